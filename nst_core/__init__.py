@@ -1,0 +1,1 @@
+"""The stylization engine: configurations, extractors, losses, lanes, metrics."""

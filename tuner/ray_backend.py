@@ -1,0 +1,325 @@
+"""The Ray backend: engines as actors, trials as Ray Tune Trainables, decisions by our `Search`.
+
+Ray Tune schedules and tells us of results and failures through its own extension points, a Searcher
+and a TrialScheduler. Both are thin: every decision and everything worth keeping is `Search`'s, whose
+study is the only truth. Tune's own experiment state is therefore thrown away at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError, WorkError
+from tuner.backend import Workload
+from tuner.job import JobSpec
+from tuner.records import Report
+from tuner.search import Search
+from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, TRIAL, StyleTrial
+
+
+
+NAMESPACE = "nst-tuner"
+
+#: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
+TRIAL_CPUS = 0.001
+#: What an engine leaves of its cores for the trials' sake.
+CPUS_LEFT_FOR_TRIALS = 0.1
+#: Intra-operation threads stop paying beyond a few at the sizes where lanes are many.
+CPUS_PER_ENGINE = 4
+CPU_LANES = 4
+GPU_LANES = 16
+
+
+@ray.remote(max_restarts=0)
+class LaneEngine:
+    """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
+
+    def __init__(self, workload: Workload, *, device: str, threads: int | None):
+        from tuner.engine import Engine
+
+        self._engine = Engine(workload.pairs, workload.weights, device=device, threads=threads)
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._waiting: dict[int, asyncio.Future[Report]] = {}
+        self._loop = asyncio.get_event_loop()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    async def ready(self) -> bool:
+        """Answers once the engine is up."""
+        return True
+
+    async def advance(self, trial: int, config: StyleConfig, until: int) -> Report:
+        """Bring a trial to a step; see `Engine.submit`."""
+        future = self._loop.create_future()
+        with self._lock:
+            self._waiting[trial] = future
+            self._engine.submit(trial, config, until)
+        self._wake.set()
+        return await future
+
+    async def images(self, trial: int) -> list[bytes]:
+        """PNG files of a trial as last scored."""
+        with self._lock:
+            return self._engine.images(trial)
+
+    async def drop(self, trial: int) -> None:
+        """Forget a trial."""
+        with self._lock:
+            self._waiting.pop(trial, None)
+            self._engine.drop(trial)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            try:
+                with self._lock:
+                    reports = self._engine.advance()
+                    if not self._engine.busy:
+                        self._wake.clear()
+                    answers = [(self._waiting.pop(r.trial, None), r) for r in reports]
+            except Exception as error:  # every trial that waits must hear of it, whatever it is
+                self._loop.call_soon_threadsafe(self._fail_all, error)
+                return
+            for future, report in answers:
+                if future is not None:
+                    self._loop.call_soon_threadsafe(_resolve, future, report)
+
+    def _fail_all(self, error: Exception) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(WorkError(f"the engine failed: {error!r}"))
+        self._waiting.clear()
+
+
+def _resolve(future: asyncio.Future[Report], report: Report) -> None:
+    if not future.done():
+        future.set_result(report)
+
+
+@dataclass
+class EnginePool:
+    """The engines of a run and which trial is on which.
+
+    Attributes:
+        engines: name -> actor.
+        lanes: trials that one engine takes at a time.
+    """
+
+    engines: Mapping[str, Any]
+    lanes: int
+    _on: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> int:
+        """Trials that run at a time."""
+        return self.lanes * len(self.engines)
+
+    @property
+    def full(self) -> bool:
+        """Whether every lane is taken."""
+        return len(self._on) >= self.slots
+
+    def take(self, trial: int) -> str:
+        """Put a trial on the engine with most room; returns the engine's name."""
+        load = {name: 0 for name in self.engines}
+        for name in self._on.values():
+            load[name] += 1
+        self._on[trial] = min(load, key=load.__getitem__)
+        return self._on[trial]
+
+    def images(self, trial: int) -> list[bytes]:
+        """PNG files of a trial."""
+        pngs: list[bytes] = ray.get(self.engines[self._on[trial]].images.remote(trial))
+        return pngs
+
+    def release(self, trial: int) -> None:
+        """Free a trial's lane."""
+        if name := self._on.pop(trial, None):
+            self.engines[name].drop.remote(trial)
+
+
+class StudySearcher(Searcher):
+    """Hands out what `Search` plans, as long as a lane is free."""
+
+    def __init__(self, search: Search, pool: EnginePool, trials: dict[str, int]):
+        super().__init__(metric=None, mode=None)
+        self._search, self._pool, self._trials = search, pool, trials
+
+    def suggest(self, trial_id: str) -> Any:
+        """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
+        if self._search.exhausted:
+            return Searcher.FINISHED
+        if self._pool.full:
+            return None
+        plan = self._search.next()
+        if plan is None:
+            return Searcher.FINISHED
+        self._trials[trial_id] = plan.trial
+        self._search.started_as(plan.trial, trial_id)
+        return {
+            TRIAL: plan.trial,
+            CONFIG: plan.config.to_dict(),
+            RUNGS: plan.rungs,
+            ENGINE: self._pool.take(plan.trial),
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial whose process or engine died is closed; all others were closed on report."""
+        trial = self._trials[trial_id]
+        if error:
+            self._search.fail(trial, "its process or its engine died; see Ray's logs")
+        self._pool.release(trial)
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Objective and direction are the job's business, not Tune's."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study holds it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class RungScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes each report to `Search` and its decision to Tune."""
+
+    def __init__(self, search: Search, pool: EnginePool):
+        super().__init__()
+        self._search, self._pool = search, pool
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP."""
+        report = Report(**trial_report(trial, result))
+        goes_on = self._search.report(report, lambda: self._pool.images(report.trial))
+        if goes_on:
+            return str(TrialScheduler.CONTINUE)
+        self._pool.release(report.trial)
+        return str(TrialScheduler.STOP)
+
+
+def trial_report(trial: Trial, result: dict[str, Any]) -> dict[str, Any]:
+    """The report in a result, which Tune hands over with its nesting flattened into the keys."""
+    report: dict[str, Any] = {}
+    for key, value in result.items():
+        head, _, rest = key.partition("/")
+        if head == REPORT and rest:
+            outer, _, inner = rest.partition("/")
+            if inner:
+                report.setdefault(outer, {})[inner] = value
+            else:
+                report[outer] = value
+    return report
+
+
+class RayBackend:
+    """Runs on a Ray cluster of its own on this machine, or on the one at ``address``."""
+
+    def __init__(self, address: str | None = None):
+        self._address = address
+
+    def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
+        """See `Backend.run`."""
+        with _connected(self._address), tempfile.TemporaryDirectory() as scratch:
+            pool = _start_engines(workload, job)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pool.slots)
+            trials: dict[str, int] = {}
+            tuner = tune.Tuner(
+                tune.with_resources(StyleTrial, {"cpu": TRIAL_CPUS}),
+                tune_config=tune.TuneConfig(
+                    search_alg=StudySearcher(search, pool, trials),
+                    scheduler=RungScheduler(search, pool),
+                    num_samples=-1,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="run",
+                    storage_path=scratch,
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            )
+            tuner.fit()
+            for engine in pool.engines.values():
+                ray.kill(engine)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Connect to a cluster, or start one on this machine that only we have the token of."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    common: dict[str, Any] = {
+        "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
+    if address is None:
+        common.update(include_dashboard=False, _node_ip_address="127.0.0.1")
+    try:
+        ray.init(address=address or "local", **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]});"
+            " check the address, and RAY_AUTH_TOKEN if the cluster asks for a token"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_engines(workload: Workload, job: JobSpec) -> EnginePool:
+    """One engine per GPU; where there are none, one per group of CPU cores."""
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0)) if job.resources.device != "cpu" else 0
+    if job.resources.device == "cuda" and not gpus:
+        raise InputError("resources.device: cuda was asked for and the cluster has no GPU")
+    handle = ray.put(workload)
+    engines = {}
+    if gpus:
+        shape = [{"num_gpus": 1, "num_cpus": 0.5}] * gpus
+        device, threads = "cuda", None
+    else:
+        shape, threads = _cpu_shapes(), None
+        device = "cpu"
+    for index, options in enumerate(shape):
+        name = f"engine-{index}"
+        if device == "cpu":
+            threads = round(options["num_cpus"] + CPUS_LEFT_FOR_TRIALS)
+        engines[name] = LaneEngine.options(name=name, max_concurrency=1000, **options).remote(
+            handle, device=device, threads=threads
+        )
+    ray.get([engine.ready.remote() for engine in engines.values()])
+    return EnginePool(
+        engines=engines, lanes=job.resources.lanes or (GPU_LANES if gpus else CPU_LANES)
+    )
+
+
+def _cpu_shapes() -> list[dict[str, float]]:
+    """For each node, as few engines as keep every engine at `CPUS_PER_ENGINE` cores or less."""
+    shapes = []
+    for node in ray.nodes():
+        cores = int(node["Resources"].get("CPU", 0)) if node["Alive"] else 0
+        count = -(-cores // CPUS_PER_ENGINE)
+        shapes += [{"num_cpus": cores // count - CPUS_LEFT_FOR_TRIALS}] * count if cores else []
+    return shapes

@@ -1,0 +1,146 @@
+"""run_job and resume_run: a whole run, readable as a sentence."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from nst_core.errors import WorkError
+from nst_core.metrics import Judge
+from nst_core.presets import BUILT_IN, Preset, runnable
+from nst_core.weights import Say, Weights, cached_path, get_weights
+from search_spaces import Params, Space
+from tuner.backend import Backend, Workload
+from tuner.evaluate import baseline_scores, load_pair
+from tuner.job import JobSpec, load_job
+from tuner.rundir import RunDir
+from tuner.search import Search, Watcher, check_replay
+from tuner.study import RunStudy, load_records
+
+#: Random trials before TPE has enough to model, not counting presets.
+STARTUP_TRIALS = 8
+
+
+def run_job(
+    job: JobSpec, space: Space, folder: Path, backend: Backend, *, watcher: Watcher, say: Say
+) -> None:
+    """Start a run in ``folder`` and carry it to the job's target.
+
+    Args:
+        job: as `load_job` returns it, with its space.
+        folder: becomes the run directory.
+        backend: where trials run.
+        watcher: is told of every trial.
+        say: is told in one line of downloads and fallbacks.
+
+    Raises:
+        InputError: something the job names cannot be used; the folder is left untouched.
+        WorkError: every trial failed.
+    """
+    workload = load_workload(job, space, say)
+    presets = baseline_presets(job, workload.weights, say)
+    replay = _replay(job, space)
+    baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
+    run = RunDir(folder).require_new()
+    job = run.write_job(job)
+    study = RunStudy.create(folder, **_study_settings(job, len(presets)))
+    study.note("baselines", baselines)
+    study.note("presets", [preset.name for preset, _ in presets])
+    study.note("environment", environment())
+    _search(study, run, job, space, presets, replay, watcher, backend, workload)
+
+
+def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) -> None:
+    """Carry an interrupted run to its job's target. Errors as `run_job`."""
+    run = RunDir(folder).require()
+    job, space = load_job(run.job_file)
+    workload = load_workload(job, space, say)
+    names = load_records(folder)[1].get("presets", [])
+    presets = [
+        runnable(BUILT_IN[name], lambda network: network in workload.weights) for name in names
+    ]
+    study = RunStudy.open(folder, **_study_settings(job, len(presets)))
+    _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload)
+
+
+def _search(
+    study: RunStudy,
+    run: RunDir,
+    job: JobSpec,
+    space: Space,
+    presets: Sequence[tuple[Preset, str | None]],
+    replay: Mapping[int, Params] | None,
+    watcher: Watcher,
+    backend: Backend,
+    workload: Workload,
+) -> None:
+    search = Search(
+        study, run, job, space, presets=presets, replay=replay, watcher=watcher
+    )
+    if not search.exhausted:
+        backend.run(search, workload, job)
+    records = study.records()
+    if records and all(record.state == "failed" for record in records):
+        raise WorkError(
+            f"all {len(records)} trials failed; the first: trial {records[0].trial}:"
+            f" {records[0].reason}"
+        )
+
+
+def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
+    """Pictures, and the weights of every network that a trial or a metric reads."""
+    needed = {"alexnet", "lpips-alex", space.fixed.get("extractor", "vgg16")}
+    if job.search.presets:
+        needed |= {"vgg16"}  # where a preset's own network has no weights
+    weights: dict[str, Weights] = {
+        name: get_weights(name, file=job.weights.get(name), say=say) for name in sorted(needed)
+    }
+    if job.search.presets:
+        for name in sorted({preset.config.extractor for preset in BUILT_IN.values()} - needed):
+            if name in job.weights or cached_path(name).is_file():
+                weights[name] = get_weights(name, file=job.weights.get(name), say=say)
+    pairs = [load_pair(pair, job.size_px) for pair in job.pairs]
+    return Workload(pairs=pairs, weights=weights)
+
+
+def baseline_presets(
+    job: JobSpec, weights: Mapping[str, Weights], say: Say
+) -> list[tuple[Preset, str | None]]:
+    """The built-in presets to run first, at most half of the trials, each with a note."""
+    if not job.search.presets:
+        return []
+    found = [runnable(preset, lambda name: name in weights) for preset in BUILT_IN.values()]
+    for _, note in found:
+        if note:
+            say(note)
+    return found[: job.search.trials // 2]
+
+
+def _replay(job: JobSpec, space: Space) -> dict[int, Params] | None:
+    if job.search.replay is None:
+        return None
+    records, _ = load_records(RunDir(Path(job.search.replay)).require().path)
+    return check_replay(job, space, records)
+
+
+def _study_settings(job: JobSpec, presets: int) -> dict[str, object]:
+    return {
+        "sampler": job.search.sampler,
+        "seed": job.search.seed,
+        "startup": STARTUP_TRIALS + presets,
+        "higher_is_better": job.higher_is_better,
+    }
+
+
+def environment() -> dict[str, object]:
+    """Versions and machine, for the record of a run."""
+    packages = ("nst-tuner", "torch", "torchvision", "ray", "optuna", "scikit-image", "numpy")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "packages": {name: version(name) for name in packages},
+    }

@@ -1,0 +1,252 @@
+"""The only module that knows Optuna's storage, and with it the only truth about a run.
+
+One Optuna trial is one configuration. What a trial is, beyond Optuna's own fields, stands in its
+user attributes: the configuration, the preset it came from, Ray Tune's id, and one record per rung.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from nst_core.errors import RunError
+from search_spaces import Float, Params, Space
+from tuner.records import RungRecord, TrialRecord
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+STUDY_FILE = "study.journal"
+_STUDY_NAME = "run"
+
+#: What people call Optuna's states.
+STATES: Mapping[TrialState, str] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "running",
+}
+
+
+class RunStudy:
+    """A run's study, open for writing; one driver at a time."""
+
+    def __init__(self, study: optuna.Study, *, sampler: str, seed: int, startup: int):
+        self._study = study
+        self._sampler_name, self._seed, self._startup = sampler, seed, startup
+        self._live: dict[int, optuna.Trial] = {}
+
+    @classmethod
+    def create(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
+        """Start the study of a new run in ``folder``."""
+        study = optuna.create_study(
+            storage=_storage(folder),
+            study_name=_STUDY_NAME,
+            direction="maximize" if higher_is_better else "minimize",
+        )
+        return cls(study, **settings)
+
+    @classmethod
+    def open(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
+        """Go on with the study in ``folder``, after mending what a killed driver left."""
+        _cut_torn_line(folder / STUDY_FILE)
+        return cls(_load(folder), **settings)
+
+    # --- plain facts of the run -----------------------------------------------------------------
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a plain JSON value with the run."""
+        self._study.set_user_attr(key, value)
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """What `note` kept."""
+        return self._study.user_attrs
+
+    def records(self) -> list[TrialRecord]:
+        """Every trial, by number."""
+        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def record(self, number: int) -> TrialRecord:
+        """One trial."""
+        return _record(self._study.get_trials(deepcopy=False)[number])
+
+    def values_at(self, steps: int, *, without: int) -> list[float]:
+        """Objectives that other trials reported after ``steps`` steps."""
+        return [
+            trial.intermediate_values[steps]
+            for trial in self._study.get_trials(deepcopy=False)
+            if steps in trial.intermediate_values and trial.number != without
+        ]
+
+    def unfinished(self) -> list[int]:
+        """Numbers of trials that a killed driver left running."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial.number for trial in trials if trial.number not in self._live]
+
+    def __len__(self) -> int:
+        return len(self._study.get_trials(deepcopy=False))
+
+    # --- a trial's life -------------------------------------------------------------------------
+
+    def begin(self, fixed: Params | None = None) -> int:
+        """Create a trial and return its number; ``fixed`` parameters will be drawn as given."""
+        trial = self._with_sampler(len(self), fixed).ask()
+        self._live[trial.number] = trial
+        return trial.number
+
+    def revive(self, number: int, fixed: Params | None = None) -> TrialRecord:
+        """Take up a trial that a killed driver left running."""
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        study = self._with_sampler(number, fixed)
+        self._live[number] = optuna.Trial(study, frozen._trial_id)
+        return _record(frozen)
+
+    def draw(self, number: int, space: Space) -> Params:
+        """Draw the parameters of a trial.
+
+        The sampler is seeded by the run's seed and the trial's number, so a draw depends on the
+        study alone and a resumed run draws what an uninterrupted one would.
+        """
+        trial = self._live[number]
+        drawn: dict[str, float | int | str] = {}
+        for name, parameter in space.params.items():
+            if not space.active(name, drawn):
+                continue
+            if isinstance(parameter, Float):
+                low, high = parameter.low, parameter.high
+                drawn[name] = trial.suggest_float(name, low, high, log=parameter.log)
+            else:
+                drawn[name] = trial.suggest_categorical(name, parameter.options)
+        return drawn
+
+    def assign(
+        self,
+        number: int,
+        config: Mapping[str, Any],
+        *,
+        preset: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Record what a trial runs."""
+        trial = self._live[number]
+        if preset:
+            trial.set_user_attr("preset", preset)
+            # A preset has no point in the space. Optuna's samplers would count it among the good
+            # trials all the same; as infeasible it stays out of their models.
+            trial.set_constraint("outside_the_space", 1.0)
+        if note:
+            trial.set_user_attr("note", note)
+        trial.set_user_attr("config", dict(config))
+
+    def set_tune_id(self, number: int, tune_id: str) -> None:
+        """Record under which id Ray Tune runs a trial."""
+        self._live[number].set_user_attr("tune_id", tune_id)
+
+    def report(self, number: int, steps: int, rung: RungRecord) -> None:
+        """Record a rung; reporting the same rung again changes nothing."""
+        trial = self._live[number]
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if steps in frozen.intermediate_values:
+            return
+        trial.set_user_attr(f"rung-{steps}", {**vars(rung), "objective": float(rung.objective)})
+        trial.report(rung.objective, steps)
+
+    def finish(self, number: int, state: str, reason: str | None = None) -> None:
+        """Close a trial as ``complete``, ``pruned`` or ``failed``; closing it twice is harmless."""
+        trial = self._live.pop(number, None)
+        if trial is None:
+            return
+        if reason:
+            trial.set_user_attr("reason", reason)
+        record = _record(self._study.get_trials(deepcopy=False)[number])
+        best = record.best_rung(self._study.direction is optuna.study.StudyDirection.MAXIMIZE)
+        if state == "complete" and best is not None:
+            self._study.tell(trial, best[1].objective, skip_if_finished=True)
+        else:
+            told = TrialState.PRUNED if state == "pruned" else TrialState.FAIL
+            self._study.tell(trial, state=told, skip_if_finished=True)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _with_sampler(self, number: int, fixed: Params | None) -> optuna.Study:
+        self._study.sampler = self._sampler(number)
+        if fixed is not None:
+            self._study.sampler = optuna.samplers.PartialFixedSampler(
+                dict(fixed), optuna.samplers.RandomSampler(seed=0)
+            )
+        return self._study
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = (self._seed * 1_000_003 + number) % 2**32
+        if self._sampler_name == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=self._startup,
+                multivariate=True,
+                group=True,
+                constant_liar=True,
+            )
+
+
+def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
+    """Trials and notes of a run, read only."""
+    study = _load(folder)
+    return [_record(t) for t in study.get_trials(deepcopy=False)], study.user_attrs
+
+
+def _storage(folder: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+
+
+def _load(folder: Path) -> optuna.Study:
+    path = folder / STUDY_FILE
+    if not path.is_file():
+        raise RunError(f"{folder}: not a run directory (it has no {STUDY_FILE})")
+    try:
+        return optuna.load_study(study_name=_STUDY_NAME, storage=_storage(folder))
+    except (KeyError, ValueError, OSError) as error:
+        raise RunError(f"{path}: cannot be read as a study ({error})") from None
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop the half-written last line of a driver that was killed while writing."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        content = path.read_bytes()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    attrs = trial.user_attrs
+    rungs = {
+        steps: RungRecord(**attrs[f"rung-{steps}"])
+        for steps, value in sorted(trial.intermediate_values.items())
+        if f"rung-{steps}" in attrs and math.isfinite(value)
+    }
+    return TrialRecord(
+        trial=trial.number,
+        state=STATES[trial.state],
+        params=trial.params,
+        config=attrs.get("config", {}),
+        preset=attrs.get("preset"),
+        note=attrs.get("note"),
+        rungs=rungs,
+        reason=attrs.get("reason"),
+    )

@@ -1,0 +1,40 @@
+"""StyleTrial: one trial as Ray Tune sees it. It asks an engine to advance its lanes; no torch here."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import ray
+from ray import tune
+
+from nst_core.config import StyleConfig
+from tuner.rungs import next_rung
+
+#: Keys of the config that the searcher makes and of the results that the scheduler reads.
+TRIAL, CONFIG, RUNGS, ENGINE = "trial", "style_config", "rungs", "engine"
+REPORT = "report"
+
+
+class StyleTrial(tune.Trainable):
+    """Each `step` brings the trial to its next rung and returns the engine's report."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take over a trial: its number, settings, rungs and the name of its engine."""
+        self._trial: int = config[TRIAL]
+        self._style = StyleConfig.from_dict(config[CONFIG])
+        self._rungs: tuple[int, ...] = tuple(config[RUNGS])
+        self._engine = ray.get_actor(config[ENGINE])
+        self._steps = 0
+
+    def step(self) -> dict[str, Any]:
+        """Advance to the next rung."""
+        until = next_rung(self._rungs, self._steps)
+        report = ray.get(self._engine.advance.remote(self._trial, self._style, until))
+        self._steps = report.steps
+        return {REPORT: dataclasses.asdict(report)}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Serve another trial in the same process."""
+        self.setup(new_config)
+        return True

@@ -1,0 +1,135 @@
+"""YAML with the line of every key, so that an error can say where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nst_core.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+
+#: A job or space file is a page of text; aliases could blow a larger one up in memory.
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class YamlFile:
+    """A parsed file.
+
+    Attributes:
+        source: its name in errors.
+        data: plain Python values.
+        lines: key path -> line number from 1.
+    """
+
+    source: str
+    data: Any
+    lines: Mapping[KeyPath, int]
+
+    def where(self, path: KeyPath) -> str:
+        """``line N: `` of a key, or of the nearest key around it; empty if it has no line."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return f"line {self.lines[path[:end]]}: "
+        return ""
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """Parse a file; aliases and duplicate keys are refused.
+
+    Raises:
+        ConfigError: missing, unreadable, too large, or not YAML.
+    """
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["no such file"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), ["not a text file in UTF-8"]) from None
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read ({error.strerror})"]) from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(str(path), [f"{len(content)} bytes, expected at most {MAX_BYTES}"])
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> YamlFile:
+    """As `read_yaml`, from a string."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[KeyPath, int] = {}
+        problems = _walk(node, (), lines, set()) if node else []
+        if problems:
+            raise ConfigError(source, problems)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(source, [f"{line}not YAML: {error.problem or error.context}"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(source, [f"not YAML: {str(error).splitlines()[0]}"]) from None
+    return YamlFile(source=source, data=data, lines=lines)
+
+
+def _walk(
+    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]
+) -> list[str]:
+    """Record lines below ``node``; returns duplicate keys and aliases as problems."""
+    if id(node) in seen:
+        return [f"line {node.start_mark.line + 1}: aliases (`*name`) are not supported"]
+    seen.add(id(node))
+    problems: list[str] = []
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, index)] = item.start_mark.line + 1
+            problems += _walk(item, (*path, index), lines, seen)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                problems.append(f"line {line}: keys must be plain words")
+                continue
+            if here in lines:
+                problems.append(f"line {line}: `{key.value}` stands twice, first in line {lines[here]}")
+            lines[here] = line
+            problems += _walk(value, here, lines, seen)
+    return problems
+
+
+def set_key(data: Any, assignment: str) -> KeyPath:
+    """Apply ``key.sub=value`` to nested mappings in place; the value is read as YAML.
+
+    Raises:
+        ConfigError: no ``=``, or the path runs through something that is not a mapping.
+    """
+    path_text, equals, value_text = assignment.partition("=")
+    if not equals or not path_text.strip():
+        raise ConfigError(f"--set {assignment}", ["expected key=value or key.sub=value"])
+    value = parse_yaml(value_text, f"--set {assignment}").data
+    path: list[Hashable] = []
+    target: Any = data
+    parts = path_text.strip().split(".")
+    for i, part in enumerate(parts):
+        key: Any = int(part) if isinstance(target, list) and part.isdigit() else part
+        if isinstance(target, list) and not (isinstance(key, int) and key < len(target)):
+            raise ConfigError(
+                f"--set {assignment}", [f"`{part}`: expected an index below {len(target)}"]
+            )
+        if not isinstance(target, (dict, list)):
+            inside = ".".join(parts[:i])
+            raise ConfigError(f"--set {assignment}", [f"`{inside}` holds no keys to set"])
+        path.append(key)
+        if i == len(parts) - 1:
+            target[key] = value
+        elif isinstance(target, list):
+            target = target[key]
+        else:
+            target = target.setdefault(key, {})
+    return tuple(path)  # type: ignore[arg-type]
