@@ -93,7 +93,9 @@ class StyleConfig:
         if not isinstance(values, Mapping):
             raise ConfigError(source, [f"expected an object of settings, got {values!r}"])
         problems = [
-            f"`{key}`: no such setting{near_miss(key, FIELDS)}" for key in values if key not in FIELDS
+            f"`{key}`: no such setting{near_miss(key, FIELDS)}"
+            for key in values
+            if key not in FIELDS
         ]
         known = {key: value for key, value in values.items() if key in FIELDS}
         defaults = dataclasses.asdict(cls())
@@ -163,7 +165,7 @@ def _number_problems(key: str, value: Any, low: float, high: float, whole: bool)
 
 def _layer_problems(key: str, value: Any, extractor: Any) -> list[str]:
     if not isinstance(value, Mapping) or not value:
-        return [f"`{key}`: expected layer names with weights, such as {{relu4_2: 1}}, got {value!r}"]
+        return [f"`{key}`: expected layers with weights, such as {{relu4_2: 1}}, got {value!r}"]
     problems = []
     network = NETWORKS.get(extractor) if extractor in EXTRACTORS else None
     for layer, weight in value.items():

@@ -20,9 +20,9 @@ NORMALIZATION_STATS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] =
 
 
 def bare_network(name: str) -> nn.Module:
-    """torchvision's network without its classifier, on the meta device (shapes, no memory)."""
+    """Torchvision's network without its classifier, on the meta device (shapes, no memory)."""
     with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None)
+        network: nn.Module = torchvision.models.get_model(name, weights=None)
     network.avgpool, network.classifier = nn.Identity(), nn.Identity()
     for module in network.modules():
         # In place, a ReLU would overwrite the convolution's features that a loss reads.
@@ -53,6 +53,7 @@ class Extractor(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, pixels_N3HW: Tensor) -> dict[str, Tensor]:
+        """Features by layer name, feat_NCHW."""
         features: dict[str, Tensor] = self.body(pixels_N3HW)
         return features
 

@@ -16,8 +16,8 @@ def gram(feat_NCHW: Tensor, norm: str = "per_pixel") -> Tensor:
     Args:
         feat_NCHW: features, any floating dtype.
         norm: ``per_pixel`` divides by H*W, so that the value does not depend on the image's size;
-            ``per_element`` by C*H*W, as the PyTorch tutorial does. Gatys et al. (CVPR 2016, eq. 3-4)
-            leave G unnormalised and divide the squared error by 4 C^2 (HW)^2: that is 1/4 of
+            ``per_element`` by C*H*W, as the PyTorch tutorial does. Gatys et al. (CVPR 2016, eq. 3
+            and 4) leave G undivided and divide the squared error by 4 C^2 (HW)^2, which is 1/4 of
             `style_loss` over ``per_pixel`` Grams.
 
     Returns:

@@ -30,8 +30,8 @@ _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 def load_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a still picture as image_3HW in [0, 1].
 
-    EXIF rotation is applied, an embedded ICC profile is converted to sRGB, transparency is laid over
-    white, CMYK, palette, grey and 16-bit grey pictures become RGB.
+    EXIF rotation is applied, an embedded ICC profile is converted to sRGB, transparency is laid
+    over white, CMYK, palette, grey and 16-bit grey pictures become RGB.
 
     Raises:
         ImageError: the file is missing, no picture, truncated, animated, or of an unusable size.

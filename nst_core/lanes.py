@@ -50,7 +50,7 @@ def group_of(config: StyleConfig, materials: Materials) -> GroupKey:
 
 @dataclass(frozen=True, kw_only=True)
 class LaneState:
-    """Everything a lane needs to go on elsewhere: its pixels and its optimizer's state, on the CPU."""
+    """All that a lane needs to go on elsewhere: pixels and optimizer state, on the CPU."""
 
     step: int
     image_3HW: Tensor
@@ -118,7 +118,9 @@ class LaneBatch:
         image_13HW = self._store.place(image)[None].contiguous(memory_format=torch.channels_last)
         fresh = optimizer.init(image_13HW)
         if state:
-            fresh = {name: self._store.place(value)[None] for name, value in state.optimizer.items()}
+            fresh = {
+                name: self._store.place(value)[None] for name, value in state.optimizer.items()
+            }
         if self._images_N3HW is None:
             self._images_N3HW, self._state = image_13HW, fresh
         else:
@@ -206,8 +208,6 @@ class LaneBatch:
             self._step_N = torch.tensor([lane.step for lane in self.lanes], device=device)
             clamp = torch.tensor([c.clamp == "step" for c in configs], device=device)
             self._clamp_N = clamp[:, None, None, None]
-            self._images_N3HW = self._images.to(dtype).contiguous(
-                memory_format=torch.channels_last
-            )
+            self._images_N3HW = self._images.to(dtype).contiguous(memory_format=torch.channels_last)
             self._loss = BatchLoss(self._store, [(m.config, m.materials) for m in self.lanes])
         return self._loss

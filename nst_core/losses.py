@@ -1,4 +1,4 @@
-"""What a batch of lanes is optimised towards: targets computed once, the loss assembled per lane."""
+"""What a batch of lanes is optimised towards: targets computed once, one loss per lane."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class FeatureStore:
         return self._targets[key]
 
     def style(self, config: StyleConfig, materials: Materials, layer: str) -> Tensor:
-        """gram_CC blended over the style images by their weights (a Gram is linear in its blend)."""
+        """gram_CC blended over the style images by their weights; Grams blend linearly."""
         key = (config.extractor, config.normalization, materials.key, config.gram, layer)
         if key not in self._targets:
             layers = {name for name, weight in config.style_layers.items() if weight > 0} | {layer}
@@ -169,9 +169,7 @@ class BatchLoss:
     Layers that only some lanes read are computed for all and weighted by zero elsewhere.
     """
 
-    def __init__(
-        self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, Materials]]
-    ) -> None:
+    def __init__(self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, Materials]]) -> None:
         self._store, self._lanes = store, lanes
         configs = [config for config, _ in lanes]
         self._extractor = store.extractor(
@@ -183,6 +181,7 @@ class BatchLoss:
         self._style_terms = self._make_style_terms()
 
     def __call__(self, image_N3HW: Tensor) -> Losses:
+        """The loss terms of every lane's pixels."""
         features = self._extractor(normalize(image_N3HW, self._mean_N3, self._std_N3))
         zero = torch.zeros_like(self._tv_weight_N)
         content, style = zero, zero

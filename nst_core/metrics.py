@@ -101,14 +101,13 @@ class Judge:
     lpips: Lpips
 
     @classmethod
-    def load(
-        cls, weights: Callable[[str], Weights], device: torch.device | str = "cpu"
-    ) -> Judge:
+    def load(cls, weights: Callable[[str], Weights], device: torch.device | str = "cpu") -> Judge:
         """Build with ``weights``, which gives weights by name."""
         return cls(lpips=Lpips(weights("alexnet"), weights("lpips-alex"), device))
 
     def score(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> dict[str, float]:
         """Every metric of two uint8 images of equal size."""
+        functions: Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
         functions = {"lpips": self.lpips, "ssim": ssim, "psnr": psnr, "rmse": rmse}
         return {name: functions[name](image_HW3, reference_HW3) for name in METRICS}
 

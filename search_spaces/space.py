@@ -200,9 +200,11 @@ class Space:
         return problems + self._when_problems(name, parameter)
 
     def _option_problems(self, name: str, parameter: Choice) -> list[str]:
-        allowed = _DERIVED_OPTIONS.get(name) or FIELDS[name].metadata.get("options") if (
-            name in FIELDS or name in _DERIVED_OPTIONS
-        ) else None
+        allowed = (
+            _DERIVED_OPTIONS.get(name) or FIELDS[name].metadata.get("options")
+            if (name in FIELDS or name in _DERIVED_OPTIONS)
+            else None
+        )
         if name == "content_layer":
             extractor = self.fixed.get("extractor", StyleConfig().extractor)
             allowed = NETWORKS[extractor].layers if extractor in EXTRACTORS else None
@@ -271,7 +273,9 @@ def space_from_dict(content: Any, source: str) -> Space:
     if not isinstance(content, Mapping):
         raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
     known = ("name", "why", "params", "fixed")
-    problems = [f"`{key}`: no such key{near_miss(key, known)}" for key in content if key not in known]
+    problems = [
+        f"`{key}`: no such key{near_miss(key, known)}" for key in content if key not in known
+    ]
     declared = content.get("params")
     if not isinstance(declared, Mapping):
         problems.append(f"`params`: expected parameters with their ranges, got {declared!r}")

@@ -12,7 +12,7 @@ from nst_core.weights import Weights
 from tuner.engine import Engine
 from tuner.evaluate import Pair
 from tuner.job import JobSpec
-from tuner.search import Search
+from tuner.search import Plan, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class InlineBackend:
         """See `Backend.run`."""
         engine = Engine(workload.pairs, workload.weights)
         lanes = job.resources.lanes or 1
-        plans = {}
+        plans: dict[int, Plan] = {}
         while True:
             while len(plans) < lanes and (plan := search.next()):
                 plans[plan.trial] = plan

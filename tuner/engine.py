@@ -17,7 +17,7 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.images import encode_png, to_uint8
-from nst_core.lanes import GroupKey, LaneBatch, LaneState, Outcome, group_of
+from nst_core.lanes import GroupKey, Lane, LaneBatch, LaneState, Outcome, group_of
 from nst_core.losses import FeatureStore
 from nst_core.metrics import Judge
 from nst_core.stylize import lane_losses
@@ -25,9 +25,10 @@ from nst_core.weights import Weights
 from tuner.evaluate import Pair, mean_scores
 from tuner.records import Report
 
-#: Steps between two looks at who came and went. Short enough that a lane never waits long, long
-#: enough that reading the losses costs nothing.
+#: Steps between two looks at who came and went: at most this many, and at most so many as take this
+#: long, so that a newcomer never waits long; reading the losses once per chunk then costs nothing.
 CHUNK_STEPS = 10
+CHUNK_S = 0.5
 
 LaneKey = tuple[int, int]
 
@@ -69,6 +70,7 @@ class Engine:
         self._waiting: list[LaneKey] = []
         self._batches: dict[GroupKey, LaneBatch] = {}
         self._max_batch: int | None = None
+        self._step_s: dict[GroupKey, float] = {}
 
     @property
     def busy(self) -> bool:
@@ -111,18 +113,26 @@ class Engine:
         started = time.perf_counter()
         try:
             remaining = [self._trials[key[0]].until - lane.step for key, lane in _keyed(batch)]
-            losses = batch.advance(min(CHUNK_STEPS, *remaining))
+            steps = min(self._chunk(group), *remaining)
+            losses = batch.advance(steps)
             outcomes = batch.outcomes(losses)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             return self._shrink(group)
-        share = (time.perf_counter() - started) / len(batch)
+        elapsed = time.perf_counter() - started
+        self._step_s[group] = elapsed / steps
+        share = elapsed / len(batch)
         for index, (key, _) in enumerate(_keyed(batch)):
             trial = self._trials[key[0]]
             trial.seconds += share
             trial.losses[key[1]] = lane_losses(losses, index)
         return self._collect(group, outcomes)
+
+    def _chunk(self, group: GroupKey) -> int:
+        """Steps to take before the next look, from how long a step took last time."""
+        step_s = self._step_s.get(group, 0.0)
+        return CHUNK_STEPS if step_s * CHUNK_STEPS <= CHUNK_S else max(1, int(CHUNK_S / step_s))
 
     def _admit(self) -> None:
         """Put waiting lanes into the batches they fit; what does not fit waits on."""
@@ -199,7 +209,7 @@ class Engine:
         return []
 
 
-def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, object]]:
+def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:
     return [(lane.key, lane) for lane in batch.lanes]  # type: ignore[misc]
 
 

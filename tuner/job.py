@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import ConfigError, InputError, near_miss
-from nst_core.images import check_image, fit_size
 from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE, Space, space_from_dict
 from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
@@ -210,7 +217,7 @@ def describe(error: ValidationError, file: YamlFile) -> list[str]:
 
 
 def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
-    """pydantic's location without the names of union members, which are no keys of the file."""
+    """Pydantic's location without the names of union members, which are no keys of the file."""
     path: list[str | int] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
@@ -318,6 +325,8 @@ def find_space(name_or_path: str) -> Space:
 
 
 def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
+    from nst_core.images import check_image, fit_size  # brings torch, which `status` must not load
+
     problems = []
     sizes: dict[str, tuple[int, int]] = {}
     roles = [("content", pair.content), *(("style", image) for image, _ in pair.styles)]

@@ -1,8 +1,8 @@
 """The Ray backend: engines as actors, trials as Ray Tune Trainables, decisions by our `Search`.
 
-Ray Tune schedules and tells us of results and failures through its own extension points, a Searcher
-and a TrialScheduler. Both are thin: every decision and everything worth keeping is `Search`'s, whose
-study is the only truth. Tune's own experiment state is therefore thrown away at the end.
+Ray Tune schedules and tells us of results and failures through its own extension points, a
+Searcher and a TrialScheduler. Both are thin: every decision and everything worth keeping is
+`Search`'s, whose study is the only truth. Tune's own experiment state is thrown away at the end.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import queue
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,8 +33,6 @@ from tuner.records import Report
 from tuner.search import Search
 from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, TRIAL, StyleTrial
 
-
-
 NAMESPACE = "nst-tuner"
 
 #: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
@@ -46,7 +45,6 @@ CPU_LANES = 4
 GPU_LANES = 16
 
 
-@ray.remote(max_restarts=0)
 class LaneEngine:
     """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
 
@@ -54,8 +52,7 @@ class LaneEngine:
         from tuner.engine import Engine
 
         self._engine = Engine(workload.pairs, workload.weights, device=device, threads=threads)
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: dict[int, asyncio.Future[Report]] = {}
         self._loop = asyncio.get_event_loop()
         threading.Thread(target=self._work, daemon=True).start()
@@ -66,50 +63,42 @@ class LaneEngine:
 
     async def advance(self, trial: int, config: StyleConfig, until: int) -> Report:
         """Bring a trial to a step; see `Engine.submit`."""
-        future = self._loop.create_future()
-        with self._lock:
-            self._waiting[trial] = future
-            self._engine.submit(trial, config, until)
-        self._wake.set()
-        return await future
+        self._waiting[trial] = self._loop.create_future()
+        self._inbox.put(lambda: self._engine.submit(trial, config, until))
+        return await self._waiting[trial]
 
     async def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial as last scored."""
-        with self._lock:
-            return self._engine.images(trial)
+        return self._engine.images(trial)
 
     async def drop(self, trial: int) -> None:
         """Forget a trial."""
-        with self._lock:
-            self._waiting.pop(trial, None)
-            self._engine.drop(trial)
+        self._waiting.pop(trial, None)
+        self._inbox.put(lambda: self._engine.drop(trial))
 
     def _work(self) -> None:
+        """The engine's own thread: only here is it changed, between two chunks."""
         while True:
-            self._wake.wait()
             try:
-                with self._lock:
-                    reports = self._engine.advance()
-                    if not self._engine.busy:
-                        self._wake.clear()
-                    answers = [(self._waiting.pop(r.trial, None), r) for r in reports]
+                while not self._engine.busy or not self._inbox.empty():
+                    self._inbox.get()()
+                reports = self._engine.advance()
             except Exception as error:  # every trial that waits must hear of it, whatever it is
                 self._loop.call_soon_threadsafe(self._fail_all, error)
                 return
-            for future, report in answers:
-                if future is not None:
-                    self._loop.call_soon_threadsafe(_resolve, future, report)
+            for report in reports:
+                self._loop.call_soon_threadsafe(self._answer, report)
+
+    def _answer(self, report: Report) -> None:
+        future = self._waiting.pop(report.trial, None)
+        if future is not None and not future.done():
+            future.set_result(report)
 
     def _fail_all(self, error: Exception) -> None:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(WorkError(f"the engine failed: {error!r}"))
         self._waiting.clear()
-
-
-def _resolve(future: asyncio.Future[Report], report: Report) -> None:
-    if not future.done():
-        future.set_result(report)
 
 
 @dataclass
@@ -201,11 +190,11 @@ class StudySearcher(Searcher):
         """Nothing to restore."""
 
 
-class RungScheduler(FIFOScheduler):  # type: ignore[misc]
+class RungScheduler(FIFOScheduler):
     """Passes each report to `Search` and its decision to Tune."""
 
     def __init__(self, search: Search, pool: EnginePool):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._search, self._pool = search, pool
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -240,7 +229,7 @@ class RayBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
-        with _connected(self._address), tempfile.TemporaryDirectory() as scratch:
+        with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             pool = _start_engines(workload, job)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pool.slots)
             trials: dict[str, int] = {}
@@ -257,6 +246,8 @@ class RayBackend:
                     storage_path=scratch,
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=0),
+                    # A lane's state lives in its engine; Tune has nothing to save.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
             tuner.fit()
@@ -265,8 +256,8 @@ class RayBackend:
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """Connect to a cluster, or start one on this machine that only we have the token of."""
+def connected(address: str | None) -> Iterator[Mapping[str, float]]:
+    """Connect to a cluster, or start one on this machine; gives its resources."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     common: dict[str, Any] = {
         "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
@@ -283,43 +274,57 @@ def _connected(address: str | None) -> Iterator[None]:
             " check the address, and RAY_AUTH_TOKEN if the cluster asks for a token"
         ) from None
     try:
-        yield
+        yield ray.cluster_resources()
     finally:
         ray.shutdown()
 
 
 def _start_engines(workload: Workload, job: JobSpec) -> EnginePool:
-    """One engine per GPU; where there are none, one per group of CPU cores."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0)) if job.resources.device != "cpu" else 0
-    if job.resources.device == "cuda" and not gpus:
-        raise InputError("resources.device: cuda was asked for and the cluster has no GPU")
+    """Start the engines that `_engine_shapes` finds room for, and wait until they are up."""
+    shapes = _engine_shapes(job.resources.device)
     handle = ray.put(workload)
+    actor = ray.remote(max_restarts=0, max_concurrency=1000)(LaneEngine)
     engines = {}
-    if gpus:
-        shape = [{"num_gpus": 1, "num_cpus": 0.5}] * gpus
-        device, threads = "cuda", None
-    else:
-        shape, threads = _cpu_shapes(), None
-        device = "cpu"
-    for index, options in enumerate(shape):
+    for index, shape in enumerate(shapes):
         name = f"engine-{index}"
-        if device == "cpu":
-            threads = round(options["num_cpus"] + CPUS_LEFT_FOR_TRIALS)
-        engines[name] = LaneEngine.options(name=name, max_concurrency=1000, **options).remote(
-            handle, device=device, threads=threads
+        options = {"num_cpus": shape.cpus, "num_gpus": shape.gpus, "name": name}
+        engines[name] = actor.options(**options).remote(
+            handle, device="cuda" if shape.gpus else "cpu", threads=shape.threads
         )
     ray.get([engine.ready.remote() for engine in engines.values()])
-    return EnginePool(
-        engines=engines, lanes=job.resources.lanes or (GPU_LANES if gpus else CPU_LANES)
-    )
+    lanes = job.resources.lanes or (GPU_LANES if shapes[0].gpus else CPU_LANES)
+    return EnginePool(engines=engines, lanes=lanes)
 
 
-def _cpu_shapes() -> list[dict[str, float]]:
-    """For each node, as few engines as keep every engine at `CPUS_PER_ENGINE` cores or less."""
+@dataclass(frozen=True, kw_only=True)
+class _EngineShape:
+    """What one engine takes of a node."""
+
+    cpus: float
+    gpus: int = 0
+    threads: int | None = None
+
+
+def _engine_shapes(device: str) -> list[_EngineShape]:
+    """One engine per GPU; where there are none, one per group of CPU cores of a node.
+
+    Raises:
+        InputError: a GPU was asked for and the cluster has none.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes) if device != "cpu" else 0
+    if gpus:
+        return [_EngineShape(cpus=0.5, gpus=1)] * gpus
+    if device == "cuda":
+        raise InputError("resources.device: cuda was asked for and the cluster has no GPU")
     shapes = []
-    for node in ray.nodes():
-        cores = int(node["Resources"].get("CPU", 0)) if node["Alive"] else 0
+    for node in nodes:
+        cores = int(node.get("CPU", 0))
         count = -(-cores // CPUS_PER_ENGINE)
-        shapes += [{"num_cpus": cores // count - CPUS_LEFT_FOR_TRIALS}] * count if cores else []
+        if count:
+            threads = cores // count
+            shape = _EngineShape(cpus=threads - CPUS_LEFT_FOR_TRIALS, threads=threads)
+            shapes += [shape] * count
+    if not shapes:
+        raise InputError("the cluster has neither a GPU nor a CPU core to run on")
     return shapes

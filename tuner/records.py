@@ -90,5 +90,3 @@ class TrialRecord:
     def seconds(self) -> float:
         """Engine time spent on it."""
         return max((rung.seconds for rung in self.rungs.values()), default=0.0)
-
-

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from nst_core.errors import WorkError
 from nst_core.metrics import Judge
@@ -77,9 +78,7 @@ def _search(
     backend: Backend,
     workload: Workload,
 ) -> None:
-    search = Search(
-        study, run, job, space, presets=presets, replay=replay, watcher=watcher
-    )
+    search = Search(study, run, job, space, presets=presets, replay=replay, watcher=watcher)
     if not search.exhausted:
         backend.run(search, workload, job)
     records = study.records()
@@ -113,9 +112,9 @@ def baseline_presets(
     if not job.search.presets:
         return []
     found = [runnable(preset, lambda name: name in weights) for preset in BUILT_IN.values()]
-    for _, note in found:
+    for preset, note in found:
         if note:
-            say(note)
+            say(f"{preset.name}: {note}")
     return found[: job.search.trials // 2]
 
 
@@ -126,7 +125,7 @@ def _replay(job: JobSpec, space: Space) -> dict[int, Params] | None:
     return check_replay(job, space, records)
 
 
-def _study_settings(job: JobSpec, presets: int) -> dict[str, object]:
+def _study_settings(job: JobSpec, presets: int) -> dict[str, Any]:
     return {
         "sampler": job.search.sampler,
         "seed": job.search.seed,

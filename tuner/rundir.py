@@ -16,12 +16,15 @@ JOB_FILE = "job.yaml"
 
 
 class RunDir:
-    """A run's folder::
+    """A run's folder, laid out as follows.
+
+    ::
 
         job.yaml               the job as started; a valid job file by itself
-        inputs/                copies of the images, the space and the weights that it names
+        inputs/                copies of the images and the space file that it names
         study.journal          the Optuna study: the only truth about the run
         trials/0007/pair0.png  each trial's best image, one per pair
+        contact-sheet.png      the best beside the baselines
     """
 
     def __init__(self, path: Path):

@@ -133,9 +133,7 @@ class Search:
         else:
             config = self._configure(number)
         halving = self._job.halving
-        rungs = rung_steps(
-            min(halving.min_steps, config.steps), config.steps, halving.reduction
-        )
+        rungs = rung_steps(min(halving.min_steps, config.steps), config.steps, halving.reduction)
         return Plan(trial=number, config=config, rungs=rungs)
 
     def _configure(self, number: int) -> StyleConfig:

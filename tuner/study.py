@@ -225,7 +225,7 @@ def _cut_torn_line(path: Path) -> None:
     """Drop the half-written last line of a driver that was killed while writing."""
     if not path.is_file() or path.stat().st_size == 0:
         return
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":
             return

@@ -1,14 +1,18 @@
-"""StyleTrial: one trial as Ray Tune sees it. It asks an engine to advance its lanes; no torch here."""
+"""StyleTrial: one trial as Ray Tune sees it; it asks an engine to advance its lanes.
+
+A trial is a process of its own, so it loads no torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
 
 from nst_core.config import StyleConfig
+from tuner.records import Report
 from tuner.rungs import next_rung
 
 #: Keys of the config that the searcher makes and of the results that the scheduler reads.
@@ -30,7 +34,8 @@ class StyleTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance to the next rung."""
         until = next_rung(self._rungs, self._steps)
-        report = ray.get(self._engine.advance.remote(self._trial, self._style, until))
+        answer = self._engine.advance.remote(self._trial, self._style, until)
+        report = cast("Report", ray.get(answer))
         self._steps = report.steps
         return {REPORT: dataclasses.asdict(report)}
 

@@ -77,9 +77,7 @@ def parse_yaml(text: str, source: str) -> YamlFile:
     return YamlFile(source=source, data=data, lines=lines)
 
 
-def _walk(
-    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]
-) -> list[str]:
+def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]) -> list[str]:
     """Record lines below ``node``; returns duplicate keys and aliases as problems."""
     if id(node) in seen:
         return [f"line {node.start_mark.line + 1}: aliases (`*name`) are not supported"]
@@ -97,7 +95,8 @@ def _walk(
                 problems.append(f"line {line}: keys must be plain words")
                 continue
             if here in lines:
-                problems.append(f"line {line}: `{key.value}` stands twice, first in line {lines[here]}")
+                first = lines[here]
+                problems.append(f"line {line}: `{key.value}` stands twice, first in line {first}")
             lines[here] = line
             problems += _walk(value, here, lines, seen)
     return problems

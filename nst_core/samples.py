@@ -1,0 +1,116 @@
+"""Built-in sample pictures, so that the first run needs no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor
+
+from nst_core.config import StyleConfig
+from nst_core.images import from_uint8, resize
+from nst_core.stylize import Step, stylize
+from nst_core.weights import Weights
+
+#: Dusk over a field: from the night sky at the top to ochre at the bottom.
+_PALETTE = (
+    *((16, 30, 84), (28, 58, 138), (58, 106, 178), (120, 164, 196), (232, 206, 92)),
+    *((238, 176, 46), (206, 120, 32), (150, 74, 30), (86, 98, 40), (44, 66, 36)),
+)
+
+
+def sample_content() -> Tensor:
+    """A photo of a cat (scikit-image's ``chelsea``, CC0), 451x300."""
+    return from_uint8(skimage.data.chelsea())
+
+
+def sample_style(size_px: int = 384, seed: int = 0) -> Tensor:
+    """A painting-like picture drawn from a seed: brush strokes along a swirling flow.
+
+    Strokes are laid in three layers, broad ones first, each along the flow at its place and in the
+    palette's colour for its height, with some taken at random, as a loaded brush would.
+    """
+    rng = np.random.default_rng(seed)
+    side = 2 * size_px  # drawn at twice the size, so that strokes get soft edges
+    canvas = Image.new("RGB", (side, side), _PALETTE[4])
+    draw = ImageDraw.Draw(canvas)
+    vortices = rng.uniform([0, 0, -1], [1, 1, 1], size=(7, 3))
+    for width, count in ((side // 26, 900), (side // 48, 1800), (side // 90, 2600)):
+        for x, y in rng.uniform(0, 1, size=(count, 2)):
+            _stroke(draw, rng, side, x, y, width, vortices)
+    canvas = canvas.filter(ImageFilter.GaussianBlur(0.6))
+    canvas = canvas.resize((size_px, size_px), Image.Resampling.LANCZOS)
+    grain = rng.normal(0, 5, size=(size_px, size_px, 1))
+    pixels = np.clip(np.asarray(canvas, dtype=np.float64) + grain, 0, 255)
+    return from_uint8(pixels.astype(np.uint8))
+
+
+def _stroke(
+    draw: ImageDraw.ImageDraw,
+    rng: np.random.Generator,
+    side: int,
+    x: float,
+    y: float,
+    width: int,
+    vortices: np.ndarray,
+) -> None:
+    height = np.clip(y + rng.normal(0, 0.09), 0, 0.999)
+    base = np.array(_PALETTE[int(height * len(_PALETTE))])
+    if rng.random() < 0.12:
+        base = np.array(_PALETTE[rng.integers(len(_PALETTE))])
+    colour = tuple(int(c) for c in np.clip(base + rng.normal(0, 16, 3), 0, 255))
+    points = [(x, y)]
+    for _ in range(6):
+        x, y = np.array([x, y]) + 0.014 * _flow(x, y, vortices)
+        points.append((x, y))
+    draw.line(
+        [(px * side, py * side) for px, py in points], fill=colour, width=width, joint="curve"
+    )
+
+
+def _flow(x: float, y: float, vortices: np.ndarray) -> np.ndarray:
+    """Unit direction of the brush: a wind from the left, bent around the vortices."""
+    dx, dy = x - vortices[:, 0], y - vortices[:, 1]
+    pull = vortices[:, 2] * np.exp(-(dx**2 + dy**2) / 0.02) * 6
+    distance = np.hypot(dx, dy) + 1e-6
+    direction = np.array(
+        [1.0 + np.sum(-dy / distance * pull), 0.25 * np.sin(9 * x) + np.sum(dx / distance * pull)]
+    )
+    unit: np.ndarray = direction / (np.hypot(*direction) + 1e-9)
+    return unit
+
+
+#: How the sample reference is made: layers, normalisation and size that no sample job searches, so
+#: that the search cannot simply find these settings again.
+REFERENCE_CONFIG = StyleConfig(
+    content_layers={"conv3_3": 0.3, "conv4_3": 0.7},
+    style_layers={"conv1_2": 0.3, "conv2_2": 0.3, "conv3_2": 0.2, "conv4_2": 0.1, "conv5_1": 0.1},
+    style_weight=2e5,
+    gram="per_element",
+    normalization="half",
+    lr=0.04,
+    steps=120,
+    size_px=192,
+)
+
+
+def sample_reference(
+    weights: Callable[[str], Weights], on_step: Callable[[Step], None] = lambda _: None
+) -> Tensor:
+    """The reference stylization of the sample pair, 192 px wide; 120 steps on the way.
+
+    Args:
+        weights: gives a network's weights by name.
+        on_step: called every few steps, to show progress.
+    """
+    # Half-way between content and painting, so that the start differs from every searched one too.
+    content, style = sample_content(), sample_style()
+    start = 0.8 * content + 0.2 * resize(style, *content.shape[1:])
+    image = start
+    for step in stylize(REFERENCE_CONFIG, start, [(style, 1.0)], weights=weights, every=5):
+        on_step(step)
+        image = step.image_3HW
+    return torch.as_tensor(image)

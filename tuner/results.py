@@ -1,0 +1,205 @@
+"""What a run has found, for tables, JSON and exports. No torch and no Ray here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nst_core.config import StyleConfig
+from nst_core.errors import RunError
+from nst_core.metric_names import METRICS
+from nst_core.presets import Preset
+from tuner.job import JobSpec
+from tuner.records import RungRecord, TrialRecord
+from tuner.rundir import RunDir
+from tuner.study import load_records
+from tuner.yamlfile import read_yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A trial's best: the configuration with the steps at which it was reached."""
+
+    record: TrialRecord
+    steps: int
+    rung: RungRecord
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Settings that reproduce this very image."""
+        return {**self.record.config, "steps": self.steps}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A run as read from its directory.
+
+    Attributes:
+        run: the directory.
+        job: what was asked for.
+        records: every trial, by number.
+        notes: what the run keeps beside its trials: baselines, environment ….
+    """
+
+    run: RunDir
+    job: JobSpec
+    records: list[TrialRecord]
+    notes: Mapping[str, Any]
+
+    @property
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """Scores of what any result must beat, by the baseline's name."""
+        scores: Mapping[str, Mapping[str, float]] = self.notes.get("baselines", {})
+        return scores
+
+    def ranked(self) -> list[Found]:
+        """Every trial that has reported, best first.
+
+        A trial counts with its best report, whether it ran to its end or not: steps are part of the
+        configuration, so what looked best after 45 steps is a result with 45 steps.
+        """
+        found = []
+        for record in self.records:
+            best = record.best_rung(self.job.higher_is_better)
+            if best is not None and record.state != "failed":
+                found.append(Found(record=record, steps=best[0], rung=best[1]))
+        sign = -1 if self.job.higher_is_better else 1
+        return sorted(found, key=lambda f: (sign * f.rung.objective, f.steps, f.record.trial))
+
+    def best_preset(self) -> Found | None:
+        """The best of the baseline presets."""
+        return next((found for found in self.ranked() if found.record.preset), None)
+
+    def gain(self, score: float, against: str = "content") -> float:
+        """By which share ``score`` is better than a baseline's: 0.3 is 30 % better."""
+        base = self.baselines[against][self.job.objective]
+        change = (score - base) / abs(base) if base else math.nan
+        return change if self.job.higher_is_better else -change
+
+    def beats_content(self, score: float) -> bool:
+        """Whether ``score`` is better than that of the untouched content."""
+        return self.gain(score) > 0
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state."""
+        counted = Counter(record.state for record in self.records)
+        return {state: counted[state] for state in ("complete", "pruned", "failed", "running")}
+
+    def best_json(self, top: int | None = None) -> dict[str, Any]:
+        """What `nst-tuner best --json` prints."""
+        ranked = self.ranked()
+        reported = {found.record.trial for found in ranked}
+        rest = [record for record in self.records if record.trial not in reported]
+        trials = [self._trial_json(f.record, f) for f in ranked]
+        trials += [self._trial_json(record, None) for record in rest]
+        return {
+            "run": self.job.name,
+            "objective": self.job.objective,
+            "direction": METRICS[self.job.objective].direction,
+            "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
+            "baselines": self.baselines,
+            "trials": trials[:top],
+        }
+
+    def _trial_json(self, record: TrialRecord, found: Found | None) -> dict[str, Any]:
+        return {
+            "trial": record.trial,
+            "state": record.state,
+            "objective": found.rung.objective if found else None,
+            "scores": dict(found.rung.scores) if found else {},
+            "config": found.config if found else dict(record.config),
+            "steps": found.steps if found else 0,
+            "seconds": found.rung.seconds if found else record.seconds,
+            "preset": record.preset,
+            "image": self.run.image(record.trial, 0) if found else None,
+            "images": self.images(record.trial) if found else [],
+            "note": record.note,
+            "reason": record.reason,
+        }
+
+    def images(self, trial: int) -> list[str]:
+        """A trial's images, relative to the run, one per pair."""
+        return [self.run.image(trial, pair) for pair in range(len(self.job.pairs))]
+
+    def status_json(self) -> dict[str, Any]:
+        """What `nst-tuner status --json` prints."""
+        ranked = self.ranked()
+        counts = self.counts()
+        done = counts["complete"] + counts["pruned"] + counts["failed"]
+        best = self._trial_json(ranked[0].record, ranked[0]) if ranked else None
+        return {
+            "run": self.job.name,
+            "target": self.job.search.trials,
+            "done": done,
+            "states": counts,
+            "objective": self.job.objective,
+            "best": best,
+            "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
+            "finished": done >= self.job.search.trials,
+        }
+
+    def preset(self, trial: int | None = None) -> Preset:
+        """The best configuration, or that of ``trial``, with its provenance.
+
+        Raises:
+            RunError: there is no such trial, or it has reported nothing.
+        """
+        ranked = self.ranked()
+        chosen = [f for f in ranked if trial is None or f.record.trial == trial]
+        if not chosen:
+            known = ", ".join(str(f.record.trial) for f in ranked[:8])
+            wanted = "no trial" if trial is None else f"trial {trial} has not"
+            raise RunError(
+                f"{self.run.path}: {wanted} reported a score yet; nothing to export"
+                + (f" (best first, there are {known})" if known else "")
+            )
+        found = chosen[0]
+        return Preset(
+            name=f"{self.job.name}-{found.record.trial}",
+            description=f"tuned: {self.job.objective} {found.rung.objective:.4f}",
+            config=StyleConfig.from_dict(found.config, source=f"trial {found.record.trial}"),
+            provenance={
+                "kind": "tuned",
+                "run": self.job.name,
+                "trial": found.record.trial,
+                "preset": found.record.preset,
+                "objective": self.job.objective,
+                "scores": dict(found.rung.scores),
+                "baselines": self.baselines,
+                "pairs": len(self.job.pairs),
+                "seconds": found.rung.seconds,
+                "host": found.rung.host,
+                "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
+                "environment": self.notes.get("environment", {}),
+            },
+        )
+
+
+def load_results(folder: Path) -> Results:
+    """Read a run directory.
+
+    Raises:
+        RunError: it is none, or its job file is damaged.
+    """
+    run = RunDir(folder).require()
+    try:
+        job = JobSpec.model_validate(read_yaml(run.job_file).data)
+    except ValidationError as error:
+        raise RunError(
+            f"{run.job_file}: no longer a valid job ({len(error.errors())} problems); it must stay"
+            " as the run wrote it"
+        ) from None
+    records, notes = load_records(folder)
+    return Results(run=run, job=job, records=records, notes=notes)
+
+
+def dump(content: Mapping[str, Any]) -> str:
+    """JSON for standard output; never NaN, which is no JSON."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
