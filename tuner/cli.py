@@ -131,8 +131,8 @@ def _show_result(run_dir: Path) -> None:
     results = load_results(run_dir)
     out.print(best_table(results, top=5))
     if results.ranked():
-        run_sheet(results).save(run_dir / "contact-sheet.png")
-        out.print(f"Look at [bold]{run_dir / 'contact-sheet.png'}[/]")
+        run_sheet(results).save(results.run.contact_sheet, quality=92)
+        out.print(f"Look at [bold]{results.run.contact_sheet}[/]")
 
 
 @app.command(epilog=_example("demo --out demo-run"))

@@ -143,7 +143,14 @@ class EnginePool:
             self.engines[name].drop.remote(trial)
 
 
-class StudySearcher(Searcher):
+class _NotSaved:
+    """Tune pickles its parts for a restore of its own, which we never do: the study has it all."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearcher(_NotSaved, Searcher):
     """Hands out what `Search` plans, as long as a lane is free."""
 
     def __init__(self, search: Search, pool: EnginePool, trials: dict[str, int]):
@@ -190,7 +197,7 @@ class StudySearcher(Searcher):
         """Nothing to restore."""
 
 
-class RungScheduler(FIFOScheduler):
+class RungScheduler(_NotSaved, FIFOScheduler):
     """Passes each report to `Search` and its decision to Tune."""
 
     def __init__(self, search: Search, pool: EnginePool):
@@ -283,14 +290,15 @@ def _start_engines(workload: Workload, job: JobSpec) -> EnginePool:
     """Start the engines that `_engine_shapes` finds room for, and wait until they are up."""
     shapes = _engine_shapes(job.resources.device)
     handle = ray.put(workload)
-    actor = ray.remote(max_restarts=0, max_concurrency=1000)(LaneEngine)
+    actor: Any = ray.remote(LaneEngine)
     engines = {}
     for index, shape in enumerate(shapes):
         name = f"engine-{index}"
-        options = {"num_cpus": shape.cpus, "num_gpus": shape.gpus, "name": name}
-        engines[name] = actor.options(**options).remote(
-            handle, device="cuda" if shape.gpus else "cpu", threads=shape.threads
+        options = actor.options(
+            num_cpus=shape.cpus, num_gpus=shape.gpus, name=name, max_concurrency=1000
         )
+        device = "cuda" if shape.gpus else "cpu"
+        engines[name] = options.remote(handle, device=device, threads=shape.threads)
     ray.get([engine.ready.remote() for engine in engines.values()])
     lanes = job.resources.lanes or (GPU_LANES if shapes[0].gpus else CPU_LANES)
     return EnginePool(engines=engines, lanes=lanes)

@@ -24,7 +24,7 @@ class RunDir:
         inputs/                copies of the images and the space file that it names
         study.journal          the Optuna study: the only truth about the run
         trials/0007/pair0.png  each trial's best image, one per pair
-        contact-sheet.png      the best beside the baselines
+        contact-sheet.jpg      the best beside the baselines
     """
 
     def __init__(self, path: Path):
@@ -34,6 +34,11 @@ class RunDir:
     def job_file(self) -> Path:
         """The job as started."""
         return self.path / JOB_FILE
+
+    @property
+    def contact_sheet(self) -> Path:
+        """The best beside the baselines, as one picture."""
+        return self.path / "contact-sheet.jpg"
 
     @property
     def is_run(self) -> bool:

@@ -34,7 +34,7 @@ class StyleTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance to the next rung."""
         until = next_rung(self._rungs, self._steps)
-        answer = self._engine.advance.remote(self._trial, self._style, until)
+        answer: Any = self._engine.advance.remote(self._trial, self._style, until)
         report = cast("Report", ray.get(answer))
         self._steps = report.steps
         return {REPORT: dataclasses.asdict(report)}
