@@ -114,12 +114,16 @@ class StyleConfig:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer with a weight above zero, content and style, in forward order."""
+        """Every layer that the loss reads, content and style, in forward order."""
+        terms = (
+            (self.content_weight, self.content_layers),
+            (self.style_weight, self.style_layers),
+        )
         used = {
             layer
-            for weights in (self.content_layers, self.style_layers)
+            for factor, weights in terms
             for layer, weight in weights.items()
-            if weight > 0
+            if factor * weight > 0
         }
         return tuple(layer for layer in NETWORKS[self.extractor].layers if layer in used)
 
@@ -140,6 +144,8 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     problems = [p for key, value in values.items() for p in _field_problems(key, value, values)]
     if not problems and not any(w > 0 for w in values["style_layers"].values()):
         problems.append("`style_layers`: expected at least one layer with a weight above 0")
+    if not problems and not (values["content_weight"] or values["style_weight"]):
+        problems.append("`style_weight`: expected above 0 where `content_weight` is 0")
     return problems
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,11 +44,13 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
 
 
 def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Read only the header; returns (width, height) in pixels. Same errors as `load_image`."""
+    """Read only the header; (width, height) in pixels, EXIF rotation applied. Same errors as `load_image`."""
     path = Path(path)
     with _explained(path), Image.open(path) as picture:
         _check_header(path, picture)
-        return picture.size
+        width, height = picture.size
+        turned = picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
 
 
 @contextlib.contextmanager

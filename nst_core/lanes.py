@@ -1,7 +1,8 @@
 """LaneBatch: many stylizations advancing as one batch.
 
-VGG has no operation across samples, so a batch of independent images follows, in float64, exactly
-the trajectories of separate runs; in float32 rounding drifts.
+VGG has no operation across samples, so a batch of independent images follows, in float64 on one
+thread, exactly the trajectories of separate runs. Several threads divide a batch otherwise than a
+lone image, which rounds differently (by 1e-15 in float64); in float32 such differences drift apart.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.images import resize
-from nst_core.losses import BatchLoss, FeatureStore, Losses, Materials
+from nst_core.losses import MEMORY_FORMAT, BatchLoss, FeatureStore, Losses, Materials
 from nst_core.networks import NETWORKS
 from nst_core.optimizers import LANE_OPTIMIZERS, State
+
+
+#: Pixels live in [0, 1]; where they are not clamped they stray by a few units. Beyond this nothing
+#: comes back.
+EXPLODED = 1e3
 
 
 class Outcome(enum.Enum):
     """How a lane stands; the values are the messages."""
 
     RUNNING = "running"
-    DIVERGED = "the image or its loss is no longer finite; a smaller learning rate may help"
+    DIVERGED = "the image or its loss exploded or is not finite; a smaller learning rate may help"
     OUT_OF_MEMORY = "out of memory even alone; a smaller size_px may help"
 
 
@@ -115,7 +121,7 @@ class LaneBatch:
             raise ValueError(f"{group_of(config, materials)} does not fit a batch of {self.group}")
         optimizer = LANE_OPTIMIZERS[config.optimizer]
         image = state.image_3HW if state else initial_image(config, materials)
-        image_13HW = self._store.place(image)[None].contiguous(memory_format=torch.channels_last)
+        image_13HW = self._store.place(image)[None].contiguous(memory_format=MEMORY_FORMAT)
         fresh = optimizer.init(image_13HW)
         if state:
             fresh = {
@@ -196,7 +202,9 @@ class LaneBatch:
 
     def outcomes(self, losses: Losses) -> list[Outcome]:
         """How each lane stands after `advance` returned ``losses``, in the order of ``lanes``."""
-        finite_N = self._images.isfinite().flatten(1).all(1) & losses.total.isfinite()
+        # Not a number compares as false, so this catches it too.
+        finite_N = self._images.abs().flatten(1).amax(1) < EXPLODED
+        finite_N &= losses.total.isfinite()
         return [Outcome.RUNNING if ok else Outcome.DIVERGED for ok in finite_N.tolist()]
 
     def _prepare(self) -> BatchLoss:
@@ -208,6 +216,6 @@ class LaneBatch:
             self._step_N = torch.tensor([lane.step for lane in self.lanes], device=device)
             clamp = torch.tensor([c.clamp == "step" for c in configs], device=device)
             self._clamp_N = clamp[:, None, None, None]
-            self._images_N3HW = self._images.to(dtype).contiguous(memory_format=torch.channels_last)
+            self._images_N3HW = self._images.to(dtype).contiguous(memory_format=MEMORY_FORMAT)
             self._loss = BatchLoss(self._store, [(m.config, m.materials) for m in self.lanes])
         return self._loss

@@ -16,6 +16,10 @@ from nst_core.networks import NETWORKS
 from nst_core.weights import Weights
 
 
+#: Layout of pixels and features: 1.2x faster a step at 96 px on a CPU, and what cuDNN prefers.
+MEMORY_FORMAT = torch.channels_last
+
+
 @dataclass(frozen=True, kw_only=True)
 class Materials:
     """The pictures of one stylization at the size it runs.
@@ -92,8 +96,7 @@ class FeatureStore:
 
     def _placed(self, weight: Tensor) -> Tensor:
         weight = weight.to(self.device, self.dtype)
-        # Channels last: 1.2x faster a step at 96 px on a CPU without bf16, and what cuDNN prefers.
-        return weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight
+        return weight.contiguous(memory_format=MEMORY_FORMAT) if weight.ndim == 4 else weight
 
     def place(self, image_3HW: Tensor) -> Tensor:
         """An image on this store's device and in its dtype."""

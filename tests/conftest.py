@@ -1,0 +1,82 @@
+"""Shared fixtures: real weights, small pictures, a real job."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+# Ray reads these when it is first imported, which any test may cause.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+import yaml
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+from nst_core.networks import NETWORKS
+from nst_core.weights import Weights, expected_shapes, get_weights
+
+# Shared and small machines are slow at times, which is no fault of the code under test.
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
+
+
+@pytest.fixture(scope="session")
+def weights() -> Mapping[str, Weights]:
+    """Real pretrained weights, from the cache or fetched into it."""
+    return {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex")}
+
+
+@pytest.fixture(scope="session")
+def random_weights() -> Callable[[str], Weights]:
+    """Random weights of any network: enough for mechanics, and there without a network."""
+
+    def make(name: str) -> Weights:
+        generator = torch.Generator().manual_seed(0)
+        shapes = expected_shapes(name)
+        return {
+            key: torch.randn(shape, generator=generator) * (2 / max(1, np.prod(shape[1:]))) ** 0.5
+            for key, shape in shapes.items()
+        }
+
+    assert set(NETWORKS) >= {"vgg16", "vgg19"}
+    return make
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with content.png (96x64), style.png (64x64) and reference.png (48x32)."""
+    folder = tmp_path_factory.mktemp("pictures")
+    cat = Image.fromarray(skimage.data.chelsea())
+    cat.resize((96, 64)).save(folder / "content.png")
+    Image.fromarray(skimage.data.astronaut()).resize((64, 64)).save(folder / "style.png")
+    cup = Image.fromarray(skimage.data.coffee()).resize((96, 64))
+    Image.blend(cat.resize((96, 64)), cup, 0.5).resize((48, 32)).save(folder / "reference.png")
+    return folder
+
+
+@pytest.fixture
+def job_file(tmp_path: Path, pictures: Path) -> Path:
+    """A job small enough to run in seconds."""
+    job = {
+        "name": "small",
+        "pairs": [
+            {
+                "content": str(pictures / "content.png"),
+                "style": str(pictures / "style.png"),
+                "reference": str(pictures / "reference.png"),
+            }
+        ],
+        "size_px": 64,
+        "search": {"trials": 8, "seed": 3},
+        "halving": {"min_steps": 2, "max_steps": 6, "reduction": 3},
+    }
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job, sort_keys=False))
+    return path

@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nst_core.config import FIELDS, StyleConfig
+from nst_core.errors import ConfigError
+
+JSON = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9)
+
+
+def test_json_round_trip() -> None:
+    """A configuration survives its own JSON."""
+    config = StyleConfig(style_layers={"conv1_1": 0.5, "relu4_1": 2.0}, lr=0.5, init="noise")
+    assert StyleConfig.from_dict(config.to_dict()) == config
+
+
+def test_all_problems_at_once() -> None:
+    """Every wrong key and value is named in one error, with the nearest right one."""
+    wrong = {"lrr": 1, "steps": -3, "style_layers": {"relu4_9": 1}, "init": "contnt"}
+    with pytest.raises(ConfigError) as caught:
+        StyleConfig.from_dict(wrong)
+    text = str(caught.value)
+    assert len(caught.value.problems) == 4
+    assert "did you mean `lr`" in text
+    assert "-3" in text
+    assert "did you mean `relu4_" in text
+    assert "did you mean `content`" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, True, [], {}])
+@pytest.mark.parametrize("key", ["lr", "steps", "style_weight", "seed"])
+def test_numbers_are_numbers(key: str, value: object) -> None:
+    """Neither text nor booleans nor infinities pass as numbers."""
+    with pytest.raises(ConfigError, match=key):
+        StyleConfig.from_dict({key: value})
+
+
+def test_some_style_layer_must_count() -> None:
+    """A configuration whose style layers all weigh nothing is refused."""
+    with pytest.raises(ConfigError, match="style_layers"):
+        StyleConfig(style_layers={"relu1_1": 0.0})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*FIELDS, "nonsense"]),
+        JSON | st.lists(JSON, max_size=2) | st.dictionaries(st.text(max_size=3), JSON),
+    )
+)
+def test_any_json_gives_a_config_or_a_config_error(values: dict[str, object]) -> None:
+    """Whatever JSON comes in, the answer is a valid configuration or a ConfigError."""
+    try:
+        config = StyleConfig.from_dict(values)
+    except ConfigError as error:
+        assert error.problems
+    else:
+        assert StyleConfig.from_dict(config.to_dict()) == config

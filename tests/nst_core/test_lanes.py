@@ -1,0 +1,185 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.lanes import LaneBatch, Outcome
+from nst_core.losses import FeatureStore, Materials
+from nst_core.weights import Weights
+
+DOUBLE = torch.float64
+
+#: One network cut, and otherwise as unlike as lanes can be.
+CONFIGS = (
+    StyleConfig(style_layers={"relu1_1": 1, "relu3_1": 1}, content_layers={"relu2_2": 1}, lr=0.02),
+    StyleConfig(
+        style_layers={"conv3_1": 1, "relu3_1": 0.5},
+        content_layers={"conv1_2": 0.3, "relu2_1": 2},
+        style_weight=1e4,
+        tv_weight=3.0,
+        lr=0.2,
+        init="noise",
+        seed=7,
+        gram="per_element",
+        normalization="half",
+        clamp="save",
+    ),
+    StyleConfig(style_layers={"relu3_1": 1}, content_weight=0.0, init="style", lr=0.01),
+)
+
+
+@pytest.fixture(scope="module")
+def materials() -> list[Materials]:
+    generator = torch.Generator().manual_seed(0)
+
+    def picture(height: int, width: int) -> torch.Tensor:
+        return torch.rand(3, height, width, generator=generator)
+
+    return [
+        Materials(content_3HW=picture(32, 40), styles=((picture(36, 32), 0.25), (s, 0.75)))
+        for s in (picture(32, 32), picture(33, 48), picture(50, 32))
+    ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads divide a batch otherwise than a lone image, and so round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
+    return FeatureStore(random_weights, dtype=DOUBLE)
+
+
+def alone(store: FeatureStore, config: StyleConfig, materials: Materials, steps: int):  # type: ignore[no-untyped-def]
+    batch = LaneBatch(store)
+    batch.add("x", config, materials)
+    losses = batch.advance(steps)
+    return batch.image("x"), losses.total[0]
+
+
+def test_batched_lanes_equal_separate_runs(store: FeatureStore, materials: list[Materials]) -> None:
+    """In float64 lanes of a batch follow exactly the trajectories of separate runs."""
+    batch = LaneBatch(store)
+    for index, config in enumerate(CONFIGS):
+        batch.add(index, config, materials[index])
+    losses = batch.advance(6)
+    for index, config in enumerate(CONFIGS):
+        image, total = alone(store, config, materials[index], 6)
+        assert torch.equal(batch.image(index), image)
+        torch.testing.assert_close(losses.total[index], total, rtol=1e-12, atol=0)
+
+
+def test_several_threads_only_round_differently(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """On several threads a lane of a batch stays within rounding of a separate run."""
+    torch.set_num_threads(2)
+    batch = LaneBatch(store)
+    for index, config in enumerate(CONFIGS):
+        batch.add(index, config, materials[index])
+    batch.advance(6)
+    for index, config in enumerate(CONFIGS):
+        image, _ = alone(store, config, materials[index], 6)
+        torch.testing.assert_close(batch.image(index), image, rtol=0, atol=1e-10)
+
+
+def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[Materials]) -> None:
+    """Adding, dropping, saving and loading lanes leaves every trajectory as it was."""
+    batch = LaneBatch(store)
+    batch.add(0, CONFIGS[0], materials[0])
+    batch.advance(2)
+    batch.add(1, CONFIGS[1], materials[1])
+    batch.advance(3)
+    saved = batch.save(0)
+    batch.drop(0)
+    batch.advance(1)
+    batch.add(2, CONFIGS[2], materials[2])
+    batch.add(0, CONFIGS[0], materials[0], saved)
+    batch.advance(3)
+    steps = {lane.key: lane.step for lane in batch.lanes}
+    assert steps == {0: 8, 1: 7, 2: 3}
+    for key, count in steps.items():
+        assert torch.equal(batch.image(key), alone(store, CONFIGS[key], materials[key], count)[0])
+
+
+def test_a_diverged_lane_leaves_the_others_alone(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """A lane that is no longer finite is an outcome, and its neighbours do not notice."""
+    wild = CONFIGS[0].replace(lr=1e4, style_weight=1e12, clamp="save")
+    batch = LaneBatch(store)
+    batch.add("wild", wild, materials[0])
+    batch.add("calm", CONFIGS[0], materials[0])
+    for _ in range(3):
+        saved = batch.save("wild")
+        saved.image_3HW[:] = float("nan")
+        batch.drop("wild")
+        batch.add("wild", wild, materials[0], saved)
+        losses = batch.advance(2)
+    by_key = dict(zip([lane.key for lane in batch.lanes], batch.outcomes(losses), strict=True))
+    assert by_key == {"calm": Outcome.RUNNING, "wild": Outcome.DIVERGED}
+    assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], materials[0], 6)[0])
+
+
+def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[Materials]) -> None:
+    """Lanes of another shape or cut, and keys that are taken, are refused."""
+    batch = LaneBatch(store)
+    batch.add("x", CONFIGS[0], materials[0])
+    with pytest.raises(ValueError, match="already"):
+        batch.add("x", CONFIGS[0], materials[0])
+    deeper = CONFIGS[0].replace(style_layers={"relu4_1": 1})
+    with pytest.raises(ValueError, match="does not fit"):
+        batch.add("y", deeper, materials[0])
+
+
+def test_an_exception_leaves_whole_steps(
+    store: FeatureStore, materials: list[Materials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running out of memory in the middle of a chunk loses at most the step under way."""
+    batch = LaneBatch(store)
+    batch.add(0, CONFIGS[0], materials[0])
+    batch.advance(1)
+    loss = batch._prepare()
+    calls = 0
+
+    def failing(pixels: torch.Tensor):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise torch.OutOfMemoryError("injected")
+        return loss(pixels)
+
+    monkeypatch.setattr(batch, "_loss", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        batch.advance(5)
+    assert batch.lanes[0].step == 3
+    monkeypatch.undo()
+    batch.advance(2)
+    assert torch.equal(batch.image(0), alone(store, CONFIGS[0], materials[0], 5)[0])
+
+
+def test_loss_gradient_matches_finite_differences(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """The whole loss of a batch has the gradient that finite differences give, in float64."""
+    batch = LaneBatch(store)
+    config = CONFIGS[1].replace(style_weight=1.0)
+    batch.add(0, config, materials[0])
+    loss = batch._prepare()
+    pixels = batch.image(0)[None].clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(pixels).total.sum(), pixels)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        direction = torch.randn(pixels.shape, generator=generator, dtype=DOUBLE)
+        with torch.no_grad():
+            ahead = loss(pixels + 1e-6 * direction).total
+            behind = loss(pixels - 1e-6 * direction).total
+        torch.testing.assert_close(
+            (ahead - behind)[0] / 2e-6, (grad * direction).sum(), rtol=1e-5, atol=1e-9
+        )

@@ -1,0 +1,43 @@
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.lanes import Outcome
+from nst_core.samples import sample_content, sample_style
+from nst_core.stylize import stylize
+from nst_core.weights import Weights
+
+
+def test_yields_where_it_stands(weights: Mapping[str, Weights]) -> None:
+    """stylize() yields every few steps and at the end, and the loss falls."""
+    config = StyleConfig(size_px=64, steps=25, lr=0.05)
+    steps = list(
+        stylize(config, sample_content(), [(sample_style(96), 1.0)], weights=weights.__getitem__)
+    )
+    assert [step.step for step in steps] == [10, 20, 25]
+    assert steps[-1].losses["total"] < 0.7 * steps[0].losses["total"]
+    image = steps[-1].image_3HW
+    assert image.shape == (3, 43, 64)
+    assert 0 <= image.min() <= image.max() <= 1
+    parts = steps[-1].losses
+    assert parts["total"] == pytest.approx(
+        parts["content"] + parts["style"] + parts["tv"], rel=1e-4
+    )
+
+
+def test_divergence_is_an_outcome(weights: Mapping[str, Weights]) -> None:
+    """A run that explodes ends with a reason instead of an exception."""
+    config = StyleConfig(size_px=64, steps=60, lr=1e4, clamp="save", style_weight=1e12)
+    steps = list(
+        stylize(config, sample_content(), [(sample_style(96), 1.0)], weights=weights.__getitem__)
+    )
+    assert steps[-1].outcome is Outcome.DIVERGED
+    assert steps[-1].step < 60
+
+
+def test_samples_depend_on_their_seed_alone() -> None:
+    """The painting is drawn from its seed."""
+    assert torch.equal(sample_style(64, seed=3), sample_style(64, seed=3))
+    assert not torch.equal(sample_style(64, seed=3), sample_style(64, seed=4))
