@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from nst_core.config import FIELDS, StyleConfig
@@ -118,6 +119,7 @@ class Space:
         why: why its ranges are what they are.
         params: parameters in the order they are drawn; a condition names an earlier one.
         fixed: fields of StyleConfig that the space sets for every configuration.
+        starts: parameters worth trying first, from earlier experience; the search begins there.
 
     Raises:
         ConfigError: with every problem of the declaration at once.
@@ -127,6 +129,7 @@ class Space:
     why: str
     params: Mapping[str, Parameter]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[Params, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [p for name in self.params for p in self._param_problems(name)]
@@ -141,6 +144,8 @@ class Space:
             problems = _config_problems(lambda: StyleConfig.from_dict(self.fixed), "fixed")
         if not problems:
             problems = _config_problems(lambda: self.build(self._corner()), "built configuration")
+            for i, start in enumerate(self.starts):
+                problems += _config_problems(partial(self.build, start), f"`starts.{i}`")
         if problems:
             raise ConfigError(f"space {self.name}", problems)
 
@@ -265,14 +270,14 @@ def space_from_dict(content: Any, source: str) -> Space:
     """A space from plain data, as a user's YAML file gives it.
 
     ``{name, why, fixed: {field: value}, params: {name: {low, high, log} | {options: […]}, each with
-    an optional when: {other: [values]}}}``.
+    an optional when: {other: [values]}}, starts: [{parameter: value}]}``.
 
     Raises:
         ConfigError: with every problem at once.
     """
     if not isinstance(content, Mapping):
         raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
-    known = ("name", "why", "params", "fixed")
+    known = ("name", "why", "params", "fixed", "starts")
     problems = [
         f"`{key}`: no such key{near_miss(key, known)}" for key in content if key not in known
     ]
@@ -282,6 +287,9 @@ def space_from_dict(content: Any, source: str) -> Space:
         declared = {}
     if not isinstance(content.get("fixed", {}), Mapping):
         problems.append(f"`fixed`: expected settings with values, got {content['fixed']!r}")
+    starts = content.get("starts", [])
+    if not (isinstance(starts, list) and all(isinstance(start, Mapping) for start in starts)):
+        problems.append(f"`starts`: expected a list of {{parameter: value}}, got {starts!r}")
     params: dict[str, Parameter] = {}
     for name, entry in declared.items():
         parsed = _parse_parameter(str(name), entry)
@@ -296,6 +304,7 @@ def space_from_dict(content: Any, source: str) -> Space:
         why=str(content.get("why", "")),
         params=params,
         fixed=dict(content.get("fixed", {})),
+        starts=tuple(_parse_start(start) for start in starts),
     )
 
 
@@ -328,6 +337,10 @@ def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
     return problems or Float(
         low=float(entry["low"]), high=float(entry["high"]), log=entry.get("log", False), when=when
     )
+
+
+def _parse_start(start: Mapping[str, Any]) -> Params:
+    return {str(k): _yaml_word(v) if isinstance(v, bool) else v for k, v in start.items()}
 
 
 def _yaml_word(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Ray reads these when it is first imported, which any test may cause.
 os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["COLUMNS"] = "200"  # tables are cut to the terminal's width
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import numpy as np

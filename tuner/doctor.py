@@ -70,10 +70,10 @@ def _ray(address: str | None) -> Check:
 
     if address is None:
         return Check(name="ray", ok=True, found=f"ray {version('ray')}; no --address to check")
-    ray_backend(address)
-    from tuner.ray_backend import connected
-
     try:
+        ray_backend(address)
+        from tuner.ray_backend import connected
+
         with connected(address) as resources:
             listed = ", ".join(f"{resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
             return Check(name="ray", ok=True, found=f"{address} answers: {listed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -347,3 +348,10 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
                 " reference to the content's frame"
             )
     return problems
+
+
+def schema_json() -> str:
+    """JSON Schema of the job file, as ``tuner/job.schema.json`` ships it for editors."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema.update(JobSpec.model_json_schema())
+    return json.dumps(schema, indent=2) + "\n"

@@ -89,10 +89,10 @@ class Search:
             return None
         if self._orphans:
             number = self._orphans.pop(0)
-            record = self._study.revive(number, self._replay.get(number))
+            record = self._study.revive(number, self._fixed(number))
             plan = self._plan(number, record)
         elif len(self._study) < self._job.search.trials:
-            number = self._study.begin(self._replay.get(len(self._study)))
+            number = self._study.begin(self._fixed(len(self._study)))
             plan = self._plan(number, None)
         else:
             return None
@@ -152,6 +152,13 @@ class Search:
         config = self._space.build(params, **fixed)
         self._study.assign(number, config.to_dict())
         return config
+
+    def _fixed(self, number: int) -> Params | None:
+        """Parameters that a trial must have: replayed ones, or one of the space's starts."""
+        if self._replay:
+            return self._replay.get(number)
+        start = number - len(self._presets)
+        return self._space.starts[start] if 0 <= start < len(self._space.starts) else None
 
     def _preset(self, number: int) -> tuple[Preset, str | None] | None:
         return self._presets[number] if number < len(self._presets) else None

@@ -233,10 +233,14 @@ def _cut_torn_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
+def _rung(stored: Mapping[str, Any]) -> RungRecord:
+    return RungRecord(**{**stored, "pair_scores": tuple(stored["pair_scores"])})
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
     attrs = trial.user_attrs
     rungs = {
-        steps: RungRecord(**attrs[f"rung-{steps}"])
+        steps: _rung(attrs[f"rung-{steps}"])
         for steps, value in sorted(trial.intermediate_values.items())
         if f"rung-{steps}" in attrs and math.isfinite(value)
     }

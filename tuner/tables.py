@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nst_core.metric_names import METRICS
 from nst_core.presets import Preset
-from search_spaces import Space
+from search_spaces import Params, Space
 from tuner.results import Found, Results
 
 _FORMATS = {"lpips": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}", "rmse": "{:.4f}"}
@@ -35,7 +35,7 @@ def _headings(objective: str) -> list[str]:
 def best_table(results: Results, top: int) -> RenderableType:
     """The best configurations beside the baselines, and what each of them is."""
     objective = results.job.objective
-    table = Table(title=f"{results.job.name}: best by {objective}", title_justify="left")
+    table = Table(title=Text(f"{results.job.name}: best by {objective}"), title_justify="left")
     for heading in ("", "trial", "steps", *_headings(objective), "vs content"):
         table.add_column(heading, justify="right", no_wrap=True)
     ranked = results.ranked()
@@ -81,7 +81,11 @@ def _what(found: Found) -> Text:
     record = found.record
     if record.preset:
         return Text(f"preset {record.preset}" + (f" ({record.note})" if record.note else ""))
-    return Text(" ".join(f"{key}={_value(value)}" for key, value in record.params.items()))
+    return Text(_settings(record.params))
+
+
+def _settings(params: Params) -> str:
+    return " ".join(f"{key}={_value(value)}" for key, value in params.items())
 
 
 def _value(value: Any) -> str:
@@ -142,7 +146,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
 
 def space_table(space: Space) -> RenderableType:
     """A space's parameters and why they are what they are."""
-    table = Table(title=f"space {space.name}", title_justify="left")
+    table = Table(title=Text(f"space {space.name}"), title_justify="left")
     for heading in ("parameter", "range", "when"):
         table.add_column(heading, overflow="fold")
     for name, parameter in space.params.items():
@@ -150,12 +154,13 @@ def space_table(space: Space) -> RenderableType:
         table.add_row(Text(name), Text(parameter.describe()), Text(when))
     for name, value in space.fixed.items():
         table.add_row(Text(name), Text(f"fixed: {value}"), "")
-    return Group(table, Text(space.why))
+    starts = [Text(f"start: {_settings(start)}") for start in space.starts]
+    return Group(table, Text(space.why), *starts)
 
 
 def preset_table(preset: Preset) -> RenderableType:
     """A preset's settings and where it comes from."""
-    table = Table(title=f"preset {preset.name}", title_justify="left")
+    table = Table(title=Text(f"preset {preset.name}"), title_justify="left")
     table.add_column("setting")
     table.add_column("value", overflow="fold")
     for key, value in preset.config.to_dict().items():

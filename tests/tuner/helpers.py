@@ -1,0 +1,81 @@
+"""What several tests of the tuner need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nst_core.presets import BUILT_IN
+from tuner.job import JobSpec, load_job
+from tuner.records import Report, RungRecord
+from tuner.rundir import RunDir
+from tuner.search import Plan, Search
+from tuner.study import RunStudy
+
+Objective = Callable[[Plan, int], float]
+
+
+class Recorder:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, ...]] = []
+        self.lines: list[str] = []
+
+    def planned(self, plan: Plan, preset: str | None) -> None:
+        self.events.append(("planned", plan.trial, preset))
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        self.events.append(("reported", trial, steps, rung.objective))
+
+    def ended(self, trial: int, state: str, reason: str | None) -> None:
+        self.events.append(("ended", trial, state, reason))
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2, **options):  # type: ignore[no-untyped-def]
+    """A search over a new study, or over the one that is in the folder already."""
+    job, space = load_job(job_file, overrides)
+    settings = {"sampler": "tpe", "seed": 5, "startup": 4, "higher_is_better": False}
+    if (folder / "study.journal").exists():
+        study = RunStudy.open(folder, **settings)
+    else:
+        study = RunStudy.create(folder, **settings)
+    chosen = [(preset, None) for preset in list(BUILT_IN.values())[:presets]]
+    options.setdefault("watcher", Recorder())
+    return Search(study, RunDir(folder), job, space, presets=chosen, **options)
+
+
+def report(plan: Plan, steps: int, value: float) -> Report:
+    scores = {"lpips": value, "ssim": 0.5, "psnr": 10.0, "rmse": 0.2}
+    return Report(trial=plan.trial, steps=steps, scores=scores, pair_scores=[scores], seconds=steps)
+
+
+def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**9) -> int:
+    """Carry out a search with a made-up objective, lanes in turn; stops after ``limit`` reports.
+
+    Returns the number of reports made.
+    """
+    active: dict[int, tuple[Plan, int]] = {}
+    made = 0
+    while made < limit:
+        while len(active) < lanes and (plan := search.next()):
+            active[plan.trial] = (plan, 0)
+        if not active:
+            return made
+        for number, (plan, steps) in list(active.items()):
+            until = plan.next_rung(steps)
+            made += 1
+            if search.report(report(plan, until, objective(plan, until)), lambda: [b"png"]):
+                active[number] = (plan, until)
+            else:
+                del active[number]
+            if made >= limit:
+                break
+    return made
+
+
+def job_of(job_file: Path) -> JobSpec:
+    return load_job(job_file)[0]

@@ -1,0 +1,253 @@
+"""The command line as a person meets it: every class of bad input, and what pipes."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from PIL import Image
+
+from tests.tuner.helpers import Recorder
+from tuner import cli
+from tuner.backend import InlineBackend
+from tuner.job import load_job
+from tuner.run import run_job
+
+COMMANDS = (
+    *("launch", "resume", "demo", "status", "best", "export", "stylize", "score"),
+    *("weights", "weights fetch", "spaces", "presets", "doctor"),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def nst_tuner(*arguments: object, **environment: str) -> Done:
+    """Run the command line in this process, as a script would; loading torch anew takes seconds."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["nst-tuner", *map(str, arguments)]),
+        mock.patch.dict(os.environ, environment),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code
+    assert isinstance(code, int)
+    return Done(code, stdout.getvalue(), stderr.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """A small finished run."""
+    folder = tmp_path_factory.mktemp("cli")
+    pair = {key: str(pictures / f"{key}.png") for key in ("content", "style", "reference")}
+    settings = {"size_px": 64, "halving": {"min_steps": 2, "max_steps": 4}, "search": {"trials": 3}}
+    (folder / "job.yaml").write_text(json.dumps({"name": "[red]x", "pairs": [pair], **settings}))
+    job, space = load_job(folder / "job.yaml")
+    run_job(job, space, folder / "run", InlineBackend(), watcher=Recorder(), say=print)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    """Every command explains itself with an example and exit code 0."""
+    done = nst_tuner(*command.split(), "--help")
+    assert done.returncode == 0
+    assert f"nst-tuner {command}" in done.stdout
+    assert "Example" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "best"])
+def test_looking_at_a_run_is_quick_and_light(run: Path, command: str) -> None:
+    """status and best load neither torch nor Ray, and their JSON is all there is on stdout."""
+    code = (
+        "import sys; from tuner import cli\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'torchvision', 'skimage'} & set(sys.modules)\n"
+        "print(heavy or 'light', file=sys.stderr)"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, str(run), "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.strip() == "light"
+    assert json.loads(done.stdout)["run"] == "[red]x"
+    assert time.monotonic() - started < 20  # a bound against hanging, not a measurement
+
+
+def test_tables_show_names_as_they_are(run: Path) -> None:
+    """Markup in a job's name is text, not markup; presets and baselines are in the table."""
+    done = nst_tuner("best", run)
+    assert done.returncode == 0
+    assert "[red]x" in done.stdout
+    for part in ("content", "blurred", "adam-1000", "vs content"):
+        assert part in done.stdout
+
+
+def test_export_stylize_score(run: Path, pictures: Path, tmp_path: Path) -> None:
+    """A preset goes out to a file and back onto a picture, whose score is the trial's."""
+    assert nst_tuner("export", run, "--out", tmp_path / "p.json", "--trial", 2).returncode == 0
+    done = nst_tuner(
+        *("stylize", "--content", pictures / "content.png", "--style", pictures / "style.png"),
+        *("--preset", tmp_path / "p.json", "--out", tmp_path / "o.png"),
+    )
+    assert done.returncode == 0, done.stderr
+    done = nst_tuner(
+        "score", tmp_path / "o.png", "--reference", pictures / "reference.png", "--json"
+    )
+    scores = json.loads(done.stdout)["scores"]
+    assert "scaled to 64x43" in done.stderr
+    best = json.loads(nst_tuner("best", run, "--json").stdout)["trials"]
+    (trial,) = [t for t in best if t["trial"] == 2]
+    assert scores["lpips"] == pytest.approx(trial["scores"]["lpips"], rel=0.02)
+    embedded = Image.open(tmp_path / "o.png").text["nst-tuner-preset"]  # type: ignore[attr-defined]
+    assert json.loads(embedded)["provenance"]["trial"] == 2
+
+
+def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[object], str]]:
+    content, style = pictures / "content.png", pictures / "style.png"
+    job = {
+        "name": "x",
+        "pairs": [{"content": str(content), "style": str(style), "reference": str(content)}],
+    }
+    (folder / "job.yaml").write_text(json.dumps(job))
+    (folder / "bad.yaml").write_text(json.dumps({**job, "halvin": 1}))
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "future.json").write_text(json.dumps({"schema_version": 99, "config": {}}))
+    Image.new("RGB", (1, 1)).save(folder / "tiny.png")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    out = ["--out", folder / "o.png"]
+    apply: list[object] = ["stylize", "--style", style, *out]
+    launch: list[object] = ["launch", folder / "job.yaml", "--run-dir"]
+    settings: list[object] = [*apply, "--content", content]
+    return {
+        "missing file": ([*apply, "--content", "no.png", "--set", "lr=1"], "no such image"),
+        "text as jpg": (
+            [*apply, "--content", folder / "text.jpg", "--set", "lr=1"],
+            "not a picture",
+        ),
+        "1x1": ([*apply, "--content", folder / "tiny.png", "--set", "lr=1"], "too small"),
+        "20000x20000": ([*apply, "--content", folder / "huge.png", "--set", "lr=1"], "megapixels"),
+        "animated": ([*apply, "--content", folder / "moving.gif", "--set", "lr=1"], "2 frames"),
+        "no settings": (settings, "--preset"),
+        "unknown setting": ([*settings, "--set", "lrr=1"], "did you mean `lr`"),
+        "unknown layer": ([*settings, "--set", "style_layers.relu9_1=1"], "no such layer"),
+        "unknown preset": ([*settings, "--preset", "adam-100"], "did you mean `adam-1000`"),
+        "future preset": ([*settings, "--preset", folder / "future.json"], "newer than"),
+        "bad weight": ([*settings, "--style", f"{style}:-1", "--set", "lr=1"], "above 0"),
+        "bad weights file": (
+            [*settings, "--set", "lr=1", "--weights", f"vgg16={style}"],
+            "neither a safetensors",
+        ),
+        "unknown suffix": (
+            ["stylize", "--content", content, "--style", style, "--out", "o.xyz", "--set", "lr=1"],
+            "cannot save as",
+        ),
+        "missing folder": (
+            ["score", content, "--reference", folder / "none" / "r.png"],
+            "no such image",
+        ),
+        "unknown key": (["launch", folder / "bad.yaml", "--run-dir", folder / "r"], "halving"),
+        "negative trials": ([*launch, folder / "r", "--set", "search.trials=-4"], "got -4"),
+        "no job": (["launch", "no.yaml", "--run-dir", folder / "r"], "no such file"),
+        "run exists": ([*launch, run], "resume"),
+        "unwritable": ([*launch, "/proc/nowhere/run"], "cannot be written"),
+        "no run": (["status", folder], "not a run directory"),
+        "no folder": (["best", folder / "none"], "no such run"),
+        "no trial": (["export", run, "--out", folder / "p.json", "--trial", 99], "trial 99"),
+        "unwritable preset": (["export", run, "--out", "/proc/p.json"], "cannot be written"),
+        "unknown command": (["bets"], "best"),
+        "unknown option": (["best", run, "--tpo", 3], "--top"),
+        "unknown space": (["spaces", "grm"], "did you mean `gram`"),
+        "unknown weights": (["weights", "fetch", "vgg-16"], "did you mean `vgg16`"),
+        "aspect": (
+            [*launch, folder / "r", "--set", f"pairs.0.reference={style}"],
+            "another shape",
+        ),
+    }
+
+
+def test_bad_input_gets_one_clear_error(run: Path, pictures: Path, tmp_path: Path) -> None:
+    """Each class of bad input: exit code 2, what is wrong on stderr, no traceback, nothing
+    written."""
+    cases = bad_inputs(run, pictures, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for name, (arguments, expected) in cases.items():
+        done = nst_tuner(*arguments)
+        assert done.returncode == 2, (name, done.stderr)
+        assert expected in done.stderr, (name, done.stderr)
+        assert "Traceback" not in done.stderr, name
+        assert done.stdout == "", name
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_weights_and_no_network(pictures: Path, tmp_path: Path) -> None:
+    """Without weights and network a command says what was tried and what to do, exit code 2."""
+    done = nst_tuner(
+        *("score", pictures / "content.png", "--reference", pictures / "reference.png"),
+        NST_TUNER_CACHE=str(tmp_path),
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+        HTTPS_PROXY="http://127.0.0.1:9",
+    )
+    assert done.returncode == 2
+    assert "What to do" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_divergence_is_exit_code_1(pictures: Path, tmp_path: Path) -> None:
+    """A stylization that explodes is failed work: exit code 1, and no file."""
+    done = nst_tuner(
+        *("stylize", "--content", pictures / "content.png", "--style", pictures / "style.png"),
+        *("--out", tmp_path / "o.png", "--set", "lr=10000", "--set", "clamp=save"),
+        *("--set", "steps=30", "--size-px", 64),
+    )
+    assert done.returncode == 1
+    assert "smaller learning rate" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor() -> None:
+    """doctor checks every part and says so in JSON too; a dead address is a failed check."""
+    done = nst_tuner("doctor", "--json")
+    names = [check["name"] for check in json.loads(done.stdout)["checks"]]
+    assert names == ["python", "torch", "gpu", "ray", "weights", "disk"]
+    assert done.returncode == 0
+    assert nst_tuner("doctor", "--address", "127.0.0.1:9").returncode == 1
+
+
+def test_lists_of_what_there_is() -> None:
+    """weights, spaces and presets list what there is and show one of it."""
+    for arguments, part in (
+        (("weights",), "vgg16"),
+        (("spaces",), "gram"),
+        (("spaces", "gram"), "log10_style_content"),
+        (("presets",), "tv-amp"),
+        (("presets", "tv-amp"), "0-255"),
+        (("presets", "tv-amp", "--json"), '"schema_version": 1'),
+    ):
+        done = nst_tuner(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert part in done.stdout

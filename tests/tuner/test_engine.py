@@ -1,0 +1,125 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.weights import Weights
+from tests.tuner.helpers import job_of
+from tuner.engine import Engine
+from tuner.evaluate import Pair, load_pair
+from tuner.records import Report
+
+SHALLOW = {"style_layers": {"relu2_1": 1.0}, "content_layers": {"relu1_2": 1.0}, "size_px": 64}
+
+
+@pytest.fixture
+def pairs(job_file: Path) -> list[Pair]:
+    spec = job_of(job_file).pairs[0]
+    upright = spec.model_copy(update={"content": spec.style[0].image})
+    return [load_pair(spec, 64), load_pair(upright, 64)]
+
+
+@pytest.fixture
+def engine(weights: Mapping[str, Weights], pairs: list[Pair]) -> Engine:
+    return Engine(pairs, weights)
+
+
+def config(**changes: object) -> StyleConfig:
+    return StyleConfig.from_dict({**SHALLOW, **changes})
+
+
+def run(engine: Engine) -> list[Report]:
+    reports = []
+    while engine.busy:
+        reports += engine.advance()
+    return reports
+
+
+def test_trials_of_different_lengths_and_kinds_together(engine: Engine) -> None:
+    """Trials of unlike settings advance together, and each reports where it was asked to be."""
+    engine.submit(1, config(), 4)
+    engine.submit(2, config(lr=0.1, init="noise"), 13)
+    engine.submit(3, config(style_layers={"relu3_1": 1.0}), 7)
+    reports = {report.trial: report for report in run(engine)}
+    assert {number: report.steps for number, report in reports.items()} == {1: 4, 2: 13, 3: 7}
+    for report in reports.values():
+        assert set(report.scores) == {"lpips", "ssim", "psnr", "rmse"}
+        assert len(report.pair_scores) == 2
+        assert report.scores["lpips"] == pytest.approx(
+            sum(scores["lpips"] for scores in report.pair_scores) / 2
+        )
+        assert report.seconds > 0
+    assert [image[:4] for image in engine.images(1)] == [b"\x89PNG"] * 2
+
+
+def test_going_on_from_a_rung_changes_nothing(engine: Engine) -> None:
+    """By way of step 4 or at once, step 9 scores alike (float32 rounding drifts; 2 %)."""
+    engine.submit(1, config(), 4)
+    run(engine)
+    engine.submit(1, config(), 9)
+    engine.submit(2, config(), 9)
+    by_rungs, at_once = sorted(run(engine), key=lambda report: report.trial)
+    assert by_rungs.steps == at_once.steps == 9
+    assert by_rungs.scores["lpips"] == pytest.approx(at_once.scores["lpips"], rel=2e-2)
+
+
+def test_a_dropped_trial_frees_its_place(engine: Engine) -> None:
+    """A trial dropped on the way is forgotten, whatever it was doing."""
+    engine.submit(1, config(), 40)
+    engine.submit(2, config(), 3)
+    engine.advance()
+    engine.drop(1)
+    engine.drop(99)
+    reports = run(engine)
+    assert {report.trial for report in reports} <= {2}
+    assert not engine.busy
+
+
+def test_divergence_fails_one_trial(engine: Engine) -> None:
+    """A trial that explodes reports a failure with step and reason; the other goes on."""
+    engine.submit(1, config(lr=1e4, clamp="save"), 30)
+    engine.submit(2, config(), 30)
+    reports = {report.trial: report for report in run(engine)}
+    assert "smaller learning rate" in str(reports[1].failure)
+    assert str(reports[1].failure).startswith("step ")
+    assert reports[2].failure is None
+    assert reports[2].steps == 30
+
+
+def test_out_of_memory_shrinks_the_batch_and_loses_no_lane(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When four lanes do not fit, two at a time do, and every trial still reports."""
+    limit_lanes(monkeypatch, 2)
+    for number in range(2):
+        engine.submit(number, config(), 6)
+    reports = run(engine)
+    assert {report.trial: report.steps for report in reports} == {0: 6, 1: 6}
+    assert not any(report.failure for report in reports)
+
+
+def test_out_of_memory_even_alone_is_a_failure(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that does not fit alone fails with what to do, and the engine goes on."""
+    limit_lanes(monkeypatch, 0)
+    engine.submit(1, config(), 6)
+    (report,) = run(engine)
+    assert "out of memory" in str(report.failure)
+    assert "size_px" in str(report.failure)
+    assert not engine.busy
+
+
+def limit_lanes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    import nst_core.losses
+
+    forward: Callable[..., object] = nst_core.losses.BatchLoss.__call__
+
+    def limited(self: object, images: torch.Tensor) -> object:
+        if len(images) > most:
+            raise torch.OutOfMemoryError("injected")
+        return forward(self, images)
+
+    monkeypatch.setattr(nst_core.losses.BatchLoss, "__call__", limited)

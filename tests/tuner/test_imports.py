@@ -1,0 +1,55 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Package -> what it must never import, wherever in a file.
+FORBIDDEN = {
+    "nst_core": {"ray", "optuna", "tuner", "search_spaces", "pydantic", "typer", "yaml", "rich"},
+    "search_spaces": {"torch", "ray", "optuna", "tuner", "numpy", "pydantic", "yaml"},
+}
+#: Modules of nst_core that must not bring torch.
+LIGHT = ("config", "presets", "errors", "networks", "metric_names", "files")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", list(FORBIDDEN))
+def test_packages_keep_to_their_room(package: str) -> None:
+    """nst_core and search_spaces import nothing above them, anywhere."""
+    for path in (ROOT / package).glob("*.py"):
+        roots = {name.split(".")[0] for name in imported(path)}
+        assert not roots & FORBIDDEN[package], path
+
+
+def test_only_the_study_knows_optuna() -> None:
+    """Optuna is imported by one module."""
+    users = [
+        p.name for p in (ROOT / "tuner").glob("*.py") if any("optuna" in n for n in imported(p))
+    ]
+    assert users == ["study.py"]
+
+
+def test_light_modules_stay_light() -> None:
+    """Configurations, presets and names load without torch."""
+    code = f"import sys; {'; '.join(f'import nst_core.{m}' for m in LIGHT)}; import search_spaces\n"
+    code += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_trials_process_loads_no_torch() -> None:
+    """The Trainable, of which there is a process per lane, loads no torch."""
+    code = "import sys, tuner.trial; assert 'torch' not in sys.modules; assert 'ray' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nst_core.errors import ConfigError
+from tuner.job import JobSpec, load_job, schema_json
+
+WRONG = """\
+name: x
+pairs:
+  - content: nope.jpg
+    styl: x
+    style:
+      - {image: a.jpg, weigth: 3}
+    reference: 3
+halvin: {min_steps: 30}
+search: {trials: -4, sampler: tpee}
+halving: {min_steps: 300, max_steps: 30}
+objective: lpip
+resources: {lanes: many}
+"""
+
+
+def test_every_problem_with_line_key_value_and_near_miss(tmp_path: Path) -> None:
+    """All errors of a file come at once, each with its line, key and value."""
+    path = tmp_path / "job.yaml"
+    path.write_text(WRONG)
+    with pytest.raises(ConfigError) as caught:
+        load_job(path)
+    text = str(caught.value)
+    for part in (
+        "line 8: `halvin`: no such key; did you mean `halving`?",
+        "line 4: `pairs.0.styl`: no such key; did you mean `style`?",
+        "line 6: `pairs.0.style.0.weigth`: no such key; did you mean `weight`?",
+        "line 7: `pairs.0.reference`",
+        "line 9: `search.trials`: expected greater than or equal to 1, got -4",
+        "did you mean `tpe`?",
+        "line 10: `halving`: expected min_steps to be at most max_steps",
+        "did you mean `lpips`?",
+        "line 12: `resources.lanes`: expected auto or a whole number",
+    ):
+        assert part in text
+    assert len(caught.value.problems) == 9
+
+
+def test_files_are_checked_and_relative_to_the_job(job_file: Path, pictures: Path) -> None:
+    """Paths are relative to the job file, and each unusable file is named with its line."""
+    job, space = load_job(job_file)
+    assert Path(job.pairs[0].content) == pictures / "content.png"
+    assert space.name == "gram"
+    (job_file.parent / "text.jpg").write_text("no picture")
+    with pytest.raises(ConfigError) as caught:
+        load_job(job_file, ["pairs.0.content=text.jpg", "space=grm", "pairs.0.style=none.png"])
+    text = str(caught.value)
+    assert len(caught.value.problems) == 3
+    assert "not a picture" in text
+    assert "none.png: no such image" in text
+    assert "did you mean `gram`" in text
+
+
+def test_a_reference_must_have_the_contents_shape(job_file: Path) -> None:
+    """A reference that shows another frame is refused, since pixels are compared."""
+    Image.new("RGB", (64, 64)).save(job_file.parent / "square.png")
+    with pytest.raises(ConfigError, match="another shape"):
+        load_job(job_file, ["pairs.0.reference=square.png"])
+
+
+def test_to_yaml_is_a_job_file(job_file: Path) -> None:
+    """The job as written by a run is the job that was read."""
+    job, _ = load_job(job_file, ["resources.lanes=2", "budget.minutes=1.5"])
+    copy = job_file.parent / "copy.yaml"
+    copy.write_text(job.to_yaml())
+    assert load_job(copy)[0] == job
+
+
+def test_the_shipped_schema_is_current() -> None:
+    """The JSON Schema in the package is that of the code, and accepts the documented example."""
+    shipped = (Path(__file__).parents[2] / "tuner" / "job.schema.json").read_text()
+    assert shipped == schema_json()
+    assert json.loads(shipped)["properties"]["pairs"]["minItems"] == 1
+
+
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.dictionaries(
+        st.sampled_from([*JobSpec.model_fields, "x"]),
+        JSON | st.lists(JSON, max_size=2) | st.dictionaries(st.text(max_size=4), JSON, max_size=2),
+    )
+)
+def test_any_mapping_is_a_job_or_a_config_error(tmp_path: Path, data: dict[str, Any]) -> None:
+    """Whatever a job file holds, the answer is a job or a ConfigError."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(data))
+    try:
+        load_job(path)
+    except ConfigError as error:
+        assert error.problems

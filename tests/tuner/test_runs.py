@@ -1,0 +1,215 @@
+"""Real runs, on the inline backend and on a real Ray cluster, from the job file to the export."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError, RunError, WorkError
+from nst_core.images import load_image
+from nst_core.metrics import Judge
+from nst_core.presets import load_preset
+from nst_core.stylize import stylize
+from nst_core.weights import Weights
+from search_spaces import CATALOGUE
+from tests.tuner.helpers import Recorder
+from tuner.backend import Backend, InlineBackend, ray_backend
+from tuner.job import load_job
+from tuner.results import load_results
+from tuner.run import resume_run, run_job
+
+
+def launch(job_file: Path, folder: Path, backend: Backend, *overrides: str) -> Recorder:
+    watcher = Recorder()
+    job, space = load_job(job_file, overrides)
+    run_job(job, space, folder, backend, watcher=watcher, say=watcher.say)
+    return watcher
+
+
+def trials(folder: Path) -> list[tuple[object, ...]]:
+    results = load_results(folder)
+    return [
+        (r.trial, r.state, tuple(r.params.items()), [(s, x.objective) for s, x in r.rungs.items()])
+        for r in results.records
+    ]
+
+
+@pytest.fixture(scope="module")
+def ray_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> tuple[Path, Recorder]:
+    """One real run on a real Ray cluster on this machine."""
+    folder = tmp_path_factory.mktemp("ray")
+    job_file = folder / "job.yaml"
+    pair = {key: str(pictures / f"{key}.png") for key in ("content", "style", "reference")}
+    job = {
+        "name": "ray",
+        "pairs": [pair],
+        "size_px": 64,
+        "search": {"trials": 10},
+        "halving": {"min_steps": 3, "max_steps": 9},
+    }
+    job_file.write_text(json.dumps(job))
+    return folder / "run", launch(job_file, folder / "run", ray_backend())
+
+
+def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> None:
+    """On Ray every trial ends, presets first, each with its image, and something was pruned."""
+    folder, watcher = ray_run
+    results = load_results(folder)
+    assert len(results.records) == 10
+    assert [bool(r.preset) for r in results.records] == [True] * 5 + [False] * 5
+    assert {r.state for r in results.records} <= {"complete", "pruned"}
+    for record in results.records:
+        with Image.open(folder / results.run.image(record.trial, 0)) as image:
+            assert image.size == (64, 43)
+    ends = [event for event in watcher.events if event[0] == "ended"]
+    assert len(ends) == 10
+    assert any("runs on VGG16" in line for line in watcher.lines) == ("vgg19" not in str(watcher))
+
+
+def test_best_json_has_the_documented_shape(ray_run: tuple[Path, Recorder]) -> None:
+    """`best --json` holds run, objective, direction, baselines and trials, best first."""
+    best = load_results(ray_run[0]).best_json()
+    assert set(best) >= {"run", "objective", "direction", "baselines", "trials"}
+    assert best["direction"] == "minimize"
+    assert set(best["baselines"]) == {"content", "style", "blurred_reference", "grey_reference"}
+    keys = {
+        "trial",
+        "state",
+        "objective",
+        "scores",
+        "config",
+        "steps",
+        "seconds",
+        "preset",
+        "image",
+    }
+    assert all(set(trial) >= keys for trial in best["trials"])
+    objectives = [trial["objective"] for trial in best["trials"]]
+    assert objectives == sorted(objectives)
+    assert json.loads(json.dumps(best, allow_nan=False)) == best
+
+
+def test_an_exported_preset_reproduces_its_trial(
+    ray_run: tuple[Path, Recorder], weights: Mapping[str, Weights], tmp_path: Path
+) -> None:
+    """export, then stylize, then score: the trial's own LPIPS within 2 %."""
+    results = load_results(ray_run[0])
+    exported = results.preset()
+    exported.save(tmp_path / "p.json")
+    preset = load_preset(str(tmp_path / "p.json"))
+    pair = results.job.pairs[0]
+    content, style = (load_image(results.run.path / p) for p in (pair.content, pair.styles[0][0]))
+    *_, last = stylize(preset.config, content, [(style, 1.0)], weights=weights.__getitem__)
+    from nst_core.images import resize, to_uint8
+
+    goal = resize(load_image(results.run.path / pair.reference), *last.image_3HW.shape[1:])
+    score = Judge.load(weights.__getitem__).lpips(to_uint8(last.image_3HW), to_uint8(goal))
+    assert score == pytest.approx(preset.provenance["scores"]["lpips"], rel=0.02)
+
+
+def test_same_seed_and_one_lane_give_identical_trials(job_file: Path, tmp_path: Path) -> None:
+    """The same job twice, one lane: the same parameters and the same scores."""
+    for name in ("a", "b"):
+        launch(job_file, tmp_path / name, InlineBackend(), "resources.lanes=1")
+    assert trials(tmp_path / "a") == trials(tmp_path / "b")
+    assert len(trials(tmp_path / "a")) == 8
+
+
+class Interrupting:
+    """A backend that is killed after some reports: nothing after them happens."""
+
+    def __init__(self, after: int):
+        self._after = after
+
+    def run(self, search, workload, job) -> None:  # type: ignore[no-untyped-def]
+        original, left = search.report, [self._after]
+
+        def report(*arguments):  # type: ignore[no-untyped-def]
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return original(*arguments)
+
+        search.report = report
+        InlineBackend().run(search, workload, job)
+
+
+def test_an_interrupted_run_resumes_to_the_same_end(job_file: Path, tmp_path: Path) -> None:
+    """A run broken off and resumed ends with the very trials of an unbroken one."""
+    launch(job_file, tmp_path / "whole", InlineBackend(), "resources.lanes=1")
+    with pytest.raises(KeyboardInterrupt):
+        launch(job_file, tmp_path / "broken", Interrupting(7), "resources.lanes=1")
+    assert load_results(tmp_path / "broken").counts()["running"] == 1
+    resume_run(tmp_path / "broken", InlineBackend(), watcher=Recorder(), say=print)
+    assert trials(tmp_path / "broken") == trials(tmp_path / "whole")
+
+
+def test_a_run_directory_is_a_job(job_file: Path, tmp_path: Path) -> None:
+    """The run holds what it needs: its job runs again after the original files are gone."""
+    launch(job_file, tmp_path / "a", InlineBackend(), "search.trials=2", "search.presets=false")
+    job, _ = load_job(tmp_path / "a" / "job.yaml")
+    assert all(str(tmp_path / "a") in file for file in job.pairs[0].files)
+
+
+def test_several_pairs_are_averaged(job_file: Path, tmp_path: Path, pictures: Path) -> None:
+    """With two pairs the objective is the mean, and there is an image of each."""
+    content = json.dumps(
+        {
+            "content": str(pictures / "style.png"),
+            "style": str(pictures / "content.png"),
+            "reference": str(pictures / "style.png"),
+        }
+    )
+    both = f"pairs=[{content}, {content.replace('style.png', 'content.png')}]"
+    launch(job_file, tmp_path / "a", InlineBackend(), both, "search.trials=2")
+    results = load_results(tmp_path / "a")
+    rung = results.ranked()[0].rung
+    assert rung.objective == pytest.approx(sum(s["lpips"] for s in rung.pair_scores) / 2)
+    sizes = []
+    for image in results.images(0):
+        with Image.open(tmp_path / "a" / image) as picture:
+            sizes.append(picture.size)
+    assert sizes == [(64, 64), (64, 43)]
+
+
+def test_nothing_is_written_where_a_run_cannot_be(job_file: Path, tmp_path: Path) -> None:
+    """A folder that holds something else, or a run, is refused before any work."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("mine")
+    for folder, expected in ((tmp_path / "full", "not empty"), (job_file, "is a file")):
+        with pytest.raises(RunError, match=expected):
+            launch(job_file, folder, InlineBackend())
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["x"]
+
+
+def test_a_run_whose_trials_all_fail_fails(job_file: Path, tmp_path: Path) -> None:
+    """When every trial fails the run says so with the first reason."""
+    space = tmp_path / "wild.yaml"
+    space.write_text(
+        "name: wild\nwhy: to fail\nfixed: {clamp: save, content_weight: 0}\n"
+        "params:\n  lr: {low: 9000, high: 10000}\n"
+    )
+    with pytest.raises(WorkError, match="all 2 trials failed.*smaller learning rate"):
+        launch(
+            job_file,
+            tmp_path / "a",
+            InlineBackend(),
+            f"space={space}",
+            "search.trials=2",
+            "search.presets=false",
+        )
+    assert load_results(tmp_path / "a").counts()["failed"] == 2
+
+
+def test_no_cluster_at_an_address(job_file: Path, tmp_path: Path) -> None:
+    """An address where nothing answers is bad input, and the run directory says what to do next."""
+    with pytest.raises(InputError, match="no Ray cluster answers"):
+        launch(job_file, tmp_path / "a", ray_backend("127.0.0.1:9"))
+
+
+def test_catalogue_configs_fit_the_engine() -> None:
+    """Spaces and engine speak of the same settings."""
+    assert isinstance(CATALOGUE["gram"].build(CATALOGUE["gram"]._corner()), StyleConfig)

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+
+from nst_core.errors import RunError
+from search_spaces import CATALOGUE
+from tuner.records import RungRecord
+from tuner.study import STUDY_FILE, RunStudy, load_records
+
+SETTINGS = {"sampler": "tpe", "seed": 1, "startup": 4, "higher_is_better": False}
+SPACE = CATALOGUE["gram"]
+
+
+def rung(value: float) -> RungRecord:
+    return RungRecord(objective=value, scores={"lpips": value}, seconds=value)
+
+
+def run_one(study: RunStudy, value: float) -> dict[str, object]:
+    number = study.begin()
+    params = study.draw(number, SPACE)
+    study.assign(number, SPACE.build(params).to_dict())
+    study.report(number, 10, rung(value))
+    study.finish(number, "complete")
+    return dict(params)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
+    """A run interrupted after any trial draws on as an uninterrupted one."""
+    settings = {**SETTINGS, "sampler": sampler}
+    folders = [tmp_path / name for name in ("whole", "broken")]
+    drawn = []
+    for folder in folders:
+        folder.mkdir()
+        study = RunStudy.create(folder, **settings)
+        draws = []
+        for i in range(9):
+            draws.append(run_one(study, 1 / (i + 1)))
+            if folder.name == "broken":
+                study = RunStudy.open(folder, **settings)
+        drawn.append(draws)
+    assert drawn[0] == drawn[1]
+    assert len({str(draw) for draw in drawn[0]}) == 9
+
+
+def test_what_is_told_is_read_back(tmp_path: Path) -> None:
+    """States, rungs, reasons and presets survive the storage."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    run_one(study, 0.5)
+    number = study.begin()
+    study.assign(number, {"lr": 1.0}, preset="adam-1000", note="short")
+    study.report(number, 10, rung(0.4))
+    study.report(number, 30, rung(0.6))
+    study.finish(number, "pruned", "not among the best")
+    failed = study.begin()
+    study.finish(failed, "failed", "diverged")
+    study.note("baselines", {"content": {"lpips": 0.9}})
+    records, notes = load_records(tmp_path)
+    assert [r.state for r in records] == ["complete", "pruned", "failed"]
+    assert records[1].preset == "adam-1000"
+    assert records[1].best_rung(higher_is_better=False) == (10, rung(0.4))
+    assert records[1].best_rung(higher_is_better=True) == (30, rung(0.6))
+    assert records[2].reason == "diverged"
+    assert notes["baselines"]["content"]["lpips"] == 0.9
+
+
+def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
+    """Reports and ends are idempotent, in this process and after a restart."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    number = study.begin()
+    study.report(number, 10, rung(0.5))
+    study = RunStudy.open(tmp_path, **SETTINGS)
+    assert study.unfinished() == [number]
+    study.revive(number)
+    study.report(number, 10, rung(0.7))
+    study.finish(number, "complete")
+    study.finish(number, "failed", "too late")
+    (record,) = study.records()
+    assert record.state == "complete"
+    assert record.rungs == {10: rung(0.5)}
+    assert study.unfinished() == []
+
+
+def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
+    """However good presets score, they do not crowd searched trials out of TPE's good half."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    for _ in range(3):
+        number = study.begin()
+        study.assign(number, {}, preset="adam-1000")
+        study.report(number, 10, rung(0.0))
+        study.finish(number, "complete")
+    (frozen,) = {t.user_attrs["preset"] for t in study._study.get_trials()}
+    assert frozen == "adam-1000"
+    assert all(sum(t.constraints.values()) > 0 for t in study._study.get_trials())
+
+
+def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
+    """A driver killed while writing leaves a study that opens without the half line."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    run_one(study, 0.5)
+    path = tmp_path / STUDY_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code": 6, "trial')
+    study = RunStudy.open(tmp_path, **SETTINGS)
+    assert path.read_bytes() == whole
+    run_one(study, 0.4)
+    assert len(load_records(tmp_path)[0]) == 2
+
+
+def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
+    """A missing or foreign file is refused by name."""
+    with pytest.raises(RunError, match="not a run directory"):
+        load_records(tmp_path)
+    (tmp_path / STUDY_FILE).write_text('{"nonsense": 1}\n')
+    with pytest.raises(RunError, match="cannot be read"):
+        load_records(tmp_path)
