@@ -44,7 +44,10 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
 
 
 def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Read only the header; (width, height) in pixels, EXIF rotation applied. Same errors as `load_image`."""
+    """Read only the header: (width, height) in pixels, EXIF rotation applied.
+
+    Errors as `load_image`.
+    """
     path = Path(path)
     with _explained(path), Image.open(path) as picture:
         _check_header(path, picture)

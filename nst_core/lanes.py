@@ -21,7 +21,6 @@ from nst_core.losses import MEMORY_FORMAT, BatchLoss, FeatureStore, Losses, Mate
 from nst_core.networks import NETWORKS
 from nst_core.optimizers import LANE_OPTIMIZERS, State
 
-
 #: Pixels live in [0, 1]; where they are not clamped they stray by a few units. Beyond this nothing
 #: comes back.
 EXPLODED = 1e3

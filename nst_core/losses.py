@@ -15,7 +15,6 @@ from nst_core.images import digest, resize_longer_side
 from nst_core.networks import NETWORKS
 from nst_core.weights import Weights
 
-
 #: Layout of pixels and features: 1.2x faster a step at 96 px on a CPU, and what cuDNN prefers.
 MEMORY_FORMAT = torch.channels_last
 

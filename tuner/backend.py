@@ -16,7 +16,6 @@ from tuner.evaluate import Pair
 from tuner.job import JobSpec
 from tuner.search import Plan, Search
 
-
 CONNECT_TIMEOUT_S = 5
 
 

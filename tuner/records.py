@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ class Report:
         pair_scores: the same for each pair.
         losses: weighted loss terms, mean over the pairs.
         seconds: engine time spent on the trial so far; lanes of a batch share its time evenly.
-        host: where it ran.
+        worker: host and process that ran it, ``HOST:PID``.
         failure: why it cannot go on, or None.
     """
 
@@ -31,7 +32,7 @@ class Report:
     pair_scores: Sequence[Mapping[str, float]] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    host: str = field(default_factory=socket.gethostname)
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
 
 
@@ -45,7 +46,7 @@ class RungRecord:
         pair_scores: the same for each pair, in the order of the job.
         losses: weighted loss terms, mean over the pairs.
         seconds: engine time spent on this trial so far.
-        host: where it ran.
+        worker: host and process that ran it, ``HOST:PID``.
     """
 
     objective: float
@@ -53,7 +54,7 @@ class RungRecord:
     pair_scores: Sequence[Mapping[str, float]] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    host: str = ""
+    worker: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

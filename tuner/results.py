@@ -175,7 +175,7 @@ class Results:
                 "baselines": self.baselines,
                 "pairs": len(self.job.pairs),
                 "seconds": found.rung.seconds,
-                "host": found.rung.host,
+                "worker": found.rung.worker,
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
             },

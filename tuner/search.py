@@ -184,7 +184,7 @@ class Search:
             pair_scores=[dict(scores) for scores in report.pair_scores],
             losses=dict(report.losses),
             seconds=report.seconds,
-            host=report.host,
+            worker=report.worker,
         )
         if self._is_best_of_trial(number, rung):
             self._run.save_images(number, images())

@@ -179,26 +179,25 @@ class RunStudy:
     # --- inside ---------------------------------------------------------------------------------
 
     def _with_sampler(self, number: int, fixed: Params | None) -> optuna.Study:
-        self._study.sampler = self._sampler(number)
-        if fixed is not None:
-            self._study.sampler = optuna.samplers.PartialFixedSampler(
-                dict(fixed), optuna.samplers.RandomSampler(seed=0)
-            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = self._sampler(number)
+            if fixed is not None:
+                sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler)
+        self._study.sampler = sampler
         return self._study
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = (self._seed * 1_000_003 + number) % 2**32
         if self._sampler_name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed,
-                n_startup_trials=self._startup,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-            )
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=self._startup,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from itertools import pairwise
 
 import lpips as lpips_package
 import numpy as np
@@ -44,7 +45,7 @@ def test_symmetric(judge: Judge, metric: str) -> None:
 def test_monotone_in_blur(judge: Judge, metric: str) -> None:
     """The more an image is blurred, the worse it scores."""
     scores = [judge.score(blurred(sigma), CAT)[metric] for sigma in (0.5, 1.0, 2.0, 4.0)]
-    assert all(METRICS[metric].better(a, b) for a, b in zip(scores, scores[1:], strict=False))
+    assert all(METRICS[metric].better(a, b) for a, b in pairwise(scores))
 
 
 def test_lpips_equals_the_package(judge: Judge, weights: Mapping[str, Weights]) -> None:

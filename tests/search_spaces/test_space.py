@@ -58,7 +58,7 @@ def test_a_users_space() -> None:
     assert config.content_layers == {"relu3_4": 1.0}
     assert (config.style_weight, config.tv_weight) == (10.0, 0.0)
     assert space.build(space.starts[0]).content_layers == {"conv4_2": 1.0}
-    with pytest.raises(ConfigError, match="`starts.0`.*9"):
+    with pytest.raises(ConfigError, match=r"`starts.0`.*9"):
         space_from_dict({**SPACE, "starts": [{"log10_style_content": 9}]}, "mine.yaml")
 
 

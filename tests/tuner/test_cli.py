@@ -188,8 +188,7 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
 
 
 def test_bad_input_gets_one_clear_error(run: Path, pictures: Path, tmp_path: Path) -> None:
-    """Each class of bad input: exit code 2, what is wrong on stderr, no traceback, nothing
-    written."""
+    """Exit code 2, what is wrong on stderr, no traceback, nothing written, for each class."""
     cases = bad_inputs(run, pictures, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for name, (arguments, expected) in cases.items():

@@ -69,6 +69,28 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert any("runs on VGG16" in line for line in watcher.lines) == ("vgg19" not in str(watcher))
 
 
+def test_a_cluster_of_two_nodes(job_file: Path, tmp_path: Path) -> None:
+    """On a running cluster, at its address, each node gets an engine and both get trials."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, include_dashboard=False)
+        launch(
+            job_file,
+            tmp_path / "a",
+            ray_backend(cluster.address),
+            *("search.trials=6", "search.presets=false", "resources.lanes=2"),
+        )
+    finally:
+        cluster.shutdown()
+    results = load_results(tmp_path / "a")
+    assert len(results.records) == 6
+    assert {record.state for record in results.records} <= {"complete", "pruned"}
+    assert len({found.rung.worker for found in results.ranked()}) == 2
+
+
 def test_best_json_has_the_documented_shape(ray_run: tuple[Path, Recorder]) -> None:
     """`best --json` holds run, objective, direction, baselines and trials, best first."""
     best = load_results(ray_run[0]).best_json()
@@ -192,7 +214,7 @@ def test_a_run_whose_trials_all_fail_fails(job_file: Path, tmp_path: Path) -> No
         "name: wild\nwhy: to fail\nfixed: {clamp: save, content_weight: 0}\n"
         "params:\n  lr: {low: 9000, high: 10000}\n"
     )
-    with pytest.raises(WorkError, match="all 2 trials failed.*smaller learning rate"):
+    with pytest.raises(WorkError, match=r"all 2 trials failed.*smaller learning rate"):
         launch(
             job_file,
             tmp_path / "a",

@@ -89,8 +89,7 @@ def test_images_are_of_the_best_rung(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> None:
-    """When the minutes are spent no trial starts, running ones stop at their report, and a resumed
-    run knows what was spent."""
+    """Once the minutes are spent, no trial starts and running ones stop, after a resume too."""
     now = 0.0
 
     def clock() -> float:
