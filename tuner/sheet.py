@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tuner.results import Results
 
@@ -16,27 +16,29 @@ _MARGIN_PX = 8
 
 def contact_sheet(cells: Sequence[tuple[str, Path]], columns: int) -> Image.Image:
     """Lay out pictures with a label each; a label may have two lines."""
+    thumbnails = [_thumbnail(path) for _, path in cells]
+    height = max(thumbnail.height for thumbnail in thumbnails)
+    pitch = (_CELL_PX + _MARGIN_PX, height + _LABEL_PX + _MARGIN_PX)
     rows = -(-len(cells) // columns)
-    width = columns * (_CELL_PX + _MARGIN_PX) + _MARGIN_PX
-    cell_height = _CELL_PX + _LABEL_PX + _MARGIN_PX
-    sheet = Image.new("RGB", (width, rows * cell_height + _MARGIN_PX), "white")
+    size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
-    for index, (label, path) in enumerate(cells):
-        left = _MARGIN_PX + (index % columns) * (_CELL_PX + _MARGIN_PX)
-        top = _MARGIN_PX + (index // columns) * cell_height
-        with Image.open(path) as picture:
-            thumbnail = _fit(picture.convert("RGB"))
-        offset = (_CELL_PX - thumbnail.width) // 2
-        sheet.paste(thumbnail, (left + offset, top + _CELL_PX - thumbnail.height))
-        draw.text((left, top + _CELL_PX + 2), label, fill="black", font=font)
+    for index, ((label, _), thumbnail) in enumerate(zip(cells, thumbnails, strict=True)):
+        left = _MARGIN_PX + (index % columns) * pitch[0]
+        top = _MARGIN_PX + (index // columns) * pitch[1]
+        sheet.paste(thumbnail, (left, top + height - thumbnail.height))
+        draw.text((left, top + height + 2), label, fill="black", font=font)
     return sheet
 
 
-def _fit(picture: Image.Image) -> Image.Image:
-    scale = _CELL_PX / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+def _thumbnail(path: Path) -> Image.Image:
+    """A picture scaled to the cell's width, and cut at the bottom where it is taller than wide."""
+    with Image.open(path) as picture:
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+    height = round(upright.height * _CELL_PX / upright.width)
+    scaled = upright.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
+    return scaled.crop((0, 0, _CELL_PX, min(scaled.height, _CELL_PX)))
 
 
 def run_sheet(results: Results, top: int = 3) -> Image.Image:

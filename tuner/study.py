@@ -233,7 +233,8 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _rung(stored: Mapping[str, Any]) -> RungRecord:
-    return RungRecord(**{**stored, "pair_scores": tuple(stored["pair_scores"])})
+    known = {key: stored[key] for key in RungRecord.__dataclass_fields__ if key in stored}
+    return RungRecord(**{**known, "pair_scores": tuple(stored.get("pair_scores", ()))})
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
