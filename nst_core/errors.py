@@ -7,7 +7,8 @@
     │   ├── PresetError           a preset file
     │   ├── RunError              a run directory
     │   └── WeightsError          pretrained weights cannot be had or are not what they claim
-    └── WorkError       exit 1    the input was fine and the work still failed
+    ├── WorkError       exit 1    the input was fine and the work still failed
+    └── RunInterruptedError  exit 130  the user broke off; what was done is kept
 
 A message names what is wrong, where, what was expected and what to do. Anything that is not an
 ``NstError`` and reaches the command line is a defect of ours.
@@ -64,6 +65,12 @@ class WeightsError(InputError):
 
 class WorkError(NstError):
     """The input was fine and the work still failed."""
+
+
+class RunInterruptedError(NstError):
+    """The user broke off; what was done is kept."""
+
+    exit_code = 130
 
 
 def _count(problems: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ _JOB = {
     "space": "gram",
     "objective": "lpips",
     "search": {"sampler": "tpe", "trials": 20, "seed": 0},
-    "halving": {"min_steps": 10, "max_steps": 90, "reduction": 3},
+    "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},
 }
 
 

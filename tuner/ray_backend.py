@@ -42,6 +42,8 @@ CPUS_LEFT_FOR_TRIALS = 0.1
 #: Intra-operation threads stop paying beyond a few at the sizes where lanes are many.
 CPUS_PER_ENGINE = 4
 CPU_LANES = 4
+#: An engine answers between two chunks; one that does not for so long is dead.
+ENGINE_ANSWERS_WITHIN_S = 60
 GPU_LANES = 16
 
 
@@ -137,6 +139,14 @@ class EnginePool:
         pngs: list[bytes] = ray.get(self.engines[self._on[trial]].images.remote(trial))
         return pngs
 
+    def lost(self, trial: int) -> bool:
+        """Whether the engine that a trial was on is dead."""
+        try:
+            ray.get(self.engines[self._on[trial]].ready.remote(), timeout=ENGINE_ANSWERS_WITHIN_S)
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            return True
+        return False
+
     def release(self, trial: int) -> None:
         """Free a trial's lane."""
         if name := self._on.pop(trial, None):
@@ -153,13 +163,15 @@ class _NotSaved:
 class StudySearcher(_NotSaved, Searcher):
     """Hands out what `Search` plans, as long as a lane is free."""
 
-    def __init__(self, search: Search, pool: EnginePool, trials: dict[str, int]):
+    def __init__(self, search: Search, pool: EnginePool):
         super().__init__(metric=None, mode=None)
-        self._search, self._pool, self._trials = search, pool, trials
+        self._search, self._pool = search, pool
+        self._trials: dict[str, int] = {}
+        self.engine_lost = False
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
-        if self._search.exhausted:
+        if self._search.exhausted or self.engine_lost:
             return Searcher.FINISHED
         if self._pool.full:
             return None
@@ -178,10 +190,16 @@ class StudySearcher(_NotSaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial whose process or engine died is closed; all others were closed on report."""
+        """All but broken trials were closed on report.
+
+        A trial whose engine died is no failure of its settings: it stays open, for `resume`.
+        """
         trial = self._trials[trial_id]
-        if error:
-            self._search.fail(trial, "its process or its engine died; see Ray's logs")
+        if error and trial in self._search.running:
+            if self._pool.lost(trial):
+                self.engine_lost = True
+            else:
+                self._search.fail(trial, "its process died; see Ray's logs")
         self._pool.release(trial)
 
     def set_search_properties(
@@ -239,11 +257,11 @@ class RayBackend:
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             pool = _start_engines(workload, job)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pool.slots)
-            trials: dict[str, int] = {}
+            searcher = StudySearcher(search, pool)
             tuner = tune.Tuner(
                 tune.with_resources(StyleTrial, {"cpu": TRIAL_CPUS}),
                 tune_config=tune.TuneConfig(
-                    search_alg=StudySearcher(search, pool, trials),
+                    search_alg=searcher,
                     scheduler=RungScheduler(search, pool),
                     num_samples=-1,
                     reuse_actors=True,
@@ -260,6 +278,8 @@ class RayBackend:
             tuner.fit()
             for engine in pool.engines.values():
                 ray.kill(engine)
+        if searcher.engine_lost:
+            raise WorkError("an engine died, perhaps for want of memory; nothing finished is lost")
 
 
 @contextmanager

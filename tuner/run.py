@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nst_core.errors import WorkError
+from nst_core.errors import RunInterruptedError, WorkError
 from nst_core.metrics import Judge
 from nst_core.presets import BUILT_IN, Preset, runnable
 from nst_core.weights import Say, Weights, cached_path, get_weights
@@ -80,7 +80,15 @@ def _search(
 ) -> None:
     search = Search(study, run, job, space, presets=presets, replay=replay, watcher=watcher)
     if not search.exhausted:
-        backend.run(search, workload, job)
+        try:
+            backend.run(search, workload, job)
+        except WorkError as error:
+            raise WorkError(f"{error}; go on with `nst-tuner resume {run.path}`") from None
+    if search.running:
+        raise RunInterruptedError(
+            f"interrupted with {len(search.running)} trials under way; nothing finished is lost,"
+            f" go on with `nst-tuner resume {run.path}`"
+        )
     records = study.records()
     if records and all(record.state == "failed" for record in records):
         raise WorkError(

@@ -81,11 +81,13 @@ class RunStudy:
         return _record(self._study.get_trials(deepcopy=False)[number])
 
     def values_at(self, steps: int, *, without: int) -> list[float]:
-        """Objectives that other trials reported after ``steps`` steps."""
+        """Objectives that other trials, presets apart, reported after ``steps`` steps."""
         return [
             trial.intermediate_values[steps]
             for trial in self._study.get_trials(deepcopy=False)
-            if steps in trial.intermediate_values and trial.number != without
+            if steps in trial.intermediate_values
+            and trial.number != without
+            and "preset" not in trial.user_attrs
         ]
 
     def unfinished(self) -> list[int]:
