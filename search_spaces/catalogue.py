@@ -10,12 +10,12 @@ _GRAM = Space(
     name="gram",
     why=(
         "Gatys' loss on VGG16 with Adam. Style and content weight are one degree of freedom under"
-        " Adam, so their ratio is searched (four decades around the knee, which lies between 1"
-        " and 30 with per-pixel Grams) and the scale is fixed. Learning rates below 0.005 do not move far"
-        " enough in a few hundred steps, above 0.2 they only make noise. A TV weight below 10 does"
-        " nothing that shows, above 1000 it blurs. The starts are three that did"
-        " well on sample photos and paintings, with references by a feed-forward network (the first"
-        " two) and by a long optimization (the last)."
+        " Adam, so their ratio is searched (four decades around the knee, which lies between 1 and"
+        " 30 with per-pixel Grams) and the scale is fixed. Learning rates below 0.005 do not move"
+        " far enough in a few hundred steps, above 0.2 they only make noise. A TV weight below 10"
+        " does nothing that shows, above 1000 it blurs. The starts are three that did well on"
+        " sample photos and paintings, with references by a feed-forward network (the first two)"
+        " and by a long optimization (the last)."
     ),
     params={
         "log10_style_content": Float(low=-1.5, high=2.5),

@@ -88,7 +88,7 @@ def test_a_killed_engine_stops_the_run_which_resumes(
 ) -> None:
     """When the engine's process dies the run ends with what to do, and no trial is blamed."""
     folder = tmp_path / "run"
-    options = ("--set", "search.trials=8", "--set", "halving.max_steps=200")
+    options = ("--set", "search.trials=8", "--set", "halving.max_steps=60")
     process = start(driver, "launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     children = psutil.Process(process.pid).children(recursive=True)
