@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from nst_core.networks import NETWORKS
-from nst_core.weights import Weights
 
 #: Per-channel mean and standard deviation with which pixels in [0, 1] enter a network.
 NORMALIZATION_STATS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -42,7 +41,7 @@ class Extractor(nn.Module):
     Calling it with normalised pixels x_N3HW gives ``{layer: feat_NCHW}``.
     """
 
-    def __init__(self, name: str, layers: Iterable[str], weights: Weights):
+    def __init__(self, name: str, layers: Iterable[str], weights: Mapping[str, Tensor]):
         super().__init__()
         network = bare_network(name)
         network.load_state_dict(dict(weights), assign=True)

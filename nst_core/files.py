@@ -7,6 +7,16 @@ import secrets
 from pathlib import Path
 
 
+def check_writable(folder: Path) -> None:
+    """Raise OSError if no file can be made in ``folder``; permissions alone do not tell.
+
+    Call it before long work whose result goes there.
+    """
+    probe = folder / f".{secrets.token_hex(8)}.tmp"
+    probe.touch(exist_ok=False)
+    probe.unlink()
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` in one step, flushed to disk first.
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from nst_core.config import MIN_SIDE_PX
 from nst_core.errors import ImageError, InputError
-from nst_core.files import write_atomic
+from nst_core.files import check_writable, write_atomic
 
 #: Above this an image is refused before it is decoded: 100 megapixels are 1.2 GB as float32.
 MAX_PIXELS = 100_000_000
@@ -227,8 +227,10 @@ def check_writable_image(path: str | os.PathLike[str]) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise ImageError(f"{path}: the folder {folder} does not exist; create it first")
-    if not os.access(folder, os.W_OK):
-        raise ImageError(f"{path}: the folder {folder} is not writable")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def digest(image_3HW: Tensor) -> str:

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import WeightsError, near_miss
+from nst_core.extractors import bare_network
 from nst_core.files import write_atomic
 from nst_core.networks import NETWORKS
 
@@ -196,8 +197,6 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of what `get_weights` returns for ``name``."""
     if name == "lpips-alex":
         return dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True))
-    from nst_core.extractors import bare_network
-
     return {key: tuple(value.shape) for key, value in bare_network(name).state_dict().items()}
 
 

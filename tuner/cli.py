@@ -98,7 +98,7 @@ def launch(
 
 
 def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: ignore[no-untyped-def]
-    from tuner.backend import ray_backend
+    from tuner.connect import ray_backend
     from tuner.progress import ProgressWatcher
     from tuner.run import run_job
 
@@ -111,7 +111,7 @@ def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: i
 @app.command(epilog=_example("resume runs/cafe"))
 def resume(run_dir: RunArgument, address: AddressOption = None) -> None:
     """Go on to the job's target after any interruption."""
-    from tuner.backend import ray_backend
+    from tuner.connect import ray_backend
     from tuner.progress import ProgressWatcher
     from tuner.results import load_results
     from tuner.run import resume_run

@@ -66,7 +66,7 @@ def _gpu() -> Check:
 
 
 def _ray(address: str | None) -> Check:
-    from tuner.backend import ray_backend
+    from tuner.connect import ray_backend
 
     if address is None:
         return Check(name="ray", ok=True, found=f"ray {version('ray')}; no --address to check")

@@ -51,7 +51,7 @@ def run_job(
     study.note("baselines", baselines)
     study.note("presets", [preset.name for preset, _ in presets])
     study.note("environment", environment())
-    _search(study, run, job, space, presets, replay, watcher, backend, workload)
+    _search(study, run, job, space, presets, replay, watcher, backend, workload, say)
 
 
 def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) -> None:
@@ -64,7 +64,7 @@ def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) ->
         runnable(BUILT_IN[name], lambda network: network in workload.weights) for name in names
     ]
     study = RunStudy.open(folder, **_study_settings(job, len(presets)))
-    _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload)
+    _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload, say)
 
 
 def _search(
@@ -77,9 +77,11 @@ def _search(
     watcher: Watcher,
     backend: Backend,
     workload: Workload,
+    say: Say,
 ) -> None:
     search = Search(study, run, job, space, presets=presets, replay=replay, watcher=watcher)
     if not search.exhausted:
+        say("starting the engines")
         try:
             backend.run(search, workload, job)
         except WorkError as error:

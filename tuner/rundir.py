@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_core.errors import RunError
-from nst_core.files import write_atomic
+from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec, StyleImage
 from tuner.study import STUDY_FILE
@@ -77,8 +77,7 @@ class RunDir:
             raise RunError(f"{self.path}: is not empty; name a new folder for the run")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path / ".writable", b"")
-            (self.path / ".writable").unlink()
+            check_writable(self.path)
         except OSError as error:
             raise RunError(
                 f"{self.path}: cannot be written ({error.strerror}); name a folder that can"

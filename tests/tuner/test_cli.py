@@ -175,6 +175,10 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
         "no run": (["status", folder], "not a run directory"),
         "no folder": (["best", folder / "none"], "no such run"),
         "no trial": (["export", run, "--out", folder / "p.json", "--trial", 99], "trial 99"),
+        "unwritable image": (
+            [*apply[:3], "--out", "/proc/o.png", "--content", content, "--set", "lr=1"],
+            "cannot be written",
+        ),
         "unwritable preset": (["export", run, "--out", "/proc/p.json"], "cannot be written"),
         "unknown command": (["bets"], "best"),
         "unknown option": (["best", run, "--tpo", 3], "--top"),

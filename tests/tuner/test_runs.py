@@ -16,7 +16,8 @@ from nst_core.stylize import stylize
 from nst_core.weights import Weights
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder
-from tuner.backend import Backend, InlineBackend, ray_backend
+from tuner.backend import Backend, InlineBackend
+from tuner.connect import ray_backend
 from tuner.job import load_job
 from tuner.results import load_results
 from tuner.run import resume_run, run_job

@@ -1,0 +1,50 @@
+"""Getting at Ray: its settings, which it reads when it is first imported, and its address."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+
+from nst_core.errors import InputError
+from tuner.backend import Backend
+
+CONNECT_TIMEOUT_S = 5
+
+
+def ray_backend(address: str | None = None) -> Backend:
+    """The Ray backend, on the cluster at ``address`` or on one of its own on this machine.
+
+    Ray reads these settings when it is first imported, so nothing may import it before.
+
+    Raises:
+        InputError: nothing listens at the address.
+    """
+    if address is not None:
+        _check_address(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no log files per trial
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # no progress display beside ours
+    if address is None:
+        # None but the processes of this run may talk to the cluster that it starts.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    from tuner.ray_backend import RayBackend
+
+    return RayBackend(address)
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would try for ten minutes before it gives up on an address."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        raise InputError(f"--address {address}: expected HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({error}); check the address and"
+            " that the cluster is up (`ray status` on its head)"
+        ) from None
