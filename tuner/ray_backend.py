@@ -8,6 +8,7 @@ Searcher and a TrialScheduler. Both are thin: every decision and everything wort
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import queue
@@ -224,26 +225,12 @@ class RungScheduler(_NotSaved, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
-        report = Report(**trial_report(trial, result))
+        report = Report(**json.loads(result[REPORT]))
         goes_on = self._search.report(report, lambda: self._pool.images(report.trial))
         if goes_on:
             return str(TrialScheduler.CONTINUE)
         self._pool.release(report.trial)
         return str(TrialScheduler.STOP)
-
-
-def trial_report(trial: Trial, result: dict[str, Any]) -> dict[str, Any]:
-    """The report in a result, which Tune hands over with its nesting flattened into the keys."""
-    report: dict[str, Any] = {}
-    for key, value in result.items():
-        head, _, rest = key.partition("/")
-        if head == REPORT and rest:
-            outer, _, inner = rest.partition("/")
-            if inner:
-                report.setdefault(outer, {})[inner] = value
-            else:
-                report[outer] = value
-    return report
 
 
 class RayBackend:
@@ -296,9 +283,12 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     try:
         ray.init(address=address or "local", **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        if address is None:
+            raise WorkError(f"Ray could not start on this machine ({reason})") from None
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]});"
-            " check the address, and RAY_AUTH_TOKEN if the cluster asks for a token"
+            f"--address {address}: no Ray cluster answers there ({reason}); check the address, and"
+            " RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks for a token"
         ) from None
     try:
         yield ray.cluster_resources()

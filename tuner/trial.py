@@ -6,6 +6,7 @@ A trial is a process of its own, so it loads no torch.
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, cast
 
 import ray
@@ -37,7 +38,8 @@ class StyleTrial(tune.Trainable):
         answer: Any = self._engine.advance.remote(self._trial, self._style, until)
         report = cast("Report", ray.get(answer))
         self._steps = report.steps
-        return {REPORT: dataclasses.asdict(report)}
+        # As text: Tune would flatten a nested result into keys with slashes.
+        return {REPORT: json.dumps(dataclasses.asdict(report))}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve another trial in the same process."""

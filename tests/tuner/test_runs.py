@@ -92,6 +92,21 @@ def test_a_cluster_of_two_nodes(job_file: Path, tmp_path: Path) -> None:
     assert len({found.rung.worker for found in results.ranked()}) == 2
 
 
+def test_a_diverging_trial_on_ray_is_told_as_failed(job_file: Path, tmp_path: Path) -> None:
+    """On Ray too a trial that explodes is a failure with its reason, and the run goes on."""
+    space = tmp_path / "wild.yaml"
+    space.write_text(
+        "name: wild\nwhy: half of it explodes\nfixed: {clamp: save}\n"
+        "params:\n  lr: {low: 0.01, high: 10000, log: true}\n"
+        "starts: [{lr: 10000}, {lr: 0.02}]\n"
+    )
+    overrides = (f"space={space}", "search.trials=2", "search.presets=false")
+    launch(job_file, tmp_path / "a", ray_backend(), *overrides)
+    failed, fine = load_results(tmp_path / "a").records
+    assert (failed.state, fine.state) == ("failed", "complete")
+    assert "smaller learning rate" in str(failed.reason)
+
+
 def test_best_json_has_the_documented_shape(ray_run: tuple[Path, Recorder]) -> None:
     """`best --json` holds run, objective, direction, baselines and trials, best first."""
     best = load_results(ray_run[0]).best_json()
