@@ -1,1 +1,58 @@
-"""The stylization engine: configurations, extractors, losses, lanes, metrics."""
+"""The stylization engine: configurations, extractors, losses, lanes, metrics.
+
+``from nst_core import stylize, StyleConfig, Preset`` is all that most programs need. The names are
+loaded when they are first asked for: configurations and presets do without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nst_core.built_in import BUILT_IN, load_preset
+    from nst_core.config import StyleConfig
+    from nst_core.errors import InputError, NstError, WorkError
+    from nst_core.images import load_image, save_image
+    from nst_core.lanes import Outcome
+    from nst_core.materials import Style
+    from nst_core.presets import Preset
+    from nst_core.stylization import Step, stylize
+
+_HOMES = {
+    "BUILT_IN": "built_in",
+    "InputError": "errors",
+    "NstError": "errors",
+    "Outcome": "lanes",
+    "Preset": "presets",
+    "Step": "stylization",
+    "Style": "materials",
+    "StyleConfig": "config",
+    "WorkError": "errors",
+    "load_image": "images",
+    "load_preset": "built_in",
+    "save_image": "images",
+    "stylize": "stylization",
+}
+
+__all__ = [
+    "BUILT_IN",
+    "InputError",
+    "NstError",
+    "Outcome",
+    "Preset",
+    "Step",
+    "Style",
+    "StyleConfig",
+    "WorkError",
+    "load_image",
+    "load_preset",
+    "save_image",
+    "stylize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -9,29 +9,40 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nst_core.errors import ConfigError, near_miss
-from nst_core.networks import EXTRACTORS, NETWORKS
-
-GRAMS = ("per_pixel", "per_element")
-NORMALIZATIONS = ("imagenet", "half")
-OPTIMIZERS = ("adam",)
-INITS = ("content", "noise", "style")
-CLAMPS = ("step", "save")
+from nst_core.networks import EXTRACTORS, NETWORKS, Backbone
 
 #: The shortest side an image may have: below it the LPIPS network's poolings leave nothing.
 MIN_SIDE_PX = 32
 MAX_SIZE_PX = 8192
 
+#: Each scale of a multi-scale run is so much larger than the one before.
+SCALE_STEP = math.sqrt(2)
 
-def _choice(options: tuple[str, ...], default: str) -> Any:
-    return field(default=default, metadata={"options": options})
+
+def _choice(*options: str) -> Any:
+    return field(default=options[0], metadata={"options": options})
 
 
-def _number(default: float, low: float, high: float) -> Any:
+def _number(default: float | None, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
-def _layers(default: Mapping[str, float]) -> Any:
-    return field(default_factory=lambda: dict(default), metadata={"layers": True})
+def _optional(low: float, high: float) -> Any:
+    return field(default=None, metadata={"low": low, "high": high, "optional": True})
+
+
+def _layers() -> Any:
+    return field(default=None, metadata={"layers": True})
+
+
+#: Learning rates that suit each optimizer's own scale, for pixels in [0, 1].
+DEFAULT_LR: Mapping[str, float] = {
+    "adam": 0.02,
+    "adamw": 0.02,
+    "sgd": 100.0,
+    "lamb": 0.02,
+    "lbfgs": 1.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,50 +50,119 @@ class StyleConfig:
     """Every knob of one stylization (Gatys, Ecker, Bethge, CVPR 2016, and its descendants).
 
     Loss of one image: ``content_weight * sum_l c_l * content_l + style_weight * sum_l s_l * style_l
-    + tv_weight * tv``, with the terms of `nst_core.functional` and the layer weights ``c_l`` and
-    ``s_l`` below. Treat instances as immutable, mappings included.
+    + tv_weight * tv + color_weight * color + photo_weight * photo``, with the terms of
+    `nst_core.functional` and the layer weights ``c_l`` and ``s_l`` below. Treat instances as
+    immutable, mappings included.
 
     Attributes:
         extractor: network whose features are read, one of `networks.EXTRACTORS`.
-        content_layers: layer -> weight >= 0, at least one layer.
-        style_layers: layer -> weight >= 0, at least one layer.
+        normalization: how pixels enter the network; ``imagenet`` mean and standard deviation,
+            ``half`` (0.5 and 0.5), or ``caffe`` (BGR, 0 to 255, less the mean).
+        pooling: ``max`` as trained, ``average`` (smoother, Gatys et al.), or ``l2``.
+        padding: what convolutions see beyond the border: ``zeros`` as trained, or the border's own
+            pixels, in the first convolution or in all.
+        precision: of the network's pass; losses, Grams and pixels stay float32. ``tf32`` only
+            changes what CUDA does; ``float16`` scales its losses.
+        content_layers: layer -> weight >= 0, at least one layer; by default the network's own.
+        style_layers: layer -> weight >= 0, at least one layer; by default the network's own.
         content_weight: factor of the content term, >= 0.
         style_weight: factor of the style term, >= 0.
-        tv_weight: factor of the total-variation term, >= 0; 0 turns it off.
+        style_loss: what of the features is compared: ``gram`` matrices, ``mean_cov``, or the
+            ``wasserstein`` distance of the Gaussians with that mean and covariance.
         gram: Gram normalisation; ``per_pixel`` divides F F^T by H*W, ``per_element`` by C*H*W.
-        normalization: how pixels enter the network; ``imagenet`` mean and standard deviation, or
-            ``half`` (0.5 and 0.5).
+        style_scale: size of the style image relative to the result; below 1 gives finer strokes.
+        tv_weight: factor of the total variation, >= 0; 0 turns it off.
+        tv_norm: total variation of squared (``l2``) or absolute (``l1``) differences.
+        color_weight: factor of the term that draws the colours to the style's, >= 0.
+        color_loss: compares the ``mean`` colour or each channel's whole ``histogram``.
+        photo_weight: factor of the matting Laplacian, which keeps a photo a photo, >= 0.
+        preserve_color: keep the content's colours: ``luminance`` stylizes only the brightness,
+            ``after`` puts the content's hues on a finished result.
+        match_colors: recolour the style image like the content first, by ``mean``, by mean and
+            covariance (``mean_cov``), or by ``histogram``.
         optimizer: how pixels are updated.
-        lr: learning rate in units of the pixel range [0, 1] per step, > 0.
+        lr: learning rate in units of the pixel range [0, 1] per step, > 0; by default that of the
+            optimizer in `DEFAULT_LR`.
+        beta1: decay of the mean gradient (adam, adamw, lamb), in [0, 1).
+        beta2: decay of the mean squared gradient (adam, adamw, lamb), in [0, 1).
+        momentum: of sgd, in [0, 1).
+        weight_decay: pull to black per step, relative to ``lr`` (adamw, lamb), >= 0.
+        lbfgs_history: steps that L-BFGS remembers; each costs two images of memory.
         steps: optimizer steps, >= 1.
-        init: the image the optimization starts from.
+        schedule_steps: length of the schedules and of the multi-scale plan, >= ``steps``; None is
+            ``steps``. A result picked after a part of a run keeps the plan of the whole.
+        lr_schedule: ``constant``, or ``cosine`` to zero.
+        warmup_steps: the learning rate rises linearly over this many steps.
+        weight_schedule: of the style weight: ``constant``; ``ramp`` from ``ramp_start`` times to 1;
+            ``balance`` keeps the norm of its gradient ``balance_ratio`` times the content's.
+        ramp_start: see ``weight_schedule``, >= 0.
+        balance_ratio: see ``weight_schedule``, > 0.
+        init: the image the optimization starts from; ``mix`` is content with ``init_noise`` of
+            noise, ``style_noise`` has the style's mean and covariance of colours, ``feed_forward``
+            is the result of a network, ``image`` a given picture.
+        init_noise: share of noise in ``mix``, in [0, 1].
+        seed: seed of noise.
         size_px: longer side of the result in pixels; the shorter follows the content's shape.
+        scales: sizes to run through, each sqrt(2) larger than the one before; the first takes two
+            shares of the steps, the others one.
         clamp: keep pixels in [0, 1] after each ``step``, or only when the image is ``save``d.
-        seed: seed of the noise initialisation.
+        keep: the result is the ``last`` iterate, the ``best`` by its loss, or their moving
+            average (``ema``).
+        ema_decay: decay of that average, in [0, 1).
 
     Raises:
         ConfigError: with every problem at once.
     """
 
-    extractor: str = _choice(EXTRACTORS, "vgg16")
-    content_layers: Mapping[str, float] = _layers({"relu4_2": 1.0})
-    style_layers: Mapping[str, float] = _layers(
-        {"relu1_1": 0.2, "relu2_1": 0.2, "relu3_1": 0.2, "relu4_1": 0.2, "relu5_1": 0.2}
-    )
+    extractor: str = _choice(*EXTRACTORS)
+    normalization: str = _choice("imagenet", "half", "caffe")
+    pooling: str = _choice("max", "average", "l2")
+    padding: str = _choice("zeros", "replicate_first", "replicate")
+    precision: str = _choice("float32", "tf32", "bfloat16", "float16")
+
+    content_layers: Mapping[str, float] = _layers()
+    style_layers: Mapping[str, float] = _layers()
     content_weight: float = _number(1.0, 0.0, 1e12)
     style_weight: float = _number(10.0, 0.0, 1e12)
+    style_loss: str = _choice("gram", "mean_cov", "wasserstein")
+    gram: str = _choice("per_pixel", "per_element")
+    style_scale: float = _number(1.0, 0.1, 2.0)
     tv_weight: float = _number(0.0, 0.0, 1e12)
-    gram: str = _choice(GRAMS, "per_pixel")
-    normalization: str = _choice(NORMALIZATIONS, "imagenet")
-    optimizer: str = _choice(OPTIMIZERS, "adam")
-    lr: float = _number(0.02, 1e-8, 1e4)
+    tv_norm: str = _choice("l2", "l1")
+    color_weight: float = _number(0.0, 0.0, 1e12)
+    color_loss: str = _choice("mean", "histogram")
+    photo_weight: float = _number(0.0, 0.0, 1e12)
+    preserve_color: str = _choice("none", "luminance", "after")
+    match_colors: str = _choice("none", "mean", "mean_cov", "histogram")
+
+    optimizer: str = _choice("adam", "adamw", "sgd", "lamb", "lbfgs")
+    lr: float = _number(None, 1e-8, 1e8)
+    beta1: float = _number(0.9, 0.0, 0.9999)
+    beta2: float = _number(0.999, 0.0, 0.999999)
+    momentum: float = _number(0.9, 0.0, 0.9999)
+    weight_decay: float = _number(0.01, 0.0, 1e3)
+    lbfgs_history: int = _number(10, 1, 100)
     steps: int = _number(300, 1, 100_000)
-    init: str = _choice(INITS, "content")
-    size_px: int = _number(256, MIN_SIDE_PX, MAX_SIZE_PX)
-    clamp: str = _choice(CLAMPS, "step")
+    schedule_steps: int | None = _optional(1, 100_000)
+    lr_schedule: str = _choice("constant", "cosine")
+    warmup_steps: int = _number(0, 0, 100_000)
+    weight_schedule: str = _choice("constant", "ramp", "balance")
+    ramp_start: float = _number(0.1, 0.0, 1e6)
+    balance_ratio: float = _number(1.0, 1e-6, 1e6)
+
+    init: str = _choice("content", "noise", "style", "style_noise", "mix", "feed_forward", "image")
+    init_noise: float = _number(0.5, 0.0, 1.0)
     seed: int = _number(0, 0, 2**63 - 1)
+    size_px: int = _number(256, MIN_SIDE_PX, MAX_SIZE_PX)
+    scales: int = _number(1, 1, 12)
+    clamp: str = _choice("step", "save")
+    keep: str = _choice("last", "best", "ema")
+    ema_decay: float = _number(0.99, 0.0, 0.9999)
 
     def __post_init__(self) -> None:
+        for key, value in _dependent_defaults(self.extractor, self.optimizer).items():
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, value)
         problems = _problems(dataclasses.asdict(self))
         if problems:
             raise ConfigError("configuration", problems)
@@ -99,7 +179,8 @@ class StyleConfig:
         ]
         known = {key: value for key, value in values.items() if key in FIELDS}
         defaults = dataclasses.asdict(cls())
-        problems += _problems({**defaults, **known})
+        chosen = {key: known.get(key, defaults[key]) for key in ("extractor", "optimizer")}
+        problems += _problems({**defaults, **_dependent_defaults(**chosen), **known})
         if problems:
             raise ConfigError(source, problems)
         return cls(**{key: _plain(key, value) for key, value in known.items()})
@@ -111,6 +192,23 @@ class StyleConfig:
     def replace(self, **changes: Any) -> StyleConfig:
         """A copy with ``changes``, validated again."""
         return StyleConfig.from_dict({**self.to_dict(), **changes})
+
+    def stopped_at(self, steps: int) -> StyleConfig:
+        """The configuration that ends where this one stands after ``steps`` steps."""
+        planned = self.scales > 1 or self.lr_schedule != "constant"
+        planned = planned or self.weight_schedule == "ramp"
+        horizon = self.horizon if planned and steps != self.horizon else None
+        return self.replace(steps=steps, schedule_steps=horizon)
+
+    @property
+    def horizon(self) -> int:
+        """Steps over which schedules and scales stretch."""
+        return self.schedule_steps or self.steps
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network as it is used."""
+        return Backbone(self.extractor, self.pooling, self.padding)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -133,6 +231,19 @@ FIELDS: Mapping[str, dataclasses.Field[Any]] = {
 }
 
 
+def _dependent_defaults(extractor: Any, optimizer: Any) -> dict[str, Any]:
+    """Defaults that follow from other settings; none where those are not valid themselves."""
+    defaults: dict[str, Any] = {}
+    if extractor in EXTRACTORS:
+        network = NETWORKS[extractor]
+        share = 1 / len(network.style_layers)
+        defaults["content_layers"] = {network.content_layer: 1.0}
+        defaults["style_layers"] = dict.fromkeys(network.style_layers, share)
+    if isinstance(optimizer, str) and optimizer in DEFAULT_LR:
+        defaults["lr"] = DEFAULT_LR[optimizer]
+    return defaults
+
+
 def _plain(key: str, value: Any) -> Any:
     """Give ints where floats are declared and the like their declared type."""
     if FIELDS[key].metadata.get("layers"):
@@ -140,12 +251,33 @@ def _plain(key: str, value: Any) -> Any:
     return float(value) if FIELDS[key].type == "float" else value
 
 
+def is_whole(key: str) -> bool:
+    """Whether a field takes whole numbers only."""
+    return str(FIELDS[key].type).startswith("int")
+
+
 def _problems(values: Mapping[str, Any]) -> list[str]:
     problems = [p for key, value in values.items() for p in _field_problems(key, value, values)]
-    if not problems and not any(w > 0 for w in values["style_layers"].values()):
+    return problems or _combination_problems(values)
+
+
+def _combination_problems(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if not any(w > 0 for w in values["style_layers"].values()):
         problems.append("`style_layers`: expected at least one layer with a weight above 0")
-    if not problems and not (values["content_weight"] or values["style_weight"]):
+    if not (values["content_weight"] or values["style_weight"]):
         problems.append("`style_weight`: expected above 0 where `content_weight` is 0")
+    if values["weight_schedule"] == "balance" and not (
+        values["content_weight"] and values["style_weight"]
+    ):
+        problems.append(
+            "`weight_schedule`: balance needs `content_weight` and `style_weight` above 0"
+        )
+    if values["schedule_steps"] is not None and values["schedule_steps"] < values["steps"]:
+        problems.append(
+            f"`schedule_steps`: expected at least `steps` ({values['steps']}),"
+            f" got {values['schedule_steps']}"
+        )
     return problems
 
 
@@ -158,7 +290,9 @@ def _field_problems(key: str, value: Any, values: Mapping[str, Any]) -> list[str
         return [f"`{key}`: {value!r} is not one of {', '.join(meta['options'])}{hint}"]
     if "layers" in meta:
         return _layer_problems(key, value, values.get("extractor"))
-    return _number_problems(key, value, meta["low"], meta["high"], FIELDS[key].type == "int")
+    if value is None and meta.get("optional"):
+        return []
+    return _number_problems(key, value, meta["low"], meta["high"], is_whole(key))
 
 
 def _number_problems(key: str, value: Any, low: float, high: float, whole: bool) -> list[str]:

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import PngImagePlugin
 from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.config import MIN_SIDE_PX
-from nst_core.errors import ImageError, InputError
-from nst_core.files import check_writable, write_atomic
-
-#: Above this an image is refused before it is decoded: 100 megapixels are 1.2 GB as float32.
-MAX_PIXELS = 100_000_000
-
-#: Modes whose channels hold 16 bits or more; Pillow has no colour mode of that depth.
-_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
+from nst_core.decode import decode, open_picture, upright_size
+from nst_core.encode import check_format, check_place, encode, write_picture
+from nst_core.errors import InputError
 
 
 def load_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a still picture as image_3HW in [0, 1].
 
     EXIF rotation is applied, an embedded ICC profile is converted to sRGB, transparency is laid
-    over white, CMYK, palette, grey and 16-bit grey pictures become RGB.
+    over white, CMYK, palette and grey pictures become RGB. PNG and TIFF with 16 bits a channel are
+    read at full depth; where they carry a colour profile other than sRGB, or are CMYK, colour beats
+    depth and they are converted at 8 bits.
 
     Raises:
         ImageError: the file is missing, no picture, truncated, animated, or of an unusable size.
     """
     path = Path(path)
-    with _explained(path), Image.open(path) as picture:
-        _check_header(path, picture)
-        picture.load()
-        return _to_tensor(_to_rgb(ImageOps.exif_transpose(picture)))
+    with open_picture(path) as picture:
+        image_HW3, alpha_HW = decode(path, picture)
+    if alpha_HW is not None:
+        image_HW3 *= alpha_HW[..., None]
+        image_HW3 += 1 - alpha_HW[..., None]
+    return torch.from_numpy(image_HW3).permute(2, 0, 1)
+
+
+def load_alpha(path: str | os.PathLike[str]) -> Tensor | None:
+    """The transparency of a picture as alpha_1HW in [0, 1], 1 is opaque; None if all of it is.
+
+    EXIF rotation is applied, so it fits what `load_image` gives. Errors as `load_image`.
+    """
+    path = Path(path)
+    with open_picture(path) as picture:
+        _, alpha_HW = decode(path, picture)
+    if alpha_HW is None or alpha_HW.min() == 1:
+        return None
+    return torch.from_numpy(alpha_HW)[None]
 
 
 def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -48,85 +57,19 @@ def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Errors as `load_image`.
     """
-    path = Path(path)
-    with _explained(path), Image.open(path) as picture:
-        _check_header(path, picture)
-        width, height = picture.size
-        turned = picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return (height, width) if turned else (width, height)
+    with open_picture(Path(path)) as picture:
+        return upright_size(picture)
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what Pillow and the file system raise into one ImageError that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such image file") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path}: is a folder, expected an image file") from None
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{path}: not a picture in a format that Pillow reads (PNG, JPEG, WebP, TIFF …)"
-        ) from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path}: {_TOO_LARGE}") from None
-    except PermissionError:
-        raise ImageError(f"{path}: may not be read; check its permissions") from None
-    except (OSError, SyntaxError, ValueError, ImageCms.PyCMSError) as error:
-        raise ImageError(f"{path}: cannot be decoded ({error}); is the file complete?") from None
+def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The text chunks of a PNG, as `save_image` writes them; empty for every other format.
 
-
-_TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
-
-
-def _check_header(path: Path, picture: Image.Image) -> None:
-    width, height = picture.size
-    frames = getattr(picture, "n_frames", 1)
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}x{height} is {_TOO_LARGE}")
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(
-            f"{path}: {width}x{height} is too small; each side must have at least {MIN_SIDE_PX} px"
-        )
-    if frames > 1:
-        raise ImageError(
-            f"{path}: holds {frames} frames, expected a still picture; save the frame you mean as a"
-            " file of its own"
-        )
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in _DEEP_MODES:
-        return picture
-    picture = _to_srgb(picture)
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return picture.convert("RGB")
-
-
-def _to_srgb(picture: Image.Image) -> Image.Image:
-    profile = picture.info.get("icc_profile")
-    if not profile or picture.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return picture
-    mode = picture.mode if picture.mode == "RGBA" else "RGB"
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    converted = ImageCms.profileToProfile(
-        picture, source, ImageCms.createProfile("sRGB"), outputMode=mode
-    )
-    return converted if converted is not None else picture
-
-
-def _to_tensor(picture: Image.Image) -> Tensor:
-    pixels = np.asarray(picture)
-    if picture.mode in _DEEP_MODES:
-        full_scale = 1.0 if picture.mode == "F" else 65535.0
-        grey = np.clip(pixels.astype(np.float32) / full_scale, 0.0, 1.0)
-        return torch.from_numpy(np.repeat(grey[None], 3, axis=0))
-    return from_uint8(pixels)
+    Errors as `load_image`.
+    """
+    with open_picture(Path(path)) as picture:
+        if not isinstance(picture, PngImagePlugin.PngImageFile):
+            return {}
+        return {key: str(value) for key, value in picture.text.items()}
 
 
 def fit_size(width: int, height: int, size_px: int) -> tuple[int, int]:
@@ -164,8 +107,14 @@ def resize_longer_side(image_3HW: Tensor, size_px: int) -> Tensor:
 
 def to_uint8(image_3HW: Tensor) -> np.ndarray:
     """The image as it is saved: clamped, rounded to 8 bit, uint8 HW3."""
-    levels = image_3HW.detach().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return levels.permute(1, 2, 0).contiguous().cpu().numpy()
+    return _levels(image_3HW, 8)
+
+
+def _levels(image_CHW: Tensor, bits: int) -> np.ndarray:
+    """Clamp to [0, 1] and round to the levels of 8 or 16 bits: uint8 or uint16 HWC."""
+    levels = image_CHW.detach().clamp(0, 1).mul(2**bits - 1).round()
+    whole = levels.to(torch.uint8 if bits == 8 else torch.uint16)
+    return whole.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
@@ -173,64 +122,46 @@ def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels_HW3.copy()).permute(2, 0, 1).float().div(255)
 
 
-def encode_png(pixels_HW3: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """PNG file content of uint8 HW3, with ``text`` as its text chunks."""
-    info = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        info.add_itxt(key, value)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels_HW3).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
 def save_image(
-    image_3HW: Tensor, path: str | os.PathLike[str], text: Mapping[str, str] | None = None
+    image_3HW: Tensor,
+    path: str | os.PathLike[str],
+    text: Mapping[str, str] | None = None,
+    *,
+    bits: int = 8,
+    alpha_1HW: Tensor | None = None,
 ) -> None:
-    """Write an image atomically, in the format its suffix names; ``text`` goes into a PNG.
+    """Write an image atomically, in the format its suffix names.
+
+    Args:
+        image_3HW: float, clamped to [0, 1], on any device.
+        path: .png, .jpg, .jpeg, .webp, .tif or .tiff.
+        text: goes into a PNG, from which `read_text` gets it back; other formats leave it out.
+        bits: a channel; 16 for PNG and TIFF only.
+        alpha_1HW: transparency in [0, 1], 1 is opaque; resized to the image. Not for JPEG.
 
     Raises:
-        ImageError: unknown suffix, or the folder cannot be written.
+        ImageError: as `check_writable_image`; or the format cannot hold an image of this size.
     """
     path = Path(path)
-    check_writable_image(path)
-    pixels = to_uint8(image_3HW)
-    if path.suffix.lower() == ".png":
-        content = encode_png(pixels, text)
-    else:
-        buffer = io.BytesIO()
-        options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-        Image.fromarray(pixels).save(buffer, format=_FORMATS[path.suffix.lower()], **options)
-        content = buffer.getvalue()
-    try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    check_writable_image(path, bits=bits, alpha=alpha_1HW is not None)
+    pixels = _levels(image_3HW, bits)
+    if alpha_1HW is not None:
+        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
+        pixels = np.concatenate([pixels, alpha_HW1], axis=2)
+    write_picture(path, encode(path, pixels, text))
 
 
-_FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
+def check_writable_image(
+    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False
+) -> None:
+    """Raise ImageError if `save_image` could not write there; call it before long work.
 
-
-def check_writable_image(path: str | os.PathLike[str]) -> None:
-    """Raise ImageError if an image could not be saved as ``path``; call it before long work."""
+    That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
+    or the folder is missing or cannot be written.
+    """
     path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        raise ImageError(f"{path}: cannot save as `{path.suffix}`; use {', '.join(_FORMATS)}")
-    if path.is_dir():
-        raise ImageError(f"{path}: is a folder, expected a file name for the result")
-    folder = path.parent
-    if not folder.is_dir():
-        raise ImageError(f"{path}: the folder {folder} does not exist; create it first")
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    check_format(path, bits=bits, alpha=alpha)
+    check_place(path)
 
 
 def digest(image_3HW: Tensor) -> str:

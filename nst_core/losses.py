@@ -1,148 +1,35 @@
-"""What a batch of lanes is optimised towards: targets computed once, one loss per lane."""
+"""What a batch of lanes is optimised towards: one loss per lane.
+
+A term is one layer and one kind of comparison for those lanes that read it; lanes that do not are
+left out of it, so that no lane's numbers depend on its neighbours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from nst_core.colors import luminance
 from nst_core.config import StyleConfig
-from nst_core.extractors import NORMALIZATION_STATS, Extractor, normalize
-from nst_core.functional import content_loss, gram, style_loss, total_variation
-from nst_core.images import digest, resize_longer_side
+from nst_core.extractors import Normalizer
+from nst_core.functional import (
+    COLOR_LOSSES,
+    STYLE_LOSSES,
+    Moments,
+    content_loss,
+    gram_factor,
+    matting_loss,
+    moments,
+    style_comparison,
+    total_variation,
+)
+from nst_core.materials import Materials, resize_mask
 from nst_core.networks import NETWORKS
-from nst_core.weights import Weights
-
-#: Layout of pixels and features: 1.2x faster a step at 96 px on a CPU, and what cuDNN prefers.
-MEMORY_FORMAT = torch.channels_last
-
-
-@dataclass(frozen=True, kw_only=True)
-class Materials:
-    """The pictures of one stylization at the size it runs.
-
-    Attributes:
-        content_3HW: the picture to stylize, float32 in [0, 1].
-        styles: style images with blend weights that sum to 1; their sizes may differ.
-        key: equal for equal pictures; lanes with equal keys share their targets.
-    """
-
-    content_3HW: Tensor
-    styles: tuple[tuple[Tensor, float], ...]
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        parts = [digest(self.content_3HW), *(f"{digest(s)}*{w:.9g}" for s, w in self.styles)]
-        object.__setattr__(self, "key", "+".join(parts))
-
-    @classmethod
-    def at_size(
-        cls, content_3HW: Tensor, styles: Iterable[tuple[Tensor, float]], size_px: int
-    ) -> Materials:
-        """Scale every picture to a longer side of ``size_px`` and the blend weights to sum 1."""
-        styles = list(styles)
-        total = sum(weight for _, weight in styles)
-        return cls(
-            content_3HW=resize_longer_side(content_3HW, size_px),
-            styles=tuple((resize_longer_side(s, size_px), w / total) for s, w in styles),
-        )
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Height and width of the result in pixels."""
-        _, height, width = self.content_3HW.shape
-        return height, width
-
-
-class FeatureStore:
-    """Extractors and targets on one device: weights once, each target once.
-
-    Args:
-        weights: returns the weights of a network by its name; asked once per network.
-        device: where the work happens.
-        dtype: precision of pixels, weights and losses.
-    """
-
-    def __init__(
-        self,
-        weights: Callable[[str], Weights],
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ):
-        self._weights = weights
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self._networks: dict[str, Weights] = {}
-        self._extractors: dict[tuple[str, tuple[str, ...]], Extractor] = {}
-        self._targets: dict[tuple[str, ...], Tensor] = {}
-
-    def extractor(self, name: str, layers: Iterable[str]) -> Extractor:
-        """The network cut for ``layers``; networks of one name share their weights."""
-        wanted = set(layers)
-        ordered = tuple(layer for layer in NETWORKS[name].layers if layer in wanted)
-        if (name, ordered) not in self._extractors:
-            self._extractors[name, ordered] = Extractor(name, ordered, self._network(name))
-        return self._extractors[name, ordered]
-
-    def _network(self, name: str) -> Weights:
-        if name not in self._networks:
-            self._networks[name] = {
-                key: self._placed(value) for key, value in self._weights(name).items()
-            }
-        return self._networks[name]
-
-    def _placed(self, weight: Tensor) -> Tensor:
-        weight = weight.to(self.device, self.dtype)
-        return weight.contiguous(memory_format=MEMORY_FORMAT) if weight.ndim == 4 else weight
-
-    def place(self, image_3HW: Tensor) -> Tensor:
-        """An image on this store's device and in its dtype."""
-        return image_3HW.to(self.device, self.dtype)
-
-    def content(self, config: StyleConfig, materials: Materials, layer: str) -> Tensor:
-        """feat_CHW of the content image."""
-        key = (config.extractor, config.normalization, materials.key, "content", layer)
-        if key not in self._targets:
-            layers = [name for name, weight in config.content_layers.items() if weight > 0]
-            found = self._features(config, materials.content_3HW, {*layers, layer})
-            self._targets.update({(*key[:-1], name): feat[0] for name, feat in found.items()})
-        return self._targets[key]
-
-    def style(self, config: StyleConfig, materials: Materials, layer: str) -> Tensor:
-        """gram_CC blended over the style images by their weights; Grams blend linearly."""
-        key = (config.extractor, config.normalization, materials.key, config.gram, layer)
-        if key not in self._targets:
-            layers = {name for name, weight in config.style_layers.items() if weight > 0} | {layer}
-            blend: dict[str, Tensor] = {}
-            for image, weight in materials.styles:
-                for name, feat in self._features(config, image, layers).items():
-                    part = gram(feat, config.gram)[0] * weight
-                    blend[name] = blend[name] + part if name in blend else part
-            self._targets.update({(*key[:-1], name): value for name, value in blend.items()})
-        return self._targets[key]
-
-    @torch.no_grad()
-    def _features(
-        self, config: StyleConfig, image_3HW: Tensor, layers: Iterable[str]
-    ) -> dict[str, Tensor]:
-        mean, std = normalization_stats([config], self)
-        pixels = normalize(self.place(image_3HW)[None], mean, std)
-        features: dict[str, Tensor] = self.extractor(config.extractor, layers)(pixels)
-        return features
-
-
-def normalization_stats(
-    configs: Sequence[StyleConfig], store: FeatureStore
-) -> tuple[Tensor, Tensor]:
-    """mean_N3 and std_N3 with which the lanes' pixels enter the network."""
-    stats = torch.tensor(
-        [NORMALIZATION_STATS[config.normalization] for config in configs],
-        device=store.device,
-        dtype=store.dtype,
-    )
-    return stats[:, 0], stats[:, 1]
+from nst_core.targets import MEMORY_FORMAT, FeatureStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,78 +40,215 @@ class Losses:
     content: Tensor
     style: Tensor
     tv: Tensor
+    color: Tensor
+    photo: Tensor
+
+
+class Part(NamedTuple):
+    """The two parts that a schedule weighs, and the rest; each loss_N, weighted."""
+
+    content: Tensor
+    style: Tensor
+    tv: Tensor
+    color: Tensor
+    photo: Tensor
+
+    def weighed(self, style_factor_N: Tensor) -> Losses:
+        """All of it, with the style weights scaled by a schedule."""
+        style = self.style * style_factor_N
+        total = self.content + style + self.tv + self.color + self.photo
+        return Losses(**{**self._asdict(), "style": style, "total": total})
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Term:
-    """One layer's share in the loss of every lane."""
+class _Rows:
+    """Which lanes a term is for, in order and with repetition, and with which weight."""
 
+    lanes: Tensor | None  # None: every lane once
+    weight_R: Tensor
+
+    def of(self, value_NCHW: Tensor) -> Tensor:
+        # The view gathers a term's gradients before others are added, as indexing does, and the
+        # layout stays that of the whole batch: sums in another order would round differently.
+        if self.lanes is None:
+            return value_NCHW.view_as(value_NCHW)
+        return value_NCHW[self.lanes].contiguous(memory_format=MEMORY_FORMAT)
+
+    def added(self, loss_N: Tensor, loss_R: Tensor) -> Tensor:
+        weighted_R = self.weight_R * loss_R
+        if self.lanes is None:
+            return loss_N + weighted_R
+        return loss_N.index_add(0, self.lanes, weighted_R)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ContentTerm:
+    rows: _Rows
     layer: str
-    weight_N: Tensor
-    target: Tensor
-    gram: str | None = None
+    target_RCHW: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StyleTerm:
+    rows: _Rows
+    layer: str
+    compare: Callable[[Moments], Tensor]
+    nothing: Moments
+    mask_R1HW: Tensor | None
+    _fitted: list[Tensor] = field(default_factory=list)
+
+    def mask_for(self, feat_RCHW: Tensor) -> Tensor | None:
+        """The masks at this layer's size, made at the first call."""
+        if self.mask_R1HW is not None and not self._fitted:
+            size = (feat_RCHW.shape[2], feat_RCHW.shape[3])
+            masks = [resize_mask(mask, *size)[None] for mask in self.mask_R1HW[:, 0]]
+            self._fitted.append(torch.stack(masks))
+        return self._fitted[0] if self._fitted else None
 
 
 class BatchLoss:
-    """The loss of N lanes that share extractor and image shape.
+    """The loss of N lanes that share backbone, precision and image shape.
 
-    Layers that only some lanes read are computed for all and weighted by zero elsewhere.
+    Layers that only some lanes read are computed for all and compared for those.
     """
 
     def __init__(self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, Materials]]) -> None:
         self._store, self._lanes = store, lanes
-        configs = [config for config, _ in lanes]
+        self._configs = [config for config, _ in lanes]
+        first = self._configs[0]
+        self._layers = NETWORKS[first.extractor].layers
         self._extractor = store.extractor(
-            configs[0].extractor, [layer for config in configs for layer in config.layers]
+            first.backbone,
+            [layer for config in self._configs for layer in config.layers],
+            first.precision,
         )
-        self._mean_N3, self._std_N3 = normalization_stats(configs, store)
-        self._tv_weight_N = self._vector([config.tv_weight for config in configs])
+        like = torch.empty(0, device=store.device, dtype=store.dtype)
+        self._normalize = Normalizer([c.normalization for c in self._configs], like)
+        grey = [config.preserve_color == "luminance" for config in self._configs]
+        self._grey_N111 = (
+            torch.tensor(grey, device=store.device)[:, None, None, None] if any(grey) else None
+        )
+        self._zero_N = like.new_zeros(len(lanes))
         self._content_terms = self._make_content_terms()
         self._style_terms = self._make_style_terms()
+        self._tv_terms = self._make_tv_terms()
+        self._color_terms = self._make_color_terms()
+        self._photo_terms = [
+            (lane, config.photo_weight, store.laplacian(materials))
+            for lane, (config, materials) in enumerate(lanes)
+            if config.photo_weight
+        ]
 
-    def __call__(self, image_N3HW: Tensor) -> Losses:
-        """The loss terms of every lane's pixels."""
-        features = self._extractor(normalize(image_N3HW, self._mean_N3, self._std_N3))
-        zero = torch.zeros_like(self._tv_weight_N)
-        content, style = zero, zero
-        for term in self._content_terms:
-            content = content + term.weight_N * content_loss(features[term.layer], term.target)
+    def of_nothing(self) -> Tensor:
+        """The loss of a picture without any features and with the roughest pixels -> loss_N.
+
+        The natural size of a lane's loss, whatever its weights; what is far above it exploded.
+        """
+        total = self._zero_N.clone()
+        for lane, config in enumerate(self._configs):
+            total[lane] = 2 * config.tv_weight + config.color_weight + config.photo_weight
+        for content_term in self._content_terms:
+            feat = torch.zeros_like(content_term.target_RCHW)
+            total = content_term.rows.added(total, content_loss(feat, content_term.target_RCHW))
         for term in self._style_terms:
-            grams = gram(features[term.layer], term.gram or "per_pixel")
-            style = style + term.weight_N * style_loss(grams, term.target)
-        tv = self._tv_weight_N * total_variation(image_N3HW)
-        return Losses(total=content + style + tv, content=content, style=style, tv=tv)
+            total = term.rows.added(total, term.compare(term.nothing))
+        return total
 
-    def _vector(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, device=self._store.device, dtype=self._store.dtype)
+    def __call__(self, image_N3HW: Tensor) -> Part:
+        """The loss terms of every lane's pixels."""
+        if self._grey_N111 is not None:
+            image_N3HW = torch.where(self._grey_N111, luminance(image_N3HW), image_N3HW)
+        features = self._extractor(self._normalize(image_N3HW))
+        content, style = self._zero_N, self._zero_N
+        for content_term in self._content_terms:
+            feat = content_term.rows.of(features[content_term.layer])
+            content = content_term.rows.added(content, content_loss(feat, content_term.target_RCHW))
+        for term in self._style_terms:
+            feat = term.rows.of(features[term.layer])
+            style = term.rows.added(style, term.compare(moments(feat, term.mask_for(feat))))
+        tv, color = self._zero_N, self._zero_N
+        for norm, rows in self._tv_terms:
+            tv = rows.added(tv, total_variation(rows.of(image_N3HW), norm))
+        for kind, rows, quantiles_R3P in self._color_terms:
+            color = rows.added(color, COLOR_LOSSES[kind](rows.of(image_N3HW), quantiles_R3P))
+        photo = self._zero_N
+        for lane, weight, laplacian in self._photo_terms:
+            index = torch.tensor([lane], device=photo.device)
+            loss_1 = weight * matting_loss(image_N3HW[lane], laplacian)[None]
+            photo = photo.index_add(0, index, loss_1)
+        return Part(content=content, style=style, tv=tv, color=color, photo=photo)
 
-    def _make_content_terms(self) -> list[_Term]:
+    def _rows(self, lanes: Sequence[int], weights: Sequence[float]) -> _Rows:
+        everyone = list(lanes) == list(range(len(self._lanes)))
+        device = self._store.device
+        return _Rows(
+            lanes=None if everyone else torch.tensor(lanes, device=device),
+            weight_R=torch.tensor(weights, device=device, dtype=self._store.dtype),
+        )
+
+    def _make_content_terms(self) -> list[_ContentTerm]:
         terms = []
-        for layer in NETWORKS[self._lanes[0][0].extractor].layers:
-            weights = [c.content_weight * c.content_layers.get(layer, 0.0) for c, _ in self._lanes]
-            if any(weights):
-                targets = [self._store.content(c, m, layer) for c, m in self._lanes]
-                terms.append(
-                    _Term(layer=layer, weight_N=self._vector(weights), target=_stack(targets))
-                )
+        for layer in self._layers:
+            weights = [c.content_weight * c.content_layers.get(layer, 0.0) for c in self._configs]
+            lanes = [lane for lane, weight in enumerate(weights) if weight]
+            if lanes:
+                targets = [self._store.content(*self._lanes[lane], layer) for lane in lanes]
+                rows = self._rows(lanes, [weights[lane] for lane in lanes])
+                terms.append(_ContentTerm(rows=rows, layer=layer, target_RCHW=_stack(targets)))
         return terms
 
-    def _make_style_terms(self) -> list[_Term]:
+    def _make_style_terms(self) -> list[_StyleTerm]:
+        return [
+            term
+            for layer in self._layers
+            for kind in STYLE_LOSSES
+            if (term := self._make_style_term(layer, kind))
+        ]
+
+    def _make_style_term(self, layer: str, kind: str) -> _StyleTerm | None:
+        lanes, weights, targets, masks = [], [], [], []
+        any_mask = False
+        for lane, (config, materials) in enumerate(self._lanes):
+            weight = config.style_weight * config.style_layers.get(layer, 0.0)
+            if not weight or config.style_loss != kind:
+                continue
+            for index, region in enumerate(materials.regions):
+                target = self._store.style(config, materials, index, layer)
+                factor = gram_factor(config.gram, target.mean_NC.shape[1]) if kind == "gram" else 1
+                lanes.append(lane)
+                weights.append(weight * factor * region.share)
+                targets.append(target)
+                masks.append(self._store.mask(region, materials)[None])
+                any_mask = any_mask or region.mask_HW is not None
+        if not lanes:
+            return None
+        target = _stack_moments(targets)
+        return _StyleTerm(
+            rows=self._rows(lanes, weights),
+            layer=layer,
+            compare=style_comparison(kind, target),
+            nothing=Moments(*map(torch.zeros_like, target)),
+            mask_R1HW=torch.stack(masks) if any_mask else None,
+        )
+
+    def _make_tv_terms(self) -> list[tuple[str, _Rows]]:
         terms = []
-        for layer in NETWORKS[self._lanes[0][0].extractor].layers:
-            for norm in sorted({config.gram for config, _ in self._lanes}):
-                weights = [
-                    c.style_weight * c.style_layers.get(layer, 0.0) * (c.gram == norm)
-                    for c, _ in self._lanes
-                ]
-                if any(weights):
-                    targets = [
-                        self._store.style(c.replace(gram=norm), m, layer) for c, m in self._lanes
-                    ]
-                    weight_N = self._vector(weights)
-                    terms.append(
-                        _Term(layer=layer, weight_N=weight_N, target=_stack(targets), gram=norm)
-                    )
+        for norm in ("l2", "l1"):
+            lanes = [i for i, c in enumerate(self._configs) if c.tv_weight and c.tv_norm == norm]
+            if lanes:
+                terms.append((norm, self._rows(lanes, [self._configs[i].tv_weight for i in lanes])))
+        return terms
+
+    def _make_color_terms(self) -> list[tuple[str, _Rows, Tensor]]:
+        terms = []
+        for kind in COLOR_LOSSES:
+            lanes = [
+                i for i, c in enumerate(self._configs) if c.color_weight and c.color_loss == kind
+            ]
+            if lanes:
+                rows = self._rows(lanes, [self._configs[i].color_weight for i in lanes])
+                quantiles = [self._store.color_quantiles(*self._lanes[i]) for i in lanes]
+                terms.append((kind, rows, _stack(quantiles)))
         return terms
 
 
@@ -233,3 +257,9 @@ def _stack(targets: Sequence[Tensor]) -> Tensor:
     if all(target is targets[0] for target in targets):
         return targets[0][None].expand(len(targets), *targets[0].shape)
     return torch.stack(list(targets))
+
+
+def _stack_moments(targets: Sequence[Moments]) -> Moments:
+    if all(target is targets[0] for target in targets):
+        return Moments(*(part.expand(len(targets), *part.shape[1:]) for part in targets[0]))
+    return Moments(*(torch.cat(parts) for parts in zip(*targets, strict=True)))

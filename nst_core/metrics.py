@@ -16,9 +16,10 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.extractors import NORMALIZATION_STATS, Extractor, normalize
+from nst_core.extractors import Extractor, Normalizer
 from nst_core.images import from_uint8, resize, to_uint8
 from nst_core.metric_names import METRICS
+from nst_core.networks import Backbone
 from nst_core.weights import LPIPS_LAYERS, Weights
 
 #: PSNR of equal images is infinite; a table and a mean need a number.
@@ -68,10 +69,9 @@ class Lpips:
 
     def __init__(self, alexnet: Weights, linear: Weights, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self._extractor = Extractor("alexnet", LPIPS_LAYERS, alexnet).to(self.device)
+        self._extractor = Extractor(Backbone("alexnet"), LPIPS_LAYERS, alexnet).to(self.device)
         self._linear = {layer: value.to(self.device) for layer, value in linear.items()}
-        stats = torch.tensor(NORMALIZATION_STATS["imagenet"], device=self.device)
-        self._mean, self._std = stats[:1], stats[1:]
+        self._normalize = Normalizer(["imagenet"], torch.empty(0, device=self.device))
 
     def __call__(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
         """Distance of two uint8 images of equal size; 0 is equal, about 0.7 unrelated."""
@@ -81,7 +81,7 @@ class Lpips:
     def batch(self, images: list[np.ndarray], references: list[np.ndarray]) -> Tensor:
         """Distances of N pairs of one size, on the device -> distance_N."""
         pixels = torch.stack([from_uint8(image) for image in [*images, *references]])
-        features = self._extractor(normalize(pixels.to(self.device), self._mean, self._std))
+        features = self._extractor(self._normalize(pixels.to(self.device)))
         total = torch.zeros(len(images), device=self.device)
         for layer, feat in features.items():
             unit = F.normalize(feat, dim=1, eps=1e-10)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.images import from_uint8, resize
-from nst_core.stylize import Step, stylize
+from nst_core.stylization import Step, stylize
 from nst_core.weights import Weights
 
 #: Dusk over a field: from the night sky at the top to ochre at the bottom.

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import WeightsError, near_miss
-from nst_core.extractors import bare_network
+from nst_core.extractors import bare_network, is_counter
 from nst_core.files import write_atomic
 from nst_core.networks import NETWORKS
 
@@ -80,6 +80,18 @@ SOURCES: Mapping[str, WeightsSource] = {
     ),
     "vgg19": WeightsSource(
         torchvision="VGG19_Weights.IMAGENET1K_V1",
+        licence="torchvision (BSD-3-Clause); trained on ImageNet",
+    ),
+    "resnet18": WeightsSource(
+        torchvision="ResNet18_Weights.IMAGENET1K_V1",
+        licence="torchvision (BSD-3-Clause); trained on ImageNet",
+    ),
+    "mobilenet_v2": WeightsSource(
+        torchvision="MobileNet_V2_Weights.IMAGENET1K_V1",
+        licence="torchvision (BSD-3-Clause); trained on ImageNet",
+    ),
+    "squeezenet1_1": WeightsSource(
+        torchvision="SqueezeNet1_1_Weights.IMAGENET1K_V1",
         licence="torchvision (BSD-3-Clause); trained on ImageNet",
     ),
     "alexnet": WeightsSource(
@@ -169,7 +181,7 @@ def read_file(name: str, path: Path) -> Weights:
             content = safetensors.torch.load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError):
+    except Exception:  # a damaged pickle may raise anything, UnicodeDecodeError and IndexError too
         raise WeightsError(
             f"{path}: neither a safetensors file nor a torchvision state dict of plain tensors"
         ) from None
@@ -197,7 +209,8 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of what `get_weights` returns for ``name``."""
     if name == "lpips-alex":
         return dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True))
-    return {key: tuple(value.shape) for key, value in bare_network(name).state_dict().items()}
+    state = bare_network(name).state_dict()
+    return {key: tuple(value.shape) for key, value in state.items() if not is_counter(key)}
 
 
 def _checked(name: str, weights: Weights, label: str) -> Weights:

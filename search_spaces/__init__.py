@@ -1,6 +1,8 @@
 """What is searched: declared spaces and a catalogue of named ones."""
 
 from search_spaces.catalogue import CATALOGUE
-from search_spaces.space import Choice, Float, Params, Space, space_from_dict
+from search_spaces.parameters import Choice, Float, Int, Params
+from search_spaces.space import Space
+from search_spaces.spacefile import space_from_dict
 
-__all__ = ["CATALOGUE", "Choice", "Float", "Params", "Space", "space_from_dict"]
+__all__ = ["CATALOGUE", "Choice", "Float", "Int", "Params", "Space", "space_from_dict"]

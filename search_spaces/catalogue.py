@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_spaces.space import STYLE_SCHEMES, STYLE_SETS, Choice, Float, Space
+from nst_core.config import FIELDS
+from search_spaces.derived import STYLE_SCHEMES, STYLE_SETS
+from search_spaces.parameters import Choice, Float, Int
+from search_spaces.space import Space
 
 _GRAM = Space(
     name="gram",
@@ -61,4 +64,52 @@ _GRAM = Space(
     ),
 )
 
-CATALOGUE: Mapping[str, Space] = {space.name: space for space in (_GRAM,)}
+
+def _options(field_name: str, *without: str) -> Choice:
+    """All values of a field of StyleConfig, but those that need more than the pictures."""
+    options = FIELDS[field_name].metadata["options"]
+    return Choice(options=tuple(option for option in options if option not in without))
+
+
+_WIDE = Space(
+    name="wide",
+    why=(
+        "Nearly all that the engine can do on VGG16: three style losses, poolings, borders, five"
+        " optimizers with learning rates of their own sizes, schedules, starts, several scales,"
+        " recoloured styles. At equal weights the gradient of `mean_cov` is about 0.4 times that"
+        " of `gram` and that of `wasserstein` 0.2 to 0.5 times (three sample pairs, 96 and 192"
+        " px), so one range of the ratio serves all three. It takes a few hundred trials; begin"
+        " with `gram`."
+    ),
+    params={
+        "log10_style_content": Float(low=-1.5, high=3.0),
+        "style_loss": _options("style_loss"),
+        "style_set": Choice(options=tuple(STYLE_SETS)),
+        "style_scheme": Choice(options=tuple(STYLE_SCHEMES)),
+        "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2")),
+        "pooling": _options("pooling"),
+        "padding": _options("padding"),
+        "optimizer": _options("optimizer", "sgd"),
+        "lr_adam": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("adam",)}),
+        "lr_adamw": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("adamw",)}),
+        "lr_lamb": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("lamb",)}),
+        "lr_lbfgs": Float(low=0.2, high=1.0, log=True, when={"optimizer": ("lbfgs",)}),
+        "beta2": Float(low=0.9, high=0.999, when={"optimizer": ("adam", "adamw", "lamb")}),
+        "weight_decay": Float(low=1e-3, high=1.0, log=True, when={"optimizer": ("adamw", "lamb")}),
+        "lr_schedule": _options("lr_schedule"),
+        "weight_schedule": _options("weight_schedule", "balance"),
+        "tv": Choice(options=("off", "on")),
+        "tv_weight": Float(low=1e1, high=1e3, log=True, when={"tv": ("on",)}),
+        "color": Choice(options=("off", "on")),
+        "color_weight": Float(low=1e0, high=1e3, log=True, when={"color": ("on",)}),
+        "match_colors": _options("match_colors"),
+        "style_scale": Float(low=0.5, high=1.5),
+        "init": _options("init", "image", "feed_forward"),
+        "init_noise": Float(low=0.05, high=0.8, when={"init": ("mix",)}),
+        "scales": Int(low=1, high=4),
+        "keep": _options("keep"),
+    },
+    fixed={"extractor": "vgg16", "content_weight": 1.0, "color_loss": "histogram"},
+)
+
+CATALOGUE: Mapping[str, Space] = {space.name: space for space in (_GRAM, _WIDE)}

@@ -39,11 +39,13 @@ def random_weights() -> Callable[[str], Weights]:
 
     def make(name: str) -> Weights:
         generator = torch.Generator().manual_seed(0)
-        shapes = expected_shapes(name)
-        return {
-            key: torch.randn(shape, generator=generator) * (2 / max(1, np.prod(shape[1:]))) ** 0.5
-            for key, shape in shapes.items()
-        }
+        made = {}
+        for key, shape in expected_shapes(name).items():
+            value = torch.randn(shape, generator=generator)
+            made[key] = value * (2 / max(1, np.prod(shape[1:]))) ** 0.5
+            if key.endswith("running_var"):
+                made[key] = 0.5 + value.abs()
+        return made
 
     return make
 

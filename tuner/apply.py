@@ -1,28 +1,133 @@
-"""Applying presets to pictures and scoring pictures: what `stylize` and `score` do."""
+"""Applying presets to pictures, scoring pictures, making references: one picture each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
+from nst_core.animation import check_animation_path, save_animation
+from nst_core.built_in import load_preset, runnable
+from nst_core.colors import luminance
 from nst_core.config import StyleConfig
-from nst_core.errors import ConfigError, InputError, WorkError, near_miss
+from nst_core.errors import InputError, WorkError
 from nst_core.images import (
     check_writable_image,
+    load_alpha,
     load_image,
     resize,
     save_image,
     to_uint8,
 )
 from nst_core.lanes import Outcome
+from nst_core.materials import Style
 from nst_core.metrics import Judge
-from nst_core.presets import Preset, load_preset, runnable
-from nst_core.stylize import stylize
-from nst_core.weights import SOURCES, Say, Weights, cached_path, get_weights
+from nst_core.presets import Preset
+from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
+from nst_core.stylization import Step, default_device, stylize
+from nst_core.weights import Say
+from tuner.plots import check_plot_path, plot_losses
+from tuner.weightsfiles import WeightsFiles
 from tuner.yamlfile import set_key
+
+#: Frames of an animation, where `--every` does not say otherwise.
+GIF_FRAMES = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What goes into a stylization.
+
+    Attributes:
+        content: picture file.
+        styles: as `parse_style` reads them.
+        start: picture file for ``init: image``.
+        weights: ``NAME=FILE`` each.
+    """
+
+    content: Path
+    styles: Sequence[str]
+    start: Path | None = None
+    weights: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What comes out of a stylization.
+
+    Attributes:
+        image: the result.
+        every: also save a frame every so many steps, beside the result.
+        gif: an animation of the run, GIF or WebP.
+        plot: a graph of the losses.
+        bits: 8, or 16 for PNG and TIFF.
+        keep_alpha: give the result the content's transparency.
+    """
+
+    image: Path
+    every: int | None = None
+    gif: Path | None = None
+    plot: Path | None = None
+    bits: int = 8
+    keep_alpha: bool = False
+
+    def check(self) -> None:
+        """Raise ImageError if any of it could not be written."""
+        check_writable_image(self.image, bits=self.bits, alpha=self.keep_alpha)
+        if self.gif:
+            check_animation_path(self.gif)
+        if self.plot:
+            check_plot_path(self.plot)
+
+    def frame(self, step: int) -> Path:
+        """File of the frame at a step."""
+        return self.image.with_name(f"{self.image.stem}-{step:05d}{self.image.suffix}")
+
+
+@dataclass
+class _Film:
+    """What is remembered of a run for frames, animation and graph."""
+
+    outputs: Outputs
+    total: int
+    frames: list[np.ndarray] = field(default_factory=list)
+    losses: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def interval(self) -> int:
+        """Steps between two frames."""
+        return self.outputs.every or max(1, self.total // GIF_FRAMES)
+
+    @property
+    def stride(self) -> int:
+        """Steps between two looks, so that none of the frames is missed."""
+        return math.gcd(self.interval, 10) if self.outputs.every or self.outputs.gif else 10
+
+    def take(self, step: Step) -> None:
+        """Look at a step."""
+        self.losses[step.step] = dict(step.losses)
+        last = step.step == self.total
+        if step.step % self.interval and not last:
+            return
+        if self.outputs.gif:
+            self.frames.append(to_uint8(step.image_3HW))
+        if self.outputs.every and not last:
+            save_image(step.image_3HW, self.outputs.frame(step.step))
+
+    def save(self, say: Say) -> None:
+        """Write what is written at the end."""
+        if self.outputs.gif:
+            save_animation(self.frames, self.outputs.gif)
+            say(f"wrote {self.outputs.gif} ({len(self.frames)} frames)")
+        if self.outputs.plot:
+            plot_losses(self.losses, self.outputs.plot)
+            say(f"wrote {self.outputs.plot}")
 
 
 def settings(
@@ -40,7 +145,8 @@ def settings(
             " (`nst-tuner presets` lists the built-in ones)"
         )
     base = load_preset(preset) if preset else Preset(name="custom", config=StyleConfig())
-    values = base.config.to_dict()
+    # Without a preset, what follows from other settings, such as layers, is left to follow.
+    values = base.config.to_dict() if preset else {}
     for assignment in assignments:
         set_key(values, assignment)
     changes = {"size_px": size_px, "seed": seed}
@@ -50,39 +156,80 @@ def settings(
 
 
 def apply_preset(
-    preset: Preset,
-    content: Path,
-    styles: Sequence[str],
-    out_file: Path,
-    *,
-    weights: Sequence[str],
-    console: Console,
-    say: Say,
+    preset: Preset, sources: Sources, outputs: Outputs, *, console: Console, say: Say
 ) -> None:
     """Stylize one picture and save it, with a progress bar.
 
     Raises:
         InputError: a picture, the preset or the output cannot be used; nothing was written.
-        WorkError: the stylization diverged; nothing was written.
+        WorkError: the stylization diverged; the result was not written.
     """
-    check_writable_image(out_file)
-    content_3HW = load_image(content)
-    blend = [(load_image(path), weight) for path, weight in map(parse_style, styles)]
-    source = WeightsFiles(weights, say)
-    preset, note = runnable(preset, source.available)
+    outputs.check()
+    content_3HW = load_image(sources.content)
+    styles = [parse_style(text) for text in sources.styles]
+    starts = {"image": load_image(sources.start)} if sources.start else None
+    weights = WeightsFiles(sources.weights, say)
+    half = default_device().type == "cuda"
+    preset, note = runnable(preset, weights.available, half=half)
     if note:
         say(f"{preset.name}: {note}")
-    image = None
+    total = preset.config.steps
+    film, image = _Film(outputs, total), content_3HW
     with Progress(console=console) as progress:
-        task = progress.add_task(f"stylize {content.name}", total=preset.config.steps)
-        for step in stylize(preset.config, content_3HW, blend, weights=source):
+        task = progress.add_task(f"stylize {sources.content.name}", total=total)
+        run = functools.partial(stylize, weights=weights, every=film.stride, starts=starts, say=say)
+        for step in run(preset.config, content_3HW, styles):
             progress.update(task, completed=step.step)
             if step.outcome is not Outcome.RUNNING:
-                raise WorkError(f"step {step.step}: {step.outcome.value}; nothing was written")
+                raise WorkError(
+                    f"step {step.step}: {step.outcome.value}; {outputs.image} was not written"
+                )
             image = step.image_3HW
-    assert image is not None
-    save_image(image, out_file, text={"nst-tuner-preset": preset.to_json()})
-    say(f"wrote {out_file} ({image.shape[2]}x{image.shape[1]})")
+            film.take(step)
+    alpha = load_alpha(sources.content) if outputs.keep_alpha else None
+    text = {"nst-tuner-preset": preset.to_json()}
+    save_image(image, outputs.image, text=text, bits=outputs.bits, alpha_1HW=alpha)
+    say(f"wrote {outputs.image} ({image.shape[2]}x{image.shape[1]})")
+    film.save(say)
+
+
+def save_reference(
+    source: str,
+    sources: Sources,
+    out_file: Path,
+    *,
+    size_px: int | None,
+    steps: int | None,
+    encoder: Path | None,
+    decoder: Path | None,
+    console: Console,
+    say: Say,
+) -> None:
+    """Make a reference stylization and save it. Errors as `references.make_reference`."""
+    check_reference_source(source, encoder, decoder)
+    check_writable_image(out_file)
+    content_3HW = load_image(sources.content)
+    styles = [(style.image_3HW, style.weight) for style in map(parse_style, sources.styles)]
+    total = steps or LONG_RUN_CONFIG.steps
+    with Progress(console=console, disable=source != "long-run") as progress:
+        task = progress.add_task("long run", total=total)
+        image = make_reference(
+            source,
+            content_3HW,
+            styles,
+            size_px=size_px or max(content_3HW.shape[1:]),
+            weights=WeightsFiles(sources.weights, say),
+            encoder=encoder,
+            decoder=decoder,
+            steps=steps,
+            on_step=_mover(progress, task),
+        )
+    save_image(image, out_file, text={"nst-tuner-reference": source})
+    say(f"wrote {out_file} ({image.shape[2]}x{image.shape[1]}), by {source}")
+
+
+def _mover(progress: Progress, task: TaskID) -> Callable[[Step], None]:
+    return lambda step: progress.update(task, completed=step.step)
 
 
 def score_image(
@@ -108,7 +255,21 @@ def score_image(
     return {name: judge.score(to_uint8(p), goal_HW3) for name, p in pictures.items()}
 
 
-def parse_style(text: str) -> tuple[str, float]:
+def parse_style(text: str) -> Style:
+    """``FILE[:WEIGHT][@MASK]`` -> a style; a file whose name holds the sign is taken as it is.
+
+    Raises:
+        InputError: a file cannot be read, or the weight is not a number above 0.
+    """
+    file, mask = text, None
+    if not Path(text).exists() and "@" in text:
+        file, mask = text.rsplit("@", 1)
+    path, weight = _split_weight(file)
+    region = luminance(load_image(mask))[0] if mask else None
+    return Style(image_3HW=load_image(path), weight=weight, region_HW=region)
+
+
+def _split_weight(text: str) -> tuple[str, float]:
     """``FILE`` or ``FILE:WEIGHT`` -> (file, weight); a file whose name holds a colon wins."""
     if Path(text).is_file():
         return text, 1.0
@@ -122,35 +283,3 @@ def parse_style(text: str) -> tuple[str, float]:
     if not 0 < weight <= 1e6:
         raise InputError(f"--style {text}: expected a weight above 0 and at most 1e6, got {number}")
     return path, weight
-
-
-class WeightsFiles:
-    """Weights by name, from ``NAME=FILE`` where given, else from the usual sources."""
-
-    def __init__(self, assignments: Sequence[str], say: Say):
-        self._say = say
-        self._files: dict[str, str] = {}
-        problems = []
-        for assignment in assignments:
-            name, equals, file = assignment.partition("=")
-            if not equals:
-                problems.append(f"`{assignment}`: expected NAME=FILE")
-            elif name not in SOURCES:
-                problems.append(f"`{name}`: no such weights{near_miss(name, SOURCES)}")
-            self._files[name] = file
-        if problems:
-            raise ConfigError("--weights", problems)
-
-    def __call__(self, name: str) -> Weights:
-        """See `weights.get_weights`."""
-        return get_weights(name, file=self._files.get(name), say=self._say)
-
-    def available(self, name: str) -> bool:
-        """Whether the weights can be had now; tries to fetch them if they are not here."""
-        if name in self._files or cached_path(name).is_file():
-            return True
-        try:
-            self(name)
-        except InputError:
-            return False
-        return True

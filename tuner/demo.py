@@ -9,7 +9,7 @@ import yaml
 
 from nst_core.images import save_image
 from nst_core.samples import sample_content, sample_reference, sample_style
-from nst_core.stylize import Step
+from nst_core.stylization import Step
 from nst_core.weights import Weights
 
 #: Small enough for two CPU cores and a few minutes.

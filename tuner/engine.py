@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from nst_core.config import StyleConfig
-from nst_core.images import encode_png, to_uint8
+from nst_core.encode import encode_png
+from nst_core.images import to_uint8
 from nst_core.lanes import GroupKey, Lane, LaneBatch, LaneState, Outcome, group_of
-from nst_core.losses import FeatureStore
 from nst_core.metrics import Judge
-from nst_core.stylize import lane_losses
+from nst_core.stylization import lane_losses
+from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tuner.evaluate import Pair, mean_scores
 from tuner.records import Report
@@ -40,7 +41,7 @@ class _Trial:
     seconds: float = 0.0
     parked: dict[int, LaneState] = field(default_factory=dict)
     losses: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    images: list[np.ndarray] = field(default_factory=list)
+    images: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Engine:
@@ -87,6 +88,7 @@ class Engine:
             self.drop(trial)
             known = self._trials.setdefault(trial, _Trial(config=config))
         known.until = until
+        known.images = {}
         self._waiting += [(trial, pair) for pair in range(len(self._pairs))]
 
     def drop(self, trial: int) -> None:
@@ -100,7 +102,8 @@ class Engine:
 
     def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial's images as last scored, one per pair."""
-        return [encode_png(image) for image in self._trials[trial].images]
+        images = self._trials[trial].images
+        return [encode_png(images[index]) for index in range(len(self._pairs))]
 
     def advance(self) -> list[Report]:
         """Advance one batch by one chunk; returns the trials that got where they were asked to."""
@@ -113,7 +116,7 @@ class Engine:
         started = time.perf_counter()
         try:
             remaining = [self._trials[key[0]].until - lane.step for key, lane in _keyed(batch)]
-            steps = min(self._chunk(group), *remaining)
+            steps = min(self._chunk(group), batch.room, *remaining)
             losses = batch.advance(steps)
             outcomes = batch.outcomes(losses)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -140,7 +143,8 @@ class Engine:
         for key in self._waiting:
             trial = self._trials[key[0]]
             materials = self._pairs[key[1]].materials
-            group = group_of(trial.config, materials)
+            parked = trial.parked.get(key[1])
+            group = group_of(trial.config, materials, parked.step if parked else 0)
             batch = self._batches.get(group) or LaneBatch(self._store)
             if self._max_batch and len(batch) >= self._max_batch:
                 still_waiting.append(key)
@@ -150,7 +154,10 @@ class Engine:
         self._waiting = still_waiting
 
     def _collect(self, group: GroupKey, outcomes: Sequence[Outcome]) -> list[Report]:
-        """Park the lanes that arrived; report trials whose lanes all did, or that failed."""
+        """Park the lanes that arrived; report trials whose lanes all did, or that failed.
+
+        A lane at the end of a stage leaves as well: its next size is another batch.
+        """
         reports = []
         for (key, lane), outcome in zip(_keyed(self._batches[group]), outcomes, strict=True):
             if key[0] not in self._trials:
@@ -159,11 +166,18 @@ class Engine:
             if outcome is not Outcome.RUNNING:
                 reports.append(self._failure(key[0], lane.step, outcome))
             elif lane.step >= trial.until:
-                trial.parked[key[1]] = self._batches[group].save(key)
-                self._leave(group, key)
-                if len(trial.parked) == len(self._pairs):
+                trial.images[key[1]] = to_uint8(self._batches[group].picture(key))
+                self._park(group, key)
+                if len(trial.images) == len(self._pairs):
                     reports.append(self._score(key[0]))
+            elif lane.step >= lane.stage.until:
+                self._park(group, key)
+                self._waiting.append(key)
         return reports
+
+    def _park(self, group: GroupKey, key: LaneKey) -> None:
+        self._trials[key[0]].parked[key[1]] = self._batches[group].save(key)
+        self._leave(group, key)
 
     def _leave(self, group: GroupKey, key: LaneKey) -> None:
         self._batches[group].drop(key)
@@ -172,10 +186,9 @@ class Engine:
 
     def _score(self, number: int) -> Report:
         trial = self._trials[number]
-        trial.images = [to_uint8(trial.parked[i].image_3HW) for i in range(len(self._pairs))]
         pair_scores = [
-            self._judge.score(image, pair.reference_HW3)
-            for image, pair in zip(trial.images, self._pairs, strict=True)
+            self._judge.score(trial.images[index], pair.reference_HW3)
+            for index, pair in enumerate(self._pairs)
         ]
         return Report(
             trial=number,
@@ -203,8 +216,7 @@ class Engine:
             return [self._failure(key[0], lane.step, Outcome.OUT_OF_MEMORY)]
         self._max_batch = len(batch) // 2
         for key, _ in _keyed(batch)[self._max_batch :]:
-            self._trials[key[0]].parked[key[1]] = batch.save(key)
-            self._leave(group, key)
+            self._park(group, key)
             self._waiting.append(key)
         return []
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nst_core.colors import luminance
 from nst_core.images import from_uint8, load_image, resize, to_uint8
-from nst_core.losses import Materials
+from nst_core.materials import Materials, Style
 from nst_core.metrics import Judge, baselines
-from tuner.job import PairSpec
+from nst_core.starts import feed_forward_start
+from tuner.job import PairSpec, StyleImage
 
 Scores = Mapping[str, float]
 
@@ -23,16 +25,35 @@ class Pair:
     reference_HW3: np.ndarray
 
 
-def load_pair(spec: PairSpec, size_px: int) -> Pair:
+def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pair:
     """Read and scale the pictures of a pair.
 
+    Args:
+        spec: which pictures.
+        size_px: longer side of the results.
+        feed_forward: also make a feed-forward result to start from.
+
     Raises:
-        ImageError: a picture cannot be read.
+        InputError: a picture cannot be read, or an optional dependency is missing.
     """
-    styles = [(load_image(image), weight) for image, weight in spec.styles]
-    materials = Materials.at_size(load_image(spec.content), styles, size_px)
-    reference = resize(load_image(spec.reference), *materials.height_width)
+    content = load_image(spec.content)
+    styles = [load_style(style) for style in spec.style]
+    starts = {"image": load_image(spec.start)} if spec.start else {}
+    if feed_forward:
+        starts["feed_forward"] = feed_forward_start(content, styles, size_px)
+    materials = Materials.at_size(content, styles, size_px, starts)
+    reference = resize(load_image(spec.reference_file), *materials.height_width)
     return Pair(materials=materials, reference_HW3=to_uint8(reference))
+
+
+def load_style(spec: StyleImage) -> Style:
+    """Read a style image and its masks; a mask's brightness counts."""
+    return Style(
+        image_3HW=load_image(spec.image),
+        weight=spec.weight,
+        region_HW=luminance(load_image(spec.region))[0] if spec.region else None,
+        style_region_HW=luminance(load_image(spec.style_region))[0] if spec.style_region else None,
+    )
 
 
 def baseline_scores(pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, float]]:

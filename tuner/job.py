@@ -1,33 +1,26 @@
-"""JobSpec: the job file, validated whole."""
+"""JobSpec: what a job file may say."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
-    ValidationError,
+    Tag,
     field_serializer,
     field_validator,
     model_validator,
 )
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
-from nst_core.errors import ConfigError, InputError, near_miss
+from nst_core.errors import near_miss
 from nst_core.metric_names import METRICS
-from search_spaces import CATALOGUE, Space, space_from_dict
-from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
-
-#: A reference of another shape than the content cannot be compared pixel by pixel.
-MAX_ASPECT_DIFFERENCE = 0.05
 
 
 class _Spec(BaseModel):
@@ -39,6 +32,43 @@ class StyleImage(_Spec):
 
     image: Annotated[str, Field(min_length=1, description="image file")]
     weight: Annotated[float, Field(gt=0, le=1e6, description="share in the blend")] = 1.0
+    region: Annotated[
+        str | None,
+        Field(description="mask file: where in the content it applies (white); default: the rest"),
+    ] = None
+    style_region: Annotated[
+        str | None, Field(description="mask file: what of the style image counts (white)")
+    ] = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file it names."""
+        return tuple(name for name in (self.image, self.region, self.style_region) if name)
+
+
+class ReferenceSpec(_Spec):
+    """A reference that is made when the run starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    source: Annotated[
+        Literal["feed-forward", "adain", "long-run"],
+        Field(alias="from", description="feed-forward, adain or long-run"),
+    ]
+    encoder: Annotated[str | None, Field(description="adain: file of the encoder's weights")] = None
+    decoder: Annotated[str | None, Field(description="adain: file of the decoder's weights")] = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> ReferenceSpec:
+        if (self.source == "adain") != bool(self.encoder and self.decoder):
+            raise ValueError("expected encoder and decoder with from: adain, and only there")
+        return self
+
+
+def _kind_of_reference(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "file"
+    return "made" if isinstance(value, (dict, ReferenceSpec)) else None
 
 
 class PairSpec(_Spec):
@@ -49,7 +79,18 @@ class PairSpec(_Spec):
         list[StyleImage],
         Field(min_length=1, description="style image file, or a list of {image, weight}"),
     ]
-    reference: Annotated[str, Field(min_length=1, description="image file that shows the goal")]
+    reference: Annotated[
+        Annotated[str, Field(min_length=1), Tag("file")] | Annotated[ReferenceSpec, Tag("made")],
+        Discriminator(
+            _kind_of_reference,
+            custom_error_type="reference",
+            custom_error_message="expected an image file, or {from: …} to make one",
+        ),
+        Field(description="image file that shows the goal, or {from: …} to make one"),
+    ]
+    start: Annotated[
+        str | None, Field(description="image file to start from, for `init: image`")
+    ] = None
 
     @field_validator("style", mode="before", json_schema_input_type=str | list[StyleImage])
     @classmethod
@@ -57,14 +98,41 @@ class PairSpec(_Spec):
         return [{"image": value}] if isinstance(value, str) else value
 
     @property
-    def styles(self) -> tuple[tuple[str, float], ...]:
-        """Style files with blend weights."""
-        return tuple((style.image, style.weight) for style in self.style)
+    def reference_file(self) -> str:
+        """The reference as a file, which it is once the run has started."""
+        assert isinstance(self.reference, str), "the reference has not been made yet"
+        return self.reference
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Every image file of the pair: content, styles, reference."""
-        return (self.content, *(image for image, _ in self.styles), self.reference)
+    def placed(self, place: Callable[[str, str], str]) -> PairSpec:
+        """The pair with every file name replaced by ``place(name, role)``."""
+        reference: str | ReferenceSpec
+        if isinstance(self.reference, str):
+            reference = place(self.reference, "reference")
+        else:
+            made = self.reference
+            reference = made.model_copy(
+                update={
+                    role: place(name, role)
+                    for role in ("encoder", "decoder")
+                    if (name := getattr(made, role))
+                }
+            )
+        styles = [
+            style.model_copy(
+                update={
+                    role: place(name, f"style{k}" if role == "image" else f"style{k}-{role}")
+                    for role in ("image", "region", "style_region")
+                    if (name := getattr(style, role))
+                }
+            )
+            for k, style in enumerate(self.style)
+        ]
+        return PairSpec(
+            content=place(self.content, "content"),
+            style=styles,
+            reference=reference,
+            start=place(self.start, "start") if self.start else None,
+        )
 
 
 class SearchSpec(_Spec):
@@ -166,188 +234,8 @@ class JobSpec(_Spec):
 
     def to_yaml(self) -> str:
         """The file's content, with every default written out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
-    """Read a job file, apply ``key.sub=value`` overrides, check it and every file it names.
-
-    Returns:
-        The job, with paths made absolute, and its search space.
-
-    Raises:
-        ConfigError: with every problem of the file at once.
-    """
-    file = read_yaml(path)
-    if not isinstance(file.data, dict):
-        raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
-    overridden = [set_key(file.data, assignment) for assignment in overrides]
-    lines = {
-        key: line
-        for key, line in file.lines.items()
-        if not any(key[: len(path)] == path for path in overridden)
-    }
-    file = YamlFile(source=file.source, data=file.data, lines=lines)
-    try:
-        job = JobSpec.model_validate(file.data)
-    except ValidationError as error:
-        raise ConfigError(str(path), describe(error, file)) from None
-    job = _absolute(job, path.resolve().parent)
-    problems, space = _check_files(job, file)
-    if problems:
-        raise ConfigError(str(path), problems)
-    assert space is not None
-    return job, space
-
-
-def describe(error: ValidationError, file: YamlFile) -> list[str]:
-    """Each of pydantic's findings as one sentence with line, key, value and near miss."""
-    problems: dict[str, None] = {}
-    for finding in error.errors():
-        path = _key_path(finding["loc"], file.data)
-        key = ".".join(str(part) for part in path) or "the file"
-        place = f"{file.where(path)}`{key}`"
-        if finding["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            problems[f"{place}: no such key{near_miss(str(path[-1]), known)}"] = None
-        elif finding["type"] == "missing":
-            problems[f"{place}: missing, expected {_expectation(path)}"] = None
-        else:
-            problems[f"{place}: {_message(finding)}, got {_short(finding['input'])}"] = None
-    return list(problems)
-
-
-def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
-    """Pydantic's location without the names of union members, which are no keys of the file."""
-    path: list[str | int] = []
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(data, dict) and (part in data or last):
-            path.append(part)
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int):
-            path.append(part)
-            data = data[part] if part < len(data) else None
-    return tuple(path)
-
-
-def _known_keys(path: KeyPath) -> list[str]:
-    model = _model_at(path)
-    return list(model.model_fields) if model else []
-
-
-def _expectation(path: KeyPath) -> str:
-    model = _model_at(path[:-1])
-    spec = model.model_fields.get(str(path[-1])) if model else None
-    return (spec.description if spec else None) or "a value"
-
-
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    names = tuple(part for part in path if isinstance(part, str))
-    models: Mapping[tuple[str, ...], type[BaseModel]] = {
-        (): JobSpec,
-        ("pairs",): PairSpec,
-        ("pairs", "style"): StyleImage,
-        ("search",): SearchSpec,
-        ("halving",): HalvingSpec,
-        ("resources",): ResourcesSpec,
-        ("budget",): BudgetSpec,
-    }
-    return models.get(names)
-
-
-def _message(finding: Any) -> str:
-    message = finding["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
-    if finding["type"] == "literal_error":
-        message += near_miss(finding["input"], re.findall(r"'([^']+)'", message))
-    return message
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _absolute(job: JobSpec, folder: Path) -> JobSpec:
-    def place(name: str) -> str:
-        return os.path.normpath(folder / Path(name).expanduser())
-
-    pairs = [
-        PairSpec(
-            content=place(pair.content),
-            style=[StyleImage(image=place(image), weight=w) for image, w in pair.styles],
-            reference=place(pair.reference),
-        )
-        for pair in job.pairs
-    ]
-    search = job.search
-    if search.replay:
-        search = search.model_copy(update={"replay": place(search.replay)})
-    return job.model_copy(
-        update={
-            "pairs": pairs,
-            "search": search,
-            "space": job.space if job.space in CATALOGUE else place(job.space),
-            "weights": {name: place(file) for name, file in job.weights.items()},
-        }
-    )
-
-
-def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]:
-    problems: list[str] = []
-    for index, pair in enumerate(job.pairs):
-        problems += _pair_problems(pair, job.size_px, ("pairs", index), file)
-    try:
-        space = find_space(job.space)
-    except ConfigError as error:
-        space = None
-        listed = error.problems if Path(job.space).is_file() else (str(error.problems[0]),)
-        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
-    return problems, space
-
-
-def find_space(name_or_path: str) -> Space:
-    """A named space, or one from a YAML file.
-
-    Raises:
-        ConfigError: neither, or the file's problems.
-    """
-    if name_or_path in CATALOGUE:
-        return CATALOGUE[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
-        hint = near_miss(path.name, CATALOGUE)
-        raise ConfigError(
-            name_or_path,
-            [f"{path.name!r} is neither a named space ({', '.join(CATALOGUE)}) nor a file{hint}"],
-        )
-    return space_from_dict(read_yaml(path).data, str(path))
-
-
-def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
-    from nst_core.images import check_image, fit_size  # brings torch, which `status` must not load
-
-    problems = []
-    sizes: dict[str, tuple[int, int]] = {}
-    roles = [("content", pair.content), *(("style", image) for image, _ in pair.styles)]
-    for role, name in [*roles, ("reference", pair.reference)]:
-        place = f"{file.where((*path, role))}`{'.'.join(map(str, (*path, role)))}`"
-        try:
-            sizes[role] = check_image(name)
-            if role != "reference":
-                fit_size(*sizes[role], size_px)
-        except InputError as error:
-            problems.append(f"{place}: {error}")
-    if "content" in sizes and "reference" in sizes and not problems:
-        (cw, ch), (rw, rh) = sizes["content"], sizes["reference"]
-        if abs(cw * rh / (ch * rw) - 1) > MAX_ASPECT_DIFFERENCE:
-            place = f"{file.where((*path, 'reference'))}`{'.'.join(map(str, path))}.reference`"
-            problems.append(
-                f"{place}: {rw}x{rh} has another shape than the content's {cw}x{ch}; crop the"
-                " reference to the content's frame"
-            )
-    return problems
+        content = self.model_dump(mode="json", by_alias=True)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def schema_json() -> str:

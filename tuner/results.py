@@ -34,7 +34,7 @@ class Found:
     @property
     def config(self) -> dict[str, Any]:
         """Settings that reproduce this very image."""
-        return {**self.record.config, "steps": self.steps}
+        return StyleConfig.from_dict(self.record.config).stopped_at(self.steps).to_dict()
 
 
 @dataclass(frozen=True, kw_only=True)

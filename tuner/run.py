@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nst_core.built_in import BASELINES, runnable
 from nst_core.errors import RunInterruptedError, WorkError
+from nst_core.images import load_image, save_image
+from nst_core.laplacian import check_photorealism
 from nst_core.metrics import Judge
-from nst_core.presets import BUILT_IN, Preset, runnable
+from nst_core.presets import Preset
+from nst_core.references import make_reference
 from nst_core.weights import Say, Weights, cached_path, get_weights
 from search_spaces import Params, Space
 from tuner.backend import Backend, Workload
 from tuner.evaluate import baseline_scores, load_pair
-from tuner.job import JobSpec, load_job
+from tuner.job import JobSpec, ReferenceSpec
+from tuner.jobfile import load_job
 from tuner.rundir import RunDir
 from tuner.search import Search, Watcher, check_replay
 from tuner.study import RunStudy, load_records
@@ -41,12 +47,16 @@ def run_job(
         InputError: something the job names cannot be used; the folder is left untouched.
         WorkError: every trial failed.
     """
-    workload = load_workload(job, space, say)
-    presets = baseline_presets(job, workload.weights, say)
-    replay = _replay(job, space)
-    baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
     run = RunDir(folder).require_new()
-    job = run.write_job(job)
+    if space.may_set("photo_weight") != (0.0,):
+        check_photorealism()
+    with tempfile.TemporaryDirectory() as made:
+        job = with_references(job, Path(made), say)
+        workload = load_workload(job, space, say)
+        presets = baseline_presets(job, workload.weights, say)
+        replay = _replay(job, space)
+        baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
+        job = run.write_job(job)
     study = RunStudy.create(folder, **_study_settings(job, len(presets)))
     study.note("baselines", baselines)
     study.note("presets", [preset.name for preset, _ in presets])
@@ -61,7 +71,7 @@ def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) ->
     workload = load_workload(job, space, say)
     names = load_records(folder)[1].get("presets", [])
     presets = [
-        runnable(BUILT_IN[name], lambda network: network in workload.weights) for name in names
+        runnable(BASELINES[name], lambda network: network in workload.weights) for name in names
     ]
     study = RunStudy.open(folder, **_study_settings(job, len(presets)))
     _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload, say)
@@ -99,19 +109,47 @@ def _search(
         )
 
 
+def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
+    """The job with every reference that it asks to be made, made, as files in ``folder``.
+
+    Raises:
+        InputError: an optional extra is missing, or a file is not what it should be.
+        WorkError: a long run diverged.
+    """
+    pairs = []
+    for index, pair in enumerate(job.pairs):
+        if isinstance(pair.reference, ReferenceSpec):
+            file = folder / f"reference{index}.png"
+            say(f"making the reference of pair {index} ({pair.reference.source})")
+            image = make_reference(
+                pair.reference.source,
+                load_image(pair.content),
+                [(load_image(style.image), style.weight) for style in pair.style],
+                size_px=job.size_px,
+                weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
+                encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
+                decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
+            )
+            save_image(image, file)
+            pair = pair.model_copy(update={"reference": str(file)})  # noqa: PLW2901
+        pairs.append(pair)
+    return job.model_copy(update={"pairs": pairs})
+
+
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
     """Pictures, and the weights of every network that a trial or a metric reads."""
-    needed = {"alexnet", "lpips-alex", space.fixed.get("extractor", "vgg16")}
+    needed = {"alexnet", "lpips-alex", *space.may_set("extractor")}
     if job.search.presets:
         needed |= {"vgg16"}  # where a preset's own network has no weights
     weights: dict[str, Weights] = {
         name: get_weights(name, file=job.weights.get(name), say=say) for name in sorted(needed)
     }
     if job.search.presets:
-        for name in sorted({preset.config.extractor for preset in BUILT_IN.values()} - needed):
+        for name in sorted({preset.config.extractor for preset in BASELINES.values()} - needed):
             if name in job.weights or cached_path(name).is_file():
                 weights[name] = get_weights(name, file=job.weights.get(name), say=say)
-    pairs = [load_pair(pair, job.size_px) for pair in job.pairs]
+    feed_forward = "feed_forward" in space.may_set("init")
+    pairs = [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in job.pairs]
     return Workload(pairs=pairs, weights=weights)
 
 
@@ -121,7 +159,7 @@ def baseline_presets(
     """The built-in presets to run first, at most half of the trials, each with a note."""
     if not job.search.presets:
         return []
-    found = [runnable(preset, lambda name: name in weights) for preset in BUILT_IN.values()]
+    found = [runnable(preset, lambda name: name in weights) for preset in BASELINES.values()]
     for preset, note in found:
         if note:
             say(f"{preset.name}: {note}")

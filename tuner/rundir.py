@@ -9,7 +9,7 @@ from pathlib import Path
 from nst_core.errors import RunError
 from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
-from tuner.job import JobSpec, PairSpec, StyleImage
+from tuner.job import JobSpec
 from tuner.study import STUDY_FILE
 
 JOB_FILE = "job.yaml"
@@ -100,14 +100,7 @@ class RunDir:
             return f"inputs/{target.name}"
 
         pairs = [
-            PairSpec(
-                content=keep(pair.content, f"pair{i}-content"),
-                style=[
-                    StyleImage(image=keep(image, f"pair{i}-style{k}"), weight=weight)
-                    for k, (image, weight) in enumerate(pair.styles)
-                ],
-                reference=keep(pair.reference, f"pair{i}-reference"),
-            )
+            pair.placed(lambda file, role, i=i: keep(file, f"pair{i}-{role}"))  # type: ignore[misc]
             for i, pair in enumerate(job.pairs)
         ]
         space = job.space if job.space in CATALOGUE else keep(job.space, "space")

@@ -140,7 +140,9 @@ class Search:
         max_steps = self._job.halving.max_steps
         if preset := self._preset(number):
             steps = min(preset[0].config.steps, max_steps)
-            config = preset[0].config.replace(size_px=self._job.size_px, steps=steps)
+            config = preset[0].config.replace(
+                size_px=self._job.size_px, steps=steps, schedule_steps=None
+            )
             notes = [preset[1]] if preset[1] else []
             if steps < preset[0].config.steps:
                 notes.append(f"{steps} of its {preset[0].config.steps} steps")

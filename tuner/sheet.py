@@ -52,8 +52,8 @@ def run_sheet(results: Results, top: int = 3) -> Image.Image:
     cells: list[tuple[str, Path]] = []
     for index, pair in enumerate(results.job.pairs):
         cells.append((f"content\n{objective} {content_score:.3f}", results.run.path / pair.content))
-        cells.append(("style", results.run.path / pair.styles[0][0]))
-        cells.append(("reference", results.run.path / pair.reference))
+        cells.append(("style", results.run.path / pair.style[0].image))
+        cells.append(("reference", results.run.path / pair.reference_file))
         for title, found in chosen:
             name = found.record.preset or f"trial {found.record.trial}"
             label = f"{title}: {name}\n{objective} {found.rung.objective:.3f}"

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import RunError
-from search_spaces import Float, Params, Space
+from search_spaces import Choice, Int, Params, Space
 from tuner.records import RungRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -124,11 +124,14 @@ class RunStudy:
         for name, parameter in space.params.items():
             if not space.active(name, drawn):
                 continue
-            if isinstance(parameter, Float):
-                low, high = parameter.low, parameter.high
-                drawn[name] = trial.suggest_float(name, low, high, log=parameter.log)
-            else:
+            if isinstance(parameter, Choice):
                 drawn[name] = trial.suggest_categorical(name, parameter.options)
+            elif isinstance(parameter, Int):
+                low, high = parameter.low, parameter.high
+                drawn[name] = trial.suggest_int(name, low, high, log=parameter.log)
+            else:
+                low_end, high_end = parameter.low, parameter.high
+                drawn[name] = trial.suggest_float(name, low_end, high_end, log=parameter.log)
         return drawn
 
     def assign(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nst_core.metric_names import METRICS
+from nst_core.networks import NETWORKS, Network
 from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.results import Found, Results
+
+if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
+    from nst_core.network_info import LayerInfo
 
 _FORMATS = {"lpips": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}", "rmse": "{:.4f}"}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
@@ -170,3 +174,39 @@ def preset_table(preset: Preset) -> RenderableType:
     published = preset.provenance.get("published", {})
     lines = [Text(f"{key}: {value}") for key, value in published.items()]
     return Group(table, Text(preset.description), *lines)
+
+
+def networks_table(networks: Mapping[str, Sequence[LayerInfo]]) -> Table:
+    """Every network: where it reads content and style by default, and what that costs."""
+    table = Table(caption="GFLOP: forward, at 256x256, to the deepest layer read by default")
+    for heading in ("network", "layers", "content", "style", "GFLOP"):
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading == "GFLOP" else "left"
+        )
+    for name, layers in networks.items():
+        network = NETWORKS[name]
+        costs = {layer.layer: layer.gflop for layer in layers}
+        deepest = network.deepest([network.content_layer, *network.style_layers])
+        style = ", ".join(network.style_layers)
+        table.add_row(
+            *(name, str(len(layers)), network.content_layer, style, f"{costs[deepest]:.2f}")
+        )
+    return table
+
+
+def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
+    """A network's layers."""
+    table = Table(title=network.name, title_justify="left")
+    table.add_column("layer")
+    for heading in ("channels", "stride", "sees px", "GFLOP to here", "share"):
+        table.add_column(heading, justify="right")
+    table.add_column("read by default")
+    for info in layers:
+        roles = ["content"] if info.layer == network.content_layer else []
+        roles += ["style"] if info.layer in network.style_layers else []
+        table.add_row(
+            info.layer,
+            *(str(info.channels), str(info.stride), str(info.receptive_field_px)),
+            *(f"{info.gflop:.2f}", f"{info.gflop / layers[-1].gflop:.0%}", ", ".join(roles)),
+        )
+    return table

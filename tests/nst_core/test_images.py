@@ -1,105 +1,174 @@
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from nst_core.errors import ImageError, InputError
-from nst_core.images import check_image, fit_size, load_image, resize_longer_side, save_image
+from nst_core.images import (
+    check_writable_image,
+    digest,
+    fit_size,
+    from_uint8,
+    load_alpha,
+    load_image,
+    read_text,
+    resize_longer_side,
+    save_image,
+    to_uint8,
+)
 
-RED = torch.tensor([1.0, 0.0, 0.0])
-
-
-def write(path: Path, picture: Image.Image, **options: object) -> Path:
-    picture.save(path, **options)  # type: ignore[arg-type]
-    return path
-
-
-def test_round_trip(tmp_path: Path) -> None:
-    """An 8-bit image is the same after saving and loading."""
-    image = torch.randint(0, 256, (3, 40, 50)).float() / 255
-    save_image(image, tmp_path / "a.png", text={"note": "ü"})
-    torch.testing.assert_close(load_image(tmp_path / "a.png"), image)
-    assert Image.open(tmp_path / "a.png").text["note"] == "ü"  # type: ignore[attr-defined]
+SIDES = st.integers(32, 48)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
-def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    """Grey, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""
-    if mode == "I;16":
-        picture = Image.fromarray(np.full((40, 40), 65535, np.uint16))
+def random(channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@given(
+    height=SIDES,
+    width=SIDES,
+    bits=st.sampled_from([8, 16]),
+    suffix=st.sampled_from(["png", "tif", "tiff", "PNG"]),
+    alpha=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_round_trip(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int,
+    width: int,
+    bits: int,
+    suffix: str,
+    alpha: bool,
+    seed: int,
+) -> None:
+    """Saved and loaded, each value is the nearest of the 2**bits levels; so is alpha."""
+    path = tmp_path_factory.mktemp("round") / f"a.{suffix}"
+    image = random(3, height, width, seed)
+    alpha_1HW = random(1, height, width, seed + 1) if alpha else None
+    save_image(image, path, bits=bits, alpha_1HW=alpha_1HW)
+    half_step = 0.5 / (2**bits - 1) + 1e-6
+    found = load_alpha(path)
+    expected = image
+    if alpha_1HW is None:
+        assert found is None
     else:
-        picture = Image.new("RGB", (40, 40), "white").convert(mode)
-    suffix = "tif" if mode == "CMYK" else "png"
-    image = load_image(write(tmp_path / f"a.{suffix}", picture))
-    assert image.shape == (3, 40, 40)
-    assert image.min() > 0.99
+        assert found is not None
+        torch.testing.assert_close(found, alpha_1HW, atol=half_step, rtol=0)
+        expected = image * alpha_1HW + 1 - alpha_1HW
+        half_step *= 2  # colour and alpha are rounded both
+    torch.testing.assert_close(load_image(path), expected, atol=half_step, rtol=0)
 
 
-def test_transparency_lies_over_white(tmp_path: Path) -> None:
-    """A fully transparent red is white, a half transparent one pink."""
-    for alpha, expected in ((0, 1.0), (128, 0.5)):
-        path = write(tmp_path / "a.png", Image.new("RGBA", (40, 40), (255, 0, 0, alpha)))
-        torch.testing.assert_close(
-            load_image(path)[:, 0, 0], torch.tensor([1.0, expected, expected]), atol=0.01, rtol=0
-        )
+@given(height=SIDES, width=SIDES, bits=st.sampled_from([8, 16]), seed=st.integers(0, 2**31))
+def test_what_was_loaded_is_saved_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, bits: int, seed: int
+) -> None:
+    """A second round trip changes no value at all, with 8 as with 16 bits."""
+    path = tmp_path_factory.mktemp("again") / "a.png"
+    save_image(random(3, height, width, seed), path, bits=bits)
+    once = load_image(path)
+    save_image(once, path, bits=bits)
+    torch.testing.assert_close(load_image(path), once, atol=0, rtol=0)
 
 
-def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
-    """Half of 16 bits is half of the range, not clipped to white."""
-    path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
-    assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_saved_values_are_clamped_and_rounded(tmp_path: Path, bits: int) -> None:
+    """What lies outside [0, 1] is saved as 0 or 1, never wrapped around."""
+    image = torch.tensor([-0.5, 0.0, 1.0, 1.5]).repeat(8).expand(3, 32, 32)
+    save_image(image, tmp_path / "a.png", bits=bits)
+    torch.testing.assert_close(load_image(tmp_path / "a.png"), image.clamp(0, 1))
 
 
-def test_exif_rotation_is_applied(tmp_path: Path) -> None:
-    """A photo taken upright is upright."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = write(tmp_path / "a.jpg", Image.new("RGB", (60, 40)), exif=exif)
-    assert load_image(path).shape == (3, 60, 40)
-    assert check_image(path) == (40, 60)
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp"])
+def test_lossy_formats_stay_near(tmp_path: Path, suffix: str) -> None:
+    """JPEG and WebP keep a smooth picture within a few levels of 255."""
+    image = torch.linspace(0, 1, 64).expand(3, 48, 64)
+    save_image(image, tmp_path / f"a.{suffix}")
+    torch.testing.assert_close(load_image(tmp_path / f"a.{suffix}"), image, atol=0.03, rtol=0)
 
 
-def test_icc_profiles_become_srgb(tmp_path: Path) -> None:
-    """An embedded sRGB profile changes nothing; a damaged one is a clear error."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    path = write(tmp_path / "a.png", Image.new("RGB", (40, 40), "red"), icc_profile=profile)
-    torch.testing.assert_close(load_image(path)[:, 0, 0], RED, atol=0.01, rtol=0)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_text_comes_back_from_png(tmp_path: Path, bits: int) -> None:
+    """Text of any language and length is read back from a PNG; other formats leave it out."""
+    text = {"nst-tuner-preset": '{"name": "süß 甘い", "n": 1}' * 500, "Title": "a\nb", "empty": ""}
+    image = random(3, 40, 50)
+    save_image(image, tmp_path / "a.png", text, bits=bits)
+    assert read_text(tmp_path / "a.png") == text
+    with Image.open(tmp_path / "a.png") as picture:
+        picture.verify()  # the check sums of all chunks
+    torch.testing.assert_close(load_image(tmp_path / "a.png"), image, atol=0.5 / 255, rtol=0)
+
+    save_image(image, tmp_path / "a.tif", text, bits=bits)
+    assert read_text(tmp_path / "a.tif") == {}
 
 
-def test_bad_images_say_what_is_wrong(tmp_path: Path) -> None:
-    """Each class of unusable file gets an error that names the file and the fault."""
-    (tmp_path / "text.jpg").write_text("not a picture")
-    write(tmp_path / "tiny.png", Image.new("RGB", (1, 1)))
-    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    buffer = io.BytesIO()
-    Image.effect_noise((200, 200), 90).save(buffer, format="PNG")
-    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:9000])
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
-    expected = {
-        "text.jpg": "not a picture",
-        "tiny.png": "too small",
-        "moving.gif": "2 frames",
-        "cut.png": "cannot be decoded",
-        "huge.png": "megapixels",
-        "missing.png": "no such image",
-        "": "is a folder",
-    }
-    for name, fault in expected.items():
-        with pytest.raises(ImageError, match=fault) as caught:
-            load_image(tmp_path / name)
-        assert str(tmp_path / name) in str(caught.value)
+def test_text_of_unusable_files(tmp_path: Path) -> None:
+    """A PNG without text has none; what is no picture is an error."""
+    save_image(random(3, 40, 50), tmp_path / "a.png")
+    assert read_text(tmp_path / "a.png") == {}
+    (tmp_path / "b.png").write_text("none")
+    for name in ("b.png", "c.png"):
+        with pytest.raises(ImageError, match=name):
+            read_text(tmp_path / name)
 
 
-def test_saving_refuses_before_writing(tmp_path: Path) -> None:
-    """An unknown suffix, a folder and a missing folder are refused, and nothing is left behind."""
-    image = torch.zeros(3, 40, 40)
-    for name in ("a.xyz", "", "nowhere/a.png"):
-        with pytest.raises(ImageError):
-            save_image(image, tmp_path / name)
+@pytest.mark.parametrize(("suffix", "bits"), [("png", 8), ("png", 16), ("webp", 8), ("tif", 16)])
+def test_alpha_is_resized_to_the_image(tmp_path: Path, suffix: str, bits: int) -> None:
+    """The content's alpha, larger than the result, keeps its shape in the result's size."""
+    alpha_1HW = torch.zeros(1, 80, 120)
+    alpha_1HW[:, :, 60:] = 1
+    path = tmp_path / f"a.{suffix}"
+    save_image(random(3, 40, 60), path, bits=bits, alpha_1HW=alpha_1HW)
+    found = load_alpha(path)
+    assert found is not None
+    assert found.shape == (1, 40, 60)
+    assert found[:, :, :28].max() < 0.02
+    assert found[:, :, 32:].min() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fault"),
+    [
+        ("a.xyz", {}, r"cannot save as `\.xyz`; use \.png, \.jpg"),
+        ("a", {}, "cannot save as ``"),
+        ("a.jpg", {"bits": 16}, r"JPEG holds 8 bits a channel, not 16; use \.png, \.tif, \.tiff$"),
+        ("a.webp", {"bits": 16}, "WEBP holds 8 bits"),
+        ("a.png", {"bits": 12}, "cannot save 12 bits a channel; use 8 or 16"),
+        ("a.jpeg", {"alpha": True}, r"no transparency; use \.png, \.webp, \.tif, \.tiff$"),
+        ("", {}, "cannot save as"),
+        ("nowhere/a.png", {}, "folder .* does not exist"),
+        ("folder.png", {}, "is a folder"),
+    ],
+)
+def test_saving_refuses_before_writing(
+    tmp_path: Path, name: str, options: dict[str, object], fault: str
+) -> None:
+    """What cannot be saved is refused by the check and by saving; nothing is left behind."""
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ImageError, match=fault):
+        check_writable_image(tmp_path / name, **options)  # type: ignore[arg-type]
+    alpha_1HW = torch.ones(1, 40, 40) if options.pop("alpha", False) else None
+    with pytest.raises(ImageError, match=fault):
+        save_image(torch.zeros(3, 40, 40), tmp_path / name, alpha_1HW=alpha_1HW, **options)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+def test_check_accepts_what_can_be_saved(tmp_path: Path, name: str) -> None:
+    """16 bits with alpha pass the check where the format can hold them; it leaves no file."""
+    check_writable_image(tmp_path / name, bits=16, alpha=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "width"), [("a.webp", 17_000), ("a.jpg", 66_000)])
+def test_formats_have_a_largest_size(tmp_path: Path, name: str, width: int) -> None:
+    """A picture wider than the format can hold is an error that says so, and no file is left."""
+    with pytest.raises(ImageError, match=f"cannot hold this {width}x32 image"):
+        save_image(torch.zeros(3, 32, width), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -109,3 +178,14 @@ def test_sizes_keep_the_shape() -> None:
     assert resize_longer_side(torch.rand(3, 30, 60), 120).shape == (3, 60, 120)
     with pytest.raises(InputError, match="at least 320"):
         fit_size(1000, 100, 96)
+
+
+def test_8_bit_arrays_and_tensors_are_the_same(tmp_path: Path) -> None:
+    """uint8 -> tensor -> uint8 loses nothing, and a file of the array loads as the tensor."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    image = from_uint8(pixels)
+    np.testing.assert_array_equal(to_uint8(image), pixels)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    loaded = load_image(tmp_path / "a.png")
+    torch.testing.assert_close(loaded, image, atol=0, rtol=0)
+    assert digest(loaded) == digest(image)

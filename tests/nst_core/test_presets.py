@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from nst_core.built_in import BUILT_IN, load_preset, runnable
 from nst_core.errors import ConfigError, PresetError
-from nst_core.presets import BUILT_IN, SCHEMA_VERSION, Preset, load_preset, runnable
+from nst_core.presets import SCHEMA_VERSION, Preset
 
 
 @pytest.mark.parametrize("name", list(BUILT_IN))
@@ -15,7 +16,7 @@ def test_built_in_presets_run_anywhere(name: str) -> None:
     substitute, note = runnable(preset, lambda network: False)
     assert substitute.config.extractor == "vgg16"
     assert (note is None) == (preset.config.extractor == "vgg16")
-    assert runnable(preset, lambda network: True) == (preset, None)
+    assert runnable(preset, lambda network: True, half=True) == (preset, None)
 
 
 def test_files_round_trip(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nst_core.errors import ConfigError
-from search_spaces import CATALOGUE, Float, Params, Space, space_from_dict
+from search_spaces import CATALOGUE, Float, Int, Params, Space, space_from_dict
 
 SPACE = {
     "name": "mine",
@@ -28,6 +28,8 @@ def samples(draw: st.DrawFn, space: Space) -> Params:
         if space.active(name, drawn):
             if isinstance(parameter, Float):
                 drawn[name] = draw(st.floats(parameter.low, parameter.high))
+            elif isinstance(parameter, Int):
+                drawn[name] = draw(st.integers(parameter.low, parameter.high))
             else:
                 drawn[name] = draw(st.sampled_from(parameter.options))
     return drawn

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nst_core.presets import BUILT_IN
-from tuner.job import JobSpec, load_job
+from nst_core.built_in import BASELINES
+from tuner.job import JobSpec
+from tuner.jobfile import load_job
 from tuner.records import Report, RungRecord
 from tuner.rundir import RunDir
 from tuner.search import Plan, Search
@@ -43,7 +44,7 @@ def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2,
         study = RunStudy.open(folder, **settings)
     else:
         study = RunStudy.create(folder, **settings)
-    chosen = [(preset, None) for preset in list(BUILT_IN.values())[:presets]]
+    chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
     options.setdefault("watcher", Recorder())
     return Search(study, RunDir(folder), job, space, presets=chosen, **options)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.tuner.helpers import Recorder
 from tuner import cli
 from tuner.backend import InlineBackend
-from tuner.job import load_job
+from tuner.jobfile import load_job
 from tuner.run import run_job
 
 COMMANDS = (

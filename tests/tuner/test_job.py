@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst_core.errors import ConfigError
-from tuner.job import JobSpec, load_job, schema_json
+from tuner.job import JobSpec, schema_json
+from tuner.jobfile import load_job
 
 WRONG = """\
 name: x

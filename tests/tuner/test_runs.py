@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from nst_core.built_in import load_preset
 from nst_core.errors import InputError, RunError, WorkError
 from nst_core.images import load_image
 from nst_core.metrics import Judge
-from nst_core.presets import load_preset
-from nst_core.stylize import stylize
+from nst_core.stylization import stylize
 from nst_core.weights import Weights, cached_path
 from tests.tuner.helpers import Recorder
 from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
-from tuner.job import load_job
+from tuner.jobfile import load_job
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
 
@@ -138,11 +138,11 @@ def test_an_exported_preset_reproduces_its_trial(
     exported.save(tmp_path / "p.json")
     preset = load_preset(str(tmp_path / "p.json"))
     pair = results.job.pairs[0]
-    content, style = (load_image(results.run.path / p) for p in (pair.content, pair.styles[0][0]))
+    content, style = (load_image(results.run.path / p) for p in (pair.content, pair.style[0].image))
     *_, last = stylize(preset.config, content, [(style, 1.0)], weights=weights.__getitem__)
     from nst_core.images import resize, to_uint8
 
-    goal = resize(load_image(results.run.path / pair.reference), *last.image_3HW.shape[1:])
+    goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
     score = Judge.load(weights.__getitem__).lpips(to_uint8(last.image_3HW), to_uint8(goal))
     assert score == pytest.approx(preset.provenance["scores"]["lpips"], rel=0.02)
 
@@ -188,7 +188,9 @@ def test_a_run_directory_is_a_job(job_file: Path, tmp_path: Path) -> None:
     """The run holds what it needs: its job runs again after the original files are gone."""
     launch(job_file, tmp_path / "a", InlineBackend(), "search.trials=2", "search.presets=false")
     job, _ = load_job(tmp_path / "a" / "job.yaml")
-    assert all(str(tmp_path / "a") in file for file in job.pairs[0].files)
+    pair = job.pairs[0]
+    files = (pair.content, pair.style[0].image, pair.reference_file)
+    assert all(str(tmp_path / "a") in file for file in files)
 
 
 def test_several_pairs_are_averaged(job_file: Path, tmp_path: Path, pictures: Path) -> None:

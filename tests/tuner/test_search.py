@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from nst_core.built_in import BASELINES
 from nst_core.errors import ConfigError
-from nst_core.presets import BUILT_IN
 from tests.tuner.helpers import Recorder, make_search, play, report
-from tuner.job import load_job
+from tuner.jobfile import load_job
 from tuner.search import Plan, check_replay
 from tuner.study import load_records
 
@@ -26,7 +26,7 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
     """The first trials are the presets, each exactly once, and they are never pruned."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 9.0 if plan.trial < 2 else 0.1)
     records, _ = load_records(tmp_path)
-    assert [r.preset for r in records[:3]] == [*list(BUILT_IN)[:2], None]
+    assert [r.preset for r in records[:3]] == [*list(BASELINES)[:2], None]
     assert [r.state for r in records[:2]] == ["complete", "complete"]
     assert [r.params for r in records[2:5]] == list(load_job(job_file)[1].starts)
     assert records[0].config["size_px"] == 64

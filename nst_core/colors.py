@@ -1,0 +1,79 @@
+"""Colours apart from texture: luminance, recolouring a style, keeping a photo's colours.
+
+Formulas of Gatys, Bethge, Hertzmann & Shechtman, arXiv 1606.05897, and of the same authors with
+Ecker, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from skimage.exposure import match_histograms
+from torch import Tensor
+
+#: Luma of ITU-R BT.601, as YIQ and YCbCr use it.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def luminance(image_N3HW: Tensor) -> Tensor:
+    """Brightness of each pixel, in all three channels -> image_N3HW."""
+    luma_3 = image_N3HW.new_tensor(LUMA)
+    luma_N1HW = (image_N3HW * luma_3[:, None, None]).sum(-3, keepdim=True)
+    return luma_N1HW.expand_as(image_N3HW)
+
+
+def with_hues_of(image_3HW: Tensor, content_3HW: Tensor) -> Tensor:
+    """The brightness of an image with the hues of another of its size, clamped to [0, 1].
+
+    Only the luma of YIQ is exchanged, which in RGB adds one number to all channels of a pixel.
+    """
+    return (content_3HW + luminance(image_3HW) - luminance(content_3HW)).clamp(0, 1)
+
+
+def luminance_like(style_3HW: Tensor, content_3HW: Tensor) -> Tensor:
+    """The style's brightness, with the mean and spread of the content's -> image_3HW, grey."""
+    style, content = luminance(style_3HW), luminance(content_3HW)
+    spread = content.std() / style.std().clamp_min(1e-6)
+    return (style - style.mean()) * spread + content.mean()
+
+
+def recolored(style_3HW: Tensor, content_3HW: Tensor, how: str) -> Tensor:
+    """The style image with the content's colours, clamped to [0, 1].
+
+    Args:
+        style_3HW: image to change.
+        content_3HW: where the colours come from, of any size.
+        how: ``none``; ``mean`` moves the mean colour; ``mean_cov`` also the covariance, by the
+            symmetric map ``S_c^(1/2) S_s^(-1/2)``; ``histogram`` matches each channel's histogram.
+    """
+    if how == "none":
+        return style_3HW
+    if how == "histogram":
+        matched = match_histograms(
+            np.asarray(style_3HW.cpu()), np.asarray(content_3HW.cpu()), channel_axis=0
+        )
+        return torch.as_tensor(matched).to(style_3HW).clamp(0, 1)
+    style_mean, content_mean = (image.mean(dim=(1, 2)) for image in (style_3HW, content_3HW))
+    centred_3P = style_3HW.flatten(1) - style_mean[:, None]
+    if how == "mean_cov":
+        whitened_3P = _root(_covariance(style_3HW), -1) @ centred_3P
+        centred_3P = _root(_covariance(content_3HW)) @ whitened_3P
+    return (centred_3P + content_mean[:, None]).view_as(style_3HW).clamp(0, 1)
+
+
+def color_noise(style_3HW: Tensor, noise_3HW: Tensor) -> Tensor:
+    """Standard normal noise given the mean and covariance of an image's colours."""
+    colored_3P = _root(_covariance(style_3HW)) @ noise_3HW.flatten(1)
+    return colored_3P.view_as(noise_3HW) + style_3HW.mean(dim=(1, 2))[:, None, None]
+
+
+def _covariance(image_3HW: Tensor) -> Tensor:
+    return torch.cov(image_3HW.flatten(1), correction=0)
+
+
+def _root(matrix_33: Tensor, sign: int = 1) -> Tensor:
+    """Symmetric root, or its inverse for ``sign`` -1; nearly grey images have a flat direction."""
+    values, vectors = torch.linalg.eigh(matrix_33)
+    roots = values.clamp_min(1e-6).sqrt() ** sign
+    root: Tensor = (vectors * roots) @ vectors.T
+    return root

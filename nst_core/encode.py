@@ -1,0 +1,144 @@
+"""Arrays -> picture files, 8 or 16 bits a channel; each format knows what it cannot hold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from nst_core.errors import ImageError
+from nst_core.files import check_writable, write_atomic
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str  # as Pillow calls it
+    alpha: bool = False
+    sixteen_bits: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_JPEG = _Format("JPEG", options={"quality": 95})
+_TIFF = _Format("TIFF", alpha=True, sixteen_bits=True)
+
+_FORMATS = {
+    ".png": _Format("PNG", alpha=True, sixteen_bits=True),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _Format("WEBP", alpha=True, options={"quality": 95}),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+}
+
+#: Signature and header, whose length is fixed; text may stand anywhere behind them.
+_PNG_HEADER_BYTES = 33
+
+
+def check_format(path: Path, *, bits: int = 8, alpha: bool = False) -> None:
+    """Raise ImageError if the format that ``path``'s suffix names cannot hold such an image."""
+    if bits not in (8, 16):
+        raise ImageError(f"{path}: cannot save {bits} bits a channel; use 8 or 16")
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise ImageError(f"{path}: cannot save as `{path.suffix}`; use {', '.join(_FORMATS)}")
+    if bits == 16 and not form.sixteen_bits:
+        able = ", ".join(suffix for suffix, form in _FORMATS.items() if form.sixteen_bits)
+        raise ImageError(f"{path}: {form.name} holds 8 bits a channel, not 16; use {able}")
+    if alpha and not form.alpha:
+        able = ", ".join(suffix for suffix, form in _FORMATS.items() if form.alpha)
+        raise ImageError(f"{path}: {form.name} holds no transparency; use {able}")
+
+
+def check_place(path: Path) -> None:
+    """Raise ImageError if no file can be written at ``path``; call it before long work."""
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder, expected a file name for the result")
+    folder = path.parent
+    if not folder.is_dir():
+        raise ImageError(f"{path}: the folder {folder} does not exist; create it first")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_picture(path: Path, content: bytes) -> None:
+    """Write a finished file atomically; ImageError if that fails, ``path`` is unchanged then."""
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """File content of uint8 or uint16 pixels, HW3 or HW4, in the format of ``path``'s suffix.
+
+    The fourth channel is alpha, which the colours are not multiplied by. ``text`` goes into a PNG
+    and is left out of other formats.
+
+    Raises:
+        ImageError: the format is unknown or cannot hold the depth, the alpha or the size.
+    """
+    check_format(path, bits=8 * pixels.itemsize, alpha=pixels.shape[2] == 4)
+    form = _FORMATS[path.suffix.lower()]
+    try:
+        if form.name == "PNG":
+            return encode_png(pixels, text)
+        if form.name == "TIFF" and pixels.dtype == np.uint16:
+            return _encode_deep_tiff(pixels)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format=form.name, **form.options)
+        return buffer.getvalue()
+    except (OSError, ValueError) as error:
+        height, width = pixels.shape[:2]
+        raise ImageError(
+            f"{path}: {form.name} cannot hold this {width}x{height} image ({error})"
+        ) from None
+
+
+def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """PNG file content of uint8 or uint16 pixels, HW3 or HW4, with ``text`` as its text chunks."""
+    info = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        info.add_itxt(key, value)
+    buffer = io.BytesIO()
+    if pixels.dtype == np.uint8:
+        Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=info)
+        return buffer.getvalue()
+    content = _encode_deep_png(pixels)
+    buffer.write(content[:_PNG_HEADER_BYTES])
+    for chunk in info.chunks:
+        PngImagePlugin.putchunk(buffer, *chunk[:2])
+    buffer.write(content[_PNG_HEADER_BYTES:])
+    return buffer.getvalue()
+
+
+def _encode_deep_png(pixels: np.ndarray) -> bytes:
+    import cv2  # Pillow has no colour mode of 16 bits a channel
+
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    written, content = cv2.imencode(".png", pixels[..., order])
+    if not written:
+        raise OSError("OpenCV does not say why")
+    return content.tobytes()
+
+
+def _encode_deep_tiff(pixels: np.ndarray) -> bytes:
+    import tifffile  # OpenCV does not say in the file that the fourth channel is alpha
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        pixels,
+        photometric="rgb",
+        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+        compression="zlib",
+        predictor=True,
+        metadata=None,
+    )
+    return buffer.getvalue()

@@ -1,0 +1,168 @@
+"""How much memory a stylization needs, and what to do where there is not enough.
+
+An estimate from the shapes of the network's activations alone, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from nst_core.config import MIN_SIDE_PX, StyleConfig
+from nst_core.errors import InputError
+from nst_core.extractors import CHECKPOINT_LAYERS, bare_network
+from nst_core.networks import NETWORKS
+from nst_core.targets import NETWORK_DTYPES
+
+#: What convolutions borrow for a moment, and what allocators do not give back, on top of what is
+#: stored; `python -m benchmarks.memory` compares estimates with peaks.
+OVERHEAD = 1.3
+
+#: Share of the free memory that one stylization may plan with; the rest is for others.
+USABLE_SHARE = 0.85
+
+GIB = 2**30
+
+_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP_FILES = ("memory.max", "memory.current")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a stylization fits.
+
+    Attributes:
+        bytes_needed: at the peak, beyond what the process has already.
+        bytes_free: of what may be used.
+        checkpointing: whether activations are computed again in the backward pass to fit.
+    """
+
+    bytes_needed: int
+    bytes_free: int
+    checkpointing: bool
+
+    def describe(self) -> str:
+        """One line for people."""
+        again = ", activations computed twice to fit" if self.checkpointing else ""
+        return (
+            f"needs about {self.bytes_needed / GIB:.1f} GiB of"
+            f" {self.bytes_free / GIB:.1f} GiB free{again}"
+        )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that may be used on a device now."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * USABLE_SHARE)
+    available = min(psutil.virtual_memory().available, _container_bytes())
+    return int(available * USABLE_SHARE)
+
+
+def _container_bytes() -> float:
+    """What a container's limit leaves, which the machine's own figures do not tell."""
+    try:
+        limit, used = (int((_CGROUP / name).read_text()) for name in _CGROUP_FILES)
+    except (OSError, ValueError):  # not Linux, no cgroup v2, or no limit ("max")
+        return math.inf
+    return limit - used
+
+
+def needed_bytes(
+    config: StyleConfig, height: int, width: int, *, lanes: int = 1, checkpointing: bool = False
+) -> int:
+    """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels."""
+    segments, read = _activations(config, height, width)
+    item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
+    largest = max(max(sizes) for sizes in segments)
+    if checkpointing:
+        # Inputs of the segments, and all of the one that is being computed again.
+        stored = sum(sizes[-1] for sizes in segments) + max(sum(sizes) for sizes in segments)
+    else:
+        stored = sum(sum(sizes) for sizes in segments)
+    network = (stored + 2 * largest) * item
+    # Gradients of the features that are read, and their copies in the precision of the losses.
+    losses = 4 * read * (2 if item < 4 else 1)
+    images = _images(config) * 3 * height * width * 4
+    return int(lanes * (network + losses + images) * OVERHEAD)
+
+
+def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
+    """How one stylization of this size fits onto a device.
+
+    Raises:
+        InputError: not at all; names the largest size that does.
+    """
+    free = free_bytes(device)
+    for checkpointing in (False, True):
+        needed = needed_bytes(config, height, width, checkpointing=checkpointing)
+        if needed <= free:
+            return Plan(bytes_needed=needed, bytes_free=free, checkpointing=checkpointing)
+    largest = _largest(
+        lambda side: (
+            needed_bytes(
+                config,
+                *(max(1, round(edge * side / max(height, width))) for edge in (height, width)),
+                checkpointing=True,
+            )
+            <= free
+        ),
+        max(height, width),
+    )
+    advice = f"the largest that fits is size_px {largest}" if largest else "no size fits"
+    raise InputError(
+        f"{width}x{height} needs about {needed / GIB:.1f} GiB even with activations computed twice,"
+        f" and {free / GIB:.1f} GiB may be used; {advice}"
+    )
+
+
+def _largest(fits: Callable[[int], bool], too_large: int) -> int | None:
+    """The largest side that fits, by bisection; None if not even the smallest does."""
+    low, high = MIN_SIDE_PX, too_large
+    if not fits(low):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _images(config: StyleConfig) -> int:
+    """Images kept or made beside the activations: pixels, gradients, moments, the average."""
+    return 16 + (2 * config.lbfgs_history + 8 if config.optimizer == "lbfgs" else 0)
+
+
+def _activations(config: StyleConfig, height: int, width: int) -> tuple[list[list[int]], int]:
+    """Elements of every stored output, by checkpoint segment, and of the features that are read."""
+    known = NETWORKS[config.extractor]
+    network = bare_network(config.extractor)
+    sizes: list[int] = []
+    before_relu = 0
+
+    def record(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal before_relu
+        # A ReLU remembers its own output, so what went into it is not kept.
+        sizes.append(output.numel() - (before_relu if isinstance(module, nn.ReLU) else 0))
+        before_relu = 0 if isinstance(module, nn.ReLU) else output.numel()
+        if isinstance(module, nn.MaxPool2d):
+            sizes.append(2 * output.numel())  # where each maximum was, as 64-bit numbers
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(record)
+    nodes = list(known.up_to(known.deepest(config.layers)).items())
+    value = torch.empty(1, 3, height, width, device="meta")
+    segments, read = [], 0
+    for start in range(0, len(nodes), CHECKPOINT_LAYERS):
+        sizes.clear()
+        for layer, path in nodes[start : start + CHECKPOINT_LAYERS]:
+            value = network.get_submodule(path)(value)
+            read += value.numel() if layer in config.layers else 0
+        segments.append(list(sizes))
+    return segments, read

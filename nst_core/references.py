@@ -1,0 +1,124 @@
+"""Where a reference stylization comes from when nobody has made one by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX, StyleConfig
+from nst_core.errors import InputError, WorkError
+from nst_core.images import resize_longer_side
+from nst_core.lanes import Outcome
+from nst_core.stylization import Step, stylize
+from nst_core.weights import Weights
+
+SOURCES = ("feed-forward", "adain", "long-run")
+
+#: A long coarse-to-fine L-BFGS run on VGG16, with average pooling, the Wasserstein style loss and
+#: the best iterate kept: what one would do for one picture with time to spare.
+LONG_RUN_CONFIG = StyleConfig(
+    extractor="vgg16",
+    pooling="average",
+    padding="replicate_first",
+    content_layers={"relu4_2": 1.0},
+    content_weight=0.015,
+    style_layers={
+        "relu1_1": 256 / 341,
+        "relu2_1": 64 / 341,
+        "relu3_1": 16 / 341,
+        "relu4_1": 4 / 341,
+        "relu5_1": 1 / 341,
+    },
+    style_weight=1.0,
+    style_loss="wasserstein",
+    tv_weight=2.0,
+    optimizer="lbfgs",
+    lbfgs_history=20,
+    steps=600,
+    scales=5,
+    clamp="save",
+    keep="best",
+    size_px=512,
+)
+
+
+def check_reference_source(source: str, encoder: Path | None, decoder: Path | None) -> None:
+    """Raise InputError if a reference cannot be made this way; call it before long work."""
+    if source not in SOURCES:
+        raise InputError(f"`{source}`: no such source of references ({', '.join(SOURCES)})")
+    if (source == "adain") != (encoder is not None and decoder is not None):
+        raise InputError("encoder and decoder files are needed for adain, and for nothing else")
+    if source == "feed-forward":
+        from nst_core.feed_forward import check_installed
+
+        check_installed()
+
+
+def make_reference(
+    source: str,
+    content_3HW: Tensor,
+    styles: Sequence[tuple[Tensor, float]],
+    *,
+    size_px: int,
+    weights: Callable[[str], Weights],
+    encoder: Path | None = None,
+    decoder: Path | None = None,
+    steps: int | None = None,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> Tensor:
+    """A reference stylization of a picture.
+
+    Args:
+        source: one of `SOURCES`; ``feed-forward`` is Magenta's network (an optional extra),
+            ``adain`` the network of the two files, ``long-run`` an optimization by
+            `LONG_RUN_CONFIG`.
+        content_3HW: the picture, float32 in [0, 1].
+        styles: style images with blend weights.
+        size_px: longer side of the result.
+        weights: gives a network's weights by name, for ``long-run``.
+        encoder: weights file for ``adain``.
+        decoder: weights file for ``adain``.
+        steps: of a ``long-run``, if not `LONG_RUN_CONFIG`'s.
+        on_step: told every few steps of a ``long-run``.
+
+    Returns:
+        image_3HW in [0, 1], float32.
+
+    Raises:
+        InputError: an optional extra is missing, or a file is not what it should be.
+        WorkError: the long run diverged.
+    """
+    check_reference_source(source, encoder, decoder)
+    if not MIN_SIDE_PX <= size_px <= MAX_SIZE_PX:
+        raise InputError(f"size_px: expected {MIN_SIDE_PX} to {MAX_SIZE_PX}, got {size_px}")
+    content = resize_longer_side(content_3HW, size_px)
+    if source == "feed-forward":
+        from nst_core.feed_forward import feed_forward  # an optional dependency
+
+        return feed_forward(content, styles)
+    if source == "adain":
+        from nst_core.adain import Adain
+
+        assert encoder is not None and decoder is not None
+        return Adain.load(encoder, decoder)(content, styles)
+    return _long_run(content, styles, size_px, steps, weights, on_step)
+
+
+def _long_run(
+    content_3HW: Tensor,
+    styles: Sequence[tuple[Tensor, float]],
+    size_px: int,
+    steps: int | None,
+    weights: Callable[[str], Weights],
+    on_step: Callable[[Step], None],
+) -> Tensor:
+    config = LONG_RUN_CONFIG.replace(size_px=size_px, steps=steps or LONG_RUN_CONFIG.steps)
+    image = content_3HW
+    for step in stylize(config, content_3HW, styles, weights=weights):
+        on_step(step)
+        image = step.image_3HW
+        if step.outcome is not Outcome.RUNNING:
+            raise WorkError(f"the long run ended at step {step.step}: {step.outcome.value}")
+    return image

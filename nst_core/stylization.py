@@ -1,0 +1,125 @@
+"""stylize(): one stylization as an iterator of steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nst_core.config import StyleConfig
+from nst_core.lanes import LaneBatch, LaneState, Outcome
+from nst_core.laplacian import check_photorealism
+from nst_core.losses import Losses
+from nst_core.materials import Materials, Style
+from nst_core.memory import plan_memory
+from nst_core.starts import feed_forward_start
+from nst_core.targets import FeatureStore
+from nst_core.weights import Weights, get_weights
+
+#: Below this nobody needs to be told how much memory a stylization takes.
+WORTH_SAYING_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a stylization stands.
+
+    Attributes:
+        step: optimizer steps done.
+        losses: weighted loss terms (content, style, tv …, total) before the last update.
+        seconds: working time since the start.
+        image_3HW: the result so far, in [0, 1], float32, full size, on the CPU.
+        outcome: ``RUNNING``, or why the run ended before its last step.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    seconds: float
+    image_3HW: Tensor
+    outcome: Outcome = Outcome.RUNNING
+
+
+def default_device() -> torch.device:
+    """The first CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def stylize(
+    config: StyleConfig,
+    content_3HW: Tensor,
+    styles: Iterable[Style | tuple[Tensor, float]],
+    *,
+    starts: Mapping[str, Tensor] | None = None,
+    weights: Callable[[str], Weights] = get_weights,
+    device: torch.device | str | None = None,
+    every: int = 10,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Step]:
+    """Stylize one picture, yielding where it stands every ``every`` steps and at the end.
+
+    Args:
+        config: all settings; pictures are scaled to ``config.size_px``.
+        content_3HW: the picture to stylize, float32 in [0, 1].
+        styles: style images, or pairs of style image and blend weight (scaled to sum 1).
+        starts: pictures to start from, for ``init`` ``image`` or ``feed_forward``; the latter is
+            made here if it is not given.
+        weights: gives a network's weights by name.
+        device: where to work; the first GPU if there is one.
+        every: optimizer steps between two yields, >= 1.
+        say: told in one line of every choice made to fit into memory.
+
+    Yields:
+        A `Step`; the last one has ``step == config.steps`` unless the run diverged.
+
+    Raises:
+        InputError: the picture's shape does not allow the size, it does not fit into memory, or
+            an optional dependency is missing.
+        WeightsError: the network's weights cannot be had.
+    """
+    given = [s if isinstance(s, Style) else Style(image_3HW=s[0], weight=s[1]) for s in styles]
+    if config.photo_weight:
+        check_photorealism()
+    if config.init == "feed_forward" and "feed_forward" not in (starts or {}):
+        made = feed_forward_start(content_3HW, given, config.size_px)
+        starts = {**(starts or {}), "feed_forward": made}
+    store = FeatureStore(weights, device or default_device())
+    materials = Materials.at_size(content_3HW, given, config.size_px, starts)
+    plan = plan_memory(config, *materials.height_width, store.device)
+    store.checkpointing = plan.checkpointing
+    if plan.bytes_needed > WORTH_SAYING_BYTES or plan.checkpointing:
+        height, width = materials.height_width
+        say(f"{width}x{height} {plan.describe()}")
+    yield from advance(store, config, materials, every=every)
+
+
+def advance(
+    store: FeatureStore, config: StyleConfig, materials: Materials, *, every: int = 10
+) -> Iterator[Step]:
+    """As `stylize`, of prepared materials on the device of ``store``."""
+    started = time.perf_counter()
+    saved: LaneState | None = None
+    done, outcome = 0, Outcome.RUNNING
+    while done < config.steps and outcome is Outcome.RUNNING:
+        batch = LaneBatch(store)
+        batch.add("lane", config, materials, saved)
+        while batch.room and done < config.steps and outcome is Outcome.RUNNING:
+            to_yield = every - done % every
+            losses = batch.advance(min(to_yield, batch.room, config.steps - done))
+            done, (outcome,) = batch.lanes[0].step, batch.outcomes(losses)
+            if done % every == 0 or done == config.steps or outcome is not Outcome.RUNNING:
+                yield Step(
+                    step=done,
+                    losses=lane_losses(losses, 0),
+                    seconds=time.perf_counter() - started,
+                    image_3HW=batch.picture("lane"),
+                    outcome=outcome,
+                )
+        saved = batch.save("lane")
+
+
+def lane_losses(losses: Losses, index: int) -> dict[str, float]:
+    """One lane's loss terms as plain numbers."""
+    return {name: float(value[index]) for name, value in vars(losses).items()}

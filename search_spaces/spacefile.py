@@ -1,0 +1,103 @@
+"""A search space from a user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nst_core.config import FIELDS, is_whole
+from nst_core.errors import ConfigError, near_miss
+from search_spaces.parameters import Choice, Float, Int, Parameter, Params
+from search_spaces.space import Space
+
+#: Derived parameters that are counts.
+WHOLE = ("style_depth",)
+
+_PARAM_KEYS = ("low", "high", "log", "options", "when")
+
+
+def space_from_dict(content: Any, source: str) -> Space:
+    """A space from plain data, as a user's YAML file gives it.
+
+    ``{name, why, fixed: {field: value}, params: {name: {low, high, log} | {options: […]}, each with
+    an optional when: {other: [values]}}, starts: [{parameter: value}]}``.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
+    if not isinstance(content, Mapping):
+        raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
+    known = ("name", "why", "params", "fixed", "starts")
+    problems = [
+        f"`{key}`: no such key{near_miss(key, known)}" for key in content if key not in known
+    ]
+    declared = content.get("params")
+    if not isinstance(declared, Mapping):
+        problems.append(f"`params`: expected parameters with their ranges, got {declared!r}")
+        declared = {}
+    if not isinstance(content.get("fixed", {}), Mapping):
+        problems.append(f"`fixed`: expected settings with values, got {content['fixed']!r}")
+    starts = content.get("starts", [])
+    if not (isinstance(starts, list) and all(isinstance(start, Mapping) for start in starts)):
+        problems.append(f"`starts`: expected a list of {{parameter: value}}, got {starts!r}")
+    params: dict[str, Parameter] = {}
+    for name, entry in declared.items():
+        parsed = _parse_parameter(str(name), entry)
+        if isinstance(parsed, list):
+            problems += parsed
+        else:
+            params[str(name)] = parsed
+    if problems:
+        raise ConfigError(source, problems)
+    return Space(
+        name=str(content.get("name", source)),
+        why=str(content.get("why", "")),
+        params=params,
+        fixed=dict(content.get("fixed", {})),
+        starts=tuple(_parse_start(start) for start in starts),
+    )
+
+
+def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
+    path = f"params.{name}"
+    if not isinstance(entry, Mapping):
+        return [f"`{path}`: expected {{low, high}} or {{options}}, got {entry!r}"]
+    problems = [
+        f"`{path}.{key}`: no such key{near_miss(key, _PARAM_KEYS)}"
+        for key in entry
+        if key not in _PARAM_KEYS
+    ]
+    when: dict[str, tuple[str, ...]] = {}
+    if not isinstance(entry.get("when", {}), Mapping):
+        problems.append(f"`{path}.when`: expected {{parameter: [values]}}, got {entry['when']!r}")
+    else:
+        for other, values in entry.get("when", {}).items():
+            listed = values if isinstance(values, list) else [values]
+            when[str(other)] = tuple(_yaml_word(value) for value in listed)
+    if "options" in entry:
+        options = entry["options"]
+        if not isinstance(options, list) or "low" in entry or "high" in entry:
+            return [*problems, f"`{path}`: expected options as a list, without low and high"]
+        return problems or Choice(options=tuple(_yaml_word(o) for o in options), when=when)
+    whole = name in WHOLE or (name in FIELDS and is_whole(name))
+    kind, types = ("a whole number", int) if whole else ("a number", (int, float))
+    for key in ("low", "high"):
+        if not isinstance(entry.get(key), types) or isinstance(entry.get(key), bool):
+            problems.append(f"`{path}.{key}`: expected {kind}, got {entry.get(key)!r}")
+    if not isinstance(entry.get("log", False), bool):
+        problems.append(f"`{path}.log`: expected true or false, got {entry['log']!r}")
+    if problems:
+        return problems
+    low, high, log = entry["low"], entry["high"], entry.get("log", False)
+    if whole:
+        return Int(low=low, high=high, log=log, when=when)
+    return Float(low=float(low), high=float(high), log=log, when=when)
+
+
+def _parse_start(start: Mapping[str, Any]) -> Params:
+    return {str(k): _yaml_word(v) if isinstance(v, bool) else v for k, v in start.items()}
+
+
+def _yaml_word(value: Any) -> str:
+    """YAML reads a bare ``on`` and ``off`` as booleans; here they are words."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

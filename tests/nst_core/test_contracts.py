@@ -1,0 +1,147 @@
+"""One suite over everything that can be combined: extractors, losses, optimizers, and the rest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from nst_core.config import FIELDS, StyleConfig
+from nst_core.lanes import LaneBatch, Outcome
+from nst_core.materials import Materials
+from nst_core.networks import EXTRACTORS, NETWORKS
+from nst_core.targets import FeatureStore
+from nst_core.weights import Weights
+
+DOUBLE = torch.float64
+STYLE_LOSSES = FIELDS["style_loss"].metadata["options"]
+OPTIMIZERS = FIELDS["optimizer"].metadata["options"]
+
+#: Every value of every choice, and the numbers that switch a term on.
+KNOBS: list[dict[str, Any]] = [
+    *(
+        {name: option}
+        for name, spec in FIELDS.items()
+        for option in spec.metadata.get("options", ())
+        if name not in ("extractor", "style_loss", "optimizer")
+    ),
+    {"tv_weight": 5.0, "tv_norm": "l1"},
+    {"color_weight": 3.0, "color_loss": "mean"},
+    {"color_weight": 3.0, "color_loss": "histogram"},
+    {"photo_weight": 2.0},
+    {"warmup_steps": 3},
+    {"scales": 3},
+    {"style_scale": 0.8},
+]
+
+
+@pytest.fixture(scope="module")
+def materials() -> Materials:
+    generator = torch.Generator().manual_seed(0)
+    content, *styles = (torch.rand(3, h, w, generator=generator) for h, w in ((48, 64), (40, 44)))
+    starts = {"image": content.flip(2), "feed_forward": content.flip(1)}
+    return Materials.at_size(content, [(style, 1.0) for style in styles], 64, starts)
+
+
+@pytest.fixture(scope="module")
+def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
+    return FeatureStore(random_weights)
+
+
+@pytest.fixture(scope="module")
+def exact_store(random_weights: Callable[[str], Weights]) -> FeatureStore:
+    return FeatureStore(random_weights, dtype=DOUBLE)
+
+
+def run(
+    store: FeatureStore, config: StyleConfig, materials: Materials, key: str = "x"
+) -> tuple[torch.Tensor, list[float], Outcome]:
+    """The finished picture, the total losses, and how it ended."""
+    saved, totals, outcome = None, [], Outcome.RUNNING
+    done = 0
+    while done < config.steps:
+        batch = LaneBatch(store)
+        batch.add(key, config, materials, saved)
+        for _ in range(batch.room):
+            losses = batch.advance(1)
+            totals.append(float(losses.total[0]))
+            (outcome,) = batch.outcomes(losses)
+        saved, done = batch.save(key), batch.lanes[0].step
+    return batch.picture(key), totals, outcome
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+@pytest.mark.parametrize("style_loss", STYLE_LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_combination_goes_downhill(
+    extractor: str, style_loss: str, optimizer: str, store: FeatureStore, materials: Materials
+) -> None:
+    """Any extractor, style loss and optimizer together bring the loss down and stay finite."""
+    layers = dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0)
+    config = StyleConfig(
+        extractor=extractor,
+        style_loss=style_loss,
+        optimizer=optimizer,
+        content_layers={NETWORKS[extractor].style_layers[1]: 1.0},
+        style_layers=layers,
+        lr=0.5 if optimizer == "lbfgs" else 1e-3 if optimizer == "sgd" else 0.01,
+        weight_decay=0.0,
+        steps=6,
+        size_px=64,
+    )
+    # A weight that gives every loss the same size, which plain gradient descent needs.
+    _, (first, *_), _ = run(store, config.replace(steps=1), materials)
+    config = config.replace(content_weight=1 / first, style_weight=10 / first)
+    picture, totals, outcome = run(store, config, materials)
+    assert outcome is Outcome.RUNNING
+    assert totals[-1] < totals[0]
+    assert torch.isfinite(picture).all()
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: "-".join(map(str, knob.values())))
+def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: Materials) -> None:
+    """Every choice runs to its end and gives a picture of the full size in [0, 1]."""
+    if knob.get("precision") == "float16":
+        pytest.skip("float16 convolutions take seconds a step on a CPU; see test_precision")
+    config = StyleConfig(
+        style_layers={"relu1_1": 1, "relu2_1": 1}, content_layers={"relu2_2": 1}, steps=5
+    )
+    picture, totals, outcome = run(store, config.replace(**knob), materials)
+    assert outcome is Outcome.RUNNING and len(totals) == 5
+    assert picture.shape == materials.content_3HW.shape and picture.dtype == torch.float32
+    assert picture.min() >= 0 and picture.max() <= 1
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+@pytest.mark.parametrize("style_loss", STYLE_LOSSES)
+def test_gradients_agree_with_finite_differences(
+    extractor: str, style_loss: str, exact_store: FeatureStore, materials: Materials
+) -> None:
+    """The whole loss has the gradient that finite differences give, in float64."""
+    config = StyleConfig(
+        extractor=extractor,
+        style_loss=style_loss,
+        tv_weight=1.0,
+        color_weight=1.0,
+        init="mix",
+        init_noise=0.3,
+        # Deeper, there are fewer positions than channels here, and the Wasserstein distance of
+        # degenerate Gaussians bends faster than differences can follow.
+        style_layers=dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0),
+    )
+    batch = LaneBatch(exact_store)
+    batch.add("x", config, materials)
+    loss = batch._prepare()
+    pixels = batch.image("x")[None].clone().requires_grad_()
+    (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)  # type: ignore[union-attr]
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(pixels.shape, generator=generator, dtype=DOUBLE)
+    with torch.no_grad():
+        # ReLUs and max poolings have kinks, which larger steps would cross.
+        ahead, behind = (sum(loss(pixels + h * direction)) for h in (1e-7, -1e-7))
+    torch.testing.assert_close(
+        (ahead - behind)[0] / 2e-7,  # type: ignore[index,operator]
+        (grad * direction).sum(),
+        rtol=3e-3,
+        atol=1e-6,
+    )

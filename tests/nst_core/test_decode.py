@@ -1,0 +1,515 @@
+"""Reading: every test writes a real file and reads it with the public functions."""
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from nst_core.errors import ImageError
+from nst_core.images import check_image, load_alpha, load_image
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+#: Where the corners stand that in the file are (first row, first column), (first row, last column),
+#: as (row, column) in {0, -1}; from the Exif standard, by orientation.
+CORNERS = {
+    1: ((0, 0), (0, -1)),
+    2: ((0, -1), (0, 0)),
+    3: ((-1, -1), (-1, 0)),
+    4: ((-1, 0), (-1, -1)),
+    5: ((0, 0), (-1, 0)),
+    6: ((0, -1), (-1, -1)),
+    7: ((-1, -1), (0, -1)),
+    8: ((-1, 0), (0, 0)),
+}
+
+
+def write(path: Path, picture: Image.Image, **options: object) -> Path:
+    picture.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def noise(channels: int, height: int = 40, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2**16, (height, width, channels), dtype=np.uint16)
+
+
+def deep_png(pixels: np.ndarray, **chunks: bytes) -> bytes:
+    """A PNG with 16 bits a channel; ``chunks`` are written behind the header."""
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    content = cv2.imencode(".png", pixels[..., order])[1].tobytes()
+    buffer = io.BytesIO()
+    buffer.write(content[:33])
+    for name, data in chunks.items():
+        PngImagePlugin.putchunk(buffer, name.encode(), data)
+    return buffer.getvalue() + content[33:]
+
+
+def deep_tiff(pixels: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **{"photometric": "rgb", **options})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def with_profile(pixels: np.ndarray, suffix: str, profile: bytes) -> bytes:
+    if suffix == "tif":
+        return deep_tiff(pixels, iccprofile=profile)
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, format="PNG", icc_profile=profile)
+    content = buffer.getvalue()
+    start = content.index(b"iCCP")
+    (length,) = struct.unpack(">I", content[start - 4 : start])
+    return deep_png(pixels, iCCP=content[start + 4 : start + 4 + length])
+
+
+def icc(space: str, pcs: str, **tags: bytes) -> bytes:
+    """A small ICC profile of version 2."""
+    kind = b"mntr" if space != "CMYK" else b"prtr"
+    head = struct.pack(">4xI", 0x02100000) + kind + space.ljust(4).encode() + pcs.ljust(4).encode()
+    head = (head.rjust(20, b"\0") + bytes(12) + b"acsp").ljust(64, b"\0")
+    head = (b"\0" * 4 + head + struct.pack(">3i", 63190, 65536, 54061)).ljust(128, b"\0")
+    index, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        place = len(head) + 4 + 12 * len(tags) + len(body)
+        index += name.encode() + struct.pack(">2I", place, len(data))
+        body += data.ljust(-(-len(data) // 4) * 4, b"\0")
+    content = head + index + body
+    return struct.pack(">I", len(content)) + content[4:]
+
+
+def curve(gamma: float) -> bytes:
+    return b"curv" + struct.pack(">4xIH", 1, round(gamma * 256))
+
+
+def xyz(*values: float) -> bytes:
+    return b"XYZ " + struct.pack(">4x3i", *(round(value * 65536) for value in values))
+
+
+WHITE = xyz(0.9642, 1.0, 0.8249)
+LINEAR_GREY = icc("GRAY", "XYZ", wtpt=WHITE, kTRC=curve(1.0))
+#: Light itself with the primaries of sRGB: half of it looks brighter than half as bright.
+LINEAR_RGB = icc(
+    "RGB",
+    "XYZ",
+    wtpt=WHITE,
+    rXYZ=xyz(0.4361, 0.2225, 0.0139),
+    gXYZ=xyz(0.3851, 0.7169, 0.0971),
+    bXYZ=xyz(0.1431, 0.0606, 0.7141),
+    **{f"{channel}TRC": curve(1.0) for channel in "rgb"},
+)
+
+
+def grey_cyan_cmyk() -> bytes:
+    """A profile of inks whose cyan is a grey of L* = 50, black is black, the others are clear."""
+    identity = bytes(range(256))
+    corners = range(16)  # bits: cyan, magenta, yellow, black
+    lightness = [0 if corner & 1 else 128 if corner & 8 else 255 for corner in corners]
+    table = struct.pack(">4x4B9i", 4, 3, 2, 0, *(65536 * (k % 4 == 0) for k in range(9)))
+    table += identity * 4 + b"".join(bytes([level, 128, 128]) for level in lightness) + identity * 3
+    return icc("CMYK", "Lab", wtpt=WHITE, A2B0=b"mft1" + table)
+
+
+# Modes
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
+def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    """Grey, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""
+    if mode == "I;16":
+        picture = Image.fromarray(np.full((40, 40), 65535, np.uint16))
+    else:
+        picture = Image.new("RGB", (40, 40), "white").convert(mode)
+    suffix = "tif" if mode == "CMYK" else "png"
+    image = load_image(write(tmp_path / f"a.{suffix}", picture))
+    assert image.shape == (3, 40, 40)
+    assert image.min() > 0.99
+
+
+def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
+    """A grey ramp is the same ramp in red, green and blue, at 8 and at 16 bits."""
+    ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
+    for pixels, full in ((ramp, 255), (ramp * np.uint16(257), 65535)):
+        image = load_image(write(tmp_path / "a.png", Image.fromarray(pixels)))
+        for channel in image:
+            np.testing.assert_allclose(channel.numpy(), pixels / full, atol=1e-7)
+
+
+def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
+    """A bilevel picture has the values 0 and 1 and nothing between."""
+    picture = Image.effect_noise((40, 40), 200).convert("1")
+    image = load_image(write(tmp_path / "a.png", picture))
+    assert set(image.unique().tolist()) == {0.0, 1.0}
+    np.testing.assert_array_equal(image[0].numpy(), np.asarray(picture))
+
+
+def test_cmyk_without_profile_is_ink_on_paper(tmp_path: Path) -> None:
+    """Each full ink takes its complementary colour away, in a JPEG as in a TIFF."""
+    inks = np.zeros((40, 160, 4), np.uint8)
+    for ink in range(4):
+        inks[:, 40 * ink : 40 * ink + 40, ink] = 255
+    picture = Image.fromarray(inks, mode="CMYK")
+    for name in ("a.tif", "a.jpg"):
+        image = load_image(write(tmp_path / name, picture))
+        found = image[:, 20, 20::40].T
+        expected = torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]])
+        torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
+def test_cmyk_profile_says_what_ink_looks_like(tmp_path: Path) -> None:
+    """With a profile whose cyan is a grey of L* 50, full cyan is sRGB 119 and no more blue."""
+    picture = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
+    for name in ("a.tif", "a.jpg"):
+        image = load_image(write(tmp_path / name, picture, icc_profile=grey_cyan_cmyk()))
+        torch.testing.assert_close(image, torch.full_like(image, 119 / 255), atol=0.015, rtol=0)
+
+
+def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
+    """Half of 16 bits is half of the range, not clipped to white."""
+    path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
+    assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_deep_grey_with_white_at_0(tmp_path: Path) -> None:
+    """A 16-bit TIFF that counts from white to black is no negative."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
+    assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
+
+
+# Transparency
+
+
+def test_transparency_lies_over_white(tmp_path: Path) -> None:
+    """A fully transparent red is white, a half transparent one pink."""
+    for alpha, expected in ((0, 1.0), (128, 0.5)):
+        path = write(tmp_path / "a.png", Image.new("RGBA", (40, 40), (255, 0, 0, alpha)))
+        torch.testing.assert_close(
+            load_image(path)[:, 0, 0], torch.tensor([1.0, expected, expected]), atol=0.01, rtol=0
+        )
+
+
+def with_clear_corner(mode: str) -> tuple[Image.Image, dict[str, object]]:
+    """A black picture of 40x40, its upper left quarter fully transparent; and how to save it."""
+    mask = Image.new("L", (40, 40), 255)
+    mask.paste(0, (0, 0, 20, 20))
+    if mode in ("RGBA", "LA"):
+        picture = Image.new(mode, (40, 40))
+        picture.putalpha(mask)
+        return picture, {}
+    if mode == "P":
+        picture = mask.point(lambda value: value // 255).convert("P")
+        picture.putpalette([255, 0, 0, 0, 0, 0])
+        return picture, {"transparency": b"\x00\xff"}
+    picture = Image.new("RGB", (40, 40))
+    picture.paste((9, 9, 9), (0, 0, 20, 20))
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(picture)[..., 0].astype(np.uint16)), {"transparency": 9}
+    return picture.convert(mode), {"transparency": (9, 9, 9) if mode == "RGB" else 9}
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "I;16"])
+@pytest.mark.parametrize("profile", [None, SRGB])
+def test_every_kind_of_transparency_counts(
+    tmp_path: Path, mode: str, profile: bytes | None
+) -> None:
+    """Alpha, a palette's and a single transparent colour show white; `load_alpha` finds them."""
+    picture, options = with_clear_corner(mode)
+    path = write(tmp_path / "a.png", picture, icc_profile=profile, **options)
+    alpha_1HW = load_alpha(path)
+    expected = torch.ones(1, 40, 40)
+    expected[:, :20, :20] = 0
+    assert alpha_1HW is not None
+    torch.testing.assert_close(alpha_1HW, expected)
+    torch.testing.assert_close(load_image(path), (1 - expected).expand(3, 40, 40))
+
+
+def test_opaque_pictures_have_no_alpha(tmp_path: Path) -> None:
+    """None where there is no alpha channel, and where there is one of full opacity throughout."""
+    for mode in ("RGB", "L", "P", "RGBA", "LA"):
+        picture = Image.new("RGB", (40, 40), "red").convert(mode)
+        assert load_alpha(write(tmp_path / "a.png", picture)) is None
+    for channels in (3, 4):
+        pixels = np.full((40, 40, channels), 65535, np.uint16)
+        (tmp_path / "a.png").write_bytes(deep_png(pixels))
+        assert load_alpha(tmp_path / "a.png") is None
+
+
+# Rotation
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "webp", "png", "tif", "png16", "tif16", "grey16"])
+def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -> None:
+    """In all eight orientations the corners stand where the Exif standard puts them."""
+    pixels = np.zeros((40, 64, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[:16, :16, :3] = 255
+    pixels[:16, -16:, :3] = 128
+    pixels[:16, -16:, 3] = 0
+    deep = pixels * np.uint16(257)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f"a.{kind.removesuffix('16')}"
+    tag = [(274, 3, 1, orientation, True)]
+    if kind == "png16":
+        path.write_bytes(deep_png(deep, eXIf=exif.tobytes().removeprefix(b"Exif\0\0")))
+    elif kind == "tif16":
+        path.write_bytes(deep_tiff(deep, extratags=tag, extrasamples=["unassalpha"]))
+    elif kind == "grey16":
+        path = tmp_path / "a.tif"
+        path.write_bytes(deep_tiff(deep[..., 0], extratags=tag, photometric="minisblack"))
+    elif kind == "tif":
+        path.write_bytes(deep_tiff(pixels, extratags=tag, extrasamples=["unassalpha"]))
+    else:
+        mode = "RGB" if kind == "jpg" else "RGBA"
+        write(path, Image.fromarray(pixels).convert(mode), exif=exif, quality=100)
+
+    image = load_image(path)
+    assert image.shape[1:] == ((64, 40) if orientation >= 5 else (40, 64))
+    assert check_image(path) == (image.shape[2], image.shape[1])
+    white, grey = CORNERS[orientation]
+    over_white = kind not in ("jpg", "grey16")
+    assert image[:, white[0], white[1]].min() > 0.95
+    assert image[0, grey[0], grey[1]].item() == pytest.approx(1 if over_white else 0.5, abs=0.05)
+    assert image.mean() < 0.3
+    if over_white:
+        alpha_1HW = load_alpha(path)
+        assert alpha_1HW is not None
+        assert alpha_1HW.shape[1:] == image.shape[1:]
+        assert alpha_1HW[0, grey[0], grey[1]] == 0
+        assert alpha_1HW[0, white[0], white[1]] == 1
+
+
+@pytest.mark.parametrize("value", [0, 9, 77])
+def test_unknown_orientations_turn_nothing(tmp_path: Path, value: int) -> None:
+    """A value that the Exif standard does not have is no reason to turn or refuse a picture."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    (tmp_path / "a.png").write_bytes(
+        deep_png(noise(3), eXIf=exif.tobytes().removeprefix(b"Exif\0\0"))
+    )
+    assert load_image(tmp_path / "a.png").shape == (3, 40, 48)
+    assert check_image(tmp_path / "a.png") == (48, 40)
+
+
+# Colour profiles
+
+
+def test_srgb_profile_changes_nothing(tmp_path: Path) -> None:
+    """An embedded sRGB profile gives the values that no profile gives."""
+    pixels = (noise(3) >> 8).astype(np.uint8)
+    path = write(tmp_path / "a.png", Image.fromarray(pixels), icc_profile=SRGB)
+    expected = torch.from_numpy(pixels / 255).permute(2, 0, 1).float()
+    torch.testing.assert_close(load_image(path), expected, atol=1.01 / 255, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile"),
+    [
+        ("RGB", LINEAR_RGB),
+        ("RGBA", LINEAR_RGB),
+        ("P", LINEAR_RGB),
+        ("L", LINEAR_RGB),
+        ("L", LINEAR_GREY),
+        ("LA", LINEAR_GREY),
+    ],
+)
+def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -> None:
+    """128 of 255 of linear light is 188 in sRGB, also in palettes and beside an alpha channel."""
+    picture = Image.new("RGB", (40, 40), (128, 128, 128))
+    picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
+    assert load_image(write(tmp_path / "a.png", picture)).mean().item() == pytest.approx(128 / 255)
+    image = load_image(write(tmp_path / "a.png", picture, icc_profile=profile))
+    torch.testing.assert_close(image, torch.full_like(image, 188 / 255), atol=0.01, rtol=0)
+
+
+def test_profiles_for_other_channels_are_ignored(tmp_path: Path) -> None:
+    """A CMYK or grey profile on an RGB picture says nothing about it, and is no error."""
+    picture = Image.new("RGB", (40, 40), (255, 128, 0))
+    plain = load_image(write(tmp_path / "a.tif", picture))
+    for profile in (grey_cyan_cmyk(), LINEAR_GREY):
+        path = write(tmp_path / "a.tif", picture, icc_profile=profile)
+        torch.testing.assert_close(load_image(path), plain)
+
+
+def test_damaged_profiles_are_named(tmp_path: Path) -> None:
+    """A profile that cannot be read is a clear error, as colours would be wrong without it."""
+    path = write(tmp_path / "a.png", Image.new("RGB", (40, 40)), icc_profile=b"none" * 64)
+    with pytest.raises(ImageError, match=r"a\.png: cannot be decoded .*profile"):
+        load_image(path)
+
+
+# 16 bits a channel
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        deep_png,
+        deep_tiff,
+        lambda pixels: deep_tiff(pixels, byteorder=">"),
+        lambda pixels: deep_tiff(pixels, bigtiff=True),
+        lambda pixels: deep_tiff(pixels, compression="zlib", predictor=True, tile=(16, 16)),
+        lambda pixels: cv2.imencode(".tiff", pixels[..., ::-1])[1].tobytes(),  # LZW
+    ],
+    ids=["png", "tiff", "big-endian", "BigTIFF", "tiled and compressed", "lzw"],
+)
+def test_deep_colour_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
+    """All 65536 levels of a channel arrive, whatever the container."""
+    pixels = noise(3)
+    path = tmp_path / "a"
+    path.write_bytes(encode(pixels))
+    expected = torch.from_numpy((pixels / 65535).astype(np.float32)).permute(2, 0, 1)
+    torch.testing.assert_close(load_image(path), expected, atol=1e-7, rtol=0)
+
+
+def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
+    """16-bit alpha works as 8-bit alpha, also where a TIFF's colours are multiplied by it."""
+    pixels = noise(4)
+    pixels[:8, :8, 3] = 0
+    alpha = pixels[..., 3:] / 65535
+    expected = np.moveaxis(pixels[..., :3] / 65535 * alpha + 1 - alpha, -1, 0)
+    multiplied = pixels.copy()
+    multiplied[..., :3] = np.round(pixels[..., :3] * alpha)
+    files = {
+        "a.png": deep_png(pixels),
+        "a.tif": deep_tiff(pixels, extrasamples=["unassalpha"]),
+        "b.tif": deep_tiff(multiplied, extrasamples=["assocalpha"]),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        found = load_image(tmp_path / name).numpy()
+        np.testing.assert_allclose(found, expected, atol=1 / 65535)
+        alpha_1HW = load_alpha(tmp_path / name)
+        assert alpha_1HW is not None
+        np.testing.assert_allclose(alpha_1HW[0].numpy(), alpha[..., 0], atol=1e-7)
+
+
+def test_deep_transparent_colour(tmp_path: Path) -> None:
+    """The one colour that a 16-bit PNG names transparent is white; its neighbours are not."""
+    pixels = np.full((40, 40, 3), 1000, np.uint16)
+    pixels[0] = 1001
+    (tmp_path / "a.png").write_bytes(deep_png(pixels, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
+    image = load_image(tmp_path / "a.png")
+    assert image[:, 1:].min() == 1
+    assert image[:, 0].max() < 0.02
+
+
+def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
+    """A TIFF's fourth channel is alpha only if the file does not call it something else."""
+    pixels = noise(4)
+    (tmp_path / "a.tif").write_bytes(deep_tiff(pixels, extrasamples=["unspecified"]))
+    expected = torch.from_numpy((pixels[..., :3] / 65535).astype(np.float32)).permute(2, 0, 1)
+    torch.testing.assert_close(load_image(tmp_path / "a.tif"), expected, atol=1e-7, rtol=0)
+    assert load_alpha(tmp_path / "a.tif") is None
+
+
+def test_separate_planes_have_the_right_colours(tmp_path: Path) -> None:
+    """16-bit planes, which OpenCV misreads, are read at 8 bits; refused if Pillow does too."""
+    planes = np.moveaxis(noise(3), -1, 0)
+    (tmp_path / "a.tif").write_bytes(deep_tiff(planes, planarconfig="separate"))
+    with pytest.raises(ImageError, match="separate planes"):
+        load_image(tmp_path / "a.tif")
+    content = deep_tiff(planes, planarconfig="separate", compression="zlib")
+    (tmp_path / "a.tif").write_bytes(content)
+    expected = torch.from_numpy((planes >> 8) / 255).float()
+    torch.testing.assert_close(load_image(tmp_path / "a.tif"), expected, atol=1.01 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_beats_depth(tmp_path: Path, suffix: str) -> None:
+    """16 bits stay with an sRGB profile; with another one the colours are converted, at 8 bits."""
+    pixels = np.full((40, 40, 3), 32768 + 100, np.uint16)
+    path = tmp_path / f"a.{suffix}"
+    for profile, expected, tolerance in (
+        (SRGB, 32868 / 65535, 1e-7),
+        (LINEAR_GREY, 32868 / 65535, 1e-7),  # not for these channels
+        (LINEAR_RGB, 188 / 255, 0.01),
+    ):
+        path.write_bytes(with_profile(pixels, suffix, profile))
+        assert load_image(path).mean().item() == pytest.approx(expected, abs=tolerance)
+
+
+# Unusable files
+
+
+def test_bad_images_say_what_is_wrong(tmp_path: Path) -> None:
+    """Each class of unusable file gets an error that names the file and the fault."""
+    (tmp_path / "text.jpg").write_text("not a picture")
+    write(tmp_path / "tiny.png", Image.new("RGB", (1, 1)))
+    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    buffer = io.BytesIO()
+    Image.effect_noise((200, 200), 90).save(buffer, format="PNG")
+    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:9000])
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    tiff = bytearray(deep_tiff(noise(3)))
+    (first,) = struct.unpack_from("<I", tiff, 4)
+    (tags,) = struct.unpack_from("<H", tiff, first)
+    struct.pack_into("<I", tiff, first + 2 + 12 * tags, len(tiff))  # a second page without any tag
+    (tmp_path / "pageless.tif").write_bytes(tiff + bytes(6))
+    expected = {
+        "text.jpg": "not a picture",
+        "tiny.png": "too small",
+        "moving.gif": "2 frames",
+        "cut.png": "cannot be decoded",
+        "huge.png": "megapixels",
+        "pageless.tif": "cannot be decoded .*dimensions",
+        "missing.png": "no such image",
+        "": "is a folder",
+    }
+    for name, fault in expected.items():
+        with pytest.raises(ImageError, match=fault) as caught:
+            load_image(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_deep_headers_are_checked_before_decoding(tmp_path: Path) -> None:
+    """Too large, too small and several pages: the header alone is enough to refuse 16 bits."""
+    header = io.BytesIO(deep_png(noise(3))[:8])
+    header.seek(8)
+    PngImagePlugin.putchunk(header, b"IHDR", struct.pack(">2I5B", 20_000, 20_000, 16, 2, 0, 0, 0))
+    PngImagePlugin.putchunk(header, b"IDAT", b"")
+    (tmp_path / "huge.png").write_bytes(header.getvalue())
+    (tmp_path / "tiny.tif").write_bytes(deep_tiff(noise(3)[:8, :8]))
+    pages = np.stack([noise(3), noise(3)])
+    (tmp_path / "pages.tif").write_bytes(deep_tiff(pages))
+    expected = {"huge.png": "megapixels", "tiny.tif": "too small", "pages.tif": "2 frames"}
+    for name, fault in expected.items():
+        for function in (load_image, load_alpha, check_image):
+            with pytest.raises(ImageError, match=fault):
+                function(tmp_path / name)
+
+
+@given(kept=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from(["png", "tif", "lzw"]))
+def test_cut_deep_files_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, kept: float, suffix: str
+) -> None:
+    """However little a 16-bit file lacks, no part of a picture is returned but a clear error."""
+    if suffix == "png":
+        content = deep_png(noise(3))
+    elif suffix == "tif":
+        content = deep_tiff(noise(3), compression="zlib", metadata=None)
+    else:
+        content = cv2.imencode(".tiff", noise(3))[1].tobytes()
+    path = tmp_path_factory.mktemp("cut") / f"a.{suffix}"
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ImageError, match=r"cannot be decoded|not a picture"):
+        load_image(path)
+
+
+def test_damaged_deep_png_is_refused(tmp_path: Path) -> None:
+    """A single wrong bit in the pixels of a 16-bit PNG is found."""
+    content = bytearray(deep_png(noise(3)))
+    content[len(content) // 2] ^= 4
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        load_image(tmp_path / "a.png")

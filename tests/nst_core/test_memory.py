@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError
+from nst_core.memory import GIB, needed_bytes, plan_memory
+from nst_core.networks import EXTRACTORS
+
+CPU = torch.device("cpu")
+
+#: Peak of two steps beyond what was there before, in a process of its own.
+MEASURE = """
+import threading, time, psutil, torch
+from nst_core.config import StyleConfig
+from nst_core.lanes import LaneBatch
+from nst_core.materials import Materials
+from nst_core.memory import needed_bytes
+from nst_core.targets import FeatureStore
+from nst_core.weights import expected_shapes
+
+config = StyleConfig(extractor={extractor!r}, size_px=512)
+picture = torch.rand(3, 384, 512)
+store = FeatureStore(lambda n: {{k: torch.rand(s) / 99 for k, s in expected_shapes(n).items()}})
+store.checkpointing = {checkpointing}
+store.extractor(config.backbone, config.layers)
+materials = Materials.at_size(picture, [(picture, 1.0)], 512)
+process = psutil.Process()
+before = peak = process.memory_info().rss
+done = False
+
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, process.memory_info().rss)
+        time.sleep(0.002)
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+batch = LaneBatch(store)
+batch.add(0, config, materials)
+batch.advance(2)
+done = True
+watcher.join()
+print(needed_bytes(config, 384, 512, checkpointing={checkpointing}) / (peak - before))
+"""
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("extractor", ["vgg16", "mobilenet_v2"])
+def test_estimates_are_near_what_is_used(extractor: str, checkpointing: bool) -> None:
+    """A run takes no more than the estimate, and not much less."""
+    code = MEASURE.format(extractor=extractor, checkpointing=checkpointing)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert 0.9 < float(done.stdout) < 2.5
+
+
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_memory_grows_with_pixels_and_lanes(extractor: str) -> None:
+    """Twice the side is four times the memory; lanes add up; recomputing saves."""
+    config = StyleConfig(extractor=extractor)
+    small = needed_bytes(config, 256, 256)
+    assert needed_bytes(config, 512, 512) == pytest.approx(4 * small, rel=0.1)
+    assert needed_bytes(config, 256, 256, lanes=3) == pytest.approx(3 * small, rel=1e-6)
+    assert needed_bytes(config, 256, 256, checkpointing=True) < small
+
+
+def test_2048_pixels_fit_a_small_machine() -> None:
+    """VGG16 at 2048x1536 is planned with less than 10 GiB, and less when computed twice."""
+    config = StyleConfig(size_px=2048)
+    assert needed_bytes(config, 1536, 2048) < 10 * GIB
+    again = needed_bytes(config, 1536, 2048, checkpointing=True)
+    assert again < 0.8 * needed_bytes(config, 1536, 2048)
+
+
+def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short of memory activations are computed twice; beyond that the largest size is named."""
+    config = StyleConfig()
+    plain, again = (needed_bytes(config, 768, 1024, checkpointing=c) for c in (False, True))
+    monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: plain + 1)
+    assert not plan_memory(config, 768, 1024, CPU).checkpointing
+    monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: (plain + again) // 2)
+    plan = plan_memory(config, 768, 1024, CPU)
+    assert plan.checkpointing and "computed twice" in plan.describe()
+    monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: again // 2)
+    with pytest.raises(InputError, match="the largest that fits is size_px") as caught:
+        plan_memory(config, 768, 1024, CPU)
+    side = int(str(caught.value).split()[-1])
+    assert needed_bytes(config, round(768 * side / 1024), side, checkpointing=True) <= again // 2
+    assert 600 < side < 1000
+    monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: 1)
+    with pytest.raises(InputError, match="no size fits"):
+        plan_memory(config, 768, 1024, CPU)

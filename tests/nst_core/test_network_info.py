@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch import nn
+
+from nst_core.extractors import Extractor, bare_network
+from nst_core.network_info import describe_network
+from nst_core.networks import NETWORKS, Backbone
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "mobilenet_v2"])
+def test_receptive_fields_are_what_gradients_see(name: str) -> None:
+    """A feature depends on a square of pixels of just the side that is stated."""
+    network = bare_network(name).to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1e-2)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    # An average lets every pixel of its window count, where a maximum picks one; ReLU6 saturates.
+    backbone = Backbone(name, "average")
+    layers = NETWORKS[name].style_layers[:4]
+    extractor = Extractor(backbone, layers, network.state_dict())
+    info = {found.layer: found for found in describe_network(name)}
+    for layer in layers:
+        pixels = torch.full((1, 3, 224, 224), 1e-4, dtype=torch.float32, requires_grad=True)
+        feat = extractor(pixels)[layer]
+        _, channels, height, width = feat.shape
+        feat[0, 0, height // 2, width // 2].backward()
+        assert pixels.grad is not None
+        seen = pixels.grad[0].abs().sum(0)
+        columns = torch.nonzero(seen.amax(0)).flatten()
+        assert columns[-1] - columns[0] + 1 == info[layer].receptive_field_px
+        assert channels == info[layer].channels
+        assert height == pytest.approx(224 / info[layer].stride, abs=2)  # some pad, some do not
+
+
+def test_vggs_published_figures() -> None:
+    """VGG16's last layers see 196 pixels, and it costs 30.8 GFLOP at 224 px: 40 at 256."""
+    info = {found.layer: found for found in describe_network("vgg16")}
+    assert info["relu5_3"].receptive_field_px == 196
+    assert info["relu4_2"].channels == 512
+    assert info["pool5"].gflop == pytest.approx(40, rel=0.02)
+    costs = [found.gflop for found in info.values()]
+    assert costs == sorted(costs)

@@ -1,0 +1,94 @@
+from collections.abc import Mapping
+
+import pytest
+import skimage.data
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.images import from_uint8
+from nst_core.lanes import LaneBatch, Outcome
+from nst_core.materials import Materials
+from nst_core.precision import LossScaler, arithmetic
+from nst_core.targets import FeatureStore
+from nst_core.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def materials() -> Materials:
+    content, style = (from_uint8(getattr(skimage.data, n)()) for n in ("chelsea", "astronaut"))
+    return Materials.at_size(content, [(style, 1.0)], 64)
+
+
+def run(weights: Mapping[str, Weights], config: StyleConfig, materials: Materials):  # type: ignore[no-untyped-def]
+    batch = LaneBatch(FeatureStore(weights.__getitem__))
+    batch.add("x", config, materials)
+    losses = batch.advance(config.steps)
+    return losses, batch.outcomes(losses)[0], batch
+
+
+SMALL = StyleConfig(
+    style_layers={"relu1_1": 1, "relu2_1": 1}, content_layers={"relu2_1": 1}, steps=6, lr=0.01
+)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_half_the_digits_give_nearly_the_same(
+    precision: str, weights: Mapping[str, Weights], materials: Materials
+) -> None:
+    """With less precision in the network the loss comes within a few per cent of float32's."""
+    full, _, _ = run(weights, SMALL, materials)
+    half, outcome, _ = run(weights, SMALL.replace(precision=precision), materials)
+    assert outcome is Outcome.RUNNING
+    assert half.total.dtype == torch.float32
+    assert half.total.item() == pytest.approx(full.total.item(), rel=0.05)
+
+
+def test_float16_survives_features_beyond_its_range(
+    weights: Mapping[str, Weights], materials: Materials
+) -> None:
+    """Caffe's 0-255 pixels drive features past 65504 in float16, and the run stays finite."""
+    config = SMALL.replace(
+        precision="float16", normalization="caffe", style_layers={"relu3_1": 1}, steps=2
+    )
+    losses, outcome, batch = run(weights, config, materials)
+    assert outcome is Outcome.RUNNING and torch.isfinite(losses.total).all()
+    feats = batch._prepare()._extractor(torch.full((1, 3, 64, 64), 3e4))
+    assert torch.isfinite(feats["relu3_1"]).all() and feats["relu3_1"].max() > 65504
+
+
+def test_an_overflowing_lane_skips_its_step() -> None:
+    """A gradient that is not finite undoes the lane's step and shrinks its scale, no one else's."""
+    before, after = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    old = {"mean": torch.zeros(2, 5), "loss_scale": torch.full((2,), 64.0)}
+    old["clean_steps"] = torch.zeros(2)
+    new = {**old, "mean": torch.ones(2, 5)}
+    grad = torch.zeros(2, 3, 4, 4)
+    grad[1, 0, 0, 0] = torch.inf
+    image, state = LossScaler.checked(before, after, old, new, grad)
+    assert image[:, 0, 0, 0].tolist() == [1, 0]
+    assert state["mean"][:, 0].tolist() == [1, 0]
+    assert state["loss_scale"].tolist() == [64, 64 / LossScaler.SHRINK]
+    assert state["clean_steps"].tolist() == [1, 0]
+
+
+def test_scales_grow_again() -> None:
+    """After enough clean steps the scale doubles."""
+    image = torch.zeros(1, 3, 2, 2)
+    state = {"loss_scale": torch.ones(1), "clean_steps": torch.zeros(1)}
+    for _ in range(LossScaler.GROW_AFTER_STEPS):
+        _, state = LossScaler.checked(image, image, state, state, image)
+    assert state["loss_scale"].item() == 2 and state["clean_steps"].item() == 0
+
+
+def test_arithmetic_flags_are_put_back() -> None:
+    """TF32 is on only inside, only where asked, even after an exception."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32)
+    for precision, wanted in (("float32", False), ("tf32", True), ("bfloat16", True)):
+        with (
+            pytest.raises(KeyError),
+            arithmetic(precision, torch.device("cuda")),
+        ):
+            assert (matmul.allow_tf32, cudnn.allow_tf32) == (wanted, wanted)
+            raise KeyError
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == before

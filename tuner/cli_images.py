@@ -1,0 +1,120 @@
+"""Commands about single pictures: stylize, reference, score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.console import JsonOption, WeightsOption, err, example, out, say
+
+app = typer.Typer(rich_markup_mode="rich")
+
+StyleOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="S[:WEIGHT][@MASK]",
+        help="a style image; repeatable to blend, or each with a mask of where it applies",
+    ),
+]
+
+
+@app.command(epilog=example("stylize --content photo.jpg --style art.jpg -p cafe.json --out o.png"))
+def stylize(
+    content: Annotated[Path, typer.Option(metavar="C", help="the picture to stylize")],
+    style: StyleOption,
+    out_file: Annotated[Path, typer.Option("--out", metavar="O.png", help="the result")],
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", metavar="P", help="built-in name or file")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="set or override a setting; repeatable"),
+    ] = None,
+    size_px: Annotated[int | None, typer.Option(help="longer side of the result")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of a noise start")] = None,
+    start: Annotated[
+        Path | None, typer.Option(metavar="I", help="a picture to start from (init: image)")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="also save a frame every N steps")
+    ] = None,
+    gif: Annotated[
+        Path | None, typer.Option(metavar="A.gif", help="also save an animation, .gif or .webp")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="L.png", help="also plot the losses, .png .svg .pdf")
+    ] = None,
+    bits: Annotated[int, typer.Option(help="8, or 16 for PNG and TIFF")] = 8,
+    keep_alpha: Annotated[
+        bool, typer.Option("--keep-alpha", help="give the result the content's transparency")
+    ] = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Apply a preset, or settings given with --set, to a picture."""
+    from tuner.apply import Outputs, Sources, apply_preset, settings
+
+    assignments = [*(set_ or ()), *(["init=image"] if start else [])]
+    chosen = settings(preset, assignments, size_px=size_px, seed=seed)
+    sources = Sources(content=content, styles=style, start=start, weights=weights or ())
+    outputs = Outputs(
+        image=out_file, every=every, gif=gif, plot=plot, bits=bits, keep_alpha=keep_alpha
+    )
+    apply_preset(chosen, sources, outputs, console=err, say=say)
+
+
+@app.command(epilog=example("reference --content p.jpg --style a.jpg --from long-run --out r.png"))
+def reference(
+    content: Annotated[Path, typer.Option(metavar="C", help="the picture to stylize")],
+    style: StyleOption,
+    out_file: Annotated[Path, typer.Option("--out", metavar="R.png", help="the reference")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="HOW", help="feed-forward, adain or long-run")
+    ] = "feed-forward",
+    size_px: Annotated[
+        int | None, typer.Option(help="longer side; default: that of the content")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="of a long run")] = None,
+    encoder: Annotated[Path | None, typer.Option(metavar="E.pth", help="of adain")] = None,
+    decoder: Annotated[Path | None, typer.Option(metavar="D.pth", help="of adain")] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Make a reference to tune against, where nobody has made one by hand."""
+    from tuner.apply import Sources, save_reference
+
+    save_reference(
+        source,
+        Sources(content=content, styles=style, weights=weights or ()),
+        out_file,
+        size_px=size_px,
+        steps=steps,
+        encoder=encoder,
+        decoder=decoder,
+        console=err,
+        say=say,
+    )
+
+
+@app.command(epilog=example("score o.png --reference r.png --json"))
+def score(
+    image: Annotated[Path, typer.Argument(help="the picture to score")],
+    reference: Annotated[Path, typer.Option(metavar="R", help="what it should look like")],
+    content: Annotated[
+        Path | None, typer.Option(metavar="C", help="also score this untouched content")
+    ] = None,
+    json: JsonOption = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Every metric of one picture against a reference, compared at the picture's size."""
+    from tuner.apply import score_image
+    from tuner.results import dump
+    from tuner.tables import scores_table
+
+    scores = score_image(image, reference, content, weights=weights or (), say=say)
+    if json:
+        content_scores = {"content": scores["content"]} if content else {}
+        print(dump({"scores": scores["image"], **content_scores}))  # noqa: T201
+        return
+    names = {"image": image.name, "content": f"untouched {content.name if content else ''}"}
+    out.print(scores_table({names[key]: values for key, values in scores.items()}))

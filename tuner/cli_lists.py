@@ -1,0 +1,137 @@
+"""Commands that list what there is: weights, extractors, spaces, presets, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuner.console import AddressOption, JsonOption, example, out, say
+
+app = typer.Typer(rich_markup_mode="rich")
+
+
+weights_app = typer.Typer(help="Pretrained weights: what is cached, and fetching more.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.callback(invoke_without_command=True, epilog=example("weights fetch vgg16"))
+def weights_list(context: typer.Context, json: JsonOption = False) -> None:
+    """List pretrained weights and whether they are in the cache."""
+    if context.invoked_subcommand:
+        return
+    from rich.table import Table
+
+    from nst_core.weights import SOURCES, cached_path
+    from tuner.results import dump
+
+    here = {name: cached_path(name).is_file() for name in SOURCES}
+    if json:
+        print(dump({name: {"cached": there} for name, there in here.items()}))  # noqa: T201
+        return
+    table = Table("weights", "cached", "licence")
+    for name, source in SOURCES.items():
+        mark = "[green]yes[/]" if here[name] else "no"
+        table.add_row(name, mark, source.licence)
+    out.print(table)
+
+
+@weights_app.command("fetch", epilog=example("weights fetch vgg16 alexnet"))
+def weights_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="default: what the demo needs")] = None,
+) -> None:
+    """Fetch weights into the cache, verified."""
+    from nst_core.weights import check_name, get_weights
+
+    wanted = names or ["vgg16", "alexnet", "lpips-alex"]
+    for name in wanted:
+        check_name(name)
+    for name in wanted:
+        get_weights(name, say=say)
+        out.print(f"{name}: here", highlight=False)
+
+
+@app.command(epilog=example("extractors vgg16"))
+def extractors(
+    name: Annotated[str | None, typer.Argument(help="a network, to list its layers")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the networks, or a network's layers with receptive field and cost."""
+    from nst_core.errors import InputError, near_miss
+    from nst_core.network_info import describe_network
+    from nst_core.networks import NETWORKS
+    from tuner.results import dump
+    from tuner.tables import layers_table, networks_table
+
+    if name is not None and name not in NETWORKS:
+        raise InputError(
+            f"`{name}`: no such network{near_miss(name, NETWORKS)} ({', '.join(NETWORKS)})"
+        )
+    found = {key: describe_network(key) for key in ([name] if name else NETWORKS)}
+    if json:
+        print(dump({key: [vars(layer) for layer in layers] for key, layers in found.items()}))  # noqa: T201
+    else:
+        out.print(layers_table(NETWORKS[name], found[name]) if name else networks_table(found))
+
+
+@app.command(epilog=example("spaces gram"))
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="a space or a path to one")] = None,
+) -> None:
+    """List the search spaces, or draw one as a table."""
+    from rich.table import Table
+
+    from search_spaces import CATALOGUE
+    from tuner.jobfile import find_space
+    from tuner.tables import space_table
+
+    if name:
+        out.print(space_table(find_space(name)))
+        return
+    table = Table("space", "parameters", "why")
+    for space in CATALOGUE.values():
+        table.add_row(space.name, ", ".join(space.params), space.why)
+    out.print(table)
+
+
+@app.command(epilog=example("presets adam-1000"))
+def presets(
+    name: Annotated[str | None, typer.Argument(help="a preset or a path to one")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the built-in presets, or show one."""
+    from rich.table import Table
+
+    from nst_core.built_in import BUILT_IN, load_preset
+    from tuner.tables import preset_table
+
+    if name:
+        preset = load_preset(name)
+        if json:
+            print(preset.to_json(), end="")  # noqa: T201
+        else:
+            out.print(preset_table(preset))
+        return
+    table = Table("preset", "what it is")
+    for preset in BUILT_IN.values():
+        table.add_row(preset.name, preset.description)
+    out.print(table)
+
+
+@app.command(epilog=example("doctor"))
+def doctor(address: AddressOption = None, json: JsonOption = False) -> None:
+    """Check Python, torch and GPU, Ray, weights, disk and the address."""
+    from tuner.doctor import check_all
+    from tuner.results import dump
+
+    checks = check_all(address)
+    failed = any(check.ok is False for check in checks)
+    if json:
+        print(dump({"checks": [vars(check) for check in checks], "ok": not failed}))  # noqa: T201
+    else:
+        for check in checks:
+            mark = {True: "[green]ok  [/]", False: "[bold red]FAIL[/]", None: "[yellow]note[/]"}
+            out.print(mark[check.ok], end=" ")
+            out.print(f"{check.name}: {check.found}", markup=False, highlight=False)
+    if failed:
+        raise typer.Exit(1)

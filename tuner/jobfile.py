@@ -1,0 +1,236 @@
+"""Reading a job file: validated whole, with every file it names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nst_core.errors import ConfigError, InputError, near_miss
+from search_spaces import CATALOGUE, Space, space_from_dict
+from tuner.job import (
+    BudgetSpec,
+    HalvingSpec,
+    JobSpec,
+    PairSpec,
+    ReferenceSpec,
+    ResourcesSpec,
+    SearchSpec,
+    StyleImage,
+)
+from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
+
+#: A reference of another shape than the content cannot be compared pixel by pixel.
+MAX_ASPECT_DIFFERENCE = 0.05
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
+    """Read a job file, apply ``key.sub=value`` overrides, check it and every file it names.
+
+    Returns:
+        The job, with paths made absolute, and its search space.
+
+    Raises:
+        ConfigError: with every problem of the file at once.
+    """
+    file = read_yaml(path)
+    if not isinstance(file.data, dict):
+        raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
+    overridden = [set_key(file.data, assignment) for assignment in overrides]
+    lines = {
+        key: line
+        for key, line in file.lines.items()
+        if not any(key[: len(path)] == path for path in overridden)
+    }
+    file = YamlFile(source=file.source, data=file.data, lines=lines)
+    try:
+        job = JobSpec.model_validate(file.data)
+    except ValidationError as error:
+        raise ConfigError(str(path), describe(error, file)) from None
+    job = _absolute(job, path.resolve().parent)
+    problems, space = _check_files(job, file)
+    if problems:
+        raise ConfigError(str(path), problems)
+    assert space is not None
+    return job, space
+
+
+def describe(error: ValidationError, file: YamlFile) -> list[str]:
+    """Each of pydantic's findings as one sentence with line, key, value and near miss."""
+    problems: dict[str, None] = {}
+    for finding in error.errors():
+        path = _key_path(finding["loc"], file.data)
+        key = ".".join(str(part) for part in path) or "the file"
+        place = f"{file.where(path)}`{key}`"
+        if finding["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            problems[f"{place}: no such key{near_miss(str(path[-1]), known)}"] = None
+        elif finding["type"] == "missing":
+            problems[f"{place}: missing, expected {_expectation(path)}"] = None
+        else:
+            problems[f"{place}: {_message(finding)}, got {_short(finding['input'])}"] = None
+    return list(problems)
+
+
+def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
+    """Pydantic's location without the names of union members, which are no keys of the file."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(data, dict) and (part in data or last):
+            path.append(part)
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            path.append(part)
+            data = data[part] if part < len(data) else None
+    return tuple(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    model = _model_at(path)
+    fields = model.model_fields if model else {}
+    return [spec.alias or name for name, spec in fields.items()]
+
+
+def _expectation(path: KeyPath) -> str:
+    model = _model_at(path[:-1])
+    spec = model.model_fields.get(str(path[-1])) if model else None
+    return (spec.description if spec else None) or "a value"
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    names = tuple(part for part in path if isinstance(part, str))
+    models: Mapping[tuple[str, ...], type[BaseModel]] = {
+        (): JobSpec,
+        ("pairs",): PairSpec,
+        ("pairs", "style"): StyleImage,
+        ("pairs", "reference"): ReferenceSpec,
+        ("search",): SearchSpec,
+        ("halving",): HalvingSpec,
+        ("resources",): ResourcesSpec,
+        ("budget",): BudgetSpec,
+    }
+    return models.get(names)
+
+
+def _message(finding: Any) -> str:
+    message = finding["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
+    if finding["type"] == "literal_error":
+        message += near_miss(finding["input"], re.findall(r"'([^']+)'", message))
+    return message
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _absolute(job: JobSpec, folder: Path) -> JobSpec:
+    def place(name: str, role: str = "") -> str:
+        return os.path.normpath(folder / Path(name).expanduser())
+
+    search = job.search
+    if search.replay:
+        search = search.model_copy(update={"replay": place(search.replay)})
+    return job.model_copy(
+        update={
+            "pairs": [pair.placed(place) for pair in job.pairs],
+            "search": search,
+            "space": job.space if job.space in CATALOGUE else place(job.space),
+            "weights": {name: place(file) for name, file in job.weights.items()},
+        }
+    )
+
+
+def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]:
+    problems: list[str] = []
+    for index, pair in enumerate(job.pairs):
+        problems += _pair_problems(pair, job.size_px, ("pairs", index), file)
+    try:
+        space = find_space(job.space)
+    except ConfigError as error:
+        space = None
+        listed = error.problems if Path(job.space).is_file() else (str(error.problems[0]),)
+        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
+    return problems, space
+
+
+def find_space(name_or_path: str) -> Space:
+    """A named space, or one from a YAML file.
+
+    Raises:
+        ConfigError: neither, or the file's problems.
+    """
+    if name_or_path in CATALOGUE:
+        return CATALOGUE[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        hint = near_miss(path.name, CATALOGUE)
+        raise ConfigError(
+            name_or_path,
+            [f"{path.name!r} is neither a named space ({', '.join(CATALOGUE)}) nor a file{hint}"],
+        )
+    return space_from_dict(read_yaml(path).data, str(path))
+
+
+def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
+    from nst_core.images import check_image, fit_size  # brings torch, which `status` must not load
+
+    problems: list[str] = []
+    sizes: dict[KeyPath, tuple[int, int]] = {}
+    for key, name in _pictures(pair):
+        try:
+            sizes[key] = check_image(name)
+            if key[0] in ("content", "style"):
+                fit_size(*sizes[key], size_px)
+        except InputError as error:
+            problems.append(f"{_place(file, (*path, *key))}: {error}")
+    problems += [
+        f"{_place(file, (*path, 'reference', role))}: {name} is not a file"
+        for role, name in _weights_files(pair)
+        if not Path(name).is_file()
+    ]
+    content = sizes.get(("content",))
+    for key, size in sizes.items():
+        shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
+        if shown and content and _shapes_differ(content, size):
+            problems.append(
+                f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
+                f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
+            )
+    return problems
+
+
+def _pictures(pair: PairSpec) -> Iterator[tuple[KeyPath, str]]:
+    yield ("content",), pair.content
+    for index, style in enumerate(pair.style):
+        key: KeyPath = ("style",) if len(pair.style) == 1 else ("style", index)
+        yield key, style.image
+        if style.region:
+            yield ("style", index, "region"), style.region
+        if style.style_region:
+            yield ("style", index, "style_region"), style.style_region
+    if isinstance(pair.reference, str):
+        yield ("reference",), pair.reference
+    if pair.start:
+        yield ("start",), pair.start
+
+
+def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
+    if isinstance(pair.reference, ReferenceSpec):
+        for role in ("encoder", "decoder"):
+            if name := getattr(pair.reference, role):
+                yield role, name
+
+
+def _place(file: YamlFile, key: KeyPath) -> str:
+    return f"{file.where(key)}`{'.'.join(map(str, key))}`"
+
+
+def _shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return abs(a[0] * b[1] / (a[1] * b[0]) - 1) > MAX_ASPECT_DIFFERENCE
