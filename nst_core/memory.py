@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 from torch import Tensor, nn
+from torchvision.models.squeezenet import Fire
 
 from nst_core.config import MIN_SIDE_PX, StyleConfig
 from nst_core.errors import InputError
@@ -20,9 +21,10 @@ from nst_core.extractors import CHECKPOINT_LAYERS, bare_network
 from nst_core.networks import NETWORKS
 from nst_core.targets import NETWORK_DTYPES
 
-#: What convolutions borrow for a moment, and what allocators do not give back, on top of what is
-#: stored; `python -m benchmarks.memory` compares estimates with peaks.
-OVERHEAD = 1.3
+#: What allocators do not give back, on top of what is stored, and what threads and the buffers of
+#: convolutions take however small the picture; `python -m benchmarks.memory` compares with peaks.
+OVERHEAD = 1.1
+FIXED_BYTES = 128 * 2**20
 
 #: Share of the free memory that one stylization may plan with; the rest is for others.
 USABLE_SHARE = 0.85
@@ -90,7 +92,7 @@ def needed_bytes(
     # Gradients of the features that are read, and their copies in the precision of the losses.
     losses = 4 * read * (2 if item < 4 else 1)
     images = _images(config) * 3 * height * width * 4
-    return int(lanes * (network + losses + images) * OVERHEAD)
+    return FIXED_BYTES + int(lanes * (network + losses + images) * OVERHEAD)
 
 
 def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
@@ -154,7 +156,8 @@ def _activations(config: StyleConfig, height: int, width: int) -> tuple[list[lis
             sizes.append(2 * output.numel())  # where each maximum was, as 64-bit numbers
 
     for module in network.modules():
-        if not list(module.children()):
+        # A Fire joins two outputs into a third, which no module inside it stands for.
+        if isinstance(module, Fire) or not list(module.children()):
             module.register_forward_hook(record)
     nodes = list(known.up_to(known.deepest(config.layers)).items())
     value = torch.empty(1, 3, height, width, device="meta")

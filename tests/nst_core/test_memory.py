@@ -1,13 +1,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.memory import GIB, needed_bytes, plan_memory
+from nst_core.memory import FIXED_BYTES, GIB, needed_bytes, plan_memory
 from nst_core.networks import EXTRACTORS
 
 CPU = torch.device("cpu")
@@ -58,25 +59,29 @@ def test_estimates_are_near_what_is_used(extractor: str, checkpointing: bool) ->
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
-    assert 0.9 < float(done.stdout) < 2.5
+    assert 0.9 < float(done.stdout) < 1.6
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 def test_memory_grows_with_pixels_and_lanes(extractor: str) -> None:
     """Twice the side is four times the memory; lanes add up; recomputing saves."""
     config = StyleConfig(extractor=extractor)
-    small = needed_bytes(config, 256, 256)
-    assert needed_bytes(config, 512, 512) == pytest.approx(4 * small, rel=0.1)
-    assert needed_bytes(config, 256, 256, lanes=3) == pytest.approx(3 * small, rel=1e-6)
-    assert needed_bytes(config, 256, 256, checkpointing=True) < small
+
+    def growing(side: int, **options: Any) -> int:
+        return needed_bytes(config, side, side, **options) - FIXED_BYTES
+
+    small = growing(256)
+    assert growing(512) == pytest.approx(4 * small, rel=0.05)
+    assert growing(256, lanes=3) == pytest.approx(3 * small, rel=1e-6)
+    assert growing(256, checkpointing=True) < small
 
 
 def test_2048_pixels_fit_a_small_machine() -> None:
-    """VGG16 at 2048x1536 is planned with less than 12 GiB, and less when computed twice."""
+    """VGG16 at 2048x1536 is planned with less than 10 GiB, and less when computed twice."""
     config = StyleConfig(size_px=2048)
-    assert needed_bytes(config, 1536, 2048) < 12 * GIB
+    assert needed_bytes(config, 1536, 2048) < 10 * GIB
     again = needed_bytes(config, 1536, 2048, checkpointing=True)
-    assert again < 0.85 * needed_bytes(config, 1536, 2048)
+    assert again < 0.8 * needed_bytes(config, 1536, 2048)
 
 
 def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
