@@ -9,18 +9,16 @@ convolution that takes RGB in [0, 1], and ``decoder.pth``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from nst_core.errors import WeightsError
 from nst_core.feed_forward import Styles, blend_shares, check_pictures, check_share
+from nst_core.tensorfiles import read_tensors, select_tensors
 
 #: Added to the variance; the value that the published decoder was trained with.
 EPS = 1e-5
@@ -48,7 +46,7 @@ class Adain:
         """Read the networks from a ``.safetensors`` or ``.pth`` file each, onto ``device``.
 
         Raises:
-            WeightsError: a file is missing, unreadable, or lacks tensors (lists every one).
+            WeightsError: a file is missing, unreadable, or lacks tensors (lists them).
         """
         return cls(
             encoder=_load("encoder", _encoder, Path(encoder), device),
@@ -151,35 +149,7 @@ def _load(
     with torch.device("meta"):
         network = build()
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    network.load_state_dict(_select(role, shapes, _read(role, path), path), assign=True)
+    what = f"the AdaIN {role}"
+    tensors = select_tensors(read_tensors(path, what), shapes, what, str(path))
+    network.load_state_dict(tensors, assign=True)
     return network.requires_grad_(False).eval().to(device)
-
-
-def _read(role: str, path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file for the AdaIN {role}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged pickle may raise anything, UnicodeDecodeError and IndexError too
-        raise WeightsError(
-            f"{path}: neither a safetensors file nor a torch state dict of plain tensors"
-        ) from None
-
-
-def _select(
-    role: str, shapes: Mapping[str, tuple[int, ...]], content: Any, path: Path
-) -> dict[str, Tensor]:
-    """Keep what the network reads, as float32; refuse a file that lacks any of it."""
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path}: holds {type(content).__name__}, expected named tensors")
-    problems = []
-    for key, shape in shapes.items():
-        found = content.get(key)
-        if not isinstance(found, Tensor) or tuple(found.shape) != shape:
-            seen = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
-            problems.append(f"  - `{key}` {seen} where {shape} was expected")
-    if problems:
-        raise WeightsError("\n".join([f"{path}: not weights of the AdaIN {role}:", *problems]))
-    return {key: content[key].float().contiguous() for key in shapes}

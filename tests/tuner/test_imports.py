@@ -13,7 +13,10 @@ FORBIDDEN = {
     "search_spaces": {"torch", "ray", "optuna", "tuner", "numpy", "pydantic", "yaml"},
 }
 #: Modules of nst_core that must not bring torch.
-LIGHT = ("config", "presets", "errors", "networks", "metric_names", "files")
+LIGHT = (
+    *("config", "presets", "built_in", "conversions", "networks"),
+    *("metric_names", "errors", "files"),
+)
 
 
 def imported(path: Path) -> set[str]:
