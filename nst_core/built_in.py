@@ -264,7 +264,7 @@ _PYSTICHE = _built_in(
         "layers": "content relu4_2, style relu1_1 .. relu5_1, 1/5 each",
         "weights": "content 1, style 1e3 (Gram over H W)",
         "optimizer": "L-BFGS, lr 1, one evaluation a step, history 100, 500 steps",
-        "size": "500 px at the shorter side",
+        "size": "500 px at the shorter side: 667 at the longer one of a 4:3 photo",
     },
     extractor="vgg19",
     content_layers={"relu4_2": 1.0},
@@ -274,7 +274,7 @@ _PYSTICHE = _built_in(
     lr=1.0,
     lbfgs_history=100,
     steps=500,
-    size_px=500,
+    size_px=667,
     clamp="save",
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_core.built_in import BASELINES, runnable
 from nst_core.errors import RunInterruptedError, WorkError
@@ -31,6 +31,16 @@ from tuner.study import RunStudy, load_records
 STARTUP_TRIALS = 8
 
 
+class _Prepared(NamedTuple):
+    """What a run starts with; ``job`` names the copies in the run directory."""
+
+    job: JobSpec
+    workload: Workload
+    presets: list[tuple[Preset, str | None]]
+    replay: Mapping[int, Params] | None
+    baselines: Mapping[str, Mapping[str, float]]
+
+
 def run_job(
     job: JobSpec, space: Space, folder: Path, backend: Backend, *, watcher: Watcher, say: Say
 ) -> None:
@@ -48,15 +58,11 @@ def run_job(
         WorkError: every trial failed.
     """
     run = RunDir(folder).require_new()
-    if space.may_set("photo_weight") != (0.0,):
-        check_photorealism()
-    with tempfile.TemporaryDirectory() as made:
-        job = with_references(job, Path(made), say)
-        workload = load_workload(job, space, say)
-        presets = baseline_presets(job, workload.weights, say)
-        replay = _replay(job, space)
-        baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
-        job = run.write_job(job)
+    try:
+        job, workload, presets, replay, baselines = _prepare(job, space, run, say)
+    except BaseException:
+        run.leave_if_empty()
+        raise
     study = RunStudy.create(folder, **_study_settings(job, len(presets)))
     study.note("baselines", baselines)
     study.note("presets", [preset.name for preset, _ in presets])
@@ -75,6 +81,19 @@ def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) ->
     ]
     study = RunStudy.open(folder, **_study_settings(job, len(presets)))
     _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload, say)
+
+
+def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
+    """Everything that may refuse the job, before the first trial; the job is written last."""
+    if space.may_set("photo_weight") != (0.0,):
+        check_photorealism()
+    with tempfile.TemporaryDirectory() as made:
+        job = with_references(job, Path(made), say)
+        workload = load_workload(job, space, say)
+        presets = baseline_presets(job, workload.weights, say)
+        replay = _replay(job, space)
+        baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
+        return _Prepared(run.write_job(job), workload, presets, replay, baselines)
 
 
 def _search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,11 @@ class RunDir:
                 " `nst-tuner launch JOB.yaml --run-dir DIR` makes one"
             )
         return self
+
+    def leave_if_empty(self) -> None:
+        """Take back `require_new` where nothing came of the run."""
+        with contextlib.suppress(OSError):  # what is not empty, stays
+            self.path.rmdir()
 
     def require_new(self) -> RunDir:
         """Itself, if a run can be started here.
