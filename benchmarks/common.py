@@ -1,0 +1,151 @@
+"""What the benchmarks share: pictures, the machine, output."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import skimage.data
+import torch
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor
+
+from nst_core.errors import InputError, NstError
+from nst_core.images import from_uint8, load_image, resize_longer_side
+from nst_core.samples import sample_content, sample_style
+from nst_core.stylization import default_device
+
+QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to see that it works")]
+JsonOption = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
+PairsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pair",
+        metavar="NAME=CONTENT,STYLE[,REFERENCE]",
+        help="measure on these pictures instead of the built-in ones; repeatable",
+    ),
+]
+
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option("--weights", metavar="NAME=FILE", help="weights file of a network; repeatable"),
+]
+
+Row = dict[str, Any]
+
+err = Console(stderr=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Pictures to measure on, float32 in [0, 1].
+
+    Attributes:
+        reference_3HW: None where a feed-forward network has to make one.
+    """
+
+    name: str
+    content_3HW: Tensor
+    style_3HW: Tensor
+    reference_3HW: Tensor | None
+
+    def reference(self, size_px: int) -> Tensor:
+        """The reference, or the one that a feed-forward network makes, with that longer side."""
+        if self.reference_3HW is not None:
+            return resize_longer_side(self.reference_3HW, size_px)
+        from nst_core.feed_forward import feed_forward  # an optional dependency
+
+        content_3HW = resize_longer_side(self.content_3HW, size_px)
+        return feed_forward(content_3HW, [(self.style_3HW, 1.0)])
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a benchmark's command line; bad input is one message and exit code 2."""
+    try:
+        typer.run(main)
+    except NstError as error:
+        err.print(f"error: {error}", markup=False)
+        sys.exit(2)
+
+
+def pairs_from(texts: Sequence[str] | None, *, count: int = 3) -> list[Pair]:
+    """The pairs that ``--pair`` names, or ``count`` built-in ones.
+
+    Raises:
+        InputError: a text is not ``NAME=CONTENT,STYLE[,REFERENCE]``, or a picture is unreadable.
+    """
+    if not texts:
+        contents = {
+            "chelsea": sample_content(),
+            "coffee": from_uint8(skimage.data.coffee()),
+            "astronaut": from_uint8(skimage.data.astronaut()),
+        }
+        return [
+            Pair(name=n, content_3HW=c, style_3HW=sample_style(seed=seed), reference_3HW=None)
+            for seed, (n, c) in enumerate(contents.items())
+        ][:count]
+    found = []
+    for text in texts:
+        name, _, files = text.partition("=")
+        images = [load_image(Path(file)) for file in files.split(",") if file]
+        if not 2 <= len(images) <= 3:
+            raise InputError(f"--pair {text}: expected NAME=CONTENT,STYLE[,REFERENCE]")
+        content, style, reference = (*images, None)[:3]
+        assert content is not None and style is not None
+        found.append(Pair(name=name, content_3HW=content, style_3HW=style, reference_3HW=reference))
+    return found
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    gpu = default_device().type == "cuda"
+    processor = torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores"
+    return {
+        "processor": processor,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def show(tables: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
+    """Rows by the table's title, as tables for people, or as JSON with the machine."""
+    if as_json:
+        typer.echo(json.dumps({"machine": machine(), **tables}, indent=1))
+        return
+    console = Console()
+    for title, rows in tables.items():
+        table = Table(title=title, title_justify="left")
+        names = [name for name in dict.fromkeys(n for row in rows for n in row) if name != "note"]
+        for name in names:
+            table.add_column(name, no_wrap=True)
+        for row in rows:
+            table.add_row(*(format_cell(row.get(name, "")) for name in names))
+        console.print(table)
+        for note in dict.fromkeys(row["note"] for row in rows if row.get("note")):
+            console.print(note)
+
+
+def format_cell(value: object) -> str:
+    """A figure with four digits, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """Rows as a Markdown table; ``columns`` maps keys to headings."""
+    lines = [list(columns.values()), ["---"] * len(columns)]
+    lines += [[format_cell(row.get(key, "")) for key in columns] for row in rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def progress() -> Progress:
+    """A progress bar on standard error."""
+    return Progress(console=err)
