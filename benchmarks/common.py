@@ -30,8 +30,8 @@ PairsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--pair",
-        metavar="NAME=CONTENT,STYLE[,REFERENCE]",
-        help="measure on these pictures instead of the built-in ones; repeatable",
+        metavar="NAME[=CONTENT,STYLE[,REFERENCE]]",
+        help="a built-in pair, or pictures of yours; repeatable",
     ),
 ]
 
@@ -77,32 +77,48 @@ def run(main: Callable[..., None]) -> None:
         sys.exit(2)
 
 
+def built_in_pairs() -> dict[str, Pair]:
+    """Photos that come with scikit-image, each with a painting of its own, by name."""
+    contents = {
+        "chelsea": sample_content(),
+        "coffee": from_uint8(skimage.data.coffee()),
+        "astronaut": from_uint8(skimage.data.astronaut()),
+    }
+    return {
+        name: Pair(
+            name=name, content_3HW=content, style_3HW=sample_style(seed=seed), reference_3HW=None
+        )
+        for seed, (name, content) in enumerate(contents.items())
+    }
+
+
 def pairs_from(texts: Sequence[str] | None, *, count: int = 3) -> list[Pair]:
-    """The pairs that ``--pair`` names, or ``count`` built-in ones.
+    """The pairs that ``--pair`` names, or the first ``count`` built-in ones.
 
     Raises:
-        InputError: a text is not ``NAME=CONTENT,STYLE[,REFERENCE]``, or a picture is unreadable.
+        InputError: a text is no built-in pair and not ``NAME=CONTENT,STYLE[,REFERENCE]``, or a
+            picture is unreadable.
     """
+    built_in = built_in_pairs()
     if not texts:
-        contents = {
-            "chelsea": sample_content(),
-            "coffee": from_uint8(skimage.data.coffee()),
-            "astronaut": from_uint8(skimage.data.astronaut()),
-        }
-        return [
-            Pair(name=n, content_3HW=c, style_3HW=sample_style(seed=seed), reference_3HW=None)
-            for seed, (n, c) in enumerate(contents.items())
-        ][:count]
-    found = []
-    for text in texts:
-        name, _, files = text.partition("=")
-        images = [load_image(Path(file)) for file in files.split(",") if file]
-        if not 2 <= len(images) <= 3:
-            raise InputError(f"--pair {text}: expected NAME=CONTENT,STYLE[,REFERENCE]")
-        content, style, reference = (*images, None)[:3]
-        assert content is not None and style is not None
-        found.append(Pair(name=name, content_3HW=content, style_3HW=style, reference_3HW=reference))
-    return found
+        return list(built_in.values())[:count]
+    return [built_in.get(text) or _pair_from(text) for text in texts]
+
+
+def _pair_from(text: str) -> Pair:
+    name, _, files = text.partition("=")
+    images = [load_image(Path(file)) for file in files.split(",") if file]
+    if not 2 <= len(images) <= 3:
+        known = ", ".join(built_in_pairs())
+        raise InputError(
+            f"--pair {text}: expected NAME=CONTENT,STYLE[,REFERENCE] or one of {known}"
+        )
+    return Pair(
+        name=name,
+        content_3HW=images[0],
+        style_3HW=images[1],
+        reference_3HW=images[2] if len(images) == 3 else None,
+    )
 
 
 def machine() -> dict[str, str]:

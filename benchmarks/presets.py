@@ -58,11 +58,12 @@ def main(
         rows.append(_content_row(each, size_px, judge))
         for preset in BUILT_IN.values():
             rows.append(_row(each, preset, size_px, judge, files, quick=quick))
-    lacking = [
-        preset for preset in BUILT_IN.values() if not files.available(preset.config.extractor)
+    mechanics = [
+        _mechanics_row(preset, size_px)
+        for preset in BUILT_IN.values()
+        if not files.available(preset.config.extractor)
     ]
-    mechanics = [_mechanics_row(preset, size_px) for preset in lacking]
-    show([*rows, *mechanics], as_json=as_json)
+    show({"presets": rows, "random weights": mechanics}, as_json=as_json)
     if write:
         write.write_text(to_markdown(rows, mechanics, size_px), encoding="utf-8")
         err.print(f"wrote {write}")
