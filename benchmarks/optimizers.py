@@ -1,0 +1,194 @@
+"""L-BFGS, Adam and AdamW against feed-forward references, as the ``lbfgs-resnet18`` report did.
+
+The report compares them by RMSE, PSNR and SSIM against the outputs of a feed-forward network after
+1000 steps, finds L-BFGS first, AdamW second and Adam third, and 1500 and 2000 steps no better. Here
+the same runs are scored at all three step counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import typer
+from torch import Tensor
+
+from benchmarks.common import (
+    JsonOption,
+    Pair,
+    PairsOption,
+    QuickOption,
+    Row,
+    WeightsOption,
+    err,
+    machine,
+    markdown_table,
+    pairs_from,
+    progress,
+    run,
+    show,
+)
+from nst_core.built_in import BASELINES, runnable
+from nst_core.config import StyleConfig
+from nst_core.images import resize, to_uint8
+from nst_core.lanes import LaneBatch, Outcome
+from nst_core.materials import Materials
+from nst_core.metrics import Judge
+from nst_core.stylization import default_device
+from nst_core.targets import FeatureStore
+from nst_core.weights import Weights
+from tuner.weightsfiles import WeightsFiles
+
+STEPS = (1000, 1500, 2000)
+QUICK_STEPS = (10, 15, 20)
+
+#: The report's optimizers and learning rates, and its scores after 1000 steps.
+OPTIMIZERS: Mapping[str, Mapping[str, object]] = {
+    "lbfgs": {"optimizer": "lbfgs", "lr": 1.0},
+    "adamw": {"optimizer": "adamw", "lr": 0.01},
+    "adam": {"optimizer": "adam", "lr": 0.1},
+}
+REPORTED: Mapping[str, Mapping[str, float]] = {
+    "lbfgs": {"rmse": 0.01187, "psnr": 38.528, "ssim": 0.8864},
+    "adamw": {"rmse": 0.01238, "psnr": 38.235, "ssim": 0.8801},
+    "adam": {"rmse": 0.01270, "psnr": 38.001, "ssim": 0.8785},
+}
+
+#: Metric -> whether more of it is better.
+SCORES = {"lpips": False, "ssim": True, "psnr": True, "rmse": False}
+
+
+def main(
+    pair: PairsOption = None,
+    size_px: Annotated[int, typer.Option(help="longer side")] = 96,
+    quick: QuickOption = False,
+    as_json: JsonOption = False,
+    weights: WeightsOption = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="also write the document")
+    ] = None,
+) -> None:
+    """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
+    files = WeightsFiles(weights or (), err.print)
+    judge = Judge.load(files, default_device())
+    config, note = runnable(BASELINES["lbfgs-resnet18"], files.available)
+    pairs = pairs_from(pair)
+    references = [each.reference(size_px) for each in pairs]
+    checkpoints = QUICK_STEPS if quick else STEPS
+    rows: list[Row] = []
+    for name, settings in OPTIMIZERS.items():
+        lane = config.config.replace(size_px=size_px, steps=checkpoints[-1], **settings)
+        for steps, images in _run(name, lane, pairs, checkpoints, files):
+            row = {"optimizer": name, "steps": steps}
+            rows.append({**row, **_scores(images, references, judge)})
+    untouched = [
+        resize(each.content_3HW, *goal.shape[1:])
+        for each, goal in zip(pairs, references, strict=True)
+    ]
+    rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, judge)})
+    orders = compare_with_report(rows, checkpoints)
+    show({"optimizers": rows, "orders": orders}, as_json=as_json)
+    if write:
+        write.write_text(
+            to_markdown(rows, orders, pairs, config.config.extractor, note, size_px),
+            encoding="utf-8",
+        )
+        err.print(f"wrote {write}")
+
+
+def _run(
+    name: str,
+    config: StyleConfig,
+    pairs: Sequence[Pair],
+    checkpoints: Sequence[int],
+    weights: Callable[[str], Weights],
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """The images of all pairs at each of the step counts."""
+    store = FeatureStore(weights, default_device())
+    batches = []
+    for each in pairs:
+        batch = LaneBatch(store)
+        styles = [(each.style_3HW, 1.0)]
+        batch.add(each.name, config, Materials.at_size(each.content_3HW, styles, config.size_px))
+        batches.append(batch)
+    with progress() as bar:
+        task = bar.add_task(name, total=checkpoints[-1] * len(batches))
+        for checkpoint in checkpoints:
+            for batch in batches:
+                while (left := checkpoint - batch.lanes[0].step) > 0:
+                    losses = batch.advance(min(left, 10))
+                    (outcome,) = batch.outcomes(losses)
+                    if outcome is not Outcome.RUNNING:
+                        raise SystemExit(f"{name}: {outcome.value}")
+                    bar.update(task, advance=min(left, 10))
+            yield checkpoint, [batch.picture(batch.lanes[0].key) for batch in batches]
+
+
+def _scores(images: Sequence[Tensor], references: Sequence[Tensor], judge: Judge) -> Row:
+    scores = [
+        judge.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
+        for image, goal in zip(images, references, strict=True)
+    ]
+    return {name: mean(score[name] for score in scores) for name in SCORES}
+
+
+def compare_with_report(rows: Sequence[Row], checkpoints: Sequence[int]) -> list[Row]:
+    """Best first by each metric at the first step count, here and in the report; gain of more."""
+    orders = []
+    for metric, higher in SCORES.items():
+        first = [row for row in rows if row.get("steps") == checkpoints[0]]
+        here = [r["optimizer"] for r in sorted(first, key=lambda r: r[metric], reverse=higher)]
+        told = ""
+        if metric in REPORTED["adam"]:
+            ranked = sorted(REPORTED, key=lambda name: REPORTED[name][metric], reverse=higher)
+            told = " > ".join(ranked)
+        best = {
+            name: max(
+                (row for row in rows if row["optimizer"] == name),
+                key=lambda row: row[metric] if higher else -row[metric],
+            )["steps"]
+            for name in OPTIMIZERS
+        }
+        orders.append(
+            {
+                "metric": metric,
+                "here": " > ".join(here),
+                "report": told,
+                "agrees": told == " > ".join(here) if told else "",
+                "best steps": ", ".join(f"{name} {steps}" for name, steps in best.items()),
+            }
+        )
+    return orders
+
+
+def to_markdown(
+    rows: Sequence[Row],
+    orders: Sequence[Row],
+    pairs: Sequence[Pair],
+    network: str,
+    note: str | None,
+    size_px: int,
+) -> str:
+    """The document: scores, and where their order agrees with the report's."""
+    where = machine()
+    scores = {"optimizer": "optimizer", "steps": "steps"} | {name: name for name in SCORES}
+    names = ("metric", "here", "report", "agrees", "best steps")
+    return "\n".join(
+        [
+            "# Optimizers, compared as the lbfgs-resnet18 report did\n",
+            f"Written by `python -m benchmarks.optimizers --write docs/optimizers.md`:"
+            f" {network}, {size_px} px, mean over {', '.join(p.name for p in pairs)}; references by"
+            f" a feed-forward network. {where['processor']}, torch {where['torch']}."
+            + (f" ({note[0].upper()}{note[1:]}.)" if note else "")
+            + "\n",
+            markdown_table(rows, scores),
+            "## Orders, best first\n",
+            markdown_table(orders, {name: name for name in names}),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    run(main)
