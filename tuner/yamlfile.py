@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,38 @@ KeyPath = tuple[str | int, ...]
 
 #: A job or space file is a page of text; aliases could blow a larger one up in memory.
 MAX_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as YAML 1.2's core schema reads them (section 10.3.2), which people expect.
+
+    PyYAML's own rules are those of YAML 1.1, where `1e4` is a text and `on` is a boolean.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML declares it so
+
+
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), _first
+    )
+
+
+def _integer(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(node.value, 0 if node.value[1:2] in ("o", "x") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +95,12 @@ def read_yaml(path: Path) -> YamlFile:
 def parse_yaml(text: str, source: str) -> YamlFile:
     """As `read_yaml`, from a string."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         lines: dict[KeyPath, int] = {}
         problems = _walk(node, (), lines, set()) if node else []
         if problems:
             raise ConfigError(source, problems)
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from nst_core.built_in import BASELINES
+from tuner import cli
 from tuner.job import JobSpec
 from tuner.jobfile import load_job
 from tuner.records import Report, RungRecord
@@ -80,3 +87,28 @@ def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**
 
 def job_of(job_file: Path) -> JobSpec:
     return load_job(job_file)[0]
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def nst_tuner(*arguments: object, **environment: str) -> Done:
+    """Run the command line in this process, as a script would; loading torch anew takes seconds."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["nst-tuner", *map(str, arguments)]),
+        mock.patch.dict(os.environ, environment),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code
+    assert isinstance(code, int)
+    return Done(code, stdout.getvalue(), stderr.getvalue())

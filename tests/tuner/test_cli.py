@@ -1,54 +1,24 @@
 """The command line as a person meets it: every class of bad input, and what pipes."""
 
-import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from PIL import Image
 
-from tests.tuner.helpers import Recorder
-from tuner import cli
+from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
 from tuner.jobfile import load_job
 from tuner.run import run_job
 
 COMMANDS = (
-    *("launch", "resume", "demo", "status", "best", "export", "stylize", "score"),
-    *("weights", "weights fetch", "spaces", "presets", "doctor"),
+    *("launch", "resume", "demo", "status", "best", "export", "stylize", "reference", "score"),
+    *("extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
 )
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def nst_tuner(*arguments: object, **environment: str) -> Done:
-    """Run the command line in this process, as a script would; loading torch anew takes seconds."""
-    stdout, stderr = io.StringIO(), io.StringIO()
-    code: object = 0
-    with (
-        mock.patch.object(sys, "argv", ["nst-tuner", *map(str, arguments)]),
-        mock.patch.dict(os.environ, environment),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-    ):
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code
-    assert isinstance(code, int)
-    return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +110,7 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
     apply: list[object] = ["stylize", "--style", style, *out]
     launch: list[object] = ["launch", folder / "job.yaml", "--run-dir"]
     settings: list[object] = [*apply, "--content", content]
+    reference: list[object] = ["reference", *settings[1:]]
     return {
         "missing file": ([*apply, "--content", "no.png", "--set", "lr=1"], "no such image"),
         "text as jpg": (
@@ -184,6 +155,20 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
         "unknown option": (["best", run, "--tpo", 3], "--top"),
         "unknown space": (["spaces", "grm"], "did you mean `gram`"),
         "unknown weights": (["weights", "fetch", "vgg-16"], "did you mean `vgg16`"),
+        "unknown network": (["extractors", "vg16"], "did you mean `vgg16`"),
+        "unknown source": ([*reference, "--from", "long-rn"], "no such source"),
+        "adain without files": ([*reference, "--from", "adain"], "encoder and decoder"),
+        "odd bits": ([*settings, "--set", "lr=1", "--bits", 12], "8 or 16"),
+        "deep jpeg": (
+            [*apply[:3], "--out", folder / "o.jpg", *settings[5:], "--set", "lr=1", "--bits", 16],
+            "8 bits a channel",
+        ),
+        "animation as png": (
+            [*settings, "--set", "lr=1", "--gif", folder / "a.png"],
+            "cannot save an animation",
+        ),
+        "graph as text": ([*settings, "--set", "lr=1", "--plot", folder / "l.txt"], "cannot plot"),
+        "no mask": ([*settings, "--style", f"{style}@no.png", "--set", "lr=1"], "no such image"),
         "aspect": (
             [*launch, folder / "r", "--set", f"pairs.0.reference={style}"],
             "another shape",

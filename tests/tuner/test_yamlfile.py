@@ -18,6 +18,33 @@ def test_lines_of_keys() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e4", 1e4),
+        ("1e-9", 1e-9),
+        ("-2.5E+3", -2500.0),
+        (".5", 0.5),
+        ("08", 8),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("on", "on"),
+        ("no", "no"),
+        ("true", True),
+        ("1:30", "1:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("", None),
+        ("~", None),
+        ("1_000", "1_000"),
+        (".inf", float("inf")),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    """Numbers with an exponent are numbers, and words are words."""
+    found = parse_yaml(f"a: {text}", "x").data["a"]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("a: 1\na: 2", "line 2: `a` stands twice, first in line 1"),
