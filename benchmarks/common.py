@@ -23,6 +23,7 @@ from nst_core.errors import InputError, NstError
 from nst_core.images import from_uint8, load_image, resize_longer_side
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import default_device
+from nst_core.weights import Weights, expected_shapes
 
 QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to see that it works")]
 JsonOption = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
@@ -160,6 +161,17 @@ def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]
     lines = [list(columns.values()), ["---"] * len(columns)]
     lines += [[format_cell(row.get(key, "")) for key in columns] for row in rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def random_weights(name: str) -> Weights:
+    """Random weights of any network (He et al., arXiv 1502.01852): for mechanics only."""
+    generator = torch.Generator().manual_seed(0)
+    made = {}
+    for key, shape in expected_shapes(name).items():
+        value = torch.randn(shape, generator=generator)
+        fan_in = max(1, value[0].numel()) if value.dim() > 1 else 1
+        made[key] = value.abs() + 0.5 if "running_var" in key else value * (2 / fan_in) ** 0.5
+    return made
 
 
 def progress() -> Progress:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from benchmarks.common import (
@@ -24,6 +23,7 @@ from benchmarks.common import (
     markdown_table,
     pairs_from,
     progress,
+    random_weights,
     run,
     show,
 )
@@ -33,7 +33,7 @@ from nst_core.images import resize, to_uint8
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.stylization import Step, default_device, stylize
-from nst_core.weights import Weights, expected_shapes
+from nst_core.weights import Weights
 from tuner.weightsfiles import WeightsFiles
 
 #: Steps of a quick run, and of a network that has nothing but random weights.
@@ -122,17 +122,6 @@ def _mechanics_row(preset: Preset, size_px: int) -> Row:
         "seconds": last.seconds,
         "outcome": last.outcome.value,
     }
-
-
-def random_weights(name: str) -> Weights:
-    """Random weights of any network (He et al., arXiv 1502.01852): for mechanics only."""
-    generator = torch.Generator().manual_seed(0)
-    made = {}
-    for key, shape in expected_shapes(name).items():
-        value = torch.randn(shape, generator=generator)
-        fan_in = max(1, value[0].numel()) if value.dim() > 1 else 1
-        made[key] = value.abs() + 0.5 if "running_var" in key else value * (2 / fan_in) ** 0.5
-    return made
 
 
 def to_markdown(rows: list[Row], mechanics: list[Row], size_px: int) -> str:

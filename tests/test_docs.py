@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+from PIL import Image
+
+import nst_core
+from nst_core.config import StyleConfig
 from nst_core.public_engines import ENGINES, WITHOUT_CONVERSION
+from nst_core.stylization import Step, stylize
+from tests.tuner.helpers import nst_tuner
+from tuner.jobfile import load_job
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,3 +27,62 @@ def test_the_table_of_conversions_is_up_to_date() -> None:
     assert text == runpy.run_path(str(ROOT / "docs" / "conversions.py"))["to_markdown"]()
     assert all(f"| {name} |" in text for name in ENGINES)
     assert all(name in text for name in WITHOUT_CONVERSION)
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_readmes_job_is_valid(tmp_path: Path) -> None:
+    """The job file of the README is accepted as it stands."""
+    for name in ("bridge.jpg", "cafe.jpg", "bridge-as-i-like-it.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    (text,) = blocks("yaml")
+    (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
+    job, space = load_job(tmp_path / "job.yaml")
+    assert (job.name, space.name) == ("cafe-terrace", "gram")
+
+
+def test_the_readmes_commands_exist() -> None:
+    """Every command that the README's shell lines call takes the options that they give it."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    calls = [line.split("#")[0].split() for line in lines if line.startswith("nst-tuner")]
+    assert len(calls) > 5
+    for _, command, *arguments in calls:
+        done = nst_tuner(command, "--help", COLUMNS="200")
+        for option in arguments:
+            if option.startswith("--"):
+                assert option in done.stdout, (command, option)
+
+
+def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """stylize() as it is, but small and for two steps."""
+
+    def short(config: StyleConfig, *arguments: Any, **options: Any) -> Iterator[Step]:
+        few = config.replace(size_px=min(config.size_px, 128), scales=1).stopped_at(2)
+        return stylize(few, *arguments, **options)
+
+    monkeypatch.setattr(nst_core, "stylize", short)
+
+
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README shows of the Python interface runs."""
+    monkeypatch.chdir(tmp_path)
+    cut_short(monkeypatch)
+    for name in ("photo.jpg", "cafe.jpg"):
+        Image.new("RGB", (64, 48), "teal").save(name)
+    (text,) = blocks("python")
+    exec(compile(text, "README.md", "exec"), {})
+    assert Path("photo-cafe.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem
+)
+def test_every_example_runs(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example runs to its end, cut to two steps, and leaves what it promises."""
+    monkeypatch.chdir(tmp_path)
+    cut_short(monkeypatch)
+    runpy.run_path(str(script), run_name="__main__")
+    assert list(tmp_path.iterdir())

@@ -1,11 +1,9 @@
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.memory import measure
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.memory import FIXED_BYTES, GIB, needed_bytes, plan_memory
@@ -13,53 +11,12 @@ from nst_core.networks import EXTRACTORS
 
 CPU = torch.device("cpu")
 
-#: Peak of two steps beyond what was there before, in a process of its own.
-MEASURE = """
-import threading, time, psutil, torch
-from nst_core.config import StyleConfig
-from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
-from nst_core.memory import needed_bytes
-from nst_core.targets import FeatureStore
-from nst_core.weights import expected_shapes
-
-config = StyleConfig(extractor={extractor!r}, size_px=512)
-picture = torch.rand(3, 384, 512)
-store = FeatureStore(lambda n: {{k: torch.rand(s) / 99 for k, s in expected_shapes(n).items()}})
-store.checkpointing = {checkpointing}
-store.extractor(config.backbone, config.layers)
-materials = Materials.at_size(picture, [(picture, 1.0)], 512)
-process = psutil.Process()
-before = peak = process.memory_info().rss
-done = False
-
-def watch():
-    global peak
-    while not done:
-        peak = max(peak, process.memory_info().rss)
-        time.sleep(0.002)
-
-watcher = threading.Thread(target=watch)
-watcher.start()
-batch = LaneBatch(store)
-batch.add(0, config, materials)
-batch.advance(2)
-done = True
-watcher.join()
-print(needed_bytes(config, 384, 512, checkpointing={checkpointing}) / (peak - before))
-"""
-
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("extractor", ["vgg16", "mobilenet_v2"])
 def test_estimates_are_near_what_is_used(extractor: str, checkpointing: bool) -> None:
     """A run takes no more than the estimate, and not much less."""
-    code = MEASURE.format(extractor=extractor, checkpointing=checkpointing)
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    )
-    assert 0.9 < float(done.stdout) < 1.6
+    assert 0.9 < measure(extractor, 512, checkpointing=checkpointing).ratio < 1.6
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)

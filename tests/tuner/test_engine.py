@@ -1,8 +1,10 @@
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from nst_core.config import StyleConfig
 from nst_core.weights import Weights
@@ -63,6 +65,20 @@ def test_going_on_from_a_rung_changes_nothing(engine: Engine) -> None:
     by_rungs, at_once = sorted(run(engine), key=lambda report: report.trial)
     assert by_rungs.steps == at_once.steps == 9
     assert by_rungs.scores["lpips"] == pytest.approx(at_once.scores["lpips"], rel=2e-2)
+
+
+def test_coarse_to_fine_by_way_of_rungs(engine: Engine) -> None:
+    """A trial of several sizes crosses them within and between rungs, beside one of one size."""
+    scaled = {"scales": 2, "optimizer": "adamw", "keep": "ema"}
+    engine.submit(1, config(**scaled, steps=9), 5)
+    engine.submit(2, config(), 9)
+    reports = run(engine)
+    engine.submit(1, config(**scaled, steps=9), 9)
+    reports += run(engine)
+    assert [(report.trial, report.steps) for report in reports] == [(1, 5), (2, 9), (1, 9)]
+    assert not any(report.failure for report in reports)
+    with Image.open(io.BytesIO(engine.images(1)[0])) as image:
+        assert image.size == (64, 43)
 
 
 def test_a_dropped_trial_frees_its_place(engine: Engine) -> None:

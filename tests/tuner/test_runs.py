@@ -11,6 +11,7 @@ from nst_core.built_in import load_preset
 from nst_core.errors import InputError, RunError, WorkError
 from nst_core.images import load_image
 from nst_core.metrics import Judge
+from nst_core.references import LONG_RUN_CONFIG
 from nst_core.stylization import stylize
 from nst_core.weights import Weights, cached_path
 from tests.tuner.helpers import Recorder
@@ -89,6 +90,32 @@ def test_a_cluster_of_two_nodes(job_file: Path, tmp_path: Path) -> None:
     assert len(results.records) == 6
     assert {record.state for record in results.records} <= {"complete", "pruned"}
     assert len({found.rung.worker for found in results.ranked()}) == 2
+
+
+@pytest.mark.parametrize("source", ["feed-forward", "long-run"])
+def test_a_reference_that_the_job_has_made(
+    source: str, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``reference: {from: …}`` is made once, kept in the run, and scored against."""
+    short = LONG_RUN_CONFIG.replace(steps=6)
+    monkeypatch.setattr("nst_core.references.LONG_RUN_CONFIG", short)
+    overrides = ("search.trials=1", "search.presets=false", f"pairs.0.reference={{from: {source}}}")
+    launch(job_file, tmp_path / "a", InlineBackend(), *overrides)
+    job, _ = load_job(tmp_path / "a" / "job.yaml")
+    with Image.open(job.pairs[0].reference_file) as image:
+        assert image.size == (64, 43)
+    assert Path(job.pairs[0].reference_file).is_relative_to(tmp_path / "a" / "inputs")
+    assert load_results(tmp_path / "a").records[0].state == "complete"
+
+
+def test_the_wide_space(job_file: Path, tmp_path: Path) -> None:
+    """The widest space runs: unlike optimizers, losses, sizes and schedules in one job."""
+    overrides = ("space=wide", "search.trials=12", "search.presets=false", "halving.max_steps=4")
+    launch(job_file, tmp_path / "a", InlineBackend(), *overrides)
+    records = load_results(tmp_path / "a").records
+    assert len({record.params["optimizer"] for record in records}) > 1
+    assert len({record.params["style_loss"] for record in records}) > 1
+    assert [record.reason for record in records if record.state == "failed"] == []
 
 
 def test_a_diverging_trial_on_ray_is_told_as_failed(job_file: Path, tmp_path: Path) -> None:

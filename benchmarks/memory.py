@@ -1,0 +1,146 @@
+"""Estimated and real peak memory of a stylization, by network and size.
+
+Each measurement runs in a process of its own, since a process gives little memory back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import psutil
+import torch
+import typer
+
+from benchmarks.common import JsonOption, QuickOption, Row, progress, random_weights, run, show
+from nst_core.config import StyleConfig
+from nst_core.lanes import LaneBatch
+from nst_core.materials import Materials
+from nst_core.memory import GIB, needed_bytes
+from nst_core.networks import EXTRACTORS
+from nst_core.stylization import default_device
+from nst_core.targets import FeatureStore
+
+SIZES_PX = (512, 1024)
+QUICK_SIZES_PX = (256,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """What two steps took beyond what the process had before.
+
+    Attributes:
+        estimate_bytes: what `nst_core.memory` says.
+        peak_bytes: what was taken: resident memory on a CPU, allocated memory on a GPU.
+        seconds: of the two steps, targets included.
+    """
+
+    estimate_bytes: int
+    peak_bytes: int
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Estimate over peak: 1 is exact, above it is safe."""
+        return self.estimate_bytes / self.peak_bytes
+
+
+def main(
+    size_px: Annotated[
+        list[int] | None, typer.Option(help="longer side of a 4:3 picture; repeatable")
+    ] = None,
+    network: Annotated[list[str] | None, typer.Option(help="default: every one")] = None,
+    quick: QuickOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the estimate with the peak, with and without computing layers twice."""
+    rows: list[Row] = []
+    cases = [
+        (name, side, checkpointing)
+        for side in size_px or (QUICK_SIZES_PX if quick else SIZES_PX)
+        for name in network or EXTRACTORS
+        for checkpointing in (False, True)
+    ]
+    with progress() as bar:
+        for name, side, checkpointing in bar.track(cases):
+            peak = measure(name, side, checkpointing=checkpointing)
+            rows.append(
+                {
+                    "network": name,
+                    "size": f"{side}x{side * 3 // 4}",
+                    "twice": "yes" if checkpointing else "",
+                    "estimate GiB": peak.estimate_bytes / GIB,
+                    "peak GiB": peak.peak_bytes / GIB,
+                    "ratio": peak.ratio,
+                }
+            )
+    show({"memory": rows}, as_json=as_json)
+
+
+def measure(network: str, size_px: int, *, checkpointing: bool) -> Peak:
+    """The peak of two steps at ``size_px``, 4:3, in a fresh process."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(_two_steps, network, size_px, checkpointing).result()
+
+
+def _two_steps(network: str, size_px: int, checkpointing: bool) -> Peak:
+    config = StyleConfig(extractor=network, size_px=size_px)
+    height, width = size_px * 3 // 4, size_px
+    picture = torch.rand(3, height, width)
+    store = FeatureStore(random_weights, default_device())
+    store.checkpointing = checkpointing
+    store.extractor(config.backbone, config.layers)
+    materials = Materials.at_size(picture, [(picture, 1.0)], size_px)
+    with _Watch(store.device) as watch:
+        batch = LaneBatch(store)
+        batch.add(0, config, materials)
+        batch.advance(2)
+    return Peak(
+        estimate_bytes=needed_bytes(config, height, width, checkpointing=checkpointing),
+        peak_bytes=watch.peak_bytes,
+        seconds=watch.seconds,
+    )
+
+
+class _Watch:
+    """The most memory taken while it is entered, beyond what was there before."""
+
+    def __init__(self, device: torch.device):
+        self._cuda = device.type == "cuda"
+        self._process = psutil.Process()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.peak_bytes, self.seconds = 0, 0.0
+
+    def __enter__(self) -> _Watch:
+        self._started = time.perf_counter()
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+        else:
+            self._before = self._process.memory_info().rss
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+            self.peak_bytes = torch.cuda.max_memory_allocated() - self._before
+        else:
+            self._done.set()
+            self._thread.join()
+        self.seconds = time.perf_counter() - self._started
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.002):
+            taken = self._process.memory_info().rss - self._before
+            self.peak_bytes = max(self.peak_bytes, taken)
+
+
+if __name__ == "__main__":
+    run(main)
