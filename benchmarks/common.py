@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,17 +17,19 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 
 from nst_core.errors import InputError, NstError
+from nst_core.files import write_atomic
 from nst_core.images import from_uint8, load_image, resize_longer_side
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import default_device
 from nst_core.weights import Weights, expected_shapes
 
 QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to see that it works")]
-JsonOption = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="OUT.json", help="also write rows and goals")
+]
 PairsOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -125,42 +128,113 @@ def _pair_from(text: str) -> Pair:
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
     gpu = default_device().type == "cuda"
-    processor = torch.cuda.get_device_name() if gpu else f"{os.cpu_count()} CPU cores"
+    processor = torch.cuda.get_device_name() if gpu else _cpu_name()
     return {
         "processor": processor,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        "torch": f"torch {torch.__version__}",
+        "python": f"Python {platform.python_version()}",
     }
 
 
-def show(tables: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
-    """Rows by the table's title, as tables for people, or as JSON with the machine."""
-    if as_json:
-        typer.echo(json.dumps({"machine": machine(), **tables}, indent=1))
-        return
-    console = Console()
-    for title, rows in tables.items():
-        table = Table(title=title, title_justify="left")
-        names = [name for name in dict.fromkeys(n for row in rows for n in row) if name != "note"]
-        for name in names:
-            table.add_column(name, no_wrap=True)
-        for row in rows:
-            table.add_row(*(format_cell(row.get(name, "")) for name in names))
-        console.print(table)
-        for note in dict.fromkeys(row["note"] for row in rows if row.get("note")):
-            console.print(note)
+def _cpu_name() -> str:
+    """Cores and model, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    model = re.search(r"model name\s*: (.*)", text)
+    return f"{os.cpu_count()} cores of {model[1] if model else platform.processor()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a benchmark was to reach.
+
+    Attributes:
+        name: of the figure.
+        value: measured.
+        goal: to be reached: at least, or at most where ``at_most``.
+    """
+
+    name: str
+    value: float
+    goal: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it was."""
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+    def row(self) -> Row:
+        """As a row of a table and of the JSON."""
+        bound = "≤" if self.at_most else "≥"
+        return {
+            "name": self.name,
+            "value": self.value,
+            "goal": self.goal,
+            "bound": bound,
+            "met": self.met,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table of the outcome.
+
+    Attributes:
+        title: its heading.
+        rows: what was measured.
+        text: what to know about it, before the table.
+        columns: keys of the rows that are shown, in order; all of the first row by default.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    text: str = ""
+    columns: Sequence[str] = ()
+
+
+def publish(
+    title: str,
+    intro: str,
+    sections: Sequence[Section],
+    *,
+    goals: Sequence[Goal] = (),
+    json_file: Path | None = None,
+) -> None:
+    """Print the outcome as a Markdown document; also write it as JSON where asked to."""
+    where = machine()
+    parts = [f"# {title}", f"{intro} Measured on {', '.join(where.values())}."]
+    for section in sections:
+        parts += [f"## {section.title}", *([section.text] if section.text else [])]
+        parts.append(markdown_table(section.rows, section.columns))
+    if goals:
+        parts += ["## Goals", markdown_table([goal.row() for goal in goals])]
+    typer.echo("\n\n".join(part.strip() for part in parts))
+    if json_file:
+        content = {
+            "machine": where,
+            "rows": [row for section in sections for row in section.rows],
+            "goals": [goal.row() for goal in goals],
+        }
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(json_file, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def format_cell(value: object) -> str:
-    """A figure with four digits, anything else as it is."""
+    """A figure with four digits, yes or no, anything else as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """Rows as a Markdown table; ``columns`` maps keys to headings."""
-    lines = [list(columns.values()), ["---"] * len(columns)]
-    lines += [[format_cell(row.get(key, "")) for key in columns] for row in rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Rows as a Markdown table."""
+    if not rows:
+        return "(nothing)"
+    names = list(columns or rows[0])
+    lines = [names, ["---"] * len(names)]
+    lines += [[format_cell(row.get(name, "")) for name in names] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def random_weights(name: str) -> Weights:

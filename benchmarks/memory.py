@@ -16,7 +16,16 @@ import psutil
 import torch
 import typer
 
-from benchmarks.common import JsonOption, QuickOption, Row, progress, random_weights, run, show
+from benchmarks.common import (
+    JsonOption,
+    QuickOption,
+    Row,
+    Section,
+    progress,
+    publish,
+    random_weights,
+    run,
+)
 from nst_core.config import StyleConfig
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
@@ -55,7 +64,7 @@ def main(
     ] = None,
     network: Annotated[list[str] | None, typer.Option(help="default: every one")] = None,
     quick: QuickOption = False,
-    as_json: JsonOption = False,
+    json_file: JsonOption = None,
 ) -> None:
     """Compare the estimate with the peak, with and without computing layers twice."""
     rows: list[Row] = []
@@ -78,7 +87,13 @@ def main(
                     "ratio": peak.ratio,
                 }
             )
-    show({"memory": rows}, as_json=as_json)
+    publish(
+        "Memory of a stylization",
+        "Two steps of a 4:3 picture in a process of its own; `twice`: layers computed again in the"
+        " backward pass.",
+        [Section(title="Estimate and peak", rows=rows)],
+        json_file=json_file,
+    )
 
 
 def measure(network: str, size_px: int, *, checkpointing: bool) -> Peak:

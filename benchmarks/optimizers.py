@@ -2,13 +2,12 @@
 
 The report compares them by RMSE, PSNR and SSIM against the outputs of a feed-forward network after
 1000 steps, finds L-BFGS first, AdamW second and Adam third, and 1500 and 2000 steps no better. Here
-the same runs are scored at all three step counts.
+the same runs are scored at all three step counts. docs/optimizers.md is its output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Annotated
 
@@ -21,14 +20,13 @@ from benchmarks.common import (
     PairsOption,
     QuickOption,
     Row,
+    Section,
     WeightsOption,
     err,
-    machine,
-    markdown_table,
     pairs_from,
     progress,
+    publish,
     run,
-    show,
 )
 from nst_core.built_in import BASELINES, runnable
 from nst_core.config import StyleConfig
@@ -64,11 +62,8 @@ def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = 96,
     quick: QuickOption = False,
-    as_json: JsonOption = False,
+    json_file: JsonOption = None,
     weights: WeightsOption = None,
-    write: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="also write the document")
-    ] = None,
 ) -> None:
     """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
     files = WeightsFiles(weights or (), err.print)
@@ -89,13 +84,17 @@ def main(
     ]
     rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, judge)})
     orders = compare_with_report(rows, checkpoints)
-    show({"optimizers": rows, "orders": orders}, as_json=as_json)
-    if write:
-        write.write_text(
-            to_markdown(rows, orders, pairs, config.config.extractor, note, size_px),
-            encoding="utf-8",
-        )
-        err.print(f"wrote {write}")
+    extra = f" ({note[0].upper()}{note[1:]}.)" if note else ""
+    publish(
+        "Optimizers, compared as the lbfgs-resnet18 report did",
+        f"{config.config.extractor}, {size_px} px, mean over"
+        f" {', '.join(each.name for each in pairs)}; references by a feed-forward network.{extra}",
+        [
+            Section(title="Scores", rows=rows, columns=("optimizer", "steps", *SCORES)),
+            Section(title="Orders, best first", rows=orders),
+        ],
+        json_file=json_file,
+    )
 
 
 def _run(
@@ -161,33 +160,6 @@ def compare_with_report(rows: Sequence[Row], checkpoints: Sequence[int]) -> list
             }
         )
     return orders
-
-
-def to_markdown(
-    rows: Sequence[Row],
-    orders: Sequence[Row],
-    pairs: Sequence[Pair],
-    network: str,
-    note: str | None,
-    size_px: int,
-) -> str:
-    """The document: scores, and where their order agrees with the report's."""
-    where = machine()
-    scores = {"optimizer": "optimizer", "steps": "steps"} | {name: name for name in SCORES}
-    names = ("metric", "here", "report", "agrees", "best steps")
-    return "\n".join(
-        [
-            "# Optimizers, compared as the lbfgs-resnet18 report did\n",
-            f"Written by `python -m benchmarks.optimizers --write docs/optimizers.md`:"
-            f" {network}, {size_px} px, mean over {', '.join(p.name for p in pairs)}; references by"
-            f" a feed-forward network. {where['processor']}, torch {where['torch']}."
-            + (f" ({note[0].upper()}{note[1:]}.)" if note else "")
-            + "\n",
-            markdown_table(rows, scores),
-            "## Orders, best first\n",
-            markdown_table(orders, {name: name for name in names}),
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Every built-in preset on the same pictures: how near the reference it comes, and how long.
 
-``python -m benchmarks.presets --write docs/presets.md`` writes the table of the documents.
+docs/presets.md is its output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,15 +16,14 @@ from benchmarks.common import (
     PairsOption,
     QuickOption,
     Row,
+    Section,
     WeightsOption,
     err,
-    machine,
-    markdown_table,
     pairs_from,
     progress,
+    publish,
     random_weights,
     run,
-    show,
 )
 from nst_core.built_in import BUILT_IN, runnable
 from nst_core.config import StyleConfig
@@ -39,16 +37,15 @@ from tuner.weightsfiles import WeightsFiles
 #: Steps of a quick run, and of a network that has nothing but random weights.
 FEW_STEPS = 20
 
+COLUMNS = ("preset", "network", "steps", "lpips", "ssim", "psnr", "rmse", "seconds")
+
 
 def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = 128,
     quick: QuickOption = False,
-    as_json: JsonOption = False,
+    json_file: JsonOption = None,
     weights: WeightsOption = None,
-    write: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="also write the document")
-    ] = None,
 ) -> None:
     """Run every built-in preset, score it against the references, and print a row for each."""
     files = WeightsFiles(weights or (), err.print)
@@ -63,10 +60,32 @@ def main(
         for preset in BUILT_IN.values()
         if not files.available(preset.config.extractor)
     ]
-    show({"presets": rows, "random weights": mechanics}, as_json=as_json)
-    if write:
-        write.write_text(to_markdown(rows, mechanics, size_px), encoding="utf-8")
-        err.print(f"wrote {write}")
+    tables = [
+        Section(title=name, columns=COLUMNS, rows=[row for row in rows if row["pair"] == name])
+        for name in dict.fromkeys(row["pair"] for row in rows)
+    ]
+    notes = {row["preset"]: row["note"] for row in rows if row.get("note")}
+    tables.append(
+        Section(
+            title="What ran otherwise than published",
+            rows=[{"preset": preset, "how": note} for preset, note in notes.items()],
+        )
+    )
+    tables.append(
+        Section(
+            title="Networks without weights here",
+            text="With random weights: this shows that they run, and nothing about pictures.",
+            rows=mechanics,
+        )
+    )
+    publish(
+        "The built-in presets, measured",
+        f"Every preset with {'a few' if quick else 'all'} of its own steps at {size_px} px, against"
+        " a reference by another engine. LPIPS says how it looks (lower is nearer); SSIM, PSNR and"
+        " RMSE prefer the untouched content, which is why its row is there.",
+        tables,
+        json_file=json_file,
+    )
 
 
 def _content_row(pair: Pair, size_px: int, judge: Judge) -> Row:
@@ -122,43 +141,6 @@ def _mechanics_row(preset: Preset, size_px: int) -> Row:
         "seconds": last.seconds,
         "outcome": last.outcome.value,
     }
-
-
-def to_markdown(rows: list[Row], mechanics: list[Row], size_px: int) -> str:
-    """The document: a table for each pair, and one of what ran with random weights."""
-    where = machine()
-    parts = [
-        "# The built-in presets, measured\n",
-        f"Written by `python -m benchmarks.presets --write docs/presets.md` on {where['processor']}"
-        f" with torch {where['torch']}; every preset with all of its own steps, {size_px} px,"
-        " against a reference by another engine. LPIPS says how it looks (lower is nearer); SSIM,"
-        " PSNR and RMSE prefer the untouched content, which is why its row is there.\n",
-    ]
-    headings = {
-        "preset": "preset",
-        "network": "network",
-        "steps": "steps",
-        "lpips": "LPIPS ↓",
-        "ssim": "SSIM ↑",
-        "psnr": "PSNR ↑",
-        "rmse": "RMSE ↓",
-        "seconds": "seconds",
-    }
-    for name in dict.fromkeys(row["pair"] for row in rows):
-        own = [row for row in rows if row["pair"] == name]
-        parts.append(f"## {name}\n\n{markdown_table(own, headings)}")
-    notes = {row["preset"]: row["note"] for row in rows if row.get("note")}
-    if notes:
-        lines = "".join(f"- {preset}: {note}.\n" for preset, note in notes.items())
-        parts.append(f"## What ran otherwise than published\n\n{lines}")
-    if mechanics:
-        keys = ("preset", "network", "steps", "seconds", "outcome")
-        table = markdown_table(mechanics, {key: key for key in keys})
-        parts.append(
-            "## Networks without weights here\n\nThese run with random weights, which shows that"
-            f" they run and says nothing about pictures.\n\n{table}"
-        )
-    return "\n".join(parts)
 
 
 if __name__ == "__main__":
