@@ -114,7 +114,9 @@ class Extractor(nn.Module):
         checkpointing: keep only every `CHECKPOINT_LAYERS`-th activation for the backward pass and
             compute the others again, which halves the memory for a third more work.
 
-    Calling it with normalised pixels x_N3HW gives ``{layer: feat_NCHW}`` in the pixels' dtype.
+    Calling it with normalised pixels x_N3HW gives ``{layer: feat_NCHW}`` in the pixels' dtype; with
+    ``lanes``, layer -> how many lanes still read it or a deeper one, features are of so many first
+    lanes, and no others are computed.
     """
 
     def __init__(
@@ -153,7 +155,9 @@ class Extractor(nn.Module):
         """What the network computes in."""
         return next(self.parameters()).dtype
 
-    def forward(self, pixels_N3HW: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, pixels_N3HW: Tensor, lanes: Mapping[str, int] | None = None
+    ) -> dict[str, Tensor]:
         """Features by layer name, feat_NCHW."""
         value = (pixels_N3HW * self.scale if self.scale != 1 else pixels_N3HW).to(self.dtype)
         features: dict[str, Tensor] = {}
@@ -161,17 +165,19 @@ class Extractor(nn.Module):
         for start in range(0, len(self._steps), size):
             steps = self._steps[start : start + size]
             if self.checkpointing and torch.is_grad_enabled():
-                value, found = checkpoint(self._run, value, steps, use_reentrant=False)
+                value, found = checkpoint(self._run, value, steps, lanes, use_reentrant=False)
             else:
-                value, found = self._run(value, steps)
+                value, found = self._run(value, steps, lanes)
             features.update(found)
         return {name: self._handed_back(feat, pixels_N3HW) for name, feat in features.items()}
 
     def _run(
-        self, value: Tensor, steps: list[tuple[str, nn.Module]]
+        self, value: Tensor, steps: list[tuple[str, nn.Module]], lanes: Mapping[str, int] | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         found = {}
         for name, module in steps:
+            if lanes and lanes[name] < len(value):
+                value = value[: lanes[name]]
             value = module(value)
             if name in self.layers:
                 found[name] = value

@@ -16,17 +16,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nst_core.assembly import AssembledLane, Assembly, LaneState, fresh_state, resized_state
 from nst_core.colors import with_hues_of
 from nst_core.config import StyleConfig
 from nst_core.images import resize
-from nst_core.losses import BatchLoss, Losses, Part
+from nst_core.losses import Losses, depth_of
 from nst_core.materials import Materials
-from nst_core.networks import NETWORKS, Backbone
-from nst_core.optimizers import Rates, State, optimizer_of, resample
-from nst_core.precision import LossScaler, arithmetic
-from nst_core.schedules import Schedules, Stage, stage_at, stages
+from nst_core.networks import Backbone
+from nst_core.optimizers import resample
+from nst_core.precision import LossScaler
+from nst_core.schedules import Stage, stage_at, stages
 from nst_core.starts import initial_image
-from nst_core.targets import MEMORY_FORMAT, FeatureStore
+from nst_core.targets import FeatureStore
 
 #: Pixels live in [0, 1]; where they are not clamped they stray by a few units. Beyond this nothing
 #: comes back.
@@ -48,41 +49,19 @@ class Outcome(enum.Enum):
 
 
 class GroupKey(NamedTuple):
-    """What lanes of one batch must have in common.
-
-    The deepest layer is part of it, so that no lane pays for layers that it does not read.
-    """
+    """What lanes of one batch must have in common; all else may differ."""
 
     backbone: Backbone
     precision: str
-    deepest: str
     height: int
     width: int
-    optimizer: str
-    history: int
 
 
 def group_of(config: StyleConfig, materials: Materials, step: int = 0) -> GroupKey:
     """The batch that a lane with so many steps done belongs to."""
     stage = stage_at(stages(config, *materials.height_width), step)
-    return GroupKey(
-        backbone=config.backbone,
-        precision=config.precision,
-        deepest=NETWORKS[config.extractor].deepest(config.layers),
-        height=materials.at(stage.size_px).height_width[0],
-        width=materials.at(stage.size_px).height_width[1],
-        optimizer=config.optimizer,
-        history=config.lbfgs_history if config.optimizer == "lbfgs" else 0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneState:
-    """All that a lane needs to go on elsewhere: pixels and everything remembered, on the CPU."""
-
-    step: int
-    image_3HW: Tensor
-    state: dict[str, Tensor]
+    height, width = materials.at(stage.size_px).height_width
+    return GroupKey(config.backbone, config.precision, height, width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +90,17 @@ class LaneBatch:
 
     Args:
         store: extractors and targets on the device where the batch lives.
+
+    Attributes:
+        lanes: those in the batch, deepest first; the order of what `advance` returns.
     """
 
     def __init__(self, store: FeatureStore):
         self._store = store
         self.lanes: list[Lane] = []
-        self._images_N3HW: Tensor | None = None
-        self._state: State = {}
-        self._loss: BatchLoss | None = None
-        self._schedules = Schedules([], store.device)
-        self._rates = Rates.of([], store.device)
-        self._step_N = self._clamp_N111 = self._ema_N = self._best_N = torch.empty(0)
-        self._normal_loss_N = torch.empty(0)
+        # Exactly one of the two holds the lanes' tensors: apart, or stacked to step together.
+        self._apart: dict[Hashable, LaneState] = {}
+        self._assembly: Assembly | None = None
 
     def __len__(self) -> int:
         return len(self.lanes)
@@ -147,39 +125,24 @@ class LaneBatch:
             raise ValueError(f"{group} does not fit a batch of {self.group}")
         stage = stage_at(stages(config, *materials.height_width), step)
         lane = Lane(key=key, config=config, materials=materials, step=step, stage=stage)
-        image_13HW, fresh = self._fresh(lane) if state is None else self._going_on(lane, state)
-        if self._images_N3HW is None:
-            self._images_N3HW, self._state = image_13HW, fresh
-        else:
-            self._images_N3HW = torch.cat([self._images_N3HW, image_13HW])
-            self._state = {k: torch.cat([v, fresh[k]]) for k, v in self._state.items()}
-        self.lanes.append(lane)
-        self._loss = None
+        self._take_apart()
+        self._apart[key] = self._fresh(lane) if state is None else self._going_on(lane, state)
+        self.lanes = sorted([*self.lanes, lane], key=lambda lane: -depth_of(lane.config))
 
-    def _fresh(self, lane: Lane) -> tuple[Tensor, State]:
+    def _fresh(self, lane: Lane) -> LaneState:
         image = self._store.place(initial_image(lane.config, lane.scaled))
-        image_13HW = image[None].contiguous(memory_format=MEMORY_FORMAT)
-        state = optimizer_of(lane.config).init(image_13HW)
-        one = image_13HW.new_ones(1)
-        return image_13HW, {
-            **_prefixed(state),
-            **_nothing_kept(image_13HW),
-            "balance": one,
-            "loss_scale": LossScaler.START * one,
-            "clean_steps": 0 * one,
-        }
+        return fresh_state(lane.config, image)
 
-    def _going_on(self, lane: Lane, saved: LaneState) -> tuple[Tensor, State]:
-        image = self._store.place(saved.image_3HW)[None]
-        state = {name: self._store.place(value)[None] for name, value in saved.state.items()}
+    def _going_on(self, lane: Lane, saved: LaneState) -> LaneState:
+        image = self._store.place(saved.image_3HW)
         height, width = lane.scaled.height_width
-        if tuple(image.shape[2:]) == (height, width):
-            return image.contiguous(memory_format=MEMORY_FORMAT), state
-        image = resample(image, height, width).contiguous(memory_format=MEMORY_FORMAT)
+        if tuple(image.shape[1:]) == (height, width):
+            return saved
+        image = resample(image[None], height, width)[0]
         if lane.config.clamp == "step":
             image = image.clamp(0, 1)
-        optimizer = optimizer_of(lane.config).rescale(_unprefixed(state), height, width)
-        return image, {**state, **_prefixed(optimizer), **_nothing_kept(image)}
+        state = {name: self._store.place(value) for name, value in saved.state.items()}
+        return resized_state(lane.config, replace(saved, state=state), image)
 
     @property
     def group(self) -> GroupKey:
@@ -194,28 +157,22 @@ class LaneBatch:
 
     def drop(self, key: Hashable) -> None:
         """Take a lane out; the others go on undisturbed."""
+        self.take(key)
+
+    def take(self, key: Hashable) -> LaneState:
+        """Take a lane out and hand over its state, on the batch's device."""
         index = self._index(key)
-        keep = [i for i in range(len(self.lanes)) if i != index]
-        self.lanes.pop(index)
-        self._loss = None
-        if not keep:
-            self._images_N3HW, self._state = None, {}
-            return
-        self._images_N3HW = self._images[keep]
-        self._state = {name: value[keep] for name, value in self._state.items()}
+        self._take_apart()
+        self.lanes = [lane for i, lane in enumerate(self.lanes) if i != index]
+        return self._apart.pop(key)
 
     def save(self, key: Hashable) -> LaneState:
         """A copy of a lane's state; adding it again continues as if nothing had happened."""
-        index = self._index(key)
-        return LaneState(
-            step=self.lanes[index].step,
-            image_3HW=self._images[index].detach().cpu().clone(),
-            state={k: v[index].detach().cpu().clone() for k, v in self._state.items()},
-        )
+        return self._state(key).copied()
 
     def image(self, key: Hashable) -> Tensor:
         """image_3HW of a lane's last iterate, not clamped, on the batch's device."""
-        return self._images[self._index(key)].detach()
+        return self._store.place(self._state(key).image_3HW)
 
     def picture(self, key: Hashable) -> Tensor:
         """A lane's result as it stands: image_3HW, full size, in [0, 1], float32, on the CPU.
@@ -223,28 +180,15 @@ class LaneBatch:
         The last iterate, the best or the average, as the lane keeps it, with the content's colours
         where it preserves them.
         """
-        index = self._index(key)
-        lane = self.lanes[index]
-        image = self._images[index].detach()
-        weight = float(self._state["kept_weight"][index])
+        lane, found = self.lanes[self._index(key)], self._state(key)
+        image = found.image_3HW
+        weight = float(found.state["kept_weight"])
         if lane.config.keep != "last" and weight > 0:
-            image = self._state["kept"][index] / (weight if lane.config.keep == "ema" else 1.0)
+            image = found.state["kept"] / (weight if lane.config.keep == "ema" else 1.0)
         image = resize(image.float().cpu().clamp(0, 1), *lane.materials.height_width)
         if lane.config.preserve_color != "none":
             image = with_hues_of(image, lane.materials.content_3HW)
         return image
-
-    def _index(self, key: Hashable) -> int:
-        for index, lane in enumerate(self.lanes):
-            if lane.key == key:
-                return index
-        raise KeyError(f"no lane {key!r} in the batch")
-
-    @property
-    def _images(self) -> Tensor:
-        if self._images_N3HW is None:
-            raise ValueError("the batch is empty")
-        return self._images_N3HW
 
     def advance(self, steps: int) -> Losses:
         """Advance every lane by ``steps``, 1 to `room`; returns the losses before the last update.
@@ -253,78 +197,26 @@ class LaneBatch:
         """
         if not 1 <= steps <= self.room:
             raise ValueError(f"expected 1 to {self.room} steps, got {steps}")
-        loss = self._prepare()
-        with arithmetic(self.group.precision, self._store.device):
-            for _ in range(steps):
-                losses = self._step(loss)
-        return Losses(**{name: value.detach() for name, value in vars(losses).items()})
-
-    def _step(self, loss: BatchLoss) -> Losses:
-        step_N, state = self._step_N + 1, self._state
-        pixels = self._images.detach().requires_grad_()
-        parts = loss(pixels)
-        balance_N = self._balanced(parts, pixels, state["balance"])
-        factor_N = self._schedules.style_factor(step_N, balance_N).to(pixels.dtype)
-        losses = parts.weighed(factor_N)
-        if self.group.precision == "float16":
-            scaled = losses.total * state["loss_scale"]
-            (grad,) = torch.autograd.grad(scaled.sum(), pixels)
-            grad = grad / state["loss_scale"][:, None, None, None]
-        else:
-            (grad,) = torch.autograd.grad(losses.total.sum(), pixels)
-        with torch.no_grad():
-            before = pixels.detach()
-            rates = self._rates.at(step_N, self._schedules.lr_factor(step_N))
-            optimizer = optimizer_of(self.lanes[0].config)
-            after, changed = optimizer.update(before, grad, _unprefixed(state), rates)
-            after = torch.where(self._clamp_N111, after.clamp(0, 1), after)
-            new = {**state, **_prefixed(changed), "balance": balance_N}
-            new.update(self._kept(state, before, after, losses.total.detach()))
-            if self.group.precision == "float16":
-                after, new = LossScaler.checked(before, after, state, new, grad)
-        # Committed together: after an exception the batch stands at its last whole step.
-        self._images_N3HW, self._state, self._step_N = after, new, step_N
-        self.lanes = [replace(lane, step=lane.step + 1) for lane in self.lanes]
-        return losses
-
-    def _balanced(self, parts: Part, pixels: Tensor, balance_N: Tensor) -> Tensor:
-        """Style factors of lanes that balance, measured anew where it is due."""
-        due = self._schedules.balance_due([lane.step for lane in self.lanes])
-        if not any(due):
-            return balance_N
-        norms = []
-        for part in (parts.content, parts.style):
-            (grad,) = torch.autograd.grad(part.sum(), pixels, retain_graph=True)
-            norms.append(grad.flatten(1).square().sum(1).sqrt())
-        due_N = torch.tensor(due, device=balance_N.device)
-        return torch.where(due_N, self._schedules.balanced(balance_N, *norms), balance_N)
-
-    def _kept(self, state: State, before: Tensor, after: Tensor, total_N: Tensor) -> State:
-        """What a lane keeps beside its last iterate: an average, or the best by its loss."""
-        decay_N = self._ema_N
-        average = decay_N[:, None, None, None] * state["kept"]
-        average = average + (1 - decay_N)[:, None, None, None] * after
-        better_N = self._best_N & (total_N < state["kept_loss"])
-        best = torch.where(better_N[:, None, None, None], before, state["kept"])
-        return {
-            "kept": torch.where(self._best_N[:, None, None, None], best, average),
-            "kept_weight": torch.where(
-                self._best_N, torch.ones_like(decay_N), decay_N * state["kept_weight"] + 1 - decay_N
-            ),
-            "kept_loss": torch.where(better_N, total_N, state["kept_loss"]),
-        }
+        assembly = self._assembled()
+        try:
+            return assembly.advance(steps)
+        finally:
+            self.lanes = [
+                replace(lane, step=step)
+                for lane, step in zip(self.lanes, assembly.steps, strict=True)
+            ]
 
     def outcomes(self, losses: Losses) -> list[Outcome]:
         """How each lane stands after `advance` returned ``losses``, in the order of ``lanes``."""
+        assembly = self._assembled()
         total = losses.total
-        pixel_N = self._images.detach().abs().flatten(1).amax(1)
-        scale_N = self._state["loss_scale"]
-        limit_N = EXPLODED_LOSS * self._normal_loss_N
+        pixel_N = assembly.images_N3HW.detach().abs().flatten(1).amax(1)
+        scale_N = assembly.shared["loss_scale"]
         checks = torch.stack(
             [
                 ~(total.isfinite() & pixel_N.isfinite()) | (scale_N < LossScaler.LEAST),
                 pixel_N > EXPLODED_PIXEL,
-                total > limit_N,
+                total > EXPLODED_LOSS * assembly.normal_loss_N,
             ]
         )
         kinds = (Outcome.NOT_FINITE, Outcome.EXPLODED_IMAGE, Outcome.EXPLODED_LOSS)
@@ -333,45 +225,32 @@ class LaneBatch:
             for column in checks.T.tolist()
         ]
 
-    def _prepare(self) -> BatchLoss:
-        """Per-lane vectors and targets; made anew only when a lane came or went."""
-        if self._loss is None:
-            device, dtype = self._store.device, self._store.dtype
-            configs = [lane.config for lane in self.lanes]
-            self._schedules = Schedules(configs, device)
-            self._rates = Rates.of(configs, device)
-            self._step_N = torch.tensor([lane.step for lane in self.lanes], device=device)
-            clamp = torch.tensor([c.clamp == "step" for c in configs], device=device)
-            self._clamp_N111 = clamp[:, None, None, None]
-            self._ema_N = torch.tensor(
-                [c.ema_decay if c.keep == "ema" else 0.0 for c in configs],
-                device=device,
-                dtype=dtype,
+    def _index(self, key: Hashable) -> int:
+        for index, lane in enumerate(self.lanes):
+            if lane.key == key:
+                return index
+        raise KeyError(f"no lane {key!r} in the batch")
+
+    def _state(self, key: Hashable) -> LaneState:
+        index = self._index(key)
+        return self._assembly.lane(index) if self._assembly else self._apart[key]
+
+    def _take_apart(self) -> None:
+        if self._assembly is not None:
+            states = [self._assembly.lane(index) for index in range(len(self.lanes))]
+            keys = [lane.key for lane in self.lanes]
+            self._apart, self._assembly = dict(zip(keys, states, strict=True)), None
+
+    def _assembled(self) -> Assembly:
+        if self._assembly is None:
+            self._assembly = Assembly(
+                self._store,
+                [
+                    AssembledLane(
+                        config=lane.config, materials=lane.scaled, state=self._apart[lane.key]
+                    )
+                    for lane in self.lanes
+                ],
             )
-            self._best_N = torch.tensor([c.keep == "best" for c in configs], device=device)
-            self._images_N3HW = self._images.contiguous(memory_format=MEMORY_FORMAT)
-            self._loss = BatchLoss(self._store, [(m.config, m.scaled) for m in self.lanes])
-            self._normal_loss_N = self._loss.of_nothing()
-        return self._loss
-
-
-def _nothing_kept(image_13HW: Tensor) -> State:
-    """At the start of each stage: losses at two sizes do not compare."""
-    one = image_13HW.new_ones(1)
-    return {
-        "kept": torch.zeros_like(image_13HW),
-        "kept_weight": 0 * one,
-        "kept_loss": torch.inf * one,
-    }
-
-
-def _prefixed(state: State) -> State:
-    return {f"optimizer.{name}": value for name, value in state.items()}
-
-
-def _unprefixed(state: State) -> State:
-    return {
-        name.removeprefix("optimizer."): value
-        for name, value in state.items()
-        if name.startswith("optimizer.")
-    }
+            self._apart = {}
+        return self._assembly

@@ -62,17 +62,24 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """Which lanes a term is for, in order and with repetition, and with which weight."""
+    """Which lanes a term is for, in order and with repetition, and with which weight.
 
-    lanes: Tensor | None  # None: every lane once
+    Attributes:
+        weight_R: of each row.
+        rows_of_features: what to take of the features; None: all of them, as they are.
+        lanes: which lane a row belongs to; None: every lane has one row, in order.
+    """
+
     weight_R: Tensor
+    rows_of_features: Tensor | None
+    lanes: Tensor | None
 
     def of(self, value_NCHW: Tensor) -> Tensor:
         # The view gathers a term's gradients before others are added, as indexing does, and the
         # layout stays that of the whole batch: sums in another order would round differently.
-        if self.lanes is None:
+        if self.rows_of_features is None:
             return value_NCHW.view_as(value_NCHW)
-        return value_NCHW[self.lanes].contiguous(memory_format=MEMORY_FORMAT)
+        return value_NCHW[self.rows_of_features].contiguous(memory_format=MEMORY_FORMAT)
 
     def added(self, loss_N: Tensor, loss_R: Tensor) -> Tensor:
         weighted_R = self.weight_R * loss_R
@@ -109,7 +116,8 @@ class _StyleTerm:
 class BatchLoss:
     """The loss of N lanes that share backbone, precision and image shape.
 
-    Layers that only some lanes read are computed for all and compared for those.
+    Lanes come deepest first (`depth_of`): a layer is computed for the lanes that read it or a
+    deeper one, which are the first ones, and compared for those that read it.
     """
 
     def __init__(self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, Materials]]) -> None:
@@ -117,6 +125,13 @@ class BatchLoss:
         self._configs = [config for config, _ in lanes]
         first = self._configs[0]
         self._layers = NETWORKS[first.extractor].layers
+        depths = [depth_of(config) for config in self._configs]
+        if depths != sorted(depths, reverse=True):
+            raise ValueError(f"lanes must come deepest first, got depths {depths}")
+        self._lanes_at = {
+            layer: sum(depth >= index for depth in depths)
+            for index, layer in enumerate(self._layers)
+        }
         self._extractor = store.extractor(
             first.backbone,
             [layer for config in self._configs for layer in config.layers],
@@ -158,7 +173,7 @@ class BatchLoss:
         """The loss terms of every lane's pixels."""
         if self._grey_N111 is not None:
             image_N3HW = torch.where(self._grey_N111, luminance(image_N3HW), image_N3HW)
-        features = self._extractor(self._normalize(image_N3HW))
+        features = self._extractor(self._normalize(image_N3HW), self._lanes_at)
         content, style = self._zero_N, self._zero_N
         for content_term in self._content_terms:
             feat = content_term.rows.of(features[content_term.layer])
@@ -178,12 +193,18 @@ class BatchLoss:
             photo = photo.index_add(0, index, loss_1)
         return Part(content=content, style=style, tv=tv, color=color, photo=photo)
 
-    def _rows(self, lanes: Sequence[int], weights: Sequence[float]) -> _Rows:
-        everyone = list(lanes) == list(range(len(self._lanes)))
+    def _rows(
+        self, lanes: Sequence[int], weights: Sequence[float], layer: str | None = None
+    ) -> _Rows:
+        """Rows of a layer's features, or of the images."""
+        there = self._lanes_at[layer] if layer else len(self._lanes)
         device = self._store.device
+        in_order = list(lanes) == list(range(there))
+        index = torch.tensor(lanes, device=device)
         return _Rows(
-            lanes=None if everyone else torch.tensor(lanes, device=device),
             weight_R=torch.tensor(weights, device=device, dtype=self._store.dtype),
+            rows_of_features=None if in_order else index,
+            lanes=None if in_order and there == len(self._lanes) else index,
         )
 
     def _make_content_terms(self) -> list[_ContentTerm]:
@@ -193,7 +214,7 @@ class BatchLoss:
             lanes = [lane for lane, weight in enumerate(weights) if weight]
             if lanes:
                 targets = [self._store.content(*self._lanes[lane], layer) for lane in lanes]
-                rows = self._rows(lanes, [weights[lane] for lane in lanes])
+                rows = self._rows(lanes, [weights[lane] for lane in lanes], layer)
                 terms.append(_ContentTerm(rows=rows, layer=layer, target_RCHW=_stack(targets)))
         return terms
 
@@ -224,7 +245,7 @@ class BatchLoss:
             return None
         target = _stack_moments(targets)
         return _StyleTerm(
-            rows=self._rows(lanes, weights),
+            rows=self._rows(lanes, weights, layer),
             layer=layer,
             compare=style_comparison(kind, target),
             nothing=Moments(*map(torch.zeros_like, target)),
@@ -250,6 +271,12 @@ class BatchLoss:
                 quantiles = [self._store.color_quantiles(*self._lanes[i]) for i in lanes]
                 terms.append((kind, rows, _stack(quantiles)))
         return terms
+
+
+def depth_of(config: StyleConfig) -> int:
+    """Index of the deepest layer that a configuration reads."""
+    network = NETWORKS[config.extractor]
+    return network.layers.index(network.deepest(config.layers))
 
 
 def _stack(targets: Sequence[Tensor]) -> Tensor:

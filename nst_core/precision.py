@@ -47,19 +47,17 @@ class LossScaler:
     GROW_AFTER_STEPS = 50
 
     @classmethod
-    def checked(
-        cls, before: Tensor, after: Tensor, old: State, new: State, grad: Tensor
-    ) -> tuple[Tensor, State]:
-        """Undo the step of lanes whose gradient is not finite; adapt every lane's scale."""
-        good_N = grad.flatten(1).isfinite().all(1)
-
-        def where_good(a: Tensor, b: Tensor) -> Tensor:
-            return torch.where(good_N.view(-1, *[1] * (a.ndim - 1)), a, b)
-
-        kept = {name: where_good(value, old[name]) for name, value in new.items()}
-        clean_N = where_good(old["clean_steps"] + 1, torch.zeros_like(old["clean_steps"]))
+    def adapted(cls, good_N: Tensor, scale_N: Tensor, clean_N: Tensor) -> State:
+        """Scales after a step whose gradients were finite where ``good_N``, and clean steps."""
+        clean_N = torch.where(good_N, clean_N + 1, torch.zeros_like(clean_N))
         grows_N = clean_N >= cls.GROW_AFTER_STEPS
-        scale_N = where_good(old["loss_scale"], old["loss_scale"] / cls.SHRINK)
-        kept["loss_scale"] = torch.where(grows_N, scale_N * 2, scale_N)
-        kept["clean_steps"] = torch.where(grows_N, torch.zeros_like(clean_N), clean_N)
-        return where_good(after, before), kept
+        scale_N = torch.where(good_N, scale_N, scale_N / cls.SHRINK)
+        return {
+            "loss_scale": torch.where(grows_N, scale_N * 2, scale_N),
+            "clean_steps": torch.where(grows_N, torch.zeros_like(clean_N), clean_N),
+        }
+
+
+def where_lanes(good_N: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` in the lanes where ``good_N``, ``old`` in the others; any shape behind the lanes."""
+    return torch.where(good_N.view(-1, *[1] * (new.ndim - 1)), new, old)

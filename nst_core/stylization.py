@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nst_core.assembly import LaneState
 from nst_core.config import StyleConfig
-from nst_core.lanes import LaneBatch, LaneState, Outcome
+from nst_core.lanes import LaneBatch, Outcome
 from nst_core.laplacian import check_photorealism
 from nst_core.losses import Losses
 from nst_core.materials import Materials, Style

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from nst_core.assembly import LaneState
 from nst_core.config import StyleConfig
 from nst_core.encode import encode_png
 from nst_core.images import to_uint8
-from nst_core.lanes import GroupKey, Lane, LaneBatch, LaneState, Outcome, group_of
+from nst_core.lanes import GroupKey, Lane, LaneBatch, Outcome, group_of
 from nst_core.metrics import Judge
 from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore

@@ -5,13 +5,14 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.lanes import LaneBatch, Outcome
+from nst_core.losses import depth_of
 from nst_core.materials import Materials, Style
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 
 DOUBLE = torch.float64
 
-#: One network cut, and otherwise as unlike as lanes can be.
+#: One network, and otherwise as unlike as lanes can be, in depth and optimizer too.
 CONFIGS = (
     StyleConfig(style_layers={"relu1_1": 1, "relu3_1": 1}, content_layers={"relu2_2": 1}, lr=0.02),
     StyleConfig(
@@ -32,9 +33,11 @@ CONFIGS = (
         keep="ema",
         ema_decay=0.7,
     ),
-    StyleConfig(style_layers={"relu3_1": 1}, content_weight=0.0, init="style", lr=0.01),
     StyleConfig(
-        style_layers={"relu3_1": 1, "relu2_2": 2},
+        style_layers={"relu2_2": 1}, content_weight=0.0, init="style", optimizer="lbfgs", lr=0.5
+    ),
+    StyleConfig(
+        style_layers={"relu1_2": 1, "relu2_2": 2},
         content_layers={"relu1_2": 1},
         style_loss="wasserstein",
         normalization="caffe",
@@ -47,8 +50,9 @@ CONFIGS = (
         beta1=0.5,
     ),
     StyleConfig(
-        style_layers={"relu3_1": 1},
+        style_layers={"relu4_1": 1},
         content_layers={"relu1_2": 1},
+        optimizer="adamw",
         style_loss="mean_cov",
         match_colors="mean_cov",
         color_weight=1.0,
@@ -108,10 +112,12 @@ def test_batched_lanes_equal_separate_runs(store: FeatureStore, materials: list[
     for index, config in enumerate(CONFIGS):
         batch.add(index, config, materials[index])
     losses = batch.advance(6)
-    for index, config in enumerate(CONFIGS):
-        image, total = alone(store, config, materials[index], 6)
-        assert torch.equal(batch.image(index), image)
-        torch.testing.assert_close(losses.total[index], total, rtol=1e-12, atol=0)
+    depths = [depth_of(lane.config) for lane in batch.lanes]
+    assert depths == sorted(depths, reverse=True) and len(set(depths)) > 2
+    for lane, batched in zip(batch.lanes, losses.total, strict=True):
+        image, total = alone(store, lane.config, materials[lane.key], 6)  # type: ignore[call-overload]
+        assert torch.equal(batch.image(lane.key), image)
+        torch.testing.assert_close(batched, total, rtol=1e-12, atol=0)
 
 
 def test_several_threads_only_round_differently(
@@ -167,14 +173,14 @@ def test_a_diverged_lane_leaves_the_others_alone(
 
 
 def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[Materials]) -> None:
-    """Lanes of another shape or cut, and keys that are taken, are refused."""
+    """Lanes of another network or precision, and keys that are taken, are refused."""
     batch = LaneBatch(store)
     batch.add("x", CONFIGS[0], materials[0])
     with pytest.raises(ValueError, match="already"):
         batch.add("x", CONFIGS[0], materials[0])
-    deeper = CONFIGS[0].replace(style_layers={"relu4_1": 1})
-    with pytest.raises(ValueError, match="does not fit"):
-        batch.add("y", deeper, materials[0])
+    for change in ({"extractor": "vgg19"}, {"pooling": "average"}, {"precision": "bfloat16"}):
+        with pytest.raises(ValueError, match="does not fit"):
+            batch.add("y", CONFIGS[0].replace(**change), materials[0])
 
 
 def test_an_exception_leaves_whole_steps(
@@ -184,7 +190,8 @@ def test_an_exception_leaves_whole_steps(
     batch = LaneBatch(store)
     batch.add(0, CONFIGS[0], materials[0])
     batch.advance(1)
-    loss = batch._prepare()
+    assembly = batch._assembled()
+    loss = assembly._loss
     calls = 0
 
     def failing(pixels: torch.Tensor):  # type: ignore[no-untyped-def]
@@ -194,7 +201,7 @@ def test_an_exception_leaves_whole_steps(
             raise torch.OutOfMemoryError("injected")
         return loss(pixels)
 
-    monkeypatch.setattr(batch, "_loss", failing)
+    monkeypatch.setattr(assembly, "_loss", failing)
     with pytest.raises(torch.OutOfMemoryError):
         batch.advance(5)
     assert batch.lanes[0].step == 3
@@ -210,7 +217,7 @@ def test_loss_gradient_matches_finite_differences(
     batch = LaneBatch(store)
     config = CONFIGS[1].replace(style_weight=1.0)
     batch.add(0, config, materials[0])
-    loss = batch._prepare()
+    loss = batch._assembled()._loss
     pixels = batch.image(0)[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)
     generator = torch.Generator().manual_seed(1)

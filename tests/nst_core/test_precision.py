@@ -1,9 +1,10 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import skimage.data
 import torch
 
+from nst_core.assembly import AssembledLane, Assembly, fresh_state
 from nst_core.config import StyleConfig
 from nst_core.images import from_uint8
 from nst_core.lanes import LaneBatch, Outcome
@@ -52,31 +53,46 @@ def test_float16_survives_features_beyond_its_range(
     )
     losses, outcome, batch = run(weights, config, materials)
     assert outcome is Outcome.RUNNING and torch.isfinite(losses.total).all()
-    feats = batch._prepare()._extractor(torch.full((1, 3, 64, 64), 3e4))
+    feats = batch._assembled()._loss._extractor(torch.full((1, 3, 64, 64), 3e4))
     assert torch.isfinite(feats["relu3_1"]).all() and feats["relu3_1"].max() > 65504
 
 
-def test_an_overflowing_lane_skips_its_step() -> None:
+def test_an_overflowing_lane_skips_its_step(
+    random_weights: Callable[[str], Weights],
+    materials: Materials,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A gradient that is not finite undoes the lane's step and shrinks its scale, no one else's."""
-    before, after = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
-    old = {"mean": torch.zeros(2, 5), "loss_scale": torch.full((2,), 64.0)}
-    old["clean_steps"] = torch.zeros(2)
-    new = {**old, "mean": torch.ones(2, 5)}
-    grad = torch.zeros(2, 3, 4, 4)
-    grad[1, 0, 0, 0] = torch.inf
-    image, state = LossScaler.checked(before, after, old, new, grad)
-    assert image[:, 0, 0, 0].tolist() == [1, 0]
-    assert state["mean"][:, 0].tolist() == [1, 0]
-    assert state["loss_scale"].tolist() == [64, 64 / LossScaler.SHRINK]
-    assert state["clean_steps"].tolist() == [1, 0]
+    configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
+    states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
+    lanes = [
+        AssembledLane(config=c, materials=materials, state=s)
+        for c, s in zip(configs, states, strict=True)
+    ]
+    assembly = Assembly(FeatureStore(random_weights), lanes)
+
+    def overflowing(total_N: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor]:
+        grad = torch.ones_like(pixels)
+        grad[1, 0, 0, 0] = torch.inf
+        return (grad,)
+
+    monkeypatch.setattr("torch.autograd.grad", overflowing)
+    assembly.advance(1)
+    clean, skipped = assembly.lane(0), assembly.lane(1)
+    assert not torch.equal(clean.image_3HW, states[0].image_3HW)
+    assert torch.equal(skipped.image_3HW, states[1].image_3HW)
+    assert float(skipped.state["optimizer.evaluations"]) == 0
+    assert float(clean.state["loss_scale"]) == LossScaler.START
+    assert float(skipped.state["loss_scale"]) == LossScaler.START / LossScaler.SHRINK
+    assert (float(clean.state["clean_steps"]), float(skipped.state["clean_steps"])) == (1, 0)
 
 
 def test_scales_grow_again() -> None:
     """After enough clean steps the scale doubles."""
-    image = torch.zeros(1, 3, 2, 2)
     state = {"loss_scale": torch.ones(1), "clean_steps": torch.zeros(1)}
+    good = torch.ones(1, dtype=torch.bool)
     for _ in range(LossScaler.GROW_AFTER_STEPS):
-        _, state = LossScaler.checked(image, image, state, state, image)
+        state = LossScaler.adapted(good, state["loss_scale"], state["clean_steps"])
     assert state["loss_scale"].item() == 2 and state["clean_steps"].item() == 0
 
 
