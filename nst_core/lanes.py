@@ -190,6 +190,10 @@ class LaneBatch:
             image = with_hues_of(image, lane.materials.content_3HW)
         return image
 
+    def prepare(self) -> None:
+        """Do what `advance` would have to do before its first step."""
+        self._assembled()
+
     def advance(self, steps: int) -> Losses:
         """Advance every lane by ``steps``, 1 to `room`; returns the losses before the last update.
 

@@ -7,7 +7,7 @@ to a good stylization, which is why the default objective is perceptual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from nst_core.extractors import Extractor, Normalizer
 from nst_core.images import from_uint8, resize, to_uint8
-from nst_core.metric_names import METRICS
 from nst_core.networks import Backbone
 from nst_core.weights import LPIPS_LAYERS, Weights
 
@@ -107,9 +106,21 @@ class Judge:
 
     def score(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> dict[str, float]:
         """Every metric of two uint8 images of equal size."""
-        functions: Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
-        functions = {"lpips": self.lpips, "ssim": ssim, "psnr": psnr, "rmse": rmse}
-        return {name: functions[name](image_HW3, reference_HW3) for name in METRICS}
+        return self.score_all([image_HW3], [reference_HW3])[0]
+
+    def score_all(
+        self, images: Sequence[np.ndarray], references: Sequence[np.ndarray]
+    ) -> list[dict[str, float]]:
+        """Every metric of each image against its reference; LPIPS of images of one size at once."""
+        found: dict[int, float] = {}
+        for shape in {image.shape for image in images}:
+            same = [index for index, image in enumerate(images) if image.shape == shape]
+            distances = self.lpips.batch([images[i] for i in same], [references[i] for i in same])
+            found.update(zip(same, distances.tolist(), strict=True))
+        return [
+            {"lpips": found[index], "ssim": ssim(*pair), "psnr": psnr(*pair), "rmse": rmse(*pair)}
+            for index, pair in enumerate(zip(images, references, strict=True))
+        ]
 
 
 def baselines(

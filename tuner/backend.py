@@ -44,13 +44,13 @@ class InlineBackend:
         while True:
             while len(plans) < lanes and (plan := search.next()):
                 plans[plan.trial] = plan
-                engine.submit(plan.trial, plan.config, plan.next_rung(0))
+                engine.submit(plan.trial, plan.config, *plan.next_two(0))
             if not plans:
                 return
             for report in engine.advance():
                 plan = plans[report.trial]
                 if search.report(report, lambda t=report.trial: engine.images(t)):  # type: ignore[misc]
-                    engine.submit(plan.trial, plan.config, plan.next_rung(report.steps))
+                    engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
                 else:
                     engine.drop(report.trial)
                     del plans[report.trial]

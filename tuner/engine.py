@@ -2,14 +2,16 @@
 
 Plain Python, no Ray: the inline backend steps through it, the Ray backend wraps it in an actor. A
 trial is one lane per pair of the job. Asked to bring a trial to some step, the engine advances its
-lanes together with everyone else's, scores the images there, and parks the lanes until it is asked
-again.
+lanes together with everyone else's and scores the images there. While the answer is on its way and
+judged, the lanes run ahead to the next step that they may be asked for, so that nobody waits for
+anybody; what a trial that is then dropped ran ahead is lost, and counted.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,30 +21,52 @@ from nst_core.assembly import LaneState
 from nst_core.config import StyleConfig
 from nst_core.encode import encode_png
 from nst_core.images import to_uint8
-from nst_core.lanes import GroupKey, Lane, LaneBatch, Outcome, group_of
+from nst_core.lanes import Lane, LaneBatch, Outcome
 from nst_core.metrics import Judge
 from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
-from tuner.evaluate import Pair, mean_scores
-from tuner.records import Report
+from tuner.batches import Batches, Chunk, LaneKey
+from tuner.evaluate import Pair, Scores, mean_scores
+from tuner.records import EngineStats, Report
+from tuner.scoring import Scorer
 
-#: Steps between two looks at who came and went: at most this many, and at most so many as take this
-#: long, so that a newcomer never waits long; reading the losses once per chunk then costs nothing.
-CHUNK_STEPS = 10
-CHUNK_S = 0.5
 
-LaneKey = tuple[int, int]
+@dataclass
+class _Reached:
+    """A trial at a step: its images, its losses, and its scores as soon as they are there."""
+
+    steps: int
+    images: Sequence[np.ndarray]
+    losses: Mapping[str, float]
+    seconds: float
+    scores: Future[Sequence[Scores]]
 
 
 @dataclass
 class _Trial:
+    """A trial on its way.
+
+    Attributes:
+        asked: the last step that it was asked to come to.
+        stops: steps to come to, the next one first; beyond ``asked`` it runs ahead.
+        away: lanes that are in no batch, by pair.
+        images: of the lanes that have come to the next stop.
+        reached: stops behind it that were not reported yet.
+        shown: images of the last report.
+        failure: why it ended, not reported yet.
+    """
+
     config: StyleConfig
-    until: int = 0
+    asked: int = 0
+    stops: list[int] = field(default_factory=list)
     seconds: float = 0.0
-    parked: dict[int, LaneState] = field(default_factory=dict)
+    away: dict[int, LaneState | None] = field(default_factory=dict)
     losses: dict[int, Mapping[str, float]] = field(default_factory=dict)
     images: dict[int, np.ndarray] = field(default_factory=dict)
+    reached: list[_Reached] = field(default_factory=list)
+    shown: Sequence[np.ndarray] = ()
+    failure: Report | None = None
 
 
 class Engine:
@@ -66,165 +90,191 @@ class Engine:
         if threads:
             torch.set_num_threads(threads)
         self._pairs = pairs
-        self._store = FeatureStore(weights.__getitem__, device)
-        self._judge = Judge.load(weights.__getitem__, device)
+        self._batches = Batches(FeatureStore(weights.__getitem__, device))
+        judge = Judge.load(weights.__getitem__, device)
+        self._scorer = Scorer(judge, [pair.reference_HW3 for pair in pairs])
         self._trials: dict[int, _Trial] = {}
-        self._waiting: list[LaneKey] = []
-        self._batches: dict[GroupKey, LaneBatch] = {}
-        self._max_batch: int | None = None
-        self._step_s: dict[GroupKey, float] = {}
+        self._stats = EngineStats()
+        self._since: float | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether any lane waits to be advanced."""
-        return bool(self._waiting or self._batches)
+        """Whether there is anything to advance or to report."""
+        return bool(self._batches) or any(self._answerable(t) for t in self._trials.values())
 
-    def submit(self, trial: int, config: StyleConfig, until: int) -> None:
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine did with its time since the first trial came."""
+        alive_s = 0.0 if self._since is None else time.perf_counter() - self._since
+        return self._stats.at(alive_s)
+
+    def submit(
+        self, trial: int, config: StyleConfig, until: int, beyond: int | None = None
+    ) -> None:
         """Ask for a trial to be brought to step ``until``; `advance` reports when it is there.
 
-        Submitting a trial that is already on its way restarts it.
+        Then it goes on to ``beyond``, whose report is held back until it is asked for. Submitting a
+        trial with other settings, or to where it was asked to be before, restarts it.
         """
+        self._since = self._since or time.perf_counter()
         known = self._trials.get(trial)
-        if known is None or known.config != config or len(known.parked) < len(self._pairs):
+        if known is None or known.config != config or until <= known.asked:
             self.drop(trial)
-            known = self._trials.setdefault(trial, _Trial(config=config))
-        known.until = until
-        known.images = {}
-        self._waiting += [(trial, pair) for pair in range(len(self._pairs))]
+            known = self._trials[trial] = _Trial(config=config)
+            known.away = dict.fromkeys(range(len(self._pairs)))
+        been = max([known.asked, *(r.steps for r in known.reached)])
+        known.asked = until
+        ahead = {stop for stop in (until, beyond) if stop is not None and stop > been}
+        known.stops = sorted({*known.stops, *ahead})
+        self._send(trial)
 
     def drop(self, trial: int) -> None:
         """Forget a trial; its lanes' places are free at once. Unknown trials are ignored."""
-        self._trials.pop(trial, None)
-        self._waiting = [key for key in self._waiting if key[0] != trial]
-        for group, batch in list(self._batches.items()):
-            for lane in list(batch.lanes):
-                if lane.key[0] == trial:  # type: ignore[index]
-                    self._leave(group, lane.key)  # type: ignore[arg-type]
+        known = self._trials.pop(trial, None)
+        if known is None:
+            return
+        for pair in range(len(self._pairs)):
+            state = self._take(trial, pair) if (trial, pair) in self._batches else known.away[pair]
+            if state is not None:
+                self._stats.lane_steps_lost += max(0, state.step - known.asked)
 
     def images(self, trial: int) -> list[bytes]:
-        """PNG files of a trial's images as last scored, one per pair."""
-        images = self._trials[trial].images
-        return [encode_png(images[index]) for index in range(len(self._pairs))]
+        """PNG files of a trial's images as last reported, one per pair."""
+        return [encode_png(image) for image in self._trials[trial].shown]
 
     def advance(self) -> list[Report]:
         """Advance one batch by one chunk; returns the trials that got where they were asked to."""
-        self._admit()
-        if not self._batches:
-            return []
-        group = next(iter(self._batches))
-        batch = self._batches.pop(group)
-        self._batches[group] = batch  # to the end of the queue: batches take turns
-        started = time.perf_counter()
-        try:
-            remaining = [self._trials[key[0]].until - lane.step for key, lane in _keyed(batch)]
-            steps = min(self._chunk(group), batch.room, *remaining)
-            losses = batch.advance(steps)
-            outcomes = batch.outcomes(losses)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            return self._shrink(group)
-        elapsed = time.perf_counter() - started
-        self._step_s[group] = elapsed / steps
-        share = elapsed / len(batch)
-        for index, (key, _) in enumerate(_keyed(batch)):
-            trial = self._trials[key[0]]
-            trial.seconds += share
-            trial.losses[key[1]] = lane_losses(losses, index)
-        return self._collect(group, outcomes)
+        if self._batches:
+            self._collect(self._batches.advance(self._steps_left, self._runs_ahead))
+            self._batches.even_out()
+        return self._answers(wait=not self._batches)
 
-    def _chunk(self, group: GroupKey) -> int:
-        """Steps to take before the next look, from how long a step took last time."""
-        step_s = self._step_s.get(group, 0.0)
-        return CHUNK_STEPS if step_s * CHUNK_STEPS <= CHUNK_S else max(1, int(CHUNK_S / step_s))
+    # --- lanes ------------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Put waiting lanes into the batches they fit; what does not fit waits on."""
-        still_waiting = []
-        for key in self._waiting:
-            trial = self._trials[key[0]]
-            materials = self._pairs[key[1]].materials
-            parked = trial.parked.get(key[1])
-            group = group_of(trial.config, materials, parked.step if parked else 0)
-            batch = self._batches.get(group) or LaneBatch(self._store)
-            if self._max_batch and len(batch) >= self._max_batch:
-                still_waiting.append(key)
-                continue
-            batch.add(key, trial.config, materials, trial.parked.pop(key[1], None))
-            self._batches[group] = batch
-        self._waiting = still_waiting
+    def _send(self, trial: int) -> None:
+        """Put the lanes of a trial that has somewhere to go into batches."""
+        known = self._trials[trial]
+        if not known.stops or known.failure:
+            return
+        for pair, state in list(known.away.items()):
+            if pair not in known.images:
+                del known.away[pair]
+                materials = self._pairs[pair].materials
+                self._batches.put((trial, pair), known.config, materials, state)
 
-    def _collect(self, group: GroupKey, outcomes: Sequence[Outcome]) -> list[Report]:
-        """Park the lanes that arrived; report trials whose lanes all did, or that failed.
+    def _take(self, trial: int, pair: int) -> LaneState:
+        return self._batches.take((trial, pair))
 
-        A lane at the end of a stage leaves as well: its next size is another batch.
-        """
-        reports = []
-        for (key, lane), outcome in zip(_keyed(self._batches[group]), outcomes, strict=True):
-            if key[0] not in self._trials:
-                continue  # another lane of this trial failed a moment ago
-            trial = self._trials[key[0]]
+    def _steps_left(self, batch: LaneBatch) -> int:
+        return min(self._trials[key[0]].stops[0] - lane.step for key, lane in _keyed(batch))
+
+    def _runs_ahead(self, batch: LaneBatch) -> bool:
+        return any(lane.step >= self._trials[key[0]].asked for key, lane in _keyed(batch))
+
+    def _collect(self, chunk: Chunk) -> None:
+        """Look at every lane of a batch that had its turn."""
+        self._count(chunk)
+        stopped: set[int] = set()
+        lanes = _keyed(chunk.batch)
+        for (key, lane), outcome in zip(lanes, chunk.outcomes, strict=True):
             if outcome is not Outcome.RUNNING:
-                reports.append(self._failure(key[0], lane.step, outcome))
-            elif lane.step >= trial.until:
-                trial.images[key[1]] = to_uint8(self._batches[group].picture(key))
-                self._park(group, key)
-                if len(trial.images) == len(self._pairs):
-                    reports.append(self._score(key[0]))
-            elif lane.step >= lane.stage.until:
-                self._park(group, key)
-                self._waiting.append(key)
+                self._fail(key[0], lane.step, outcome)
+        for key, lane in lanes:
+            known = self._trials[key[0]]
+            if known.failure or not chunk.steps:
+                continue
+            if lane.step >= known.stops[0]:
+                known.images[key[1]] = to_uint8(chunk.batch.picture(key))
+                stopped.add(key[0])
+            else:
+                self._batches.moved_on(key, known.config, self._pairs[key[1]].materials)
+        for trial in stopped:
+            self._stop(trial)
+
+    def _count(self, chunk: Chunk) -> None:
+        self._stats.advancing_s += chunk.seconds
+        self._stats.chunks += 1
+        self._stats.lane_steps += chunk.steps * len(chunk.batch)
+        for index, (key, _) in enumerate(_keyed(chunk.batch)):
+            trial = self._trials[key[0]]
+            trial.seconds += chunk.seconds / len(chunk.batch)
+            if chunk.losses is not None:
+                trial.losses[key[1]] = lane_losses(chunk.losses, index)
+
+    def _stop(self, trial: int) -> None:
+        """Some lanes are at the next stop: they wait for the others, or all go on."""
+        known = self._trials[trial]
+        all_there = len(known.images) == len(self._pairs)
+        if all_there:
+            images = [known.images[pair] for pair in range(len(self._pairs))]
+            known.reached.append(
+                _Reached(
+                    steps=known.stops.pop(0),
+                    images=images,
+                    losses=mean_scores(list(known.losses.values())),
+                    seconds=known.seconds,
+                    scores=self._scorer.score(images),
+                )
+            )
+        for pair in known.images:
+            if (trial, pair) not in self._batches:
+                continue
+            if all_there and known.stops:
+                materials = self._pairs[pair].materials
+                self._batches.moved_on((trial, pair), known.config, materials)
+            else:
+                known.away[pair] = self._take(trial, pair)
+        if all_there:
+            known.images = {}
+            self._send(trial)
+
+    def _fail(self, trial: int, steps: int, outcome: Outcome) -> None:
+        """End a trial; reported when it is asked for a step that it did not reach."""
+        known = self._trials[trial]
+        known.failure = known.failure or Report(
+            trial=trial,
+            steps=steps,
+            seconds=known.seconds,
+            failure=f"step {steps}: {outcome.value}",
+        )
+        for pair in range(len(self._pairs)):
+            if (trial, pair) in self._batches:
+                known.away[pair] = self._take(trial, pair)
+
+    # --- reports ----------------------------------------------------------------------------------
+
+    def _answerable(self, known: _Trial) -> bool:
+        """Whether a trial has, or is about to have, something to report."""
+        if known.reached:
+            return known.reached[0].steps <= known.asked
+        return known.failure is not None and bool(known.stops) and known.stops[0] <= known.asked
+
+    def _answers(self, *, wait: bool) -> list[Report]:
+        """Reports that are due and scored; waits for one if there is nothing else to do."""
+        reports = []
+        for trial, known in list(self._trials.items()):
+            if not self._answerable(known):
+                continue
+            if not known.reached:
+                assert known.failure is not None
+                reports.append(known.failure)
+                self.drop(trial)
+            elif known.reached[0].scores.done() or (wait and not reports):
+                reports.append(self._report(trial, known.reached.pop(0)))
         return reports
 
-    def _park(self, group: GroupKey, key: LaneKey) -> None:
-        self._trials[key[0]].parked[key[1]] = self._batches[group].save(key)
-        self._leave(group, key)
-
-    def _leave(self, group: GroupKey, key: LaneKey) -> None:
-        self._batches[group].drop(key)
-        if not len(self._batches[group]):
-            del self._batches[group]
-
-    def _score(self, number: int) -> Report:
-        trial = self._trials[number]
-        pair_scores = [
-            self._judge.score(trial.images[index], pair.reference_HW3)
-            for index, pair in enumerate(self._pairs)
-        ]
+    def _report(self, trial: int, reached: _Reached) -> Report:
+        pair_scores = reached.scores.result()
+        self._trials[trial].shown = reached.images
         return Report(
-            trial=number,
-            steps=trial.until,
+            trial=trial,
+            steps=reached.steps,
             scores=mean_scores(pair_scores),
             pair_scores=pair_scores,
-            losses=mean_scores(list(trial.losses.values())),
-            seconds=trial.seconds,
+            losses=reached.losses,
+            seconds=reached.seconds,
         )
-
-    def _failure(self, number: int, steps: int, outcome: Outcome) -> Report:
-        seconds = self._trials[number].seconds
-        self.drop(number)
-        return Report(
-            trial=number, steps=steps, seconds=seconds, failure=f"step {steps}: {outcome.value}"
-        )
-
-    def _shrink(self, group: GroupKey) -> list[Report]:
-        """After running out of memory: go on with half the lanes, or give up on a lone one."""
-        batch = self._batches[group]
-        if self._store.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if len(batch) == 1:
-            ((key, lane),) = _keyed(batch)
-            return [self._failure(key[0], lane.step, Outcome.OUT_OF_MEMORY)]
-        self._max_batch = len(batch) // 2
-        for key, _ in _keyed(batch)[self._max_batch :]:
-            self._park(group, key)
-            self._waiting.append(key)
-        return []
 
 
 def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:
     return [(lane.key, lane) for lane in batch.lanes]  # type: ignore[misc]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

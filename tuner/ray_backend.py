@@ -64,10 +64,12 @@ class LaneEngine:
         """Answers once the engine is up."""
         return True
 
-    async def advance(self, trial: int, config: StyleConfig, until: int) -> Report:
+    async def advance(
+        self, trial: int, config: StyleConfig, until: int, beyond: int | None
+    ) -> Report:
         """Bring a trial to a step; see `Engine.submit`."""
         self._waiting[trial] = self._loop.create_future()
-        self._inbox.put(lambda: self._engine.submit(trial, config, until))
+        self._inbox.put(lambda: self._engine.submit(trial, config, until, beyond))
         return await self._waiting[trial]
 
     async def images(self, trial: int) -> list[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search_spaces import Params
@@ -34,6 +34,34 @@ class Report:
     seconds: float = 0.0
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
+
+
+@dataclass(kw_only=True)
+class EngineStats:
+    """What an engine did with its time.
+
+    Attributes:
+        alive_s: since the first trial came.
+        advancing_s: of these, spent on advancing lanes.
+        chunks: turns that batches had.
+        lane_steps: optimizer steps of all lanes.
+        lane_steps_lost: of these, run ahead in vain, since the trial was dropped.
+    """
+
+    alive_s: float = 0.0
+    advancing_s: float = 0.0
+    chunks: int = 0
+    lane_steps: int = 0
+    lane_steps_lost: int = 0
+
+    def at(self, alive_s: float) -> EngineStats:
+        """A copy that knows how long the engine has been there."""
+        return replace(self, alive_s=alive_s)
+
+    @property
+    def busy(self) -> float:
+        """Share of its time spent on advancing lanes."""
+        return self.advancing_s / self.alive_s if self.alive_s else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,16 +22,16 @@ def rung_steps(min_steps: int, max_steps: int, reduction: int) -> tuple[int, ...
     return (*rungs, max_steps)
 
 
-def next_rung(rungs: Sequence[int], steps: int) -> int:
-    """The first rung beyond ``steps``.
+def next_rungs(rungs: Sequence[int], steps: int) -> tuple[int, int | None]:
+    """The first rung beyond ``steps``, and the one after it, if there is one.
 
     Raises:
         ValueError: there is none.
     """
-    for rung in rungs:
-        if rung > steps:
-            return rung
-    raise ValueError(f"no rung beyond step {steps} in {tuple(rungs)}")
+    beyond = [rung for rung in rungs if rung > steps]
+    if not beyond:
+        raise ValueError(f"no rung beyond step {steps} in {tuple(rungs)}")
+    return beyond[0], beyond[1] if len(beyond) > 1 else None
 
 
 def goes_on(

@@ -18,7 +18,7 @@ from search_spaces import Params, Space
 from tuner.job import JobSpec
 from tuner.records import Report, RungRecord, TrialRecord
 from tuner.rundir import RunDir
-from tuner.rungs import goes_on, next_rung, rung_steps
+from tuner.rungs import goes_on, next_rungs, rung_steps
 from tuner.study import RunStudy
 
 
@@ -32,7 +32,11 @@ class Plan:
 
     def next_rung(self, steps: int) -> int:
         """The step at which it reports next."""
-        return next_rung(self.rungs, steps)
+        return next_rungs(self.rungs, steps)[0]
+
+    def next_two(self, steps: int) -> tuple[int, int | None]:
+        """The step at which it reports next, and the one after, if there is one."""
+        return next_rungs(self.rungs, steps)
 
 
 class Watcher(Protocol):

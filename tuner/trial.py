@@ -14,7 +14,7 @@ from ray import tune
 
 from nst_core.config import StyleConfig
 from tuner.records import Report
-from tuner.rungs import next_rung
+from tuner.rungs import next_rungs
 
 #: Keys of the config that the searcher makes and of the results that the scheduler reads.
 TRIAL, CONFIG, RUNGS, ENGINE = "trial", "style_config", "rungs", "engine"
@@ -34,8 +34,8 @@ class StyleTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Advance to the next rung."""
-        until = next_rung(self._rungs, self._steps)
-        answer: Any = self._engine.advance.remote(self._trial, self._style, until)
+        until, beyond = next_rungs(self._rungs, self._steps)
+        answer: Any = self._engine.advance.remote(self._trial, self._style, until, beyond)
         report = cast("Report", ray.get(answer))
         self._steps = report.steps
         # As text: Tune would flatten a nested result into keys with slashes.

@@ -139,3 +139,60 @@ def limit_lanes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         return forward(self, images)
 
     monkeypatch.setattr(nst_core.losses.BatchLoss, "__call__", limited)
+
+
+def test_a_lane_runs_ahead_and_waits_to_be_asked(engine: Engine) -> None:
+    """Beyond the step it was asked for a trial goes on, but reports there only when asked."""
+    engine.submit(1, config(), 2, beyond=6)
+    (first,) = run(engine)
+    assert first.steps == 2
+    assert not engine.busy or engine.advance() == []
+    while engine._batches:
+        assert engine.advance() == []
+    assert not engine.busy
+    engine.submit(1, config(), 6, beyond=8)
+    (second,) = run(engine)
+    assert second.steps == 6
+    straight = Engine(engine._pairs, engine._batches._store._weights.__self__)  # type: ignore[attr-defined]
+    straight.submit(1, config(), 6)
+    (alone,) = run(straight)
+    assert second.scores["lpips"] == pytest.approx(alone.scores["lpips"], rel=2e-2)
+
+
+def test_what_ran_ahead_in_vain_is_counted(engine: Engine) -> None:
+    """Steps beyond what was asked for are lost when the trial is dropped, and are told."""
+    engine.submit(1, config(), 2, beyond=6)
+    run(engine)
+    while engine._batches:
+        engine.advance()
+    assert engine.stats.lane_steps_lost == 0
+    engine.drop(1)
+    assert engine.stats.lane_steps_lost == 2 * 4  # two pairs
+    assert engine.stats.lane_steps == 2 * 6
+    assert 0 < engine.stats.busy <= 1
+
+
+def test_images_are_those_of_the_last_report(engine: Engine) -> None:
+    """Running ahead does not change the images of the rung that is being judged."""
+    engine.submit(1, config(lr=0.1), 2, beyond=20)
+    run(engine)
+    reported = engine.images(1)
+    while engine._batches:
+        engine.advance()
+    assert engine.images(1) == reported
+    engine.submit(1, config(lr=0.1), 20)
+    run(engine)
+    assert engine.images(1) != reported
+
+
+def test_a_failure_ahead_is_told_when_asked(engine: Engine) -> None:
+    """A trial that explodes while it runs ahead has still reached what it was asked for."""
+    engine.submit(1, config(lr=100.0, clamp="save", steps=30), 1, beyond=30)
+    (first,) = run(engine)
+    assert (first.steps, first.failure) == (1, None)
+    while engine._batches:
+        assert engine.advance() == []
+    engine.submit(1, config(lr=100.0, clamp="save", steps=30), 30)
+    (second,) = run(engine)
+    assert "smaller learning rate" in str(second.failure)
+    assert not engine.busy

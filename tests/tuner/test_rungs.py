@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.rungs import goes_on, next_rung, rung_steps
+from tuner.rungs import goes_on, next_rungs, rung_steps
 
 VALUES = st.lists(st.floats(-10, 10), max_size=30)
 
@@ -18,12 +18,12 @@ def test_rungs_grow_by_the_reduction(arguments: tuple[int, int, int], expected: 
     assert rung_steps(*arguments) == expected
 
 
-def test_next_rung() -> None:
+def test_next_rungs() -> None:
     """The next rung lies beyond the steps done; beyond the last there is none."""
-    assert next_rung((10, 30), 0) == 10
-    assert next_rung((10, 30), 10) == 30
+    assert next_rungs((10, 30), 0) == (10, 30)
+    assert next_rungs((10, 30), 10) == (30, None)
     with pytest.raises(ValueError, match="beyond"):
-        next_rung((10, 30), 30)
+        next_rungs((10, 30), 30)
 
 
 @given(VALUES, st.integers(2, 5), st.booleans())
