@@ -46,6 +46,7 @@ class InlineBackend:
                 plans[plan.trial] = plan
                 engine.submit(plan.trial, plan.config, *plan.next_two(0))
             if not plans:
+                search.engines_ended([engine.stats])
                 return
             for report in engine.advance():
                 plan = plans[report.trial]

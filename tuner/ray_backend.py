@@ -16,7 +16,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import InputError, WorkError
 from tuner.backend import Workload
 from tuner.job import JobSpec
-from tuner.records import Report
+from tuner.records import EngineStats, Report
 from tuner.search import Search
 from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, TRIAL, StyleTrial
 
@@ -46,6 +46,8 @@ CPU_LANES = 4
 #: An engine answers between two chunks; one that does not for so long is dead.
 ENGINE_ANSWERS_WITHIN_S = 60
 GPU_LANES = 16
+#: At the end of a run nobody waits long for figures.
+STATS_WITHIN_S = 10
 
 
 class LaneEngine:
@@ -75,6 +77,16 @@ class LaneEngine:
     async def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial as last scored."""
         return self._engine.images(trial)
+
+    async def stats(self) -> EngineStats:
+        """What it did with its time, all that was asked of it before included."""
+        told: asyncio.Future[EngineStats] = self._loop.create_future()
+
+        def tell() -> None:
+            self._loop.call_soon_threadsafe(told.set_result, self._engine.stats)
+
+        self._inbox.put(tell)
+        return await told
 
     async def drop(self, trial: int) -> None:
         """Forget a trial."""
@@ -149,6 +161,14 @@ class EnginePool:
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return True
         return False
+
+    def stats(self) -> list[EngineStats]:
+        """What the engines that are alive did with their time."""
+        found = []
+        for engine in self.engines.values():
+            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+                found.append(ray.get(engine.stats.remote(), timeout=STATS_WITHIN_S))
+        return found
 
     def release(self, trial: int) -> None:
         """Free a trial's lane."""
@@ -265,6 +285,7 @@ class RayBackend:
                 ),
             )
             tuner.fit()
+            search.engines_ended(pool.stats())
             for engine in pool.engines.values():
                 ray.kill(engine)
         if searcher.engine_lost:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nst_core.errors import RunError
 from nst_core.metric_names import METRICS
 from nst_core.presets import Preset
 from tuner.job import JobSpec
-from tuner.records import RungRecord, TrialRecord
+from tuner.records import EngineStats, RungRecord, TrialRecord
 from tuner.rundir import RunDir
 from tuner.study import load_records
 from tuner.yamlfile import read_yaml
@@ -87,6 +87,11 @@ class Results:
         """Whether ``score`` is better than that of the untouched content."""
         return self.gain(score) > 0
 
+    @property
+    def engines(self) -> Sequence[EngineStats]:
+        """What engines did with their time, one for each engine of each launch that ended."""
+        return [EngineStats(**stats) for stats in self.notes.get("engines", [])]
+
     def counts(self) -> dict[str, int]:
         """Trials by state."""
         counted = Counter(record.state for record in self.records)
@@ -142,6 +147,7 @@ class Results:
             "objective": self.job.objective,
             "best": best,
             "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
+            "engines": [asdict(stats) for stats in self.engines],
             "finished": done >= self.job.search.trials,
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nst_core.config import StyleConfig
@@ -16,7 +16,7 @@ from nst_core.errors import ConfigError
 from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.job import JobSpec
-from tuner.records import Report, RungRecord, TrialRecord
+from tuner.records import EngineStats, Report, RungRecord, TrialRecord
 from tuner.rundir import RunDir
 from tuner.rungs import goes_on, next_rungs, rung_steps
 from tuner.study import RunStudy
@@ -199,6 +199,11 @@ class Search:
             self._study.note("worked_s", self._worked_s)
         self._watcher.reported(number, report.steps, rung)
         return self._decide(number, report.steps, rung.objective)
+
+    def engines_ended(self, stats: Sequence[EngineStats]) -> None:
+        """Record what the engines of this launch did with their time."""
+        before = self._study.notes.get("engines", [])
+        self._study.note("engines", [*before, *map(asdict, stats)])
 
     def fail(self, number: int, reason: str) -> None:
         """Close a trial that cannot go on; a trial that is over already is left alone."""

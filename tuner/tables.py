@@ -132,6 +132,14 @@ def status_table(results: Results) -> RenderableType:
     reasons = [r for r in results.records if r.state == "failed"]
     for record in reasons[:3]:
         table.add_row("failed", Text(f"trial {record.trial}: {record.reason}", style="red"))
+    if engines := results.engines:
+        alive_s = sum(stats.alive_s for stats in engines)
+        busy = sum(stats.advancing_s for stats in engines) / max(alive_s, 1e-9)
+        lost = sum(stats.lane_steps_lost for stats in engines)
+        steps = sum(stats.lane_steps for stats in engines)
+        table.add_row(
+            "engines", f"busy {busy:.0%}; {steps} steps, {lost / max(steps, 1):.0%} ahead in vain"
+        )
     if not status["finished"]:
         table.add_row("go on", f"nst-tuner resume {results.run.path}")
     return Group(table, verdict(results))

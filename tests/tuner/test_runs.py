@@ -66,6 +66,10 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
             assert image.size == (64, 43)
     ends = [event for event in watcher.events if event[0] == "ended"]
     assert len(ends) == 10
+    assert all(0 < stats.busy <= 1 for stats in results.engines)
+    reported = sum(max(record.rungs) for record in results.records)
+    lost = sum(stats.lane_steps_lost for stats in results.engines)
+    assert sum(stats.lane_steps for stats in results.engines) == reported + lost
     substituted = any("runs on VGG16" in line for line in watcher.lines)
     assert substituted != cached_path("vgg19").is_file()
 
