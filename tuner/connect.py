@@ -12,10 +12,14 @@ from tuner.backend import Backend
 CONNECT_TIMEOUT_S = 5
 
 
-def ray_backend(address: str | None = None) -> Backend:
+def ray_backend(address: str | None = None, *, engine: type | None = None) -> Backend:
     """The Ray backend, on the cluster at ``address`` or on one of its own on this machine.
 
     Ray reads these settings when it is first imported, so nothing may import it before.
+
+    Args:
+        address: of a running cluster.
+        engine: class of the engines' actors, if not `ray_backend.LaneEngine`.
 
     Raises:
         InputError: nothing listens at the address.
@@ -29,9 +33,9 @@ def ray_backend(address: str | None = None) -> Backend:
         # None but the processes of this run may talk to the cluster that it starts.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    from tuner.ray_backend import RayBackend
+    from tuner.ray_backend import LaneEngine, RayBackend
 
-    return RayBackend(address)
+    return RayBackend(address, engine or LaneEngine)
 
 
 def _check_address(address: str) -> None:

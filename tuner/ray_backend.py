@@ -256,15 +256,20 @@ class RungScheduler(_NotSaved, FIFOScheduler):
 
 
 class RayBackend:
-    """Runs on a Ray cluster of its own on this machine, or on the one at ``address``."""
+    """Runs on a Ray cluster of its own on this machine, or on the one at ``address``.
 
-    def __init__(self, address: str | None = None):
-        self._address = address
+    Args:
+        address: of the cluster.
+        engine: class of the engines' actors.
+    """
+
+    def __init__(self, address: str | None = None, engine: type = LaneEngine):
+        self._address, self._engine = address, engine
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
-            pool = _start_engines(workload, job)
+            pool = _start_engines(self._engine, workload, job)
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pool.slots)
             searcher = StudySearcher(search, pool)
             tuner = tune.Tuner(
@@ -319,11 +324,11 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
         ray.shutdown()
 
 
-def _start_engines(workload: Workload, job: JobSpec) -> EnginePool:
+def _start_engines(engine: type, workload: Workload, job: JobSpec) -> EnginePool:
     """Start the engines that `_engine_shapes` finds room for, and wait until they are up."""
     shapes = _engine_shapes(job.resources.device)
     handle = ray.put(workload)
-    actor: Any = ray.remote(LaneEngine)
+    actor: Any = ray.remote(engine)
     engines = {}
     for index, shape in enumerate(shapes):
         name = f"engine-{index}"
@@ -332,7 +337,7 @@ def _start_engines(workload: Workload, job: JobSpec) -> EnginePool:
         )
         device = "cuda" if shape.gpus else "cpu"
         engines[name] = options.remote(handle, device=device, threads=shape.threads)
-    ray.get([engine.ready.remote() for engine in engines.values()])
+    ray.get([started.ready.remote() for started in engines.values()])
     lanes = job.resources.lanes or (GPU_LANES if shapes[0].gpus else CPU_LANES)
     return EnginePool(engines=engines, lanes=lanes)
 

@@ -1,0 +1,295 @@
+"""What deciding costs: trials a second, use of slots, ask and tell, with work that takes no time.
+
+Ours goes the whole way of a run: Ray Tune, our searcher and scheduler, thin trials, an engine
+actor, the study on disk. Only the engine's work is a formula, or a sleep. Against it stands stock
+Ray Tune with OptunaSearch and ASHA on the same formula.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
+from nst_core.config import StyleConfig
+from nst_core.metric_names import METRICS
+from search_spaces import CATALOGUE
+from tuner.backend import Workload
+from tuner.connect import ray_backend
+from tuner.job import JobSpec, PairSpec
+from tuner.records import EngineStats, Report
+from tuner.rundir import RunDir
+from tuner.search import Plan, Search
+from tuner.study import RunStudy
+
+#: Trials of the whole way, slots, and seconds of one trial that sleeps.
+TRIALS, QUICK_TRIALS = 400, 60
+SLOTS = 16
+SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
+SLEEP_S, QUICK_SLEEP_S = 10.0, 2.0
+ASKS, QUICK_ASKS = (1_000, 10_000), (200,)
+
+MAX_STEPS = 90
+
+
+def objective(config: StyleConfig, steps: int) -> float:
+    """A made-up score: a bowl in the logarithms of weight and rate, better with more steps."""
+    ratio = np.log10(config.style_weight / config.content_weight)
+    return float(abs(ratio - 1.2) + abs(np.log10(config.lr) + 1.7) + 10 / steps)
+
+
+class FormulaEngine:
+    """An engine whose work is `objective`; it answers at once."""
+
+    #: Seconds that a trial takes to its last step.
+    TRIAL_S = 0.0
+
+    def __init__(self, workload: Workload, *, device: str, threads: int | None):
+        self._done: dict[int, int] = {}
+        self._since = time.perf_counter()
+        self._worked_s = 0.0
+
+    async def ready(self) -> bool:
+        """Answers once the engine is up."""
+        return True
+
+    async def advance(
+        self, trial: int, config: StyleConfig, until: int, beyond: int | None
+    ) -> Report:
+        """As `LaneEngine.advance`."""
+        seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
+        if seconds:
+            await asyncio.sleep(seconds)
+        self._worked_s += seconds
+        self._done[trial] = until
+        scores = dict.fromkeys(METRICS, objective(config, until))
+        return Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])
+
+    async def images(self, trial: int) -> list[bytes]:
+        """As `LaneEngine.images`."""
+        return [b"no picture"]
+
+    async def drop(self, trial: int) -> None:
+        """As `LaneEngine.drop`."""
+        self._done.pop(trial, None)
+
+    async def stats(self) -> EngineStats:
+        """Seconds that its slots worked, as if they were one."""
+        return EngineStats(alive_s=time.perf_counter() - self._since, advancing_s=self._worked_s)
+
+
+class SleepingEngine(FormulaEngine):
+    """An engine whose trials take time; nothing is pruned of a trial with one rung."""
+
+    TRIAL_S = SLEEP_S
+
+
+class QuickSleepingEngine(FormulaEngine):
+    """The same, for a quick look."""
+
+    TRIAL_S = QUICK_SLEEP_S
+
+
+class Clock:
+    """A watcher that remembers when trials began and ended."""
+
+    def __init__(self) -> None:
+        self.began_s: dict[int, float] = {}
+        self.ended_s: dict[int, float] = {}
+
+    def planned(self, plan: Plan, preset: str | None) -> None:
+        """As `Watcher`."""
+        self.began_s[plan.trial] = time.perf_counter()
+
+    def reported(self, trial: int, steps: int, rung: object) -> None:
+        """As `Watcher`."""
+
+    def ended(self, trial: int, state: str, reason: str | None) -> None:
+        """As `Watcher`."""
+        self.ended_s[trial] = time.perf_counter()
+
+    def steady(self) -> tuple[int, float]:
+        """Trials that ended after the first slots had filled once, and the seconds they took."""
+        ends = sorted(self.ended_s.values())
+        skipped = min(SLOTS, len(ends) // 4)
+        return len(ends) - 1 - skipped, ends[-1] - ends[skipped]
+
+
+def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
+    """Measure the control plane against stock OptunaSearch and ASHA."""
+    trials = QUICK_TRIALS if quick else TRIALS
+    err.print("ours")
+    ours = whole_way(trials, FormulaEngine, rungs=True)
+    err.print("stock")
+    theirs = stock(trials)
+    err.print("slots")
+    sleeping = QUICK_SLEEPING_TRIALS if quick else SLEEPING_TRIALS
+    engine = QuickSleepingEngine if quick else SleepingEngine
+    use = slot_use(whole_way(sleeping, engine, rungs=False), engine.TRIAL_S)
+    count, seconds = ours.steady()
+    asks = [ask_and_tell(n) for n in (QUICK_ASKS if quick else ASKS)]
+    rows: list[Row] = [
+        {"way": "ours", "trials": trials, "trials/s": count / seconds},
+        {"way": "stock OptunaSearch + ASHA", "trials": trials, "trials/s": theirs},
+    ]
+    slots: list[Row] = [
+        {"slots": SLOTS, "seconds of a trial": engine.TRIAL_S, "trials": sleeping, "use": use}
+    ]
+    publish(
+        "The control plane",
+        f"Trials whose work takes no time, {SLOTS} at a time; start-up left out.",
+        [
+            Section(title="Trials a second", rows=rows),
+            Section(title="Use of slots", rows=slots),
+            Section(title="Ask and tell, as the study grows", rows=asks),
+        ],
+        goals=[
+            Goal(name="trials/s", value=count / seconds, goal=10),
+            Goal(name="use of slots", value=use, goal=0.95),
+            Goal(
+                name=f"ask + tell p95 at {asks[0]['trials']} trials, ms",
+                value=asks[0]["p95 ms"],
+                goal=50,
+                at_most=True,
+            ),
+        ],
+        json_file=json_file,
+    )
+
+
+def _search(folder: Path, trials: int, watcher: Clock, *, rungs: bool) -> tuple[Search, JobSpec]:
+    pair = PairSpec.model_validate({"content": "-", "style": "-", "reference": "-"})
+    job = JobSpec.model_validate(
+        {
+            "name": "control",
+            "pairs": [pair.model_dump()],
+            "search": {"trials": trials, "presets": False},
+            "halving": {"min_steps": 10 if rungs else MAX_STEPS, "max_steps": MAX_STEPS},
+            "resources": {"lanes": SLOTS},
+        }
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"sampler": "tpe", "seed": 0, "startup": 8}
+    study = RunStudy.create(folder, higher_is_better=False, **settings)
+    return Search(study, RunDir(folder), job, CATALOGUE["gram"], watcher=watcher), job
+
+
+def whole_way(trials: int, engine: type, *, rungs: bool) -> Clock:
+    """A run on Ray with that engine."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as scratch:
+        search, job = _search(Path(scratch) / "run", trials, clock, rungs=rungs)
+        backend = ray_backend(engine=engine)
+        backend.run(search, Workload(pairs=[], weights={}), job)
+    return clock
+
+
+def slot_use(clock: Clock, trial_s: float) -> float:
+    """Share of slot time that went into trials, between the first trial's end and the last start.
+
+    At the end of a run slots stand empty because there is nothing more to run.
+    """
+    begin, end = min(clock.ended_s.values()), max(clock.began_s.values())
+    worked_s = 0.0
+    for ended in clock.ended_s.values():
+        worked_s += max(0.0, min(ended, end) - max(ended - trial_s, begin))
+    return worked_s / (SLOTS * (end - begin))
+
+
+def ask_and_tell(trials: int) -> Row:
+    """Milliseconds to begin, draw, report and finish a trial once there are so many."""
+    with tempfile.TemporaryDirectory() as scratch:
+        search, _ = _search(Path(scratch) / "run", trials + 100, Clock(), rungs=False)
+        taken: list[float] = []
+        while plan := search.next():
+            scores = dict.fromkeys(METRICS, objective(plan.config, MAX_STEPS))
+            report = Report(trial=plan.trial, steps=MAX_STEPS, scores=scores, pair_scores=[scores])
+            started = time.perf_counter()
+            search.report(report, lambda: [b""])
+            taken.append(time.perf_counter() - started)
+    return {"trials": trials, "p95 ms": 1000 * _p95(taken[-100:])}
+
+
+def _p95(values: Sequence[float]) -> float:
+    return quantiles(values, n=20)[-1]
+
+
+def stock(trials: int) -> float:
+    """Trials a second of stock Ray Tune on the same formula, with as many at a time."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search import ConcurrencyLimiter
+    from ray.tune.search.optuna import OptunaSearch
+
+    from tuner.ray_backend import connected
+
+    space = {
+        "style_weight": tune.loguniform(1e-2, 1e4),
+        "lr": tune.loguniform(1e-3, 0.3),
+    }
+    ends: list[float] = []
+
+    class Ends(tune.Callback):
+        def on_trial_complete(self, *_: object, **__: object) -> None:
+            ends.append(time.perf_counter())
+
+    with connected(None), tempfile.TemporaryDirectory() as scratch, redirect_stdout(None):
+        search = ConcurrencyLimiter(OptunaSearch(metric="score", mode="min", seed=0), SLOTS)
+        tuner = tune.Tuner(
+            tune.with_resources(_formula_trial(), {"cpu": 0.001}),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                scheduler=ASHAScheduler(
+                    time_attr="steps", metric="score", mode="min", max_t=MAX_STEPS, grace_period=10
+                ),
+                num_samples=trials,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Ends()],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+    skipped = min(SLOTS, len(ends) // 4)
+    return (len(ends) - 1 - skipped) / (ends[-1] - ends[skipped])
+
+
+def _formula_trial() -> type:
+    """A stock Trainable; Ray must not be imported before our settings of it."""
+    from ray import tune
+
+    class FormulaTrial(tune.Trainable):
+        """The formula as a stock Trainable with the rungs of ours."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            """Take over a trial."""
+            self._style = StyleConfig(style_weight=config["style_weight"], lr=config["lr"])
+            self._left = [10, 30, MAX_STEPS]
+
+        def step(self) -> dict[str, Any]:
+            """Report the next rung."""
+            steps = self._left.pop(0)
+            return {"score": objective(self._style, steps), "steps": steps, "done": not self._left}
+
+        def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+            """Serve another trial in the same process."""
+            self.setup(dict(new_config))
+            return True
+
+    return FormulaTrial
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,212 @@
+"""Seconds of an optimizer step per image: ours, by lanes and precision, and the rivals.
+
+All contenders of a size take turns in one run, so that a noisy machine is noisy for all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import geometric_mean, median
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from benchmarks.common import (
+    Goal,
+    JsonOption,
+    QuickOption,
+    Row,
+    Section,
+    pairs_from,
+    progress,
+    publish,
+    run,
+)
+from benchmarks.rivals import (
+    CONTENT_LAYER,
+    LR,
+    STYLE_LAYERS,
+    STYLE_WEIGHT,
+    Step,
+    plain_script,
+    pystiche,
+)
+from nst_core.config import StyleConfig
+from nst_core.images import resize_longer_side
+from nst_core.lanes import LaneBatch
+from nst_core.materials import Materials
+from nst_core.stylization import default_device
+from nst_core.targets import FeatureStore
+from nst_core.weights import Weights, get_weights
+
+SIZES_PX = (64, 128, 256, 512)
+LANES = (1, 2, 4, 8, 16, 32)
+QUICK_SIZES_PX = (64, 128)
+QUICK_LANES = (1, 4)
+
+#: Turns of every contender, and seconds that one turn should last.
+TURNS, QUICK_TURNS = 7, 3
+TURN_S = 1.0
+
+#: Pixels of all lanes together beyond which a batch is not worth the wait on a CPU.
+MOST_PIXELS_ON_CPU = 8 * 256 * 256
+
+
+def main(
+    size_px: Annotated[list[int] | None, typer.Option(help="longer side; repeatable")] = None,
+    lanes: Annotated[list[int] | None, typer.Option(help="lanes of a batch; repeatable")] = None,
+    quick: QuickOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Compare a step of ours with the plain script's and with pystiche's."""
+    device = default_device()
+    weights = {"vgg16": get_weights("vgg16")}
+    rows: list[Row] = []
+    sizes = size_px or (QUICK_SIZES_PX if quick else SIZES_PX)
+    with progress() as bar:
+        for side in bar.track(list(sizes)):
+            contenders = make_contenders(
+                side, lanes or (QUICK_LANES if quick else LANES), weights, device
+            )
+            seconds = measure(contenders, QUICK_TURNS if quick else TURNS, device)
+            for name, (count, _) in contenders.items():
+                each = seconds[name] / count
+                rows.append(
+                    {
+                        "size px": side,
+                        "way": name,
+                        "lanes": count,
+                        "ms per step and image": 1000 * each,
+                        "× script": seconds["plain script"] / each,
+                        "× pystiche": seconds["pystiche"] / each,
+                    }
+                )
+    publish(
+        "Seconds of a step",
+        f"One Adam step on VGG16, content {CONTENT_LAYER}, style {', '.join(STYLE_LAYERS)}; square"
+        " pictures; the median of turns that alternate.",
+        [Section(title="Steps", rows=rows)],
+        goals=goals(rows, device),
+        json_file=json_file,
+    )
+
+
+def make_contenders(
+    side: int, lanes: Sequence[int], weights: Mapping[str, Weights], device: torch.device
+) -> dict[str, tuple[int, Step]]:
+    """Name -> images that a step advances, and the step."""
+    (pair,) = pairs_from(None, count=1)
+    content, style = (_square(image, side) for image in (pair.content_3HW, pair.style_3HW))
+    made: dict[str, tuple[int, Step]] = {
+        "plain script": (1, plain_script(content, style, weights["vgg16"], device)),
+        "pystiche": (1, pystiche(content, style, weights["vgg16"], device)),
+    }
+    precisions = ["float32", *(["bfloat16"] if has_bfloat16(device) else [])]
+    for precision in precisions:
+        for count in lanes:
+            if device.type == "cpu" and count > 1 and count * side**2 > MOST_PIXELS_ON_CPU:
+                continue
+            store = FeatureStore(weights.__getitem__, device)
+            name = f"ours, {precision}" + (f", {count} lanes" if count > 1 else "")
+            made[name] = (count, _ours(content, style, precision, count, store))
+    return made
+
+
+def _ours(
+    content_3HW: Tensor, style_3HW: Tensor, precision: str, lanes: int, store: FeatureStore
+) -> Step:
+    materials = Materials.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
+    config = StyleConfig(
+        content_layers={CONTENT_LAYER: 1.0},
+        style_layers=dict.fromkeys(STYLE_LAYERS, 0.2),
+        style_weight=STYLE_WEIGHT,
+        lr=LR,
+        steps=10**6,
+        precision=precision,
+    )
+    batch = LaneBatch(store)
+    for lane in range(lanes):
+        batch.add(lane, config.replace(style_weight=STYLE_WEIGHT * (1 + lane)), materials)
+    return lambda: batch.advance(1)
+
+
+def measure(
+    contenders: Mapping[str, tuple[int, Step]], turns: int, device: torch.device
+) -> dict[str, float]:
+    """Median seconds of a step of each contender, which take turns."""
+    calls: dict[str, int] = {}
+    for name, (_, step) in contenders.items():
+        step()  # libraries prepare for the shape
+        calls[name] = max(1, round(TURN_S / max(1e-4, _timed(step, 1, device))))
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(turns):
+        for name, (_, step) in contenders.items():
+            found[name].append(_timed(step, calls[name], device))
+    return {name: median(seconds) for name, seconds in found.items()}
+
+
+def _timed(step: Step, calls: int, device: torch.device) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / calls
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is in the hardware, so that it is worth measuring."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return supported and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            return {flag for line in file if line.startswith("flags") for flag in line.split()}
+    except OSError:
+        return set()
+
+
+def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
+    """What was to be reached; means over the sizes."""
+    by_size: dict[int, list[Row]] = {}
+    for row in rows:
+        by_size.setdefault(row["size px"], []).append(row)
+
+    def over_sizes(of: Callable[[list[Row]], float]) -> float:
+        return geometric_mean([of(group) for group in by_size.values()])
+
+    def lone(key: str) -> float:
+        return over_sizes(lambda group: next(r[key] for r in group if r["way"] == "ours, float32"))
+
+    def best(key: str) -> float:
+        return over_sizes(lambda group: max(r[key] for r in group))
+
+    if device.type == "cuda":
+        at_256 = max((r["× pystiche"] for r in by_size.get(256, [])), default=0.0)
+        return [Goal(name="best at 256 px, times pystiche", value=at_256, goal=15)]
+    found = [
+        Goal(name="one lane, float32, times pystiche", value=lone("× pystiche"), goal=1.3),
+        Goal(name="one lane, float32, times the script", value=lone("× script"), goal=3.5),
+    ]
+    if has_bfloat16(device):
+        found += [
+            Goal(name="best, times pystiche", value=best("× pystiche"), goal=2.4),
+            Goal(name="best, times the script", value=best("× script"), goal=6.0),
+        ]
+    return found
+
+
+def _square(image_3HW: Tensor, side: int) -> Tensor:
+    shorter = min(image_3HW.shape[1:])
+    return resize_longer_side(image_3HW[:, :shorter, :shorter], side)
+
+
+if __name__ == "__main__":
+    run(main)
