@@ -67,8 +67,35 @@ class LaneOptimizer(Protocol):
         ...
 
 
+class _Moments:
+    """What Adam and LAMB remember: decaying means of the gradient and of its square."""
+
+    eps: float
+
+    def init(self, x_N3HW: Tensor) -> State:
+        """Zero moments."""
+        return {"mean": torch.zeros_like(x_N3HW), "square": torch.zeros_like(x_N3HW)}
+
+    def rescale(self, state: State, height: int, width: int) -> State:
+        """Moments carried over, as crowsonkb/style-transfer-pytorch does."""
+        square = resample(state["square"], height, width, mode="bilinear").clamp_min(0)
+        return {"mean": resample(state["mean"], height, width), "square": square}
+
+    def direction(self, grad: Tensor, state: State, rates: Rates) -> tuple[Tensor, State]:
+        """Bias-corrected mean over the root of the corrected square plus eps; new moments."""
+        mean = state["mean"].lerp(grad, _per_lane(1 - rates.beta1, grad))
+        square = state["square"] * _per_lane(rates.beta2, grad)
+        square = square + grad.square() * _per_lane(1 - rates.beta2, grad)
+        # In double: 1 - beta^t loses most of its digits in single precision at small t.
+        bias1_N = 1 - rates.beta1**rates.step
+        bias2_N = (1 - rates.beta2**rates.step).sqrt()
+        root = square.sqrt() / _per_lane(bias2_N, grad) + self.eps
+        direction = mean / _per_lane(bias1_N, grad) / root
+        return direction, {"mean": mean, "square": square}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(_Moments):
     """Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1), in the order of torch.optim.Adam.
 
     Attributes:
@@ -79,50 +106,32 @@ class Adam:
     decoupled: bool = False
     eps: float = 1e-8
 
-    def init(self, x_N3HW: Tensor) -> State:
-        """Zero moments."""
-        return {"mean": torch.zeros_like(x_N3HW), "square": torch.zeros_like(x_N3HW)}
-
     def update(
         self, x_N3HW: Tensor, grad_N3HW: Tensor, state: State, rates: Rates
     ) -> tuple[Tensor, State]:
         """One step of every lane."""
-        mean, square, mean_hat, root_hat = _moments(grad_N3HW, state, rates, self.eps)
+        direction, moments = self.direction(grad_N3HW, state, rates)
         if self.decoupled:
             x_N3HW = x_N3HW * _per_lane(1 - rates.lr * rates.weight_decay, x_N3HW)
-        moved = x_N3HW - _per_lane(rates.lr, x_N3HW) * mean_hat / root_hat
-        return moved, {"mean": mean, "square": square}
-
-    def rescale(self, state: State, height: int, width: int) -> State:
-        """Moments carried over, as crowsonkb/style-transfer-pytorch does."""
-        return _rescaled_moments(state, height, width)
+        return x_N3HW - _per_lane(rates.lr, x_N3HW) * direction, moments
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lamb:
+class Lamb(_Moments):
     """LAMB (You et al., arXiv 1904.00962, algorithm 2), each lane's image being one layer."""
 
     eps: float = 1e-6
-
-    def init(self, x_N3HW: Tensor) -> State:
-        """Zero moments."""
-        return {"mean": torch.zeros_like(x_N3HW), "square": torch.zeros_like(x_N3HW)}
 
     def update(
         self, x_N3HW: Tensor, grad_N3HW: Tensor, state: State, rates: Rates
     ) -> tuple[Tensor, State]:
         """One step of every lane, as long as its image times the learning rate."""
-        mean, square, mean_hat, root_hat = _moments(grad_N3HW, state, rates, self.eps)
-        step = mean_hat / root_hat + _per_lane(rates.weight_decay, x_N3HW) * x_N3HW
+        direction, moments = self.direction(grad_N3HW, state, rates)
+        step = direction + _per_lane(rates.weight_decay, x_N3HW) * x_N3HW
         size_N, step_size_N = _norm(x_N3HW), _norm(step)
         usable_N = (size_N > 0) & (step_size_N > 0)
         trust_N = torch.where(usable_N, size_N / step_size_N, torch.ones_like(size_N))
-        moved = x_N3HW - _per_lane(rates.lr * trust_N, x_N3HW) * step
-        return moved, {"mean": mean, "square": square}
-
-    def rescale(self, state: State, height: int, width: int) -> State:
-        """Moments carried over."""
-        return _rescaled_moments(state, height, width)
+        return x_N3HW - _per_lane(rates.lr * trust_N, x_N3HW) * step, moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,27 +265,6 @@ def resample(image_NCHW: Tensor, height: int, width: int, mode: str = "bicubic")
     return F.interpolate(
         image_NCHW, size=(height, width), mode=mode, align_corners=False, antialias=True
     )
-
-
-def _moments(
-    grad: Tensor, state: State, rates: Rates, eps: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """New moments, the bias-corrected mean, and the root of the corrected square plus eps."""
-    mean = state["mean"].lerp(grad, _per_lane(1 - rates.beta1, grad))
-    square = state["square"] * _per_lane(rates.beta2, grad)
-    square = square + grad.square() * _per_lane(1 - rates.beta2, grad)
-    # In double: 1 - beta^t loses most of its digits in single precision at small t.
-    bias1_N = 1 - rates.beta1**rates.step
-    bias2_N = (1 - rates.beta2**rates.step).sqrt()
-    root = square.sqrt() / _per_lane(bias2_N, grad) + eps
-    return mean, square, mean / _per_lane(bias1_N, grad), root
-
-
-def _rescaled_moments(state: State, height: int, width: int) -> State:
-    return {
-        "mean": resample(state["mean"], height, width),
-        "square": resample(state["square"], height, width, mode="bilinear").clamp_min(0),
-    }
 
 
 def _per_lane(values_N: Tensor, like: Tensor) -> Tensor:

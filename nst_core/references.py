@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX, StyleConfig
+from nst_core.built_in import BUILT_IN
+from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError, WorkError
 from nst_core.images import resize_longer_side
 from nst_core.lanes import Outcome
@@ -18,29 +19,15 @@ SOURCES = ("feed-forward", "adain", "long-run")
 
 #: A long coarse-to-fine L-BFGS run on VGG16, with average pooling, the Wasserstein style loss and
 #: the best iterate kept: what one would do for one picture with time to spare.
-LONG_RUN_CONFIG = StyleConfig(
+LONG_RUN_CONFIG = BUILT_IN["style-transfer-pytorch"].config.replace(
     extractor="vgg16",
     pooling="average",
-    padding="replicate_first",
-    content_layers={"relu4_2": 1.0},
-    content_weight=0.015,
-    style_layers={
-        "relu1_1": 256 / 341,
-        "relu2_1": 64 / 341,
-        "relu3_1": 16 / 341,
-        "relu4_1": 4 / 341,
-        "relu5_1": 1 / 341,
-    },
-    style_weight=1.0,
-    style_loss="wasserstein",
-    tv_weight=2.0,
     optimizer="lbfgs",
+    lr=1.0,
     lbfgs_history=20,
     steps=600,
-    scales=5,
     clamp="save",
     keep="best",
-    size_px=512,
 )
 
 
