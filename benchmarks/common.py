@@ -109,6 +109,12 @@ def pairs_from(texts: Sequence[str] | None, *, count: int = 3) -> list[Pair]:
     return [built_in.get(text) or _pair_from(text) for text in texts]
 
 
+def square(image_3HW: Tensor, side: int) -> Tensor:
+    """The upper left square of a picture, ``side`` pixels wide."""
+    shorter = min(image_3HW.shape[1:])
+    return resize_longer_side(image_3HW[:, :shorter, :shorter], side)
+
+
 def _pair_from(text: str) -> Pair:
     name, _, files = text.partition("=")
     images = [load_image(Path(file)) for file in files.split(",") if file]

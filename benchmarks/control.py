@@ -10,32 +10,32 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
+from benchmarks.runs import Timeline, on_ray, scratch_search
 from nst_core.config import StyleConfig
 from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE
 from tuner.backend import Workload
-from tuner.connect import ray_backend
-from tuner.job import JobSpec, PairSpec
+from tuner.job import JobSpec
 from tuner.records import EngineStats, Report
-from tuner.rundir import RunDir
-from tuner.search import Plan, Search
-from tuner.study import RunStudy
+from tuner.search import Search
 
 #: Trials of the whole way, slots, and seconds of one trial that sleeps.
 TRIALS, QUICK_TRIALS = 400, 60
 SLOTS = 16
 SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
 SLEEP_S, QUICK_SLEEP_S = 10.0, 2.0
+#: Trials that a study holds when it is asked for more, and how many more.
 ASKS, QUICK_ASKS = (1_000, 10_000), (200,)
+ASKED = 100
 
 MAX_STEPS = 90
 
@@ -98,31 +98,6 @@ class QuickSleepingEngine(FormulaEngine):
     TRIAL_S = QUICK_SLEEP_S
 
 
-class Clock:
-    """A watcher that remembers when trials began and ended."""
-
-    def __init__(self) -> None:
-        self.began_s: dict[int, float] = {}
-        self.ended_s: dict[int, float] = {}
-
-    def planned(self, plan: Plan, preset: str | None) -> None:
-        """As `Watcher`."""
-        self.began_s[plan.trial] = time.perf_counter()
-
-    def reported(self, trial: int, steps: int, rung: object) -> None:
-        """As `Watcher`."""
-
-    def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """As `Watcher`."""
-        self.ended_s[trial] = time.perf_counter()
-
-    def steady(self) -> tuple[int, float]:
-        """Trials that ended after the first slots had filled once, and the seconds they took."""
-        ends = sorted(self.ended_s.values())
-        skipped = min(SLOTS, len(ends) // 4)
-        return len(ends) - 1 - skipped, ends[-1] - ends[skipped]
-
-
 def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     """Measure the control plane against stock OptunaSearch and ASHA."""
     trials = QUICK_TRIALS if quick else TRIALS
@@ -134,7 +109,7 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     sleeping = QUICK_SLEEPING_TRIALS if quick else SLEEPING_TRIALS
     engine = QuickSleepingEngine if quick else SleepingEngine
     use = slot_use(whole_way(sleeping, engine, rungs=False), engine.TRIAL_S)
-    count, seconds = ours.steady()
+    count, seconds = ours.steady(SLOTS)
     asks = [ask_and_tell(n) for n in (QUICK_ASKS if quick else ASKS)]
     rows: list[Row] = [
         {"way": "ours", "trials": trials, "trials/s": count / seconds},
@@ -165,34 +140,23 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     )
 
 
-def _search(folder: Path, trials: int, watcher: Clock, *, rungs: bool) -> tuple[Search, JobSpec]:
-    pair = PairSpec.model_validate({"content": "-", "style": "-", "reference": "-"})
-    job = JobSpec.model_validate(
-        {
-            "name": "control",
-            "pairs": [pair.model_dump()],
-            "search": {"trials": trials, "presets": False},
-            "halving": {"min_steps": 10 if rungs else MAX_STEPS, "max_steps": MAX_STEPS},
-            "resources": {"lanes": SLOTS},
-        }
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {"sampler": "tpe", "seed": 0, "startup": 8}
-    study = RunStudy.create(folder, higher_is_better=False, **settings)
-    return Search(study, RunDir(folder), job, CATALOGUE["gram"], watcher=watcher), job
-
-
-def whole_way(trials: int, engine: type, *, rungs: bool) -> Clock:
+def whole_way(trials: int, engine: type, *, rungs: bool) -> Timeline:
     """A run on Ray with that engine."""
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as scratch:
-        search, job = _search(Path(scratch) / "run", trials, clock, rungs=rungs)
-        backend = ray_backend(engine=engine)
-        backend.run(search, Workload(pairs=[], weights={}), job)
-    return clock
+    timeline = Timeline()
+    with _search(trials, timeline, rungs=rungs) as (search, job):
+        on_ray(search, job, engine=engine)
+    return timeline
 
 
-def slot_use(clock: Clock, trial_s: float) -> float:
+def _search(
+    trials: int, watcher: Timeline, *, rungs: bool, **options: Any
+) -> AbstractContextManager[tuple[Search, JobSpec]]:
+    steps = (10 if rungs else MAX_STEPS, MAX_STEPS)
+    space = CATALOGUE["gram"]
+    return scratch_search(space, watcher, trials=trials, steps=steps, lanes=SLOTS, **options)
+
+
+def slot_use(clock: Timeline, trial_s: float) -> float:
     """Share of slot time that went into trials, between the first trial's end and the last start.
 
     At the end of a run slots stand empty because there is nothing more to run.
@@ -207,19 +171,28 @@ def slot_use(clock: Clock, trial_s: float) -> float:
 def ask_and_tell(trials: int) -> Row:
     """Milliseconds to begin, draw, report and finish a trial once there are so many."""
     with tempfile.TemporaryDirectory() as scratch:
-        search, _ = _search(Path(scratch) / "run", trials + 100, Clock(), rungs=False)
-        taken: list[float] = []
-        while plan := search.next():
+        _play(trials, Path(scratch), sampler="random")
+        taken = _play(trials + ASKED, Path(scratch), sampler="tpe")
+    return {
+        "trials": trials,
+        "median ms": 1000 * median(taken),
+        "p95 ms": 1000 * quantiles(taken, n=20)[-1],
+    }
+
+
+def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:
+    """Bring a study to so many trials; returns the seconds of each."""
+    taken: list[float] = []
+    with _search(trials, Timeline(), rungs=False, sampler=sampler, folder=folder) as (search, _):
+        while True:
+            started = time.perf_counter()
+            plan = search.next()
+            if plan is None:
+                return taken
             scores = dict.fromkeys(METRICS, objective(plan.config, MAX_STEPS))
             report = Report(trial=plan.trial, steps=MAX_STEPS, scores=scores, pair_scores=[scores])
-            started = time.perf_counter()
             search.report(report, lambda: [b""])
             taken.append(time.perf_counter() - started)
-    return {"trials": trials, "p95 ms": 1000 * _p95(taken[-100:])}
-
-
-def _p95(values: Sequence[float]) -> float:
-    return quantiles(values, n=20)[-1]
 
 
 def stock(trials: int) -> float:

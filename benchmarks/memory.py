@@ -1,4 +1,4 @@
-"""Estimated and real peak memory of a stylization, by network and size.
+"""Estimated and real peak memory of stylizations, by network, size and lanes.
 
 Each measurement runs in a process of its own, since a process gives little memory back.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,6 +18,7 @@ import torch
 import typer
 
 from benchmarks.common import (
+    Goal,
     JsonOption,
     QuickOption,
     Row,
@@ -26,16 +28,25 @@ from benchmarks.common import (
     random_weights,
     run,
 )
-from nst_core.config import StyleConfig
+from nst_core.config import MAX_SIZE_PX, StyleConfig
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
-from nst_core.memory import GIB, needed_bytes
+from nst_core.memory import FIXED_BYTES, GIB, free_bytes, largest_size, needed_bytes
 from nst_core.networks import EXTRACTORS
 from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
 
 SIZES_PX = (512, 1024)
 QUICK_SIZES_PX = (256,)
+
+#: (longer side, lanes) of VGG16 batches.
+BATCHES = ((128, 1), (128, 4), (128, 16), (256, 1), (256, 4), (512, 1), (512, 2))
+QUICK_BATCHES = ((128, 1), (128, 4))
+
+#: Peak per pixel of one lane may differ so much between sizes and still be called linear.
+LINEAR_WITHIN = 1.25
+
+MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,23 +98,77 @@ def main(
                     "ratio": peak.ratio,
                 }
             )
+        batches = [
+            batch_row(side, lanes) for side, lanes in bar.track(QUICK_BATCHES if quick else BATCHES)
+        ]
+    free = free_bytes(default_device())
     publish(
         "Memory of a stylization",
         "Two steps of a 4:3 picture in a process of its own; `twice`: layers computed again in the"
         " backward pass.",
-        [Section(title="Estimate and peak", rows=rows)],
+        [
+            Section(title="Estimate and peak", rows=rows),
+            Section(title="Lanes of a batch, VGG16", rows=batches),
+            Section(
+                title="What fits",
+                text=f"By the estimate, in the {free / GIB:.1f} GiB that were free.",
+                rows=[what_fits(name, free) for name in network or EXTRACTORS],
+            ),
+        ],
+        goals=linear(rows),
         json_file=json_file,
     )
 
 
-def measure(network: str, size_px: int, *, checkpointing: bool) -> Peak:
+def batch_row(size_px: int, lanes: int) -> Row:
+    """Peak of a batch, and of each of its lanes."""
+    peak = measure("vgg16", size_px, lanes=lanes)
+    return {
+        "size": f"{size_px}x{size_px * 3 // 4}",
+        "lanes": lanes,
+        "estimate MiB": peak.estimate_bytes / MIB,
+        "peak MiB": peak.peak_bytes / MIB,
+        "peak MiB per lane": peak.peak_bytes / MIB / lanes,
+    }
+
+
+def what_fits(network: str, free: int) -> Row:
+    """Largest picture, and lanes of smaller ones, by the estimate."""
+    config = StyleConfig(extractor=network)
+    fitting: Row = {"network": network}
+    for twice in (False, True):
+        height, width = MAX_SIZE_PX * 3 // 4, MAX_SIZE_PX
+        side = largest_size(config, height, width, free, checkpointing=twice)
+        fitting["largest px" + (", twice" if twice else "")] = side
+    for side in (128, 256, 512):
+        one, two = (needed_bytes(config, side * 3 // 4, side, lanes=n) for n in (1, 2))
+        fitting[f"lanes at {side} px"] = max(0, 1 + (free - one) // (two - one))
+    return fitting
+
+
+def linear(rows: Sequence[Row]) -> list[Goal]:
+    """Whether the peak of a network grows as its pixels do, fixed costs left out."""
+    worst = 1.0
+    for network in {row["network"] for row in rows}:
+        peaks = [
+            (row["peak GiB"] * GIB - FIXED_BYTES) / int(row["size"].split("x")[0]) ** 2
+            for row in rows
+            if row["network"] == network and not row["twice"]
+        ]
+        worst = max(worst, max(peaks) / min(peaks))
+    return [
+        Goal(name="worst peak per pixel over best", value=worst, goal=LINEAR_WITHIN, at_most=True)
+    ]
+
+
+def measure(network: str, size_px: int, *, checkpointing: bool = False, lanes: int = 1) -> Peak:
     """The peak of two steps at ``size_px``, 4:3, in a fresh process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_two_steps, network, size_px, checkpointing).result()
+        return pool.submit(_two_steps, network, size_px, checkpointing, lanes).result()
 
 
-def _two_steps(network: str, size_px: int, checkpointing: bool) -> Peak:
+def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int) -> Peak:
     config = StyleConfig(extractor=network, size_px=size_px)
     height, width = size_px * 3 // 4, size_px
     picture = torch.rand(3, height, width)
@@ -113,10 +178,13 @@ def _two_steps(network: str, size_px: int, checkpointing: bool) -> Peak:
     materials = Materials.at_size(picture, [(picture, 1.0)], size_px)
     with _Watch(store.device) as watch:
         batch = LaneBatch(store)
-        batch.add(0, config, materials)
+        for lane in range(lanes):
+            batch.add(lane, config, materials)
         batch.advance(2)
     return Peak(
-        estimate_bytes=needed_bytes(config, height, width, checkpointing=checkpointing),
+        estimate_bytes=needed_bytes(
+            config, height, width, lanes=lanes, checkpointing=checkpointing
+        ),
         peak_bytes=watch.peak_bytes,
         seconds=watch.seconds,
     )

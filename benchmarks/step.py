@@ -24,6 +24,7 @@ from benchmarks.common import (
     progress,
     publish,
     run,
+    square,
 )
 from benchmarks.rivals import (
     CONTENT_LAYER,
@@ -35,7 +36,6 @@ from benchmarks.rivals import (
     pystiche,
 )
 from nst_core.config import StyleConfig
-from nst_core.images import resize_longer_side
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
 from nst_core.stylization import default_device
@@ -99,7 +99,7 @@ def make_contenders(
 ) -> dict[str, tuple[int, Step]]:
     """Name -> images that a step advances, and the step."""
     (pair,) = pairs_from(None, count=1)
-    content, style = (_square(image, side) for image in (pair.content_3HW, pair.style_3HW))
+    content, style = (square(image, side) for image in (pair.content_3HW, pair.style_3HW))
     made: dict[str, tuple[int, Step]] = {
         "plain script": (1, plain_script(content, style, weights["vgg16"], device)),
         "pystiche": (1, pystiche(content, style, weights["vgg16"], device)),
@@ -111,13 +111,14 @@ def make_contenders(
                 continue
             store = FeatureStore(weights.__getitem__, device)
             name = f"ours, {precision}" + (f", {count} lanes" if count > 1 else "")
-            made[name] = (count, _ours(content, style, precision, count, store))
+            made[name] = (count, ours(content, style, precision, count, store))
     return made
 
 
-def _ours(
+def ours(
     content_3HW: Tensor, style_3HW: Tensor, precision: str, lanes: int, store: FeatureStore
 ) -> Step:
+    """A step of ours; the lanes differ in their weights."""
     materials = Materials.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
     config = StyleConfig(
         content_layers={CONTENT_LAYER: 1.0},
@@ -140,15 +141,16 @@ def measure(
     calls: dict[str, int] = {}
     for name, (_, step) in contenders.items():
         step()  # libraries prepare for the shape
-        calls[name] = max(1, round(TURN_S / max(1e-4, _timed(step, 1, device))))
+        calls[name] = max(1, round(TURN_S / max(1e-4, timed(step, 1, device))))
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(turns):
         for name, (_, step) in contenders.items():
-            found[name].append(_timed(step, calls[name], device))
+            found[name].append(timed(step, calls[name], device))
     return {name: median(seconds) for name, seconds in found.items()}
 
 
-def _timed(step: Step, calls: int, device: torch.device) -> float:
+def timed(step: Step, calls: int, device: torch.device) -> float:
+    """Seconds of one call, the mean of several."""
     started = time.perf_counter()
     for _ in range(calls):
         step()
@@ -201,11 +203,6 @@ def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
             Goal(name="best, times the script", value=best("× script"), goal=6.0),
         ]
     return found
-
-
-def _square(image_3HW: Tensor, side: int) -> Tensor:
-    shorter = min(image_3HW.shape[1:])
-    return resize_longer_side(image_3HW[:, :shorter, :shorter], side)
 
 
 if __name__ == "__main__":

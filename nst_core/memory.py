@@ -6,7 +6,6 @@ An estimate from the shapes of the network's activations alone, before anything 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,17 +105,7 @@ def plan_memory(config: StyleConfig, height: int, width: int, device: torch.devi
         needed = needed_bytes(config, height, width, checkpointing=checkpointing)
         if needed <= free:
             return Plan(bytes_needed=needed, bytes_free=free, checkpointing=checkpointing)
-    largest = _largest(
-        lambda side: (
-            needed_bytes(
-                config,
-                *(max(1, round(edge * side / max(height, width))) for edge in (height, width)),
-                checkpointing=True,
-            )
-            <= free
-        ),
-        max(height, width),
-    )
+    largest = largest_size(config, height, width, free)
     advice = f"the largest that fits is size_px {largest}" if largest else "no size fits"
     raise InputError(
         f"{width}x{height} needs about {needed / GIB:.1f} GiB even with activations computed twice,"
@@ -124,9 +113,20 @@ def plan_memory(config: StyleConfig, height: int, width: int, device: torch.devi
     )
 
 
-def _largest(fits: Callable[[int], bool], too_large: int) -> int | None:
-    """The largest side that fits, by bisection; None if not even the smallest does."""
-    low, high = MIN_SIDE_PX, too_large
+def largest_size(
+    config: StyleConfig, height: int, width: int, free: int, *, checkpointing: bool = True
+) -> int | None:
+    """Longer side of the largest picture that ``free`` bytes are enough for.
+
+    It has the shape of ``height`` x ``width`` and is smaller; None if not even the smallest fits.
+    """
+    longer = max(height, width)
+
+    def fits(side: int) -> bool:
+        scaled = [max(1, round(edge * side / longer)) for edge in (height, width)]
+        return needed_bytes(config, *scaled, checkpointing=checkpointing) <= free
+
+    low, high = MIN_SIDE_PX, longer
     if not fits(low):
         return None
     while high - low > 1:

@@ -24,6 +24,9 @@ from nst_core.weights import LPIPS_LAYERS, Weights
 #: PSNR of equal images is infinite; a table and a mean need a number.
 PSNR_CAP_DB = 100.0
 
+#: What a `Judge` reads.
+METRIC_NETWORKS = ("alexnet", "lpips-alex")
+
 
 def rmse(image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
     """Root mean square difference of uint8 images, in units of the range [0, 1]; 0 is equal."""
@@ -102,7 +105,8 @@ class Judge:
     @classmethod
     def load(cls, weights: Callable[[str], Weights], device: torch.device | str = "cpu") -> Judge:
         """Build with ``weights``, which gives weights by name."""
-        return cls(lpips=Lpips(weights("alexnet"), weights("lpips-alex"), device))
+        alexnet, linear = map(weights, METRIC_NETWORKS)
+        return cls(lpips=Lpips(alexnet, linear, device))
 
     def score(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> dict[str, float]:
         """Every metric of two uint8 images of equal size."""

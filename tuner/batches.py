@@ -28,6 +28,9 @@ AHEAD_S = 0.1
 #: Lanes that a group begins with, before it is known whether more or fewer are faster.
 FIRST_LANES = 4
 
+#: Turns without a lack of memory after which a batch may be twice as large again.
+DARE_AGAIN = 200
+
 #: Share of the free memory that the lanes of one batch may plan with.
 LANES_SHARE = 0.8
 
@@ -59,12 +62,23 @@ class BatchSize:
 
     More lanes share more work, until their features no longer fit into the caches; where that is
     depends on the machine and the size, so it is measured: while a batch is full its limit doubles,
-    and falls back to what was fastest.
+    and falls back to what was fastest. Out of memory halves it; since the memory may have been
+    somebody else's for a moment, a larger batch is dared again after `DARE_AGAIN` good turns.
+
+    Attributes:
+        planned: lanes that should fit into memory.
     """
 
-    most: int
+    planned: int
+    _short_of: int | None = None
+    _good_turns: int = 0
     _lane_step_s: dict[int, float] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
+
+    @property
+    def most(self) -> int:
+        """Lanes that memory allows, by plan and by experience."""
+        return self.planned if self._short_of is None else max(1, self._short_of // 2)
 
     @property
     def limit(self) -> int:
@@ -77,6 +91,11 @@ class BatchSize:
 
     def measured(self, lanes: int, step_s: float) -> None:
         """A step of so many lanes took so long; noise is averaged out."""
+        self._good_turns += 1
+        if self._short_of is not None and self._good_turns >= DARE_AGAIN:
+            self._good_turns, self._short_of = 0, 2 * self._short_of
+            if self._short_of // 2 >= self.planned:
+                self._short_of = None
         if lanes not in self._seen:  # the first time libraries prepare for a new shape
             self._seen.add(lanes)
             return
@@ -86,7 +105,7 @@ class BatchSize:
 
     def too_many(self, lanes: int) -> None:
         """So many lanes ran out of memory."""
-        self.most = max(1, lanes // 2)
+        self._short_of, self._good_turns = lanes, 0
 
 
 class Batches:
@@ -103,8 +122,8 @@ class Batches:
         self._sizes: dict[GroupKey, BatchSize] = {}
         self._step_s: dict[GroupKey, float] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._where)
+    def __len__(self) -> int:
+        return len(self._where)
 
     def __contains__(self, key: LaneKey) -> bool:
         return key in self._where
@@ -115,7 +134,7 @@ class Batches:
         """Add a lane, fresh or going on from a state."""
         group = group_of(config, materials, state.step if state else 0)
         if group not in self._sizes:
-            self._sizes[group] = BatchSize(most=self._most_lanes(config, group))
+            self._sizes[group] = BatchSize(planned=self._most_lanes(config, group))
         batch = self._with_room(group)
         batch.add(key, config, materials, state)
         self._where[key] = batch

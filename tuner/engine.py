@@ -103,6 +103,16 @@ class Engine:
         return bool(self._batches) or any(self._answerable(t) for t in self._trials.values())
 
     @property
+    def trials(self) -> int:
+        """Trials that it holds."""
+        return len(self._trials)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that advance or wait for their turn."""
+        return len(self._batches)
+
+    @property
     def stats(self) -> EngineStats:
         """What the engine did with its time since the first trial came."""
         alive_s = 0.0 if self._since is None else time.perf_counter() - self._since

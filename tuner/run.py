@@ -14,7 +14,7 @@ from nst_core.built_in import BASELINES, runnable
 from nst_core.errors import RunInterruptedError, WorkError
 from nst_core.images import load_image, save_image
 from nst_core.laplacian import check_photorealism
-from nst_core.metrics import Judge
+from nst_core.metrics import METRIC_NETWORKS, Judge
 from nst_core.presets import Preset
 from nst_core.references import make_reference
 from nst_core.weights import Say, Weights, cached_path, get_weights
@@ -157,7 +157,7 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
 
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
     """Pictures, and the weights of every network that a trial or a metric reads."""
-    needed = {"alexnet", "lpips-alex", *space.may_set("extractor")}
+    needed = {*METRIC_NETWORKS, *space.may_set("extractor")}
     if job.search.presets:
         needed |= {"vgg16"}  # where a preset's own network has no weights
     weights: dict[str, Weights] = {

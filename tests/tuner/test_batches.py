@@ -12,7 +12,7 @@ from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
-from tuner.batches import FIRST_LANES, Batches, BatchSize
+from tuner.batches import DARE_AGAIN, FIRST_LANES, Batches, BatchSize
 
 SHALLOW = StyleConfig(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, size_px=32)
 
@@ -41,7 +41,7 @@ def turn(batches: Batches, steps: int = 1) -> LaneBatch:
 @given(costs=st.lists(st.floats(0.1, 10), min_size=9, max_size=9), most=st.integers(1, 256))
 def test_the_size_settles_on_what_was_fastest(costs: list[float], most: int) -> None:
     """Sizes double while lanes get faster; the limit ends at the fastest size that was tried."""
-    size, tried = BatchSize(most=most), {}
+    size, tried = BatchSize(planned=most), {}
     for _ in range(40):
         lanes = size.limit
         tried[lanes] = costs[lanes.bit_length() - 1]
@@ -52,12 +52,25 @@ def test_the_size_settles_on_what_was_fastest(costs: list[float], most: int) -> 
 
 def test_the_first_measurement_of_a_size_does_not_count() -> None:
     """Libraries prepare for a new shape at its first step; that says nothing about later ones."""
-    size = BatchSize(most=64)
+    size = BatchSize(planned=64)
     assert size.limit == FIRST_LANES
     size.measured(FIRST_LANES, 1000.0)
     assert size.limit == FIRST_LANES
     size.measured(FIRST_LANES, 1.0)
     assert size.limit == 2 * FIRST_LANES
+
+
+def test_a_lack_of_memory_halves_and_is_forgotten() -> None:
+    """After a lack of memory a batch is half as large; after long enough it grows again."""
+    size = BatchSize(planned=8)
+    size.too_many(8)
+    assert size.most == 4
+    size.too_many(4)
+    assert size.most == 2
+    for most in (2, 4, 8):
+        assert size.most == most
+        for _ in range(DARE_AGAIN):
+            size.measured(2, 1.0)
 
 
 def test_lanes_of_all_kinds_share_a_batch(batches: Batches, materials: Materials) -> None:

@@ -1,0 +1,139 @@
+"""Whole runs for benchmarks: a search in a scratch folder, carried out on Ray, with a timeline."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Pair
+from nst_core.images import to_uint8
+from nst_core.materials import Materials
+from nst_core.metrics import METRIC_NETWORKS
+from nst_core.weights import Weights, get_weights
+from search_spaces import Space
+from tuner import evaluate
+from tuner.backend import Workload
+from tuner.connect import ray_backend
+from tuner.job import JobSpec
+from tuner.records import RungRecord
+from tuner.rundir import RunDir
+from tuner.search import Plan, Search
+from tuner.study import RunStudy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """One report of a trial, ``at_s`` seconds on the clock of `time.perf_counter`."""
+
+    at_s: float
+    trial: int
+    steps: int
+    objective: float
+
+
+class Timeline:
+    """A watcher that remembers when what happened."""
+
+    def __init__(self) -> None:
+        self.began_s: dict[int, float] = {}
+        self.ended_s: dict[int, float] = {}
+        self.reports: list[Reported] = []
+
+    def planned(self, plan: Plan, preset: str | None) -> None:
+        """As `Watcher`."""
+        self.began_s[plan.trial] = time.perf_counter()
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        """As `Watcher`."""
+        at_s = time.perf_counter()
+        self.reports.append(Reported(at_s=at_s, trial=trial, steps=steps, objective=rung.objective))
+
+    def ended(self, trial: int, state: str, reason: str | None) -> None:
+        """As `Watcher`."""
+        self.ended_s[trial] = time.perf_counter()
+
+    def steady(self, slots: int) -> tuple[int, float]:
+        """Trials that ended after the first slots had filled once, and the seconds they took."""
+        ends = sorted(self.ended_s.values())
+        skipped = min(slots, len(ends) // 4)
+        return len(ends) - 1 - skipped, ends[-1] - ends[skipped]
+
+
+@contextmanager
+def scratch_search(
+    space: Space,
+    watcher: Timeline,
+    *,
+    trials: int,
+    steps: tuple[int, int],
+    size_px: int = 128,
+    lanes: int | None = None,
+    sampler: str = "tpe",
+    folder: Path | None = None,
+) -> Iterator[tuple[Search, JobSpec]]:
+    """A search without presets and without early trials of the space's own.
+
+    Args:
+        space: what is searched; its starts are left out, since they may stem from the very pair.
+        watcher: is told of everything.
+        trials: in all.
+        steps: at the first rung and at the last one; the same number for no halving.
+        size_px: longer side.
+        lanes: trials at a time on an engine.
+        sampler: of the job.
+        folder: of the run, which goes on if there is one; a scratch folder by default.
+    """
+    job = JobSpec.model_validate(
+        {
+            "name": "benchmark",
+            "pairs": [{"content": "-", "style": "-", "reference": "-"}],
+            "size_px": size_px,
+            "search": {"trials": trials, "presets": False, "sampler": sampler},
+            "halving": {"min_steps": steps[0], "max_steps": steps[1]},
+            "resources": {"lanes": lanes},
+        }
+    )
+    settings: dict[str, Any] = {"sampler": sampler, "seed": 0, "startup": 8}
+    with tempfile.TemporaryDirectory() as scratch:
+        place = folder or Path(scratch)
+        known = (place / "study.journal").exists()
+        study = (RunStudy.open if known else RunStudy.create)(
+            place, higher_is_better=False, **settings
+        )
+        yield Search(study, RunDir(place), job, without_starts(space), watcher=watcher), job
+
+
+def without_starts(space: Space) -> Space:
+    """The space as a search knows it that has no earlier experience."""
+    parts = {**vars(space), "starts": ()}
+    return Space(**parts)
+
+
+def on_ray(
+    search: Search, job: JobSpec, workload: Workload | None = None, engine: type | None = None
+) -> None:
+    """Carry a search out on a Ray of its own, with the real engine or another one."""
+    ray_backend(engine=engine).run(search, workload or Workload(pairs=[], weights={}), job)
+
+
+def workload_of(pair: Pair, size_px: int, networks: tuple[str, ...] = ("vgg16",)) -> Workload:
+    """What engines need to work on one pair."""
+    return Workload(pairs=[engine_pair(pair, size_px)], weights=weights_of(networks))
+
+
+def weights_of(networks: tuple[str, ...]) -> dict[str, Weights]:
+    """Weights of those networks and of the metrics'."""
+    return {name: get_weights(name) for name in (*networks, *METRIC_NETWORKS)}
+
+
+def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:
+    """A pair as engines take it."""
+    return evaluate.Pair(
+        materials=Materials.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
+        reference_HW3=to_uint8(pair.reference(size_px)),
+    )

@@ -1,0 +1,206 @@
+"""Hundreds of short trials with prunings, divergences and injected lacks of memory.
+
+Whether every trial is accounted for, no lane is left behind, and memory stays flat. The trials are
+real, on a real Ray; only the lack of memory is made up, by an error in the middle of a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import psutil
+import torch
+import typer
+
+from benchmarks.common import (
+    Goal,
+    JsonOption,
+    QuickOption,
+    Section,
+    pairs_from,
+    publish,
+    run,
+)
+from benchmarks.runs import Timeline, on_ray, scratch_search, workload_of
+from nst_core.lanes import LaneBatch
+from nst_core.losses import Losses
+from search_spaces import CATALOGUE, Float, Space
+from tuner.backend import Workload
+from tuner.ray_backend import LaneEngine
+from tuner.study import load_records
+
+SIZE_PX = 48
+TRIALS, QUICK_TRIALS = 500, 60
+STEPS = (4, 36)
+
+#: Share of turns of a batch that fail for want of memory.
+LACKING = 0.05
+SAMPLE_S = 0.5
+CENSUS = "NST_TUNER_SOAK_CENSUS"
+
+
+class LackingEngine(LaneEngine):
+    """An engine that keeps running out of memory, and writes down what it holds."""
+
+    def __init__(self, workload: Workload, *, device: str, threads: int | None):
+        super().__init__(workload, device=device, threads=threads)
+        chance = random.Random(0)
+        advance = LaneBatch.advance
+
+        def lacking(batch: LaneBatch, steps: int) -> Losses:
+            if chance.random() >= LACKING:
+                return advance(batch, steps)
+            if steps > 1:  # a real lack comes in the middle of a step, after whole ones
+                advance(batch, steps - 1)
+            raise torch.OutOfMemoryError("injected")
+
+        LaneBatch.advance = lacking  # type: ignore[method-assign, assignment]
+        threading.Thread(target=self._keep_census, daemon=True).start()
+
+    def _keep_census(self) -> None:
+        with Path(os.environ[CENSUS]).open("a", encoding="utf-8") as file:
+            while True:
+                held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
+                file.write(json.dumps({"rss": psutil.Process().memory_info().rss, **held}) + "\n")
+                file.flush()
+                time.sleep(SAMPLE_S)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a soak came to.
+
+    Attributes:
+        states: trials by how they ended.
+        reasons: failed trials by why, without the step.
+        unaccounted: trials that did not end exactly once.
+        left: trials and lanes that the engine still held at its end.
+        engine_growth: resident memory of the engine, last fifth over second fifth.
+        driver_growth: the same of the driver.
+        seconds: of it all.
+    """
+
+    states: Counter[str]
+    reasons: Counter[str]
+    unaccounted: int
+    left: int
+    engine_growth: float
+    driver_growth: float
+    seconds: float
+
+
+def main(
+    trials: Annotated[int | None, typer.Option(help="trials in all")] = None,
+    quick: QuickOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Soak an engine and a driver, and look at what is left."""
+    trials = trials or (QUICK_TRIALS if quick else TRIALS)
+    found = soak(trials)
+    rows = [{"outcome": name, "trials": count} for name, count in sorted(found.states.items())]
+    reasons = [{"reason": name, "trials": count} for name, count in found.reasons.most_common()]
+    publish(
+        "Soak",
+        f"{trials} trials of {STEPS[0]} to {STEPS[1]} steps at {SIZE_PX} px in"
+        f" {found.seconds:.0f} s; every {round(1 / LACKING)}th turn of a batch ran out of memory,"
+        " and learning rates were drawn up to where pictures explode.",
+        [Section(title="Trials", rows=rows), Section(title="Failures", rows=reasons)],
+        goals=[
+            Goal(name="trials accounted for", value=trials - found.unaccounted, goal=trials),
+            Goal(
+                name="trials and lanes left in the engine", value=found.left, goal=0, at_most=True
+            ),
+            Goal(name="growth of the engine", value=found.engine_growth, goal=1.1, at_most=True),
+            Goal(name="growth of the driver", value=found.driver_growth, goal=1.1, at_most=True),
+        ],
+        json_file=json_file,
+    )
+
+
+def soak(trials: int) -> Outcome:
+    """Run so many trials and look at what is left."""
+    (pair,) = pairs_from(None, count=1)
+    timeline, memory = Timeline(), _Memory()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, census = Path(scratch) / "run", Path(scratch) / "census.jsonl"
+        folder.mkdir()
+        os.environ[CENSUS] = str(census)
+        with (
+            scratch_search(
+                explosive_space(),
+                timeline,
+                trials=trials,
+                steps=STEPS,
+                size_px=SIZE_PX,
+                lanes=8,
+                sampler="random",
+                folder=folder,
+            ) as (search, job),
+            memory,
+        ):
+            on_ray(search, job, workload_of(pair, SIZE_PX), LackingEngine)
+        records, _ = load_records(folder)
+        samples = [json.loads(line) for line in census.read_text(encoding="utf-8").splitlines()]
+    states = Counter(record.state for record in records)
+    over = {n for n in timeline.ended_s} & {r.trial for r in records if r.state != "running"}
+    reasons = Counter(
+        r.reason.split(": ", 1)[-1] for r in records if r.state == "failed" and r.reason
+    )
+    return Outcome(
+        states=states,
+        reasons=reasons,
+        unaccounted=trials - len(over),
+        left=samples[-1]["trials"] + samples[-1]["lanes"],
+        engine_growth=growth([sample["rss"] for sample in samples]),
+        driver_growth=growth(memory.rss),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def explosive_space() -> Space:
+    """The space `gram` with learning rates far beyond what any picture survives."""
+    gram = CATALOGUE["gram"]
+    params = {**gram.params, "lr": Float(low=0.005, high=1e6, log=True)}
+    return Space(name="explosive", why="so that trials fail", params=params, fixed=gram.fixed)
+
+
+def growth(rss: Sequence[int]) -> float:
+    """Last fifth over second fifth: the first one is start-up."""
+    fifth = max(1, len(rss) // 5)
+    return median(rss[-fifth:]) / median(rss[fifth : 2 * fifth])
+
+
+class _Memory:
+    """Samples this process's resident memory while it is entered."""
+
+    def __init__(self) -> None:
+        self.rss: list[int] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(SAMPLE_S):
+            self.rss.append(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    run(main)
