@@ -31,7 +31,7 @@ from benchmarks.common import (
 from nst_core.config import MAX_SIZE_PX, StyleConfig
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
-from nst_core.memory import FIXED_BYTES, GIB, free_bytes, largest_size, needed_bytes
+from nst_core.memory import GIB, fixed_bytes, free_bytes, largest_size, needed_bytes
 from nst_core.networks import EXTRACTORS
 from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
@@ -134,14 +134,16 @@ def batch_row(size_px: int, lanes: int) -> Row:
 
 def what_fits(network: str, free: int) -> Row:
     """Largest picture, and lanes of smaller ones, by the estimate."""
-    config = StyleConfig(extractor=network)
+    config, device = StyleConfig(extractor=network), default_device()
     fitting: Row = {"network": network}
     for twice in (False, True):
         height, width = MAX_SIZE_PX * 3 // 4, MAX_SIZE_PX
-        side = largest_size(config, height, width, free, checkpointing=twice)
+        side = largest_size(config, height, width, device, free, checkpointing=twice)
         fitting["largest px" + (", twice" if twice else "")] = side
     for side in (128, 256, 512):
-        one, two = (needed_bytes(config, side * 3 // 4, side, lanes=n) for n in (1, 2))
+        one, two = (
+            needed_bytes(config, side * 3 // 4, side, device=device, lanes=n) for n in (1, 2)
+        )
         fitting[f"lanes at {side} px"] = max(0, 1 + (free - one) // (two - one))
     return fitting
 
@@ -150,8 +152,9 @@ def linear(rows: Sequence[Row]) -> list[Goal]:
     """Whether the peak of a network grows as its pixels do, fixed costs left out."""
     worst = 1.0
     for network in {row["network"] for row in rows}:
+        fixed = fixed_bytes(StyleConfig(extractor=network), default_device()) / GIB
         peaks = [
-            (row["peak GiB"] * GIB - FIXED_BYTES) / int(row["size"].split("x")[0]) ** 2
+            (row["peak GiB"] - fixed) / int(row["size"].split("x")[0]) ** 2
             for row in rows
             if row["network"] == network and not row["twice"]
         ]
@@ -183,7 +186,12 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int) -> P
         batch.advance(2)
     return Peak(
         estimate_bytes=needed_bytes(
-            config, height, width, lanes=lanes, checkpointing=checkpointing
+            config,
+            height,
+            width,
+            device=store.device,
+            lanes=lanes,
+            checkpointing=checkpointing,
         ),
         peak_bytes=watch.peak_bytes,
         seconds=watch.seconds,

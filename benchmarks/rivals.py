@@ -69,11 +69,11 @@ def plain_script(
 def pystiche(
     content_3HW: Tensor, style_3HW: Tensor, weights: Mapping[str, Tensor], device: torch.device
 ) -> Step:
-    """Pystiche 1.0.1 as its beginner example uses it, with Adam."""
+    """Pystiche 1.0.1 as its beginner example uses it, with Adam; it does not freeze its weights."""
     library = _import_pystiche()
     encoder = library.enc.vgg16_multi_layer_encoder(pretrained=False)
     encoder.load_state_dict(dict(weights))
-    encoder = encoder.eval().requires_grad_(False).to(device)
+    encoder = encoder.eval().to(device)
     content_loss = library.loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYER))
 
     def style_of(layer_encoder: Any, layer_weight: float) -> Any:

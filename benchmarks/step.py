@@ -125,7 +125,7 @@ def ours(
         style_layers=dict.fromkeys(STYLE_LAYERS, 0.2),
         style_weight=STYLE_WEIGHT,
         lr=LR,
-        steps=10**6,
+        steps=10**5,
         precision=precision,
     )
     batch = LaneBatch(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from nst_core.networks import NETWORKS, Backbone
+from nst_core.winograd import WinogradConv
 
 
 class Normalization(NamedTuple):
@@ -100,6 +102,16 @@ def _set_padding(network: nn.Module, kind: str) -> None:
         network.set_submodule(path, nn.Sequential(border, convolution))
 
 
+def _set_winograd(network: nn.Module) -> None:
+    suited = [
+        (path, module)
+        for path, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and WinogradConv.suits(module)
+    ]
+    for path, convolution in suited:
+        network.set_submodule(path, WinogradConv(convolution))
+
+
 class Extractor(nn.Module):
     """Features of a batch of images at the named layers; frozen.
 
@@ -137,11 +149,11 @@ class Extractor(nn.Module):
             raise ValueError(f"not weights of {backbone.name}: {wrong[:3]}")
         _set_pooling(network, backbone.pooling)
         _set_padding(network, backbone.padding)
-        self.layers = frozenset(layers)
-        nodes = known.up_to(known.deepest(self.layers))
+        _set_winograd(network)
         # A list of pairs, not a ModuleDict: layers of one name across networks need no registry.
-        self._steps = [(name, network.get_submodule(path)) for name, path in nodes.items()]
-        self.body = nn.ModuleList([module for _, module in self._steps])
+        self._all = [(name, network.get_submodule(path)) for name, path in known.node.items()]
+        self.body = nn.ModuleList([module for _, module in self._all])
+        self._known = known
         self.scale = scale
         self.checkpointing = False
         if scale != 1:
@@ -149,6 +161,18 @@ class Extractor(nn.Module):
                 if isinstance(module, nn.Conv2d) and module.bias is not None:
                     module.bias = nn.Parameter(module.bias * scale)
         self.requires_grad_(False)
+        self._read(layers)
+
+    def _read(self, layers: Iterable[str]) -> None:
+        self.layers = frozenset(layers)
+        deepest = self._known.layers.index(self._known.deepest(self.layers))
+        self._steps = self._all[: deepest + 1]
+
+    def cut(self, layers: Iterable[str]) -> Extractor:
+        """The same network, with the same weights in memory, to be read at other layers."""
+        other = copy.copy(self)
+        other._read(layers)
+        return other
 
     @property
     def dtype(self) -> torch.dtype:

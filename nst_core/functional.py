@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 #: Added to a covariance's diagonal, relative to its mean: the root's slope at zero is infinite.
 COVARIANCE_RIDGE = 1e-4
@@ -37,14 +38,29 @@ def moments(feat_NCHW: Tensor, mask_N1HW: Tensor | None = None) -> Moments:
     A mask is the guidance channel of Gatys et al., arXiv 1611.07865, section 4, each position
     counted by its mask.
     """
-    feat_NCP = feat_NCHW.flatten(2)
+    # Positions first: a view of channels-last features, whose gradients come back in that layout.
+    feat_NPC = feat_NCHW.permute(0, 2, 3, 1).flatten(1, 2)
     if mask_N1HW is None:
-        return Moments(feat_NCP.mean(2), torch.bmm(feat_NCP, feat_NCP.mT) / feat_NCP.shape[2])
-    mask_N1P = mask_N1HW.flatten(2)
-    area_N11 = mask_N1P.sum(2, keepdim=True).clamp_min(1e-6)
-    weighted_NCP = feat_NCP * mask_N1P
-    second_NCC = torch.bmm(weighted_NCP, feat_NCP.mT) / area_N11
-    return Moments(weighted_NCP.sum(2) / area_N11[:, :, 0], second_NCC)
+        return Moments(feat_NPC.mean(1), _Second.apply(feat_NPC))
+    mask_NP1 = mask_N1HW.flatten(2).mT
+    area_N11 = mask_NP1.sum(1, keepdim=True).clamp_min(1e-6)
+    weighted_NPC = feat_NPC * mask_NP1
+    second_NCC = torch.bmm(weighted_NPC.mT, feat_NPC) / area_N11
+    return Moments(weighted_NPC.sum(1) / area_N11[:, :, 0], second_NCC)
+
+
+class _Second(torch.autograd.Function):
+    """``F^T F / P`` of features_NPC; its gradient is symmetric, so one product is enough for it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, feat_NPC: Tensor) -> Tensor:
+        ctx.save_for_backward(feat_NPC)
+        return torch.bmm(feat_NPC.mT, feat_NPC) / feat_NPC.shape[1]
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> Tensor:
+        (feat_NPC,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return torch.bmm(feat_NPC, (grads[0] + grads[0].mT) / feat_NPC.shape[1])
 
 
 def gram(feat_NCHW: Tensor, norm: str = "per_pixel") -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.squeezenet import Fire
 
+from nst_core import winograd
 from nst_core.config import MIN_SIDE_PX, StyleConfig
 from nst_core.errors import InputError
 from nst_core.extractors import CHECKPOINT_LAYERS, bare_network
@@ -76,7 +77,13 @@ def _container_bytes() -> float:
 
 
 def needed_bytes(
-    config: StyleConfig, height: int, width: int, *, lanes: int = 1, checkpointing: bool = False
+    config: StyleConfig,
+    height: int,
+    width: int,
+    *,
+    device: torch.device | str,
+    lanes: int = 1,
+    checkpointing: bool = False,
 ) -> int:
     """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels."""
     segments, read = _activations(config, height, width)
@@ -91,7 +98,14 @@ def needed_bytes(
     # Gradients of the features that are read, and their copies in the precision of the losses.
     losses = 4 * read * (2 if item < 4 else 1)
     images = _images(config) * 3 * height * width * 4
-    return FIXED_BYTES + int(lanes * (network + losses + images) * OVERHEAD)
+    per_lane = int((network + losses + images) * OVERHEAD)
+    return fixed_bytes(config, device) + lanes * per_lane
+
+
+def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
+    """What is needed however small the pictures and few the lanes."""
+    filters = _winograd_bytes(config) if torch.device(device).type == "cpu" else 0
+    return FIXED_BYTES + filters
 
 
 def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
@@ -102,10 +116,10 @@ def plan_memory(config: StyleConfig, height: int, width: int, device: torch.devi
     """
     free = free_bytes(device)
     for checkpointing in (False, True):
-        needed = needed_bytes(config, height, width, checkpointing=checkpointing)
+        needed = needed_bytes(config, height, width, device=device, checkpointing=checkpointing)
         if needed <= free:
             return Plan(bytes_needed=needed, bytes_free=free, checkpointing=checkpointing)
-    largest = largest_size(config, height, width, free)
+    largest = largest_size(config, height, width, device, free)
     advice = f"the largest that fits is size_px {largest}" if largest else "no size fits"
     raise InputError(
         f"{width}x{height} needs about {needed / GIB:.1f} GiB even with activations computed twice,"
@@ -114,7 +128,13 @@ def plan_memory(config: StyleConfig, height: int, width: int, device: torch.devi
 
 
 def largest_size(
-    config: StyleConfig, height: int, width: int, free: int, *, checkpointing: bool = True
+    config: StyleConfig,
+    height: int,
+    width: int,
+    device: torch.device,
+    free: int,
+    *,
+    checkpointing: bool = True,
 ) -> int | None:
     """Longer side of the largest picture that ``free`` bytes are enough for.
 
@@ -124,7 +144,8 @@ def largest_size(
 
     def fits(side: int) -> bool:
         scaled = [max(1, round(edge * side / longer)) for edge in (height, width)]
-        return needed_bytes(config, *scaled, checkpointing=checkpointing) <= free
+        needed = needed_bytes(config, *scaled, device=device, checkpointing=checkpointing)
+        return needed <= free
 
     low, high = MIN_SIDE_PX, longer
     if not fits(low):
@@ -133,6 +154,24 @@ def largest_size(
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def _winograd_bytes(config: StyleConfig) -> int:
+    """Transformed filters, forward and backward, of the convolutions up to the deepest layer."""
+    if config.precision in NETWORK_DTYPES:
+        return 0
+    known = NETWORKS[config.extractor]
+    network = bare_network(config.extractor)
+    reached = [
+        module
+        for path in known.up_to(known.deepest(config.layers)).values()
+        for module in network.get_submodule(path).modules()
+    ]
+    return sum(
+        2 * winograd.PLACES * module.in_channels * module.out_channels * 4
+        for module in reached
+        if isinstance(module, nn.Conv2d) and winograd.WinogradConv.suits(module)
+    )
 
 
 def _images(config: StyleConfig) -> int:

@@ -50,7 +50,8 @@ class FeatureStore:
         self.device = torch.device(device)
         self.dtype = dtype
         self.checkpointing = False
-        self._networks: dict[tuple[str, torch.dtype], Weights] = {}
+        self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
+        self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
         self._made: dict[tuple[object, ...], Any] = {}
 
@@ -61,22 +62,28 @@ class FeatureStore:
         dtype = NETWORK_DTYPES.get(precision, self.dtype)
         key = (backbone, frozenset(layers), dtype)
         if key not in self._extractors:
-            scaled = dtype == torch.float16 and NETWORKS[backbone.name].homogeneous
-            self._extractors[key] = Extractor(
-                backbone,
-                layers,
-                self._network(backbone.name, dtype),
-                scale=FLOAT16_SCALE if scaled else 1.0,
-            )
+            self._extractors[key] = self._network(backbone, dtype).cut(layers)
         self._extractors[key].checkpointing = self.checkpointing
         return self._extractors[key]
 
-    def _network(self, name: str, dtype: torch.dtype) -> Weights:
-        if (name, dtype) not in self._networks:
-            self._networks[name, dtype] = {
+    def _network(self, backbone: Backbone, dtype: torch.dtype) -> Extractor:
+        """A whole network, of which the extractors are cuts."""
+        if (backbone, dtype) not in self._networks:
+            scaled = dtype == torch.float16 and NETWORKS[backbone.name].homogeneous
+            self._networks[backbone, dtype] = Extractor(
+                backbone,
+                NETWORKS[backbone.name].layers,
+                self._placed_weights(backbone.name, dtype),
+                scale=FLOAT16_SCALE if scaled else 1.0,
+            )
+        return self._networks[backbone, dtype]
+
+    def _placed_weights(self, name: str, dtype: torch.dtype) -> Weights:
+        if (name, dtype) not in self._placed_once:
+            self._placed_once[name, dtype] = {
                 key: self._placed(value, dtype) for key, value in self._weights(name).items()
             }
-        return self._networks[name, dtype]
+        return self._placed_once[name, dtype]
 
     def _placed(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         weight = weight.to(self.device, dtype)

@@ -224,8 +224,9 @@ class Batches:
 
     def _most_lanes(self, config: StyleConfig, group: GroupKey) -> int:
         """Lanes that fit into the memory that is free now."""
-        one, two = (needed_bytes(config, group.height, group.width, lanes=n) for n in (1, 2))
-        free = free_bytes(self._store.device) * LANES_SHARE
+        device, size = self._store.device, (group.height, group.width)
+        one, two = (needed_bytes(config, *size, device=device, lanes=n) for n in (1, 2))
+        free = free_bytes(device) * LANES_SHARE
         return max(1, 1 + int((free - one) // (two - one)))
 
     def _after_out_of_memory(self, batch: LaneBatch) -> Chunk:

@@ -6,10 +6,18 @@ import torch
 from benchmarks.memory import measure
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.memory import FIXED_BYTES, GIB, needed_bytes, plan_memory
+from nst_core.memory import GIB, fixed_bytes, needed_bytes, plan_memory
 from nst_core.networks import EXTRACTORS
 
 CPU = torch.device("cpu")
+
+
+def needed(config: StyleConfig, height: int, width: int) -> tuple[int, int]:
+    """Bytes as usual, and with activations computed twice."""
+    plain, again = (
+        needed_bytes(config, height, width, device=CPU, checkpointing=c) for c in (False, True)
+    )
+    return plain, again
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -25,7 +33,8 @@ def test_memory_grows_with_pixels_and_lanes(extractor: str) -> None:
     config = StyleConfig(extractor=extractor)
 
     def growing(side: int, **options: Any) -> int:
-        return needed_bytes(config, side, side, **options) - FIXED_BYTES
+        needed = needed_bytes(config, side, side, device=CPU, **options)
+        return needed - fixed_bytes(config, CPU)
 
     small = growing(256)
     assert growing(512) == pytest.approx(4 * small, rel=0.05)
@@ -36,15 +45,15 @@ def test_memory_grows_with_pixels_and_lanes(extractor: str) -> None:
 def test_2048_pixels_fit_a_small_machine() -> None:
     """VGG16 at 2048x1536 is planned with less than 10 GiB, and less when computed twice."""
     config = StyleConfig(size_px=2048)
-    assert needed_bytes(config, 1536, 2048) < 10 * GIB
-    again = needed_bytes(config, 1536, 2048, checkpointing=True)
-    assert again < 0.8 * needed_bytes(config, 1536, 2048)
+    plain, again = needed(config, 1536, 2048)
+    assert plain < 10 * GIB
+    assert again < 0.8 * plain
 
 
 def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short of memory activations are computed twice; beyond that the largest size is named."""
     config = StyleConfig()
-    plain, again = (needed_bytes(config, 768, 1024, checkpointing=c) for c in (False, True))
+    plain, again = needed(config, 768, 1024)
     monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: plain + 1)
     assert not plan_memory(config, 768, 1024, CPU).checkpointing
     monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: (plain + again) // 2)
@@ -54,7 +63,7 @@ def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="the largest that fits is size_px") as caught:
         plan_memory(config, 768, 1024, CPU)
     side = int(str(caught.value).split()[-1])
-    assert needed_bytes(config, round(768 * side / 1024), side, checkpointing=True) <= again // 2
+    assert needed(config, round(768 * side / 1024), side)[1] <= again // 2
     assert 600 < side < 1000
     monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: 1)
     with pytest.raises(InputError, match="no size fits"):

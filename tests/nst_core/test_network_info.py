@@ -21,10 +21,11 @@ def test_receptive_fields_are_what_gradients_see(name: str) -> None:
     # An average lets every pixel of its window count, where a maximum picks one; ReLU6 saturates.
     backbone = Backbone(name, "average")
     layers = NETWORKS[name].style_layers[:4]
-    extractor = Extractor(backbone, layers, network.state_dict())
+    # In float64 convolutions are direct, and what is not seen is exactly zero.
+    extractor = Extractor(backbone, layers, network.double().state_dict())
     info = {found.layer: found for found in describe_network(name)}
     for layer in layers:
-        pixels = torch.full((1, 3, 224, 224), 1e-4, dtype=torch.float32, requires_grad=True)
+        pixels = torch.full((1, 3, 224, 224), 1e-4, dtype=torch.float64, requires_grad=True)
         feat = extractor(pixels)[layer]
         _, channels, height, width = feat.shape
         # The last channel: the first ones of a Fire come from its 1x1 convolutions.

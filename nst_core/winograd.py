@@ -1,0 +1,197 @@
+"""Winograd's convolution on CPUs: a quarter of the multiplications of a 3x3 convolution.
+
+F(4x4, 3x3) of Lavin & Gray, arXiv 1509.09308: every 4x4 tile of the output comes from a 6x6 tile of
+the input by one product a channel pair in each of 36 places, with transforms before and after that
+are sums. The products of all tiles of all lanes are 36 matrix products, so lanes share the filters'
+way through the caches. Filters never change here, so they are transformed once. In float32 the
+result differs from the direct convolution by about 1e-5 of its largest value.
+
+`python -m benchmarks.winograd` compares both; GPUs have it in their own libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional as F
+
+#: Edges of a tile of the output, of the kernel, and of a tile of the input.
+OUT, KERNEL = 4, 3
+IN = OUT + KERNEL - 1
+PLACES = IN * IN
+
+#: With fewer channels the transforms cost what the products save.
+LEAST_CHANNELS = 128
+
+#: With fewer tiles, reading the filters, which are four times as many numbers, takes longer than
+#: the products.
+LEAST_TILES = 8
+
+#: Tiles that are worked on at once: all that is known of them should stay in the caches.
+BLOCK_TILES = 256
+
+#: The transforms of input tiles, filters and products for the points 0, 1, -1, 2, -2, infinity.
+_INPUT = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+_FILTER = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+_OUTPUT = (
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)
+
+
+def _both_ways(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """The transform of a flattened tile, rows and columns at once."""
+    one_way = torch.tensor(matrix, dtype=torch.float32)
+    return torch.kron(one_way, one_way)
+
+
+_INPUT_BOTH, _OUTPUT_BOTH = _both_ways(_INPUT), _both_ways(_OUTPUT)
+
+
+def transformed(weight_KCHW: Tensor) -> Tensor:
+    """Filters of a 3x3 convolution as `convolve` takes them, filters_PCK with P = 36 places."""
+    matrix = torch.tensor(_FILTER, dtype=torch.float64)
+    filters = torch.einsum("ia,jb,kcab->ijck", matrix, matrix, weight_KCHW.double())
+    return filters.flatten(0, 1).to(weight_KCHW.dtype)
+
+
+def convolve(
+    feat_NCHW: Tensor, filters_PCK: Tensor, padding: int, bias_K: Tensor | None = None
+) -> Tensor:
+    """The 3x3 convolution with stride 1 -> feat_NKhw, channels last.
+
+    Args:
+        feat_NCHW: float32 on a CPU; fastest with channels last.
+        filters_PCK: of `transformed`.
+        padding: zeros on each side.
+        bias_K: added to the result.
+    """
+    lanes, _, height, width = feat_NCHW.shape
+    height, width = (side + 2 * padding - KERNEL + 1 for side in (height, width))
+    rows, columns = _tiles_along(height), _tiles_along(width)
+    below, right = rows * OUT - height, columns * OUT - width
+    padded = F.pad(feat_NCHW, (padding, padding + right, padding, padding + below))
+    filters = filters_PCK.shape[2]
+    made = feat_NCHW.new_empty(lanes, rows, OUT, columns, OUT, filters)
+    bias = feat_NCHW.new_zeros(filters) if bias_K is None else bias_K
+    for lane, row in _blocks(lanes, rows, columns):
+        top, bottom = row.start * OUT, row.stop * OUT + KERNEL - 1
+        products = _products(padded[lane, :, top:bottom].permute(0, 2, 3, 1), filters_PCK)
+        torch.add(products.permute(2, 3, 0, 4, 1, 5), bias, out=made[lane, row])
+    made = made.view(lanes, rows * OUT, columns * OUT, filters)
+    return made[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _tiles_along(side: int) -> int:
+    return -(-side // OUT)
+
+
+def _blocks(lanes: int, rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    """Lanes and rows of tiles that are worked on at once."""
+    each = rows * columns
+    if each <= BLOCK_TILES:
+        together = BLOCK_TILES // each
+        for start in range(0, lanes, together):
+            yield slice(start, min(lanes, start + together)), slice(0, rows)
+        return
+    together = max(1, BLOCK_TILES // columns)
+    for lane in range(lanes):
+        for start in range(0, rows, together):
+            yield slice(lane, lane + 1), slice(start, min(rows, start + together))
+
+
+def _products(feat_NHWC: Tensor, filters_PCK: Tensor) -> Tensor:
+    """A block of tiles of the output; axes: row and column in the tile, lane, row, column, K."""
+    places, channels, filters = filters_PCK.shape
+    tiles = feat_NHWC.unfold(1, IN, OUT).unfold(2, IN, OUT)
+    values = tiles.permute(4, 5, 0, 1, 2, 3).reshape(places, -1)
+    values_PTC = (_INPUT_BOTH @ values).view(places, -1, channels)
+    products = torch.bmm(values_PTC, filters_PCK).view(places, -1)
+    return (_OUTPUT_BOTH @ products).view(OUT, OUT, *tiles.shape[:3], filters)
+
+
+class _Convolution(torch.autograd.Function):
+    """`convolve` with the gradient of its input; filters have none."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, feat: Tensor, conv: WinogradConv) -> Tensor:
+        ctx.conv = conv  # type: ignore[attr-defined]
+        return convolve(feat, conv.filters, conv.padding, conv.convolution.bias)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        conv: WinogradConv = ctx.conv  # type: ignore[attr-defined]
+        return convolve(grads[0], conv.filters_of_gradient, KERNEL - 1 - conv.padding), None
+
+
+class WinogradConv(nn.Module):
+    """A frozen convolution that is computed Winograd's way where that is faster.
+
+    Everywhere else, and in any precision but float32, it is the convolution that it holds.
+
+    Args:
+        convolution: for which `suits` holds.
+    """
+
+    def __init__(self, convolution: nn.Conv2d):
+        super().__init__()
+        self.convolution = convolution
+        self.padding = int(convolution.padding[0])
+        self._filters: dict[str, Tensor] = {}
+
+    @staticmethod
+    def suits(convolution: nn.Conv2d) -> bool:
+        """Whether it is 3x3 with stride 1 and has enough channels."""
+        plain = convolution.stride == convolution.dilation == (1, 1) and convolution.groups == 1
+        padding = convolution.padding in ((0, 0), (1, 1))
+        channels = min(convolution.in_channels, convolution.out_channels)
+        square = convolution.kernel_size == (KERNEL, KERNEL)
+        return plain and padding and square and channels >= LEAST_CHANNELS
+
+    @property
+    def filters(self) -> Tensor:
+        """Of `convolve`, made at their first use."""
+        if "forward" not in self._filters:
+            self._filters["forward"] = transformed(self.convolution.weight.detach())
+        return self._filters["forward"]
+
+    @property
+    def filters_of_gradient(self) -> Tensor:
+        """The same of the convolution that takes an output's gradient to the input's."""
+        if "gradient" not in self._filters:
+            turned = self.convolution.weight.detach().flip(2, 3).transpose(0, 1)
+            self._filters["gradient"] = transformed(turned)
+        return self._filters["gradient"]
+
+    def forward(self, feat_NCHW: Tensor) -> Tensor:
+        """As the convolution."""
+        if self._pays(feat_NCHW):
+            made: Tensor = _Convolution.apply(feat_NCHW, self)
+        else:
+            made = self.convolution(feat_NCHW)
+        return made
+
+    def _pays(self, feat_NCHW: Tensor) -> bool:
+        if feat_NCHW.device.type != "cpu" or feat_NCHW.dtype != torch.float32:
+            return False
+        lanes, _, height, width = feat_NCHW.shape
+        return lanes * _tiles_along(height) * _tiles_along(width) >= LEAST_TILES
