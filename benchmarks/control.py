@@ -7,7 +7,6 @@ Ray Tune with OptunaSearch and ASHA on the same formula.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,86 +15,29 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import numpy as np
-
 from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
+from benchmarks.formula_engine import (
+    MAX_STEPS,
+    FormulaEngine,
+    QuickSleepingEngine,
+    SleepingEngine,
+    objective,
+)
 from benchmarks.runs import Timeline, on_ray, scratch_search
 from nst_core.config import StyleConfig
 from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE
-from tuner.backend import Workload
 from tuner.job import JobSpec
-from tuner.records import EngineStats, Report
+from tuner.records import Report
 from tuner.search import Search
 
 #: Trials of the whole way, slots, and seconds of one trial that sleeps.
 TRIALS, QUICK_TRIALS = 400, 60
 SLOTS = 16
 SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
-SLEEP_S, QUICK_SLEEP_S = 10.0, 2.0
 #: Trials that a study holds when it is asked for more, and how many more.
 ASKS, QUICK_ASKS = (1_000, 10_000), (200,)
 ASKED = 100
-
-MAX_STEPS = 90
-
-
-def objective(config: StyleConfig, steps: int) -> float:
-    """A made-up score: a bowl in the logarithms of weight and rate, better with more steps."""
-    ratio = np.log10(config.style_weight / config.content_weight)
-    return float(abs(ratio - 1.2) + abs(np.log10(config.lr) + 1.7) + 10 / steps)
-
-
-class FormulaEngine:
-    """An engine whose work is `objective`; it answers at once."""
-
-    #: Seconds that a trial takes to its last step.
-    TRIAL_S = 0.0
-
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
-        self._done: dict[int, int] = {}
-        self._since = time.perf_counter()
-        self._worked_s = 0.0
-
-    async def ready(self) -> bool:
-        """Answers once the engine is up."""
-        return True
-
-    async def advance(
-        self, trial: int, config: StyleConfig, until: int, beyond: int | None
-    ) -> Report:
-        """As `LaneEngine.advance`."""
-        seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
-        if seconds:
-            await asyncio.sleep(seconds)
-        self._worked_s += seconds
-        self._done[trial] = until
-        scores = dict.fromkeys(METRICS, objective(config, until))
-        return Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])
-
-    async def images(self, trial: int) -> list[bytes]:
-        """As `LaneEngine.images`."""
-        return [b"no picture"]
-
-    async def drop(self, trial: int) -> None:
-        """As `LaneEngine.drop`."""
-        self._done.pop(trial, None)
-
-    async def stats(self) -> EngineStats:
-        """Seconds that its slots worked, as if they were one."""
-        return EngineStats(alive_s=time.perf_counter() - self._since, advancing_s=self._worked_s)
-
-
-class SleepingEngine(FormulaEngine):
-    """An engine whose trials take time; nothing is pruned of a trial with one rung."""
-
-    TRIAL_S = SLEEP_S
-
-
-class QuickSleepingEngine(FormulaEngine):
-    """The same, for a quick look."""
-
-    TRIAL_S = QUICK_SLEEP_S
 
 
 def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:

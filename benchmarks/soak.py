@@ -37,7 +37,7 @@ from nst_core.lanes import LaneBatch
 from nst_core.losses import Losses
 from search_spaces import CATALOGUE, Float, Space
 from tuner.backend import Workload
-from tuner.ray_backend import LaneEngine
+from tuner.lane_engine import LaneEngine
 from tuner.study import load_records
 
 SIZE_PX = 48

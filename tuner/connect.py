@@ -19,7 +19,7 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
 
     Args:
         address: of a running cluster.
-        engine: class of the engines' actors, if not `ray_backend.LaneEngine`.
+        engine: class of the engines' actors, if not `lane_engine.LaneEngine`.
 
     Raises:
         InputError: nothing listens at the address.
@@ -33,9 +33,9 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
         # None but the processes of this run may talk to the cluster that it starts.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    from tuner.ray_backend import LaneEngine, RayBackend
+    from tuner.ray_backend import RayBackend
 
-    return RayBackend(address, engine or LaneEngine)
+    return RayBackend(address, engine) if engine else RayBackend(address)
 
 
 def _check_address(address: str) -> None:

@@ -7,15 +7,12 @@ Searcher and a TrialScheduler. Both are thin: every decision and everything wort
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
-import queue
 import secrets
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,10 +23,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nst_core.config import StyleConfig
 from nst_core.errors import InputError, WorkError
 from tuner.backend import Workload
 from tuner.job import JobSpec
+from tuner.lane_engine import LaneEngine
 from tuner.records import EngineStats, Report
 from tuner.search import Search
 from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, TRIAL, StyleTrial
@@ -48,74 +45,6 @@ ENGINE_ANSWERS_WITHIN_S = 60
 GPU_LANES = 16
 #: At the end of a run nobody waits long for figures.
 STATS_WITHIN_S = 10
-
-
-class LaneEngine:
-    """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
-
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
-        from tuner.engine import Engine
-
-        self._engine = Engine(workload.pairs, workload.weights, device=device, threads=threads)
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._waiting: dict[int, asyncio.Future[Report]] = {}
-        self._loop = asyncio.get_event_loop()
-        threading.Thread(target=self._work, daemon=True).start()
-
-    async def ready(self) -> bool:
-        """Answers once the engine is up."""
-        return True
-
-    async def advance(
-        self, trial: int, config: StyleConfig, until: int, beyond: int | None
-    ) -> Report:
-        """Bring a trial to a step; see `Engine.submit`."""
-        self._waiting[trial] = self._loop.create_future()
-        self._inbox.put(lambda: self._engine.submit(trial, config, until, beyond))
-        return await self._waiting[trial]
-
-    async def images(self, trial: int) -> list[bytes]:
-        """PNG files of a trial as last scored."""
-        return self._engine.images(trial)
-
-    async def stats(self) -> EngineStats:
-        """What it did with its time, all that was asked of it before included."""
-        told: asyncio.Future[EngineStats] = self._loop.create_future()
-
-        def tell() -> None:
-            self._loop.call_soon_threadsafe(told.set_result, self._engine.stats)
-
-        self._inbox.put(tell)
-        return await told
-
-    async def drop(self, trial: int) -> None:
-        """Forget a trial."""
-        self._waiting.pop(trial, None)
-        self._inbox.put(lambda: self._engine.drop(trial))
-
-    def _work(self) -> None:
-        """The engine's own thread: only here is it changed, between two chunks."""
-        while True:
-            try:
-                while not self._engine.busy or not self._inbox.empty():
-                    self._inbox.get()()
-                reports = self._engine.advance()
-            except Exception as error:  # every trial that waits must hear of it, whatever it is
-                self._loop.call_soon_threadsafe(self._fail_all, error)
-                return
-            for report in reports:
-                self._loop.call_soon_threadsafe(self._answer, report)
-
-    def _answer(self, report: Report) -> None:
-        future = self._waiting.pop(report.trial, None)
-        if future is not None and not future.done():
-            future.set_result(report)
-
-    def _fail_all(self, error: Exception) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(WorkError(f"the engine failed: {error!r}"))
-        self._waiting.clear()
 
 
 @dataclass
@@ -244,6 +173,20 @@ class RungScheduler(_NotSaved, FIFOScheduler):
     def __init__(self, search: Search, pool: EnginePool):
         super().__init__()  # type: ignore[no-untyped-call]
         self._search, self._pool = search, pool
+        self._keeps_processes = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """At the first trial, make Tune keep the processes of trials that are over.
+
+        A new process takes seconds of a core to import Ray. Tune keeps one for the next trial only
+        where that waits for resources already, which thin trials never do; how many it keeps it
+        lets nobody say but itself.
+        """
+        super().on_trial_add(tune_controller, trial)
+        if not self._keeps_processes:
+            self._keeps_processes = True
+            cache = tune_controller._tune_controller._actor_cache
+            cache.increase_max(trial.placement_group_factory, self._pool.slots)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""

@@ -89,17 +89,15 @@ class Search:
 
     def next(self) -> Plan | None:
         """The next trial to start, or None if there is nothing more to start."""
-        if self.out_of_time:
+        if self.exhausted:
             return None
-        if self._orphans:
-            number = self._orphans.pop(0)
-            record = self._study.revive(number, self._fixed(number))
-            plan = self._plan(number, record)
-        elif len(self._study) < self._job.search.trials:
-            number = self._study.begin(self._fixed(len(self._study)))
-            plan = self._plan(number, None)
-        else:
-            return None
+        with self._study.at_once():
+            if self._orphans:
+                number = self._orphans.pop(0)
+                plan = self._plan(number, self._study.revive(number, self._fixed(number)))
+            else:
+                number = self._study.begin(self._fixed(len(self._study)))
+                plan = self._plan(number, None)
         self._plans[number] = plan
         preset = self._preset(number)
         self._watcher.planned(plan, preset[0].name if preset else None)
@@ -194,11 +192,12 @@ class Search:
         )
         if self._is_best_of_trial(number, rung):
             self._run.save_images(number, images())
-        self._study.report(number, report.steps, rung)
-        if self._job.budget.minutes is not None:
-            self._study.note("worked_s", self._worked_s)
         self._watcher.reported(number, report.steps, rung)
-        return self._decide(number, report.steps, rung.objective)
+        with self._study.at_once():
+            self._study.report(number, report.steps, rung)
+            if self._job.budget.minutes is not None:
+                self._study.note("worked_s", self._worked_s)
+            return self._decide(number, report.steps, rung.objective)
 
     def engines_ended(self, stats: Sequence[EngineStats]) -> None:
         """Record what the engines of this launch did with their time."""

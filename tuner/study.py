@@ -10,16 +10,17 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import RunError
 from search_spaces import Choice, Int, Params, Space
+from tuner.journal import BatchingJournal
 from tuner.records import RungRecord, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,26 +41,39 @@ STATES: Mapping[TrialState, str] = {
 class RunStudy:
     """A run's study, open for writing; one driver at a time."""
 
-    def __init__(self, study: optuna.Study, *, sampler: str, seed: int, startup: int):
-        self._study = study
+    def __init__(
+        self,
+        study: optuna.Study,
+        journal: BatchingJournal,
+        *,
+        sampler: str,
+        seed: int,
+        startup: int,
+    ):
+        self._study, self._journal = study, journal
         self._sampler_name, self._seed, self._startup = sampler, seed, startup
         self._live: dict[int, optuna.Trial] = {}
 
     @classmethod
     def create(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
         """Start the study of a new run in ``folder``."""
+        journal = BatchingJournal(folder / STUDY_FILE)
         study = optuna.create_study(
-            storage=_storage(folder),
+            storage=JournalStorage(journal),
             study_name=_STUDY_NAME,
             direction="maximize" if higher_is_better else "minimize",
         )
-        return cls(study, **settings)
+        return cls(study, journal, **settings)
 
     @classmethod
     def open(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
         """Go on with the study in ``folder``, after mending what a killed driver left."""
         _cut_torn_line(folder / STUDY_FILE)
-        return cls(_load(folder), **settings)
+        return cls(*_load(folder), **settings)
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """While it is entered, what is recorded is kept back; then it is written as one."""
+        return self._journal.batch()
 
     # --- plain facts of the run -----------------------------------------------------------------
 
@@ -207,20 +221,17 @@ class RunStudy:
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
     """Trials and notes of a run, read only."""
-    study = _load(folder)
+    study, _ = _load(folder)
     return [_record(t) for t in study.get_trials(deepcopy=False)], study.user_attrs
 
 
-def _storage(folder: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
-
-
-def _load(folder: Path) -> optuna.Study:
+def _load(folder: Path) -> tuple[optuna.Study, BatchingJournal]:
     path = folder / STUDY_FILE
     if not path.is_file():
         raise RunError(f"{folder}: not a run directory (it has no {STUDY_FILE})")
     try:
-        return optuna.load_study(study_name=_STUDY_NAME, storage=_storage(folder))
+        journal = BatchingJournal(path)
+        return optuna.load_study(study_name=_STUDY_NAME, storage=JournalStorage(journal)), journal
     except (KeyError, ValueError, OSError) as error:
         raise RunError(f"{path}: cannot be read as a study ({error})") from None
 
