@@ -7,15 +7,17 @@ Searcher and a TrialScheduler. Both are thin: every decision and everything wort
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import tune
@@ -29,12 +31,10 @@ from tuner.job import JobSpec
 from tuner.lane_engine import LaneEngine
 from tuner.records import EngineStats, Report
 from tuner.search import Search
-from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, TRIAL, StyleTrial
+from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, SLOT, TRIAL, StyleTrial
 
 NAMESPACE = "nst-tuner"
 
-#: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
-TRIAL_CPUS = 0.001
 #: What an engine leaves of its cores for the trials' sake.
 CPUS_LEFT_FOR_TRIALS = 0.1
 #: Intra-operation threads stop paying beyond a few at the sizes where lanes are many.
@@ -47,46 +47,56 @@ GPU_LANES = 16
 STATS_WITHIN_S = 10
 
 
+class Slot(NamedTuple):
+    """Room for one trial on an engine."""
+
+    number: int
+    engine: str
+
+
 @dataclass
 class EnginePool:
-    """The engines of a run and which trial is on which.
+    """The engines of a run and which trial is where.
 
     Attributes:
         engines: name -> actor.
-        lanes: trials that one engine takes at a time.
+        lanes: trials that one engine takes at a time; each has a slot of its own.
     """
 
     engines: Mapping[str, Any]
     lanes: int
-    _on: dict[int, str] = field(default_factory=dict)
+    _on: dict[int, Slot] = field(default_factory=dict)
 
     @property
-    def slots(self) -> int:
-        """Trials that run at a time."""
-        return self.lanes * len(self.engines)
+    def slots(self) -> list[Slot]:
+        """Every slot, those of an engine apart, so that trials spread."""
+        places = itertools.product(range(self.lanes), self.engines)
+        return [Slot(number, name) for number, (_, name) in enumerate(places)]
 
     @property
     def full(self) -> bool:
-        """Whether every lane is taken."""
-        return len(self._on) >= self.slots
+        """Whether every slot is taken."""
+        return len(self._on) >= self.lanes * len(self.engines)
 
-    def take(self, trial: int) -> str:
-        """Put a trial on the engine with most room; returns the engine's name."""
-        load = {name: 0 for name in self.engines}
-        for name in self._on.values():
-            load[name] += 1
-        self._on[trial] = min(load, key=load.__getitem__)
+    def take(self, trial: int) -> Slot:
+        """Put a trial into a slot of the engine with most room."""
+        load = Counter(slot.engine for slot in self._on.values())
+        taken = set(self._on.values())
+        free = [slot for slot in self.slots if slot not in taken]
+        self._on[trial] = min(free, key=lambda slot: load[slot.engine])
         return self._on[trial]
 
     def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial."""
-        pngs: list[bytes] = ray.get(self.engines[self._on[trial]].images.remote(trial))
+        pngs: list[bytes] = ray.get(self.engines[self._on[trial].engine].images.remote(trial))
         return pngs
 
     def lost(self, trial: int) -> bool:
         """Whether the engine that a trial was on is dead."""
         try:
-            ray.get(self.engines[self._on[trial]].ready.remote(), timeout=ENGINE_ANSWERS_WITHIN_S)
+            ray.get(
+                self.engines[self._on[trial].engine].ready.remote(), timeout=ENGINE_ANSWERS_WITHIN_S
+            )
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return True
         return False
@@ -101,8 +111,8 @@ class EnginePool:
 
     def release(self, trial: int) -> None:
         """Free a trial's lane."""
-        if name := self._on.pop(trial, None):
-            self.engines[name].drop.remote(trial)
+        if slot := self._on.pop(trial, None):
+            self.engines[slot.engine].drop.remote(trial)
 
 
 class _NotSaved:
@@ -132,11 +142,13 @@ class StudySearcher(_NotSaved, Searcher):
             return Searcher.FINISHED
         self._trials[trial_id] = plan.trial
         self._search.started_as(plan.trial, trial_id)
+        slot = self._pool.take(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
             RUNGS: plan.rungs,
-            ENGINE: self._pool.take(plan.trial),
+            ENGINE: slot.engine,
+            SLOT: slot.number,
         }
 
     def on_trial_complete(
@@ -173,20 +185,15 @@ class RungScheduler(_NotSaved, FIFOScheduler):
     def __init__(self, search: Search, pool: EnginePool):
         super().__init__()  # type: ignore[no-untyped-call]
         self._search, self._pool = search, pool
-        self._keeps_processes = False
+        self._kept: set[int] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """At the first trial, make Tune keep the processes of trials that are over.
-
-        A new process takes seconds of a core to import Ray. Tune keeps one for the next trial only
-        where that waits for resources already, which thin trials never do; how many it keeps it
-        lets nobody say but itself.
-        """
+        """Make Tune keep the process of a slot, of which only Tune itself can say how many."""
         super().on_trial_add(tune_controller, trial)
-        if not self._keeps_processes:
-            self._keeps_processes = True
+        if trial.config[SLOT] not in self._kept:
+            self._kept.add(trial.config[SLOT])
             cache = tune_controller._tune_controller._actor_cache
-            cache.increase_max(trial.placement_group_factory, self._pool.slots)
+            cache.increase_max(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
@@ -213,10 +220,10 @@ class RayBackend:
         """See `Backend.run`."""
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             pool = _start_engines(self._engine, workload, job)
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pool.slots)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(len(pool.slots))
             searcher = StudySearcher(search, pool)
             tuner = tune.Tuner(
-                tune.with_resources(StyleTrial, {"cpu": TRIAL_CPUS}),
+                StyleTrial,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=RungScheduler(search, pool),

@@ -1,6 +1,6 @@
 """StyleTrial: one trial as Ray Tune sees it; it asks an engine to advance its lanes.
 
-A trial is a process of its own, so it loads no torch.
+A trial is a process of its own, so it loads no torch; nor does anything that it is sent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,25 @@ from tuner.records import Report
 from tuner.rungs import next_rungs
 
 #: Keys of the config that the searcher makes and of the results that the scheduler reads.
-TRIAL, CONFIG, RUNGS, ENGINE = "trial", "style_config", "rungs", "engine"
+TRIAL, CONFIG, RUNGS, ENGINE, SLOT = "trial", "style_config", "rungs", "engine", "slot"
 REPORT = "report"
+
+#: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
+TRIAL_CPUS = 0.001
 
 
 class StyleTrial(tune.Trainable):
     """Each `step` brings the trial to its next rung and returns the engine's report."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Next to nothing, and a number of bytes that is its slot's own.
+
+        A new process takes seconds of a core to import Ray, so a slot keeps the one that it has.
+        Tune keeps processes by the resources that they take, and would otherwise give the process
+        of a trial that is over to any trial that still waits for a new one, and stop that half-way.
+        """
+        return tune.PlacementGroupFactory([{"CPU": TRIAL_CPUS, "memory": 1 + config[SLOT]}])
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take over a trial: its number, settings, rungs and the name of its engine."""
