@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import ray
 from ray import tune
+from ray._private import worker
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -247,10 +248,17 @@ class RayBackend:
             raise WorkError("an engine died, perhaps for want of memory; nothing finished is lost")
 
 
+def _to_log(data: Mapping[str, Any], **_: Any) -> None:
+    logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     """Connect to a cluster, or start one on this machine; gives its resources."""
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints what its daemons warn of, such as many processes on few cores, to standard output,
+    # which is ours for results; it has no setting for that.
+    worker.print_to_stdstream = _to_log
     common: dict[str, Any] = {
         "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
         "log_to_driver": False,

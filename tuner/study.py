@@ -53,6 +53,7 @@ class RunStudy:
         self._study, self._journal = study, journal
         self._sampler_name, self._seed, self._startup = sampler, seed, startup
         self._live: dict[int, optuna.Trial] = {}
+        self._tpe: optuna.samplers.TPESampler | None = None
 
     @classmethod
     def create(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
@@ -210,13 +211,15 @@ class RunStudy:
         seed = (self._seed * 1_000_003 + number) % 2**32
         if self._sampler_name == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=self._startup,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )
+        if self._tpe is None:
+            self._tpe = optuna.samplers.TPESampler(
+                n_startup_trials=self._startup, multivariate=True, group=True, constant_liar=True
+            )
+        # The same sampler with another seed: a new one would go through all trials for the groups
+        # of parameters that occur together, a third of the time of a draw from 1,000 trials.
+        for source in (self._tpe._rng, self._tpe._random_sampler._rng):
+            source.rng.seed(seed)
+        return self._tpe
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:

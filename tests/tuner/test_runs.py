@@ -74,6 +74,26 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert substituted != cached_path("vgg19").is_file()
 
 
+def test_a_slot_keeps_its_process(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many trials there are, no more processes are started than run at a time."""
+    from tuner.ray_backend import RungScheduler
+
+    processes = set()
+    judge = RungScheduler.on_trial_result
+
+    def watched(self, controller, trial, result):  # type: ignore[no-untyped-def]
+        processes.add(result["pid"])
+        return judge(self, controller, trial, result)
+
+    monkeypatch.setattr(RungScheduler, "on_trial_result", watched)
+    overrides = ("search.trials=10", "search.presets=false", "resources.lanes=2")
+    launch(job_file, tmp_path / "a", ray_backend(), *overrides)
+    assert len(load_results(tmp_path / "a").records) == 10
+    assert 1 <= len(processes) <= 2
+
+
 def test_a_cluster_of_two_nodes(job_file: Path, tmp_path: Path) -> None:
     """On a running cluster, at its address, each node gets an engine and both get trials."""
     from ray.cluster_utils import Cluster

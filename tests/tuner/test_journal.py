@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+
+from tuner.journal import BatchingJournal
+
+
+def study_at(path: Path, *, new: bool = False) -> tuple[optuna.Study, BatchingJournal]:
+    journal = BatchingJournal(path)
+    storage = JournalStorage(journal)
+    make = optuna.create_study if new else optuna.load_study
+    return make(study_name="run", storage=storage), journal  # type: ignore[operator]
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def test_a_batch_is_seen_inside_and_written_at_its_end(tmp_path: Path) -> None:
+    """Inside a batch the study reads what it wrote; the file has it all at once, at the end."""
+    path = tmp_path / "journal"
+    study, journal = study_at(path, new=True)
+    before = lines(path)
+    with journal.batch(), journal.batch():
+        trial = study.ask()
+        x = trial.suggest_float("x", 0, 1)
+        study.tell(trial, x)
+        assert study.best_value == x
+        assert lines(path) == before
+    assert lines(path) > before + 2
+    assert study_at(path)[0].best_value == x == study.best_value
+
+
+def test_an_error_keeps_what_was_recorded(tmp_path: Path) -> None:
+    """Records made before an error in a batch are written: the study has seen them."""
+    path = tmp_path / "journal"
+    study, journal = study_at(path, new=True)
+    with pytest.raises(RuntimeError), journal.batch():
+        study.ask()
+        raise RuntimeError
+    assert len(study_at(path)[0].trials) == len(study.trials) == 1
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    """Two writers of one file see each other's records in one order, in batches or not."""
+    path = tmp_path / "journal"
+    ours, journal = study_at(path, new=True)
+    theirs, other = study_at(path)
+    numbers = []
+    for _ in range(3):
+        with journal.batch():
+            numbers.append(ours.ask().number)
+        numbers.append(theirs.ask().number)
+        with other.batch():
+            numbers.append(theirs.ask().number)
+    assert numbers == list(range(9))
+    assert len(study_at(path)[0].trials) == 9
+
+
+def test_reading_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long journal is not read again from its start for every batch."""
+    study, journal = study_at(tmp_path / "journal", new=True)
+    read = []
+    original = journal._file.read_logs
+
+    def counting(log_number_from: int):  # type: ignore[no-untyped-def]
+        for record in original(log_number_from):
+            read.append(record)
+            yield record
+
+    monkeypatch.setattr(journal._file, "read_logs", counting)
+    for _ in range(20):
+        with journal.batch():
+            study.ask()
+    assert len(read) <= 3 * lines(tmp_path / "journal")
