@@ -39,9 +39,9 @@ from nst_core.stylization import default_device
 from search_spaces import CATALOGUE
 
 SIZE_PX = 96
-TRIALS, QUICK_TRIALS = 48, 8
+TRIALS, QUICK_TRIALS = 24, 4
 STEPS, QUICK_STEPS = 60, 20
-ROUNDS, QUICK_ROUNDS = 3, 1
+ROUNDS, QUICK_ROUNDS = 2, 1
 
 #: Processes that share a GPU.
 SHARING = (4, 8)

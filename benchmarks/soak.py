@@ -38,14 +38,16 @@ from nst_core.losses import Losses
 from search_spaces import CATALOGUE, Float, Space
 from tuner.backend import Workload
 from tuner.lane_engine import LaneEngine
+from tuner.records import EngineStats
 from tuner.study import load_records
 
 SIZE_PX = 48
 TRIALS, QUICK_TRIALS = 500, 60
 STEPS = (4, 36)
 
-#: Share of turns of a batch that fail for want of memory.
-LACKING = 0.05
+#: Share of turns of a batch that fail for want of memory, and of a lane that is alone, which ends
+#: its trial.
+LACKING, LACKING_ALONE = 0.05, 0.005
 SAMPLE_S = 0.5
 CENSUS = "NST_TUNER_SOAK_CENSUS"
 
@@ -59,7 +61,8 @@ class LackingEngine(LaneEngine):
         advance = LaneBatch.advance
 
         def lacking(batch: LaneBatch, steps: int) -> Losses:
-            if chance.random() >= LACKING:
+            lacking_now = LACKING if len(batch) > 1 else LACKING_ALONE
+            if chance.random() >= lacking_now:
                 return advance(batch, steps)
             if steps > 1:  # a real lack comes in the middle of a step, after whole ones
                 advance(batch, steps - 1)
@@ -68,13 +71,22 @@ class LackingEngine(LaneEngine):
         LaneBatch.advance = lacking  # type: ignore[method-assign, assignment]
         threading.Thread(target=self._keep_census, daemon=True).start()
 
+    async def stats(self) -> EngineStats:
+        """As `LaneEngine.stats`, which is asked for when all trials are over."""
+        found = await super().stats()
+        self._census()
+        return found
+
     def _keep_census(self) -> None:
+        while True:
+            self._census()
+            time.sleep(SAMPLE_S)
+
+    def _census(self) -> None:
+        held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
+        row = json.dumps({"rss": psutil.Process().memory_info().rss, **held})
         with Path(os.environ[CENSUS]).open("a", encoding="utf-8") as file:
-            while True:
-                held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
-                file.write(json.dumps({"rss": psutil.Process().memory_info().rss, **held}) + "\n")
-                file.flush()
-                time.sleep(SAMPLE_S)
+            file.write(row + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +125,7 @@ def main(
     publish(
         "Soak",
         f"{trials} trials of {STEPS[0]} to {STEPS[1]} steps at {SIZE_PX} px in"
-        f" {found.seconds:.0f} s; every {round(1 / LACKING)}th turn of a batch ran out of memory,"
+        f" {found.seconds:.0f} s; a turn of a batch ran out of memory in {LACKING:.0%} of cases,"
         " and learning rates were drawn up to where pictures explode.",
         [Section(title="Trials", rows=rows), Section(title="Failures", rows=reasons)],
         goals=[
@@ -173,7 +185,8 @@ def explosive_space() -> Space:
     """The space `gram` with learning rates far beyond what any picture survives."""
     gram = CATALOGUE["gram"]
     params = {**gram.params, "lr": Float(low=0.005, high=1e6, log=True)}
-    return Space(name="explosive", why="so that trials fail", params=params, fixed=gram.fixed)
+    fixed = {**gram.fixed, "clamp": "save"}
+    return Space(name="explosive", why="so that trials fail", params=params, fixed=fixed)
 
 
 def growth(rss: Sequence[int]) -> float:

@@ -258,7 +258,7 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Ray prints what its daemons warn of, such as many processes on few cores, to standard output,
     # which is ours for results; it has no setting for that.
-    worker.print_to_stdstream = _to_log
+    worker.print_to_stdstream = _to_log  # type: ignore[assignment]
     common: dict[str, Any] = {
         "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
         "log_to_driver": False,
