@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import tempfile
 import threading
 import time
@@ -20,7 +19,6 @@ from statistics import median
 from typing import Annotated
 
 import psutil
-import torch
 import typer
 
 from benchmarks.common import (
@@ -32,61 +30,14 @@ from benchmarks.common import (
     publish,
     run,
 )
+from benchmarks.lacking_engine import CENSUS, LACKING, SAMPLE_S, LackingEngine
 from benchmarks.runs import Timeline, on_ray, scratch_search, workload_of
-from nst_core.lanes import LaneBatch
-from nst_core.losses import Losses
 from search_spaces import CATALOGUE, Float, Space
-from tuner.backend import Workload
-from tuner.lane_engine import LaneEngine
-from tuner.records import EngineStats
 from tuner.study import load_records
 
 SIZE_PX = 48
 TRIALS, QUICK_TRIALS = 500, 60
 STEPS = (4, 36)
-
-#: Share of turns of a batch that fail for want of memory, and of a lane that is alone, which ends
-#: its trial.
-LACKING, LACKING_ALONE = 0.05, 0.005
-SAMPLE_S = 0.5
-CENSUS = "NST_TUNER_SOAK_CENSUS"
-
-
-class LackingEngine(LaneEngine):
-    """An engine that keeps running out of memory, and writes down what it holds."""
-
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
-        super().__init__(workload, device=device, threads=threads)
-        chance = random.Random(0)
-        advance = LaneBatch.advance
-
-        def lacking(batch: LaneBatch, steps: int) -> Losses:
-            lacking_now = LACKING if len(batch) > 1 else LACKING_ALONE
-            if chance.random() >= lacking_now:
-                return advance(batch, steps)
-            if steps > 1:  # a real lack comes in the middle of a step, after whole ones
-                advance(batch, steps - 1)
-            raise torch.OutOfMemoryError("injected")
-
-        LaneBatch.advance = lacking  # type: ignore[method-assign, assignment]
-        threading.Thread(target=self._keep_census, daemon=True).start()
-
-    async def stats(self) -> EngineStats:
-        """As `LaneEngine.stats`, which is asked for when all trials are over."""
-        found = await super().stats()
-        self._census()
-        return found
-
-    def _keep_census(self) -> None:
-        while True:
-            self._census()
-            time.sleep(SAMPLE_S)
-
-    def _census(self) -> None:
-        held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
-        row = json.dumps({"rss": psutil.Process().memory_info().rss, **held})
-        with Path(os.environ[CENSUS]).open("a", encoding="utf-8") as file:
-            file.write(row + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +135,7 @@ def soak(trials: int) -> Outcome:
 def explosive_space() -> Space:
     """The space `gram` with learning rates far beyond what any picture survives."""
     gram = CATALOGUE["gram"]
-    params = {**gram.params, "lr": Float(low=0.005, high=1e6, log=True)}
+    params = {**gram.params, "lr": Float(low=0.005, high=1e3, log=True)}
     fixed = {**gram.fixed, "clamp": "save"}
     return Space(name="explosive", why="so that trials fail", params=params, fixed=fixed)
 
