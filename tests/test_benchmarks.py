@@ -1,0 +1,42 @@
+"""The benchmarks start; what they measure is too slow for here, and too noisy to be a test."""
+
+import importlib
+import pkgutil
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import benchmarks
+from benchmarks.soak import explosive_space, growth
+from search_spaces import Float
+
+COMMANDS = [
+    name
+    for _, name, _ in pkgutil.iter_modules(benchmarks.__path__)
+    if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_benchmark_says_what_it_does(name: str) -> None:
+    """``--help`` works, and each takes ``--quick`` and ``--json``."""
+    app = typer.Typer(add_completion=False)
+    app.command()(importlib.import_module(f"benchmarks.{name}").main)
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert shown.exit_code == 0
+    assert "--quick" in shown.output and "--json" in shown.output
+
+
+def test_growth_leaves_the_start_out() -> None:
+    """What a process takes while it starts is no growth; what it takes later is."""
+    assert growth([1, 50, *[100] * 20]) == 1.0
+    assert growth([*[100] * 10, *[150] * 10]) == 1.5
+
+
+def test_the_soaks_space_explodes() -> None:
+    """Some of its learning rates are beyond what a picture survives, some are not."""
+    lr = explosive_space().params["lr"]
+    assert isinstance(lr, Float)
+    assert lr.low < 0.1
+    assert lr.high > 100
