@@ -38,8 +38,9 @@ NAMESPACE = "nst-tuner"
 
 #: What an engine leaves of its cores for the trials' sake.
 CPUS_LEFT_FOR_TRIALS = 0.1
-#: Intra-operation threads stop paying beyond a few at the sizes where lanes are many.
-CPUS_PER_ENGINE = 4
+#: Two threads of one engine did nine tenths of what two engines of one thread did (96 and 128 px,
+#: 4 lanes), and take half of their memory; more threads would do less each.
+CPUS_PER_ENGINE = 2
 CPU_LANES = 4
 #: An engine answers between two chunks; one that does not for so long is dead.
 ENGINE_ANSWERS_WITHIN_S = 60
