@@ -68,6 +68,6 @@ class LackingEngine(LaneEngine):
 
     def _census(self) -> None:
         held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
-        row = json.dumps({"rss": psutil.Process().memory_info().rss, **held})
+        row = json.dumps({"pid": os.getpid(), "rss": psutil.Process().memory_info().rss, **held})
         with Path(os.environ[CENSUS]).open("a", encoding="utf-8") as file:
             file.write(row + "\n")

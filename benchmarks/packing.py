@@ -188,7 +188,6 @@ def ray_tune(task: Task, configs: Sequence[StyleConfig], resources: dict[str, fl
         packing_trial.set_up(task, torch.get_num_threads())
         tune.report(packing_trial.run_trial(values["config"]))
 
-    # A benchmark module's function travels by value, so that workers need not import it.
     settings = {"config": tune.grid_search([config.to_dict() for config in configs])}
     with connected(None), tempfile.TemporaryDirectory() as scratch:
         tuner = tune.Tuner(

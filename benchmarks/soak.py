@@ -47,9 +47,9 @@ class Outcome:
     Attributes:
         states: trials by how they ended.
         reasons: failed trials by why, without the step.
-        unaccounted: trials that did not end exactly once.
-        left: trials and lanes that the engine still held at its end.
-        engine_growth: resident memory of the engine, last fifth over second fifth.
+        unaccounted: trials of which the study or the watcher was not told that they ended.
+        left: trials and lanes that the engines still held at their end.
+        engine_growth: resident memory of an engine, last fifth over second fifth; the worst.
         driver_growth: the same of the driver.
         seconds: of it all.
     """
@@ -115,7 +115,10 @@ def soak(trials: int) -> Outcome:
         ):
             on_ray(search, job, workload_of(pair, SIZE_PX), LackingEngine)
         records, _ = load_records(folder)
-        samples = [json.loads(line) for line in census.read_text(encoding="utf-8").splitlines()]
+        engines: dict[int, list[dict[str, int]]] = {}
+        for line in census.read_text(encoding="utf-8").splitlines():
+            sample = json.loads(line)
+            engines.setdefault(sample["pid"], []).append(sample)
     states = Counter(record.state for record in records)
     over = {n for n in timeline.ended_s} & {r.trial for r in records if r.state != "running"}
     reasons = Counter(
@@ -125,8 +128,8 @@ def soak(trials: int) -> Outcome:
         states=states,
         reasons=reasons,
         unaccounted=trials - len(over),
-        left=samples[-1]["trials"] + samples[-1]["lanes"],
-        engine_growth=growth([sample["rss"] for sample in samples]),
+        left=sum(samples[-1]["trials"] + samples[-1]["lanes"] for samples in engines.values()),
+        engine_growth=max(growth([s["rss"] for s in samples]) for samples in engines.values()),
         driver_growth=growth(memory.rss),
         seconds=time.perf_counter() - started,
     )

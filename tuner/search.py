@@ -192,11 +192,11 @@ class Search:
         )
         if self._is_best_of_trial(number, rung):
             self._run.save_images(number, images())
-        self._watcher.reported(number, report.steps, rung)
         with self._study.at_once():
             self._study.report(number, report.steps, rung)
             if self._job.budget.minutes is not None:
                 self._study.note("worked_s", self._worked_s)
+            self._watcher.reported(number, report.steps, rung)
             return self._decide(number, report.steps, rung.objective)
 
     def engines_ended(self, stats: Sequence[EngineStats]) -> None:
