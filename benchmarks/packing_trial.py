@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from benchmarks.common import Pair
+from benchmarks.runs import weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.images import from_uint8, to_uint8
 from nst_core.materials import Materials
 from nst_core.metrics import Judge
 from nst_core.stylization import advance, default_device
 from nst_core.targets import FeatureStore
-from nst_core.weights import get_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def set_up(task: Task, threads: int) -> None:
     """Load weights and pictures."""
     torch.set_num_threads(threads)
     device = default_device()
-    weights = {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex")}
+    weights = weights_of_a_job()
     style = from_uint8(task.style_HW3)
     _ready[:] = [
         _Ready(

@@ -121,14 +121,14 @@ def on_ray(
     ray_backend(engine=engine).run(search, workload or Workload(pairs=[], weights={}), job)
 
 
-def workload_of(pair: Pair, size_px: int, networks: tuple[str, ...] = ("vgg16",)) -> Workload:
+def workload_of(pair: Pair, size_px: int) -> Workload:
     """What engines need to work on one pair."""
-    return Workload(pairs=[engine_pair(pair, size_px)], weights=weights_of(networks))
+    return Workload(pairs=[engine_pair(pair, size_px)], weights=weights_of_a_job())
 
 
-def weights_of(networks: tuple[str, ...]) -> dict[str, Weights]:
-    """Weights of those networks and of the metrics'."""
-    return {name: get_weights(name) for name in (*networks, *METRIC_NETWORKS)}
+def weights_of_a_job() -> dict[str, Weights]:
+    """Weights of VGG16 and of the metrics' networks."""
+    return {name: get_weights(name) for name in ("vgg16", *METRIC_NETWORKS)}
 
 
 def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:

@@ -30,7 +30,14 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.runs import Timeline, engine_pair, on_ray, scratch_search, weights_of, workload_of
+from benchmarks.runs import (
+    Timeline,
+    engine_pair,
+    on_ray,
+    scratch_search,
+    weights_of_a_job,
+    workload_of,
+)
 from nst_core.config import StyleConfig
 from nst_core.images import to_uint8
 from nst_core.metrics import Judge
@@ -149,7 +156,7 @@ def search(pair: Pair, size_px: int, trials: int, steps: tuple[int, int]) -> Cou
 
 def grid(pair: Pair, size_px: int, points: int, steps: int) -> Course:
     """Every point run to its end, one after another, all cores on each."""
-    weights = weights_of(("vgg16",))
+    weights = weights_of_a_job()
     started = time.perf_counter()
     store = FeatureStore(weights.__getitem__, default_device())
     judge = Judge.load(weights.__getitem__, store.device)
