@@ -21,10 +21,13 @@ from nst_core.extractors import CHECKPOINT_LAYERS, bare_network
 from nst_core.networks import NETWORKS
 from nst_core.targets import NETWORK_DTYPES
 
-#: What allocators do not give back, on top of what is stored, and what threads and the buffers of
-#: convolutions take however small the picture; `python -m benchmarks.memory` compares with peaks.
+#: What allocators do not give back, on top of what is stored, what threads take however small the
+#: picture, and what Winograd's convolutions take beside their filters: a block of tiles, and the
+#: filters of a layer in float64 while they are made. `python -m benchmarks.memory` compares with
+#: peaks.
 OVERHEAD = 1.1
-FIXED_BYTES = 128 * 2**20
+FIXED_BYTES = 48 * 2**20
+WINOGRAD_BYTES = 128 * 2**20
 
 #: Share of the free memory that one stylization may plan with; the rest is for others.
 USABLE_SHARE = 0.85
@@ -104,8 +107,8 @@ def needed_bytes(
 
 def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
     """What is needed however small the pictures and few the lanes."""
-    filters = _winograd_bytes(config) if torch.device(device).type == "cpu" else 0
-    return FIXED_BYTES + filters
+    on_cpu = torch.device(device).type == "cpu"
+    return FIXED_BYTES + (_winograd_bytes(config) if on_cpu else 0)
 
 
 def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
@@ -157,7 +160,7 @@ def largest_size(
 
 
 def _winograd_bytes(config: StyleConfig) -> int:
-    """Transformed filters, forward and backward, of the convolutions up to the deepest layer."""
+    """Of Winograd's convolutions up to the deepest layer: filters of both directions, buffers."""
     if config.precision in NETWORK_DTYPES:
         return 0
     known = NETWORKS[config.extractor]
@@ -167,11 +170,12 @@ def _winograd_bytes(config: StyleConfig) -> int:
         for path in known.up_to(known.deepest(config.layers)).values()
         for module in network.get_submodule(path).modules()
     ]
-    return sum(
+    filters = sum(
         2 * winograd.PLACES * module.in_channels * module.out_channels * 4
         for module in reached
         if isinstance(module, nn.Conv2d) and winograd.WinogradConv.suits(module)
     )
+    return filters and filters + WINOGRAD_BYTES
 
 
 def _images(config: StyleConfig) -> int:
