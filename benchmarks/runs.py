@@ -98,7 +98,7 @@ def scratch_search(
             "resources": {"lanes": lanes},
         }
     )
-    settings: dict[str, Any] = {"sampler": sampler, "seed": 0, "startup": 8}
+    settings: dict[str, Any] = {"sampler": sampler, "seed": 0}
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()

@@ -27,9 +27,6 @@ from tuner.rundir import RunDir
 from tuner.search import Search, Watcher, check_replay
 from tuner.study import RunStudy, load_records
 
-#: Random trials before TPE has enough to model, not counting presets.
-STARTUP_TRIALS = 8
-
 
 class _Prepared(NamedTuple):
     """What a run starts with; ``job`` names the copies in the run directory."""
@@ -63,7 +60,7 @@ def run_job(
     except BaseException:
         run.leave_if_empty()
         raise
-    study = RunStudy.create(folder, **_study_settings(job, len(presets)))
+    study = RunStudy.create(folder, **_study_settings(job))
     study.note("baselines", baselines)
     study.note("presets", [preset.name for preset, _ in presets])
     study.note("environment", environment())
@@ -79,7 +76,7 @@ def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) ->
     presets = [
         runnable(BASELINES[name], lambda network: network in workload.weights) for name in names
     ]
-    study = RunStudy.open(folder, **_study_settings(job, len(presets)))
+    study = RunStudy.open(folder, **_study_settings(job))
     _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload, say)
 
 
@@ -192,11 +189,10 @@ def _replay(job: JobSpec, space: Space) -> dict[int, Params] | None:
     return check_replay(job, space, records)
 
 
-def _study_settings(job: JobSpec, presets: int) -> dict[str, Any]:
+def _study_settings(job: JobSpec) -> dict[str, Any]:
     return {
         "sampler": job.search.sampler,
         "seed": job.search.seed,
-        "startup": STARTUP_TRIALS + presets,
         "higher_is_better": job.higher_is_better,
     }
 

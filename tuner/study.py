@@ -22,6 +22,7 @@ from nst_core.errors import RunError
 from search_spaces import Choice, Int, Params, Space
 from tuner.journal import BatchingJournal
 from tuner.records import RungRecord, TrialRecord
+from tuner.samplers import make_sampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -48,12 +49,10 @@ class RunStudy:
         *,
         sampler: str,
         seed: int,
-        startup: int,
     ):
         self._study, self._journal = study, journal
-        self._sampler_name, self._seed, self._startup = sampler, seed, startup
+        self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
-        self._tpe: optuna.samplers.TPESampler | None = None
 
     @classmethod
     def create(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
@@ -161,9 +160,6 @@ class RunStudy:
         trial = self._live[number]
         if preset:
             trial.set_user_attr("preset", preset)
-            # A preset has no point in the space. Optuna's samplers would count it among the good
-            # trials all the same; as infeasible it stays out of their models.
-            trial.set_constraint("outside_the_space", 1.0)
         if note:
             trial.set_user_attr("note", note)
         trial.set_user_attr("config", dict(config))
@@ -201,25 +197,12 @@ class RunStudy:
     def _with_sampler(self, number: int, fixed: Params | None) -> optuna.Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._sampler(number)
+            seed = (self._seed * 1_000_003 + number) % 2**32
+            sampler = make_sampler(self._sampler_name, seed=seed)
             if fixed is not None:
                 sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler)
         self._study.sampler = sampler
         return self._study
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = (self._seed * 1_000_003 + number) % 2**32
-        if self._sampler_name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        if self._tpe is None:
-            self._tpe = optuna.samplers.TPESampler(
-                n_startup_trials=self._startup, multivariate=True, group=True, constant_liar=True
-            )
-        # The same sampler with another seed: a new one would go through all trials for the groups
-        # of parameters that occur together, a third of the time of a draw from 1,000 trials.
-        for source in (self._tpe._rng, self._tpe._random_sampler._rng):
-            source.rng.seed(seed)
-        return self._tpe
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:

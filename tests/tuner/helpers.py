@@ -46,7 +46,7 @@ class Recorder:
 def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2, **options):  # type: ignore[no-untyped-def]
     """A search over a new study, or over the one that is in the folder already."""
     job, space = load_job(job_file, overrides)
-    settings = {"sampler": "tpe", "seed": 5, "startup": 4, "higher_is_better": False}
+    settings = {"sampler": "tpe", "seed": 5, "higher_is_better": False}
     if (folder / "study.journal").exists():
         study = RunStudy.open(folder, **settings)
     else:

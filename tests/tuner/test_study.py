@@ -5,9 +5,10 @@ import pytest
 from nst_core.errors import RunError
 from search_spaces import CATALOGUE
 from tuner.records import RungRecord
+from tuner.samplers import STARTUP
 from tuner.study import STUDY_FILE, RunStudy, load_records
 
-SETTINGS = {"sampler": "tpe", "seed": 1, "startup": 4, "higher_is_better": False}
+SETTINGS = {"sampler": "tpe", "seed": 1, "higher_is_better": False}
 SPACE = CATALOGUE["gram"]
 
 
@@ -34,13 +35,13 @@ def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
         folder.mkdir()
         study = RunStudy.create(folder, **settings)
         draws = []
-        for i in range(9):
+        for i in range(STARTUP + 4):
             draws.append(run_one(study, 1 / (i + 1)))
             if folder.name == "broken":
                 study = RunStudy.open(folder, **settings)
         drawn.append(draws)
     assert drawn[0] == drawn[1]
-    assert len({str(draw) for draw in drawn[0]}) == 9
+    assert len({str(draw) for draw in drawn[0]}) == STARTUP + 4
 
 
 def test_what_is_told_is_read_back(tmp_path: Path) -> None:
@@ -89,9 +90,12 @@ def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
         study.assign(number, {}, preset="adam-1000")
         study.report(number, 10, rung(0.0))
         study.finish(number, "complete")
-    (frozen,) = {t.user_attrs["preset"] for t in study._study.get_trials()}
-    assert frozen == "adam-1000"
-    assert all(sum(t.constraints.values()) > 0 for t in study._study.get_trials())
+    with_presets = [run_one(study, 1 / (i + 1)) for i in range(STARTUP + 4)]
+    (tmp_path / "alone").mkdir()
+    alone = RunStudy.create(tmp_path / "alone", **SETTINGS)
+    for _ in range(3):
+        alone.finish(alone.begin(), "failed")
+    assert with_presets == [run_one(alone, 1 / (i + 1)) for i in range(STARTUP + 4)]
 
 
 def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+import random
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuner.samplers import BEST_SEEN, MOST_SEEN, thinned
+
+
+def trials(count: int) -> list[FrozenTrial]:
+    """Complete, pruned and failed ones with random values, in random order."""
+    draw = random.Random(0)
+    made = []
+    for number in range(count):
+        state = draw.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+        value = draw.random()
+        last = draw.choice([10, 30])
+        trial = create_trial(
+            state=state,
+            value=value if state is TrialState.COMPLETE else None,
+            intermediate_values={last: value} if state is TrialState.PRUNED else {},
+        )
+        trial.number = number
+        made.append(trial)
+    return made
+
+
+def test_few_trials_are_all_shown() -> None:
+    """As long as a sampler is fast enough it sees everything."""
+    few = trials(MOST_SEEN)
+    assert thinned(few, maximize=False) == few
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_of_many_trials_the_best_are_shown(maximize: bool) -> None:
+    """The best are among those shown, in their order, with every running one."""
+    many = trials(4 * MOST_SEEN)
+    many[7].state = TrialState.RUNNING
+    shown = thinned(many, maximize=maximize)
+    assert [t.number for t in shown] == sorted(t.number for t in shown)
+    assert len(shown) == MOST_SEEN + 1
+    assert many[7] in shown
+    complete = [t for t in many if t.state is TrialState.COMPLETE]
+    best = sorted(complete, key=lambda t: t.value or 0.0, reverse=maximize)[:BEST_SEEN]
+    assert all(trial in shown for trial in best)
+
+
+def test_the_rest_is_shown_evenly() -> None:
+    """What is not among the best is thinned alike from first to last."""
+    shown = thinned(trials(8 * MOST_SEEN), maximize=False)
+    halves = [sum(t.number < 4 * MOST_SEEN for t in shown), 0]
+    halves[1] = len(shown) - halves[0]
+    assert max(halves) < 1.3 * min(halves)
