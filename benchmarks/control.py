@@ -23,7 +23,7 @@ from benchmarks.formula_engine import (
     SleepingEngine,
     objective,
 )
-from benchmarks.runs import Timeline, on_ray, scratch_search
+from benchmarks.runs import Timeline, on_ray, scratch_search, steady_rate
 from nst_core.config import StyleConfig
 from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE
@@ -51,10 +51,10 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     sleeping = QUICK_SLEEPING_TRIALS if quick else SLEEPING_TRIALS
     engine = QuickSleepingEngine if quick else SleepingEngine
     use = slot_use(whole_way(sleeping, engine, rungs=False), engine.TRIAL_S)
-    count, seconds = ours.steady(SLOTS)
+    rate = steady_rate(ours.ended_s.values(), SLOTS)
     asks = [ask_and_tell(n) for n in (QUICK_ASKS if quick else ASKS)]
     rows: list[Row] = [
-        {"way": "ours", "trials": trials, "trials/s": count / seconds},
+        {"way": "ours", "trials": trials, "trials/s": rate},
         {"way": "stock OptunaSearch + ASHA", "trials": trials, "trials/s": theirs},
     ]
     slots: list[Row] = [
@@ -69,7 +69,7 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
             Section(title="Ask and tell, as the study grows", rows=asks),
         ],
         goals=[
-            Goal(name="trials/s", value=count / seconds, goal=10),
+            Goal(name="trials/s", value=rate, goal=10),
             Goal(name="use of slots", value=use, goal=0.95),
             Goal(
                 name=f"ask + tell p95 at {asks[0]['trials']} trials, ms",
@@ -177,8 +177,7 @@ def stock(trials: int) -> float:
             ),
         )
         tuner.fit()
-    skipped = min(SLOTS, len(ends) // 4)
-    return (len(ends) - 1 - skipped) / (ends[-1] - ends[skipped])
+    return steady_rate(ends, SLOTS)
 
 
 def _formula_trial() -> type:

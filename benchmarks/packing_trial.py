@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from nst_core.materials import Materials
 from nst_core.metrics import Judge
 from nst_core.stylization import advance, default_device
 from nst_core.targets import FeatureStore
+
+#: Seconds on the clock that all processes of a machine share.
+ENDED_S = "ended_s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +73,9 @@ def set_up(task: Task, threads: int) -> None:
 
 
 def run_trial(values: Mapping[str, Any]) -> dict[str, float]:
-    """Run a configuration to its end; returns its scores."""
+    """Run a configuration to its end; returns its scores and, as `ENDED_S`, when it ended."""
     (ready,) = _ready
     config = StyleConfig.from_dict(values, source="trial")
     *_, last = advance(ready.store, config, ready.materials, every=config.steps)
-    return ready.judge.score(to_uint8(last.image_3HW), ready.reference_HW3)
+    scores = ready.judge.score(to_uint8(last.image_3HW), ready.reference_HW3)
+    return {**scores, ENDED_S: time.perf_counter()}

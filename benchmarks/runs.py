@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +57,17 @@ class Timeline:
         """As `Watcher`."""
         self.ended_s[trial] = time.perf_counter()
 
-    def steady(self, slots: int) -> tuple[int, float]:
-        """Trials that ended after the first slots had filled once, and the seconds they took."""
-        ends = sorted(self.ended_s.values())
-        skipped = min(slots, len(ends) // 4)
-        return len(ends) - 1 - skipped, ends[-1] - ends[skipped]
+
+def steady_rate(ended_s: Collection[float], slots: int) -> float:
+    """Trials a second, counted from the end of the trials that filled the slots first.
+
+    Args:
+        ended_s: when each trial ended.
+        slots: trials at a time; of a short run no more than a quarter of the trials is left out.
+    """
+    ends = sorted(ended_s)
+    first = max(1, min(slots, len(ends) // 4))
+    return (len(ends) - first) / (ends[-1] - ends[first - 1])
 
 
 @contextmanager
