@@ -37,7 +37,7 @@ from benchmarks.runs import Timeline, on_ray, scratch_search, steady_rate, workl
 from nst_core.config import StyleConfig
 from nst_core.stylization import default_device
 from search_spaces import CATALOGUE
-from tuner.ray_backend import CPU_LANES, CPUS_PER_ENGINE, GPU_LANES
+from tuner.connect import ray_backend
 
 SIZE_PX = 96
 TRIALS, QUICK_TRIALS = 24, 4
@@ -152,6 +152,9 @@ def make_ways(
     """Name -> a function that runs the whole job that way."""
     device, cores = default_device(), os.cpu_count() or 1
     task = Task.of(pair, size_px)
+    ray_backend()  # which makes Ray's settings; nothing may import Ray before
+    from tuner.ray_backend import CPU_LANES, CPUS_PER_ENGINE, GPU_LANES
+
     engines = 1 if device.type == "cuda" else -(-cores // CPUS_PER_ENGINE)
     lanes_of_one = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
     run_ours = partial(ours, pair, size_px, configs, lanes)

@@ -80,6 +80,7 @@ def scratch_search(
     size_px: int = 128,
     lanes: int | None = None,
     sampler: str = "tpe",
+    rule: str = "promote",
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
     """A search without presets and without early trials of the space's own.
@@ -92,6 +93,7 @@ def scratch_search(
         size_px: longer side.
         lanes: trials at a time on an engine.
         sampler: of the job.
+        rule: of its halving.
         folder: of the run, which goes on if there is one; a scratch folder by default.
     """
     job = JobSpec.model_validate(
@@ -100,7 +102,8 @@ def scratch_search(
             "pairs": [{"content": "-", "style": "-", "reference": "-"}],
             "size_px": size_px,
             "search": {"trials": trials, "presets": False, "sampler": sampler},
-            "halving": {"min_steps": steps[0], "max_steps": steps[1]},
+            "halving": {"min_steps": steps[0], "max_steps": steps[1], "rule": rule},
+            "finals": {"count": 0},
             "resources": {"lanes": lanes},
         }
     )
@@ -108,9 +111,7 @@ def scratch_search(
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()
-        study = (RunStudy.open if known else RunStudy.create)(
-            place, higher_is_better=False, **settings
-        )
+        study = (RunStudy.open if known else RunStudy.create)(place, goals=job.goals, **settings)
         yield Search(study, RunDir(place), job, without_starts(space), watcher=watcher), job
 
 

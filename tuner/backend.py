@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from nst_core.weights import Weights
 from tuner.engine import Engine
 from tuner.evaluate import Pair
+from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.search import Plan, Search
 
@@ -19,6 +20,7 @@ class Workload:
 
     pairs: Sequence[Pair]
     weights: Mapping[str, Weights]
+    holdout: Sequence[Pair] = ()
 
 
 class Backend(Protocol):
@@ -38,20 +40,27 @@ class InlineBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
-        engine = Engine(workload.pairs, workload.weights)
+        engine = Engine(workload.pairs, workload.weights, holdout=workload.holdout)
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
+        paused: dict[int, bytes] = {}
         while True:
             while len(plans) < lanes and (plan := search.next()):
-                plans[plan.trial] = plan
-                engine.submit(plan.trial, plan.config, *plan.next_two(0))
+                number = plan.trial
+                plans[number] = plan
+                options: Any = {"holdout": plan.holdout, "paused": paused.pop(number, None)}
+                engine.submit(number, plan.config, *plan.next_two(0), **options)
             if not plans:
                 search.engines_ended([engine.stats])
                 return
             for report in engine.advance():
                 plan = plans[report.trial]
-                if search.report(report, lambda t=report.trial: engine.images(t)):  # type: ignore[misc]
+                decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
+                if decision is Decision.GO_ON:
                     engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
+                    continue
+                del plans[report.trial]
+                if decision is Decision.WAIT:
+                    paused[report.trial] = engine.pause(report.trial)
                 else:
                     engine.drop(report.trial)
-                    del plans[report.trial]

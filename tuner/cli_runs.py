@@ -144,6 +144,6 @@ def export(
     results = load_results(run_dir)
     preset = results.preset(trial)
     preset.save(out_file)
-    if not results.beats_content(preset.provenance["scores"][results.job.objective]):
+    if not results.beats_content(preset.provenance["score"]):
         err.print("This preset does NOT beat the untouched content.", style="bold red")
     say(f"wrote {out_file}: {preset.description}")

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from nst_core.assembly import LaneState
+from nst_core.checkpoints import dump_lanes, load_lanes
 from nst_core.config import StyleConfig
 from nst_core.encode import encode_png
 from nst_core.images import to_uint8
 from nst_core.lanes import Lane, LaneBatch, Outcome
+from nst_core.memory import needed_bytes
 from nst_core.metrics import Judge
 from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore
@@ -48,6 +50,7 @@ class _Trial:
     """A trial on its way.
 
     Attributes:
+        pairs: so many of the engine's it runs on.
         asked: the last step that it was asked to come to.
         stops: steps to come to, the next one first; beyond ``asked`` it runs ahead.
         away: lanes that are in no batch, by pair.
@@ -58,6 +61,7 @@ class _Trial:
     """
 
     config: StyleConfig
+    pairs: int
     asked: int = 0
     stops: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -74,6 +78,7 @@ class Engine:
 
     Args:
         pairs: what every trial runs on.
+        holdout: further pairs, for trials that ask for them.
         weights: name -> weights of every network that a trial or a metric may read.
         device: where to work.
         threads: CPU threads for torch, or None to leave the setting alone.
@@ -84,15 +89,17 @@ class Engine:
         pairs: Sequence[Pair],
         weights: Mapping[str, Weights],
         *,
+        holdout: Sequence[Pair] = (),
         device: torch.device | str = "cpu",
         threads: int | None = None,
     ):
         if threads:
             torch.set_num_threads(threads)
-        self._pairs = pairs
-        self._batches = Batches(FeatureStore(weights.__getitem__, device))
+        self._searched, self._pairs = len(pairs), [*pairs, *holdout]
+        self._store = FeatureStore(weights.__getitem__, device)
+        self._batches = Batches(self._store)
         judge = Judge.load(weights.__getitem__, device)
-        self._scorer = Scorer(judge, [pair.reference_HW3 for pair in pairs])
+        self._scorer = Scorer(judge, [pair.reference_HW3 for pair in self._pairs])
         self._trials: dict[int, _Trial] = {}
         self._stats = EngineStats()
         self._since: float | None = None
@@ -119,34 +126,84 @@ class Engine:
         return self._stats.at(alive_s)
 
     def submit(
-        self, trial: int, config: StyleConfig, until: int, beyond: int | None = None
+        self,
+        trial: int,
+        config: StyleConfig,
+        until: int,
+        beyond: int | None = None,
+        *,
+        holdout: bool = False,
+        paused: bytes | None = None,
     ) -> None:
         """Ask for a trial to be brought to step ``until``; `advance` reports when it is there.
 
         Then it goes on to ``beyond``, whose report is held back until it is asked for. Submitting a
         trial with other settings, or to where it was asked to be before, restarts it.
+
+        Args:
+            trial: its number.
+            config: its settings.
+            until: where to.
+            beyond: where it will be asked to come after that, if it is.
+            holdout: whether it runs on the held-out pairs as well.
+            paused: what `pause` gave, to go on from there.
         """
         self._since = self._since or time.perf_counter()
         known = self._trials.get(trial)
         if known is None or known.config != config or until <= known.asked:
             self.drop(trial)
-            known = self._trials[trial] = _Trial(config=config)
-            known.away = dict.fromkeys(range(len(self._pairs)))
+            pairs = len(self._pairs) if holdout else self._searched
+            known = self._trials[trial] = _Trial(config=config, pairs=pairs)
+            known.away = dict.fromkeys(range(pairs))
+            if paused is not None:
+                self._take_up(known, paused)
         been = max([known.asked, *(r.steps for r in known.reached)])
         known.asked = until
         ahead = {stop for stop in (until, beyond) if stop is not None and stop > been}
         known.stops = sorted({*known.stops, *ahead})
+        self._look_at_the_arrived(known)
         self._send(trial)
+        if known.images:
+            self._stop(trial)
+
+    def _take_up(self, known: _Trial, paused: bytes) -> None:
+        lanes, facts = load_lanes(paused)
+        known.away = dict(enumerate(lanes))
+        known.seconds = facts["seconds"]
+        # Counted as lost when it was paused, on this engine or another; now they are not.
+        self._stats.lane_steps_lost -= _ahead(lanes, facts["asked"])
+        known.losses = {int(pair): losses for pair, losses in facts["losses"].items()}
+
+    def _look_at_the_arrived(self, known: _Trial) -> None:
+        """Lanes that ran ahead before they were paused may be where they should go already."""
+        for pair, state in known.away.items():
+            if state is not None and known.stops and state.step >= known.stops[0]:
+                batch = LaneBatch(self._store)
+                batch.add(pair, known.config, self._pairs[pair].materials, state)
+                known.images[pair] = to_uint8(batch.picture(pair))
+
+    def pause(self, trial: int) -> bytes:
+        """Take a trial out to go on later, on this engine or another.
+
+        Its lanes are kept as they are, with what they ran ahead.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        known = self._trials[trial]
+        lanes = self._all_out(trial, known)
+        del self._trials[trial]
+        self._stats.lane_steps_lost += _ahead(lanes, known.asked)
+        facts = {"seconds": known.seconds, "losses": known.losses, "asked": known.asked}
+        return dump_lanes(lanes, facts)
 
     def drop(self, trial: int) -> None:
         """Forget a trial; its lanes' places are free at once. Unknown trials are ignored."""
         known = self._trials.pop(trial, None)
         if known is None:
             return
-        for pair in range(len(self._pairs)):
-            state = self._take(trial, pair) if (trial, pair) in self._batches else known.away[pair]
-            if state is not None:
-                self._stats.lane_steps_lost += max(0, state.step - known.asked)
+        lanes = self._all_out(trial, known)
+        self._stats.lane_steps_lost += _ahead(lanes, known.asked)
 
     def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial's images as last reported, one per pair."""
@@ -174,6 +231,14 @@ class Engine:
 
     def _take(self, trial: int, pair: int) -> LaneState:
         return self._batches.take((trial, pair))
+
+    def _all_out(self, trial: int, known: _Trial) -> list[LaneState]:
+        """Take all lanes of a trial out; those that have not begun have no state."""
+        lanes = [
+            self._take(trial, pair) if (trial, pair) in self._batches else known.away[pair]
+            for pair in range(known.pairs)
+        ]
+        return [lane for lane in lanes if lane is not None]
 
     def _steps_left(self, batch: LaneBatch) -> int:
         return min(self._trials[key[0]].stops[0] - lane.step for key, lane in _keyed(batch))
@@ -214,9 +279,9 @@ class Engine:
     def _stop(self, trial: int) -> None:
         """Some lanes are at the next stop: they wait for the others, or all go on."""
         known = self._trials[trial]
-        all_there = len(known.images) == len(self._pairs)
+        all_there = len(known.images) == known.pairs
         if all_there:
-            images = [known.images[pair] for pair in range(len(self._pairs))]
+            images = [known.images[pair] for pair in range(known.pairs)]
             known.reached.append(
                 _Reached(
                     steps=known.stops.pop(0),
@@ -247,7 +312,7 @@ class Engine:
             seconds=known.seconds,
             failure=f"step {steps}: {outcome.value}",
         )
-        for pair in range(len(self._pairs)):
+        for pair in range(known.pairs):
             if (trial, pair) in self._batches:
                 known.away[pair] = self._take(trial, pair)
 
@@ -275,15 +340,31 @@ class Engine:
 
     def _report(self, trial: int, reached: _Reached) -> Report:
         pair_scores = reached.scores.result()
-        self._trials[trial].shown = reached.images
+        known = self._trials[trial]
+        known.shown = reached.images
+        costs = {
+            "seconds_per_image": reached.seconds / known.pairs,
+            "vram_gb": self._memory_gb(known.config),
+        }
         return Report(
             trial=trial,
             steps=reached.steps,
-            scores=mean_scores(pair_scores),
+            scores={**mean_scores(pair_scores[: self._searched]), **costs},
             pair_scores=pair_scores,
             losses=reached.losses,
             seconds=reached.seconds,
         )
+
+    def _memory_gb(self, config: StyleConfig) -> float:
+        """What the largest pair needs alone."""
+        device = self._store.device
+        sizes = {pair.materials.height_width for pair in self._pairs}
+        return max(needed_bytes(config, *size, device=device) for size in sizes) / 1e9
+
+
+def _ahead(lanes: Sequence[LaneState], asked: int) -> int:
+    """Steps beyond where a trial was asked to be."""
+    return sum(max(0, lane.step - asked) for lane in lanes)
 
 
 def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:

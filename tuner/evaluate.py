@@ -72,5 +72,7 @@ def baseline_scores(pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, 
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
-    """Mean of each metric."""
+    """Mean of each metric; none of nothing."""
+    if not scores:
+        return {}
     return {metric: sum(s[metric] for s in scores) / len(scores) for metric in scores[0]}

@@ -20,7 +20,8 @@ from pydantic import (
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import near_miss
-from nst_core.metric_names import METRICS
+from tuner.halving import Rule
+from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
 
 
 class _Spec(BaseModel):
@@ -155,6 +156,13 @@ class SearchSpec(_Spec):
 class HalvingSpec(_Spec):
     """Early stopping: at each rung only the best 1/reduction go on."""
 
+    rule: Annotated[
+        Rule,
+        Field(
+            description="promote: a trial waits until it is among the best; stop: it ends if it is"
+            " not; hyperband: promote in brackets; median: it ends if worse than half; none"
+        ),
+    ] = "promote"
     min_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of the first rung")] = 30
     max_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of a full run")] = 300
     reduction: Annotated[
@@ -197,6 +205,24 @@ class BudgetSpec(_Spec):
     minutes: Annotated[
         float | None, Field(gt=0, le=1e6, description="working time of all launches of the run")
     ] = None
+    engine_seconds: Annotated[
+        float | None,
+        Field(gt=0, le=1e12, description="seconds of GPU (or CPU engine) time of all trials"),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="trials that may end without a new best one"),
+    ] = None
+    target: Annotated[
+        float | None, Field(description="value of the objective that is good enough")
+    ] = None
+
+
+class FinalsSpec(_Spec):
+    """The best trials run again, so that luck and a fit to one picture are told apart."""
+
+    count: Annotated[int, Field(ge=0, le=100, description="how many of the best; 0 for none")] = 3
+    seeds: Annotated[int, Field(ge=1, le=100, description="runs of each, with other seeds")] = 3
 
 
 class JobSpec(_Spec):
@@ -211,9 +237,24 @@ class JobSpec(_Spec):
         int, Field(ge=MIN_SIDE_PX, le=MAX_SIZE_PX, description="longer side of the results")
     ] = 256
     space: Annotated[str, Field(description="a named search space or a path to one")] = "gram"
-    objective: Annotated[str, Field(description="metric to optimise")] = "lpips"
+    holdout: Annotated[
+        list[PairSpec],
+        Field(max_length=100, description="pairs that only the finals are scored on"),
+    ] = []
+    objective: Annotated[
+        str | dict[str, float] | list[str],
+        Field(
+            description="metric to optimise, or {metric: weight} for a sum, or a list of up to"
+            f" {MOST_OBJECTIVES} for a Pareto search"
+        ),
+    ] = "lpips"
+    constraints: Annotated[
+        dict[str, str],
+        Field(description='{seconds_per_image: "<= 5", vram_gb: "<= 8"}, or bounds of metrics'),
+    ] = {}
     search: SearchSpec = SearchSpec()
     halving: HalvingSpec = HalvingSpec()
+    finals: FinalsSpec = FinalsSpec()
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     weights: Annotated[
@@ -222,15 +263,43 @@ class JobSpec(_Spec):
 
     @field_validator("objective")
     @classmethod
-    def _known_metric(cls, value: str) -> str:
-        if value not in METRICS:
-            raise ValueError(f"expected one of {', '.join(METRICS)}{near_miss(value, METRICS)}")
+    def _known_measures(
+        cls, value: str | dict[str, float] | list[str]
+    ) -> str | dict[str, float] | list[str]:
+        for name in [value] if isinstance(value, str) else value:
+            if name not in MEASURES:
+                raise ValueError(
+                    f"expected any of {', '.join(MEASURES)}{near_miss(name, MEASURES)}"
+                )
+        if isinstance(value, dict) and not (value and all(w > 0 for w in value.values())):
+            raise ValueError("expected weights above 0")
+        if isinstance(value, list) and not 1 <= len(set(value)) == len(value) <= MOST_OBJECTIVES:
+            raise ValueError(f"expected 1 to {MOST_OBJECTIVES} different measures")
         return value
 
+    @field_validator("constraints")
+    @classmethod
+    def _bounds(cls, value: dict[str, str]) -> dict[str, str]:
+        for measure, text in value.items():
+            Constraint.parse(measure, text)
+        return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> JobSpec:
+        if self.budget.target is not None and self.goals.pareto:
+            raise ValueError("budget.target: expected a single objective")
+        return self
+
     @property
-    def higher_is_better(self) -> bool:
-        """Direction of the objective."""
-        return METRICS[self.objective].higher_is_better
+    def goals(self) -> Goals:
+        """What is optimised, and within which bounds."""
+        if isinstance(self.objective, dict):
+            objectives = [Objective(weights=self.objective)]
+        else:
+            names = [self.objective] if isinstance(self.objective, str) else self.objective
+            objectives = [Objective(weights={name: 1.0}) for name in names]
+        bounds = [Constraint.parse(*item) for item in self.constraints.items()]
+        return Goals(objectives=objectives, constraints=bounds)
 
     def to_yaml(self) -> str:
         """The file's content, with every default written out."""

@@ -14,6 +14,7 @@ from nst_core.errors import ConfigError, InputError, near_miss
 from search_spaces import CATALOGUE, Space, space_from_dict
 from tuner.job import (
     BudgetSpec,
+    FinalsSpec,
     HalvingSpec,
     JobSpec,
     PairSpec,
@@ -109,6 +110,10 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
         ("pairs",): PairSpec,
         ("pairs", "style"): StyleImage,
         ("pairs", "reference"): ReferenceSpec,
+        ("holdout",): PairSpec,
+        ("holdout", "style"): StyleImage,
+        ("holdout", "reference"): ReferenceSpec,
+        ("finals",): FinalsSpec,
         ("search",): SearchSpec,
         ("halving",): HalvingSpec,
         ("resources",): ResourcesSpec,
@@ -140,6 +145,7 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
     return job.model_copy(
         update={
             "pairs": [pair.placed(place) for pair in job.pairs],
+            "holdout": [pair.placed(place) for pair in job.holdout],
             "search": search,
             "space": job.space if job.space in CATALOGUE else place(job.space),
             "weights": {name: place(file) for name, file in job.weights.items()},
@@ -149,8 +155,9 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
 
 def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]:
     problems: list[str] = []
-    for index, pair in enumerate(job.pairs):
-        problems += _pair_problems(pair, job.size_px, ("pairs", index), file)
+    for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
+        for index, pair in enumerate(pairs):
+            problems += _pair_problems(pair, job.size_px, (key, index), file)
     try:
         space = find_space(job.space)
     except ConfigError as error:

@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nst_core.config import StyleConfig
 from nst_core.errors import WorkError
@@ -19,6 +19,11 @@ from tuner.records import EngineStats, Report
 if TYPE_CHECKING:
     from tuner.backend import Workload
 
+T = TypeVar("T")
+
+#: Lanes that were paused come from another engine's memory.
+PAUSED_WITHIN_S = 120
+
 
 class LaneEngine:
     """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
@@ -26,7 +31,14 @@ class LaneEngine:
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
         from tuner.engine import Engine
 
-        self._engine = Engine(workload.pairs, workload.weights, device=device, threads=threads)
+        self._engine = Engine(
+            workload.pairs,
+            workload.weights,
+            holdout=workload.holdout,
+            device=device,
+            threads=threads,
+        )
+        self._paused: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: dict[int, asyncio.Future[Report]] = {}
         self._loop = asyncio.get_event_loop()
@@ -37,12 +49,39 @@ class LaneEngine:
         return True
 
     async def advance(
-        self, trial: int, config: StyleConfig, until: int, beyond: int | None
+        self,
+        trial: int,
+        config: StyleConfig,
+        until: int,
+        beyond: int | None,
+        *,
+        holdout: bool = False,
+        waited: bool = False,
     ) -> Report:
-        """Bring a trial to a step; see `Engine.submit`."""
+        """Bring a trial to a step; see `Engine.submit`.
+
+        The lanes of one that waited come by `take_up`.
+        """
+        paused = None
+        if waited:
+            paused = await asyncio.wait_for(self._arrival(trial), PAUSED_WITHIN_S)
+            del self._paused[trial]
+        options: Any = {"holdout": holdout, "paused": paused}
         self._waiting[trial] = self._loop.create_future()
-        self._inbox.put(lambda: self._engine.submit(trial, config, until, beyond))
+        self._inbox.put(lambda: self._engine.submit(trial, config, until, beyond, **options))
         return await self._waiting[trial]
+
+    async def take_up(self, trial: int, paused: bytes) -> None:
+        """Bring what `pause` gave, for the next `advance` of the trial."""
+        self._arrival(trial).set_result(paused)
+
+    def _arrival(self, trial: int) -> asyncio.Future[bytes]:
+        """Lanes that are on their way; they and the trial's own call come in any order."""
+        return self._paused.setdefault(trial, self._loop.create_future())
+
+    async def pause(self, trial: int) -> bytes:
+        """Take a trial out to go on later; see `Engine.pause`."""
+        return await self._asked(lambda: self._engine.pause(trial))
 
     async def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial as last scored."""
@@ -50,10 +89,14 @@ class LaneEngine:
 
     async def stats(self) -> EngineStats:
         """What it did with its time, all that was asked of it before included."""
-        told: asyncio.Future[EngineStats] = self._loop.create_future()
+        return await self._asked(lambda: self._engine.stats)
+
+    async def _asked(self, question: Callable[[], T]) -> T:
+        """What the engine answers between two chunks."""
+        told: asyncio.Future[T] = self._loop.create_future()
 
         def tell() -> None:
-            self._loop.call_soon_threadsafe(told.set_result, self._engine.stats)
+            self._loop.call_soon_threadsafe(told.set_result, question())
 
         self._inbox.put(tell)
         return await told

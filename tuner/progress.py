@@ -15,7 +15,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nst_core.metric_names import METRICS
 from tuner.job import JobSpec
 from tuner.records import RungRecord
 from tuner.search import Plan
@@ -32,6 +31,7 @@ class ProgressWatcher:
 
     def __init__(self, job: JobSpec, console: Console, done: int = 0):
         self._job, self._console, self._done = job, console, done
+        self._objective = job.goals.first
         self._best: float | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -44,6 +44,7 @@ class ProgressWatcher:
             console=console,
         )
         self._task: TaskID | None = None
+        self._finals: set[int] = set()
 
     def __enter__(self) -> ProgressWatcher:
         if self._console.is_terminal:
@@ -67,25 +68,33 @@ class ProgressWatcher:
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `search.Watcher`."""
+        if plan.holdout:
+            if not self._finals:
+                self.say("the finals: the best trials run again with other seeds")
+            self._finals.add(plan.trial)
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `search.Watcher`."""
-        better = METRICS[self._job.objective].better
-        if self._best is None or better(rung.objective, self._best):
+        loss = self._objective.loss
+        if self._best is None or loss(rung.objective) < loss(self._best):
             self._best = rung.objective
         self._show()
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `search.Watcher`."""
+        if trial in self._finals:
+            if state == "failed":
+                self.say(f"a final failed: {reason}")
+            return
         self._done += 1
         if state == "failed":
             self.say(f"trial {trial} failed: {reason}")
         self._show()
         if self._task is None:
-            best = "–" if self._best is None else f"{self._job.objective} {self._best:.4f}"
+            best = "–" if self._best is None else f"{self._objective.name} {self._best:.4f}"
             self.say(f"{self._done}/{self._job.search.trials} trials, best {best}")
 
     def _show(self) -> None:
         if self._task is not None and self._best is not None:
-            best = f"{self._job.objective} {self._best:.4f}"
+            best = f"{self._objective.name} {self._best:.4f}"
             self._bar.update(self._task, completed=self._done, best=best)

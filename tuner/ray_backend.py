@@ -28,11 +28,12 @@ from ray.tune.search import Searcher
 
 from nst_core.errors import InputError, WorkError
 from tuner.backend import Workload
+from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.lane_engine import LaneEngine
 from tuner.records import EngineStats, Report
 from tuner.search import Search
-from tuner.trial import CONFIG, ENGINE, REPORT, RUNGS, SLOT, TRIAL, StyleTrial
+from tuner.trial import CONFIG, ENGINE, HOLDOUT, REPORT, RUNGS, SLOT, TRIAL, WAITED, StyleTrial
 
 NAMESPACE = "nst-tuner"
 
@@ -56,6 +57,14 @@ class Slot(NamedTuple):
     engine: str
 
 
+@dataclass(frozen=True, eq=False)
+class Stay:
+    """A trial in a slot, from its start or its promotion to its end or its next wait."""
+
+    trial: int
+    slot: Slot
+
+
 @dataclass
 class EnginePool:
     """The engines of a run and which trial is where.
@@ -67,7 +76,8 @@ class EnginePool:
 
     engines: Mapping[str, Any]
     lanes: int
-    _on: dict[int, Slot] = field(default_factory=dict)
+    _on: dict[int, Stay] = field(default_factory=dict)
+    _paused: dict[int, Any] = field(default_factory=dict)
 
     @property
     def slots(self) -> list[Slot]:
@@ -80,25 +90,37 @@ class EnginePool:
         """Whether every slot is taken."""
         return len(self._on) >= self.lanes * len(self.engines)
 
-    def take(self, trial: int) -> Slot:
+    def take(self, trial: int) -> Stay:
         """Put a trial into a slot of the engine with most room."""
-        load = Counter(slot.engine for slot in self._on.values())
-        taken = set(self._on.values())
+        taken = {stay.slot for stay in self._on.values()}
+        load = Counter(slot.engine for slot in taken)
         free = [slot for slot in self.slots if slot not in taken]
-        self._on[trial] = min(free, key=lambda slot: load[slot.engine])
+        self._on[trial] = Stay(trial, min(free, key=lambda slot: load[slot.engine]))
         return self._on[trial]
+
+    def pause(self, trial: int) -> None:
+        """Free a trial's slot; its lanes are kept in Ray's object store."""
+        if stay := self._on.pop(trial, None):
+            self._paused[trial] = self.engines[stay.slot.engine].pause.remote(trial)
+
+    def take_up(self, stay: Stay) -> bool:
+        """Bring the lanes of a trial that waited to its slot; False if there are none."""
+        lanes = self._paused.pop(stay.trial, None)
+        if lanes is None:
+            return False
+        self.engines[stay.slot.engine].take_up.remote(stay.trial, lanes)
+        return True
 
     def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial."""
-        pngs: list[bytes] = ray.get(self.engines[self._on[trial].engine].images.remote(trial))
+        engine = self.engines[self._on[trial].slot.engine]
+        pngs: list[bytes] = ray.get(engine.images.remote(trial))
         return pngs
 
-    def lost(self, trial: int) -> bool:
-        """Whether the engine that a trial was on is dead."""
+    def lost(self, slot: Slot) -> bool:
+        """Whether the engine of a slot is dead."""
         try:
-            ray.get(
-                self.engines[self._on[trial].engine].ready.remote(), timeout=ENGINE_ANSWERS_WITHIN_S
-            )
+            ray.get(self.engines[slot.engine].ready.remote(), timeout=ENGINE_ANSWERS_WITHIN_S)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
             return True
         return False
@@ -111,10 +133,12 @@ class EnginePool:
                 found.append(ray.get(engine.stats.remote(), timeout=STATS_WITHIN_S))
         return found
 
-    def release(self, trial: int) -> None:
-        """Free a trial's lane."""
-        if slot := self._on.pop(trial, None):
-            self.engines[slot.engine].drop.remote(trial)
+    def release(self, trial: int, stay: Stay | None = None) -> None:
+        """Free a trial's slot; of a certain stay, only if that is not over."""
+        here = self._on.get(trial)
+        if here is not None and (stay is None or stay is here):
+            del self._on[trial]
+            self.engines[here.slot.engine].drop.remote(trial)
 
 
 class _NotSaved:
@@ -130,27 +154,28 @@ class StudySearcher(_NotSaved, Searcher):
     def __init__(self, search: Search, pool: EnginePool):
         super().__init__(metric=None, mode=None)
         self._search, self._pool = search, pool
-        self._trials: dict[str, int] = {}
+        self._stays: dict[str, Stay] = {}
         self.engine_lost = False
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
-        if self._search.exhausted or self.engine_lost:
+        if self._search.over or self.engine_lost:
             return Searcher.FINISHED
         if self._pool.full:
             return None
         plan = self._search.next()
         if plan is None:
-            return Searcher.FINISHED
-        self._trials[trial_id] = plan.trial
+            return Searcher.FINISHED if self._search.over else None
         self._search.started_as(plan.trial, trial_id)
-        slot = self._pool.take(plan.trial)
+        stay = self._stays[trial_id] = self._pool.take(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
             RUNGS: plan.rungs,
-            ENGINE: slot.engine,
-            SLOT: slot.number,
+            HOLDOUT: plan.holdout,
+            WAITED: self._pool.take_up(stay),
+            ENGINE: stay.slot.engine,
+            SLOT: stay.slot.number,
         }
 
     def on_trial_complete(
@@ -160,13 +185,13 @@ class StudySearcher(_NotSaved, Searcher):
 
         A trial whose engine died is no failure of its settings: it stays open, for `resume`.
         """
-        trial = self._trials[trial_id]
-        if error and trial in self._search.running:
-            if self._pool.lost(trial):
+        stay = self._stays.pop(trial_id)
+        if error and stay.trial in self._search.running:
+            if self._pool.lost(stay.slot):
                 self.engine_lost = True
             else:
-                self._search.fail(trial, "its process died; see Ray's logs")
-        self._pool.release(trial)
+                self._search.fail(stay.trial, "its process died; see Ray's logs")
+        self._pool.release(stay.trial, stay)
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -198,12 +223,15 @@ class RungScheduler(_NotSaved, FIFOScheduler):
             cache.increase_max(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """CONTINUE or STOP."""
+        """CONTINUE or STOP; for Tune a trial that waits is over, and comes back as another."""
         report = Report(**json.loads(result[REPORT]))
-        goes_on = self._search.report(report, lambda: self._pool.images(report.trial))
-        if goes_on:
+        decision = self._search.report(report, lambda: self._pool.images(report.trial))
+        if decision is Decision.GO_ON:
             return str(TrialScheduler.CONTINUE)
-        self._pool.release(report.trial)
+        if decision is Decision.WAIT:
+            self._pool.pause(report.trial)
+        else:
+            self._pool.release(report.trial)
         return str(TrialScheduler.STOP)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search_spaces import Params
+from tuner.objective import Goals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ class RungRecord:
     """What a trial had reached at one rung.
 
     Attributes:
-        objective: value of the objective, mean over the pairs.
-        scores: metric -> mean over the pairs.
-        pair_scores: the same for each pair, in the order of the job.
+        objective: value of the objective, or of the first of several, mean over the pairs.
+        scores: measure -> mean over the pairs; the costs among them.
+        pair_scores: the metrics of each pair, in the order of the job; held-out pairs come last.
         losses: weighted loss terms, mean over the pairs.
         seconds: engine time spent on this trial so far.
         worker: host and process that ran it, ``HOST:PID``.
@@ -95,6 +96,8 @@ class TrialRecord:
         params: drawn parameters; empty for a preset.
         config: the full configuration, as plain JSON; its ``steps`` are the job's maximum.
         preset: name of the baseline preset it is, or None.
+        final_of: number of the trial that it runs again, with another seed and on all pairs, or
+            None.
         rungs: steps done -> what was reached there.
         reason: why it failed or was stopped, in words.
     """
@@ -104,16 +107,24 @@ class TrialRecord:
     params: Params
     config: Mapping[str, Any]
     preset: str | None
+    final_of: int | None = None
     note: str | None
     rungs: Mapping[int, RungRecord]
     reason: str | None
 
-    def best_rung(self, higher_is_better: bool) -> tuple[int, RungRecord] | None:
-        """(steps, record) of its best report; the fewest steps among equals."""
+    @property
+    def searched(self) -> bool:
+        """Whether the search chose it: it is neither a preset nor another run of a finalist."""
+        return self.preset is None and self.final_of is None
+
+    def best_rung(self, goals: Goals) -> tuple[int, RungRecord] | None:
+        """(steps, record) of its best report; the fewest steps among equals.
+
+        Of several objectives the first one counts here, after the constraints.
+        """
         if not self.rungs:
             return None
-        sign = -1 if higher_is_better else 1
-        return min(self.rungs.items(), key=lambda item: (sign * item[1].objective, item[0]))
+        return min(self.rungs.items(), key=lambda item: (goals.values(item[1].scores)[:2], item[0]))
 
     @property
     def seconds(self) -> float:

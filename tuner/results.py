@@ -6,17 +6,19 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from pydantic import ValidationError
 
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
-from nst_core.metric_names import METRICS
 from nst_core.presets import Preset
 from tuner.job import JobSpec
+from tuner.objective import Goals, Objective, non_dominated
 from tuner.records import EngineStats, RungRecord, TrialRecord
 from tuner.rundir import RunDir
 from tuner.study import load_records
@@ -25,11 +27,26 @@ from tuner.yamlfile import read_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A trial's best: the configuration with the steps at which it was reached."""
+    """A trial's best: the configuration with the steps at which it was reached.
+
+    Attributes:
+        finals: what the same configuration reached when it was run again, by seed.
+    """
 
     record: TrialRecord
     steps: int
     rung: RungRecord
+    finals: Mapping[int, RungRecord] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[float]:
+        """The objective of each run again."""
+        return [rung.objective for rung in self.finals.values()]
+
+    def held_out(self, objective: Objective, pairs: int) -> float | None:
+        """The objective on the held-out pairs, which come after the ``pairs`` of the search."""
+        scores = [s for rung in self.finals.values() for s in rung.pair_scores[pairs:]]
+        return mean(objective.of(s) for s in scores) if scores else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -63,15 +80,54 @@ class Results:
         """Every trial that has reported, best first.
 
         A trial counts with its best report, whether it ran to its end or not: steps are part of the
-        configuration, so what looked best after 45 steps is a result with 45 steps.
+        configuration, so what looked best after 45 steps is a result with 45 steps. Finalists come
+        first, by the mean of their runs with several seeds, which luck has less part in.
         """
+        goals, finals = self.goals, self._finals()
         found = []
         for record in self.records:
-            best = record.best_rung(self.job.higher_is_better)
-            if best is not None and record.state != "failed":
-                found.append(Found(record=record, steps=best[0], rung=best[1]))
-        sign = -1 if self.job.higher_is_better else 1
-        return sorted(found, key=lambda f: (sign * f.rung.objective, f.steps, f.record.trial))
+            best = record.best_rung(goals)
+            if best is not None and record.state != "failed" and record.final_of is None:
+                again = finals.get(record.trial, {})
+                found.append(Found(record=record, steps=best[0], rung=best[1], finals=again))
+        keys = goals.order([goals.values(f.rung.scores) for f in found])
+        ranked = sorted(
+            zip(found, keys, strict=True), key=lambda x: (x[1], x[0].steps, x[0].record.trial)
+        )
+        finalists = [f for f, _ in ranked if f.finals]
+        if not goals.pareto:
+            finalists.sort(key=lambda f: goals.first.loss(mean(f.seeds)))
+        return finalists + [f for f, _ in ranked if not f.finals]
+
+    def _finals(self) -> dict[int, dict[int, RungRecord]]:
+        """Finalist -> seed -> what it reached."""
+        finals: dict[int, dict[int, RungRecord]] = {}
+        for record in self.records:
+            if record.final_of is not None and record.state == "complete":
+                (rung,) = record.rungs.values()
+                finals.setdefault(record.final_of, {})[record.config["seed"]] = rung
+        return finals
+
+    @cached_property
+    def goals(self) -> Goals:
+        """What the run optimises."""
+        return self.job.goals
+
+    def score(self, found: Found) -> float:
+        """The objective of a trial: the mean of its finals, or of its best report."""
+        return mean(found.seeds) if found.seeds else found.rung.objective
+
+    def front(self) -> list[Found]:
+        """Of several objectives, the trials that no other is better than in all of them."""
+        ranked = self.ranked()
+        points = [self.goals.values(found.rung.scores) for found in ranked]
+        ranks, _ = non_dominated(points) if points else ([], [])
+        chosen = [found for found, rank in zip(ranked, ranks, strict=True) if rank == 0]
+        return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))
+
+    def held_out(self, found: Found) -> float | None:
+        """The objective of a finalist on the pairs that the search never saw."""
+        return found.held_out(self.goals.first, len(self.job.pairs))
 
     def best_preset(self) -> Found | None:
         """The best of the baseline presets."""
@@ -79,9 +135,12 @@ class Results:
 
     def gain(self, score: float, against: str = "content") -> float:
         """By which share ``score`` is better than a baseline's: 0.3 is 30 % better."""
-        base = self.baselines[against][self.job.objective]
+        first = self.goals.first
+        if not first.known(self.baselines[against]):
+            return math.nan  # costs: no image was made
+        base = first.of(self.baselines[against])
         change = (score - base) / abs(base) if base else math.nan
-        return change if self.job.higher_is_better else -change
+        return change if first.higher_is_better else -change
 
     def beats_content(self, score: float) -> bool:
         """Whether ``score`` is better than that of the untouched content."""
@@ -93,21 +152,21 @@ class Results:
         return [EngineStats(**stats) for stats in self.notes.get("engines", [])]
 
     def counts(self) -> dict[str, int]:
-        """Trials by state."""
-        counted = Counter(record.state for record in self.records)
+        """Trials by state, finals apart."""
+        counted = Counter(r.state for r in self.records if r.final_of is None)
         return {state: counted[state] for state in ("complete", "pruned", "failed", "running")}
 
     def best_json(self, top: int | None = None) -> dict[str, Any]:
         """What `nst-tuner best --json` prints."""
         ranked = self.ranked()
         reported = {found.record.trial for found in ranked}
-        rest = [record for record in self.records if record.trial not in reported]
+        rest = [r for r in self.records if r.trial not in reported and r.final_of is None]
         trials = [self._trial_json(f.record, f) for f in ranked]
         trials += [self._trial_json(record, None) for record in rest]
         return {
             "run": self.job.name,
-            "objective": self.job.objective,
-            "direction": METRICS[self.job.objective].direction,
+            "objective": self.goals.name,
+            "direction": "maximize" if self.goals.first.higher_is_better else "minimize",
             "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
             "baselines": self.baselines,
             "trials": trials[:top],
@@ -117,7 +176,9 @@ class Results:
         return {
             "trial": record.trial,
             "state": record.state,
-            "objective": found.rung.objective if found else None,
+            "objective": self.score(found) if found else None,
+            "finals": found.seeds if found else [],
+            "held_out": self.held_out(found) if found else None,
             "scores": dict(found.rung.scores) if found else {},
             "config": found.config if found else dict(record.config),
             "steps": found.steps if found else 0,
@@ -144,11 +205,13 @@ class Results:
             "target": self.job.search.trials,
             "done": done,
             "states": counts,
-            "objective": self.job.objective,
+            "objective": self.goals.name,
             "best": best,
             "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
             "engines": [asdict(stats) for stats in self.engines],
-            "finished": done >= self.job.search.trials,
+            "finals": sum(len(found.finals) for found in ranked),
+            "ended_because": self.notes.get("over"),
+            "finished": self.notes.get("over") is not None,
         }
 
     def preset(self, trial: int | None = None) -> Preset:
@@ -169,14 +232,17 @@ class Results:
         found = chosen[0]
         return Preset(
             name=f"{self.job.name}-{found.record.trial}",
-            description=f"tuned: {self.job.objective} {found.rung.objective:.4f}",
+            description=f"tuned: {self.goals.first.name} {found.rung.objective:.4f}",
             config=StyleConfig.from_dict(found.config, source=f"trial {found.record.trial}"),
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,
                 "trial": found.record.trial,
                 "preset": found.record.preset,
-                "objective": self.job.objective,
+                "objective": self.goals.name,
+                "score": self.score(found),
+                "finals": found.seeds,
+                "held_out": self.held_out(found),
                 "scores": dict(found.rung.scores),
                 "baselines": self.baselines,
                 "pairs": len(self.job.pairs),

@@ -106,17 +106,18 @@ def _search(
     say: Say,
 ) -> None:
     search = Search(study, run, job, space, presets=presets, replay=replay, watcher=watcher)
-    if not search.exhausted:
+    if not search.over:
         say("starting the engines")
         try:
             backend.run(search, workload, job)
         except WorkError as error:
             raise WorkError(f"{error}; go on with `nst-tuner resume {run.path}`") from None
-    if search.running:
+    if search.unfinished:
         raise RunInterruptedError(
-            f"interrupted with {len(search.running)} trials under way; nothing finished is lost,"
+            f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
             f" go on with `nst-tuner resume {run.path}`"
         )
+    study.note("over", search.reason)
     records = study.records()
     if records and all(record.state == "failed" for record in records):
         raise WorkError(
@@ -165,8 +166,11 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
             if name in job.weights or cached_path(name).is_file():
                 weights[name] = get_weights(name, file=job.weights.get(name), say=say)
     feed_forward = "feed_forward" in space.may_set("init")
-    pairs = [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in job.pairs]
-    return Workload(pairs=pairs, weights=weights)
+    pairs, holdout = (
+        [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in listed]
+        for listed in (job.pairs, job.holdout)
+    )
+    return Workload(pairs=pairs, weights=weights, holdout=holdout)
 
 
 def baseline_presets(
@@ -193,7 +197,7 @@ def _study_settings(job: JobSpec) -> dict[str, Any]:
     return {
         "sampler": job.search.sampler,
         "seed": job.search.seed,
-        "higher_is_better": job.higher_is_better,
+        "goals": job.goals,
     }
 
 

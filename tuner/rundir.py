@@ -10,7 +10,7 @@ from pathlib import Path
 from nst_core.errors import RunError
 from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
-from tuner.job import JobSpec
+from tuner.job import JobSpec, PairSpec
 from tuner.study import STUDY_FILE
 
 JOB_FILE = "job.yaml"
@@ -105,12 +105,15 @@ class RunDir:
                 shutil.copyfile(file, target)
             return f"inputs/{target.name}"
 
-        pairs = [
-            pair.placed(lambda file, role, i=i: keep(file, f"pair{i}-{role}"))  # type: ignore[misc]
-            for i, pair in enumerate(job.pairs)
-        ]
+        def kept_pairs(pairs: Sequence[PairSpec], kind: str) -> list[PairSpec]:
+            return [
+                pair.placed(lambda file, role, i=i: keep(file, f"{kind}{i}-{role}"))  # type: ignore[misc]
+                for i, pair in enumerate(pairs)
+            ]
+
+        pairs, holdout = kept_pairs(job.pairs, "pair"), kept_pairs(job.holdout, "holdout")
         space = job.space if job.space in CATALOGUE else keep(job.space, "space")
-        kept = job.model_copy(update={"pairs": pairs, "space": space})
+        kept = job.model_copy(update={"pairs": pairs, "holdout": holdout, "space": space})
         write_atomic(self.job_file, kept.to_yaml().encode())
         return kept
 

@@ -1,48 +1,153 @@
-"""What proposes parameters: Optuna's samplers, shown what they need of a study and no more."""
+"""What proposes parameters: Optuna's samplers, shown what they need of a study and no more.
+
+Sobol points and grids are worked out from the space and the trial's number alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from typing import Any, cast
+import copy
+import itertools
+import math
+import random
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, Literal, cast, get_args
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces import Choice, Int, Params, Space
+from tuner.halving import Values
+from tuner.objective import non_dominated
+
+SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "sobol", "grid"]
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+
+#: Random trials before there is enough to learn from.
+STARTUP = 8
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
 #: What it learns from them hardly does: it compares the best tenth, but never more than 25, with
 #: all others.
 MOST_SEEN = 256
 
-#: Of these, how many are the best; the others stand evenly for the rest.
-BEST_SEEN = MOST_SEEN // 4
+
+#: Values of a number on a grid.
+GRID_LEVELS = 3
+
+#: Attributes of trials that a sampler does not learn from: they have no point in the space, or
+#: repeat one.
+PRESET, FINAL_OF = "preset", "final_of"
+#: Attribute of a trial that waits at a rung, with the steps of the rung.
+WAITS = "waits"
+#: Attribute of a report at a rung, with its steps.
+RUNG = "rung-{}"
+#: In it, what the trial is ranked by.
+VALUES = "values"
 
 
-#: Random trials before there is enough to learn from.
-STARTUP = 8
+def make_sampler(name: SamplerName, *, seed: int) -> BaseSampler:
+    """A sampler for one draw with a seed of its own; ``sobol`` and ``grid`` have none."""
+    if name == "tpe":
+        tpe = TPESampler(
+            n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
+        )
+        return Shown(tpe)
+    if name == "gp":
+        gp = GPSampler(seed=seed, n_startup_trials=STARTUP, deterministic_objective=False)
+        return Shown(gp, stopped_as_complete=True)
+    if name == "cmaes":
+        cmaes = CmaEsSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+        return Shown(cmaes, most=None, stopped_as_complete=True)
+    if name == "nsga2":
+        return Shown(
+            NSGAIISampler(seed=seed, population_size=16), most=None, stopped_as_complete=True
+        )
+    return RandomSampler(seed=seed)
 
 
-def make_sampler(name: str, *, seed: int) -> BaseSampler:
-    """A sampler for one draw.
+# --- points that need no study --------------------------------------------------------------------
 
-    Args:
-        name: ``tpe`` or ``random``.
-        seed: of this draw.
-    """
-    if name == "random":
-        return RandomSampler(seed=seed)
-    tpe = TPESampler(
-        n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
-    )
-    return Shown(tpe)
+
+def planned_point(name: SamplerName, space: Space, index: int, seed: int) -> Params | None:
+    """The ``index``-th point of a Sobol sequence or a grid; None for other samplers."""
+    if name == "sobol":
+        from scipy.stats import qmc
+
+        points = qmc.Sobol(len(space.params), rng=seed)
+        points.fast_forward(index)
+        return _at(space, dict(zip(space.params, points.random(1)[0].tolist(), strict=True)))
+    if name == "grid":
+        levels = [_levels(parameter) for parameter in space.params.values()]
+        total = math.prod(levels)
+        # In an order that favours no corner; without a list of all points, which may be millions.
+        step = _coprime(random.Random(seed).randrange(total), total)
+        place = (index * step + seed) % total
+        shares = {}
+        for parameter, count in zip(space.params, levels, strict=True):
+            place, level = divmod(place, count)
+            shares[parameter] = level / (count - 1) if count > 1 else 0.0
+        return _at(space, shares)
+    return None
+
+
+def _levels(parameter: Any) -> int:
+    return len(parameter.options) if isinstance(parameter, Choice) else GRID_LEVELS
+
+
+def _coprime(start: int, total: int) -> int:
+    return next(n for n in itertools.count(max(1, start)) if math.gcd(n, total) == 1)
+
+
+def _at(space: Space, shares: Mapping[str, float]) -> Params:
+    """The point of the space whose parameters lie at these shares of their ranges."""
+    drawn: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if not space.active(name, drawn):
+            continue
+        share = shares[name]
+        if isinstance(parameter, Choice):
+            count = len(parameter.options)
+            drawn[name] = parameter.options[min(count - 1, int(share * count))]
+            continue
+        low, high = float(parameter.low), float(parameter.high)
+        value = low * (high / low) ** share if parameter.log else low + (high - low) * share
+        value = min(high, max(low, value))
+        drawn[name] = round(value) if isinstance(parameter, Int) else value
+    return drawn
+
+
+# --- what a sampler sees of a study ---------------------------------------------------------------
 
 
 class Shown(BaseSampler):
-    """A sampler for one draw that is shown `MOST_SEEN` finished trials at most, and no presets."""
+    """A sampler for one draw that sees a study as it should.
 
-    def __init__(self, sampler: BaseSampler):
-        self._sampler = sampler
+    Args:
+        sampler: what draws.
+        most: finished trials that it is shown at most.
+        stopped_as_complete: whether trials that were stopped or wait at a rung are shown as
+            complete with what they reported last, to samplers that know no early stopping.
+    """
+
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        *,
+        most: int | None = MOST_SEEN,
+        stopped_as_complete: bool = False,
+    ):
+        self._sampler, self._most = sampler, most
+        self._stopped_as_complete = stopped_as_complete
         self._view: _View | None = None
 
     def infer_relative_search_space(
@@ -69,18 +174,46 @@ class Shown(BaseSampler):
         return self._sampler.sample_independent(shown, trial, param_name, param_distribution)
 
     def _shown(self, study: optuna.Study) -> optuna.Study:
-        self._view = self._view or _View(study)
+        if self._view is None:
+            trials = [
+                self._as_shown(trial, study.directions)
+                for trial in study.get_trials(deepcopy=False)
+                if not {PRESET, FINAL_OF} & trial.user_attrs.keys()
+            ]
+            if self._most is not None:
+                trials = thinned(trials, study.directions, self._most)
+            self._view = _View(study, trials)
         return cast("optuna.Study", self._view)
+
+    def _as_shown(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> FrozenTrial:
+        waits = trial.state is TrialState.RUNNING and trial.user_attrs.get(WAITS) is not None
+        if not (waits or trial.state is TrialState.PRUNED):
+            return trial
+        several = len(directions) > 1  # whose stopped trials Optuna knows nothing of
+        reached = reported(trial)
+        if (self._stopped_as_complete or several) and reached:
+            shown = copy.copy(trial)
+            values = trial.user_attrs[RUNG.format(max(reached))][VALUES]
+            shown.state, shown.values = TrialState.COMPLETE, list(values)
+            return shown
+        if waits:
+            shown = copy.copy(trial)
+            shown.state = TrialState.PRUNED
+            return shown
+        return trial
+
+
+def reported(trial: FrozenTrial) -> list[int]:
+    """Steps of the rungs at which a trial reported."""
+    start = RUNG.format("")
+    return [int(key.removeprefix(start)) for key in trial.user_attrs if key.startswith(start)]
 
 
 class _View:
     """A study at one moment, with the trials that a sampler sees; all else is the study's."""
 
-    def __init__(self, study: optuna.Study):
-        self._study = study
-        trials = study.get_trials(deepcopy=False)
-        searched = [trial for trial in trials if "preset" not in trial.user_attrs]
-        self._trials = thinned(searched, maximize=study.direction.name == "MAXIMIZE")
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]):
+        self._study, self._trials = study, trials
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -101,27 +234,53 @@ class _View:
         return self.get_trials(deepcopy, states)
 
 
-def thinned(trials: Sequence[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
-    """At most `MOST_SEEN` of the finished trials and all others, in their order.
+def thinned(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int = MOST_SEEN
+) -> list[FrozenTrial]:
+    """At most ``most`` of the finished trials and all others, in their order.
 
     Those that came furthest with the best values are kept, and an even choice of the rest.
     """
     finished = [trial for trial in trials if trial.state.is_finished()]
-    if len(finished) <= MOST_SEEN:
+    if len(finished) <= most:
         return list(trials)
-    sign = -1.0 if maximize else 1.0
-
-    def rank(trial: FrozenTrial) -> tuple[bool, int, float]:
-        """As TPE ranks: complete ones first, then by the step where they were stopped."""
-        values = trial.intermediate_values
-        last = max(values, default=-1)
-        if trial.state is TrialState.COMPLETE:
-            return False, 0, sign * (trial.value or 0.0)
-        return True, -last, sign * values.get(last, 0.0)
-
+    rank = (
+        _single_rank(directions[0]) if len(directions) == 1 else _pareto_rank(finished, directions)
+    )
     ranked = sorted(finished, key=rank)
-    best, rest = ranked[:BEST_SEEN], sorted(ranked[BEST_SEEN:], key=lambda trial: trial.number)
-    places = MOST_SEEN - BEST_SEEN
+    best, rest = ranked[: most // 4], sorted(ranked[most // 4 :], key=lambda trial: trial.number)
+    places = most - len(best)
     even = [rest[place * len(rest) // places] for place in range(places)]
     shown = {trial.number for trial in [*best, *even]}
     return [t for t in trials if t.number in shown or not t.state.is_finished()]
+
+
+def _single_rank(direction: StudyDirection) -> Callable[[FrozenTrial], tuple[Any, ...]]:
+    """As TPE ranks: complete ones first, then by the step where they were stopped."""
+    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+
+    def rank(trial: FrozenTrial) -> tuple[Any, ...]:
+        if trial.state is TrialState.COMPLETE:
+            return False, 0, sign * (trial.value or 0.0)
+        values = trial.intermediate_values
+        last = max(values, default=-1)
+        return True, -last, sign * values.get(last, 0.0)
+
+    return rank
+
+
+def _pareto_rank(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> Callable[[FrozenTrial], tuple[Any, ...]]:
+    """Complete ones first, by non-dominated rank."""
+    signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    points: list[Values] = [
+        tuple(s * v for s, v in zip(signs, trial.values, strict=True)) for trial in complete
+    ]
+    ranks, crowding = non_dominated(points) if points else ([], [])
+    places = {
+        trial.number: (rank, -distance)
+        for trial, rank, distance in zip(complete, ranks, crowding, strict=True)
+    }
+    return lambda trial: (trial.number not in places, *places.get(trial.number, (0, 0.0)))

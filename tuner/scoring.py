@@ -30,7 +30,7 @@ class Scorer:
         self._thread: threading.Thread | None = None
 
     def score(self, images: Images) -> Future[Sequence[Scores]]:
-        """Scores of a trial's images, one for each pair, as soon as there is time."""
+        """Scores of images of the first pairs, one for each, as soon as there is time."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
@@ -47,12 +47,12 @@ class Scorer:
             try:
                 scores = self._judge.score_all(
                     [image for images, _ in jobs for image in images],
-                    list(self._references) * len(jobs),
+                    [ref for images, _ in jobs for ref in self._references[: len(images)]],
                 )
             except Exception as error:  # those who wait must hear of it, whatever it is
                 for _, future in jobs:
                     future.set_exception(error)
                 continue
-            each = len(self._references)
-            for index, (_, future) in enumerate(jobs):
-                future.set_result(scores[index * each : (index + 1) * each])
+            for images, future in jobs:
+                future.set_result(scores[: len(images)])
+                scores = scores[len(images) :]

@@ -6,6 +6,8 @@ else happens, so that a run killed at any moment goes on from what the study say
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,20 +17,31 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.presets import Preset
 from search_spaces import Params, Space
+from tuner.budget import Budget
+from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.job import JobSpec
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
 from tuner.rundir import RunDir
-from tuner.rungs import goes_on, next_rungs, rung_steps
+from tuner.rungs import next_rungs
+from tuner.samplers import planned_point
 from tuner.study import RunStudy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One trial to run: ``config`` until ``config.steps``, reporting at ``rungs``."""
+    """One trial to run, or to take up again: ``config`` until the last of ``rungs``.
+
+    Attributes:
+        rungs: steps at which it is still to report.
+        holdout: whether it runs on the held-out pairs as well.
+        waited: whether it waited at a rung; its backend may have kept its lanes.
+    """
 
     trial: int
     config: StyleConfig
     rungs: tuple[int, ...]
+    holdout: bool = False
+    waited: bool = False
 
     def next_rung(self, steps: int) -> int:
         """The step at which it reports next."""
@@ -43,7 +56,7 @@ class Watcher(Protocol):
     """Is told what happens in a run, to show it."""
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """A trial is about to start."""
+        """A trial is about to start, or to go on after waiting."""
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """A trial reached a rung."""
@@ -80,27 +93,53 @@ class Search:
     ):
         self._study, self._run, self._job, self._space = study, run, job, space
         self._presets, self._replay, self._watcher = presets, replay or {}, watcher
-        self._clock, self._started = clock, clock()
-        self._worked_before_s = float(study.notes.get("worked_s", 0.0))
-        self._orphans = study.unfinished()
+        self._goals = job.goals
+        self._halving = Halving(
+            rule=job.halving.rule,
+            min_steps=job.halving.min_steps,
+            reduction=job.halving.reduction,
+            order=self._goals.order,
+        )
+        worked_s = float(study.notes.get("worked_s", 0.0))
+        self._budget = Budget(job, clock=clock, worked_s=worked_s)
+        self._plain = dataclasses.replace(self._halving, rule="none")
         self._plans: dict[int, Plan] = {}
+        self._finals: list[tuple[int, int]] | None = None
+        self._waiting: dict[int, Rung] = {}
+        self._ladder = Ladder()
+        self._begun = 0
+        for record in study.records():
+            self._remember(record)
+        self._orphans: list[int] = []
+        for number, steps in study.unfinished().items():
+            self._take_up(number, steps)
+
+    def _remember(self, record: TrialRecord) -> None:
+        """Take in what an earlier launch found."""
+        self._begun += record.final_of is None
+        for steps, rung in record.rungs.items():
+            self._count(record.trial, steps, rung, searched=record.searched)
+        if record.state != "running":
+            self._budget.ended(record.trial, searched=record.searched)
+
+    def _take_up(self, number: int, waits: int | None) -> None:
+        """Go on with a trial that a killed driver left running or waiting."""
+        self._study.revive(number, self._fixed(number))
+        if waits is None:
+            self._orphans.append(number)
+        else:
+            self._waiting[number] = self._rung_of(number, waits)
 
     # --- what to run ------------------------------------------------------------------------------
 
     def next(self) -> Plan | None:
-        """The next trial to start, or None if there is nothing more to start."""
-        if self.exhausted:
-            return None
+        """The next trial to start or to take up again, or None if there is nothing to do now."""
         with self._study.at_once():
-            if self._orphans:
-                number = self._orphans.pop(0)
-                plan = self._plan(number, self._study.revive(number, self._fixed(number)))
-            else:
-                number = self._study.begin(self._fixed(len(self._study)))
-                plan = self._plan(number, None)
-        self._plans[number] = plan
-        preset = self._preset(number)
-        self._watcher.planned(plan, preset[0].name if preset else None)
+            plan = self._next()
+        if plan is not None:
+            self._plans[plan.trial] = plan
+            preset = self._preset(plan.trial)
+            self._watcher.planned(plan, preset[0].name if preset else None)
         return plan
 
     def started_as(self, number: int, tune_id: str) -> None:
@@ -108,35 +147,115 @@ class Search:
         self._study.set_tune_id(number, tune_id)
 
     @property
-    def exhausted(self) -> bool:
-        """Whether `next` has nothing more to give."""
-        return self.out_of_time or (
-            not self._orphans and len(self._study) >= self._job.search.trials
-        )
+    def over(self) -> bool:
+        """Whether nothing runs or waits, and nothing is to come."""
+        return not self.unfinished and not self._to_begin and self._finals == []
 
     @property
-    def out_of_time(self) -> bool:
-        """Whether the job's time budget is spent."""
-        minutes = self._job.budget.minutes
-        return minutes is not None and self._worked_s >= minutes * 60
+    def reason(self) -> str:
+        """Why a run that is over is over."""
+        return self._budget.spent or "all trials are done"
+
+    @property
+    def unfinished(self) -> Sequence[int]:
+        """Numbers of the trials that have begun and are not over."""
+        return (*self._orphans, *self._plans, *self._waiting)
 
     @property
     def running(self) -> Sequence[int]:
-        """Numbers of the trials handed out and not yet over."""
+        """Numbers of the trials that were handed out and have not ended or gone to wait since."""
         return tuple(self._plans)
 
     @property
-    def _worked_s(self) -> float:
-        return self._worked_before_s + self._clock() - self._started
+    def _to_begin(self) -> int:
+        """Trials that the search is still to begin."""
+        return 0 if self._budget.spent else max(0, self._job.search.trials - self._begun)
 
-    def _plan(self, number: int, record: TrialRecord | None) -> Plan:
+    def _next(self) -> Plan | None:
+        if self._orphans and not self._budget.exhausted:
+            number = self._orphans.pop(0)
+            return self._plan(number, self._study.record(number))
+        if (promoted := self._promotable()) is not None:
+            del self._waiting[promoted]
+            self._study.wait(promoted, None)
+            return self._plan(promoted, self._study.record(promoted), waited=True)
+        if self._to_begin:
+            number = self._study.begin(self._fixed(len(self._study)))
+            self._begun += 1
+            return self._plan(number, None)
+        if not self._plans:
+            self._close_waiting()
+            return self._final()
+        return None
+
+    def _promotable(self) -> int | None:
+        if self._budget.spent:
+            return None
+        idle = not self._plans and not self._to_begin
+        return self._halving.promotable(self._waiting, self._ladder, last=idle)
+
+    def _close_waiting(self) -> None:
+        """End what waits in vain, now that nothing runs that could change its place."""
+        for number in self._orphans:  # only if no time is left for them
+            self._end(number, "pruned", self._budget.spent)
+        self._orphans = []
+        for number, rung in list(self._waiting.items()):
+            reason = self._budget.spent or f"not among the best at step {rung.steps}"
+            self._end(number, "pruned", reason)
+
+    def _final(self) -> Plan | None:
+        """The next run of a finalist."""
+        if self._finals is None:
+            self._finals = [] if self._budget.exhausted else self._choose_finals()
+        if not self._finals:
+            return None
+        trial, seed = self._finals.pop(0)
+        record = self._study.record(trial)
+        best = record.best_rung(self._goals)
+        assert best is not None
+        chosen = StyleConfig.from_dict(record.config, source=f"trial {trial}")
+        config = chosen.stopped_at(best[0]).replace(seed=seed)
+        number = self._study.begin()
+        self._study.assign(number, config.to_dict(), final_of=trial)
+        return Plan(trial=number, config=config, rungs=(config.steps,), holdout=True)
+
+    def _choose_finals(self) -> list[tuple[int, int]]:
+        """(trial, seed) of every run of a finalist that is not there yet."""
+        records = self._study.records()
+        entered = [
+            (record.trial, best[1])
+            for record in records
+            if record.final_of is None
+            and record.state in ("complete", "pruned")
+            and (best := record.best_rung(self._goals))
+        ]
+        keys = self._goals.order([self._goals.values(rung.scores) for _, rung in entered])
+        ranked = sorted(zip(keys, [trial for trial, _ in entered], strict=True))
+        there = {
+            (record.final_of, record.config["seed"])
+            for record in records
+            if record.final_of is not None
+        }
+        finals = self._job.finals
+        wanted = [
+            (trial, seed) for _, trial in ranked[: finals.count] for seed in range(finals.seeds)
+        ]
+        return [final for final in wanted if final not in there]
+
+    def _plan(self, number: int, record: TrialRecord | None, *, waited: bool = False) -> Plan:
         if record is not None and record.config:
             config = StyleConfig.from_dict(record.config, source=f"trial {number}")
         else:
             config = self._configure(number)
-        halving = self._job.halving
-        rungs = rung_steps(min(halving.min_steps, config.steps), config.steps, halving.reduction)
-        return Plan(trial=number, config=config, rungs=rungs)
+        final = record is not None and record.final_of is not None
+        rungs = (config.steps,) if final else self._rungs(number, config.steps)
+        done = max(record.rungs, default=0) if record else 0
+        left = tuple(steps for steps in rungs if steps > done)
+        return Plan(trial=number, config=config, rungs=left, holdout=final, waited=waited)
+
+    def _rungs(self, number: int, max_steps: int) -> tuple[int, ...]:
+        halving = self._plain if self._preset(number) else self._halving
+        return halving.rungs(number, max_steps)
 
     def _configure(self, number: int) -> StyleConfig:
         max_steps = self._job.halving.max_steps
@@ -158,19 +277,22 @@ class Search:
         return config
 
     def _fixed(self, number: int) -> Params | None:
-        """Parameters that a trial must have: replayed ones, or one of the space's starts."""
+        """Parameters that a trial must have: replayed ones, a start of the space, a planned one."""
         if self._replay:
             return self._replay.get(number)
-        start = number - len(self._presets)
-        return self._space.starts[start] if 0 <= start < len(self._space.starts) else None
+        index = number - len(self._presets)
+        if 0 <= index < len(self._space.starts):
+            return self._space.starts[index]
+        search = self._job.search
+        return planned_point(search.sampler, self._space, max(0, index), search.seed)
 
     def _preset(self, number: int) -> tuple[Preset, str | None] | None:
         return self._presets[number] if number < len(self._presets) else None
 
     # --- what came of it --------------------------------------------------------------------------
 
-    def report(self, report: Report, images: Callable[[], Sequence[bytes]]) -> bool:
-        """Judge a report; returns whether the trial goes on.
+    def report(self, report: Report, images: Callable[[], Sequence[bytes]]) -> Decision:
+        """Judge a report; returns whether the trial goes on, waits or ends.
 
         Args:
             report: what the engine says.
@@ -178,12 +300,15 @@ class Search:
         """
         number = report.trial
         if number not in self._plans:
-            return False
-        if report.failure:
-            self.fail(number, report.failure)
-            return False
+            return Decision.STOP
+        failure = report.failure
+        if not failure and not all(map(math.isfinite, self._goals.values(report.scores))):
+            failure = f"step {report.steps}: the objective is not a finite number"
+        if failure:
+            self.fail(number, failure)
+            return Decision.STOP
         rung = RungRecord(
-            objective=report.scores[self._job.objective],
+            objective=self._goals.first.of(report.scores),
             scores=dict(report.scores),
             pair_scores=[dict(scores) for scores in report.pair_scores],
             losses=dict(report.losses),
@@ -195,9 +320,11 @@ class Search:
         with self._study.at_once():
             self._study.report(number, report.steps, rung)
             if self._job.budget.minutes is not None:
-                self._study.note("worked_s", self._worked_s)
+                self._study.note("worked_s", self._budget.worked_s)
+            searched = self._study.record(number).searched
+            self._count(number, report.steps, rung, searched=searched)
             self._watcher.reported(number, report.steps, rung)
-            return self._decide(number, report.steps, rung.objective)
+            return self._decide(number, report.steps, rung)
 
     def engines_ended(self, stats: Sequence[EngineStats]) -> None:
         """Record what the engines of this launch did with their time."""
@@ -208,38 +335,55 @@ class Search:
         """Close a trial that cannot go on; a trial that is over already is left alone."""
         self._end(number, "failed", reason)
 
-    def _decide(self, number: int, steps: int, value: float) -> bool:
+    def _count(self, number: int, steps: int, rung: RungRecord, *, searched: bool) -> None:
+        values = self._goals.values(rung.scores)
+        self._budget.reported(number, rung.seconds, values, searched=searched)
+        if searched:
+            self._ladder.add(self._rung_of(number, steps), number, values)
+
+    def _rung_of(self, number: int, steps: int) -> Rung:
+        return self._halving.rung(self._rungs(number, self._job.halving.max_steps), steps)
+
+    def _decide(self, number: int, steps: int, rung: RungRecord) -> Decision:
         if steps >= self._plans[number].rungs[-1]:
             self._end(number, "complete", None)
-            return False
-        if self.out_of_time:
-            self._end(number, "pruned", "the time budget was spent")
-            return False
+            return Decision.STOP
+        if self._budget.spent:
+            self._end(number, "pruned", self._budget.spent)
+            return Decision.STOP
         if self._preset(number):
-            return True  # baselines run to their end, so that what was gained is known
-        others = self._study.values_at(steps, without=number)
-        stays = goes_on(
-            value,
-            others,
-            reduction=self._job.halving.reduction,
-            higher_is_better=self._job.higher_is_better,
+            return Decision.GO_ON  # baselines run to their end, so that what was gained is known
+        for bound in self._goals.constraints:
+            if bound.grows and bound.excess(rung.scores) > 0:
+                self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
+                return Decision.STOP
+        here = self._rung_of(number, steps)
+        unfinished = [other for other in self.unfinished if other not in self._ladder.at(here)]
+        decision = self._halving.decide(
+            number, here, self._ladder, to_come=len(unfinished) + self._to_begin
         )
-        if not stays:
+        if decision is Decision.WAIT:
+            del self._plans[number]
+            self._waiting[number] = here
+            self._study.wait(number, steps)
+        elif decision is Decision.STOP:
             self._end(number, "pruned", f"not among the best at step {steps}")
-        return stays
+        return decision
 
     def _end(self, number: int, state: str, reason: str | None) -> None:
-        if self._plans.pop(number, None) is None:
+        if number not in self.unfinished:
             return
+        self._plans.pop(number, None)
+        self._waiting.pop(number, None)
+        searched = self._study.record(number).searched
         self._study.finish(number, state, reason)
+        self._budget.ended(number, searched=searched)
         self._watcher.ended(number, state, reason)
 
     def _is_best_of_trial(self, number: int, rung: RungRecord) -> bool:
-        best = self._study.record(number).best_rung(self._job.higher_is_better)
-        if best is None:
-            return True
-        better = rung.objective > best[1].objective
-        return better if self._job.higher_is_better else rung.objective < best[1].objective
+        best = self._study.record(number).best_rung(self._goals)
+        values = self._goals.values
+        return best is None or values(rung.scores)[:2] < values(best[1].scores)[:2]
 
 
 def check_replay(job: JobSpec, space: Space, recorded: Sequence[TrialRecord]) -> dict[int, Params]:

@@ -43,19 +43,22 @@ def _thumbnail(path: Path) -> Image.Image:
 
 def run_sheet(results: Results, top: int = 3) -> Image.Image:
     """One row per pair: content, style, reference, best baseline preset, and the best trials."""
-    objective = results.job.objective
+    objective = results.goals.first
     ranked = results.ranked()
     preset = results.best_preset()
     chosen = [("best preset", preset)] if preset else []
     chosen += [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:top])]
-    content_score = results.baselines["content"][objective]
+    untouched = results.baselines["content"]
+    baseline = (
+        f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
+    )
     cells: list[tuple[str, Path]] = []
     for index, pair in enumerate(results.job.pairs):
-        cells.append((f"content\n{objective} {content_score:.3f}", results.run.path / pair.content))
+        cells.append((f"content\n{baseline}", results.run.path / pair.content))
         cells.append(("style", results.run.path / pair.style[0].image))
         cells.append(("reference", results.run.path / pair.reference_file))
         for title, found in chosen:
             name = found.record.preset or f"trial {found.record.trial}"
-            label = f"{title}: {name}\n{objective} {found.rung.objective:.3f}"
+            label = f"{title}: {name}\n{objective.name} {found.rung.objective:.3f}"
             cells.append((label, results.run.path / results.run.image(found.record.trial, index)))
     return contact_sheet(cells, columns=3 + len(chosen))

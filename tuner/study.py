@@ -6,7 +6,6 @@ user attributes: the configuration, the preset it came from, Ray Tune's id, and 
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -21,8 +20,18 @@ from optuna.trial import FrozenTrial, TrialState
 from nst_core.errors import RunError
 from search_spaces import Choice, Int, Params, Space
 from tuner.journal import BatchingJournal
+from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
-from tuner.samplers import make_sampler
+from tuner.samplers import (
+    FINAL_OF,
+    PRESET,
+    RUNG,
+    VALUES,
+    WAITS,
+    SamplerName,
+    make_sampler,
+    reported,
+)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -40,36 +49,48 @@ STATES: Mapping[TrialState, str] = {
 
 
 class RunStudy:
-    """A run's study, open for writing; one driver at a time."""
+    """A run's study, open for writing; one driver at a time.
+
+    Args:
+        study: Optuna's.
+        journal: the file that it is kept in.
+        goals: what trials are ranked by.
+        sampler: draws parameters.
+        seed: of all draws.
+    """
 
     def __init__(
         self,
         study: optuna.Study,
         journal: BatchingJournal,
         *,
-        sampler: str,
+        goals: Goals,
+        sampler: SamplerName,
         seed: int,
     ):
-        self._study, self._journal = study, journal
+        self._study, self._journal, self._goals = study, journal, goals
         self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
 
     @classmethod
-    def create(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
+    def create(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
         """Start the study of a new run in ``folder``."""
         journal = BatchingJournal(folder / STUDY_FILE)
         study = optuna.create_study(
             storage=JournalStorage(journal),
             study_name=_STUDY_NAME,
-            direction="maximize" if higher_is_better else "minimize",
+            directions=[
+                "maximize" if objective.higher_is_better else "minimize"
+                for objective in goals.objectives
+            ],
         )
-        return cls(study, journal, **settings)
+        return cls(study, journal, goals=goals, **settings)
 
     @classmethod
-    def open(cls, folder: Path, *, higher_is_better: bool, **settings: Any) -> RunStudy:
+    def open(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
         """Go on with the study in ``folder``, after mending what a killed driver left."""
         _cut_torn_line(folder / STUDY_FILE)
-        return cls(*_load(folder), **settings)
+        return cls(*_load(folder), goals=goals, **settings)
 
     def at_once(self) -> AbstractContextManager[None]:
         """While it is entered, what is recorded is kept back; then it is written as one."""
@@ -94,20 +115,10 @@ class RunStudy:
         """One trial."""
         return _record(self._study.get_trials(deepcopy=False)[number])
 
-    def values_at(self, steps: int, *, without: int) -> list[float]:
-        """Objectives that other trials, presets apart, reported after ``steps`` steps."""
-        return [
-            trial.intermediate_values[steps]
-            for trial in self._study.get_trials(deepcopy=False)
-            if steps in trial.intermediate_values
-            and trial.number != without
-            and "preset" not in trial.user_attrs
-        ]
-
-    def unfinished(self) -> list[int]:
-        """Numbers of trials that a killed driver left running."""
+    def unfinished(self) -> dict[int, int | None]:
+        """Trials that a killed driver left: number -> steps at which it waits, None if it ran."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial.number for trial in trials if trial.number not in self._live]
+        return {t.number: t.user_attrs.get(WAITS) for t in trials if t.number not in self._live}
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -154,12 +165,15 @@ class RunStudy:
         config: Mapping[str, Any],
         *,
         preset: str | None = None,
+        final_of: int | None = None,
         note: str | None = None,
     ) -> None:
         """Record what a trial runs."""
         trial = self._live[number]
         if preset:
-            trial.set_user_attr("preset", preset)
+            trial.set_user_attr(PRESET, preset)
+        if final_of is not None:
+            trial.set_user_attr(FINAL_OF, final_of)
         if note:
             trial.set_user_attr("note", note)
         trial.set_user_attr("config", dict(config))
@@ -170,12 +184,18 @@ class RunStudy:
 
     def report(self, number: int, steps: int, rung: RungRecord) -> None:
         """Record a rung; reporting the same rung again changes nothing."""
-        trial = self._live[number]
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        if steps in frozen.intermediate_values:
+        trial, key = self._live[number], RUNG.format(steps)
+        if key in self._study.get_trials(deepcopy=False)[number].user_attrs:
             return
-        trial.set_user_attr(f"rung-{steps}", {**vars(rung), "objective": float(rung.objective)})
-        trial.report(rung.objective, steps)
+        values = self._values(rung)
+        kept = {**vars(rung), "objective": values[0], VALUES: values}
+        trial.set_user_attr(key, kept)
+        if not self._goals.pareto:  # with several objectives Optuna takes no reports
+            trial.report(values[0], steps)
+
+    def wait(self, number: int, steps: int | None) -> None:
+        """Record that a trial waits at a rung, or (None) that it goes on."""
+        self._live[number].set_user_attr(WAITS, steps)
 
     def finish(self, number: int, state: str, reason: str | None = None) -> None:
         """Close a trial as ``complete``, ``pruned`` or ``failed``; closing it twice is harmless."""
@@ -184,20 +204,25 @@ class RunStudy:
             return
         if reason:
             trial.set_user_attr("reason", reason)
-        record = _record(self._study.get_trials(deepcopy=False)[number])
-        best = record.best_rung(self._study.direction is optuna.study.StudyDirection.MAXIMIZE)
+        best = self.record(number).best_rung(self._goals)
+        if best is not None:
+            for name, excess in self._goals.excess(best[1].scores).items():
+                trial.set_constraint(name, excess)
         if state == "complete" and best is not None:
-            self._study.tell(trial, best[1].objective, skip_if_finished=True)
+            self._study.tell(trial, self._values(best[1]), skip_if_finished=True)
         else:
             told = TrialState.PRUNED if state == "pruned" else TrialState.FAIL
             self._study.tell(trial, state=told, skip_if_finished=True)
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _values(self, rung: RungRecord) -> list[float]:
+        return [float(objective.of(rung.scores)) for objective in self._goals.objectives]
+
     def _with_sampler(self, number: int, fixed: Params | None) -> optuna.Study:
+        seed = (self._seed * 1_000_003 + number) % 2**32
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            seed = (self._seed * 1_000_003 + number) % 2**32
             sampler = make_sampler(self._sampler_name, seed=seed)
             if fixed is not None:
                 sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler)
@@ -241,17 +266,14 @@ def _rung(stored: Mapping[str, Any]) -> RungRecord:
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     attrs = trial.user_attrs
-    rungs = {
-        steps: _rung(attrs[f"rung-{steps}"])
-        for steps, value in sorted(trial.intermediate_values.items())
-        if f"rung-{steps}" in attrs and math.isfinite(value)
-    }
+    rungs = {steps: _rung(attrs[RUNG.format(steps)]) for steps in sorted(reported(trial))}
     return TrialRecord(
         trial=trial.number,
         state=STATES[trial.state],
         params=trial.params,
         config=attrs.get("config", {}),
-        preset=attrs.get("preset"),
+        preset=attrs.get(PRESET),
+        final_of=attrs.get(FINAL_OF),
         note=attrs.get("note"),
         rungs=rungs,
         reason=attrs.get("reason"),

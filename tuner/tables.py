@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -13,6 +15,7 @@ from nst_core.metric_names import METRICS
 from nst_core.networks import NETWORKS, Network
 from nst_core.presets import Preset
 from search_spaces import Params, Space
+from tuner.objective import Goals
 from tuner.results import Found, Results
 
 if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
@@ -28,19 +31,21 @@ def score_columns(scores: Mapping[str, float]) -> list[str]:
     return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in METRICS]
 
 
-def _headings(objective: str) -> list[str]:
-    """Metric names with the direction in which each improves; the objective starred."""
+def _headings(goals: Goals | None = None) -> list[str]:
+    """Metric names with the direction in which each improves; those optimised starred."""
+    objectives = goals.objectives if goals else []
+    chosen = {name for objective in objectives for name in objective.weights}
     return [
-        f"{name} {_ARROWS[metric.direction]}{' *' if name == objective else ''}"
+        f"{name} {_ARROWS[metric.direction]}{' *' if name in chosen else ''}"
         for name, metric in METRICS.items()
     ]
 
 
 def best_table(results: Results, top: int) -> RenderableType:
     """The best configurations beside the baselines, and what each of them is."""
-    objective = results.job.objective
-    table = Table(title=Text(f"{results.job.name}: best by {objective}"), title_justify="left")
-    for heading in ("", "trial", "steps", *_headings(objective), "vs content"):
+    goals = results.goals
+    table = Table(title=Text(f"{results.job.name}: best by {goals.name}"), title_justify="left")
+    for heading in ("", "trial", "steps", *_headings(goals), "s/image", "vs content"):
         table.add_column(heading, justify="right", no_wrap=True)
     ranked = results.ranked()
     preset = results.best_preset()
@@ -51,19 +56,76 @@ def best_table(results: Results, top: int) -> RenderableType:
         table.add_row(*_trial_row(results, found, ranked.index(found) + 1))
     table.add_section()
     for name, scores in results.baselines.items():
-        change = "" if name == "content" else _percent(results.gain(scores[objective]))
+        change = "" if name == "content" else _percent(_gain_of(results, scores))
         label = Text(name.split("_")[0] if "_" in name else name, style="italic")
-        table.add_row("", label, "", *score_columns(scores), change)
-    return Group(table, _details(shown), verdict(results))
+        table.add_row("", label, "", *score_columns(scores), "", change)
+    parts: list[RenderableType] = [table, _details(shown)]
+    if any(found.finals for found in shown):
+        parts.append(finals_table(results))
+    if goals.pareto:
+        parts.append(front_table(results))
+    return Group(*parts, verdict(results))
+
+
+def _gain_of(results: Results, scores: Mapping[str, float]) -> float:
+    first = results.goals.first
+    return results.gain(first.of(scores)) if first.known(scores) else math.nan
+
+
+def finals_table(results: Results) -> Table:
+    """The best trials run again with other seeds, and on pairs that the search never saw."""
+    first = results.goals.first
+    table = Table(title=f"finals: {first.name} of each, run again", title_justify="left")
+    for heading in ("trial", "search", "mean", "± spread", "held out", "worst pair"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in results.ranked():
+        if found.finals:
+            spread = f"{stdev(found.seeds):.4f}" if len(found.seeds) > 1 else "–"
+            held_out = results.held_out(found)
+            table.add_row(
+                str(found.record.trial),
+                f"{found.rung.objective:.4f}",
+                f"{mean(found.seeds):.4f}",
+                spread,
+                "–" if held_out is None else f"{held_out:.4f}",
+                _worst_pair(results, found),
+            )
+    return table
+
+
+def _worst_pair(results: Results, found: Found) -> str:
+    """The pair of the search or of the held-out ones where the finals did worst."""
+    first = results.goals.first
+    runs = [[first.of(s) for s in rung.pair_scores] for rung in found.finals.values()]
+    means = [mean(values) for values in zip(*runs, strict=True)]
+    if len(means) < 2:
+        return "–"
+    worst = max(range(len(means)), key=lambda index: first.loss(means[index]))
+    pairs = len(results.job.pairs)
+    name = f"pair {worst}" if worst < pairs else f"held-out {worst - pairs}"
+    return f"{name} {means[worst]:.4f}"
+
+
+def front_table(results: Results) -> Table:
+    """What can be had for what: the trials that no other beats in every objective."""
+    objectives = results.goals.objectives
+    table = Table(title="the trade-off", title_justify="left")
+    for heading in ("trial", "steps", *(objective.name for objective in objectives)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in results.front():
+        values = [f"{objective.of(found.rung.scores):.4g}" for objective in objectives]
+        table.add_row(str(found.record.trial), str(found.steps), *values)
+    return table
 
 
 def _trial_row(results: Results, found: Found, rank: int) -> list[RenderableType]:
-    gain = results.gain(found.rung.objective)
+    gain = results.gain(results.score(found))
     return [
         str(rank),
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
         *score_columns(found.rung.scores),
+        f"{found.rung.scores.get('seconds_per_image', math.nan):.1f}",
         Text(_percent(gain), style="green" if gain > 0 else "bold red"),
     ]
 
@@ -78,7 +140,7 @@ def _details(shown: Sequence[Found]) -> Table:
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.0%}"
+    return "–" if math.isnan(share) else f"{share:+.0%}"
 
 
 def _what(found: Found) -> Text:
@@ -99,23 +161,25 @@ def _value(value: Any) -> str:
 def verdict(results: Results) -> Text:
     """What the run has gained, in one line; red where it has gained nothing."""
     ranked = results.ranked()
-    objective = results.job.objective
+    first = results.goals.first
     if not ranked:
         return Text("No trial has reported yet.", style="yellow")
     best = ranked[0]
-    score = best.rung.objective
+    score, untouched = results.score(best), results.baselines["content"]
+    if not first.known(untouched):
+        return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
     if not results.beats_content(score):
         return Text(
-            f"The best trial ({objective} {score:.4f}) does NOT beat the untouched content"
-            f" ({results.baselines['content'][objective]:.4f}). Doing nothing would score better:"
+            f"The best trial ({first.name} {score:.4f}) does NOT beat the untouched content"
+            f" ({first.of(untouched):.4f}). Doing nothing would score better:"
             " try a wider space, more steps, or another objective.",
             style="bold red",
         )
-    text = f"Best: trial {best.record.trial}, {objective} {score:.4f}, "
+    text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
     text += f"{results.gain(score):.0%} better than the untouched content"
     preset = results.best_preset()
     if preset and not best.record.preset:
-        base = preset.rung.objective
+        base = results.score(preset)
         change = abs(score - base) / abs(base) if base else 0.0
         text += f", {change:.0%} better than the best preset ({preset.record.preset})"
     return Text(text + ".", style="green")
@@ -140,7 +204,9 @@ def status_table(results: Results) -> RenderableType:
         table.add_row(
             "engines", f"busy {busy:.0%}; {steps} steps, {lost / max(steps, 1):.0%} ahead in vain"
         )
-    if not status["finished"]:
+    if status["finished"]:
+        table.add_row("over", Text(status["ended_because"]))
+    else:
         table.add_row("go on", f"nst-tuner resume {results.run.path}")
     return Group(table, verdict(results))
 
@@ -149,7 +215,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     """Images by metric."""
     table = Table()
     table.add_column("image")
-    for heading in _headings(""):
+    for heading in _headings():
         table.add_column(heading, justify="right")
     for name, values in scores.items():
         table.add_row(Text(name), *score_columns(values))

@@ -18,6 +18,7 @@ from tuner.rungs import next_rungs
 
 #: Keys of the config that the searcher makes and of the results that the scheduler reads.
 TRIAL, CONFIG, RUNGS, ENGINE, SLOT = "trial", "style_config", "rungs", "engine", "slot"
+HOLDOUT, WAITED = "holdout", "waited"
 REPORT = "report"
 
 #: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
@@ -43,13 +44,18 @@ class StyleTrial(tune.Trainable):
         self._style = StyleConfig.from_dict(config[CONFIG])
         self._rungs: tuple[int, ...] = tuple(config[RUNGS])
         self._engine = ray.get_actor(config[ENGINE])
+        self._holdout: bool = config[HOLDOUT]
+        self._waited: bool = config[WAITED]
         self._steps = 0
 
     def step(self) -> dict[str, Any]:
         """Advance to the next rung."""
         until, beyond = next_rungs(self._rungs, self._steps)
-        answer: Any = self._engine.advance.remote(self._trial, self._style, until, beyond)
+        answer: Any = self._engine.advance.remote(
+            self._trial, self._style, until, beyond, holdout=self._holdout, waited=self._waited
+        )
         report = cast("Report", ray.get(answer))
+        self._waited = False
         self._steps = report.steps
         # As text: Tune would flatten a nested result into keys with slashes.
         return {REPORT: json.dumps(dataclasses.asdict(report))}

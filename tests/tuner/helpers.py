@@ -13,6 +13,7 @@ from unittest import mock
 
 from nst_core.built_in import BASELINES
 from tuner import cli
+from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.jobfile import load_job
 from tuner.records import Report, RungRecord
@@ -46,7 +47,7 @@ class Recorder:
 def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2, **options):  # type: ignore[no-untyped-def]
     """A search over a new study, or over the one that is in the folder already."""
     job, space = load_job(job_file, overrides)
-    settings = {"sampler": "tpe", "seed": 5, "higher_is_better": False}
+    settings = {"sampler": job.search.sampler, "seed": 5, "goals": job.goals}
     if (folder / "study.journal").exists():
         study = RunStudy.open(folder, **settings)
     else:
@@ -58,7 +59,14 @@ def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2,
 
 def report(plan: Plan, steps: int, value: float) -> Report:
     scores = {"lpips": value, "ssim": 0.5, "psnr": 10.0, "rmse": 0.2}
-    return Report(trial=plan.trial, steps=steps, scores=scores, pair_scores=[scores], seconds=steps)
+    costs = {"seconds_per_image": float(steps), "vram_gb": 1.0}
+    return Report(
+        trial=plan.trial,
+        steps=steps,
+        scores={**scores, **costs},
+        pair_scores=[scores],
+        seconds=steps,
+    )
 
 
 def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**9) -> int:
@@ -76,7 +84,8 @@ def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**
         for number, (plan, steps) in list(active.items()):
             until = plan.next_rung(steps)
             made += 1
-            if search.report(report(plan, until, objective(plan, until)), lambda: [b"png"]):
+            told = report(plan, until, objective(plan, until))
+            if search.report(told, lambda: [b"png"]) is Decision.GO_ON:
                 active[number] = (plan, until)
             else:
                 del active[number]

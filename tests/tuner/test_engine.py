@@ -7,10 +7,13 @@ import torch
 from PIL import Image
 
 from nst_core.config import StyleConfig
+from nst_core.errors import InputError
+from nst_core.metric_names import METRICS
 from nst_core.weights import Weights
 from tests.tuner.helpers import job_of
 from tuner.engine import Engine
 from tuner.evaluate import Pair, load_pair
+from tuner.objective import COSTS
 from tuner.records import Report
 
 SHALLOW = {"style_layers": {"relu2_1": 1.0}, "content_layers": {"relu1_2": 1.0}, "size_px": 64}
@@ -47,7 +50,7 @@ def test_trials_of_different_lengths_and_kinds_together(engine: Engine) -> None:
     reports = {report.trial: report for report in run(engine)}
     assert {number: report.steps for number, report in reports.items()} == {1: 4, 2: 13, 3: 7}
     for report in reports.values():
-        assert set(report.scores) == {"lpips", "ssim", "psnr", "rmse"}
+        assert set(report.scores) == {*METRICS, *COSTS}
         assert len(report.pair_scores) == 2
         assert report.scores["lpips"] == pytest.approx(
             sum(scores["lpips"] for scores in report.pair_scores) / 2
@@ -196,3 +199,58 @@ def test_a_failure_ahead_is_told_when_asked(engine: Engine) -> None:
     (second,) = run(engine)
     assert "smaller learning rate" in str(second.failure)
     assert not engine.busy
+
+
+def test_a_paused_trial_goes_on_where_it_was(
+    pairs: list[Pair], weights: Mapping[str, Weights], engine: Engine
+) -> None:
+    """Paused at a rung and taken up by another engine, a trial scores as if it had never waited."""
+    engine.submit(1, config(), 4, 9)
+    engine.submit(2, config(), 4)
+    reports = {report.trial: report for report in run(engine)}
+    paused = engine.pause(1)
+    engine.submit(2, config(), 9)
+    (whole,) = run(engine)
+    assert engine.trials == 1
+    other = Engine(pairs, weights)
+    other.submit(1, config(), 9, paused=paused)
+    (report,) = run(other)
+    assert report.steps == 9
+    assert report.scores["lpips"] == pytest.approx(whole.scores["lpips"], rel=2e-2)
+    assert report.seconds > reports[1].seconds
+    assert other.stats.lane_steps <= 2 * 5
+
+
+def test_a_trial_paused_when_it_is_there_already(
+    pairs: list[Pair], weights: Mapping[str, Weights], engine: Engine
+) -> None:
+    """Lanes that ran ahead to the next rung before the pause need no further step to report it."""
+    engine.submit(1, config(), 2, 3)
+    engine.submit(2, config(), 40)
+    while engine.busy:
+        engine.advance()
+    paused = engine.pause(1)
+    other = Engine(pairs, weights)
+    other.submit(1, config(), 3, paused=paused)
+    (report,) = run(other)
+    assert (report.steps, other.stats.lane_steps) == (3, 0)
+    assert set(report.losses) >= {"content", "style", "total"}
+
+
+def test_held_out_pairs_are_scored_apart(pairs: list[Pair], weights: Mapping[str, Weights]) -> None:
+    """A trial runs on the held-out pairs only if asked to, and its score leaves them out."""
+    engine = Engine(pairs[:1], weights, holdout=pairs[1:])
+    engine.submit(1, config(), 3)
+    engine.submit(2, config(), 3, holdout=True)
+    reports = {report.trial: report for report in run(engine)}
+    assert len(reports[1].pair_scores) == 1
+    assert len(reports[2].pair_scores) == 2
+    for report in reports.values():
+        assert report.scores["lpips"] == report.pair_scores[0]["lpips"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x00" * 64])
+def test_damaged_lanes_are_refused(engine: Engine, damage: bytes) -> None:
+    """What are no saved lanes is refused as such."""
+    with pytest.raises(InputError, match="not saved lanes"):
+        engine.submit(1, config(), 4, paused=damage)

@@ -49,27 +49,35 @@ def ray_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> tuple[P
         "size_px": 64,
         "search": {"trials": 10},
         "halving": {"min_steps": 3, "max_steps": 9},
+        "holdout": [pair],
+        "finals": {"count": 1, "seeds": 2},
     }
     job_file.write_text(json.dumps(job))
     return folder / "run", launch(job_file, folder / "run", ray_backend())
 
 
 def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> None:
-    """On Ray every trial ends, presets first, each with its image, and something was pruned."""
+    """On Ray every trial ends, presets first and finals last, each with its image."""
     folder, watcher = ray_run
     results = load_results(folder)
-    assert len(results.records) == 10
-    assert [bool(r.preset) for r in results.records] == [True] * 5 + [False] * 5
+    assert len(results.records) == 12
+    assert [bool(r.preset) for r in results.records] == [True] * 5 + [False] * 7
+    assert [r.final_of is not None for r in results.records] == [False] * 10 + [True] * 2
     assert {r.state for r in results.records} <= {"complete", "pruned"}
     for record in results.records:
         with Image.open(folder / results.run.image(record.trial, 0)) as image:
             assert image.size == (64, 43)
     ends = [event for event in watcher.events if event[0] == "ended"]
-    assert len(ends) == 10
+    assert len(ends) == 12
     assert all(0 < stats.busy <= 1 for stats in results.engines)
-    reported = sum(max(record.rungs) for record in results.records)
+    lanes_of = {record.trial: 1 + (record.final_of is not None) for record in results.records}
+    reported = sum(max(record.rungs) * lanes_of[record.trial] for record in results.records)
     lost = sum(stats.lane_steps_lost for stats in results.engines)
     assert sum(stats.lane_steps for stats in results.engines) == reported + lost
+    (finalist,) = (found for found in results.ranked() if found.finals)
+    assert list(finalist.finals) == [0, 1]
+    held_out = results.held_out(finalist)  # the same pair, so the same score
+    assert held_out == pytest.approx(results.score(finalist), rel=2e-2)
     substituted = any("runs on VGG16" in line for line in watcher.lines)
     assert substituted != cached_path("vgg19").is_file()
 
@@ -175,7 +183,9 @@ def test_best_json_has_the_documented_shape(ray_run: tuple[Path, Recorder]) -> N
         "image",
     }
     assert all(set(trial) >= keys for trial in best["trials"])
-    objectives = [trial["objective"] for trial in best["trials"]]
+    finalist, *others = best["trials"]
+    assert finalist["objective"] == pytest.approx(sum(finalist["finals"]) / 2)
+    objectives = [trial["objective"] for trial in others]
     assert objectives == sorted(objectives)
     assert json.loads(json.dumps(best, allow_nan=False)) == best
 

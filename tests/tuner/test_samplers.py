@@ -1,9 +1,10 @@
 import random
 
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.samplers import BEST_SEEN, MOST_SEEN, thinned
+from tuner.samplers import MOST_SEEN, thinned
 
 
 def trials(count: int) -> list[FrozenTrial]:
@@ -27,7 +28,7 @@ def trials(count: int) -> list[FrozenTrial]:
 def test_few_trials_are_all_shown() -> None:
     """As long as a sampler is fast enough it sees everything."""
     few = trials(MOST_SEEN)
-    assert thinned(few, maximize=False) == few
+    assert thinned(few, [StudyDirection.MINIMIZE]) == few
 
 
 @pytest.mark.parametrize("maximize", [False, True])
@@ -35,18 +36,18 @@ def test_of_many_trials_the_best_are_shown(maximize: bool) -> None:
     """The best are among those shown, in their order, with every running one."""
     many = trials(4 * MOST_SEEN)
     many[7].state = TrialState.RUNNING
-    shown = thinned(many, maximize=maximize)
+    shown = thinned(many, [StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE])
     assert [t.number for t in shown] == sorted(t.number for t in shown)
     assert len(shown) == MOST_SEEN + 1
     assert many[7] in shown
     complete = [t for t in many if t.state is TrialState.COMPLETE]
-    best = sorted(complete, key=lambda t: t.value or 0.0, reverse=maximize)[:BEST_SEEN]
+    best = sorted(complete, key=lambda t: t.value or 0.0, reverse=maximize)[: MOST_SEEN // 4]
     assert all(trial in shown for trial in best)
 
 
 def test_the_rest_is_shown_evenly() -> None:
     """What is not among the best is thinned alike from first to last."""
-    shown = thinned(trials(8 * MOST_SEEN), maximize=False)
+    shown = thinned(trials(8 * MOST_SEEN), [StudyDirection.MINIMIZE])
     halves = [sum(t.number < 4 * MOST_SEEN for t in shown), 0]
     halves[1] = len(shown) - halves[0]
     assert max(halves) < 1.3 * min(halves)

@@ -4,11 +4,13 @@ import pytest
 
 from nst_core.errors import RunError
 from search_spaces import CATALOGUE
+from tuner.objective import Goals, Objective
 from tuner.records import RungRecord
 from tuner.samplers import STARTUP
 from tuner.study import STUDY_FILE, RunStudy, load_records
 
-SETTINGS = {"sampler": "tpe", "seed": 1, "higher_is_better": False}
+GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
+SETTINGS = {"sampler": "tpe", "seed": 1, "goals": GOALS}
 SPACE = CATALOGUE["gram"]
 
 
@@ -59,8 +61,7 @@ def test_what_is_told_is_read_back(tmp_path: Path) -> None:
     records, notes = load_records(tmp_path)
     assert [r.state for r in records] == ["complete", "pruned", "failed"]
     assert records[1].preset == "adam-1000"
-    assert records[1].best_rung(higher_is_better=False) == (10, rung(0.4))
-    assert records[1].best_rung(higher_is_better=True) == (30, rung(0.6))
+    assert records[1].best_rung(GOALS) == (10, rung(0.4))
     assert records[2].reason == "diverged"
     assert notes["baselines"]["content"]["lpips"] == 0.9
 
@@ -71,7 +72,7 @@ def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
     number = study.begin()
     study.report(number, 10, rung(0.5))
     study = RunStudy.open(tmp_path, **SETTINGS)
-    assert study.unfinished() == [number]
+    assert study.unfinished() == {number: None}
     study.revive(number)
     study.report(number, 10, rung(0.7))
     study.finish(number, "complete")
@@ -79,7 +80,7 @@ def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
     (record,) = study.records()
     assert record.state == "complete"
     assert record.rungs == {10: rung(0.5)}
-    assert study.unfinished() == []
+    assert study.unfinished() == {}
 
 
 def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""When a run stops before all of its trials have begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tuner.halving import Values
+from tuner.job import JobSpec
+
+
+class Budget:
+    """What a run has spent and found so far, worked out anew from the study when it is resumed.
+
+    Args:
+        job: the limits.
+        clock: seconds.
+        worked_s: working time of earlier launches.
+    """
+
+    def __init__(self, job: JobSpec, *, clock: Callable[[], float], worked_s: float):
+        self._limits, self._goals = job.budget, job.goals
+        self._clock, self._before_s, self._started = clock, worked_s, clock()
+        self._seconds: dict[int, float] = {}
+        self._ended: set[int] = set()
+        self._best: tuple[Values, int] | None = None
+
+    @property
+    def worked_s(self) -> float:
+        """Working time of all launches."""
+        return self._before_s + self._clock() - self._started
+
+    def reported(self, trial: int, seconds: float, values: Values, *, searched: bool) -> None:
+        """Count a report: engine seconds of the trial so far, and what it is ranked by."""
+        self._seconds[trial] = max(seconds, self._seconds.get(trial, 0.0))
+        # Of several objectives the first one counts here, after the constraints.
+        if searched and (self._best is None or (values[:2], trial) < self._best):
+            self._best = (values[:2], trial)
+
+    def ended(self, trial: int, *, searched: bool) -> None:
+        """Count a trial that is over."""
+        if searched:
+            self._ended.add(trial)
+
+    @property
+    def exhausted(self) -> str | None:
+        """Why nothing at all may run any more, or None."""
+        limits = self._limits
+        if limits.minutes is not None and self.worked_s >= limits.minutes * 60:
+            return "the time budget was spent"
+        if (
+            limits.engine_seconds is not None
+            and sum(self._seconds.values()) >= limits.engine_seconds
+        ):
+            return "the budget of engine seconds was spent"
+        return None
+
+    @property
+    def spent(self) -> str | None:
+        """Why the search goes no further, or None."""
+        return self.exhausted or self._satisfied()
+
+    def _satisfied(self) -> str | None:
+        if self._best is None:
+            return None
+        (broken, loss), best = self._best
+        target, patience = self._limits.target, self._limits.patience
+        if target is not None and not broken and loss <= self._goals.first.loss(target):
+            return f"the target was reached by trial {best}"
+        if patience is not None and sum(trial > best for trial in self._ended) >= patience:
+            return f"{patience} trials ended without a better one than trial {best}"
+        return None
