@@ -23,6 +23,8 @@ from nst_core.errors import near_miss
 from tuner.halving import Rule
 from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
 
+SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "sobol", "grid"]
+
 
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -139,7 +141,7 @@ class PairSpec(_Spec):
 class SearchSpec(_Spec):
     """How configurations are proposed."""
 
-    sampler: Annotated[Literal["tpe", "random"], Field(description="Optuna sampler")] = "tpe"
+    sampler: Annotated[SamplerName, Field(description="how configurations are proposed")] = "tpe"
     trials: Annotated[
         int, Field(ge=1, le=1_000_000, description="configurations in all, presets included")
     ] = 64

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -150,6 +150,11 @@ class Goals:
     def name(self) -> str:
         """As people write them."""
         return ", ".join(objective.name for objective in self.objectives)
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Of the objectives, as studies name them."""
+        return ["maximize" if o.higher_is_better else "minimize" for o in self.objectives]
 
     @property
     def pareto(self) -> bool:

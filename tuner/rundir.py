@@ -123,6 +123,7 @@ class RunDir:
 
     def save_images(self, trial: int, pngs: Sequence[bytes]) -> None:
         """Write a trial's images, one per pair, each atomically."""
-        (self.path / "trials" / f"{trial:04d}").mkdir(parents=True, exist_ok=True)
         for pair, content in enumerate(pngs):
-            write_atomic(self.path / self.image(trial, pair), content)
+            path = self.path / self.image(trial, pair)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)

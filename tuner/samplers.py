@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -27,10 +27,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.halving import Values
+from tuner.job import SamplerName
 from tuner.objective import non_dominated
-
-SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "sobol", "grid"]
-SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 
 #: Random trials before there is enough to learn from.
 STARTUP = 8
@@ -63,8 +61,8 @@ def make_sampler(name: SamplerName, *, seed: int) -> BaseSampler:
         )
         return Shown(tpe)
     if name == "gp":
-        gp = GPSampler(seed=seed, n_startup_trials=STARTUP, deterministic_objective=False)
-        return Shown(gp, stopped_as_complete=True)
+        gp = GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+        return Shown(gp, most=MOST_SEEN // 2, stopped_as_complete=True)
     if name == "cmaes":
         cmaes = CmaEsSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
         return Shown(cmaes, most=None, stopped_as_complete=True)
@@ -84,7 +82,8 @@ def planned_point(name: SamplerName, space: Space, index: int, seed: int) -> Par
         from scipy.stats import qmc
 
         points = qmc.Sobol(len(space.params), rng=seed)
-        points.fast_forward(index)
+        if index:
+            points.fast_forward(index)
         return _at(space, dict(zip(space.params, points.random(1)[0].tolist(), strict=True)))
     if name == "grid":
         levels = [_levels(parameter) for parameter in space.params.values()]
@@ -186,21 +185,17 @@ class Shown(BaseSampler):
         return cast("optuna.Study", self._view)
 
     def _as_shown(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> FrozenTrial:
-        waits = trial.state is TrialState.RUNNING and trial.user_attrs.get(WAITS) is not None
-        if not (waits or trial.state is TrialState.PRUNED):
+        """A trial that has reported and is not over counts as if it were stopped there."""
+        rungs = reported(trial)
+        if trial.state not in (TrialState.RUNNING, TrialState.PRUNED) or not rungs:
             return trial
-        several = len(directions) > 1  # whose stopped trials Optuna knows nothing of
-        reached = reported(trial)
-        if (self._stopped_as_complete or several) and reached:
-            shown = copy.copy(trial)
-            values = trial.user_attrs[RUNG.format(max(reached))][VALUES]
+        shown = copy.copy(trial)
+        shown.state = TrialState.PRUNED
+        # With several objectives Optuna knows nothing of rungs, whatever the sampler.
+        if self._stopped_as_complete or len(directions) > 1:
+            values = trial.user_attrs[RUNG.format(max(rungs))][VALUES]
             shown.state, shown.values = TrialState.COMPLETE, list(values)
-            return shown
-        if waits:
-            shown = copy.copy(trial)
-            shown.state = TrialState.PRUNED
-            return shown
-        return trial
+        return shown
 
 
 def reported(trial: FrozenTrial) -> list[int]:
@@ -214,6 +209,8 @@ class _View:
 
     def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]):
         self._study, self._trials = study, trials
+
+        self._storage = _ShownStorage(study._storage, {t._trial_id: t for t in trials})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -232,6 +229,21 @@ class _View:
     ) -> list[FrozenTrial]:
         """By this name Optuna's samplers ask for them."""
         return self.get_trials(deepcopy, states)
+
+
+class _ShownStorage:
+    """A study's storage, whose trials are those of a view; NSGA-II looks parents up here."""
+
+    def __init__(self, storage: Any, trials: Mapping[int, FrozenTrial]):
+        self._storage, self._trials = storage, trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """A trial as it is shown."""
+        shown = self._trials.get(trial_id)
+        return shown if shown is not None else self._storage.get_trial(trial_id)
 
 
 def thinned(

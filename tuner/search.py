@@ -93,12 +93,12 @@ class Search:
     ):
         self._study, self._run, self._job, self._space = study, run, job, space
         self._presets, self._replay, self._watcher = presets, replay or {}, watcher
-        self._goals = job.goals
+        self.goals = job.goals
         self._halving = Halving(
             rule=job.halving.rule,
             min_steps=job.halving.min_steps,
             reduction=job.halving.reduction,
-            order=self._goals.order,
+            order=self.goals.order,
         )
         worked_s = float(study.notes.get("worked_s", 0.0))
         self._budget = Budget(job, clock=clock, worked_s=worked_s)
@@ -211,7 +211,7 @@ class Search:
             return None
         trial, seed = self._finals.pop(0)
         record = self._study.record(trial)
-        best = record.best_rung(self._goals)
+        best = record.best_rung(self.goals)
         assert best is not None
         chosen = StyleConfig.from_dict(record.config, source=f"trial {trial}")
         config = chosen.stopped_at(best[0]).replace(seed=seed)
@@ -227,9 +227,9 @@ class Search:
             for record in records
             if record.final_of is None
             and record.state in ("complete", "pruned")
-            and (best := record.best_rung(self._goals))
+            and (best := record.best_rung(self.goals))
         ]
-        keys = self._goals.order([self._goals.values(rung.scores) for _, rung in entered])
+        keys = self.goals.order([self.goals.values(rung.scores) for _, rung in entered])
         ranked = sorted(zip(keys, [trial for trial, _ in entered], strict=True))
         there = {
             (record.final_of, record.config["seed"])
@@ -302,13 +302,13 @@ class Search:
         if number not in self._plans:
             return Decision.STOP
         failure = report.failure
-        if not failure and not all(map(math.isfinite, self._goals.values(report.scores))):
+        if not failure and not all(map(math.isfinite, self.goals.values(report.scores))):
             failure = f"step {report.steps}: the objective is not a finite number"
         if failure:
             self.fail(number, failure)
             return Decision.STOP
         rung = RungRecord(
-            objective=self._goals.first.of(report.scores),
+            objective=self.goals.first.of(report.scores),
             scores=dict(report.scores),
             pair_scores=[dict(scores) for scores in report.pair_scores],
             losses=dict(report.losses),
@@ -336,7 +336,7 @@ class Search:
         self._end(number, "failed", reason)
 
     def _count(self, number: int, steps: int, rung: RungRecord, *, searched: bool) -> None:
-        values = self._goals.values(rung.scores)
+        values = self.goals.values(rung.scores)
         self._budget.reported(number, rung.seconds, values, searched=searched)
         if searched:
             self._ladder.add(self._rung_of(number, steps), number, values)
@@ -353,7 +353,7 @@ class Search:
             return Decision.STOP
         if self._preset(number):
             return Decision.GO_ON  # baselines run to their end, so that what was gained is known
-        for bound in self._goals.constraints:
+        for bound in self.goals.constraints:
             if bound.grows and bound.excess(rung.scores) > 0:
                 self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
                 return Decision.STOP
@@ -381,8 +381,8 @@ class Search:
         self._watcher.ended(number, state, reason)
 
     def _is_best_of_trial(self, number: int, rung: RungRecord) -> bool:
-        best = self._study.record(number).best_rung(self._goals)
-        values = self._goals.values
+        best = self._study.record(number).best_rung(self.goals)
+        values = self.goals.values
         return best is None or values(rung.scores)[:2] < values(best[1].scores)[:2]
 
 

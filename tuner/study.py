@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import RunError
 from search_spaces import Choice, Int, Params, Space
+from tuner.job import SamplerName
 from tuner.journal import BatchingJournal
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
@@ -28,7 +29,6 @@ from tuner.samplers import (
     RUNG,
     VALUES,
     WAITS,
-    SamplerName,
     make_sampler,
     reported,
 )
@@ -53,7 +53,7 @@ class RunStudy:
 
     Args:
         study: Optuna's.
-        journal: the file that it is kept in.
+        journal: the file that it is kept in, if it is in one.
         goals: what trials are ranked by.
         sampler: draws parameters.
         seed: of all draws.
@@ -62,7 +62,7 @@ class RunStudy:
     def __init__(
         self,
         study: optuna.Study,
-        journal: BatchingJournal,
+        journal: BatchingJournal | None,
         *,
         goals: Goals,
         sampler: SamplerName,
@@ -79,10 +79,7 @@ class RunStudy:
         study = optuna.create_study(
             storage=JournalStorage(journal),
             study_name=_STUDY_NAME,
-            directions=[
-                "maximize" if objective.higher_is_better else "minimize"
-                for objective in goals.objectives
-            ],
+            directions=goals.directions,
         )
         return cls(study, journal, goals=goals, **settings)
 
@@ -92,9 +89,14 @@ class RunStudy:
         _cut_torn_line(folder / STUDY_FILE)
         return cls(*_load(folder), goals=goals, **settings)
 
+    @classmethod
+    def in_memory(cls, *, goals: Goals, **settings: Any) -> RunStudy:
+        """A study that nothing is left of, for simulations."""
+        return cls(optuna.create_study(directions=goals.directions), None, goals=goals, **settings)
+
     def at_once(self) -> AbstractContextManager[None]:
         """While it is entered, what is recorded is kept back; then it is written as one."""
-        return self._journal.batch()
+        return self._journal.batch() if self._journal else nullcontext()
 
     # --- plain facts of the run -----------------------------------------------------------------
 

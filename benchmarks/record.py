@@ -1,0 +1,145 @@
+"""Record learning curves of many configurations on real pairs, for the simulator and `suggest`.
+
+Every pair runs the same configurations, points of a Sobol sequence over the space, without early
+stopping. What is there already is kept: the file grows from pair to pair.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.common import Pair, PairsOption, err, pairs_from, progress, run
+from benchmarks.runs import engine_pair, weights_of_a_job
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError
+from nst_core.metrics import Judge
+from nst_core.stylization import default_device
+from search_spaces import Choice, Params, Space
+from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
+from tuner.engine import Engine
+from tuner.evaluate import baseline_scores
+from tuner.jobfile import find_space
+from tuner.pictures import FEATURES, picture_features
+from tuner.samplers import planned_point
+
+SIZE_PX = 64
+STEPS = (5, 10, 15, 20, 30, 45, 60, 90)
+CONFIGS = 300
+LANES = 8
+
+
+def main(
+    pair: PairsOption = None,
+    space: Annotated[str, typer.Option(help="a named space or a path to one")] = "gram",
+    configs: Annotated[int, typer.Option(min=1, help="configurations")] = CONFIGS,
+    size_px: Annotated[int, typer.Option(help="longer side")] = SIZE_PX,
+    out: Annotated[Path, typer.Option(help="file of curves; it is added to")] = SHIPPED,
+) -> None:
+    """Record curves of each pair."""
+    chosen = find_space(space)
+    points = [_point(chosen, index) for index in range(configs)]
+    known = load_curves(out) if out.is_file() else None
+    pairs: dict[str, PairCurves] = dict(known.pairs) if known else {}
+    if known and (list(known.params) != points or known.size_px != size_px):
+        raise InputError(f"{out}: holds curves of other configurations; name another file")
+    for one in pairs_from(pair):
+        if one.name in pairs:
+            err.print(f"{one.name}: there already")
+            continue
+        err.print(one.name)
+        pairs[one.name] = record(one, chosen, points, size_px)
+        curves = Curves(
+            space=chosen,
+            params=points,
+            steps=STEPS,
+            metrics=METRICS_KEPT,
+            features=FEATURES,
+            pairs=pairs,
+            size_px=size_px,
+        )
+        with tempfile.TemporaryDirectory(
+            dir=out.parent if out.parent.is_dir() else None
+        ) as scratch:
+            made = Path(scratch) / out.name
+            curves.save(made, plain(chosen))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            made.replace(out)
+    err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
+
+
+METRICS_KEPT = ("lpips", "ssim", "rmse")
+
+
+def _point(space: Space, index: int) -> Params:
+    """A point with numbers as a file keeps them."""
+    params = planned_point("sobol", space, index, seed=0)
+    assert params is not None
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in params.items()}
+
+
+def plain(space: Space) -> dict[str, Any]:
+    """A space as `space_from_dict` reads it, without its starts."""
+    params: dict[str, Any] = {}
+    for name, parameter in space.params.items():
+        entry: dict[str, Any] = {"when": {k: list(v) for k, v in parameter.when.items()}}
+        if isinstance(parameter, Choice):
+            entry["options"] = list(parameter.options)
+        else:
+            entry.update(low=parameter.low, high=parameter.high, log=parameter.log)
+        params[name] = entry
+    return {"name": space.name, "why": space.why, "fixed": dict(space.fixed), "params": params}
+
+
+def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> PairCurves:
+    """Curves of one pair."""
+    weights = weights_of_a_job()
+    prepared = engine_pair(pair, size_px)
+    engine = Engine([prepared], weights, device=default_device())
+    configs = [space.build(params, size_px=size_px, steps=STEPS[-1]) for params in points]
+    score_NSM = np.full((len(configs), len(STEPS), len(METRICS_KEPT)), np.nan)
+    seconds_N = np.full(len(configs), np.nan)
+    waiting = list(range(len(configs)))[::-1]
+    with progress() as bar:
+        task = bar.add_task(pair.name, total=len(configs))
+        for _ in range(min(LANES, len(configs))):
+            _submit(engine, configs, waiting.pop(), 0)
+        while engine.busy:
+            for report in engine.advance():
+                index = report.trial
+                over = report.failure is not None
+                if not over:
+                    at = STEPS.index(report.steps)
+                    score_NSM[index, at] = [report.scores[name] for name in METRICS_KEPT]
+                    seconds_N[index] = report.seconds / report.steps
+                    over = at + 1 == len(STEPS)
+                if not over:
+                    _submit(engine, configs, index, at + 1)
+                    continue
+                engine.drop(index)
+                bar.advance(task)
+                if waiting:
+                    _submit(engine, configs, waiting.pop(), 0)
+    judge = Judge.load(weights.__getitem__, default_device())
+    untouched: Mapping[str, float] = baseline_scores([prepared], judge)["content"]
+    return PairCurves(
+        name=pair.name,
+        features_F=np.asarray(picture_features(prepared.materials)),
+        score_NSM=score_NSM,
+        seconds_N=np.where(np.isnan(seconds_N), np.nanmedian(seconds_N), seconds_N),
+        untouched={name: untouched[name] for name in METRICS_KEPT},
+    )
+
+
+def _submit(engine: Engine, configs: Sequence[StyleConfig], index: int, at: int) -> None:
+    beyond = STEPS[at + 1] if at + 1 < len(STEPS) else None
+    engine.submit(index, configs[index], STEPS[at], beyond)
+
+
+if __name__ == "__main__":
+    run(main)

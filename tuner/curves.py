@@ -1,0 +1,183 @@
+"""Recorded learning curves: what configurations of a space reached on real pairs, step by step.
+
+`python -m benchmarks.record` makes the file. The simulator replays it, and `suggest` learns from
+it which configurations suit which pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_core.errors import InputError
+from search_spaces import Choice, Params, Space, space_from_dict
+
+#: The curves that come with the package.
+SHIPPED = Path(__file__).parent / "data" / "curves.npz"
+
+#: Recorded configurations that a guess between them is made of.
+NEIGHBOURS = 4
+#: How much farther a configuration with another choice is, as a share of a parameter's range.
+CHOICE_DISTANCE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairCurves:
+    """The curves of one pair.
+
+    Attributes:
+        name: of the pair.
+        features_F: statistics of its pictures, in the order of the file's ``features``.
+        score_NSM: scores of N configurations at S steps by M metrics; NaN where a lane diverged.
+        seconds_N: engine seconds of a step.
+        untouched: metric -> score of the content as it is.
+    """
+
+    name: str
+    features_F: np.ndarray
+    score_NSM: np.ndarray
+    seconds_N: np.ndarray
+    untouched: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A file of curves.
+
+    Attributes:
+        space: where the configurations come from.
+        params: one for each configuration.
+        steps: at which they were scored.
+        metrics: by which.
+        features: names of the statistics of pictures.
+        pairs: by name.
+        size_px: longer side of the results.
+    """
+
+    space: Space
+    params: Sequence[Params]
+    steps: Sequence[int]
+    metrics: Sequence[str]
+    features: Sequence[str]
+    pairs: Mapping[str, PairCurves]
+    size_px: int
+
+    @cached_property
+    def _codes_ND(self) -> np.ndarray:
+        return np.stack([self._code(params) for params in self.params])
+
+    def _code(self, params: Params) -> np.ndarray:
+        """A configuration as numbers; an inactive parameter stands in the middle of its range."""
+        code: list[float] = []
+        for name, parameter in self.space.params.items():
+            value = params.get(name)
+            if isinstance(parameter, Choice):
+                half = CHOICE_DISTANCE / 2**0.5  # two unlike choices differ in two places
+                code += [half * (value == option) for option in parameter.options]
+            elif value is None:
+                code.append(0.5)
+            else:
+                low, high, at = float(parameter.low), float(parameter.high), float(value)
+                if parameter.log:
+                    low, high, at = np.log(low), np.log(high), np.log(at)
+                code.append((at - low) / (high - low) if high > low else 0.5)
+        return np.asarray(code)
+
+    def scores(
+        self, pair: str, params: Params, steps: int, *, without: int | None = None
+    ) -> dict[str, float]:
+        """Scores of any configuration of the space after ``steps``, guessed from the nearest ones.
+
+        Between recorded steps the logarithm of the steps is interpolated. A configuration that was
+        recorded gets its own scores.
+
+        Args:
+            pair: name of a recorded pair.
+            params: of the space.
+            steps: at least 1; beyond the last recorded step nothing changes.
+            without: index of a configuration to leave out, to see how good the guess is.
+        """
+        distance_N = np.linalg.norm(self._codes_ND - self._code(params), axis=1)
+        if without is not None:
+            distance_N[without] = np.inf
+        nearest = np.argsort(distance_N, kind="stable")[:NEIGHBOURS]
+        weight_K = 1 / np.maximum(distance_N[nearest], 1e-6) ** 4
+        curve_KSM = self.pairs[pair].score_NSM[nearest]
+        at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
+        low = int(at)
+        high = min(low + 1, len(self.steps) - 1)
+        score_KM = curve_KSM[:, low] + (at - low) * (curve_KSM[:, high] - curve_KSM[:, low])
+        found_M = (weight_K[:, None] * score_KM).sum(0) / weight_K.sum()
+        return dict(zip(self.metrics, found_M.tolist(), strict=True))
+
+    def step_seconds(self, pair: str, params: Params) -> float:
+        """Engine seconds of a step, of the nearest recorded configuration."""
+        distance_N = np.linalg.norm(self._codes_ND - self._code(params), axis=1)
+        return float(self.pairs[pair].seconds_N[distance_N.argmin()])
+
+    def save(self, path: Path, space: Mapping[str, Any]) -> None:
+        """Write as an ``.npz`` of plain arrays; ``space`` is the space as plain data."""
+        header = {
+            "space": space,
+            "steps": list(self.steps),
+            "metrics": list(self.metrics),
+            "features": list(self.features),
+            "size_px": self.size_px,
+            "params": [dict(params) for params in self.params],
+            "pairs": [
+                {"name": pair.name, "untouched": dict(pair.untouched)}
+                for pair in self.pairs.values()
+            ],
+        }
+        pairs = self.pairs.values()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+            # Half precision keeps three digits, which is what a score is good to.
+            score_PNSM=np.stack([pair.score_NSM for pair in pairs]).astype(np.float16),
+            seconds_PN=np.stack([pair.seconds_N for pair in pairs]).astype(np.float32),
+            features_PF=np.stack([pair.features_F for pair in pairs]).astype(np.float32),
+        )
+
+
+def load_curves(path: Path = SHIPPED) -> Curves:
+    """Read what `Curves.save` wrote; nothing in it is run.
+
+    Raises:
+        InputError: there is no such file, or it is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            header = json.loads(content["header"].tobytes())
+            arrays = {
+                name: content[name].astype(np.float64) for name in content if name != "header"
+            }
+        found = enumerate(header["pairs"])
+        pairs = {
+            known["name"]: PairCurves(
+                name=known["name"],
+                features_F=arrays["features_PF"][index],
+                score_NSM=arrays["score_PNSM"][index],
+                seconds_N=arrays["seconds_PN"][index],
+                untouched=known["untouched"],
+            )
+            for index, known in found
+        }
+        return Curves(
+            space=space_from_dict(header["space"], str(path)),
+            params=header["params"],
+            steps=header["steps"],
+            metrics=header["metrics"],
+            features=header["features"],
+            pairs=pairs,
+            size_px=header["size_px"],
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a file of recorded curves ({error})") from None
