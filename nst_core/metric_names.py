@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: Where LPIPS reads AlexNet.
+LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:

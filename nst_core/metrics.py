@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from nst_core.extractors import Extractor, Normalizer
 from nst_core.images import from_uint8, resize, to_uint8
+from nst_core.metric_names import LPIPS_LAYERS
 from nst_core.networks import Backbone
-from nst_core.weights import LPIPS_LAYERS, Weights
+from nst_core.weights import Weights
 
 #: PSNR of equal images is infinite; a table and a mean need a number.
 PSNR_CAP_DB = 100.0
