@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from nst_core.baselines import baselines
 from nst_core.colors import luminance
 from nst_core.images import from_uint8, load_image, resize, to_uint8
 from nst_core.materials import Materials, Style
-from nst_core.metrics import Judge, baselines
+from nst_core.metrics import Judge
 from nst_core.starts import feed_forward_start
 from tuner.job import PairSpec, StyleImage
 
@@ -23,6 +25,11 @@ class Pair:
 
     materials: Materials
     reference_HW3: np.ndarray
+
+    @functools.cached_property
+    def content_HW3(self) -> np.ndarray:
+        """The untouched content as metrics see it, of the reference's size."""
+        return to_uint8(self.materials.content_3HW)
 
 
 def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pair:
@@ -66,7 +73,10 @@ def baseline_scores(pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, 
             from_uint8(pair.reference_HW3),
         )
         per_pair.append(
-            {name: judge.score(image, pair.reference_HW3) for name, image in images.items()}
+            {
+                name: judge.score(image, pair.reference_HW3, pair.content_HW3)
+                for name, image in images.items()
+            }
         )
     return {name: mean_scores([scores[name] for scores in per_pair]) for name in per_pair[0]}
 

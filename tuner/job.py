@@ -20,7 +20,7 @@ from pydantic import (
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import near_miss
-from nst_core.metric_names import METRICS
+from nst_core.metric_names import METRICS, OBJECTIVES
 
 
 class _Spec(BaseModel):
@@ -223,8 +223,11 @@ class JobSpec(_Spec):
     @field_validator("objective")
     @classmethod
     def _known_metric(cls, value: str) -> str:
-        if value not in METRICS:
-            raise ValueError(f"expected one of {', '.join(METRICS)}{near_miss(value, METRICS)}")
+        if value not in OBJECTIVES:
+            problem = f"expected one of {', '.join(OBJECTIVES)}{near_miss(value, OBJECTIVES)}"
+            if value in METRICS:
+                problem += f" ({value} compares with the content: doing nothing scores best)"
+            raise ValueError(problem)
         return value
 
     @property

@@ -26,7 +26,13 @@ class LaneEngine:
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
         from tuner.engine import Engine
 
-        self._engine = Engine(workload.pairs, workload.weights, device=device, threads=threads)
+        self._engine = Engine(
+            workload.pairs,
+            workload.weights,
+            device=device,
+            threads=threads,
+            metrics=workload.metrics,
+        )
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: dict[int, asyncio.Future[Report]] = {}
         self._loop = asyncio.get_event_loop()

@@ -18,7 +18,10 @@ from tuner.results import Found, Results
 if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
     from nst_core.network_info import LayerInfo
 
-_FORMATS = {"lpips": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}", "rmse": "{:.4f}"}
+_FORMATS = {
+    **{"lpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}"},
+    **{"rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
+}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 _ARROWS = {"maximize": "↑", "minimize": "↓"}
 

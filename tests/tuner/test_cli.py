@@ -138,6 +138,15 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
             ["score", content, "--reference", folder / "none" / "r.png"],
             "no such image",
         ),
+        "unknown metric": (
+            ["score", content, "--reference", content, "--metric", "lpip"],
+            "did you mean `lpips`",
+        ),
+        "no content": (
+            ["score", content, "--reference", content, "--metric", "edges"],
+            "give --content",
+        ),
+        "no objective": ([*launch, folder / "r", "--set", "objective=edges"], "doing nothing"),
         "unknown key": (["launch", folder / "bad.yaml", "--run-dir", folder / "r"], "halving"),
         "negative trials": ([*launch, folder / "r", "--set", "search.trials=-4"], "got -4"),
         "no job": (["launch", "no.yaml", "--run-dir", folder / "r"], "no such file"),
