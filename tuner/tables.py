@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -26,47 +27,66 @@ _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "runn
 _ARROWS = {"maximize": "↑", "minimize": "↓"}
 
 
-def score_columns(scores: Mapping[str, float]) -> list[str]:
-    """Scores as text, in the order of `METRICS`."""
-    return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in METRICS]
+def _metrics_in(scores: Iterable[Mapping[str, float]]) -> list[str]:
+    """The metrics that any of the scores has, in the order of `METRICS`."""
+    found = {name for each in scores for name in each}
+    return [name for name in METRICS if name in found]
 
 
-def _headings(objective: str) -> list[str]:
-    """Metric names with the direction in which each improves; the objective starred."""
-    return [
-        f"{name} {_ARROWS[metric.direction]}{' *' if name == objective else ''}"
-        for name, metric in METRICS.items()
-    ]
+def _score_columns(metrics: Sequence[str], scores: Mapping[str, float]) -> list[str]:
+    """Scores as text, a dash where there is none."""
+    return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in metrics]
+
+
+def _heading(metric: str, objective: str = "") -> str:
+    """A metric's name and below it the direction in which it improves; the objective starred."""
+    return f"{metric}\n{_ARROWS[METRICS[metric].direction]}{' *' if metric == objective else ''}"
+
+
+def _narrow_table(title: str | None = None) -> Table:
+    """A table that has room for every metric in a terminal of 80 columns."""
+    return Table(
+        title=Text(title) if title else None,
+        box=box.HORIZONTALS,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+        title_justify="left",
+    )
 
 
 def best_table(results: Results, top: int) -> RenderableType:
     """The best configurations beside the baselines, and what each of them is."""
     objective = results.job.objective
-    table = Table(title=Text(f"{results.job.name}: best by {objective}"), title_justify="left")
-    for heading in ("", "trial", "steps", *_headings(objective), "vs content"):
-        table.add_column(heading, justify="right", no_wrap=True)
     ranked = results.ranked()
+    metrics = _metrics_in([*results.baselines.values(), *(found.rung.scores for found in ranked)])
+    table = _narrow_table(f"{results.job.name}: best by {objective}")
+    headings = [_heading(metric, objective) for metric in metrics]
+    for heading in ("", "trial", "steps", *headings, "vs\ncontent"):
+        table.add_column(heading, justify="right", no_wrap=True)
     preset = results.best_preset()
     shown = ranked[:top]
     if preset and preset not in shown:
         shown = [*shown, preset]  # so that what was gained over today's practice always shows
     for found in shown:
-        table.add_row(*_trial_row(results, found, ranked.index(found) + 1))
+        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1))
     table.add_section()
     for name, scores in results.baselines.items():
         change = "" if name == "content" else _percent(results.gain(scores[objective]))
         label = Text(name.split("_")[0] if "_" in name else name, style="italic")
-        table.add_row("", label, "", *score_columns(scores), change)
+        table.add_row("", label, "", *_score_columns(metrics, scores), change)
     return Group(table, _details(shown), verdict(results))
 
 
-def _trial_row(results: Results, found: Found, rank: int) -> list[RenderableType]:
+def _trial_row(
+    results: Results, metrics: Sequence[str], found: Found, rank: int
+) -> list[RenderableType]:
     gain = results.gain(found.rung.objective)
     return [
         str(rank),
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
-        *score_columns(found.rung.scores),
+        *_score_columns(metrics, found.rung.scores),
         Text(_percent(gain), style="green" if gain > 0 else "bold red"),
     ]
 
@@ -150,12 +170,13 @@ def status_table(results: Results) -> RenderableType:
 
 def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     """Images by metric."""
-    table = Table()
-    table.add_column("image")
-    for heading in _headings(""):
-        table.add_column(heading, justify="right")
+    metrics = _metrics_in(scores.values())
+    table = _narrow_table()
+    table.add_column("image", overflow="fold")
+    for metric in metrics:
+        table.add_column(_heading(metric), justify="right", no_wrap=True)
     for name, values in scores.items():
-        table.add_row(Text(name), *score_columns(values))
+        table.add_row(Text(name), *_score_columns(metrics, values))
     return table
 
 
