@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from nst_core.baselines import baselines
 from nst_core.colors import luminance
@@ -17,6 +18,7 @@ from nst_core.starts import feed_forward_start
 from tuner.job import PairSpec, StyleImage
 
 Scores = Mapping[str, float]
+Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,19 @@ def load_style(spec: StyleImage) -> Style:
     )
 
 
-def baseline_scores(pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, float]]:
-    """Mean scores over the pairs of what any result must beat, by the baseline's name."""
+def baseline_scores(
+    pairs: Sequence[Pair], judge: Judge, make: Make = baselines
+) -> dict[str, dict[str, float]]:
+    """Mean scores over the pairs of what any result must beat, by the baseline's name.
+
+    Args:
+        pairs: of the job.
+        judge: what scores.
+        make: content, style and reference -> the images to score, by name.
+    """
     per_pair = []
     for pair in pairs:
-        images = baselines(
+        images = make(
             pair.materials.content_3HW,
             pair.materials.styles[0][0],
             from_uint8(pair.reference_HW3),

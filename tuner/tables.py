@@ -16,8 +16,9 @@ from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.results import Found, Results
 
-if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
+if TYPE_CHECKING:  # they bring torch, which `status` and `best` must not load
     from nst_core.network_info import LayerInfo
+    from tuner.metric_check import Ranking
 
 _FORMATS = {
     **{"lpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}"},
@@ -43,15 +44,17 @@ def _heading(metric: str, objective: str = "") -> str:
     return f"{metric}\n{_ARROWS[METRICS[metric].direction]}{' *' if metric == objective else ''}"
 
 
-def _narrow_table(title: str | None = None) -> Table:
+def _narrow_table(title: str | None = None, caption: str | None = None) -> Table:
     """A table that has room for every metric in a terminal of 80 columns."""
     return Table(
         title=Text(title) if title else None,
+        caption=caption,
         box=box.HORIZONTALS,
         collapse_padding=True,
         pad_edge=False,
         show_edge=False,
         title_justify="left",
+        caption_justify="left",
     )
 
 
@@ -178,6 +181,42 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     for name, values in scores.items():
         table.add_row(Text(name), *_score_columns(metrics, values))
     return table
+
+
+def metrics_table() -> Table:
+    """Every metric, what it compares with and what it means."""
+    table = Table()
+    for heading in ("metric", "better", "against", "unit", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for name, metric in METRICS.items():
+        better = "higher" if metric.higher_is_better else "lower"
+        table.add_row(name, better, metric.against, metric.unit, metric.meaning)
+    return table
+
+
+def rankings_table(rankings: Sequence[Ranking]) -> RenderableType:
+    """By metric, the images from best to worst; the untouched content stands out."""
+    table = _narrow_table(
+        caption="content: untouched; style: stretched; the others: copies of the reference"
+    )
+    table.add_column("metric")
+    for place in range(1, len(rankings[0].order) + 1):
+        table.add_column(str(place), no_wrap=True)
+    for ranking in rankings:
+        cells = [_rank_cell(ranking, name) for name in ranking.order]
+        table.add_row(_heading(ranking.metric), *cells, end_section=True)
+    style = {True: "bold red", False: "yellow"}
+    lines = [Text(r.warning, style[r.prefers_doing_nothing]) for r in rankings if r.warning]
+    fine = [ranking.metric for ranking in rankings if not ranking.warning]
+    if fine:
+        lines.append(Text(f"{', '.join(fine)}: every copy beats the content.", style="green"))
+    return Group(table, *lines)
+
+
+def _rank_cell(ranking: Ranking, name: str) -> Text:
+    label = name.removesuffix("_reference")
+    score = _FORMATS[ranking.metric].format(ranking.scores[name])
+    return Text(f"{label}\n{score}", style="bold reverse" if name == "content" else "")
 
 
 def space_table(space: Space) -> RenderableType:

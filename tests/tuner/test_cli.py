@@ -22,7 +22,7 @@ from tuner.tables import best_table, scores_table
 
 COMMANDS = (
     *("launch", "resume", "demo", "status", "best", "export", "stylize", "reference", "score"),
-    *("extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
+    *("metrics", "extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
 )
 
 
@@ -162,6 +162,12 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
         "no content": (
             ["score", content, "--reference", content, "--metric", "edges"],
             "give --content",
+        ),
+        "half a pair": (["metrics", "--content", content, "--style", style], "--reference"),
+        "two kinds of pairs": (["metrics", folder / "job.yaml", "--style", style], "either"),
+        "other frame": (
+            ["metrics", "--content", content, "--style", style, "--reference", style],
+            "another shape",
         ),
         "no objective": ([*launch, folder / "r", "--set", "objective=edges"], "doing nothing"),
         "unknown key": (["launch", folder / "bad.yaml", "--run-dir", folder / "r"], "halving"),
