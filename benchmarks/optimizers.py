@@ -67,7 +67,7 @@ def main(
 ) -> None:
     """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
     files = WeightsFiles(weights or (), err.print)
-    judge = Judge.load(files, default_device())
+    judge = Judge.load(files, default_device(), metrics=SCORES)
     config, note = runnable(BASELINES["lbfgs-resnet18"], files.available)
     pairs = pairs_from(pair)
     references = [each.reference(size_px) for each in pairs]

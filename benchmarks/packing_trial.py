@@ -50,6 +50,7 @@ class _Ready:
     store: FeatureStore
     materials: Materials
     reference_HW3: np.ndarray
+    content_HW3: np.ndarray
     judge: Judge
 
 
@@ -62,11 +63,13 @@ def set_up(task: Task, threads: int) -> None:
     device = default_device()
     weights = weights_of_a_job()
     style = from_uint8(task.style_HW3)
+    materials = Materials.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
     _ready[:] = [
         _Ready(
             store=FeatureStore(weights.__getitem__, device),
-            materials=Materials.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px),
+            materials=materials,
             reference_HW3=task.reference_HW3,
+            content_HW3=to_uint8(materials.content_3HW),
             judge=Judge.load(weights.__getitem__, device),
         )
     ]
@@ -77,5 +80,6 @@ def run_trial(values: Mapping[str, Any]) -> dict[str, float]:
     (ready,) = _ready
     config = StyleConfig.from_dict(values, source="trial")
     *_, last = advance(ready.store, config, ready.materials, every=config.steps)
-    scores = ready.judge.score(to_uint8(last.image_3HW), ready.reference_HW3)
+    image_HW3 = to_uint8(last.image_3HW)
+    scores = ready.judge.score(image_HW3, ready.reference_HW3, ready.content_HW3)
     return {**scores, ENDED_S: time.perf_counter()}

@@ -37,7 +37,8 @@ from tuner.weightsfiles import WeightsFiles
 #: Steps of a quick run, and of a network that has nothing but random weights.
 FEW_STEPS = 20
 
-COLUMNS = ("preset", "network", "steps", "lpips", "ssim", "psnr", "rmse", "seconds")
+SCORES = ("lpips", "ssim", "psnr", "rmse")
+COLUMNS = ("preset", "network", "steps", *SCORES, "seconds")
 
 
 def main(
@@ -49,7 +50,7 @@ def main(
 ) -> None:
     """Run every built-in preset, score it against the references, and print a row for each."""
     files = WeightsFiles(weights or (), err.print)
-    judge = Judge.load(files, default_device())
+    judge = Judge.load(files, default_device(), metrics=SCORES)
     rows: list[Row] = []
     for each in pairs_from(pair, count=1):
         rows.append(_content_row(each, size_px, judge))

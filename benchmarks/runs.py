@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.common import Pair
 from nst_core.images import to_uint8
 from nst_core.materials import Materials
-from nst_core.metrics import METRIC_NETWORKS
+from nst_core.metric_names import DEFAULT_METRICS, weights_of
 from nst_core.weights import Weights, get_weights
 from search_spaces import Space
 from tuner import evaluate
@@ -134,8 +134,8 @@ def workload_of(pair: Pair, size_px: int) -> Workload:
 
 
 def weights_of_a_job() -> dict[str, Weights]:
-    """Weights of VGG16 and of the metrics' networks."""
-    return {name: get_weights(name) for name in ("vgg16", *METRIC_NETWORKS)}
+    """Weights of VGG16 and of the default metrics' networks."""
+    return {name: get_weights(name) for name in ("vgg16", *weights_of(DEFAULT_METRICS))}
 
 
 def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:

@@ -167,7 +167,8 @@ def grid(pair: Pair, size_px: int, points: int, steps: int) -> Course:
         for done, config in enumerate(bar.track(configs), 1):
             *_, last = advance(store, config, prepared.materials, every=steps)
             image = to_uint8(last.image_3HW)
-            scores.append(judge.score(image, prepared.reference_HW3)["lpips"])
+            found = judge.score(image, prepared.reference_HW3, prepared.content_HW3)
+            scores.append(found["lpips"])
             costs.append(Cost(seconds=time.perf_counter() - started, steps=done * steps))
     return Course(scores=scores, costs=costs)
 

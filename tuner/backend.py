@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.weights import Weights
 from tuner.engine import Engine
 from tuner.evaluate import Pair
@@ -16,11 +17,18 @@ from tuner.search import Plan, Search
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What every engine of a run needs; sent to workers once."""
+    """What every engine of a run needs; sent to workers once.
+
+    Attributes:
+        pairs: what every trial runs on.
+        weights: of every network that a trial or a metric may read, by name.
+        metrics: what images are scored by.
+    """
 
     pairs: Sequence[Pair]
     weights: Mapping[str, Weights]
     holdout: Sequence[Pair] = ()
+    metrics: Sequence[str] = DEFAULT_METRICS
 
 
 class Backend(Protocol):
@@ -40,7 +48,12 @@ class InlineBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
-        engine = Engine(workload.pairs, workload.weights, holdout=workload.holdout)
+        engine = Engine(
+            workload.pairs,
+            workload.weights,
+            holdout=workload.holdout,
+            metrics=workload.metrics,
+        )
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
         paused: dict[int, bytes] = {}

@@ -96,22 +96,29 @@ def reference(
     )
 
 
-@app.command(epilog=example("score o.png --reference r.png --json"))
+@app.command(epilog=example("score o.png --reference r.png --content c.jpg --json"))
 def score(
     image: Annotated[Path, typer.Argument(help="the picture to score")],
     reference: Annotated[Path, typer.Option(metavar="R", help="what it should look like")],
     content: Annotated[
-        Path | None, typer.Option(metavar="C", help="also score this untouched content")
+        Path | None,
+        typer.Option(metavar="C", help="the untouched content, for edges; it is scored as well"),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="M", help="only this one; repeatable; default: all but dists"),
     ] = None,
     json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Every metric of one picture against a reference, compared at the picture's size."""
+    """Metrics of one picture against a reference, compared at the picture's size."""
     from tuner.apply import score_image
     from tuner.results import dump
     from tuner.tables import scores_table
 
-    scores = score_image(image, reference, content, weights=weights or (), say=say)
+    scores = score_image(
+        image, reference, content, metrics=metric or (), weights=weights or (), say=say
+    )
     if json:
         content_scores = {"content": scores["content"]} if content else {}
         print(dump({"scores": scores["image"], **content_scores}))  # noqa: T201

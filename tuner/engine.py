@@ -24,6 +24,7 @@ from nst_core.encode import encode_png
 from nst_core.images import to_uint8
 from nst_core.lanes import Lane, LaneBatch, Outcome
 from nst_core.memory import needed_bytes
+from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.metrics import Judge
 from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore
@@ -82,6 +83,7 @@ class Engine:
         weights: name -> weights of every network that a trial or a metric may read.
         device: where to work.
         threads: CPU threads for torch, or None to leave the setting alone.
+        metrics: what images are scored by.
     """
 
     def __init__(
@@ -92,14 +94,18 @@ class Engine:
         holdout: Sequence[Pair] = (),
         device: torch.device | str = "cpu",
         threads: int | None = None,
+        metrics: Sequence[str] = DEFAULT_METRICS,
     ):
         if threads:
             torch.set_num_threads(threads)
         self._searched, self._pairs = len(pairs), [*pairs, *holdout]
         self._store = FeatureStore(weights.__getitem__, device)
         self._batches = Batches(self._store)
-        judge = Judge.load(weights.__getitem__, device)
-        self._scorer = Scorer(judge, [pair.reference_HW3 for pair in self._pairs])
+        self._scorer = Scorer(
+            Judge.load(weights.__getitem__, device, metrics=metrics),
+            [pair.reference_HW3 for pair in self._pairs],
+            [pair.content_HW3 for pair in self._pairs],
+        )
         self._trials: dict[int, _Trial] = {}
         self._stats = EngineStats()
         self._since: float | None = None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
+from nst_core.baselines import baselines
 from nst_core.colors import luminance
 from nst_core.images import from_uint8, load_image, resize, to_uint8
 from nst_core.materials import Materials, Style
-from nst_core.metrics import Judge, baselines
+from nst_core.metrics import Judge
 from nst_core.starts import feed_forward_start
 from tuner.job import PairSpec, StyleImage
 
 Scores = Mapping[str, float]
+Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,11 @@ class Pair:
 
     materials: Materials
     reference_HW3: np.ndarray
+
+    @functools.cached_property
+    def content_HW3(self) -> np.ndarray:
+        """The untouched content as metrics see it, of the reference's size."""
+        return to_uint8(self.materials.content_3HW)
 
 
 def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pair:
@@ -56,17 +65,28 @@ def load_style(spec: StyleImage) -> Style:
     )
 
 
-def baseline_scores(pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, float]]:
-    """Mean scores over the pairs of what any result must beat, by the baseline's name."""
+def baseline_scores(
+    pairs: Sequence[Pair], judge: Judge, make: Make = baselines
+) -> dict[str, dict[str, float]]:
+    """Mean scores over the pairs of what any result must beat, by the baseline's name.
+
+    Args:
+        pairs: of the job.
+        judge: what scores.
+        make: content, style and reference -> the images to score, by name.
+    """
     per_pair = []
     for pair in pairs:
-        images = baselines(
+        images = make(
             pair.materials.content_3HW,
             pair.materials.styles[0][0],
             from_uint8(pair.reference_HW3),
         )
         per_pair.append(
-            {name: judge.score(image, pair.reference_HW3) for name, image in images.items()}
+            {
+                name: judge.score(image, pair.reference_HW3, pair.content_HW3)
+                for name, image in images.items()
+            }
         )
     return {name: mean_scores([scores[name] for scores in per_pair]) for name in per_pair[0]}
 

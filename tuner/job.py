@@ -20,6 +20,7 @@ from pydantic import (
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import near_miss
+from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
 from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
 
@@ -268,7 +269,8 @@ class JobSpec(_Spec):
     def _known_measures(
         cls, value: str | dict[str, float] | list[str]
     ) -> str | dict[str, float] | list[str]:
-        for name in [value] if isinstance(value, str) else value:
+        names = [value] if isinstance(value, str) else list(value)
+        for name in names:
             if name not in MEASURES:
                 raise ValueError(
                     f"expected any of {', '.join(MEASURES)}{near_miss(name, MEASURES)}"
@@ -277,6 +279,11 @@ class JobSpec(_Spec):
             raise ValueError("expected weights above 0")
         if isinstance(value, list) and not 1 <= len(set(value)) == len(value) <= MOST_OBJECTIVES:
             raise ValueError(f"expected 1 to {MOST_OBJECTIVES} different measures")
+        if not any(name in OBJECTIVES for name in names):
+            raise ValueError(
+                f"expected any of {', '.join(OBJECTIVES)} among them: by a metric that compares"
+                " with the content doing nothing scores best, by a cost the cheapest does"
+            )
         return value
 
     @field_validator("constraints")

@@ -205,7 +205,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
     content = sizes.get(("content",))
     for key, size in sizes.items():
         shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
-        if shown and content and _shapes_differ(content, size):
+        if shown and content and shapes_differ(content, size):
             problems.append(
                 f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
                 f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
@@ -239,5 +239,6 @@ def _place(file: YamlFile, key: KeyPath) -> str:
     return f"{file.where(key)}`{'.'.join(map(str, key))}`"
 
 
-def _shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:
+def shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether (width, height) of two pictures are too unlike to be compared pixel by pixel."""
     return abs(a[0] * b[1] / (a[1] * b[0]) - 1) > MAX_ASPECT_DIFFERENCE

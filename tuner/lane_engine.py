@@ -37,6 +37,7 @@ class LaneEngine:
             holdout=workload.holdout,
             device=device,
             threads=threads,
+            metrics=workload.metrics,
         )
         self._paused: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

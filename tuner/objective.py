@@ -152,6 +152,12 @@ class Goals:
         return ", ".join(objective.name for objective in self.objectives)
 
     @property
+    def measures(self) -> set[str]:
+        """Everything that it reads."""
+        bounds = {bound.measure for bound in self.constraints}
+        return bounds.union(*(objective.weights for objective in self.objectives))
+
+    @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """Of the objectives, as studies name them."""
         return ["maximize" if o.higher_is_better else "minimize" for o in self.objectives]

@@ -14,7 +14,8 @@ from nst_core.built_in import BASELINES, runnable
 from nst_core.errors import RunInterruptedError, WorkError
 from nst_core.images import load_image, save_image
 from nst_core.laplacian import check_photorealism
-from nst_core.metrics import METRIC_NETWORKS, Judge
+from nst_core.metric_names import weights_of, with_default
+from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import make_reference
 from nst_core.weights import Say, Weights, cached_path, get_weights
@@ -89,7 +90,8 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
         workload = load_workload(job, space, say)
         presets = baseline_presets(job, workload.weights, say)
         replay = _replay(job, space)
-        baselines = baseline_scores(workload.pairs, Judge.load(workload.weights.__getitem__))
+        judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
+        baselines = baseline_scores(workload.pairs, judge)
         return _Prepared(run.write_job(job), workload, presets, replay, baselines)
 
 
@@ -155,7 +157,8 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
 
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
     """Pictures, and the weights of every network that a trial or a metric reads."""
-    needed = {*METRIC_NETWORKS, *space.may_set("extractor")}
+    metrics = with_default(job.goals.measures)
+    needed = {*weights_of(metrics), *space.may_set("extractor")}
     if job.search.presets:
         needed |= {"vgg16"}  # where a preset's own network has no weights
     weights: dict[str, Weights] = {
@@ -170,7 +173,7 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
         [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in listed]
         for listed in (job.pairs, job.holdout)
     )
-    return Workload(pairs=pairs, weights=weights, holdout=holdout)
+    return Workload(pairs=pairs, weights=weights, holdout=holdout, metrics=metrics)
 
 
 def baseline_presets(

@@ -22,10 +22,11 @@ class Scorer:
     Args:
         judge: what scores.
         references: uint8 images, one for each pair of the job.
+        contents: the untouched contents, likewise, of the same sizes.
     """
 
-    def __init__(self, judge: Judge, references: Images):
-        self._judge, self._references = judge, references
+    def __init__(self, judge: Judge, references: Images, contents: Images):
+        self._judge, self._references, self._contents = judge, references, contents
         self._jobs: queue.SimpleQueue[tuple[Images, Future[Sequence[Scores]]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -48,6 +49,7 @@ class Scorer:
                 scores = self._judge.score_all(
                     [image for images, _ in jobs for image in images],
                     [ref for images, _ in jobs for ref in self._references[: len(images)]],
+                    [content for images, _ in jobs for content in self._contents[: len(images)]],
                 )
             except Exception as error:  # those who wait must hear of it, whatever it is
                 for _, future in jobs:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,50 +16,74 @@ from nst_core.metric_names import METRICS
 from nst_core.networks import NETWORKS, Network
 from nst_core.presets import Preset
 from search_spaces import Params, Space
-from tuner.objective import Goals
+from tuner.objective import COSTS, Goals
 from tuner.results import Found, Results
 
-if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
+if TYPE_CHECKING:  # they bring torch, which `status` and `best` must not load
     from nst_core.network_info import LayerInfo
+    from tuner.metric_check import Ranking
 
-_FORMATS = {"lpips": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}", "rmse": "{:.4f}"}
+_FORMATS = {
+    **{"lpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}"},
+    **{"rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
+}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 _ARROWS = {"maximize": "↑", "minimize": "↓"}
 
 
-def score_columns(scores: Mapping[str, float]) -> list[str]:
-    """Scores as text, in the order of `METRICS`."""
-    return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in METRICS]
+def _metrics_in(scores: Iterable[Mapping[str, float]]) -> list[str]:
+    """The metrics that any of the scores has, in the order of `METRICS`."""
+    found = {name for each in scores for name in each}
+    return [name for name in METRICS if name in found]
 
 
-def _headings(goals: Goals | None = None) -> list[str]:
-    """Metric names with the direction in which each improves; those optimised starred."""
-    objectives = goals.objectives if goals else []
-    chosen = {name for objective in objectives for name in objective.weights}
-    return [
-        f"{name} {_ARROWS[metric.direction]}{' *' if name in chosen else ''}"
-        for name, metric in METRICS.items()
-    ]
+def _score_columns(metrics: Sequence[str], scores: Mapping[str, float]) -> list[str]:
+    """Scores as text, a dash where there is none."""
+    return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in metrics]
+
+
+def _heading(metric: str, goals: Goals | None = None) -> str:
+    """A metric's name and below it the direction in which it improves; objectives starred."""
+    objectives = goals.objectives if goals else ()
+    starred = any(metric in objective.weights for objective in objectives)
+    return f"{metric}\n{_ARROWS[METRICS[metric].direction]}{' *' if starred else ''}"
+
+
+def _narrow_table(title: str | None = None, caption: str | None = None) -> Table:
+    """A table that has room for every metric in a terminal of 80 columns."""
+    return Table(
+        title=Text(title) if title else None,
+        caption=caption,
+        box=box.HORIZONTALS,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
 
 
 def best_table(results: Results, top: int) -> RenderableType:
     """The best configurations beside the baselines, and what each of them is."""
     goals = results.goals
-    table = Table(title=Text(f"{results.job.name}: best by {goals.name}"), title_justify="left")
-    for heading in ("", "trial", "steps", *_headings(goals), "s/image", "vs content"):
-        table.add_column(heading, justify="right", no_wrap=True)
     ranked = results.ranked()
+    metrics = _metrics_in([*results.baselines.values(), *(found.rung.scores for found in ranked)])
+    table = _narrow_table(f"{results.job.name}: best by {goals.name}")
+    headings = [_heading(metric, goals) for metric in metrics]
+    costs = [cost for cost in COSTS if cost in goals.measures]
+    for heading in ("", "trial", "steps", *headings, *costs, "vs\ncontent"):
+        table.add_column(heading, justify="right", no_wrap=True)
     preset = results.best_preset()
     shown = ranked[:top]
     if preset and preset not in shown:
         shown = [*shown, preset]  # so that what was gained over today's practice always shows
     for found in shown:
-        table.add_row(*_trial_row(results, found, ranked.index(found) + 1))
+        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1))
     table.add_section()
     for name, scores in results.baselines.items():
         change = "" if name == "content" else _percent(_gain_of(results, scores))
         label = Text(name.split("_")[0] if "_" in name else name, style="italic")
-        table.add_row("", label, "", *score_columns(scores), "", change)
+        table.add_row("", label, "", *_score_columns(metrics, scores), *[""] * len(costs), change)
     parts: list[RenderableType] = [table, _details(shown)]
     if any(found.finals for found in shown):
         parts.append(finals_table(results))
@@ -118,14 +143,16 @@ def front_table(results: Results) -> Table:
     return table
 
 
-def _trial_row(results: Results, found: Found, rank: int) -> list[RenderableType]:
+def _trial_row(
+    results: Results, metrics: Sequence[str], found: Found, rank: int
+) -> list[RenderableType]:
     gain = results.gain(results.score(found))
     return [
         str(rank),
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
-        *score_columns(found.rung.scores),
-        f"{found.rung.scores.get('seconds_per_image', math.nan):.1f}",
+        *_score_columns(metrics, found.rung.scores),
+        *(f"{found.rung.scores[c]:.1f}" for c in COSTS if c in results.goals.measures),
         Text(_percent(gain), style="green" if gain > 0 else "bold red"),
     ]
 
@@ -213,13 +240,50 @@ def status_table(results: Results) -> RenderableType:
 
 def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     """Images by metric."""
-    table = Table()
-    table.add_column("image")
-    for heading in _headings():
-        table.add_column(heading, justify="right")
+    metrics = _metrics_in(scores.values())
+    table = _narrow_table()
+    table.add_column("image", overflow="fold")
+    for metric in metrics:
+        table.add_column(_heading(metric), justify="right", no_wrap=True)
     for name, values in scores.items():
-        table.add_row(Text(name), *score_columns(values))
+        table.add_row(Text(name), *_score_columns(metrics, values))
     return table
+
+
+def metrics_table() -> Table:
+    """Every metric, what it compares with and what it means."""
+    table = Table()
+    for heading in ("metric", "better", "against", "unit", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for name, metric in METRICS.items():
+        better = "higher" if metric.higher_is_better else "lower"
+        table.add_row(name, better, metric.against, metric.unit, metric.meaning)
+    return table
+
+
+def rankings_table(rankings: Sequence[Ranking]) -> RenderableType:
+    """By metric, the images from best to worst; the untouched content stands out."""
+    table = _narrow_table(
+        caption="content: untouched; style: stretched; the others: copies of the reference"
+    )
+    table.add_column("metric")
+    for place in range(1, len(rankings[0].order) + 1):
+        table.add_column(str(place), no_wrap=True)
+    for ranking in rankings:
+        cells = [_rank_cell(ranking, name) for name in ranking.order]
+        table.add_row(_heading(ranking.metric), *cells, end_section=True)
+    style = {True: "bold red", False: "yellow"}
+    lines = [Text(r.warning, style[r.prefers_doing_nothing]) for r in rankings if r.warning]
+    fine = [ranking.metric for ranking in rankings if not ranking.warning]
+    if fine:
+        lines.append(Text(f"{', '.join(fine)}: every copy beats the content.", style="green"))
+    return Group(table, *lines)
+
+
+def _rank_cell(ranking: Ranking, name: str) -> Text:
+    label = name.removesuffix("_reference")
+    score = _FORMATS[ranking.metric].format(ranking.scores[name])
+    return Text(f"{label}\n{score}", style="bold reverse" if name == "content" else "")
 
 
 def space_table(space: Space) -> RenderableType:

@@ -1,5 +1,6 @@
 """The command line as a person meets it: every class of bad input, and what pipes."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,15 +10,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from nst_core.metric_names import METRICS
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
 from tuner.jobfile import load_job
+from tuner.results import load_results
 from tuner.run import run_job
+from tuner.tables import best_table, scores_table
 
 COMMANDS = (
     *("launch", "resume", "demo", "status", "best", "export", "stylize", "reference", "score"),
-    *("extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
+    *("metrics", "extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
 )
 
 
@@ -68,8 +73,20 @@ def test_tables_show_names_as_they_are(run: Path) -> None:
     done = nst_tuner("best", run)
     assert done.returncode == 0
     assert "[red]x" in done.stdout
-    for part in ("content", "blurred", "adam-1000", "vs content"):
+    for part in ("content", "blurred", "adam-1000", "vs"):
         assert part in done.stdout
+
+
+def test_tables_fit_a_terminal(run: Path) -> None:
+    """80 columns are enough for every metric, dear ones too, and nothing is cut off."""
+    results = load_results(run)
+    for scores in results.baselines.values():
+        scores["dists"] = 0.12345  # type: ignore[index]
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(best_table(results, 5))
+    Console(file=shown, width=80).print(scores_table(results.baselines))
+    assert "…" not in shown.getvalue()
+    assert all(shown.getvalue().count(metric) >= 2 for metric in METRICS)
 
 
 def test_export_stylize_score(run: Path, pictures: Path, tmp_path: Path) -> None:
@@ -138,6 +155,21 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
             ["score", content, "--reference", folder / "none" / "r.png"],
             "no such image",
         ),
+        "unknown metric": (
+            ["score", content, "--reference", content, "--metric", "lpip"],
+            "did you mean `lpips`",
+        ),
+        "no content": (
+            ["score", content, "--reference", content, "--metric", "edges"],
+            "give --content",
+        ),
+        "half a pair": (["metrics", "--content", content, "--style", style], "--reference"),
+        "two kinds of pairs": (["metrics", folder / "job.yaml", "--style", style], "either"),
+        "other frame": (
+            ["metrics", "--content", content, "--style", style, "--reference", style],
+            "another shape",
+        ),
+        "no objective": ([*launch, folder / "r", "--set", "objective=edges"], "doing nothing"),
         "unknown key": (["launch", folder / "bad.yaml", "--run-dir", folder / "r"], "halving"),
         "negative trials": ([*launch, folder / "r", "--set", "search.trials=-4"], "got -4"),
         "no job": (["launch", "no.yaml", "--run-dir", folder / "r"], "no such file"),

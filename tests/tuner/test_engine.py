@@ -8,7 +8,7 @@ from PIL import Image
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.metric_names import METRICS
+from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.weights import Weights
 from tests.tuner.helpers import job_of
 from tuner.engine import Engine
@@ -50,7 +50,7 @@ def test_trials_of_different_lengths_and_kinds_together(engine: Engine) -> None:
     reports = {report.trial: report for report in run(engine)}
     assert {number: report.steps for number, report in reports.items()} == {1: 4, 2: 13, 3: 7}
     for report in reports.values():
-        assert set(report.scores) == {*METRICS, *COSTS}
+        assert set(report.scores) == {*DEFAULT_METRICS, *COSTS}
         assert len(report.pair_scores) == 2
         assert report.scores["lpips"] == pytest.approx(
             sum(scores["lpips"] for scores in report.pair_scores) / 2

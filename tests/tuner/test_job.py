@@ -65,6 +65,13 @@ def test_files_are_checked_and_relative_to_the_job(job_file: Path, pictures: Pat
     assert "did you mean `gram`" in text
 
 
+def test_doing_nothing_is_no_objective(job_file: Path) -> None:
+    """A metric against the content is refused as the objective, and the error says why."""
+    with pytest.raises(ConfigError, match="doing nothing scores best"):
+        load_job(job_file, ["objective=edges"])
+    assert load_job(job_file, ["objective=dists"])[0].objective == "dists"
+
+
 def test_a_reference_must_have_the_contents_shape(job_file: Path) -> None:
     """A reference that shows another frame is refused, since pixels are compared."""
     Image.new("RGB", (64, 64)).save(job_file.parent / "square.png")

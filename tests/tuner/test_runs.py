@@ -10,6 +10,7 @@ from PIL import Image
 from nst_core.built_in import load_preset
 from nst_core.errors import InputError, RunError, WorkError
 from nst_core.images import load_image
+from nst_core.metric_names import DEFAULT_METRICS, METRICS
 from nst_core.metrics import Judge
 from nst_core.references import LONG_RUN_CONFIG
 from nst_core.stylization import stylize
@@ -204,8 +205,24 @@ def test_an_exported_preset_reproduces_its_trial(
     from nst_core.images import resize, to_uint8
 
     goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
-    score = Judge.load(weights.__getitem__).lpips(to_uint8(last.image_3HW), to_uint8(goal))
+    judge = Judge.load(weights.__getitem__, metrics=["lpips"])
+    score = judge.score(to_uint8(last.image_3HW), to_uint8(goal))["lpips"]
     assert score == pytest.approx(preset.provenance["scores"]["lpips"], rel=0.02)
+
+
+def test_a_dear_metric_is_computed_where_it_is_the_objective(
+    job_file: Path, tmp_path: Path
+) -> None:
+    """A job that optimises DISTS scores trials and baselines by it; any other job does without."""
+    few = ("search.trials=2", "search.presets=false")
+    for objective, metrics in (("dists", METRICS), ("rmse", DEFAULT_METRICS)):
+        launch(job_file, tmp_path / objective, InlineBackend(), f"objective={objective}", *few)
+        results = load_results(tmp_path / objective)
+        assert set(results.baselines["content"]) == set(metrics)
+        assert results.baselines["content"]["edges"] == 1
+        for found in results.ranked():
+            assert list(found.rung.scores) == list(metrics)
+            assert found.rung.objective == found.rung.scores[objective]
 
 
 def test_same_seed_and_one_lane_give_identical_trials(job_file: Path, tmp_path: Path) -> None:
