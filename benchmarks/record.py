@@ -73,7 +73,7 @@ def main(
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
 
 
-METRICS_KEPT = ("lpips", "ssim", "rmse")
+METRICS_KEPT = ("lpips", "ssim", "rmse", "color", "edges")
 
 
 def _point(space: Space, index: int) -> Params:
