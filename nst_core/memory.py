@@ -150,7 +150,7 @@ def largest_size(
         needed = needed_bytes(config, *scaled, device=device, checkpointing=checkpointing)
         return needed <= free
 
-    low, high = MIN_SIDE_PX, longer
+    low, high = -(-MIN_SIDE_PX * longer // min(height, width)), longer
     if not fits(low):
         return None
     while high - low > 1:
