@@ -12,7 +12,7 @@ from rich.text import Text
 from nst_core.metric_names import METRICS
 from nst_core.networks import NETWORKS, Network
 from nst_core.presets import Preset
-from search_spaces import Params, Space
+from search_spaces import Choice, Parameter, Space
 from tuner.results import Found, Results
 
 if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
@@ -88,11 +88,13 @@ def _what(found: Found) -> Text:
     return Text(_settings(record.params))
 
 
-def _settings(params: Params) -> str:
-    return " ".join(f"{key}={_value(value)}" for key, value in params.items())
+def _settings(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_value(value)}" for key, value in settings.items())
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping):  # layers with weights
+        return f"({', '.join(f'{layer}:{weight:g}' for layer, weight in value.items())})"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -156,18 +158,45 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
+def spaces_table(spaces: Mapping[str, Space]) -> Table:
+    """Every space and what it is for."""
+    table = Table()
+    table.add_column("space", no_wrap=True)
+    table.add_column("what it searches")
+    table.add_column("params", justify="right")
+    for name, space in spaces.items():
+        table.add_row(Text(name), Text(space.summary), str(len(space.params)))
+    return table
+
+
 def space_table(space: Space) -> RenderableType:
-    """A space's parameters and why they are what they are."""
+    """A space's parameters with their conditions, what is fixed, starts, and why it is so."""
     table = Table(title=Text(f"space {space.name}"), title_justify="left")
-    for heading in ("parameter", "range", "when"):
+    table.add_column("parameter", no_wrap=True)
+    for heading in ("range", "when"):
         table.add_column(heading, overflow="fold")
     for name, parameter in space.params.items():
-        when = ", ".join(f"{key} = {'|'.join(values)}" for key, values in parameter.when.items())
-        table.add_row(Text(name), Text(parameter.describe()), Text(when))
-    for name, value in space.fixed.items():
-        table.add_row(Text(name), Text(f"fixed: {value}"), "")
-    starts = [Text(f"start: {_settings(start)}") for start in space.starts]
-    return Group(table, Text(space.why), *starts)
+        table.add_row(Text(name), Text(parameter.describe()), Text(_when(space, parameter)))
+    notes = Table.grid(padding=(0, 1))
+    notes.add_column(justify="right", style="bold", no_wrap=True)
+    notes.add_column(overflow="fold")
+    notes.add_row("fixed", Text(_settings(space.fixed) or "nothing"))
+    for index, start in enumerate(space.starts, start=1):
+        notes.add_row(f"start {index}", Text(_settings(start)))
+    notes.add_row("why", Text(space.why))
+    return Group(table, notes)
+
+
+def _when(space: Space, parameter: Parameter) -> str:
+    """When a parameter has a meaning; empty if always."""
+    conditions = []
+    for other, values in parameter.when.items():
+        source = space.params[other]
+        options = source.options if isinstance(source, Choice) else ()
+        others = [option for option in options if option not in values]
+        few = f"not {' or '.join(others)}" if 0 < len(others) < len(values) else " or ".join(values)
+        conditions.append(f"{other} is {few}")
+    return " and ".join(conditions)
 
 
 def preset_table(preset: Preset) -> RenderableType:
