@@ -35,6 +35,11 @@ def _layers() -> Any:
     return field(default=None, metadata={"layers": True})
 
 
+def _weights(low: float, high: float) -> Any:
+    meta = {"weights": True, "low": low, "high": high, "optional": True}
+    return field(default=None, metadata=meta)
+
+
 #: Learning rates that suit each optimizer's own scale, for pixels in [0, 1].
 DEFAULT_LR: Mapping[str, float] = {
     "adam": 0.02,
@@ -70,6 +75,8 @@ class StyleConfig:
         style_loss: what of the features is compared: ``gram`` matrices, ``mean_cov``, or the
             ``wasserstein`` distance of the Gaussians with that mean and covariance.
         gram: Gram normalisation; ``per_pixel`` divides F F^T by H*W, ``per_element`` by C*H*W.
+        style_blend: weight of each style image, > 0, in the order in which the images are given; by
+            default the weights they are given with, as a feed-forward start always has them.
         style_scale: size of the style image relative to the result; below 1 gives finer strokes.
         tv_weight: factor of the total variation, >= 0; 0 turns it off.
         tv_norm: total variation of squared (``l2``) or absolute (``l1``) differences.
@@ -126,6 +133,7 @@ class StyleConfig:
     style_weight: float = _number(10.0, 0.0, 1e12)
     style_loss: str = _choice("gram", "mean_cov", "wasserstein")
     gram: str = _choice("per_pixel", "per_element")
+    style_blend: tuple[float, ...] | None = _weights(1e-6, 1e6)
     style_scale: float = _number(1.0, 0.1, 2.0)
     tv_weight: float = _number(0.0, 0.0, 1e12)
     tv_norm: str = _choice("l2", "l1")
@@ -187,7 +195,8 @@ class StyleConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, every field."""
-        return dataclasses.asdict(self)
+        blend = None if self.style_blend is None else list(self.style_blend)
+        return {**dataclasses.asdict(self), "style_blend": blend}
 
     def replace(self, **changes: Any) -> StyleConfig:
         """A copy with ``changes``, validated again."""
@@ -248,6 +257,8 @@ def _plain(key: str, value: Any) -> Any:
     """Give ints where floats are declared and the like their declared type."""
     if FIELDS[key].metadata.get("layers"):
         return {layer: float(weight) for layer, weight in value.items()}
+    if FIELDS[key].metadata.get("weights"):
+        return None if value is None else tuple(map(float, value))
     return float(value) if FIELDS[key].type == "float" else value
 
 
@@ -292,6 +303,8 @@ def _field_problems(key: str, value: Any, values: Mapping[str, Any]) -> list[str
         return _layer_problems(key, value, values.get("extractor"))
     if value is None and meta.get("optional"):
         return []
+    if "weights" in meta:
+        return _weights_problems(key, value, meta["low"], meta["high"])
     return _number_problems(key, value, meta["low"], meta["high"], is_whole(key))
 
 
@@ -301,6 +314,16 @@ def _number_problems(key: str, value: Any, low: float, high: float, whole: bool)
     if not number or not math.isfinite(value) or not low <= value <= high:
         return [f"`{key}`: expected {kind} from {low:g} to {high:g}, got {value!r}"]
     return []
+
+
+def _weights_problems(key: str, value: Any, low: float, high: float) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not value:
+        return [f"`{key}`: expected a list of weights, such as [1, 3], got {value!r}"]
+    return [
+        problem
+        for index, weight in enumerate(value)
+        for problem in _number_problems(f"{key}.{index}", weight, low, high, whole=False)
+    ]
 
 
 def _layer_problems(key: str, value: Any, extractor: Any) -> list[str]:

@@ -116,7 +116,9 @@ class LaneBatch:
 
         Raises:
             ValueError: the key is taken, or the lane belongs to another `GroupKey`.
+            InputError: its blend is of another number of style images.
         """
+        materials.check_blend(config.style_blend)
         step = state.step if state else 0
         if any(lane.key == key for lane in self.lanes):
             raise ValueError(f"lane {key!r} is in the batch already")

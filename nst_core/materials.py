@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -40,12 +40,25 @@ class Region:
     Attributes:
         mask_HW: in [0, 1], or None for the whole picture.
         styles: with weights that sum to 1.
+        places: which of all style images, as they were given, these are.
         share: the mask's mean, which gives every pixel the same say however large its region.
     """
 
     mask_HW: Tensor | None
     styles: tuple[Style, ...]
+    places: tuple[int, ...]
     share: float
+
+    def blend(self, weights: Sequence[float] | None) -> tuple[float, ...]:
+        """What each of its styles counts, 1 in all.
+
+        Args:
+            weights: of all style images, as they were given; None: their own.
+        """
+        if weights is None:
+            return tuple(style.weight for style in self.styles)
+        total = sum(weights[place] for place in self.places)
+        return tuple(weights[place] / total for place in self.places)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +131,26 @@ class Materials:
 
     @property
     def styles(self) -> tuple[tuple[Tensor, float], ...]:
-        """All style images, with weights that sum to 1 over the whole picture."""
+        """All style images, region by region, with weights that sum to 1 over the picture."""
+        return self.blended(None)
+
+    def blended(self, weights: Sequence[float] | None) -> tuple[tuple[Tensor, float], ...]:
+        """As `styles`, with the weights of `StyleConfig.style_blend`; None: their own."""
         total = sum(region.share for region in self.regions)
         return tuple(
-            (style.image_3HW, style.weight * region.share / total)
+            (style.image_3HW, share * region.share / total)
             for region in self.regions
-            for style in region.styles
+            for style, share in zip(region.styles, region.blend(weights), strict=True)
         )
+
+    def check_blend(self, weights: Sequence[float] | None) -> None:
+        """Raise InputError if ``weights`` are of another number of style images."""
+        count = sum(len(region.styles) for region in self.regions)
+        if weights is not None and len(weights) != count:
+            raise InputError(
+                f"`style_blend`: expected a weight for each style image ({count}),"
+                f" got {len(weights)}"
+            )
 
     def at(self, size_px: int) -> Materials:
         """The same pictures for a result with a longer side of ``size_px``; made once."""
@@ -136,11 +162,9 @@ class Materials:
             self._sizes[size_px] = Materials(
                 content_3HW=resize(self.content_3HW, *smaller),
                 regions=tuple(
-                    Region(
-                        mask_HW=None if r.mask_HW is None else resize_mask(r.mask_HW, *smaller),
-                        styles=r.styles,
-                        share=r.share,
-                    )
+                    replace(r, mask_HW=resize_mask(r.mask_HW, *smaller))
+                    if r.mask_HW is not None
+                    else r
                     for r in self.regions
                 ),
                 starts={name: resize(image, *smaller) for name, image in self.starts.items()},
@@ -160,23 +184,24 @@ def resize_mask(mask_HW: Tensor, height: int, width: int) -> Tensor:
 
 def _regions(styles: Sequence[Style], size: tuple[int, int]) -> tuple[Region, ...]:
     """Styles by the region they share; those without one take what no region covers."""
-    groups: dict[str, list[Style]] = {}
-    for style in styles:
-        groups.setdefault(_digest(style.region_HW), []).append(style)
+    groups: dict[str, list[int]] = {}
+    for place, style in enumerate(styles):
+        groups.setdefault(_digest(style.region_HW), []).append(place)
     masks = {
-        key: resize_mask(group[0].region_HW, *size)
-        for key, group in groups.items()
-        if group[0].region_HW is not None
+        key: resize_mask(region_HW, *size)
+        for key, places in groups.items()
+        if (region_HW := styles[places[0]].region_HW) is not None
     }
     if masks and "" in groups:
         masks[""] = 1 - torch.stack(list(masks.values())).amax(0)
     regions = []
-    for key, group in groups.items():
+    for key, places in groups.items():
         mask = masks.get(key)
         share = 1.0 if mask is None else float(mask.mean())
         if share < 1e-4:
             what = "what no region covers" if key == "" else "a region mask"
             raise InputError(f"{what} is empty: a style would apply nowhere; expected white pixels")
+        group = [styles[place] for place in places]
         total = sum(style.weight for style in group)
         blend = tuple(
             Style(
@@ -186,7 +211,7 @@ def _regions(styles: Sequence[Style], size: tuple[int, int]) -> tuple[Region, ..
             )
             for s in group
         )
-        regions.append(Region(mask_HW=mask, styles=blend, share=share))
+        regions.append(Region(mask_HW=mask, styles=blend, places=tuple(places), share=share))
     return tuple(regions)
 
 

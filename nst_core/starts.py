@@ -26,7 +26,8 @@ def initial_image(config: StyleConfig, materials: Materials) -> Tensor:
     height, width = materials.height_width
     generator = torch.Generator().manual_seed(config.seed)
     noise = torch.randn(3, height, width, generator=generator)
-    styles = [(resize(image, height, width), weight) for image, weight in materials.styles]
+    blend = materials.blended(config.style_blend)
+    styles = [(resize(image, height, width), weight) for image, weight in blend]
     content = materials.content_3HW
     match config.init:
         case "noise":

@@ -108,42 +108,68 @@ class FeatureStore:
         return found
 
     def style(self, config: StyleConfig, materials: Materials, region: int, layer: str) -> Moments:
-        """Moments (of one lane) blended over the styles of a region by their weights."""
+        """Moments (of one lane) blended over the styles of a region by their weights.
+
+        Those of each style image are kept. A blend is kept as well where the weights are the
+        pictures' own, so that lanes share it; searched weights are hardly ever the same twice.
+        """
         size_px = round(materials.size_px * config.style_scale)
-        look = (config.match_colors, size_px, materials.key, region)
-        key = ("style", *self._view(config), *look)
+        look = (*self._view(config), config.match_colors, size_px, materials.key, region)
+
+        def blended() -> Moments:
+            chosen = materials.regions[region]
+            parts = [
+                self._one_style(config, materials, style, (*look, place), layer)
+                for place, style in zip(chosen.places, chosen.styles, strict=True)
+            ]
+            if len(parts) == 1:
+                return parts[0]
+            shares = chosen.blend(config.style_blend)
+            weighed = [[m * share for m in part] for part, share in zip(parts, shares, strict=True)]
+            return Moments(*(torch.stack(field).sum(0) for field in zip(*weighed, strict=True)))
+
+        if config.style_blend is not None:
+            return blended()
+        found: Moments = self._layered(("blend", *look), layer, lambda: {layer: blended()})
+        return found
+
+    def _one_style(
+        self,
+        config: StyleConfig,
+        materials: Materials,
+        style: Style,
+        look: tuple[object, ...],
+        layer: str,
+    ) -> Moments:
+        """Moments of one style image; ``look`` is all that they depend on."""
 
         def make() -> dict[str, Moments]:
             layers = {name for name, weight in config.style_layers.items() if weight > 0}
-            blend: dict[str, list[Moments]] = {}
-            for style in materials.regions[region].styles:
-                image, mask = self._style_image(config, materials, style, size_px)
-                for name, feat in self._features(config, image, layers | {layer}):
-                    small = None if mask is None else resize_mask(mask, *feat.shape[2:])[None, None]
-                    part = moments(feat, small)
-                    blend.setdefault(name, []).append(Moments(*(m * style.weight for m in part)))
-            return {
-                name: Moments(*(torch.stack(field).sum(0) for field in zip(*parts, strict=True)))
-                for name, parts in blend.items()
-            }
+            size_px = round(materials.size_px * config.style_scale)
+            image, mask = self._style_image(config, materials, style, size_px)
+            found = {}
+            for name, feat in self._features(config, image, layers | {layer}):
+                small = None if mask is None else resize_mask(mask, *feat.shape[2:])[None, None]
+                found[name] = moments(feat, small)
+            return found
 
-        found: Moments = self._layered(key, layer, make)
+        found: Moments = self._layered(("style", *look), layer, make)
         return found
 
     def color_quantiles(self, config: StyleConfig, materials: Materials) -> Tensor:
         """quantiles_3P of the styles' colours, P being the result's pixels, blended by weight."""
         key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
+        height, width = materials.height_width
         if key not in self._made:
-            height, width = materials.height_width
-            self._made[key] = sum(
+            self._made[key] = [
                 color_quantiles(
                     self._recolored(config, materials, self.place(image)), height * width
                 )
-                * weight
-                for image, weight in materials.styles
-            )
-        found: Tensor = self._made[key]
-        return found
+                for image, _ in materials.styles
+            ]
+        shares = [share for _, share in materials.blended(config.style_blend)]
+        parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
+        return torch.stack(parts).sum(0)
 
     def laplacian(self, materials: Materials) -> Tensor:
         """Sparse matting Laplacian of the content, laplacian_PP."""

@@ -1,8 +1,18 @@
 """What is searched: declared spaces and a catalogue of named ones."""
 
 from search_spaces.catalogue import CATALOGUE
-from search_spaces.parameters import Choice, Float, Int, Params
+from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
-from search_spaces.spacefile import space_from_dict
+from search_spaces.spacefile import space_from_dict, space_to_dict
 
-__all__ = ["CATALOGUE", "Choice", "Float", "Int", "Params", "Space", "space_from_dict"]
+__all__ = [
+    "CATALOGUE",
+    "Choice",
+    "Float",
+    "Int",
+    "Parameter",
+    "Params",
+    "Space",
+    "space_from_dict",
+    "space_to_dict",
+]

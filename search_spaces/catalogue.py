@@ -4,112 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nst_core.config import FIELDS
-from search_spaces.derived import STYLE_SCHEMES, STYLE_SETS
-from search_spaces.parameters import Choice, Float, Int
+from search_spaces.grams import GRAM, GRAM_WIDE, WIDE
+from search_spaces.questions import BLEND, FAST, LAYERS, NETWORKS, OPTIMIZERS, PHOTOREAL
+from search_spaces.reports import REPORTS
 from search_spaces.space import Space
 
-_GRAM = Space(
-    name="gram",
-    why=(
-        "Gatys' loss on VGG16 with Adam. Style and content weight are one degree of freedom under"
-        " Adam, so their ratio is searched (four decades around the knee, which lies between 1 and"
-        " 30 with per-pixel Grams) and the scale is fixed. Learning rates below 0.005 do not move"
-        " far enough in a few hundred steps, above 0.2 they only make noise. A TV weight below 10"
-        " does nothing that shows, above 1000 it blurs. The starts are three that did well on"
-        " sample photos and paintings, with references by a feed-forward network (the first two)"
-        " and by a long optimization (the last)."
-    ),
-    params={
-        "log10_style_content": Float(low=-1.5, high=2.5),
-        "lr": Float(low=0.005, high=0.2, log=True),
-        "style_set": Choice(options=tuple(STYLE_SETS)),
-        "style_scheme": Choice(options=tuple(STYLE_SCHEMES)),
-        "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2")),
-        "tv": Choice(options=("off", "on")),
-        "tv_weight": Float(low=1e1, high=1e3, log=True, when={"tv": ("on",)}),
-        "init": Choice(options=("content", "noise", "style")),
-    },
-    fixed={"extractor": "vgg16", "optimizer": "adam", "content_weight": 1.0},
-    starts=(
-        {
-            "log10_style_content": 0.0,
-            "lr": 0.03,
-            "style_set": "relu1_1-5_1",
-            "style_scheme": "shallow",
-            "content_layer": "relu3_2",
-            "tv": "off",
-            "init": "content",
-        },
-        {
-            "log10_style_content": 0.15,
-            "lr": 0.1,
-            "style_set": "relu1_2-4_3",
-            "style_scheme": "shallow",
-            "content_layer": "relu2_2",
-            "tv": "on",
-            "tv_weight": 200.0,
-            "init": "content",
-        },
-        {
-            "log10_style_content": 1.5,
-            "lr": 0.015,
-            "style_set": "relu1_1-5_1",
-            "style_scheme": "shallow",
-            "content_layer": "relu2_2",
-            "tv": "on",
-            "tv_weight": 200.0,
-            "init": "content",
-        },
-    ),
-)
-
-
-def _options(field_name: str, *without: str) -> Choice:
-    """All values of a field of StyleConfig, but those that need more than the pictures."""
-    options = FIELDS[field_name].metadata["options"]
-    return Choice(options=tuple(option for option in options if option not in without))
-
-
-_WIDE = Space(
-    name="wide",
-    why=(
-        "Nearly all that the engine can do on VGG16: three style losses, poolings, borders, five"
-        " optimizers with learning rates of their own sizes, schedules, starts, several scales,"
-        " recoloured styles. At equal weights the gradient of `mean_cov` is about 0.4 times that"
-        " of `gram` and that of `wasserstein` 0.2 to 0.5 times (three sample pairs, 96 and 192"
-        " px), so one range of the ratio serves all three. It takes a few hundred trials; begin"
-        " with `gram`."
-    ),
-    params={
-        "log10_style_content": Float(low=-1.5, high=3.0),
-        "style_loss": _options("style_loss"),
-        "style_set": Choice(options=tuple(STYLE_SETS)),
-        "style_scheme": Choice(options=tuple(STYLE_SCHEMES)),
-        "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2")),
-        "pooling": _options("pooling"),
-        "padding": _options("padding"),
-        "optimizer": _options("optimizer", "sgd"),
-        "lr_adam": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("adam",)}),
-        "lr_adamw": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("adamw",)}),
-        "lr_lamb": Float(low=0.005, high=0.2, log=True, when={"optimizer": ("lamb",)}),
-        "lr_lbfgs": Float(low=0.2, high=1.0, log=True, when={"optimizer": ("lbfgs",)}),
-        "beta2": Float(low=0.9, high=0.999, when={"optimizer": ("adam", "adamw", "lamb")}),
-        "weight_decay": Float(low=1e-3, high=1.0, log=True, when={"optimizer": ("adamw", "lamb")}),
-        "lr_schedule": _options("lr_schedule"),
-        "weight_schedule": _options("weight_schedule", "balance"),
-        "tv": Choice(options=("off", "on")),
-        "tv_weight": Float(low=1e1, high=1e3, log=True, when={"tv": ("on",)}),
-        "color": Choice(options=("off", "on")),
-        "color_weight": Float(low=1e0, high=1e3, log=True, when={"color": ("on",)}),
-        "match_colors": _options("match_colors"),
-        "style_scale": Float(low=0.5, high=1.5),
-        "init": _options("init", "image", "feed_forward"),
-        "init_noise": Float(low=0.05, high=0.8, when={"init": ("mix",)}),
-        "scales": Int(low=1, high=4),
-        "keep": _options("keep"),
-    },
-    fixed={"extractor": "vgg16", "content_weight": 1.0, "color_loss": "histogram"},
-)
-
-CATALOGUE: Mapping[str, Space] = {space.name: space for space in (_GRAM, _WIDE)}
+CATALOGUE: Mapping[str, Space] = {
+    space.name: space
+    for space in (
+        *(GRAM, GRAM_WIDE, WIDE),
+        *(LAYERS, NETWORKS, OPTIMIZERS, FAST, BLEND, PHOTOREAL),
+        *REPORTS,
+    )
+}

@@ -21,6 +21,11 @@ class Float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number and self.low <= value <= self.high
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Its extreme values."""
+        return self.low, self.high
+
     def describe(self) -> str:
         """One phrase for a table."""
         return f"{self.low:g} … {self.high:g}{', log' if self.log else ''}"
@@ -40,6 +45,11 @@ class Int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return whole and self.low <= value <= self.high
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Its extreme values."""
+        return self.low, self.high
+
     def describe(self) -> str:
         """One phrase for a table."""
         return f"{self.low} … {self.high}, whole{', log' if self.log else ''}"
@@ -56,12 +66,23 @@ class Choice:
         """Whether ``value`` may be drawn."""
         return value in self.options
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """All its values; none of them is between others."""
+        return self.options
+
     def describe(self) -> str:
         """One phrase for a table."""
         return " | ".join(self.options)
 
 
 Parameter = Float | Int | Choice
+
+
+def condition(parameter: Parameter) -> str:
+    """When a parameter has a meaning, in words; empty if it always has one."""
+    return " and ".join(f"{key} is {' or '.join(v)}" for key, v in parameter.when.items())
+
 
 #: Drawn values by parameter.
 Params = Mapping[str, float | int | str]

@@ -1,23 +1,24 @@
 """A search space: parameters, their conditions, and how drawn values become a StyleConfig.
 
 A parameter is either a field of `StyleConfig` (``lr``, ``init``, ``tv_weight`` …) or one of the
-derived names in `DERIVED`, which set several fields at once. A space is declared, never coded, so
-that it can be drawn as a table, checked, and read from a user's YAML file.
+derived names in `DERIVED`, which set several fields at once. Where a range depends on another
+choice, there are several variants of it, each with its own condition: ``lr@adam``, ``lr@sgd``. A
+space is declared, never coded, so that it can be drawn as a table, checked, and read from a user's
+YAML file.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from nst_core.config import FIELDS, StyleConfig
 from nst_core.errors import ConfigError, near_miss
-from nst_core.networks import EXTRACTORS, NETWORKS
-from search_spaces.derived import DERIVED, DERIVED_OPTIONS, Fields
-from search_spaces.parameters import Choice, Parameter, Params
+from search_spaces.checks import declaration_problems
+from search_spaces.derived import BLEND, DERIVED, Fields, base_of
+from search_spaces.parameters import Parameter, Params, condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,12 @@ class Space:
 
     Attributes:
         name: what a job file calls it.
-        why: why its ranges are what they are.
+        why: why its ranges are what they are; the first sentence says what it is for.
         params: parameters in the order they are drawn; a condition names an earlier one.
-        fixed: fields of StyleConfig that the space sets for every configuration.
+        fixed: fields of StyleConfig that the space sets for every configuration, unless a parameter
+            sets them.
         starts: parameters worth trying first, from earlier experience; the search begins there.
+            What one leaves open is drawn, but for the conditions of what it gives.
 
     Raises:
         ConfigError: with every problem of the declaration at once.
@@ -42,35 +45,65 @@ class Space:
     starts: tuple[Params, ...] = ()
 
     def __post_init__(self) -> None:
-        problems = [p for name in self.params for p in self._param_problems(name)]
-        problems += [
-            f"`fixed.{key}`: no such setting{near_miss(key, FIELDS)}"
-            for key in self.fixed
-            if key not in FIELDS
-        ]
-        if not self.params:
-            problems.append("`params`: expected at least one parameter")
+        problems = declaration_problems(self.params, self.fixed)
         if not problems:
-            problems = _config_problems(lambda: StyleConfig.from_dict(self.fixed), "fixed")
+            problems = _config_problems(lambda: StyleConfig.from_dict(self.fixed), "`fixed`: ")
         if not problems:
-            problems = _config_problems(lambda: self.build(self._corner()), "built configuration")
-            for i, start in enumerate(self.starts):
-                problems += _config_problems(partial(self.build, start), f"`starts.{i}`")
+            problems = _config_problems(lambda: self.build(self._sample({})), "as built: ")
+        if not problems:
+            problems = [
+                f"`starts.{index}`: {problem}"
+                for index, start in enumerate(self.starts)
+                for problem in self._start_problems(start)
+            ]
         if problems:
             raise ConfigError(f"space {self.name}", problems)
+        object.__setattr__(self, "starts", tuple(map(self.completed, self.starts)))
+
+    @property
+    def summary(self) -> str:
+        """What it is for, in one sentence."""
+        return self.why.partition(". ")[0].rstrip(".")
 
     def may_set(self, field_name: str) -> tuple[Any, ...]:
-        """Every value of a choice that a configuration of this space may have."""
-        parameter = self.params.get(field_name)
-        if isinstance(parameter, Choice):
-            return parameter.options
-        if field_name in self.fixed:
-            return (self.fixed[field_name],)
-        return (getattr(StyleConfig(), field_name),)
+        """Every value of a field that a configuration may have; of a range, its ends."""
+        ways = [p for name, p in self.params.items() if base_of(name) == field_name]
+        values = [value for way in ways for value in way.ends]
+        if all(way.when for way in ways):
+            values.append(self.fixed.get(field_name, getattr(StyleConfig(), field_name)))
+        return tuple(value for i, value in enumerate(values) if value not in values[:i])
+
+    @property
+    def style_images(self) -> range | None:
+        """How many style images it can weigh; None if it leaves their weights alone."""
+        if weights := [name for name in self.params if base_of(name).startswith(BLEND)]:
+            return range(2, len(weights) + 2)
+        blend = self.fixed.get("style_blend")
+        return None if blend is None else range(len(blend), len(blend) + 1)
+
+    def for_style_images(self, count: int) -> Space:
+        """The space without the weights of style images that there are not."""
+        spare = [f"{BLEND}{number}" for number in (self.style_images or ()) if number > count]
+        if not spare:
+            return self
+        return replace(
+            self,
+            params={name: p for name, p in self.params.items() if name not in spare},
+            starts=tuple({k: v for k, v in s.items() if k not in spare} for s in self.starts),
+        )
 
     def active(self, name: str, drawn: Params) -> bool:
         """Whether a parameter's condition holds, given the ones drawn before it."""
         return all(drawn.get(other) in values for other, values in self.params[name].when.items())
+
+    def completed(self, given: Params) -> Params:
+        """``given`` with the conditions that its parameters hang on, where it leaves them open."""
+        found = dict(given)
+        for name in reversed(list(self.params)):  # a condition names an earlier one
+            if name in found:
+                for other, values in self.params[name].when.items():
+                    found.setdefault(other, values[0])
+        return found
 
     def build(self, params: Params, **job: Any) -> StyleConfig:
         """The configuration of drawn values; ``job`` sets fields such as size_px and steps.
@@ -81,14 +114,30 @@ class Space:
         problems = self._value_problems(params)
         if problems:
             raise ConfigError(f"parameters of space {self.name}", problems)
+        values = {base_of(name): value for name, value in params.items()}
         fields: Fields = {**self.fixed, **job}
-        fields.update({key: value for key, value in params.items() if key in FIELDS})
+        fields.update({key: value for key, value in values.items() if key in FIELDS})
         for name, apply in DERIVED.items():
-            if name in params:
-                apply(params[name], fields)
+            if name in values:
+                apply(values[name], fields)
         return StyleConfig.from_dict(fields, source=f"space {self.name}")
 
-    def _value_problems(self, params: Params) -> list[str]:
+    def try_ends(self) -> None:
+        """Build a configuration with each end of each parameter: what single draws may not show.
+
+        Raises:
+            ConfigError: with every problem that was met.
+        """
+        problems: dict[str, str] = {}
+        for name, parameter in self.params.items():
+            for end in parameter.ends:
+                sample = self._sample(self.completed({name: end}))
+                for problem in _config_problems(partial(self.build, sample)):
+                    problems.setdefault(problem, f"with `{name}` = {end}: {problem}")
+        if problems:
+            raise ConfigError(f"space {self.name}", list(problems.values()))
+
+    def _value_problems(self, params: Params, *, partial: bool = False) -> list[str]:
         problems = [
             f"`{name}`: no such parameter{near_miss(name, self.params)}"
             for name in params
@@ -97,86 +146,31 @@ class Space:
         for name, parameter in self.params.items():
             active = self.active(name, params)
             if active and name not in params:
-                problems.append(f"`{name}`: missing, expected {parameter.describe()}")
+                if not partial:
+                    problems.append(f"`{name}`: missing, expected {parameter.describe()}")
             elif not active and name in params:
-                problems.append(f"`{name}`: has no meaning unless {_condition(parameter)}")
+                problems.append(f"`{name}`: has no meaning unless {condition(parameter)}")
             elif active and not parameter.contains(params[name]):
                 problems.append(f"`{name}`: expected {parameter.describe()}, got {params[name]!r}")
         return problems
 
-    def _param_problems(self, name: str) -> list[str]:
-        parameter = self.params[name]
-        known = [*FIELDS, *DERIVED]
-        if name not in known:
-            return [f"`params.{name}`: no such parameter{near_miss(name, known)}"]
-        problems = []
-        if not isinstance(parameter, Choice):
-            if not (math.isfinite(parameter.low) and math.isfinite(parameter.high)):
-                problems.append(f"`params.{name}`: low and high must be finite")
-            elif parameter.low > parameter.high:
-                problems.append(
-                    f"`params.{name}`: low {parameter.low:g} is above high {parameter.high:g}"
-                )
-            elif parameter.log and parameter.low <= 0:
-                problems.append(f"`params.{name}`: a log range needs low above 0")
-        else:
-            problems += self._option_problems(name, parameter)
-        return problems + self._when_problems(name, parameter)
+    def _start_problems(self, start: Params) -> list[str]:
+        given = self.completed(start)
+        problems = self._value_problems(given, partial=True)
+        return problems or _config_problems(lambda: self.build(self._sample(given)))
 
-    def _option_problems(self, name: str, parameter: Choice) -> list[str]:
-        allowed = (
-            DERIVED_OPTIONS.get(name) or FIELDS[name].metadata.get("options")
-            if (name in FIELDS or name in DERIVED_OPTIONS)
-            else None
-        )
-        if name == "content_layer" and "extractor" not in self.params:
-            extractor = self.fixed.get("extractor", StyleConfig().extractor)
-            allowed = NETWORKS[extractor].layers if extractor in EXTRACTORS else None
-        if not parameter.options:
-            return [f"`params.{name}`: expected at least one option"]
-        return [
-            f"`params.{name}`: {option!r} is not one of {', '.join(allowed)}"
-            f"{near_miss(option, allowed)}"
-            for option in parameter.options
-            if allowed and option not in allowed
-        ]
-
-    def _when_problems(self, name: str, parameter: Parameter) -> list[str]:
-        problems = []
-        earlier = list(self.params)[: list(self.params).index(name)]
-        for other, values in parameter.when.items():
-            source = self.params.get(other)
-            if other not in earlier or not isinstance(source, Choice):
-                problems.append(
-                    f"`params.{name}.when.{other}`: expected a choice declared before `{name}`"
-                    f"{near_miss(other, earlier)}"
-                )
-            else:
-                problems += [
-                    f"`params.{name}.when.{other}`: {value!r} is never drawn"
-                    f"{near_miss(value, source.options)}"
-                    for value in values
-                    if not source.contains(value)
-                ]
-        return problems
-
-    def _corner(self) -> Params:
-        """Low end and first option of every active parameter: one sample to try `build` on."""
+    def _sample(self, given: Params) -> Params:
+        """``given`` and, for what is active beside it, the low end or the first option."""
         drawn: dict[str, float | int | str] = {}
         for name, parameter in self.params.items():
             if self.active(name, drawn):
-                first = parameter.options[0] if isinstance(parameter, Choice) else parameter.low
-                drawn[name] = first
+                drawn[name] = given.get(name, parameter.ends[0])
         return drawn
 
 
-def _condition(parameter: Parameter) -> str:
-    return " and ".join(f"{k} is {' or '.join(v)}" for k, v in parameter.when.items())
-
-
-def _config_problems(build: Callable[[], Any], where: str) -> list[str]:
+def _config_problems(build: Callable[[], Any], where: str = "") -> list[str]:
     try:
         build()
     except ConfigError as error:
-        return [f"{where}: {problem}" for problem in error.problems]
+        return [f"{where}{problem}" for problem in error.problems]
     return []

@@ -1,17 +1,14 @@
-"""A search space from a user's file."""
+"""A search space as plain data, as a user's file holds it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nst_core.config import FIELDS, is_whole
 from nst_core.errors import ConfigError, near_miss
+from search_spaces.checks import is_count
 from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
-
-#: Derived parameters that are counts.
-WHOLE = ("style_depth",)
 
 _PARAM_KEYS = ("low", "high", "log", "options", "when")
 
@@ -49,13 +46,38 @@ def space_from_dict(content: Any, source: str) -> Space:
             params[str(name)] = parsed
     if problems:
         raise ConfigError(source, problems)
-    return Space(
+    space = Space(
         name=str(content.get("name", source)),
         why=str(content.get("why", "")),
         params=params,
         fixed=dict(content.get("fixed", {})),
         starts=tuple(_parse_start(start) for start in starts),
     )
+    space.try_ends()
+    return space
+
+
+def space_to_dict(space: Space) -> dict[str, Any]:
+    """Plain data that `space_from_dict` reads back."""
+    return {
+        "name": space.name,
+        "why": space.why,
+        "fixed": dict(space.fixed),
+        "params": {name: _plain(parameter) for name, parameter in space.params.items()},
+        "starts": [dict(start) for start in space.starts],
+    }
+
+
+def _plain(parameter: Parameter) -> dict[str, Any]:
+    when = {other: list(values) for other, values in parameter.when.items()}
+    shown: dict[str, Any]
+    if isinstance(parameter, Choice):
+        shown = {"options": list(parameter.options)}
+    else:
+        shown = {"low": parameter.low, "high": parameter.high}
+        if parameter.log:
+            shown["log"] = True
+    return {**shown, "when": when} if when else shown
 
 
 def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
@@ -79,7 +101,7 @@ def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
         if not isinstance(options, list) or "low" in entry or "high" in entry:
             return [*problems, f"`{path}`: expected options as a list, without low and high"]
         return problems or Choice(options=tuple(_yaml_word(o) for o in options), when=when)
-    whole = name in WHOLE or (name in FIELDS and is_whole(name))
+    whole = is_count(name)
     kind, types = ("a whole number", int) if whole else ("a number", (int, float))
     for key in ("low", "high"):
         if not isinstance(entry.get(key), types) or isinstance(entry.get(key), bool):

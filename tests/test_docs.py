@@ -15,8 +15,10 @@ import nst_core
 from nst_core.config import StyleConfig
 from nst_core.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
+from search_spaces import CATALOGUE
+from search_spaces.derived import DERIVED
 from tests.tuner.helpers import nst_tuner
-from tuner.jobfile import load_job
+from tuner.jobfile import find_space, load_job
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,8 +31,8 @@ def test_the_table_of_conversions_is_up_to_date() -> None:
     assert all(name in text for name in WITHOUT_CONVERSION)
 
 
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def blocks(language: str, document: str = "README.md") -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
@@ -42,6 +44,23 @@ def test_the_readmes_job_is_valid(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
     job, space = load_job(tmp_path / "job.yaml")
     assert (job.name, space.name) == ("cafe-terrace", "gram")
+
+
+def test_the_documented_space_is_valid(tmp_path: Path) -> None:
+    """The space of docs/spaces.md is accepted as it stands, and its starts mean what it says."""
+    (text,) = blocks("yaml", "docs/spaces.md")
+    (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
+    space = find_space(str(tmp_path / "space.yaml"))
+    assert {"optimizer": "adam", "tv": "on"}.items() <= space.starts[1].items()
+    document = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"`(\w+)`", document))
+    assert {name for name in DERIVED if not re.fullmatch(r"log10_\w+_[3-7]", name)} <= shown
+
+
+def test_the_readme_names_every_space() -> None:
+    """The README's list of spaces is complete."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in CATALOGUE)
 
 
 def test_the_readmes_commands_exist() -> None:

@@ -113,8 +113,8 @@ def score(
 ) -> None:
     """Metrics of one picture against a reference, compared at the picture's size."""
     from tuner.apply import score_image
+    from tuner.metric_tables import scores_table
     from tuner.results import dump
-    from tuner.tables import scores_table
 
     scores = score_image(
         image, reference, content, metrics=metric or (), weights=weights or (), say=say

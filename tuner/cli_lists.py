@@ -77,21 +77,20 @@ def extractors(
 @app.command(epilog=example("spaces gram"))
 def spaces(
     name: Annotated[str | None, typer.Argument(help="a space or a path to one")] = None,
+    json: JsonOption = False,
 ) -> None:
-    """List the search spaces, or draw one as a table."""
-    from rich.table import Table
-
-    from search_spaces import CATALOGUE
+    """List the search spaces, or draw one as a table; its JSON can begin a space file."""
+    from search_spaces import CATALOGUE, space_to_dict
     from tuner.jobfile import find_space
-    from tuner.tables import space_table
+    from tuner.results import dump
+    from tuner.tables import space_table, spaces_table
 
-    if name:
-        out.print(space_table(find_space(name)))
-        return
-    table = Table("space", "parameters", "why")
-    for space in CATALOGUE.values():
-        table.add_row(space.name, ", ".join(space.params), space.why)
-    out.print(table)
+    chosen = find_space(name) if name else None
+    if json:
+        found = {key: space_to_dict(space) for key, space in CATALOGUE.items()}
+        print(dump(space_to_dict(chosen) if chosen else found))  # noqa: T201
+    else:
+        out.print(space_table(chosen) if chosen else spaces_table(CATALOGUE))
 
 
 @app.command(epilog=example("presets adam-1000"))

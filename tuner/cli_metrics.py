@@ -44,8 +44,8 @@ def metrics(
         _list(json)
         return
     from tuner.metric_check import check_json, judge_of_all, rank
+    from tuner.metric_tables import rankings_table
     from tuner.results import dump
-    from tuner.tables import rankings_table
     from tuner.weightsfiles import WeightsFiles
 
     pairs, of_job = _pairs(job, files, size_px)
@@ -59,8 +59,8 @@ def metrics(
 
 def _list(json: bool) -> None:
     from nst_core.metric_names import METRICS
+    from tuner.metric_tables import metrics_table
     from tuner.results import dump
-    from tuner.tables import metrics_table
 
     if json:
         listed = {name: {"direction": m.direction, **vars(m)} for name, m in METRICS.items()}

@@ -57,8 +57,8 @@ def resume(run_dir: RunArgument, address: AddressOption = None) -> None:
 
 def _show_result(run_dir: Path) -> None:
     from tuner.results import load_results
+    from tuner.run_tables import best_table
     from tuner.sheet import run_sheet
-    from tuner.tables import best_table
 
     results = load_results(run_dir)
     out.print(best_table(results, top=5))
@@ -107,7 +107,7 @@ def status(run_dir: RunArgument, json: JsonOption = False) -> None:
     if json:
         print(dump(results.status_json()))  # noqa: T201
         return
-    from tuner.tables import status_table
+    from tuner.run_tables import status_table
 
     out.print(status_table(results))
 
@@ -125,7 +125,7 @@ def best(
     if json:
         print(dump(results.best_json(top)))  # noqa: T201
         return
-    from tuner.tables import best_table
+    from tuner.run_tables import best_table
 
     out.print(best_table(results, top or 10))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     """Read a job file, apply ``key.sub=value`` overrides, check it and every file it names.
 
     Returns:
-        The job, with paths made absolute, and its search space.
+        The job, with paths made absolute, and its search space for its number of style images.
 
     Raises:
         ConfigError: with every problem of the file at once.
@@ -57,7 +58,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     if problems:
         raise ConfigError(str(path), problems)
     assert space is not None
-    return job, space
+    return job, space.for_style_images(len(job.pairs[0].style))
 
 
 def describe(error: ValidationError, file: YamlFile) -> list[str]:
@@ -161,10 +162,38 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     try:
         space = find_space(job.space)
     except ConfigError as error:
-        space = None
         listed = error.problems if Path(job.space).is_file() else (str(error.problems[0]),)
         problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
+        return problems, None
+    for index, pair in enumerate(job.pairs):
+        problems += _unmet_needs(space, pair, job.pairs[0], ("pairs", index), file)
     return problems, space
+
+
+def _unmet_needs(
+    space: Space, pair: PairSpec, first: PairSpec, path: KeyPath, file: YamlFile
+) -> list[str]:
+    """What a space needs of a pair that the pair does not have."""
+    problems = []
+    if wanted := space.style_images:
+        count = f"{wanted[0]} to {wanted[-1]}" if len(wanted) > 1 else f"{wanted[0]}"
+        given = f"{_place(file, (*path, 'style'))}: the space {space.name} weighs {count} style"
+        together = max(Counter(style.region for style in pair.style).values())
+        if len(pair.style) not in wanted:
+            problems.append(f"{given} images against each other, got {len(pair.style)}")
+        elif len(pair.style) != len(first.style):
+            problems.append(
+                f"{given} images for all pairs alike, got {len(pair.style)} here and"
+                f" {len(first.style)} in the first pair"
+            )
+        elif len(pair.style) > 1 and together < 2:
+            problems.append(f"{given} images that share a region, got each in a region of its own")
+    if "image" in space.may_set("init") and not pair.start:
+        problems.append(
+            f"{_place(file, (*path, 'start'))}: missing; the space {space.name} starts from a"
+            " given picture (`init: image`)"
+        )
+    return problems
 
 
 def find_space(name_or_path: str) -> Space:

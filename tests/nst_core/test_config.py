@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ JSON = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_siz
 def test_json_round_trip() -> None:
     """A configuration survives its own JSON."""
     config = StyleConfig(style_layers={"conv1_1": 0.5, "relu4_1": 2.0}, lr=0.5, init="noise")
-    assert StyleConfig.from_dict(config.to_dict()) == config
+    for changed in (config, config.replace(style_blend=[1, 3])):
+        assert StyleConfig.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
+    assert config.replace(style_blend=[1, 3]).style_blend == (1.0, 3.0)
 
 
 def test_all_problems_at_once() -> None:
@@ -33,6 +37,14 @@ def test_numbers_are_numbers(key: str, value: object) -> None:
     """Neither text nor booleans nor infinities pass as numbers."""
     with pytest.raises(ConfigError, match=key):
         StyleConfig.from_dict({key: value})
+
+
+@pytest.mark.parametrize("value", [3, [], [0, 1], [1, "2"], {"0": 1}, [float("nan")], [True, 1]])
+def test_blends_are_lists_of_weights(value: object) -> None:
+    """A blend is a list of numbers above 0, or left out."""
+    with pytest.raises(ConfigError, match="style_blend"):
+        StyleConfig.from_dict({"style_blend": value})
+    assert StyleConfig.from_dict({"style_blend": None}).style_blend is None
 
 
 def test_some_style_layer_must_count() -> None:

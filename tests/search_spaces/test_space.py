@@ -1,11 +1,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_core.config import DEFAULT_LR
 from nst_core.errors import ConfigError
-from search_spaces import CATALOGUE, Float, Int, Params, Space, space_from_dict
+from search_spaces import Space, space_from_dict
 
 SPACE = {
     "name": "mine",
@@ -21,35 +22,8 @@ SPACE = {
 }
 
 
-@st.composite
-def samples(draw: st.DrawFn, space: Space) -> Params:
-    drawn: dict[str, Any] = {}
-    for name, parameter in space.params.items():
-        if space.active(name, drawn):
-            if isinstance(parameter, Float):
-                drawn[name] = draw(st.floats(parameter.low, parameter.high))
-            elif isinstance(parameter, Int):
-                drawn[name] = draw(st.integers(parameter.low, parameter.high))
-            else:
-                drawn[name] = draw(st.sampled_from(parameter.options))
-    return drawn
-
-
-@pytest.mark.parametrize("name", list(CATALOGUE))
-def test_every_sample_builds(name: str) -> None:
-    """Whatever is drawn from a named space is a valid configuration; 1,000 draws."""
-    space = CATALOGUE[name]
-
-    @settings(max_examples=1000)
-    @given(samples(space))
-    def check(params: Params) -> None:
-        config = space.build(params, size_px=128, steps=50)
-        assert (config.size_px, config.steps) == (128, 50)
-        assert config.style_weight == pytest.approx(10 ** params["log10_style_content"])
-        assert sum(config.style_layers.values()) == pytest.approx(1)
-
-    check()
-    assert len(space.why) > 100
+def space_of(params: dict[str, Any], **content: Any) -> Space:
+    return space_from_dict({"name": "x", "why": "", "params": params, **content}, "x.yaml")
 
 
 def test_a_users_space() -> None:
@@ -89,6 +63,15 @@ def test_wrong_parameters_are_all_named() -> None:
         ({"style_set": {"options": []}}, "at least one option"),
         ({"lr": {"low": 0.1, "high": 1, "when": {"tv": "on"}}}, "declared before"),
         ({"lr": 3}, "expected {low, high}"),
+        ({"lr": {"options": ["0.1"]}}, "low and high, it is a number"),
+        ({"style_set": {"low": 0, "high": 1}}, "options, it is a choice"),
+        ({"style_layers": {"options": ["relu1_1"]}}, "search style_set"),
+        ({"tv": {"options": ["on"]}, "lr": {"low": 1, "high": 2, "when": {"tv": []}}}, "one value"),
+        ({"lr@": {"low": 0.1, "high": 1}}, "a word after the @"),
+        ({"lr_adam": {"low": 0.1, "high": 1}}, "did you mean `lr@adam`"),
+        ({"lr": {"low": 0.1, "high": 1}, "lr@b": {"low": 1, "high": 2}}, "sets the same as `lr`"),
+        ({"style_set": {"options": ["conv1-layer3"]}}, "`conv1`: vgg16 has no such layer"),
+        ({"log10_blend_3": {"low": 0, "high": 1}}, "expected log10_blend_2"),
         ({"lr": {"low": -1, "high": 1}}, "lr"),
         ({}, "at least one parameter"),
         ([], "expected parameters"),
@@ -100,13 +83,141 @@ def test_bad_declarations_say_why(params: object, expected: str) -> None:
         space_from_dict({"name": "x", "why": "", "params": params}, "x.yaml")
 
 
+OPTIMIZERS: dict[str, Any] = {
+    "optimizer": {"options": ["adam", "sgd", "lbfgs"]},
+    "lr@adam": {"low": 0.01, "high": 0.1, "log": True, "when": {"optimizer": "adam"}},
+    "lr@sgd": {"low": 1, "high": 100, "log": True, "when": {"optimizer": "sgd"}},
+}
+
+
+def test_a_parameter_has_variants_by_condition() -> None:
+    """Each optimizer's rate has its own range, and without one it is the optimizer's own."""
+    space = space_of(OPTIMIZERS)
+    assert space.build({"optimizer": "adam", "lr@adam": 0.05}).lr == 0.05
+    assert space.build({"optimizer": "sgd", "lr@sgd": 50.0}).lr == 50.0
+    assert space.build({"optimizer": "lbfgs"}).lr == DEFAULT_LR["lbfgs"]
+    assert space_of(OPTIMIZERS, fixed={"lr": 0.7}).build({"optimizer": "lbfgs"}).lr == 0.7
+    with pytest.raises(ConfigError, match="no meaning unless optimizer is sgd"):
+        space.build({"optimizer": "adam", "lr@adam": 0.05, "lr@sgd": 50.0})
+
+
+@pytest.mark.parametrize(
+    ("condition", "excluded"),
+    [({"optimizer": ["sgd"]}, True), ({"optimizer": ["sgd", "adam"]}, False), ({}, False)],
+)
+def test_variants_exclude_each_other(condition: dict[str, list[str]], excluded: bool) -> None:
+    """Two variants that could be drawn together are refused."""
+    params = {**OPTIMIZERS, "lr@sgd": {"low": 1, "high": 100, "when": condition}}
+    if excluded:
+        space_of(params)
+    else:
+        with pytest.raises(ConfigError, match=r"`params\.lr@sgd`: sets the same as `lr@adam`"):
+            space_of(params)
+
+
+NETWORKS: dict[str, Any] = {
+    "extractor": {"options": ["vgg16", "resnet18"]},
+    "style_set@vgg16": {"options": ["relu1_1-3_1"], "when": {"extractor": "vgg16"}},
+    "style_set@resnet18": {"options": ["conv1-layer3"], "when": {"extractor": "resnet18"}},
+    "style_scheme": {"options": ["deep"]},
+}
+
+
+def test_layers_hang_on_the_network() -> None:
+    """Each network's layers are a choice of their own, weighted by the same scheme."""
+    config = space_of(NETWORKS).build(
+        {"extractor": "resnet18", "style_set@resnet18": "conv1-layer3", "style_scheme": "deep"}
+    )
+    assert list(config.style_layers) == ["conv1", "layer1", "layer2", "layer3"]
+    assert config.style_layers["layer3"] == pytest.approx(8 / 15)
+    open_ended = {**NETWORKS, "style_set@resnet18": {"options": ["conv1-layer3"]}}
+    with pytest.raises(ConfigError, match="`conv1`: vgg16 has no such layer"):
+        space_of(open_ended)
+    for layer in ("relu4_2", "layer1"):  # each is one of the two networks' alone
+        with pytest.raises(ConfigError, match=f"`{layer}`"):
+            space_of({**NETWORKS, "content_layer": {"options": [layer]}})
+
+
+def test_layers_are_weighed_against_the_first() -> None:
+    """log10_layer_N is the N-th layer's weight over the first's; in all they weigh 1."""
+    weights = {f"log10_layer_{n}": {"low": -2, "high": 2} for n in (2, 3)}
+    space = space_of({"style_set": {"options": ["relu1_1-3_1"]}, **weights})
+    layers = space.build(
+        {"style_set": "relu1_1-3_1", "log10_layer_2": 1.0, "log10_layer_3": -0.5}
+    ).style_layers
+    assert sum(layers.values()) == pytest.approx(1)
+    first, second, third = layers.values()
+    assert (second / first, third / first) == pytest.approx((10, 10**-0.5))
+    deeper = {"style_set": {"options": ["relu1_1-3_1", "relu1_1-2_1"]}, **weights}
+    with pytest.raises(ConfigError, match=r"`style_set` = relu1_1-2_1: .*only 2 style layers"):
+        space_of(deeper)
+
+
+BLEND = {f"log10_blend_{n}": {"low": -1, "high": 1} for n in (2, 3)}
+
+
+def test_style_images_are_weighed_against_the_first() -> None:
+    """log10_blend_N is the N-th style image's weight over the first's; in all they weigh 1."""
+    space = space_of(BLEND)
+    blend = space.build({"log10_blend_2": 1.0, "log10_blend_3": -1.0}).style_blend
+    assert blend == pytest.approx((1 / 11.1, 10 / 11.1, 0.1 / 11.1))
+
+
+def test_weights_of_images_that_there_are_not_are_left_out() -> None:
+    """A blend fits any number of style images up to its own; its starts do too."""
+    space = space_of(BLEND, starts=[{"log10_blend_2": 0.5, "log10_blend_3": 0.5}])
+    assert space.style_images == range(2, 4)
+    assert space.for_style_images(3) is space
+    two = space.for_style_images(2)
+    assert (list(two.params), two.starts) == (["log10_blend_2"], ({"log10_blend_2": 0.5},))
+    assert len(two.build(two.starts[0]).style_blend or ()) == 2
+    lr = {"lr": {"low": 0.1, "high": 1}}
+    assert space_of(lr).style_images is None
+    assert space_of(lr, fixed={"style_blend": [1, 2]}).style_images == range(2, 3)
+    switched = {"tv": {"options": ["on", "off"]}, **BLEND}
+    switched["log10_blend_3"] = {"low": 0, "high": 1, "when": {"tv": "on"}}
+    with pytest.raises(ConfigError, match="same condition"):
+        space_of(switched)
+
+
+def test_starts_may_leave_parameters_open() -> None:
+    """A partial start is completed by what its parameters hang on, and may lack the rest."""
+    space = space_of(OPTIMIZERS, starts=[{"lr@sgd": 10}, {}])
+    assert space.starts == ({"lr@sgd": 10, "optimizer": "sgd"}, {})
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ({"lr@sgd": 1000}, r"`starts.0`: `lr@sgd`: expected 1 … 100, log, got 1000"),
+        ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no meaning unless"),
+        ({"lr@sgd": 10, "lr@adam": 0.1}, "no meaning unless"),
+        ({"lr@sdg": 10}, "did you mean `lr@sgd`"),
+    ],
+)
+def test_bad_starts_say_why(start: dict[str, object], expected: str) -> None:
+    """A start out of range, or against a condition, is refused."""
+    with pytest.raises(ConfigError, match=expected):
+        space_of(OPTIMIZERS, starts=[start])
+
+
+def test_what_a_space_may_set() -> None:
+    """Options and ends of all variants, and what holds where no parameter sets the field."""
+    space = space_of({**OPTIMIZERS, "photo_weight": {"low": 1, "high": 9}}, fixed={"init": "noise"})
+    assert space.may_set("optimizer") == ("adam", "sgd", "lbfgs")
+    assert space.may_set("photo_weight") == (1, 9)
+    assert space.may_set("init") == ("noise",)
+    assert space.may_set("lr") == (0.01, 0.1, 1, 100, DEFAULT_LR["adam"])
+    assert space.may_set("padding") == ("zeros",)
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["name", "why", "fixed", "params", "x"]),
         st.none()
         | st.text(max_size=3)
         | st.dictionaries(
-            st.sampled_from(["lr", "init", "tv", "x"]),
+            st.sampled_from(["lr", "lr@x", "init", "tv", "style_set", "log10_layer_3", "x"]),
             st.none()
             | st.floats()
             | st.dictionaries(

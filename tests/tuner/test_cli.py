@@ -13,12 +13,15 @@ from PIL import Image
 from rich.console import Console
 
 from nst_core.metric_names import METRICS
+from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
 from tuner.jobfile import load_job
+from tuner.metric_tables import scores_table
 from tuner.results import load_results
 from tuner.run import run_job
-from tuner.tables import best_table, scores_table
+from tuner.run_tables import best_table
+from tuner.tables import space_table
 
 COMMANDS = (
     *("launch", "resume", "demo", "status", "best", "export", "stylize", "reference", "score"),
@@ -185,6 +188,7 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
         "unwritable preset": (["export", run, "--out", "/proc/p.json"], "cannot be written"),
         "unknown command": (["bets"], "best"),
         "unknown option": (["best", run, "--tpo", 3], "--top"),
+        "too few styles": ([*launch, folder / "r", "--set", "space=blend"], "`pairs.0.style`"),
         "unknown space": (["spaces", "grm"], "did you mean `gram`"),
         "unknown weights": (["weights", "fetch", "vgg-16"], "did you mean `vgg16`"),
         "unknown network": (["extractors", "vg16"], "did you mean `vgg16`"),
@@ -258,12 +262,36 @@ def test_doctor() -> None:
     assert nst_tuner("doctor", "--address", "127.0.0.1:9").returncode == 1
 
 
+def test_a_spaces_json_is_a_space_file(tmp_path: Path) -> None:
+    """What `spaces NAME --json` prints can be changed and used as a space of one's own."""
+    done = nst_tuner("spaces", "optimizers", "--json")
+    (tmp_path / "mine.yaml").write_text(done.stdout, encoding="utf-8")
+    again = nst_tuner("spaces", tmp_path / "mine.yaml", "--json")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_spaces_fit_a_terminal(columns: int) -> None:
+    """Tables of spaces fit the terminal, with every parameter's name in full."""
+    for name, space in CATALOGUE.items():
+        drawn = io.StringIO()
+        Console(file=drawn, width=columns).print(space_table(space))
+        assert max(map(len, drawn.getvalue().splitlines())) <= columns, name
+        assert all(parameter in drawn.getvalue() for parameter in space.params), name
+
+
 def test_lists_of_what_there_is() -> None:
     """weights, spaces and presets list what there is and show one of it."""
     for arguments, part in (
         (("weights",), "vgg16"),
         (("spaces",), "gram"),
+        (("spaces",), "Which layers of VGG16 to read"),
         (("spaces", "gram"), "log10_style_content"),
+        (("spaces", "layers"), "style_scheme is explicit and style_set is not relu1_1-2_1"),
+        (("spaces", "gram"), "start 3"),
+        (("spaces", "report-tv-amp"), "content_layers=(conv4_2:1)"),
+        (("spaces", "--json"), '"gram-wide": {'),
         (("presets",), "tv-amp"),
         (("presets", "tv-amp"), "0-255"),
         (("presets", "tv-amp", "--json"), '"schema_version": 1'),

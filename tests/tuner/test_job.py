@@ -79,6 +79,44 @@ def test_a_reference_must_have_the_contents_shape(job_file: Path) -> None:
         load_job(job_file, ["pairs.0.reference=square.png"])
 
 
+def test_a_blend_needs_style_images(job_file: Path, pictures: Path) -> None:
+    """A space that weighs style images is refused by the key where they are missing."""
+    style, mask = {"image": str(pictures / "style.png")}, str(pictures / "content.png")
+
+    def problems(*styles: list[dict[str, str]]) -> str:
+        data = yaml.safe_load(job_file.read_text())
+        pairs = [{**data["pairs"][0], "style": images} for images in styles]
+        path = job_file.parent / "blend.yaml"
+        path.write_text(json.dumps({**data, "pairs": pairs, "space": "blend"}))
+        with pytest.raises(ConfigError) as caught:
+            load_job(path)
+        return str(caught.value)
+
+    text = problems([style], [style] * 6)
+    for place in ("`pairs.0.style`", "`pairs.1.style`"):
+        assert f"{place}: the space blend weighs 2 to 5 style images against each other" in text
+    assert "got 3 here and 2 in the first pair" in problems([style] * 2, [style] * 3)
+    apart = [style, {**style, "region": mask}]
+    assert "each in a region of its own" in problems(apart)
+
+
+def test_a_blend_is_of_the_images_that_there_are(job_file: Path) -> None:
+    """The space of a job weighs as many style images as its pairs have."""
+    style = load_job(job_file)[0].pairs[0].style[0].image
+    overrides = [f"pairs.0.style=[{{image: {style}}}, {{image: {style}}}, {{image: {style}}}]"]
+    _, space = load_job(job_file, ["space=blend", *overrides])
+    assert [name for name in space.params if "blend" in name] == ["log10_blend_2", "log10_blend_3"]
+
+
+def test_a_given_start_must_be_given(job_file: Path, pictures: Path) -> None:
+    """A space that starts from a given picture needs one in every pair."""
+    space = {"name": "x", "why": "", "params": {"init": {"options": ["content", "image"]}}}
+    (job_file.parent / "space.yaml").write_text(yaml.safe_dump(space))
+    with pytest.raises(ConfigError, match=r"`pairs.0.start`: missing; the space x starts"):
+        load_job(job_file, ["space=space.yaml"])
+    load_job(job_file, ["space=space.yaml", f"pairs.0.start={pictures / 'content.png'}"])
+
+
 def test_to_yaml_is_a_job_file(job_file: Path) -> None:
     """The job as written by a run is the job that was read."""
     job, _ = load_job(job_file, ["resources.lanes=2", "budget.minutes=1.5"])

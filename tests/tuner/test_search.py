@@ -40,6 +40,24 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
     assert len(records) == 8
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_partial_starts_are_completed(job_file: Path, tmp_path: Path, sampler: str) -> None:
+    """What a start leaves open is drawn, after a break like before it; the rest is as given."""
+    overrides = (f"search.sampler={sampler}", "space=optimizers")
+    starts = load_job(job_file, overrides)[1].starts
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    play(make_search(job_file, tmp_path / "whole", *overrides), quality)
+    records, _ = load_records(tmp_path / "whole")
+    assert len(records) == 2 + len(starts) + 1
+    for record, start in zip(records[2:], starts, strict=False):
+        assert start.items() <= record.params.items()
+        assert len(record.params) > len(start)
+    play(make_search(job_file, tmp_path / "broken", *overrides), quality, limit=7)
+    play(make_search(job_file, tmp_path / "broken", *overrides), quality)
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+
+
 def test_the_worse_are_pruned_with_all_rungs_reported(job_file: Path, tmp_path: Path) -> None:
     """A trial among the worse at a rung ends there as pruned, with its reason."""
     play(make_search(job_file, tmp_path), quality)

@@ -1,0 +1,84 @@
+"""What holds for every named space."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nst_core.built_in import BASELINES, runnable
+from nst_core.config import StyleConfig
+from search_spaces import CATALOGUE, Float, Int, Params, Space, space_from_dict, space_to_dict
+from search_spaces.derived import base_of
+from tuner.yamlfile import parse_yaml
+
+REPORTS = {name: CATALOGUE[f"report-{name}"] for name in BASELINES}
+
+
+@st.composite
+def samples(draw: st.DrawFn, space: Space) -> Params:
+    drawn: dict[str, Any] = {}
+    for name, parameter in space.params.items():
+        if space.active(name, drawn):
+            if isinstance(parameter, Float):
+                drawn[name] = draw(st.floats(parameter.low, parameter.high))
+            elif isinstance(parameter, Int):
+                drawn[name] = draw(st.integers(parameter.low, parameter.high))
+            else:
+                drawn[name] = draw(st.sampled_from(parameter.options))
+    return drawn
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_every_sample_builds(name: str) -> None:
+    """Whatever is drawn from a named space is a valid configuration; 1,000 draws."""
+    space = CATALOGUE[name]
+
+    @settings(max_examples=1000)
+    @given(samples(space))
+    def check(params: Params) -> None:
+        config = space.build(params, size_px=128, steps=50)
+        drawn = {base_of(key): value for key, value in params.items()}
+        assert (config.size_px, config.steps) == (128, 50)
+        ratio = config.style_weight / config.content_weight
+        assert ratio == pytest.approx(10 ** drawn["log10_style_content"])
+        if {"style_scheme", "log10_layer_2"} & drawn.keys():
+            assert sum(config.style_layers.values()) == pytest.approx(1)
+        if "log10_blend_2" in drawn:
+            assert sum(config.style_blend or ()) == pytest.approx(1)
+
+    check()
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_every_space_says_what_it_is_for_and_why(name: str) -> None:
+    """A space tells its purpose in a line and its reasons in a few sentences."""
+    space = CATALOGUE[name]
+    assert 10 < len(space.summary) < 80
+    assert len(space.why) > 100 and space.why.count(". ") > 1
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_every_space_survives_its_yaml(name: str) -> None:
+    """Written as a user's file and read back, a space is the same, and passes the same checks."""
+    space = CATALOGUE[name]
+    text = yaml.safe_dump(space_to_dict(space), sort_keys=False)
+    assert space_from_dict(parse_yaml(text, "x.yaml").data, "x.yaml") == space
+
+
+def terms(config: StyleConfig) -> Mapping[str, float]:
+    return {layer: config.style_weight * w for layer, w in config.style_layers.items()}
+
+
+@pytest.mark.parametrize("name", list(REPORTS))
+def test_reports_start_from_their_preset(name: str) -> None:
+    """The first start of a report's space is the report's preset on VGG16."""
+    preset, _ = runnable(BASELINES[name], lambda network: network == "vgg16")
+    space = REPORTS[name]
+    own = {key: getattr(preset.config, key) for key in ("steps", "size_px")}
+    found = space.build(space.starts[0], **own)
+    assert terms(found) == pytest.approx(terms(preset.config), rel=1e-4)
+    shares = {"style_weight": 1.0, "style_layers": preset.config.style_layers}
+    assert found.replace(**shares) == preset.config.replace(**shares)

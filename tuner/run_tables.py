@@ -1,0 +1,185 @@
+"""Tables of a run: the best, the finals, the trade-off, where it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
+from tuner.objective import COSTS
+from tuner.results import Found, Results
+from tuner.tables import settings_text
+
+_STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
+
+
+def best_table(results: Results, top: int) -> RenderableType:
+    """The best configurations beside the baselines, and what each of them is."""
+    goals = results.goals
+    ranked = results.ranked()
+    metrics = metrics_in([*results.baselines.values(), *(found.rung.scores for found in ranked)])
+    table = narrow_table(f"{results.job.name}: best by {goals.name}")
+    headings = [metric_heading(metric, goals) for metric in metrics]
+    costs = [cost for cost in COSTS if cost in goals.measures]
+    for heading in ("", "trial", "steps", *headings, *costs, "vs\ncontent"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    preset = results.best_preset()
+    shown = ranked[:top]
+    if preset and preset not in shown:
+        shown = [*shown, preset]  # so that what was gained over today's practice always shows
+    for found in shown:
+        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1))
+    table.add_section()
+    for name, scores in results.baselines.items():
+        change = "" if name == "content" else _percent(_gain_of(results, scores))
+        label = Text(name.split("_")[0] if "_" in name else name, style="italic")
+        table.add_row("", label, "", *score_columns(metrics, scores), *[""] * len(costs), change)
+    parts: list[RenderableType] = [table, _details(shown)]
+    if any(found.finals for found in shown):
+        parts.append(finals_table(results))
+    if goals.pareto:
+        parts.append(front_table(results))
+    return Group(*parts, verdict(results))
+
+
+def _gain_of(results: Results, scores: Mapping[str, float]) -> float:
+    first = results.goals.first
+    return results.gain(first.of(scores)) if first.known(scores) else math.nan
+
+
+def finals_table(results: Results) -> Table:
+    """The best trials run again with other seeds, and on pairs that the search never saw."""
+    first = results.goals.first
+    table = Table(title=f"finals: {first.name} of each, run again", title_justify="left")
+    for heading in ("trial", "search", "mean", "± spread", "held out", "worst pair"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in results.ranked():
+        if found.finals:
+            spread = f"{stdev(found.seeds):.4f}" if len(found.seeds) > 1 else "–"
+            held_out = results.held_out(found)
+            table.add_row(
+                str(found.record.trial),
+                f"{found.rung.objective:.4f}",
+                f"{mean(found.seeds):.4f}",
+                spread,
+                "–" if held_out is None else f"{held_out:.4f}",
+                _worst_pair(results, found),
+            )
+    return table
+
+
+def _worst_pair(results: Results, found: Found) -> str:
+    """The pair of the search or of the held-out ones where the finals did worst."""
+    first = results.goals.first
+    runs = [[first.of(s) for s in rung.pair_scores] for rung in found.finals.values()]
+    means = [mean(values) for values in zip(*runs, strict=True)]
+    if len(means) < 2:
+        return "–"
+    worst = max(range(len(means)), key=lambda index: first.loss(means[index]))
+    pairs = len(results.job.pairs)
+    name = f"pair {worst}" if worst < pairs else f"held-out {worst - pairs}"
+    return f"{name} {means[worst]:.4f}"
+
+
+def front_table(results: Results) -> Table:
+    """What can be had for what: the trials that no other beats in every objective."""
+    objectives = results.goals.objectives
+    table = Table(title="the trade-off", title_justify="left")
+    for heading in ("trial", "steps", *(objective.name for objective in objectives)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for found in results.front():
+        values = [f"{objective.of(found.rung.scores):.4g}" for objective in objectives]
+        table.add_row(str(found.record.trial), str(found.steps), *values)
+    return table
+
+
+def _trial_row(
+    results: Results, metrics: Sequence[str], found: Found, rank: int
+) -> list[RenderableType]:
+    gain = results.gain(results.score(found))
+    return [
+        str(rank),
+        Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
+        str(found.steps),
+        *score_columns(metrics, found.rung.scores),
+        *(f"{found.rung.scores[c]:.1f}" for c in COSTS if c in results.goals.measures),
+        Text(_percent(gain), style="green" if gain > 0 else "bold red"),
+    ]
+
+
+def _details(shown: Sequence[Found]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", style="bold")
+    for found in shown:
+        state = found.record.state
+        grid.add_row(str(found.record.trial), Text(state, style=_STATE_STYLES[state]), _what(found))
+    return grid
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{share:+.0%}"
+
+
+def _what(found: Found) -> Text:
+    record = found.record
+    if record.preset:
+        return Text(f"preset {record.preset}" + (f" ({record.note})" if record.note else ""))
+    return Text(settings_text(record.params))
+
+
+def verdict(results: Results) -> Text:
+    """What the run has gained, in one line; red where it has gained nothing."""
+    ranked = results.ranked()
+    first = results.goals.first
+    if not ranked:
+        return Text("No trial has reported yet.", style="yellow")
+    best = ranked[0]
+    score, untouched = results.score(best), results.baselines["content"]
+    if not first.known(untouched):
+        return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
+    if not results.beats_content(score):
+        return Text(
+            f"The best trial ({first.name} {score:.4f}) does NOT beat the untouched content"
+            f" ({first.of(untouched):.4f}). Doing nothing would score better:"
+            " try a wider space, more steps, or another objective.",
+            style="bold red",
+        )
+    text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
+    text += f"{results.gain(score):.0%} better than the untouched content"
+    preset = results.best_preset()
+    if preset and not best.record.preset:
+        base = results.score(preset)
+        change = abs(score - base) / abs(base) if base else 0.0
+        text += f", {change:.0%} better than the best preset ({preset.record.preset})"
+    return Text(text + ".", style="green")
+
+
+def status_table(results: Results) -> RenderableType:
+    """Where a run is."""
+    status = results.status_json()
+    table = Table(show_header=False, box=None)
+    table.add_row("run", Text(results.job.name))
+    table.add_row("trials", f"{status['done']} of {status['target']} done")
+    states = ", ".join(f"{count} {state}" for state, count in status["states"].items() if count)
+    table.add_row("states", states or "none yet")
+    reasons = [r for r in results.records if r.state == "failed"]
+    for record in reasons[:3]:
+        table.add_row("failed", Text(f"trial {record.trial}: {record.reason}", style="red"))
+    if engines := results.engines:
+        alive_s = sum(stats.alive_s for stats in engines)
+        busy = sum(stats.advancing_s for stats in engines) / max(alive_s, 1e-9)
+        lost = sum(stats.lane_steps_lost for stats in engines)
+        steps = sum(stats.lane_steps for stats in engines)
+        table.add_row(
+            "engines", f"busy {busy:.0%}; {steps} steps, {lost / max(steps, 1):.0%} ahead in vain"
+        )
+    if status["finished"]:
+        table.add_row("over", Text(status["ended_because"]))
+    else:
+        table.add_row("go on", f"nst-tuner resume {results.run.path}")
+    return Group(table, verdict(results))
