@@ -42,7 +42,14 @@ class FormulaEngine:
         return True
 
     async def advance(
-        self, trial: int, config: StyleConfig, until: int, beyond: int | None
+        self,
+        trial: int,
+        config: StyleConfig,
+        until: int,
+        beyond: int | None,
+        *,
+        holdout: bool = False,
+        waited: bool = False,
     ) -> Report:
         """As `LaneEngine.advance`."""
         seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
@@ -56,6 +63,14 @@ class FormulaEngine:
     async def images(self, trial: int) -> list[bytes]:
         """As `LaneEngine.images`."""
         return [b"no picture"]
+
+    async def pause(self, trial: int) -> bytes:
+        """As `LaneEngine.pause`; what is remembered of a trial is its steps."""
+        return str(self._done.get(trial, 0)).encode()
+
+    async def take_up(self, trial: int, paused: bytes) -> None:
+        """As `LaneEngine.take_up`."""
+        self._done[trial] = int(paused)
 
     async def drop(self, trial: int) -> None:
         """As `LaneEngine.drop`."""
