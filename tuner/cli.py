@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from nst_core.errors import NstError
-from tuner import __version__, cli_images, cli_lists, cli_metrics, cli_runs
+from tuner import __version__, cli_images, cli_lists, cli_metrics, cli_runs, cli_suggest
 from tuner.console import err, out
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_runs, cli_images, cli_metrics, cli_lists):
+for part in (cli_runs, cli_suggest, cli_images, cli_metrics, cli_lists):
     app.add_typer(part.app)
 
 

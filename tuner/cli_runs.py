@@ -40,14 +40,28 @@ def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: i
     _show_result(run_dir)
 
 
-@app.command(epilog=example("resume runs/cafe"))
-def resume(run_dir: RunArgument, address: AddressOption = None) -> None:
-    """Go on to the job's target after any interruption."""
+@app.command(epilog=example("resume runs/cafe --trials 200"))
+def resume(
+    run_dir: RunArgument,
+    address: AddressOption = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="a new target; also of a run that is over")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="change budget, finals or resources"),
+    ] = None,
+) -> None:
+    """Go on to the job's target after any interruption, or to a new one."""
     from tuner.connect import ray_backend
+    from tuner.extend import extend
     from tuner.progress import ProgressWatcher
     from tuner.results import load_results
     from tuner.run import resume_run
 
+    changes = [*(set_ or ()), *([f"search.trials={trials}"] if trials else [])]
+    if changes:
+        extend(run_dir, changes)
     results = load_results(run_dir)
     backend = ray_backend(address)
     with ProgressWatcher(results.job, err, done=results.status_json()["done"]) as watcher:

@@ -16,15 +16,11 @@ from typing import Any
 import numpy as np
 
 from nst_core.errors import InputError
-from search_spaces import Choice, Params, Space, space_from_dict
+from search_spaces import Params, Space, space_from_dict
+from tuner.nearest import encode, encode_all, nearest
 
 #: The curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
-
-#: Recorded configurations that a guess between them is made of.
-NEIGHBOURS = 4
-#: How much farther a configuration with another choice is, as a share of a parameter's range.
-CHOICE_DISTANCE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,25 +65,8 @@ class Curves:
     size_px: int
 
     @cached_property
-    def _codes_ND(self) -> np.ndarray:
-        return np.stack([self._code(params) for params in self.params])
-
-    def _code(self, params: Params) -> np.ndarray:
-        """A configuration as numbers; an inactive parameter stands in the middle of its range."""
-        code: list[float] = []
-        for name, parameter in self.space.params.items():
-            value = params.get(name)
-            if isinstance(parameter, Choice):
-                half = CHOICE_DISTANCE / 2**0.5  # two unlike choices differ in two places
-                code += [half * (value == option) for option in parameter.options]
-            elif value is None:
-                code.append(0.5)
-            else:
-                low, high, at = float(parameter.low), float(parameter.high), float(value)
-                if parameter.log:
-                    low, high, at = np.log(low), np.log(high), np.log(at)
-                code.append((at - low) / (high - low) if high > low else 0.5)
-        return np.asarray(code)
+    def _points_ND(self) -> np.ndarray:
+        return encode_all(self.space, self.params)
 
     def scores(
         self, pair: str, params: Params, steps: int, *, without: int | None = None
@@ -103,23 +82,19 @@ class Curves:
             steps: at least 1; beyond the last recorded step nothing changes.
             without: index of a configuration to leave out, to see how good the guess is.
         """
-        distance_N = np.linalg.norm(self._codes_ND - self._code(params), axis=1)
-        if without is not None:
-            distance_N[without] = np.inf
-        nearest = np.argsort(distance_N, kind="stable")[:NEIGHBOURS]
-        weight_K = 1 / np.maximum(distance_N[nearest], 1e-6) ** 4
-        curve_KSM = self.pairs[pair].score_NSM[nearest]
+        found_K, weight_K = nearest(self._points_ND, encode(self.space, params), without=without)
+        curve_KSM = self.pairs[pair].score_NSM[found_K]
         at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
         low = int(at)
         high = min(low + 1, len(self.steps) - 1)
         score_KM = curve_KSM[:, low] + (at - low) * (curve_KSM[:, high] - curve_KSM[:, low])
-        found_M = (weight_K[:, None] * score_KM).sum(0) / weight_K.sum()
+        found_M = weight_K @ score_KM
         return dict(zip(self.metrics, found_M.tolist(), strict=True))
 
     def step_seconds(self, pair: str, params: Params) -> float:
         """Engine seconds of a step, of the nearest recorded configuration."""
-        distance_N = np.linalg.norm(self._codes_ND - self._code(params), axis=1)
-        return float(self.pairs[pair].seconds_N[distance_N.argmin()])
+        found_K, _ = nearest(self._points_ND, encode(self.space, params))
+        return float(self.pairs[pair].seconds_N[found_K[0]])
 
     def save(self, path: Path, space: Mapping[str, Any]) -> None:
         """Write as an ``.npz`` of plain arrays; ``space`` is the space as plain data."""

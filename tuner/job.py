@@ -150,6 +150,14 @@ class SearchSpec(_Spec):
     presets: Annotated[
         bool, Field(description="run the built-in baseline presets as the first trials")
     ] = True
+    warm_start: Annotated[
+        list[str],
+        Field(
+            max_length=20,
+            description="run directories whose best configurations are tried first; `similar` for"
+            " what did well on similar pictures",
+        ),
+    ] = []
     replay: Annotated[
         str | None,
         Field(description="run directory whose recorded suggestions are used again, in order"),

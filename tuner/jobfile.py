@@ -143,6 +143,8 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
     search = job.search
     if search.replay:
         search = search.model_copy(update={"replay": place(search.replay)})
+    warm = [source if source == "similar" else place(source) for source in search.warm_start]
+    search = search.model_copy(update={"warm_start": warm})
     return job.model_copy(
         update={
             "pairs": [pair.placed(place) for pair in job.pairs],

@@ -24,9 +24,11 @@ from tuner.backend import Backend, Workload
 from tuner.evaluate import baseline_scores, load_pair
 from tuner.job import JobSpec, ReferenceSpec
 from tuner.jobfile import load_job
+from tuner.replay import check_replay
 from tuner.rundir import RunDir
-from tuner.search import Search, Watcher, check_replay
+from tuner.search import Search, Watcher
 from tuner.study import RunStudy, load_records
+from tuner.warm import warm_starts
 
 
 class _Prepared(NamedTuple):
@@ -35,6 +37,7 @@ class _Prepared(NamedTuple):
     job: JobSpec
     workload: Workload
     presets: list[tuple[Preset, str | None]]
+    starts: Sequence[Params]
     replay: Mapping[int, Params] | None
     baselines: Mapping[str, Mapping[str, float]]
 
@@ -57,28 +60,37 @@ def run_job(
     """
     run = RunDir(folder).require_new()
     try:
-        job, workload, presets, replay, baselines = _prepare(job, space, run, say)
+        prepared = _prepare(job, space, run, say)
     except BaseException:
         run.leave_if_empty()
         raise
-    study = RunStudy.create(folder, **_study_settings(job))
-    study.note("baselines", baselines)
-    study.note("presets", [preset.name for preset, _ in presets])
+    study = RunStudy.create(folder, **_study_settings(prepared.job))
+    study.note("baselines", prepared.baselines)
+    study.note("presets", [preset.name for preset, _ in prepared.presets])
+    study.note("starts", [dict(params) for params in prepared.starts])
     study.note("environment", environment())
-    _search(study, run, job, space, presets, replay, watcher, backend, workload, say)
+    _search(study, run, space, prepared, watcher, backend, say)
 
 
 def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) -> None:
-    """Carry an interrupted run to its job's target. Errors as `run_job`."""
+    """Carry a run to its job's target, which `extend` may have changed. Errors as `run_job`."""
     run = RunDir(folder).require()
     job, space = load_job(run.job_file)
     workload = load_workload(job, space, say)
-    names = load_records(folder)[1].get("presets", [])
-    presets = [
-        runnable(BASELINES[name], lambda network: network in workload.weights) for name in names
-    ]
     study = RunStudy.open(folder, **_study_settings(job))
-    _search(study, run, job, space, presets, _replay(job, space), watcher, backend, workload, say)
+    prepared = _Prepared(
+        job=job,
+        workload=workload,
+        presets=[
+            runnable(BASELINES[name], lambda network: network in workload.weights)
+            for name in study.notes.get("presets", [])
+        ],
+        starts=study.notes.get("starts", space.starts),
+        replay=_replay(job, space),
+        baselines=study.notes.get("baselines", {}),
+    )
+    study.note("over", None)
+    _search(study, run, space, prepared, watcher, backend, say)
 
 
 def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
@@ -92,26 +104,38 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
         replay = _replay(job, space)
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores(workload.pairs, judge)
-        return _Prepared(run.write_job(job), workload, presets, replay, baselines)
+        starts, remarks = warm_starts(
+            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
+        )
+        for remark in remarks:
+            say(remark)
+        starts = [*starts, *space.starts]
+        return _Prepared(run.write_job(job), workload, presets, starts, replay, baselines)
 
 
 def _search(
     study: RunStudy,
     run: RunDir,
-    job: JobSpec,
     space: Space,
-    presets: Sequence[tuple[Preset, str | None]],
-    replay: Mapping[int, Params] | None,
+    prepared: _Prepared,
     watcher: Watcher,
     backend: Backend,
-    workload: Workload,
     say: Say,
 ) -> None:
-    search = Search(study, run, job, space, presets=presets, replay=replay, watcher=watcher)
+    search = Search(
+        study,
+        run,
+        prepared.job,
+        space,
+        presets=prepared.presets,
+        starts=prepared.starts,
+        replay=prepared.replay,
+        watcher=watcher,
+    )
     if not search.over:
         say("starting the engines")
         try:
-            backend.run(search, workload, job)
+            backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
             raise WorkError(f"{error}; go on with `nst-tuner resume {run.path}`") from None
     if search.unfinished:

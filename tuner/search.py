@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nst_core.config import StyleConfig
-from nst_core.errors import ConfigError
 from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.budget import Budget
+from tuner.finals import missing_finals
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.job import JobSpec
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
@@ -74,6 +74,8 @@ class Search:
         job: what is asked for.
         space: where configurations are drawn from.
         presets: baseline presets, which are the first trials, in this order, with a note each.
+        starts: parameters of the first trials after them, if not those of the space; what they
+            leave open is drawn.
         replay: recorded parameters to use instead of drawing, by trial number.
         watcher: is told of everything.
         clock: seconds, for the time budget.
@@ -87,12 +89,14 @@ class Search:
         space: Space,
         *,
         presets: Sequence[tuple[Preset, str | None]] = (),
+        starts: Sequence[Params] | None = None,
         replay: Mapping[int, Params] | None = None,
         watcher: Watcher,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._study, self._run, self._job, self._space = study, run, job, space
         self._presets, self._replay, self._watcher = presets, replay or {}, watcher
+        self._starts = space.starts if starts is None else starts
         self.goals = job.goals
         self._halving = Halving(
             rule=job.halving.rule,
@@ -206,7 +210,7 @@ class Search:
     def _final(self) -> Plan | None:
         """The next run of a finalist."""
         if self._finals is None:
-            self._finals = [] if self._budget.exhausted else self._choose_finals()
+            self._finals = [] if self._budget.exhausted else self._wanted_finals()
         if not self._finals:
             return None
         trial, seed = self._finals.pop(0)
@@ -219,28 +223,9 @@ class Search:
         self._study.assign(number, config.to_dict(), final_of=trial)
         return Plan(trial=number, config=config, rungs=(config.steps,), holdout=True)
 
-    def _choose_finals(self) -> list[tuple[int, int]]:
-        """(trial, seed) of every run of a finalist that is not there yet."""
-        records = self._study.records()
-        entered = [
-            (record.trial, best[1])
-            for record in records
-            if record.final_of is None
-            and record.state in ("complete", "pruned")
-            and (best := record.best_rung(self.goals))
-        ]
-        keys = self.goals.order([self.goals.values(rung.scores) for _, rung in entered])
-        ranked = sorted(zip(keys, [trial for trial, _ in entered], strict=True))
-        there = {
-            (record.final_of, record.config["seed"])
-            for record in records
-            if record.final_of is not None
-        }
+    def _wanted_finals(self) -> list[tuple[int, int]]:
         finals = self._job.finals
-        wanted = [
-            (trial, seed) for _, trial in ranked[: finals.count] for seed in range(finals.seeds)
-        ]
-        return [final for final in wanted if final not in there]
+        return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
 
     def _plan(self, number: int, record: TrialRecord | None, *, waited: bool = False) -> Plan:
         if record is not None and record.config:
@@ -281,8 +266,8 @@ class Search:
         if self._replay:
             return self._replay.get(number)
         index = number - len(self._presets)
-        if 0 <= index < len(self._space.starts):
-            return self._space.starts[index]
+        if 0 <= index < len(self._starts):
+            return self._starts[index]
         search = self._job.search
         return planned_point(search.sampler, self._space, max(0, index), search.seed)
 
@@ -384,27 +369,3 @@ class Search:
         best = self._study.record(number).best_rung(self.goals)
         values = self.goals.values
         return best is None or values(rung.scores)[:2] < values(best[1].scores)[:2]
-
-
-def check_replay(job: JobSpec, space: Space, recorded: Sequence[TrialRecord]) -> dict[int, Params]:
-    """Parameters to replay by trial number, checked against this job's space.
-
-    Raises:
-        ConfigError: the recorded run searched another space, or has too few trials.
-    """
-    problems = []
-    if len(recorded) < job.search.trials:
-        problems.append(
-            f"it holds {len(recorded)} trials, expected at least the {job.search.trials} of the job"
-        )
-    replay = {}
-    for record in recorded[: job.search.trials]:
-        if record.preset is None:
-            replay[record.trial] = record.params
-            try:
-                space.build(record.params)
-            except ConfigError as error:
-                problems.append(f"trial {record.trial}: {error.problems[0]}")
-    if problems:
-        raise ConfigError(f"search.replay: {job.search.replay}", problems)
-    return replay

@@ -12,7 +12,8 @@ from tests.tuner.helpers import Recorder, make_search, play, report
 from tuner.halving import Decision
 from tuner.jobfile import load_job
 from tuner.objective import Goals, Objective
-from tuner.search import Plan, Search, check_replay
+from tuner.replay import check_replay
+from tuner.search import Plan, Search
 from tuner.study import load_records
 
 GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])

@@ -1,0 +1,49 @@
+"""Changing what a run aims at, so that it goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from nst_core.errors import ConfigError, near_miss
+from nst_core.files import write_atomic
+from tuner.jobfile import load_job
+from tuner.rundir import RunDir
+from tuner.yamlfile import read_yaml, set_key
+
+#: Keys that may change between two launches of a run: what was found stays comparable.
+CHANGEABLE = (
+    "search.trials",
+    *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
+    *("finals.count", "finals.seeds", "resources.lanes", "resources.device"),
+)
+
+
+def extend(folder: Path, assignments: Sequence[str]) -> None:
+    """Change keys of a run's job, checked as a job file is; nothing is written if any is wrong.
+
+    Args:
+        folder: the run directory.
+        assignments: ``key=value`` with keys of `CHANGEABLE`.
+
+    Raises:
+        RunError: it is no run.
+        ConfigError: a key cannot change any more, or a value is wrong.
+    """
+    run = RunDir(folder).require()
+    problems = [
+        f"`{key}` cannot change in a run that has begun{near_miss(key, CHANGEABLE)}"
+        f" ({', '.join(CHANGEABLE)} can)"
+        for assignment in assignments
+        if (key := assignment.partition("=")[0].strip()) not in CHANGEABLE
+    ]
+    if problems:
+        raise ConfigError(f"{run.job_file}", problems)
+    load_job(run.job_file, assignments)
+    content = read_yaml(run.job_file).data
+    for assignment in assignments:
+        set_key(content, assignment)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_atomic(run.job_file, text.encode())

@@ -1,0 +1,76 @@
+"""Starting points of a search from earlier runs and from similar pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nst_core.materials import Materials
+from search_spaces import Params, Space
+from tuner.curves import load_curves
+from tuner.results import load_results
+from tuner.rundir import RunDir
+from tuner.suggest import experiences_of, suggest
+
+#: In place of a run: the pairs that come with the package.
+SIMILAR = "similar"
+
+#: Starting points from one source, and their share of all trials at most.
+OF_ONE_SOURCE = 3
+SHARE = 1 / 3
+
+
+def warm_starts(
+    sources: Sequence[str], space: Space, materials: Materials, trials: int
+) -> tuple[list[Params], list[str]]:
+    """Parameters worth trying first, the best of every source before their second best.
+
+    Args:
+        sources: run directories, or `SIMILAR`.
+        space: that is searched; what does not fit in it is left open or out.
+        materials: of the first pair.
+        trials: of the run.
+
+    Returns:
+        The parameters, and what to say about sources that gave none.
+
+    Raises:
+        RunError: a source is no run.
+    """
+    per_source: list[list[Params]] = []
+    remarks = []
+    for source in sources:
+        found = _similar(space, materials) if source == SIMILAR else _of_run(Path(source), space)
+        if not found:
+            remarks.append(f"warm start: {source} has nothing that fits the space {space.name}")
+        per_source.append(found)
+    ranked = [
+        found[place] for place in range(OF_ONE_SOURCE) for found in per_source if place < len(found)
+    ]
+    unique = [params for i, params in enumerate(ranked) if params not in ranked[:i]]
+    return unique[: max(1, int(trials * SHARE))], remarks
+
+
+def fitting(params: Params, space: Space) -> Params:
+    """The values that a space has a place for; the others are left to the sampler."""
+    fits: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if name in params and space.active(name, fits) and parameter.contains(params[name]):
+            fits[name] = params[name]
+    return fits
+
+
+def _of_run(folder: Path, space: Space) -> list[Params]:
+    """The best parameters of a run."""
+    results = load_results(RunDir(folder).require().path)
+    fits = [fitting(f.record.params, space) for f in results.ranked() if f.record.searched]
+    return [params for params in fits if params][:OF_ONE_SOURCE]
+
+
+def _similar(space: Space, materials: Materials) -> list[Params]:
+    """What did well on similar pairs, if these were tuned in this space."""
+    curves = load_curves()
+    if curves.space.name != space.name:
+        return []
+    found = suggest(materials, experiences_of(curves), curves.space, top=OF_ONE_SOURCE)
+    return [params for one in found if (params := fitting(one.params, space))]
