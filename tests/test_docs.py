@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 import nst_core
@@ -19,6 +20,7 @@ from search_spaces import CATALOGUE
 from search_spaces.derived import DERIVED
 from tests.tuner.helpers import nst_tuner
 from tuner.jobfile import find_space, load_job
+from tuner.yamlfile import parse_yaml, read_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,13 +39,18 @@ def blocks(language: str, document: str = "README.md") -> list[str]:
 
 
 def test_the_readmes_job_is_valid(tmp_path: Path) -> None:
-    """The job file of the README is accepted as it stands."""
-    for name in ("bridge.jpg", "cafe.jpg", "bridge-as-i-like-it.png"):
+    """The job file of the README is accepted as it stands, and with all that it may ask for."""
+    names = ("bridge.jpg", "cafe.jpg", "bridge-as-i-like-it.png")
+    for name in (*names, "harbour.jpg", "harbour-as-i-like-it.png"):
         Image.new("RGB", (64, 48)).save(tmp_path / name)
-    (text,) = blocks("yaml")
+    text, more = blocks("yaml")
     (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
     job, space = load_job(tmp_path / "job.yaml")
     assert (job.name, space.name) == ("cafe-terrace", "gram")
+    content = {**read_yaml(tmp_path / "job.yaml").data, **parse_yaml(more, "README.md").data}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    job, _ = load_job(tmp_path / "more.yaml")
+    assert (job.halving.rule, job.budget.patience, len(job.holdout)) == ("hyperband", 30, 1)
 
 
 def test_the_documented_space_is_valid(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -154,5 +155,5 @@ def load_curves(path: Path = SHIPPED) -> Curves:
             pairs=pairs,
             size_px=header["size_px"],
         )
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None

@@ -157,13 +157,13 @@ def suggest_for(
 def similarities(features_F: np.ndarray, known: Iterable[np.ndarray]) -> np.ndarray:
     """Weights of the known pairs, summing to 1: a bell curve over the distance of statistics.
 
-    Each statistic counts by how much it varies among the known pairs; the bell is as wide as the
-    distance to the third nearest, so that a handful counts wherever the pair lies.
+    Each statistic counts by how much it varies among the known pairs; the bell is half as wide as
+    the distance to the third nearest, so that one or two count wherever the pair lies.
     """
     known_PF = np.stack(list(known))
     spread_F = np.maximum(known_PF.std(0), 0.05)
     distance_P = np.linalg.norm((known_PF - features_F) / spread_F, axis=1)
-    width = max(float(np.sort(distance_P)[: min(3, len(distance_P))][-1]), 1e-6)
+    width = max(float(np.sort(distance_P)[: min(3, len(distance_P))][-1]) / 2, 1e-6)
     weight_P = np.exp(-((distance_P / width) ** 2))
     return np.asarray(weight_P / weight_P.sum())
 

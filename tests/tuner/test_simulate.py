@@ -1,0 +1,98 @@
+import math
+
+import pytest
+
+from search_spaces import CATALOGUE, Params, Space
+from tuner.halving import RULES
+from tuner.job import JobSpec
+from tuner.simulate import Course, simulate
+
+SPACE = Space(**{**vars(CATALOGUE["gram"]), "starts": ()})
+SAMPLERS = ("tpe", "random", "sobol", "grid", "cmaes", "nsga2")
+
+
+def bowl(params: Params, steps: int) -> dict[str, float]:
+    """A made-up score: a bowl in ratio and rate, better with steps."""
+    ratio, lr = float(params["log10_style_content"]), float(params["lr"])
+    return {"lpips": abs(ratio - 0.3) + abs(math.log10(lr / 0.05)) + 1 / steps}
+
+
+def job(sampler: str = "tpe", rule: str = "promote", trials: int = 30, **parts: object) -> JobSpec:
+    content: dict[str, object] = {
+        "name": "simulated",
+        "pairs": [{"content": "-", "style": "-", "reference": "-"}],
+        "search": {"trials": trials, "presets": False, "sampler": sampler},
+        "halving": {"min_steps": 10, "max_steps": 90, "rule": rule},
+        "finals": {"count": 0},
+        **parts,
+    }
+    return JobSpec.model_validate(content)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_sampler_with_every_rule(sampler: str, rule: str) -> None:
+    """Each runs all trials, some of them to the end, and the same again with the same seed."""
+    courses = [simulate(job(sampler, rule), SPACE, bowl, workers=4) for _ in range(2)]
+    assert courses[0] == courses[1]
+    events = courses[0].events
+    assert {event.trial for event in events} == set(range(30))
+    assert max(event.trial_steps for event in events) == 90
+    if rule == "none":
+        assert events[-1].steps == 30 * 90
+    else:
+        assert events[-1].steps < 30 * 90
+
+
+def test_the_gp_sampler() -> None:
+    """The Gaussian process draws beyond its random trials, conditions included."""
+    course = simulate(job("gp", trials=11), SPACE, bowl)
+    assert len({event.trial for event in course.events}) == 11
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_several_objectives_on_the_clock(sampler: str) -> None:
+    """A Pareto search runs with samplers that know several objectives, and with any."""
+    both = job(sampler, objective=["lpips", "seconds_per_image"])
+    course = simulate(both, SPACE, bowl, workers=3)
+    assert {event.trial for event in course.events} == set(range(30))
+
+
+def test_learning_beats_chance() -> None:
+    """With the same steps TPE finds better configurations of a smooth score than chance."""
+    budget = {"budget": {"engine_seconds": 3000.0}}
+
+    def best(sampler: str) -> float:
+        courses = [
+            simulate(
+                job(sampler, trials=1000, **budget).model_copy(
+                    update={
+                        "search": job(sampler, trials=1000).search.model_copy(update={"seed": s})
+                    }
+                ),
+                SPACE,
+                bowl,
+                workers=4,
+            )
+            for s in range(5)
+        ]
+        return sum(course.best_by(math.inf) for course in courses)
+
+    assert best("tpe") < best("random")
+
+
+def test_more_workers_take_less_time() -> None:
+    """The virtual clock counts: eight workers end several times as early as one."""
+    alone, many = (simulate(job(rule="none"), SPACE, bowl, workers=w) for w in (1, 8))
+    assert alone.end_s == alone.busy_s == 30 * 90
+    assert many.end_s == pytest.approx(alone.end_s / 8, rel=0.1)
+
+
+def test_a_course_knows_what_was_reached_when() -> None:
+    """Best so far by steps, and steps until a score."""
+    course = simulate(job("random"), SPACE, bowl)
+    assert isinstance(course, Course)
+    assert course.best_by(0) == math.inf
+    best = course.best_by(math.inf)
+    assert course.best_by(course.steps_until(best)) == best
+    assert course.steps_until(-1.0) == math.inf

@@ -1,0 +1,146 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nst_core.errors import InputError
+from nst_core.materials import Materials
+from search_spaces import CATALOGUE, Params, Space, space_to_dict
+from tuner.curves import Curves, PairCurves, load_curves
+from tuner.jobfile import find_space
+from tuner.nearest import encode, encode_all, nearest
+from tuner.pictures import FEATURES, picture_features
+from tuner.samplers import planned_point
+from tuner.suggest import Experience, experiences_of, similarities, suggest_for
+from tuner.warm import fitting
+
+SPACE = CATALOGUE["gram"]
+
+
+def points(count: int) -> list[Params]:
+    drawn = [planned_point("sobol", SPACE, index, 0) for index in range(count)]
+    return [point for point in drawn if point is not None]
+
+
+def curves_of(likes: dict[str, float]) -> Curves:
+    """Made-up curves: each pair likes one ratio, and its features say which."""
+    params = points(40)
+    pairs = {}
+    for name, liked in likes.items():
+        loss_N = np.array([abs(float(p["log10_style_content"]) - liked) for p in params])
+        score_NSM = (0.2 + 0.1 * loss_N[:, None] + np.array([0.3, 0.1]))[..., None]
+        pairs[name] = PairCurves(
+            name=name,
+            features_F=np.full(len(FEATURES), liked),
+            score_NSM=score_NSM,
+            seconds_N=np.ones(40),
+            untouched={"lpips": 0.8},
+        )
+    return Curves(
+        space=SPACE,
+        params=params,
+        steps=(10, 90),
+        metrics=("lpips",),
+        features=FEATURES,
+        pairs=pairs,
+        size_px=64,
+    )
+
+
+def test_curves_survive_a_file(tmp_path: Path) -> None:
+    """What is saved is read back, to the three digits that are kept."""
+    curves = curves_of({"a": 0.0, "b": 2.0})
+    curves.save(tmp_path / "c.npz", space_to_dict(SPACE))
+    again = load_curves(tmp_path / "c.npz")
+    assert again.params == curves.params
+    assert (again.steps, again.size_px) == ([10, 90], 64)
+    scores = curves.scores("b", curves.params[3], 30)
+    assert again.scores("b", curves.params[3], 30) == pytest.approx(scores, rel=1e-2)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense", b"\x93NUMPY"])
+def test_what_are_no_curves_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Another file is refused by name; nothing in it is run."""
+    path = tmp_path / "c.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a file of recorded curves"):
+        load_curves(path)
+
+
+def test_scores_between_what_was_recorded() -> None:
+    """A recorded configuration has its own scores; steps are interpolated by their logarithm."""
+    curves = curves_of({"a": 0.5})
+    first = curves.params[0]
+    recorded = curves.pairs["a"].score_NSM[0, :, 0]
+    assert curves.scores("a", first, 10)["lpips"] == pytest.approx(recorded[0])
+    assert curves.scores("a", first, 30)["lpips"] == pytest.approx(recorded.mean())
+    assert curves.scores("a", first, 900)["lpips"] == pytest.approx(recorded[1])
+    without = curves.scores("a", first, 10, without=0)["lpips"]
+    assert without != recorded[0]
+    assert without == pytest.approx(recorded[0], abs=0.15)
+
+
+def test_a_tried_point_gets_all_the_weight() -> None:
+    """The nearest of a point that was tried is itself."""
+    tried = encode_all(SPACE, points(20))
+    indices, weights = nearest(tried, encode(SPACE, points(20)[7]))
+    assert indices[0] == 7
+    assert weights[0] == pytest.approx(1)
+
+
+def test_similar_pairs_count_more() -> None:
+    """What did well on the pair with such statistics is suggested, with what it should reach."""
+    curves = curves_of({"low": -1.0, "middle": 0.5, "high": 2.0})
+    known = experiences_of(curves)
+    for name, liked in (("low", -1.0), ("high", 2.0)):
+        best, *others = suggest_for(np.full(len(FEATURES), liked), known, SPACE, top=3)
+        assert best.like[0][0] == name
+        assert float(best.params["log10_style_content"]) == pytest.approx(liked, abs=0.7)
+        assert best.share <= min(other.share for other in others)
+        assert best.steps > 60
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_similarities_sum_to_one(count: int) -> None:
+    """Weights are shares, and the same pair counts most."""
+    known = [np.full(11, float(i)) for i in range(count)]
+    weights = similarities(known[-1], known)
+    assert weights.sum() == pytest.approx(1)
+    assert weights.argmax() == count - 1
+
+
+def test_a_lane_that_diverged_is_just_bad() -> None:
+    """Missing scores are no reason to suggest a configuration, nor to fail."""
+    curves = curves_of({"a": 0.0})
+    curves.pairs["a"].score_NSM[5] = np.nan
+    (one,) = experiences_of(curves)
+    assert isinstance(one, Experience)
+    assert one.share_N[5] == 2.0
+    assert curves.params[5] != suggest_for(one.features_F, [one], SPACE)[0].params
+
+
+def test_statistics_of_pictures() -> None:
+    """Each is a finite number, and unlike pictures differ in them."""
+    flat, noisy = torch.full((3, 48, 64), 0.5), torch.rand(3, 48, 64)
+    found = [
+        picture_features(Materials.at_size(content, [(style, 1.0)], 64))
+        for content, style in ((flat, noisy), (noisy, flat))
+    ]
+    assert all(len(features) == len(FEATURES) and np.isfinite(features).all() for features in found)
+    assert found[0] != found[1]
+
+
+def test_what_fits_another_space() -> None:
+    """Values that another space has a place for are kept, all others left to its sampler."""
+    start: Params = SPACE.starts[1]
+    small = Space(
+        name="small",
+        why="-",
+        params={k: v for k, v in SPACE.params.items() if k in ("lr", "tv", "tv_weight")},
+    )
+    fits: Any = fitting(start, small)
+    assert fits == {k: start[k] for k in ("lr", "tv", "tv_weight")}
+    assert fitting({"lr": 99.0, "tv_weight": 20.0}, small) == {}
+    assert fitting(start, find_space("gram")) == start
