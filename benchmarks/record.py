@@ -9,18 +9,30 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from benchmarks.common import Pair, PairsOption, err, pairs_from, progress, run
+from benchmarks.common import (
+    JsonOption,
+    Pair,
+    PairsOption,
+    QuickOption,
+    Row,
+    Section,
+    err,
+    pairs_from,
+    progress,
+    publish,
+    run,
+)
 from benchmarks.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.metrics import Judge
 from nst_core.stylization import default_device
-from search_spaces import Choice, Params, Space
+from search_spaces import Params, Space, space_to_dict
 from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.engine import Engine
 from tuner.evaluate import baseline_scores
@@ -37,18 +49,56 @@ LANES = 8
 def main(
     pair: PairsOption = None,
     space: Annotated[str, typer.Option(help="a named space or a path to one")] = "gram",
-    configs: Annotated[int, typer.Option(min=1, help="configurations")] = CONFIGS,
+    configs: Annotated[int | None, typer.Option(min=1, help="configurations")] = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = SIZE_PX,
     out: Annotated[Path, typer.Option(help="file of curves; it is added to")] = SHIPPED,
+    quick: QuickOption = False,
+    json_file: JsonOption = None,
 ) -> None:
-    """Record curves of each pair."""
+    """Record curves of each pair; --quick shows how, and keeps nothing."""
+    if quick:
+        with tempfile.TemporaryDirectory() as scratch:
+            made = record_all(pairs_from(pair, count=1), space, 8, size_px, Path(scratch) / "q.npz")
+    else:
+        made = record_all(pairs_from(pair), space, configs or CONFIGS, size_px, out)
+    publish(
+        "Recorded curves",
+        f"{len(made.params)} configurations of the space `{made.space.name}` at {size_px} px."
+        " `guess`: how far a configuration's LPIPS is from what its neighbours' say, mean, at the"
+        " last step.",
+        [Section(title="Pairs", rows=[row_of(made, name) for name in made.pairs])],
+        json_file=json_file,
+    )
+
+
+def row_of(curves: Curves, pair: str) -> Row:
+    """What was recorded of one pair."""
+    known = curves.pairs[pair]
+    last_N = known.score_NSM[:, -1, curves.metrics.index("lpips")]
+    guesses = [
+        curves.scores(pair, params, curves.steps[-1], without=index)["lpips"]
+        for index, params in enumerate(curves.params)
+    ]
+    return {
+        "pair": pair,
+        "diverged": int(np.isnan(last_N).sum()),
+        "best lpips": float(np.nanmin(known.score_NSM[:, :, curves.metrics.index("lpips")])),
+        "median": float(np.nanmedian(last_N)),
+        "untouched": known.untouched["lpips"],
+        "guess off by": float(np.nanmean(np.abs(np.asarray(guesses) - last_N))),
+        "random guess off by": float(np.nanmean(np.abs(last_N - np.nanmedian(last_N)))),
+    }
+
+
+def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, out: Path) -> Curves:
+    """Record what is not in the file yet, which is written after every pair."""
     chosen = find_space(space)
     points = [_point(chosen, index) for index in range(configs)]
     known = load_curves(out) if out.is_file() else None
     pairs: dict[str, PairCurves] = dict(known.pairs) if known else {}
     if known and (list(known.params) != points or known.size_px != size_px):
         raise InputError(f"{out}: holds curves of other configurations; name another file")
-    for one in pairs_from(pair):
+    for one in wanted:
         if one.name in pairs:
             err.print(f"{one.name}: there already")
             continue
@@ -67,10 +117,11 @@ def main(
             dir=out.parent if out.parent.is_dir() else None
         ) as scratch:
             made = Path(scratch) / out.name
-            curves.save(made, plain(chosen))
+            curves.save(made, space_to_dict(chosen))
             out.parent.mkdir(parents=True, exist_ok=True)
             made.replace(out)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
+    return load_curves(out)
 
 
 METRICS_KEPT = ("lpips", "ssim", "rmse", "color", "edges")
@@ -81,19 +132,6 @@ def _point(space: Space, index: int) -> Params:
     params = planned_point("sobol", space, index, seed=0)
     assert params is not None
     return {k: round(v, 6) if isinstance(v, float) else v for k, v in params.items()}
-
-
-def plain(space: Space) -> dict[str, Any]:
-    """A space as `space_from_dict` reads it, without its starts."""
-    params: dict[str, Any] = {}
-    for name, parameter in space.params.items():
-        entry: dict[str, Any] = {"when": {k: list(v) for k, v in parameter.when.items()}}
-        if isinstance(parameter, Choice):
-            entry["options"] = list(parameter.options)
-        else:
-            entry.update(low=parameter.low, high=parameter.high, log=parameter.log)
-        params[name] = entry
-    return {"name": space.name, "why": space.why, "fixed": dict(space.fixed), "params": params}
 
 
 def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> PairCurves:

@@ -47,6 +47,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "size_px": 64,
         "search": {"trials": 2, "sampler": "random", "presets": False},
         "halving": {"min_steps": 2, "max_steps": 2},
+        "finals": {"count": 0},
     }
     (folder / "job.yaml").write_text(json.dumps(job))
     return folder
@@ -58,7 +59,7 @@ def test_every_space_moves_pixels(
 ) -> None:
     """A trial drawn from each named space takes two steps on VGG16 and stays finite."""
     job, space = load_job(samples / "job.yaml", [f"space={name}"])
-    study = RunStudy.create(tmp_path, sampler="random", seed=0, higher_is_better=False)
+    study = RunStudy.create(tmp_path, sampler="random", seed=0, goals=job.goals)
     number = study.begin({"extractor": "vgg16"} if "extractor" in space.params else None)
     config = space.build(study.draw(number, space), size_px=job.size_px, steps=2)
     materials = load_pair(job.pairs[0], job.size_px).materials
