@@ -150,6 +150,13 @@ class SearchSpec(_Spec):
     presets: Annotated[
         bool, Field(description="run the built-in baseline presets as the first trials")
     ] = True
+    study: Annotated[
+        str | None,
+        Field(
+            description="a database that several launches of this job share, such as"
+            " sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
+        ),
+    ] = None
     warm_start: Annotated[
         list[str],
         Field(

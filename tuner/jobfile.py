@@ -143,6 +143,9 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
     search = job.search
     if search.replay:
         search = search.model_copy(update={"replay": place(search.replay)})
+    if search.study and re.match(r"sqlite:///[^/:$]", search.study):  # a file, relative to the job
+        file = search.study.removeprefix("sqlite:///")
+        search = search.model_copy(update={"study": f"sqlite:///{place(file)}"})
     warm = [source if source == "similar" else place(source) for source in search.warm_start]
     search = search.model_copy(update={"warm_start": warm})
     return job.model_copy(

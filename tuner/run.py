@@ -27,6 +27,7 @@ from tuner.jobfile import load_job
 from tuner.replay import check_replay
 from tuner.rundir import RunDir
 from tuner.search import Search, Watcher
+from tuner.storage import check_database
 from tuner.study import RunStudy, load_records
 from tuner.warm import warm_starts
 
@@ -64,7 +65,9 @@ def run_job(
     except BaseException:
         run.leave_if_empty()
         raise
-    study = RunStudy.create(folder, **_study_settings(prepared.job))
+    study = RunStudy.create(
+        folder, url=job.search.study, name=job.name, **_study_settings(prepared.job)
+    )
     study.note("baselines", prepared.baselines)
     study.note("presets", [preset.name for preset, _ in prepared.presets])
     study.note("starts", [dict(params) for params in prepared.starts])
@@ -97,6 +100,8 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
     """Everything that may refuse the job, before the first trial; the job is written last."""
     if space.may_set("photo_weight") != (0.0,):
         check_photorealism()
+    if job.search.study:
+        check_database(job.search.study, job.name, job.goals.directions)
     with tempfile.TemporaryDirectory() as made:
         job = with_references(job, Path(made), say)
         workload = load_workload(job, space, say)

@@ -11,7 +11,7 @@ from nst_core.errors import RunError
 from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec
-from tuner.study import STUDY_FILE
+from tuner.storage import STUDY_FILE, holds_study
 
 JOB_FILE = "job.yaml"
 
@@ -24,6 +24,7 @@ class RunDir:
         job.yaml               the job as started; a valid job file by itself
         inputs/                copies of the images and the space file that it names
         study.journal          the Optuna study: the only truth about the run
+        study.json             or where it is, if several drivers share it
         trials/0007/pair0.png  each trial's best image, one per pair
         contact-sheet.jpg      the best beside the baselines
     """
@@ -44,7 +45,7 @@ class RunDir:
     @property
     def is_run(self) -> bool:
         """Whether the folder holds a run."""
-        return self.job_file.is_file() and (self.path / STUDY_FILE).is_file()
+        return self.job_file.is_file() and holds_study(self.path)
 
     def require(self) -> RunDir:
         """Itself, if the folder holds a run.

@@ -111,9 +111,13 @@ class Search:
         self._finals: list[tuple[int, int]] | None = None
         self._waiting: dict[int, Rung] = {}
         self._ladder = Ladder()
-        self._begun = 0
+        self._begun = self._mine = 0
+        self._others_run = False
+        theirs = {record.trial for record in study.of_others()} if study.shared else set()
         for record in study.records():
-            self._remember(record)
+            if record.trial not in theirs:
+                self._remember(record)
+        self._look_around()
         self._orphans: list[int] = []
         for number, steps in study.unfinished().items():
             self._take_up(number, steps)
@@ -121,10 +125,24 @@ class Search:
     def _remember(self, record: TrialRecord) -> None:
         """Take in what an earlier launch found."""
         self._begun += record.final_of is None
+        self._mine += record.final_of is None
         for steps, rung in record.rungs.items():
             self._count(record.trial, steps, rung, searched=record.searched)
         if record.state != "running":
             self._budget.ended(record.trial, searched=record.searched)
+
+    def _look_around(self) -> None:
+        """Take in what other drivers did, where several share the study."""
+        if not self._study.shared:
+            return
+        others = self._study.of_others()
+        self._begun = self._mine + sum(record.final_of is None for record in others)
+        for record in others:
+            for steps, rung in record.rungs.items():
+                self._count(record.trial, steps, rung, searched=record.searched)
+            if record.state != "running":
+                self._budget.ended(record.trial, searched=record.searched)
+        self._others_run = any(r.state == "running" and r.final_of is None for r in others)
 
     def _take_up(self, number: int, waits: int | None) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
@@ -139,6 +157,7 @@ class Search:
     def next(self) -> Plan | None:
         """The next trial to start or to take up again, or None if there is nothing to do now."""
         with self._study.at_once():
+            self._look_around()
             plan = self._next()
         if plan is not None:
             self._plans[plan.trial] = plan
@@ -184,8 +203,11 @@ class Search:
             self._study.wait(promoted, None)
             return self._plan(promoted, self._study.record(promoted), waited=True)
         if self._to_begin:
-            number = self._study.begin(self._fixed(len(self._study)))
+            number = self._study.begin()
             self._begun += 1
+            self._mine += 1
+            if (fixed := self._fixed(number)) is not None:
+                self._study.fix(number, fixed)
             return self._plan(number, None)
         if not self._plans:
             self._close_waiting()
@@ -224,6 +246,8 @@ class Search:
         return Plan(trial=number, config=config, rungs=(config.steps,), holdout=True)
 
     def _wanted_finals(self) -> list[tuple[int, int]]:
+        if self._others_run:
+            return []  # whoever ends last knows who the best are
         finals = self._job.finals
         return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
 
@@ -303,6 +327,7 @@ class Search:
         if self._is_best_of_trial(number, rung):
             self._run.save_images(number, images())
         with self._study.at_once():
+            self._look_around()
             self._study.report(number, report.steps, rung)
             if self._job.budget.minutes is not None:
                 self._study.note("worked_s", self._budget.worked_s)

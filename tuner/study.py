@@ -6,7 +6,6 @@ user attributes: the configuration, the preset it came from, Ray Tune's id, and 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nst_core.errors import RunError
 from search_spaces import Choice, Int, Params, Space
 from tuner.job import SamplerName
-from tuner.journal import BatchingJournal
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
 from tuner.samplers import (
@@ -32,11 +28,12 @@ from tuner.samplers import (
     make_sampler,
     reported,
 )
+from tuner.storage import Kept, create_study, load_study, mend
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-STUDY_FILE = "study.journal"
-_STUDY_NAME = "run"
+#: Attribute of a trial: the driver that runs it, where several share a study.
+_DRIVER = "driver"
 
 #: What people call Optuna's states.
 STATES: Mapping[TrialState, str] = {
@@ -49,50 +46,41 @@ STATES: Mapping[TrialState, str] = {
 
 
 class RunStudy:
-    """A run's study, open for writing; one driver at a time.
+    """A run's study, open for writing.
 
     Args:
-        study: Optuna's.
-        journal: the file that it is kept in, if it is in one.
+        kept: the study and where it is kept; one driver at a time writes to a journal, and several
+            may share a database.
         goals: what trials are ranked by.
         sampler: draws parameters.
         seed: of all draws.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        journal: BatchingJournal | None,
-        *,
-        goals: Goals,
-        sampler: SamplerName,
-        seed: int,
-    ):
-        self._study, self._journal, self._goals = study, journal, goals
+    def __init__(self, kept: Kept, *, goals: Goals, sampler: SamplerName, seed: int):
+        self._study, self._journal, self._goals = kept.study, kept.journal, goals
+        self._driver = kept.driver
         self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
 
     @classmethod
-    def create(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
-        """Start the study of a new run in ``folder``."""
-        journal = BatchingJournal(folder / STUDY_FILE)
-        study = optuna.create_study(
-            storage=JournalStorage(journal),
-            study_name=_STUDY_NAME,
-            directions=goals.directions,
-        )
-        return cls(study, journal, goals=goals, **settings)
+    def create(
+        cls, folder: Path, *, goals: Goals, url: str | None = None, name: str = "", **settings: Any
+    ) -> RunStudy:
+        """Start the study of a new run in ``folder``, or join one; see `storage.create_study`."""
+        kept = create_study(folder, goals.directions, url=url, name=name)
+        return cls(kept, goals=goals, **settings)
 
     @classmethod
     def open(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
-        """Go on with the study in ``folder``, after mending what a killed driver left."""
-        _cut_torn_line(folder / STUDY_FILE)
-        return cls(*_load(folder), goals=goals, **settings)
+        """Go on with the study of a run, after mending what a killed driver left."""
+        mend(folder)
+        return cls(load_study(folder), goals=goals, **settings)
 
     @classmethod
     def in_memory(cls, *, goals: Goals, **settings: Any) -> RunStudy:
         """A study that nothing is left of, for simulations."""
-        return cls(optuna.create_study(directions=goals.directions), None, goals=goals, **settings)
+        kept = Kept(study=optuna.create_study(directions=goals.directions))
+        return cls(kept, goals=goals, **settings)
 
     def at_once(self) -> AbstractContextManager[None]:
         """While it is entered, what is recorded is kept back; then it is written as one."""
@@ -118,20 +106,48 @@ class RunStudy:
         return _record(self._study.get_trials(deepcopy=False)[number])
 
     def unfinished(self) -> dict[int, int | None]:
-        """Trials that a killed driver left: number -> steps at which it waits, None if it ran."""
+        """Trials that this driver left when it was killed.
+
+        Returns:
+            number -> steps at which it waits, None if it ran.
+        """
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return {t.number: t.user_attrs.get(WAITS) for t in trials if t.number not in self._live}
+        return {
+            t.number: t.user_attrs.get(WAITS)
+            for t in trials
+            if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
+        }
+
+    @property
+    def shared(self) -> bool:
+        """Whether other drivers may write to it as well."""
+        return self._driver is not None
+
+    def of_others(self) -> list[TrialRecord]:
+        """Trials of the drivers that share the study."""
+        return [
+            _record(trial)
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.user_attrs.get(_DRIVER) != self._driver
+        ]
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
 
     # --- a trial's life -------------------------------------------------------------------------
 
-    def begin(self, fixed: Params | None = None) -> int:
-        """Create a trial and return its number; ``fixed`` parameters will be drawn as given."""
-        trial = self._with_sampler(len(self), fixed).ask()
+    def begin(self) -> int:
+        """Create a trial and return its number, which no other driver gets."""
+        trial = self._with_sampler(len(self), None).ask()
         self._live[trial.number] = trial
+        if self._driver is not None:
+            trial.set_user_attr(_DRIVER, self._driver)
         return trial.number
+
+    def fix(self, number: int, params: Params) -> None:
+        """Let a trial that has begun draw these parameters as given."""
+        study = self._with_sampler(number, params)
+        self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
 
     def revive(self, number: int, fixed: Params | None = None) -> TrialRecord:
         """Take up a trial that a killed driver left running."""
@@ -234,31 +250,8 @@ class RunStudy:
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
     """Trials and notes of a run, read only."""
-    study, _ = _load(folder)
+    study = load_study(folder).study
     return [_record(t) for t in study.get_trials(deepcopy=False)], study.user_attrs
-
-
-def _load(folder: Path) -> tuple[optuna.Study, BatchingJournal]:
-    path = folder / STUDY_FILE
-    if not path.is_file():
-        raise RunError(f"{folder}: not a run directory (it has no {STUDY_FILE})")
-    try:
-        journal = BatchingJournal(path)
-        return optuna.load_study(study_name=_STUDY_NAME, storage=JournalStorage(journal)), journal
-    except (KeyError, ValueError, OSError) as error:
-        raise RunError(f"{path}: cannot be read as a study ({error})") from None
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drop the half-written last line of a driver that was killed while writing."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return
-    with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        content = path.read_bytes()
-        file.truncate(content.rfind(b"\n") + 1)
 
 
 def _rung(stored: Mapping[str, Any]) -> RungRecord:

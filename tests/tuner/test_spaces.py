@@ -60,7 +60,9 @@ def test_every_space_moves_pixels(
     """A trial drawn from each named space takes two steps on VGG16 and stays finite."""
     job, space = load_job(samples / "job.yaml", [f"space={name}"])
     study = RunStudy.create(tmp_path, sampler="random", seed=0, goals=job.goals)
-    number = study.begin({"extractor": "vgg16"} if "extractor" in space.params else None)
+    number = study.begin()
+    if "extractor" in space.params:
+        study.fix(number, {"extractor": "vgg16"})
     config = space.build(study.draw(number, space), size_px=job.size_px, steps=2)
     materials = load_pair(job.pairs[0], job.size_px).materials
     *_, last = advance(store, config, materials)

@@ -7,7 +7,8 @@ from search_spaces import CATALOGUE
 from tuner.objective import Goals, Objective
 from tuner.records import RungRecord
 from tuner.samplers import STARTUP
-from tuner.study import STUDY_FILE, RunStudy, load_records
+from tuner.storage import STUDY_FILE
+from tuner.study import RunStudy, load_records
 
 GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
 SETTINGS = {"sampler": "tpe", "seed": 1, "goals": GOALS}
