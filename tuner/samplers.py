@@ -129,7 +129,7 @@ def _at(space: Space, shares: Mapping[str, float]) -> Params:
 
 
 class Shown(BaseSampler):
-    """A sampler for one draw that sees a study as it should.
+    """A sampler that sees a study as it should.
 
     Args:
         sampler: what draws.
@@ -148,18 +148,19 @@ class Shown(BaseSampler):
         self._sampler, self._most = sampler, most
         self._stopped_as_complete = stopped_as_complete
         self._view: _View | None = None
+        self._drawn: int | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """See `BaseSampler`."""
-        return self._sampler.infer_relative_search_space(self._shown(study), trial)
+        return self._sampler.infer_relative_search_space(self._shown(study, trial), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See `BaseSampler`."""
-        return self._sampler.sample_relative(self._shown(study), trial, search_space)
+        return self._sampler.sample_relative(self._shown(study, trial), trial, search_space)
 
     def sample_independent(
         self,
@@ -169,11 +170,13 @@ class Shown(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """See `BaseSampler`."""
-        shown = self._shown(study)
+        shown = self._shown(study, trial)
         return self._sampler.sample_independent(shown, trial, param_name, param_distribution)
 
-    def _shown(self, study: optuna.Study) -> optuna.Study:
-        if self._view is None:
+    def _shown(self, study: optuna.Study, drawn: FrozenTrial) -> optuna.Study:
+        """The view for one draw, in which a sampler asks for trials several times."""
+        if self._view is None or self._drawn != drawn._trial_id:
+            self._drawn = drawn._trial_id
             trials = [
                 self._as_shown(trial, study.directions)
                 for trial in study.get_trials(deepcopy=False)
