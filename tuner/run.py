@@ -41,6 +41,7 @@ class _Prepared(NamedTuple):
     starts: Sequence[Params]
     replay: Mapping[int, Params] | None
     baselines: Mapping[str, Mapping[str, float]]
+    held_out_baselines: Mapping[str, Mapping[str, float]]
 
 
 def run_job(
@@ -69,6 +70,7 @@ def run_job(
         folder, url=job.search.study, name=job.name, **_study_settings(prepared.job)
     )
     study.note("baselines", prepared.baselines)
+    study.note("held_out_baselines", prepared.held_out_baselines)
     study.note("presets", [preset.name for preset, _ in prepared.presets])
     study.note("starts", [dict(params) for params in prepared.starts])
     study.note("environment", environment())
@@ -91,6 +93,7 @@ def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) ->
         starts=study.notes.get("starts", space.starts),
         replay=_replay(job, space),
         baselines=study.notes.get("baselines", {}),
+        held_out_baselines=study.notes.get("held_out_baselines", {}),
     )
     study.note("over", None)
     _search(study, run, space, prepared, watcher, backend, say)
@@ -109,13 +112,22 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
         replay = _replay(job, space)
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores(workload.pairs, judge)
+        held_out = baseline_scores(workload.holdout, judge) if workload.holdout else {}
         starts, remarks = warm_starts(
             job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
         )
         for remark in remarks:
             say(remark)
         starts = [*starts, *space.starts]
-        return _Prepared(run.write_job(job), workload, presets, starts, replay, baselines)
+        return _Prepared(
+            job=run.write_job(job),
+            workload=workload,
+            presets=presets,
+            starts=starts,
+            replay=replay,
+            baselines=baselines,
+            held_out_baselines=held_out,
+        )
 
 
 def _search(

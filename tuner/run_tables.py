@@ -70,7 +70,19 @@ def finals_table(results: Results) -> Table:
                 "–" if held_out is None else f"{held_out:.4f}",
                 _worst_pair(results, found),
             )
+    table.caption = _untouched(results)
     return table
+
+
+def _untouched(results: Results) -> str:
+    """What the untouched contents score, which held-out scores mean little without."""
+    first = results.goals.first
+    parts = []
+    for name, notes in (("search", "baselines"), ("held-out", "held_out_baselines")):
+        content = results.notes.get(notes, {}).get("content", {})
+        if content and first.known(content):
+            parts.append(f"{first.of(content):.4f} ({name} pairs)")
+    return f"untouched content: {', '.join(parts)}" if parts else ""
 
 
 def _worst_pair(results: Results, found: Found) -> str:

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from nst_core.errors import ConfigError, RunError
+from tests.tuner.helpers import Recorder
+from tuner.backend import InlineBackend
+from tuner.extend import extend
+from tuner.jobfile import load_job
+from tuner.results import load_results
+from tuner.run import resume_run, run_job
+
+
+@pytest.fixture
+def run(job_file: Path, tmp_path: Path) -> Path:
+    job, space = load_job(job_file, ["search.trials=3", "search.presets=false"])
+    folder = tmp_path / "run"
+    run_job(job, space, folder, InlineBackend(), watcher=Recorder(), say=lambda _: None)
+    return folder
+
+
+def test_a_finished_run_goes_on_to_a_new_target(run: Path) -> None:
+    """With more trials a run that is over goes on, keeps what it found, and is over again."""
+    before = load_results(run)
+    assert before.status_json()["finished"]
+    extend(run, ["search.trials=5", "finals.count=1", "finals.seeds=1"])
+    watcher = Recorder()
+    resume_run(run, InlineBackend(), watcher=watcher, say=watcher.say)
+    after = load_results(run)
+    assert after.records[:3] == before.records
+    assert [r.final_of is None for r in after.records] == [True] * 5 + [False]
+    assert after.status_json()["target"] == 5
+    assert after.status_json()["finished"]
+    images = [event for event in watcher.events if event[0] == "ended"]
+    assert len(images) == 3
+
+
+def test_what_was_found_must_stay_comparable(run: Path) -> None:
+    """Keys that would make trials incomparable cannot change; the file stays as it is."""
+    content = (run / "job.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="cannot change") as caught:
+        extend(run, ["search.trials=5", "size_px=128", "objective=rmse"])
+    assert len(caught.value.problems) == 2
+    with pytest.raises(ConfigError, match=r"search\.trials"):
+        extend(run, ["search.trials=none"])
+    assert (run / "job.yaml").read_bytes() == content
+
+
+def test_only_runs_are_extended(tmp_path: Path) -> None:
+    """A folder that is no run is refused."""
+    with pytest.raises(RunError, match="no such run directory"):
+        extend(tmp_path / "x", ["search.trials=5"])
