@@ -64,13 +64,11 @@ class FormulaEngine:
         """As `LaneEngine.images`."""
         return [b"no picture"]
 
-    async def pause(self, trial: int) -> bytes:
-        """As `LaneEngine.pause`; what is remembered of a trial is its steps."""
-        return str(self._done.get(trial, 0)).encode()
+    async def pause(self, trial: int) -> None:
+        """As `LaneEngine.pause`: there is nothing worth saving, its steps are remembered here."""
 
-    async def take_up(self, trial: int, paused: bytes) -> None:
-        """As `LaneEngine.take_up`."""
-        self._done[trial] = int(paused)
+    async def snapshot(self, trial: int) -> None:
+        """As `LaneEngine.snapshot`: there is nothing worth saving."""
 
     async def drop(self, trial: int) -> None:
         """As `LaneEngine.drop`."""

@@ -20,9 +20,10 @@ from tuner import evaluate
 from tuner.backend import Workload
 from tuner.connect import ray_backend
 from tuner.job import JobSpec
+from tuner.plan import Plan
 from tuner.records import RungRecord
 from tuner.rundir import RunDir
-from tuner.search import Plan, Search
+from tuner.search import Search
 from tuner.study import RunStudy
 
 

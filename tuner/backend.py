@@ -12,7 +12,8 @@ from tuner.engine import Engine
 from tuner.evaluate import Pair
 from tuner.halving import Decision
 from tuner.job import JobSpec
-from tuner.search import Plan, Search
+from tuner.plan import Plan
+from tuner.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +57,11 @@ class InlineBackend:
         )
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
-        paused: dict[int, bytes] = {}
         while True:
             while len(plans) < lanes and (plan := search.next()):
                 number = plan.trial
                 plans[number] = plan
-                options: Any = {"holdout": plan.holdout, "paused": paused.pop(number, None)}
+                options: Any = {"holdout": plan.holdout, "paused": search.kept_lanes(number)}
                 engine.submit(number, plan.config, *plan.next_two(0), **options)
             if not plans:
                 search.engines_ended([engine.stats])
@@ -70,10 +70,11 @@ class InlineBackend:
                 plan = plans[report.trial]
                 decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
                 if decision is Decision.GO_ON:
+                    search.keep_lanes(report.trial, engine.snapshot(report.trial))
                     engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
                     continue
                 del plans[report.trial]
                 if decision is Decision.WAIT:
-                    paused[report.trial] = engine.pause(report.trial)
+                    search.keep_lanes(report.trial, engine.pause(report.trial))
                 else:
                     engine.drop(report.trial)

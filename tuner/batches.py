@@ -147,6 +147,10 @@ class Batches:
             self._turns.remove(batch)
         return state
 
+    def save(self, key: LaneKey) -> LaneState:
+        """A copy of a lane's state, on the CPU; the lane goes on."""
+        return self._where[key].save(key)
+
     def moved_on(self, key: LaneKey, config: StyleConfig, materials: Materials) -> None:
         """Put a lane whose stage is over into a batch of its next size."""
         (lane,) = (lane for lane in self._where[key].lanes if lane.key == key)

@@ -120,6 +120,10 @@ class Engine:
         """Trials that it holds."""
         return len(self._trials)
 
+    def holds(self, trial: int) -> bool:
+        """Whether a trial is here."""
+        return trial in self._trials
+
     @property
     def lanes(self) -> int:
         """Lanes that advance or wait for their turn."""
@@ -200,8 +204,7 @@ class Engine:
         lanes = self._all_out(trial, known)
         del self._trials[trial]
         self._stats.lane_steps_lost += _ahead(lanes, known.asked)
-        facts = {"seconds": known.seconds, "losses": known.losses, "asked": known.asked}
-        return dump_lanes(lanes, facts)
+        return self._packed(known, lanes)
 
     def drop(self, trial: int) -> None:
         """Forget a trial; its lanes' places are free at once. Unknown trials are ignored."""
@@ -237,6 +240,24 @@ class Engine:
 
     def _take(self, trial: int, pair: int) -> LaneState:
         return self._batches.take((trial, pair))
+
+    def snapshot(self, trial: int) -> bytes:
+        """A trial's lanes as they are, while they go on; for `submit` to begin from.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        known = self._trials[trial]
+        lanes = [
+            self._batches.save((trial, pair)) if (trial, pair) in self._batches else state
+            for pair in range(known.pairs)
+            for state in [known.away.get(pair)]
+        ]
+        return self._packed(known, [lane for lane in lanes if lane is not None])
+
+    def _packed(self, known: _Trial, lanes: Sequence[LaneState]) -> bytes:
+        facts = {"seconds": known.seconds, "losses": known.losses, "asked": known.asked}
+        return dump_lanes(lanes, facts)
 
     def _all_out(self, trial: int, known: _Trial) -> list[LaneState]:
         """Take all lanes of a trial out; those that have not begun have no state."""

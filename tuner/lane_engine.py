@@ -88,6 +88,12 @@ class LaneEngine:
         """PNG files of a trial as last scored."""
         return self._engine.images(trial)
 
+    async def snapshot(self, trial: int) -> bytes | None:
+        """A trial's lanes as they are; see `Engine.snapshot`. None if it has ended meanwhile."""
+        return await self._asked(
+            lambda: self._engine.snapshot(trial) if self._engine.holds(trial) else None
+        )
+
     async def stats(self) -> EngineStats:
         """What it did with its time, all that was asked of it before included."""
         return await self._asked(lambda: self._engine.stats)

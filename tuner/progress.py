@@ -16,8 +16,8 @@ from rich.progress import (
 )
 
 from tuner.job import JobSpec
+from tuner.plan import Plan
 from tuner.records import RungRecord
-from tuner.search import Plan
 
 
 class ProgressWatcher:

@@ -77,7 +77,7 @@ class EnginePool:
     engines: Mapping[str, Any]
     lanes: int
     _on: dict[int, Stay] = field(default_factory=dict)
-    _paused: dict[int, Any] = field(default_factory=dict)
+    _saved: dict[int, Any] = field(default_factory=dict)
 
     @property
     def slots(self) -> list[Slot]:
@@ -99,13 +99,36 @@ class EnginePool:
         return self._on[trial]
 
     def pause(self, trial: int) -> None:
-        """Free a trial's slot; its lanes are kept in Ray's object store."""
+        """Free a trial's slot; its lanes are on their way, for `arrived` or `waited_for`."""
         if stay := self._on.pop(trial, None):
-            self._paused[trial] = self.engines[stay.slot.engine].pause.remote(trial)
+            self._saved[trial] = self.engines[stay.slot.engine].pause.remote(trial)
 
-    def take_up(self, stay: Stay) -> bool:
-        """Bring the lanes of a trial that waited to its slot; False if there are none."""
-        lanes = self._paused.pop(stay.trial, None)
+    def snapshot(self, trial: int) -> None:
+        """Have a trial's lanes saved while they go on; nobody waits for it."""
+        engine = self.engines[self._on[trial].slot.engine]
+        self._saved[trial] = engine.snapshot.remote(trial)
+
+    def arrived(self) -> Iterator[tuple[int, bytes]]:
+        """Lanes that were saved and have come, each once; what an engine took with it is lost."""
+        by_ref = {ref: trial for trial, ref in self._saved.items()}
+        if not by_ref:
+            return
+        ready, _ = ray.wait(list(by_ref), num_returns=len(by_ref), timeout=0)
+        for ref in ready:
+            trial = by_ref[ref]
+            del self._saved[trial]
+            with suppress(ray.exceptions.RayError):
+                lanes = ray.get(ref)
+                if lanes is not None:
+                    yield trial, lanes
+
+    def waited_for(self, trial: int) -> None:
+        """Wait until a trial's lanes have come, if they are on their way."""
+        if trial in self._saved:
+            ray.wait([self._saved[trial]], timeout=ENGINE_ANSWERS_WITHIN_S)
+
+    def take_up(self, stay: Stay, lanes: bytes | None) -> bool:
+        """Bring the lanes of a trial to its slot; False if there are none."""
         if lanes is None:
             return False
         self.engines[stay.slot.engine].take_up.remote(stay.trial, lanes)
@@ -148,6 +171,12 @@ class _NotSaved:
         return {}
 
 
+def keep_arrived(search: Search, pool: EnginePool) -> None:
+    """Put lanes that engines saved into the run."""
+    for trial, lanes in pool.arrived():
+        search.keep_lanes(trial, lanes)
+
+
 class StudySearcher(_NotSaved, Searcher):
     """Hands out what `Search` plans, as long as a lane is free."""
 
@@ -168,12 +197,15 @@ class StudySearcher(_NotSaved, Searcher):
             return Searcher.FINISHED if self._search.over else None
         self._search.started_as(plan.trial, trial_id)
         stay = self._stays[trial_id] = self._pool.take(plan.trial)
+        self._pool.waited_for(plan.trial)
+        keep_arrived(self._search, self._pool)
+        lanes = self._search.kept_lanes(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
             RUNGS: plan.rungs,
             HOLDOUT: plan.holdout,
-            WAITED: self._pool.take_up(stay),
+            WAITED: self._pool.take_up(stay, lanes),
             ENGINE: stay.slot.engine,
             SLOT: stay.slot.number,
         }
@@ -226,7 +258,9 @@ class RungScheduler(_NotSaved, FIFOScheduler):
         """CONTINUE or STOP; for Tune a trial that waits is over, and comes back as another."""
         report = Report(**json.loads(result[REPORT]))
         decision = self._search.report(report, lambda: self._pool.images(report.trial))
+        keep_arrived(self._search, self._pool)
         if decision is Decision.GO_ON:
+            self._pool.snapshot(report.trial)
             return str(TrialScheduler.CONTINUE)
         if decision is Decision.WAIT:
             self._pool.pause(report.trial)

@@ -24,9 +24,10 @@ from tuner.backend import Backend, Workload
 from tuner.evaluate import baseline_scores, load_pair
 from tuner.job import JobSpec, ReferenceSpec
 from tuner.jobfile import load_job
+from tuner.plan import Watcher
 from tuner.replay import check_replay
 from tuner.rundir import RunDir
-from tuner.search import Search, Watcher
+from tuner.search import Search
 from tuner.storage import check_database
 from tuner.study import RunStudy, load_records
 from tuner.warm import warm_starts

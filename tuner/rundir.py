@@ -26,6 +26,7 @@ class RunDir:
         study.journal          the Optuna study: the only truth about the run
         study.json             or where it is, if several drivers share it
         trials/0007/pair0.png  each trial's best image, one per pair
+        trials/0007/lanes.safetensors  where it was at its last rung, until it is over
         contact-sheet.jpg      the best beside the baselines
     """
 
@@ -128,3 +129,13 @@ class RunDir:
             path = self.path / self.image(trial, pair)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
+
+    def lanes_file(self, trial: int) -> Path:
+        """Where a trial's lanes are kept while it is not over."""
+        return self.path / "trials" / f"{trial:04d}" / "lanes.safetensors"
+
+    def save_lanes(self, trial: int, content: bytes) -> None:
+        """Keep where a trial was at its last rung."""
+        path = self.lanes_file(trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)

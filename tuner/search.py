@@ -10,59 +10,23 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
+from nst_core.checkpoints import load_lanes
 from nst_core.config import StyleConfig
+from nst_core.errors import InputError
 from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.budget import Budget
 from tuner.finals import missing_finals
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.job import JobSpec
+from tuner.plan import Plan, Watcher
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
 from tuner.rundir import RunDir
-from tuner.rungs import next_rungs
 from tuner.samplers import planned_point
-from tuner.study import RunStudy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """One trial to run, or to take up again: ``config`` until the last of ``rungs``.
-
-    Attributes:
-        rungs: steps at which it is still to report.
-        holdout: whether it runs on the held-out pairs as well.
-        waited: whether it waited at a rung; its backend may have kept its lanes.
-    """
-
-    trial: int
-    config: StyleConfig
-    rungs: tuple[int, ...]
-    holdout: bool = False
-    waited: bool = False
-
-    def next_rung(self, steps: int) -> int:
-        """The step at which it reports next."""
-        return next_rungs(self.rungs, steps)[0]
-
-    def next_two(self, steps: int) -> tuple[int, int | None]:
-        """The step at which it reports next, and the one after, if there is one."""
-        return next_rungs(self.rungs, steps)
-
-
-class Watcher(Protocol):
-    """Is told what happens in a run, to show it."""
-
-    def planned(self, plan: Plan, preset: str | None) -> None:
-        """A trial is about to start, or to go on after waiting."""
-
-    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """A trial reached a rung."""
-
-    def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """A trial is over."""
+from tuner.study import Left, RunStudy
 
 
 class Search:
@@ -118,9 +82,9 @@ class Search:
             if record.trial not in theirs:
                 self._remember(record)
         self._look_around()
-        self._orphans: list[int] = []
-        for number, steps in study.unfinished().items():
-            self._take_up(number, steps)
+        self._orphans: dict[int, Left] = {}
+        for number, left in study.unfinished().items():
+            self._take_up(number, left)
 
     def _remember(self, record: TrialRecord) -> None:
         """Take in what an earlier launch found."""
@@ -144,13 +108,13 @@ class Search:
                 self._budget.ended(record.trial, searched=record.searched)
         self._others_run = any(r.state == "running" and r.final_of is None for r in others)
 
-    def _take_up(self, number: int, waits: int | None) -> None:
+    def _take_up(self, number: int, left: Left) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
         self._study.revive(number, self._fixed(number))
-        if waits is None:
-            self._orphans.append(number)
+        if left.waits is None:
+            self._orphans[number] = left
         else:
-            self._waiting[number] = self._rung_of(number, waits)
+            self._waiting[number] = self._rung_of(number, left.waits)
 
     # --- what to run ------------------------------------------------------------------------------
 
@@ -195,9 +159,9 @@ class Search:
         return 0 if self._budget.spent else max(0, self._job.search.trials - self._begun)
 
     def _next(self) -> Plan | None:
-        if self._orphans and not self._budget.exhausted:
-            number = self._orphans.pop(0)
-            return self._plan(number, self._study.record(number))
+        while self._orphans and not self._budget.exhausted:
+            if (plan := self._orphan()) is not None:
+                return plan
         if (promoted := self._promotable()) is not None:
             del self._waiting[promoted]
             self._study.wait(promoted, None)
@@ -214,6 +178,21 @@ class Search:
             return self._final()
         return None
 
+    def _orphan(self) -> Plan | None:
+        """The first trial that a killed driver left, if it goes on.
+
+        The driver may have died between a report and its decision, which is then made now.
+        """
+        number, left = next(iter(self._orphans.items()))
+        del self._orphans[number]
+        record = self._study.record(number)
+        plan = self._plans[number] = self._plan(number, record)
+        last = max(record.rungs, default=0)
+        if last > left.went_on:
+            decision = self._decide(number, last, record.rungs[last])
+            return plan if decision is Decision.GO_ON else None
+        return plan
+
     def _promotable(self) -> int | None:
         if self._budget.spent:
             return None
@@ -222,9 +201,9 @@ class Search:
 
     def _close_waiting(self) -> None:
         """End what waits in vain, now that nothing runs that could change its place."""
-        for number in self._orphans:  # only if no time is left for them
+        for number in list(self._orphans):  # only if no time is left for them
             self._end(number, "pruned", self._budget.spent)
-        self._orphans = []
+        self._orphans = {}
         for number, rung in list(self._waiting.items()):
             reason = self._budget.spent or f"not among the best at step {rung.steps}"
             self._end(number, "pruned", reason)
@@ -336,6 +315,24 @@ class Search:
             self._watcher.reported(number, report.steps, rung)
             return self._decide(number, report.steps, rung)
 
+    def keep_lanes(self, number: int, lanes: bytes) -> None:
+        """Keep where a trial was at its last rung, as an engine saved it, until the trial ends."""
+        if number in self.unfinished:
+            self._run.save_lanes(number, lanes)
+
+    def kept_lanes(self, number: int) -> bytes | None:
+        """What `keep_lanes` kept of a trial, by this driver or one before it."""
+        path = self._run.lanes_file(number)
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        try:
+            load_lanes(content)
+        except InputError:
+            self._study.remark(number, "its saved lanes were damaged, so it began again")
+            return None
+        return content
+
     def engines_ended(self, stats: Sequence[EngineStats]) -> None:
         """Record what the engines of this launch did with their time."""
         before = self._study.notes.get("engines", [])
@@ -355,14 +352,15 @@ class Search:
         return self._halving.rung(self._rungs(number, self._job.halving.max_steps), steps)
 
     def _decide(self, number: int, steps: int, rung: RungRecord) -> Decision:
-        if steps >= self._plans[number].rungs[-1]:
+        if steps >= self._plans[number].config.steps:
             self._end(number, "complete", None)
             return Decision.STOP
         if self._budget.spent:
             self._end(number, "pruned", self._budget.spent)
             return Decision.STOP
-        if self._preset(number):
-            return Decision.GO_ON  # baselines run to their end, so that what was gained is known
+        if self._preset(number):  # they run to their end, so that what was gained is known
+            self._study.go_on(number, steps)
+            return Decision.GO_ON
         for bound in self.goals.constraints:
             if bound.grows and bound.excess(rung.scores) > 0:
                 self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
@@ -378,6 +376,8 @@ class Search:
             self._study.wait(number, steps)
         elif decision is Decision.STOP:
             self._end(number, "pruned", f"not among the best at step {steps}")
+        else:
+            self._study.go_on(number, steps)
         return decision
 
     def _end(self, number: int, state: str, reason: str | None) -> None:
@@ -387,6 +387,7 @@ class Search:
         self._waiting.pop(number, None)
         searched = self._study.record(number).searched
         self._study.finish(number, state, reason)
+        self._run.lanes_file(number).unlink(missing_ok=True)
         self._budget.ended(number, searched=searched)
         self._watcher.ended(number, state, reason)
 

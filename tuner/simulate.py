@@ -15,9 +15,10 @@ from pathlib import Path
 from search_spaces import Params, Space
 from tuner.halving import Decision
 from tuner.job import JobSpec
+from tuner.plan import Plan
 from tuner.records import Report, RungRecord
 from tuner.rundir import RunDir
-from tuner.search import Plan, Search
+from tuner.search import Search
 from tuner.study import RunStudy
 
 #: (parameters, steps) -> scores, and seconds that a step takes.

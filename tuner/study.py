@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -25,6 +25,7 @@ from tuner.samplers import (
     RUNG,
     VALUES,
     WAITS,
+    WENT_ON,
     make_sampler,
     reported,
 )
@@ -43,6 +44,18 @@ STATES: Mapping[TrialState, str] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "running",
 }
+
+
+class Left(NamedTuple):
+    """How a killed driver left a trial.
+
+    Attributes:
+        waits: steps of the rung at which it waits, None if it ran.
+        went_on: steps of the last rung beyond which it was told to go on.
+    """
+
+    waits: int | None
+    went_on: int
 
 
 class RunStudy:
@@ -105,15 +118,11 @@ class RunStudy:
         """One trial."""
         return _record(self._study.get_trials(deepcopy=False)[number])
 
-    def unfinished(self) -> dict[int, int | None]:
-        """Trials that this driver left when it was killed.
-
-        Returns:
-            number -> steps at which it waits, None if it ran.
-        """
+    def unfinished(self) -> dict[int, Left]:
+        """Trials that this driver left when it was killed, by number."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return {
-            t.number: t.user_attrs.get(WAITS)
+            t.number: Left(t.user_attrs.get(WAITS), t.user_attrs.get(WENT_ON, 0))
             for t in trials
             if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
         }
@@ -196,6 +205,10 @@ class RunStudy:
             trial.set_user_attr("note", note)
         trial.set_user_attr("config", dict(config))
 
+    def go_on(self, number: int, steps: int) -> None:
+        """Record that a trial goes on beyond a rung."""
+        self._live[number].set_user_attr(WENT_ON, steps)
+
     def set_tune_id(self, number: int, tune_id: str) -> None:
         """Record under which id Ray Tune runs a trial."""
         self._live[number].set_user_attr("tune_id", tune_id)
@@ -210,6 +223,11 @@ class RunStudy:
         trial.set_user_attr(key, kept)
         if not self._goals.pareto:  # with several objectives Optuna takes no reports
             trial.report(values[0], steps)
+
+    def remark(self, number: int, note: str) -> None:
+        """Add a sentence to what is to be known about a trial."""
+        before = self._study.get_trials(deepcopy=False)[number].user_attrs.get("note")
+        self._live[number].set_user_attr("note", f"{before}; {note}" if before else note)
 
     def wait(self, number: int, steps: int | None) -> None:
         """Record that a trial waits at a rung, or (None) that it goes on."""

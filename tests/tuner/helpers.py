@@ -16,9 +16,10 @@ from tuner import cli
 from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.jobfile import load_job
+from tuner.plan import Plan
 from tuner.records import Report, RungRecord
 from tuner.rundir import RunDir
-from tuner.search import Plan, Search
+from tuner.search import Search
 from tuner.study import RunStudy
 
 Objective = Callable[[Plan, int], float]
@@ -29,6 +30,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
+        self.reached: list[tuple[int, int]] = []
         self.lines: list[str] = []
 
     def planned(self, plan: Plan, preset: str | None) -> None:
@@ -36,6 +38,7 @@ class Recorder:
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         self.events.append(("reported", trial, steps, rung.objective))
+        self.reached.append((trial, steps))
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         self.events.append(("ended", trial, state, reason))

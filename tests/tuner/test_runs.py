@@ -1,5 +1,6 @@
 """Real runs, on the inline backend and on a real Ray cluster, from the job file to the export."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
 from tuner.jobfile import load_job
 from tuner.objective import COSTS
+from tuner.records import RungRecord
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
 
@@ -82,6 +84,56 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert held_out == pytest.approx(results.score(finalist), rel=2e-2)
     substituted = any("runs on VGG16" in line for line in watcher.lines)
     assert substituted != cached_path("vgg19").is_file()
+
+
+class _Breaks(Recorder):
+    """A watcher with which the driver dies at its n-th report."""
+
+    def __init__(self, reports: int):
+        super().__init__()
+        self._left = reports
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        super().reported(trial, steps, rung)
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("reports", [3, 7])
+def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, reports: int) -> None:
+    """After the driver's death no more than a rung of a trial is run again, waiting ones none."""
+    overrides = ("search.presets=false", "resources.lanes=2", "halving.max_steps=18")
+    job, space = load_job(job_file, overrides)
+    for name in ("whole", "broken"):
+        watcher = _Breaks(reports) if name == "broken" else Recorder()
+        with contextlib.suppress(KeyboardInterrupt):
+            run_job(job, space, tmp_path / name, InlineBackend(), watcher=watcher, say=print)
+    assert list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
+    resume_run(tmp_path / "broken", InlineBackend(), watcher=Recorder(), say=print)
+    whole, broken = (load_results(tmp_path / name) for name in ("whole", "broken"))
+    assert [r.params for r in broken.records] == [r.params for r in whole.records]
+    (stats,) = broken.engines  # those of the first launch died with it
+    left = sum(max(r.rungs) for r in broken.records) - sum(
+        max((s for t, s in watcher.reached if t == r.trial), default=0) for r in broken.records
+    )
+    assert stats.lane_steps - stats.lane_steps_lost <= left + 2 * 12
+    assert not list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
+
+
+def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
+    """A trial whose saved lanes cannot be read runs from its start, and says so."""
+    halving = ("halving.rule=none", "halving.max_steps=18")
+    job, space = load_job(job_file, ["search.presets=false", "search.trials=3", *halving])
+    with contextlib.suppress(KeyboardInterrupt):
+        run_job(job, space, tmp_path / "a", InlineBackend(), watcher=_Breaks(5), say=print)
+    (saved,) = (tmp_path / "a").glob("trials/*/lanes.safetensors")
+    saved.write_bytes(saved.read_bytes()[:100])
+    resume_run(tmp_path / "a", InlineBackend(), watcher=Recorder(), say=print)
+    results = load_results(tmp_path / "a")
+    assert results.status_json()["finished"]
+    notes = [r.note for r in results.records if r.note]
+    assert notes == ["its saved lanes were damaged, so it began again"]
 
 
 def test_a_slot_keeps_its_process(

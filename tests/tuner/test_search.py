@@ -12,8 +12,9 @@ from tests.tuner.helpers import Recorder, make_search, play, report
 from tuner.halving import Decision
 from tuner.jobfile import load_job
 from tuner.objective import Goals, Objective
+from tuner.plan import Plan
 from tuner.replay import check_replay
-from tuner.search import Plan, Search
+from tuner.search import Search
 from tuner.study import load_records
 
 GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])

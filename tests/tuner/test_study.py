@@ -73,7 +73,7 @@ def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
     number = study.begin()
     study.report(number, 10, rung(0.5))
     study = RunStudy.open(tmp_path, **SETTINGS)
-    assert study.unfinished() == {number: None}
+    assert study.unfinished() == {number: (None, 0)}
     study.revive(number)
     study.report(number, 10, rung(0.7))
     study.finish(number, "complete")
