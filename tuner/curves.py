@@ -129,6 +129,11 @@ def load_curves(path: Path = SHIPPED) -> Curves:
     Raises:
         InputError: there is no such file, or it is something else.
     """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no recorded curves; `python -m benchmarks.record` makes them from pairs of"
+            " yours, and this version comes with none yet"
+        )
     try:
         with np.load(path, allow_pickle=False) as content:
             header = json.loads(content["header"].tobytes())
