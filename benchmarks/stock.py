@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from search_spaces import Choice, Int, Params, Space
+from search_spaces import Params, Space
+from tuner.samplers import suggested
 from tuner.simulate import Course, Event, Scores
 
 
@@ -96,19 +97,7 @@ def _defined(space: Space) -> Any:
     """The space as a define-by-run function of an Optuna trial."""
 
     def define(trial: Any) -> Mapping[str, Any]:
-        drawn: dict[str, Any] = {}
-        for name, parameter in space.params.items():
-            if not space.active(name, drawn):
-                continue
-            if isinstance(parameter, Choice):
-                drawn[name] = trial.suggest_categorical(name, parameter.options)
-            elif isinstance(parameter, Int):
-                low, high = parameter.low, parameter.high
-                drawn[name] = trial.suggest_int(name, low, high, log=parameter.log)
-            else:
-                drawn[name] = trial.suggest_float(
-                    name, parameter.low, parameter.high, log=parameter.log
-                )
+        suggested(trial, space)
         return {}
 
     return define

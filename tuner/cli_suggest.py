@@ -65,4 +65,4 @@ def suggest(
         ]
         print(dump({"suggestions": rows}))  # noqa: T201
     else:
-        out.print(suggestions_table(found))
+        out.print(suggestions_table(found, curves.size_px))

@@ -123,12 +123,13 @@ class Curves:
         )
 
 
-def load_curves(path: Path = SHIPPED) -> Curves:
-    """Read what `Curves.save` wrote; nothing in it is run.
+def load_curves(path: Path | None = None) -> Curves:
+    """Read what `Curves.save` wrote, by default `SHIPPED`; nothing in it is run.
 
     Raises:
         InputError: there is no such file, or it is something else.
     """
+    path = SHIPPED if path is None else path
     if not path.is_file():
         raise InputError(
             f"{path}: no recorded curves; `python -m benchmarks.record` makes them from pairs of"

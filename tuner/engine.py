@@ -171,9 +171,10 @@ class Engine:
         known.asked = until
         ahead = {stop for stop in (until, beyond) if stop is not None and stop > been}
         known.stops = sorted({*known.stops, *ahead})
-        self._look_at_the_arrived(known)
+        if paused is not None:
+            self._look_at_the_arrived(known)
         self._send(trial)
-        if known.images:
+        if paused is not None:
             self._stop(trial)
 
     def _take_up(self, known: _Trial, paused: bytes) -> None:

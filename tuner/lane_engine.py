@@ -111,6 +111,7 @@ class LaneEngine:
     async def drop(self, trial: int) -> None:
         """Forget a trial."""
         self._waiting.pop(trial, None)
+        self._paused.pop(trial, None)
         self._inbox.put(lambda: self._engine.drop(trial))
 
     def _work(self) -> None:

@@ -124,9 +124,9 @@ class Constraint:
         return over if self.at_most else -over
 
     @property
-    def grows(self) -> bool:
-        """Whether more steps can only break it further."""
-        return self.at_most and self.measure == "seconds_per_image"
+    def lasting(self) -> bool:
+        """Whether a trial that breaks it does so for ever: costs do not fall with more steps."""
+        return self.at_most and self.measure in COSTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,14 +17,12 @@ class Plan:
     Attributes:
         rungs: steps at which it is still to report.
         holdout: whether it runs on the held-out pairs as well.
-        waited: whether it waited at a rung; its backend may have kept its lanes.
     """
 
     trial: int
     config: StyleConfig
     rungs: tuple[int, ...]
     holdout: bool = False
-    waited: bool = False
 
     def next_rung(self, steps: int) -> int:
         """The step at which it reports next."""

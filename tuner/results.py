@@ -121,6 +121,9 @@ class Results:
         """Of several objectives, the trials that no other is better than in all of them."""
         ranked = self.ranked()
         points = [self.goals.values(found.rung.scores) for found in ranked]
+        if any(not broken for broken, *_ in points):  # what breaks a bound is no choice then
+            ranked = [f for f, (broken, *_) in zip(ranked, points, strict=True) if not broken]
+            points = [point for point in points if not point[0]]
         ranks, _ = non_dominated(points) if points else ([], [])
         chosen = [found for found, rank in zip(ranked, ranks, strict=True) if rank == 0]
         return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))

@@ -22,7 +22,7 @@ from nst_core.weights import Say, Weights, cached_path, get_weights
 from search_spaces import Params, Space
 from tuner.backend import Backend, Workload
 from tuner.evaluate import baseline_scores, load_pair
-from tuner.job import JobSpec, ReferenceSpec
+from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.jobfile import load_job
 from tuner.plan import Watcher
 from tuner.replay import check_replay
@@ -177,24 +177,30 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
         InputError: an optional extra is missing, or a file is not what it should be.
         WorkError: a long run diverged.
     """
-    pairs = []
-    for index, pair in enumerate(job.pairs):
-        if isinstance(pair.reference, ReferenceSpec):
-            file = folder / f"reference{index}.png"
-            say(f"making the reference of pair {index} ({pair.reference.source})")
-            image = make_reference(
-                pair.reference.source,
-                load_image(pair.content),
-                [(load_image(style.image), style.weight) for style in pair.style],
-                size_px=job.size_px,
-                weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
-                encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
-                decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
-            )
-            save_image(image, file)
-            pair = pair.model_copy(update={"reference": str(file)})  # noqa: PLW2901
-        pairs.append(pair)
-    return job.model_copy(update={"pairs": pairs})
+
+    def made(pair: PairSpec, name: str) -> PairSpec:
+        if not isinstance(pair.reference, ReferenceSpec):
+            return pair
+        say(f"making the reference of {name} ({pair.reference.source})")
+        image = make_reference(
+            pair.reference.source,
+            load_image(pair.content),
+            [(load_image(style.image), style.weight) for style in pair.style],
+            size_px=job.size_px,
+            weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
+            encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
+            decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
+        )
+        file = folder / f"{name.replace(' ', '')}.png"
+        save_image(image, file)
+        return pair.model_copy(update={"reference": str(file)})
+
+    return job.model_copy(
+        update={
+            "pairs": [made(pair, f"pair {i}") for i, pair in enumerate(job.pairs)],
+            "holdout": [made(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)],
+        }
+    )
 
 
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:

@@ -75,6 +75,23 @@ def make_sampler(name: SamplerName, *, seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
+def suggested(trial: optuna.Trial, space: Space) -> Params:
+    """What a trial's sampler draws from a space, conditions included."""
+    drawn: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if not space.active(name, drawn):
+            continue
+        if isinstance(parameter, Choice):
+            drawn[name] = trial.suggest_categorical(name, parameter.options)
+        elif isinstance(parameter, Int):
+            low, high = parameter.low, parameter.high
+            drawn[name] = trial.suggest_int(name, low, high, log=parameter.log)
+        else:
+            low_end, high_end = parameter.low, parameter.high
+            drawn[name] = trial.suggest_float(name, low_end, high_end, log=parameter.log)
+    return drawn
+
+
 # --- points that need no study --------------------------------------------------------------------
 
 

@@ -75,21 +75,18 @@ class Search:
         self._finals: list[tuple[int, int]] | None = None
         self._waiting: dict[int, Rung] = {}
         self._ladder = Ladder()
-        self._begun = self._mine = 0
-        self._others_run = False
-        theirs = {record.trial for record in study.of_others()} if study.shared else set()
-        for record in study.records():
-            if record.trial not in theirs:
-                self._remember(record)
+        own = study.records(own=True)
+        self._begun = sum(record.final_of is None for record in own)
+        self._begun_by_others, self._others_run = 0, False
+        for record in own:
+            self._remember(record)
         self._look_around()
         self._orphans: dict[int, Left] = {}
         for number, left in study.unfinished().items():
             self._take_up(number, left)
 
     def _remember(self, record: TrialRecord) -> None:
-        """Take in what an earlier launch found."""
-        self._begun += record.final_of is None
-        self._mine += record.final_of is None
+        """Take in what an earlier launch found, or another driver."""
         for steps, rung in record.rungs.items():
             self._count(record.trial, steps, rung, searched=record.searched)
         if record.state != "running":
@@ -99,14 +96,12 @@ class Search:
         """Take in what other drivers did, where several share the study."""
         if not self._study.shared:
             return
-        others = self._study.of_others()
-        self._begun = self._mine + sum(record.final_of is None for record in others)
+        others = self._study.records(own=False)
         for record in others:
-            for steps, rung in record.rungs.items():
-                self._count(record.trial, steps, rung, searched=record.searched)
-            if record.state != "running":
-                self._budget.ended(record.trial, searched=record.searched)
-        self._others_run = any(r.state == "running" and r.final_of is None for r in others)
+            self._remember(record)
+        searched = [record for record in others if record.final_of is None]
+        self._begun_by_others = len(searched)
+        self._others_run = any(record.state == "running" for record in searched)
 
     def _take_up(self, number: int, left: Left) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
@@ -156,7 +151,8 @@ class Search:
     @property
     def _to_begin(self) -> int:
         """Trials that the search is still to begin."""
-        return 0 if self._budget.spent else max(0, self._job.search.trials - self._begun)
+        begun = self._begun + self._begun_by_others
+        return 0 if self._budget.spent else max(0, self._job.search.trials - begun)
 
     def _next(self) -> Plan | None:
         while self._orphans and not self._budget.exhausted:
@@ -165,11 +161,10 @@ class Search:
         if (promoted := self._promotable()) is not None:
             del self._waiting[promoted]
             self._study.wait(promoted, None)
-            return self._plan(promoted, self._study.record(promoted), waited=True)
+            return self._plan(promoted, self._study.record(promoted))
         if self._to_begin:
             number = self._study.begin()
             self._begun += 1
-            self._mine += 1
             if (fixed := self._fixed(number)) is not None:
                 self._study.fix(number, fixed)
             return self._plan(number, None)
@@ -230,7 +225,7 @@ class Search:
         finals = self._job.finals
         return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
 
-    def _plan(self, number: int, record: TrialRecord | None, *, waited: bool = False) -> Plan:
+    def _plan(self, number: int, record: TrialRecord | None) -> Plan:
         if record is not None and record.config:
             config = StyleConfig.from_dict(record.config, source=f"trial {number}")
         else:
@@ -239,7 +234,7 @@ class Search:
         rungs = (config.steps,) if final else self._rungs(number, config.steps)
         done = max(record.rungs, default=0) if record else 0
         left = tuple(steps for steps in rungs if steps > done)
-        return Plan(trial=number, config=config, rungs=left, holdout=final, waited=waited)
+        return Plan(trial=number, config=config, rungs=left, holdout=final)
 
     def _rungs(self, number: int, max_steps: int) -> tuple[int, ...]:
         halving = self._plain if self._preset(number) else self._halving
@@ -362,7 +357,7 @@ class Search:
             self._study.go_on(number, steps)
             return Decision.GO_ON
         for bound in self.goals.constraints:
-            if bound.grows and bound.excess(rung.scores) > 0:
+            if bound.lasting and bound.excess(rung.scores) > 0:
                 self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
                 return Decision.STOP
         here = self._rung_of(number, steps)

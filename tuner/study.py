@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Choice, Int, Params, Space
+from search_spaces import Params, Space
 from tuner.job import SamplerName
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
@@ -28,6 +28,7 @@ from tuner.samplers import (
     WENT_ON,
     make_sampler,
     reported,
+    suggested,
 )
 from tuner.storage import Kept, create_study, load_study, mend
 
@@ -110,9 +111,13 @@ class RunStudy:
         """What `note` kept."""
         return self._study.user_attrs
 
-    def records(self) -> list[TrialRecord]:
-        """Every trial, by number."""
-        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+    def records(self, *, own: bool | None = None) -> list[TrialRecord]:
+        """Every trial, by number; or only this driver's own, or only those of others."""
+        return [
+            _record(trial)
+            for trial in self._study.get_trials(deepcopy=False)
+            if own is None or own == (trial.user_attrs.get(_DRIVER) == self._driver)
+        ]
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
@@ -131,14 +136,6 @@ class RunStudy:
     def shared(self) -> bool:
         """Whether other drivers may write to it as well."""
         return self._driver is not None
-
-    def of_others(self) -> list[TrialRecord]:
-        """Trials of the drivers that share the study."""
-        return [
-            _record(trial)
-            for trial in self._study.get_trials(deepcopy=False)
-            if trial.user_attrs.get(_DRIVER) != self._driver
-        ]
 
     def __len__(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -171,20 +168,7 @@ class RunStudy:
         The sampler is seeded by the run's seed and the trial's number, so a draw depends on the
         study alone and a resumed run draws what an uninterrupted one would.
         """
-        trial = self._live[number]
-        drawn: dict[str, float | int | str] = {}
-        for name, parameter in space.params.items():
-            if not space.active(name, drawn):
-                continue
-            if isinstance(parameter, Choice):
-                drawn[name] = trial.suggest_categorical(name, parameter.options)
-            elif isinstance(parameter, Int):
-                low, high = parameter.low, parameter.high
-                drawn[name] = trial.suggest_int(name, low, high, log=parameter.log)
-            else:
-                low_end, high_end = parameter.low, parameter.high
-                drawn[name] = trial.suggest_float(name, low_end, high_end, log=parameter.log)
-        return drawn
+        return suggested(self._live[number], space)
 
     def assign(
         self,

@@ -12,8 +12,8 @@ from tuner.suggest import Suggestion
 from tuner.tables import settings_text
 
 
-def suggestions_table(suggestions: Sequence[Suggestion]) -> RenderableType:
-    """What to try first, what it should reach, and which pairs say so."""
+def suggestions_table(suggestions: Sequence[Suggestion], size_px: int) -> RenderableType:
+    """What to try first, what it should reach, and which pairs, tuned at ``size_px``, say so."""
     table = Table()
     table.add_column("", justify="right")
     table.add_column("settings", overflow="fold")
@@ -24,6 +24,5 @@ def suggestions_table(suggestions: Sequence[Suggestion]) -> RenderableType:
             str(place), Text(settings_text(one.params)), str(one.steps), f"{one.share:.0%}"
         )
     like = ", ".join(f"{name} {weight:.0%}" for name, weight in suggestions[0].like)
-    return Group(
-        table, Text(f"Most like: {like}. Tuned at 64 px; a short run of its own is better.")
-    )
+    said = f"Most like: {like}. Tuned at {size_px} px; a short run of its own is better."
+    return Group(table, Text(said))

@@ -19,7 +19,7 @@ from nst_core.weights import Weights, cached_path
 from tests.tuner.helpers import Recorder
 from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
-from tuner.jobfile import load_job
+from tuner.jobfile import find_space, load_job
 from tuner.objective import COSTS
 from tuner.records import RungRecord
 from tuner.results import load_results
@@ -121,6 +121,17 @@ def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, report
     assert not list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
 
 
+def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
+    """With `warm_start` the best of the earlier run come first, before the space's own starts."""
+    few = ("search.presets=false", "search.trials=6", "space=gram")
+    launch(job_file, tmp_path / "a", InlineBackend(), *few)
+    best = [found.record.params for found in load_results(tmp_path / "a").ranked()]
+    launch(job_file, tmp_path / "b", InlineBackend(), *few, f"search.warm_start=[{tmp_path / 'a'}]")
+    tried = [record.params for record in load_results(tmp_path / "b").records]
+    assert tried[:2] == best[:2]  # a third of the trials
+    assert tried[2] == find_space("gram").starts[0]
+
+
 def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
     """A trial whose saved lanes cannot be read runs from its start, and says so."""
     halving = ("halving.rule=none", "halving.max_steps=18")
@@ -185,12 +196,17 @@ def test_a_reference_that_the_job_has_made(
     """``reference: {from: …}`` is made once, kept in the run, and scored against."""
     short = LONG_RUN_CONFIG.replace(steps=6)
     monkeypatch.setattr("nst_core.references.LONG_RUN_CONFIG", short)
-    overrides = ("search.trials=1", "search.presets=false", f"pairs.0.reference={{from: {source}}}")
+    pair = load_job(job_file)[0].pairs[0]
+    made = (
+        f"{{content: {pair.content}, style: {pair.style[0].image}, reference: {{from: {source}}}}}"
+    )
+    overrides = ("search.trials=1", "search.presets=false", f"pairs.0={made}", f"holdout=[{made}]")
     launch(job_file, tmp_path / "a", InlineBackend(), *overrides)
     job, _ = load_job(tmp_path / "a" / "job.yaml")
-    with Image.open(job.pairs[0].reference_file) as image:
-        assert image.size == (64, 43)
-    assert Path(job.pairs[0].reference_file).is_relative_to(tmp_path / "a" / "inputs")
+    for one in (*job.pairs, *job.holdout):
+        with Image.open(one.reference_file) as image:
+            assert image.size == (64, 43)
+        assert Path(one.reference_file).is_relative_to(tmp_path / "a" / "inputs")
     assert load_results(tmp_path / "a").records[0].state == "complete"
 
 

@@ -182,7 +182,7 @@ def test_a_waiting_trial_waits_through_a_restart(job_file: Path, tmp_path: Path)
     for value in (0.9, 0.8, 0.7):
         again.report(report(again.next(), 2, value), lambda: [])
     promoted = again.next()
-    assert (promoted.trial, promoted.rungs, promoted.waited) == (1, (6,), True)
+    assert (promoted.trial, promoted.rungs) == (1, (6,))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -254,24 +254,34 @@ def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_costly_trial_ends_as_soon_as_it_breaks_its_bound(job_file: Path, tmp_path: Path) -> None:
-    """Seconds only grow, so what is over the bound stops; its earlier rungs stay good."""
+    """Costs do not fall, so what is over the bound stops; its earlier rungs stay good."""
     bound = ("halving.rule=none", "halving.max_steps=18", "constraints.seconds_per_image=<= 3")
     play(promoting(job_file, tmp_path, *bound), quality)
     records, _ = load_records(tmp_path)
     goals = load_job(job_file, bound)[0].goals
     assert {r.reason for r in records} == {"breaks seconds_per_image <= 3 at step 6"}
     assert {r.best_rung(goals)[0] for r in records} == {2}
+    (tmp_path / "large").mkdir()
+    play(promoting(job_file, tmp_path / "large", "constraints.vram_gb=<= 0.5"), quality)
+    assert {r.reason for r in load_records(tmp_path / "large")[0]} == {
+        "breaks vram_gb <= 0.5 at step 2"
+    }
 
 
 def test_several_objectives(job_file: Path, tmp_path: Path) -> None:
-    """A Pareto search runs through, keeps its values, and its trials differ in what they trade."""
-
-    def both(plan: Plan, steps: int) -> float:
-        return quality(plan, steps)
-
-    search = promoting(job_file, tmp_path, "objective=[lpips, seconds_per_image]")
-    play(search, both, lanes=3)
-    records, _ = load_records(tmp_path)
-    assert len(records) == 18
-    again = promoting(job_file, tmp_path, "objective=[lpips, seconds_per_image]")
-    assert again.next() is None
+    """A Pareto search keeps what only one objective is best in, and stays over when resumed."""
+    both = "objective=[lpips, rmse]"
+    search = promoting(job_file, tmp_path, both)
+    active = {plan.trial: plan for _ in range(18) if (plan := search.next())}
+    for number, plan in active.items():
+        scores = {"lpips": float(number), "rmse": float(17 - number)}
+        if number == 9:
+            scores = {"lpips": 20.0, "rmse": 20.0}  # worse than any other in both
+        told = replace(report(plan, 2, 0.0), scores=scores, pair_scores=[scores])
+        search.report(told, lambda: [b"png"])
+    waiting = set(search.unfinished)
+    assert {0, 17} <= waiting
+    assert 9 not in waiting
+    play(promoting(job_file, tmp_path, both), quality)
+    assert promoting(job_file, tmp_path, both).next() is None
+    assert {r.state for r in load_records(tmp_path)[0]} == {"complete", "pruned"}
