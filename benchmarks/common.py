@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from nst_core.errors import InputError, NstError
 from nst_core.files import write_atomic
+from nst_core.hardware import device_name
 from nst_core.images import from_uint8, load_image, resize_longer_side
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import default_device
@@ -133,21 +132,11 @@ def _pair_from(text: str) -> Pair:
 
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
-    gpu = default_device().type == "cuda"
-    processor = torch.cuda.get_device_name() if gpu else _cpu_name()
     return {
-        "processor": processor,
+        "processor": device_name(default_device()),
         "torch": f"torch {torch.__version__}",
         "python": f"Python {platform.python_version()}",
     }
-
-
-def _cpu_name() -> str:
-    """Cores and model, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.is_file() else ""
-    model = re.search(r"model name\s*: (.*)", text)
-    return f"{os.cpu_count()} cores of {model[1] if model else platform.processor()}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ Ray Tune with OptunaSearch and ASHA on the same formula.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
+
+import psutil
 
 from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
 from benchmarks.formula_engine import (
@@ -29,11 +32,17 @@ from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec
 from tuner.records import Report
+from tuner.results import Results
+from tuner.rundir import RunDir
 from tuner.search import Search
+from tuner.study import load_records
 
 #: Trials of the whole way, slots, and seconds of one trial that sleeps.
 TRIALS, QUICK_TRIALS = 400, 60
-SLOTS = 16
+#: One engine a core; together as near to 16 trials at a time as that allows.
+CORES = os.cpu_count() or 1
+LANES = max(1, 16 // CORES)
+SLOTS = CORES * LANES
 SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
 #: Trials that a study holds when it is asked for more, and how many more.
 ASKS, QUICK_ASKS = (1_000, 10_000), (200,)
@@ -72,6 +81,12 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
             Goal(name="trials/s", value=rate, goal=10),
             Goal(name="use of slots", value=use, goal=0.95),
             Goal(
+                name=f"seconds for status and best at {asks[-1]['trials']} trials",
+                value=asks[-1]["status and best, s"],
+                goal=2,
+                at_most=True,
+            ),
+            Goal(
                 name=f"ask + tell p95 at {asks[0]['trials']} trials, ms",
                 value=asks[0]["p95 ms"],
                 goal=50,
@@ -95,7 +110,7 @@ def _search(
 ) -> AbstractContextManager[tuple[Search, JobSpec]]:
     steps = (10 if rungs else MAX_STEPS, MAX_STEPS)
     space = CATALOGUE["gram"]
-    return scratch_search(space, watcher, trials=trials, steps=steps, lanes=SLOTS, **options)
+    return scratch_search(space, watcher, trials=trials, steps=steps, lanes=LANES, **options)
 
 
 def slot_use(clock: Timeline, trial_s: float) -> float:
@@ -111,15 +126,34 @@ def slot_use(clock: Timeline, trial_s: float) -> float:
 
 
 def ask_and_tell(trials: int) -> Row:
-    """Milliseconds to begin, draw, report and finish a trial once there are so many."""
+    """Milliseconds to begin, draw, report and finish a trial once there are so many.
+
+    And the seconds until `nst-tuner status` and `best` know what they print, and the memory that
+    the driver takes for it all.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         _play(trials, Path(scratch), sampler="random")
         taken = _play(trials + ASKED, Path(scratch), sampler="tpe")
+        memory = psutil.Process().memory_info().rss
+        started = time.perf_counter()
+        _look(Path(scratch))
+        looked_s = time.perf_counter() - started
     return {
         "trials": trials,
         "median ms": 1000 * median(taken),
         "p95 ms": 1000 * quantiles(taken, n=20)[-1],
+        "status and best, s": looked_s,
+        "driver, MB": memory / 1e6,
     }
+
+
+def _look(folder: Path) -> None:
+    """What the commands `status` and `best` do."""
+    with _search(1, Timeline(), rungs=False) as (_, job):
+        records, notes = load_records(folder)
+        results = Results(run=RunDir(folder), job=job, records=records, notes=notes)
+        results.status_json()
+        results.best_json(10)
 
 
 def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nst_core.config import StyleConfig
 from nst_core.metric_names import METRICS
-from tuner.records import EngineStats, Report
+from tuner.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
     from tuner.backend import Workload
@@ -37,9 +37,13 @@ class FormulaEngine:
         self._since = time.perf_counter()
         self._worked_s = 0.0
 
-    async def ready(self) -> bool:
+    async def ready(self) -> Pulse:
         """Answers once the engine is up."""
-        return True
+        return Pulse()
+
+    async def pulse(self) -> Pulse:
+        """As `LaneEngine.pulse`."""
+        return Pulse()
 
     async def advance(
         self,

@@ -5,6 +5,7 @@ Each measurement runs in a process of its own, since a process gives little memo
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import threading
 import time
@@ -31,19 +32,19 @@ from benchmarks.common import (
 from nst_core.config import MAX_SIZE_PX, StyleConfig
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials
-from nst_core.memory import GIB, fixed_bytes, free_bytes, largest_size, needed_bytes
+from nst_core.memory import GIB, free_bytes, largest_size, needed_bytes
 from nst_core.networks import EXTRACTORS
 from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
 
-SIZES_PX = (512, 1024)
-QUICK_SIZES_PX = (256,)
+SIZES_PX = (256, 512, 1024)
+QUICK_SIZES_PX = (128, 256, 512)
 
 #: (longer side, lanes) of VGG16 batches.
 BATCHES = ((128, 1), (128, 4), (128, 16), (256, 1), (256, 4), (512, 1), (512, 2))
 QUICK_BATCHES = ((128, 1), (128, 4))
 
-#: Peak per pixel of one lane may differ so much between sizes and still be called linear.
+#: The cost of another pixel may rise so much and still be called linear.
 LINEAR_WITHIN = 1.25
 
 MIB = 2**20
@@ -149,19 +150,24 @@ def what_fits(network: str, free: int) -> Row:
 
 
 def linear(rows: Sequence[Row]) -> list[Goal]:
-    """Whether the peak of a network grows as its pixels do, fixed costs left out."""
-    worst = 1.0
+    """Whether what another pixel costs stays the same, or falls, from the smaller sizes on."""
+    worst = 0.0
     for network in {row["network"] for row in rows}:
-        fixed = fixed_bytes(StyleConfig(extractor=network), default_device()) / GIB
-        peaks = [
-            (row["peak GiB"] - fixed) / int(row["size"].split("x")[0]) ** 2
+        peaks = sorted(
+            (pixels_of(row["size"]), row["peak GiB"])
             for row in rows
             if row["network"] == network and not row["twice"]
-        ]
-        worst = max(worst, max(peaks) / min(peaks))
-    return [
-        Goal(name="worst peak per pixel over best", value=worst, goal=LINEAR_WITHIN, at_most=True)
-    ]
+        )
+        costs = [(b - a) / (q - p) for (p, a), (q, b) in itertools.pairwise(peaks)]
+        worst = max([worst, *(later / costs[0] for later in costs[1:])])
+    goal = "cost of another pixel at larger sizes, over that at smaller ones, worst network"
+    return [Goal(name=goal, value=worst, goal=LINEAR_WITHIN, at_most=True)]
+
+
+def pixels_of(size: str) -> int:
+    """Of ``WIDTHxHEIGHT``."""
+    width, height = map(int, size.split("x"))
+    return width * height
 
 
 def measure(network: str, size_px: int, *, checkpointing: bool = False, lanes: int = 1) -> Peak:

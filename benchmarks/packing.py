@@ -153,9 +153,9 @@ def make_ways(
     device, cores = default_device(), os.cpu_count() or 1
     task = Task.of(pair, size_px)
     ray_backend()  # which makes Ray's settings; nothing may import Ray before
-    from tuner.ray_backend import CPU_LANES, CPUS_PER_ENGINE, GPU_LANES
+    from tuner.lane_counts import CPU_LANES, GPU_LANES
 
-    engines = 1 if device.type == "cuda" else -(-cores // CPUS_PER_ENGINE)
+    engines = 1 if device.type == "cuda" else cores
     lanes_of_one = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
     run_ours = partial(ours, pair, size_px, configs, lanes)
     in_turn = partial(processes, task, configs, 1, cores, kept=False)

@@ -32,7 +32,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.metrics import Judge
 from nst_core.stylization import default_device
-from search_spaces import Params, Space, space_to_dict
+from search_spaces import Params, Space
 from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.engine import Engine
 from tuner.evaluate import baseline_scores
@@ -117,7 +117,7 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
             dir=out.parent if out.parent.is_dir() else None
         ) as scratch:
             made = Path(scratch) / out.name
-            curves.save(made, space_to_dict(chosen))
+            curves.save(made)
             out.parent.mkdir(parents=True, exist_ok=True)
             made.replace(out)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
@@ -141,7 +141,6 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
     engine = Engine([prepared], weights, device=default_device())
     configs = [space.build(params, size_px=size_px, steps=STEPS[-1]) for params in points]
     score_NSM = np.full((len(configs), len(STEPS), len(METRICS_KEPT)), np.nan)
-    seconds_N = np.full(len(configs), np.nan)
     waiting = list(range(len(configs)))[::-1]
     with progress() as bar:
         task = bar.add_task(pair.name, total=len(configs))
@@ -154,7 +153,6 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
                 if not over:
                     at = STEPS.index(report.steps)
                     score_NSM[index, at] = [report.scores[name] for name in METRICS_KEPT]
-                    seconds_N[index] = report.seconds / report.steps
                     over = at + 1 == len(STEPS)
                 if not over:
                     _submit(engine, configs, index, at + 1)
@@ -164,12 +162,11 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
                 if waiting:
                     _submit(engine, configs, waiting.pop(), 0)
     judge = Judge.load(weights.__getitem__, default_device())
-    untouched: Mapping[str, float] = baseline_scores([prepared], judge)["content"]
+    untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
     return PairCurves(
         name=pair.name,
         features_F=np.asarray(picture_features(prepared.materials)),
         score_NSM=score_NSM,
-        seconds_N=np.where(np.isnan(seconds_N), np.nanmedian(seconds_N), seconds_N),
         untouched={name: untouched[name] for name in METRICS_KEPT},
     )
 

@@ -20,7 +20,7 @@ from tuner import evaluate
 from tuner.backend import Workload
 from tuner.connect import ray_backend
 from tuner.job import JobSpec
-from tuner.plan import Plan
+from tuner.plan import Plan, Watcher
 from tuner.records import RungRecord
 from tuner.rundir import RunDir
 from tuner.search import Search
@@ -37,7 +37,7 @@ class Reported:
     objective: float
 
 
-class Timeline:
+class Timeline(Watcher):
     """A watcher that remembers when what happened."""
 
     def __init__(self) -> None:
@@ -82,6 +82,7 @@ def scratch_search(
     lanes: int | None = None,
     sampler: str = "tpe",
     rule: str = "promote",
+    objective: str = "lpips",
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
     """A search without presets and without early trials of the space's own.
@@ -95,6 +96,7 @@ def scratch_search(
         lanes: trials at a time on an engine.
         sampler: of the job.
         rule: of its halving.
+        objective: a metric.
         folder: of the run, which goes on if there is one; a scratch folder by default.
     """
     job = JobSpec.model_validate(
@@ -102,6 +104,7 @@ def scratch_search(
             "name": "benchmark",
             "pairs": [{"content": "-", "style": "-", "reference": "-"}],
             "size_px": size_px,
+            "objective": objective,
             "search": {"trials": trials, "presets": False, "sampler": sampler},
             "halving": {"min_steps": steps[0], "max_steps": steps[1], "rule": rule},
             "finals": {"count": 0},

@@ -46,6 +46,8 @@ SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)
 SCALE_TRIALS, QUICK_SCALE_TRIALS = 10_000, 1_000
 SAMPLERS = ("tpe", "random", "sobol", "cmaes", "nsga2", "gp")
 QUICK_SAMPLERS = ("tpe", "random")
+#: A Gaussian process takes minutes for a course in which the others take seconds.
+GP_SEEDS = 4
 #: Trials of the search that a warm start is compared with.
 COLD_TRIALS = 40
 
@@ -61,6 +63,53 @@ def main(
     count = seeds or (QUICK_SEEDS if quick else SEEDS)
     recorded = load_curves(curves)
     names = list(recorded.pairs)[:2] if quick else list(recorded.pairs)
+    found = measure(curves, names, count, quick=quick)
+    if plot:
+        draw(found.courses, plot)
+    budget_rows, share, worse, fewer = against(found.courses)
+    warm_row, halves = warm_summary(found.warm)
+    publish(
+        "Search",
+        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without its starts,"
+        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers; shares of the way from"
+        " the best recorded score (0) to the untouched content (1).",
+        [
+            Section(title="For the steps of stock Ray Tune", rows=budget_rows),
+            Section(title="Sampler and rule", rows=found.table),
+            Section(title="Warm starts, leaving the pair out", rows=[warm_row]),
+            Section(
+                title="Workers", text=f"{found.scale_trials} trials, random.", rows=found.scale
+            ),
+        ],
+        goals=goals_of(found, share, worse, fewer, halves),
+        json_file=json_file,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        courses: of ours, stock and random, one for each pair and seed.
+        table: of samplers and rules.
+        warm: trials to the same score, warm and cold.
+        scale: of numbers of workers.
+        scale_trials: of these runs.
+    """
+
+    courses: list[dict[str, Course]]
+    table: list[Row]
+    warm: list[tuple[float, float]]
+    scale: list[Row]
+    scale_trials: int
+
+
+def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> Measured:
+    """Everything, on all cores."""
+    cases = [(curves, name, seed) for name in names for seed in range(seeds)]
+    samplers = QUICK_SAMPLERS if quick else SAMPLERS
+    trials = QUICK_SCALE_TRIALS if quick else SCALE_TRIALS
     with progress() as bar, ProcessPoolExecutor() as pool:
 
         def each(
@@ -69,58 +118,42 @@ def main(
             done = pool.map(task, *zip(*cases, strict=True), chunksize=1)
             return list(bar.track(done, total=len(cases), description=title))
 
-        cases = [(curves, name, seed) for name in names for seed in range(count)]
-        courses = each(compare, cases, "ours, stock and random")
-        table = each(
-            cell,
-            [
-                (curves, names, count, sampler, rule)
-                for sampler in (QUICK_SAMPLERS if quick else SAMPLERS)
-                for rule in RULES
-            ],
-            "samplers and rules",
+        return Measured(
+            courses=each(compare, cases, "ours, stock and random"),
+            table=each(
+                cell,
+                [(curves, names, seeds, sampler, rule) for sampler in samplers for rule in RULES],
+                "samplers and rules",
+            ),
+            warm=each(warm_against_cold, cases, "warm starts"),
+            scale=each(scaling, [(curves, names[0], w, trials) for w in SCALE_WORKERS], "workers"),
+            scale_trials=trials,
         )
-        warm = each(warm_against_cold, cases, "warm starts")
-        trials = QUICK_SCALE_TRIALS if quick else SCALE_TRIALS
-        scale = each(scaling, [(curves, names[0], w, trials) for w in SCALE_WORKERS], "workers")
-    budget_rows, share, worse, fewer = against(courses)
-    warm_row, halves = warm_summary(warm)
-    if plot:
-        draw(courses, plot)
-    best_cell = min(row["median at 40 full trials' steps"] for row in table)
-    default = next(r for r in table if (r["sampler"], r["rule"]) == ("tpe", "promote"))
-    upto = [row["efficiency"] for row in scale if row["workers"] <= 256]
-    publish(
-        "Search",
-        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without its starts,"
-        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers; shares of the way from"
-        " the best recorded score (0) to the untouched content (1).",
-        [
-            Section(title="For the steps of stock Ray Tune", rows=budget_rows),
-            Section(title="Sampler and rule", rows=table),
-            Section(title="Warm starts, leaving the pair out", rows=[warm_row]),
-            Section(title="Workers", text=f"{trials} trials, random.", rows=scale),
-        ],
-        goals=[
-            Goal(
-                name=f"steps to the score of {RANDOM_TRIALS} full random trials, share of theirs",
-                value=share,
-                goal=0.2,
-                at_most=True,
-            ),
-            Goal(name="worst ratio to stock at any budget", value=worse, goal=1.0, at_most=True),
-            Goal(name="steps to equal stock, share of its", value=fewer, goal=0.75, at_most=True),
-            Goal(name="trials to the cold score, warm", value=halves, goal=0.5, at_most=True),
-            Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
-            Goal(
-                name="the default behind the best of the table",
-                value=default["median at 40 full trials' steps"] - best_cell,
-                goal=0.01,
-                at_most=True,
-            ),
-        ],
-        json_file=json_file,
-    )
+
+
+def goals_of(
+    found: Measured, share: float, worse: float, fewer: float, halves: float
+) -> list[Goal]:
+    """The goals; the last figures are those of `against` and `warm_summary`."""
+    late = "median at 40 full trials' steps"
+    default = next(r for r in found.table if (r["sampler"], r["rule"]) == ("tpe", "promote"))
+    behind = default[late] - min(row[late] for row in found.table)
+    upto = [row["efficiency"] for row in found.scale if row["workers"] <= 256]
+    return [
+        Goal(
+            name=f"steps to the score of {RANDOM_TRIALS} full random trials, share of theirs",
+            value=share,
+            goal=0.2,
+            at_most=True,
+        ),
+        Goal(name="worst ratio to stock at any budget", value=worse, goal=1.0, at_most=True),
+        Goal(name="steps to equal stock, share of its", value=fewer, goal=0.75, at_most=True),
+        Goal(name="trials to the cold score, warm", value=halves, goal=0.5, at_most=True),
+        Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
+        Goal(
+            name="the default behind the best of the table", value=behind, goal=0.01, at_most=True
+        ),
+    ]
 
 
 @cache
@@ -241,20 +274,20 @@ def _spread(name: str, values: Sequence[float]) -> Row:
 
 
 def cell(path: Path, pairs: Sequence[str], seeds: int, sampler: str, rule: str) -> Row:
-    """One sampler with one rule of halving, all pairs and seeds."""
+    """One sampler with one rule of halving; the seeds take the pairs in turn."""
     budget = 40 * STEPS[1]
     found = []
-    for pair in pairs:
-        scores = Recorded(_curves(path), pair)
-        for seed in range(seeds if sampler != "gp" else min(seeds, 2)):
-            job = job_of(sampler=sampler, rule=rule, seed=seed, steps=budget)
-            course = simulate(job, scores.space, scores, workers=WORKERS)
-            found.append([course.best_by(budget / 4), course.best_by(budget)])
+    for seed in range(min(seeds, GP_SEEDS) if sampler == "gp" else seeds):
+        scores = Recorded(_curves(path), pairs[seed % len(pairs)])
+        job = job_of(sampler=sampler, rule=rule, seed=seed, steps=budget)
+        course = simulate(job, scores.space, scores, workers=WORKERS)
+        found.append([course.best_by(budget / 4), course.best_by(budget)])
     early, late = zip(*found, strict=True)
     low, _, high = quantiles(late, n=4)
     return {
         "sampler": sampler,
         "rule": rule,
+        "courses": len(found),
         "median at 10 full trials' steps": median(early),
         "median at 40 full trials' steps": median(late),
         "quartiles": f"{low:.3f} - {high:.3f}",

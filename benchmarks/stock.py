@@ -71,9 +71,7 @@ def simulate_stock(
         done = rungs[at]
         all_steps += done - (rungs[at - 1] if at else 0)
         value = scores(trial.params, done)[metric]
-        course.events.append(
-            Event(at_s=clock_s, steps=all_steps, trial=number, trial_steps=done, value=value)
-        )
+        course.events.append(Event(steps=all_steps, trial=number, trial_steps=done, value=value))
         result = {"steps": done, metric: value, "training_iteration": at + 1}
         decision = scheduler.on_trial_result(None, trial, result)
         if decision == TrialScheduler.CONTINUE and at + 1 < len(rungs):

@@ -18,6 +18,7 @@ from nst_core.materials import Materials
 from nst_core.optimizers import LaneOptimizer, Rates, State, optimizer_of
 from nst_core.precision import LossScaler, arithmetic, where_lanes
 from nst_core.schedules import Schedules
+from nst_core.step_graph import StepGraph
 from nst_core.targets import MEMORY_FORMAT, FeatureStore
 
 #: What of a lane's state belongs to its optimizer.
@@ -57,6 +58,37 @@ class AssembledLane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Moving:
+    """All that a step changes; a step makes new ones and leaves the old alone.
+
+    Attributes:
+        images_N3HW: the iterates.
+        step_N: steps done, int64.
+        shared: what every lane has, whatever its optimizer.
+        optimizers: states, by update.
+    """
+
+    images_N3HW: Tensor
+    step_N: Tensor
+    shared: State
+    optimizers: Sequence[State]
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in the order that `filled` expects."""
+        states = [self.shared, *self.optimizers]
+        return [self.images_N3HW, self.step_N, *(v for state in states for v in state.values())]
+
+    def filled(self, tensors: Sequence[Tensor]) -> _Moving:
+        """The same with other tensors."""
+        images, step, *rest = tensors
+        left = iter(rest)
+        shared, *optimizers = [
+            {name: next(left) for name in state} for state in (self.shared, *self.optimizers)
+        ]
+        return _Moving(images_N3HW=images, step_N=step, shared=shared, optimizers=optimizers)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Update:
     """The lanes of one optimizer.
 
@@ -82,8 +114,6 @@ class Assembly:
         lanes: deepest first (`losses.depth_of`).
 
     Attributes:
-        images_N3HW: the iterates.
-        step_N: steps done, int64.
         normal_loss_N: loss of a picture without features; what is far above it exploded.
     """
 
@@ -92,20 +122,22 @@ class Assembly:
         states = [lane.state for lane in lanes]
         device, dtype = store.device, store.dtype
         self._device, self._precision = device, configs[0].precision
-        self.images_N3HW = torch.stack([store.place(state.image_3HW) for state in states])
-        self.images_N3HW = self.images_N3HW.contiguous(memory_format=MEMORY_FORMAT)
-        self.step_N = torch.tensor([state.step for state in states], device=device)
+        images = torch.stack([store.place(state.image_3HW) for state in states])
         self._steps = [state.step for state in states]
-        shared = [name for name in states[0].state if not name.startswith(OPTIMIZER)]
-        self.shared: State = {
-            name: torch.stack([store.place(state.state[name]) for state in states])
-            for name in shared
-        }
         self._updates = _updates(configs, device)
-        self._states = [
-            _stacked(store, [states[lane].state for lane in update.lanes])
-            for update in self._updates
-        ]
+        self._moving = _Moving(
+            images_N3HW=images.contiguous(memory_format=MEMORY_FORMAT),
+            step_N=torch.tensor(self._steps, device=device),
+            shared={
+                name: torch.stack([store.place(state.state[name]) for state in states])
+                for name in states[0].state
+                if not name.startswith(OPTIMIZER)
+            },
+            optimizers=[
+                _stacked(store, [states[lane].state for lane in update.lanes])
+                for update in self._updates
+            ],
+        )
         self._schedules = Schedules(configs, device)
         clamp = torch.tensor([c.clamp == "step" for c in configs], device=device)
         self._clamp_N111 = clamp[:, None, None, None]
@@ -115,11 +147,36 @@ class Assembly:
         self._keeps = any(c.keep != "last" for c in configs)
         self._loss = BatchLoss(store, [(lane.config, lane.materials) for lane in lanes])
         self.normal_loss_N = self._loss.of_nothing()
+        self._graphs = store.graphs
+        self._graph: StepGraph | None = None
+        self._taken = 0
+        # The host takes part in each step of a lane that balances.
+        self._recordable = self._loss.recordable and not self._schedules.balances
+        self._kind = (
+            (configs[0].backbone, self._precision, tuple(self.images_N3HW.shape)),
+            tuple(type(update.optimizer).__name__ for update in self._updates),
+            self._keeps,
+        )
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """Steps done, by lane."""
+        return self._steps
+
+    @property
+    def images_N3HW(self) -> Tensor:
+        """The iterates."""
+        return self._moving.images_N3HW
+
+    @property
+    def loss_scale_N(self) -> Tensor:
+        """What lanes' losses are scaled by in float16."""
+        return self._moving.shared["loss_scale"]
 
     def lane(self, index: int) -> LaneState:
-        """The state of a lane as it stands, as views."""
-        state = {name: value[index] for name, value in self.shared.items()}
-        for update, values in zip(self._updates, self._states, strict=True):
+        """The state of a lane as it stands, as views, which the next step may change."""
+        state = {name: value[index] for name, value in self._moving.shared.items()}
+        for update, values in zip(self._updates, self._moving.optimizers, strict=True):
             if index in update.lanes:
                 row = update.lanes.index(index)
                 state.update({OPTIMIZER + name: value[row] for name, value in values.items()})
@@ -130,50 +187,78 @@ class Assembly:
         """Take steps; returns the losses before the last update. The host waits for nothing."""
         with arithmetic(self._precision, self._device):
             for _ in range(steps):
-                losses = self._step()
-        return Losses(**{name: value.detach() for name, value in vars(losses).items()})
+                losses = self._launched() or self._stepped()
+                self._steps = [step + 1 for step in self._steps]
+        # A recorded step writes its next losses to the same place.
+        return Losses(**{name: value.detach().clone() for name, value in vars(losses).items()})
 
-    @property
-    def steps(self) -> Sequence[int]:
-        """Steps done, by lane."""
-        return self._steps
-
-    def _step(self) -> Losses:
-        step_N, shared = self.step_N + 1, self.shared
-        pixels = self.images_N3HW.detach().requires_grad_()
-        parts = self._loss(pixels)
-        balance_N = self._balanced(parts, pixels)
-        factor_N = self._schedules.style_factor(step_N, balance_N).to(pixels.dtype)
-        losses = parts.weighed(factor_N)
-        grad, scale_state, good_N = self._gradient(losses.total, pixels)
-        with torch.no_grad():
-            before = pixels.detach()
-            after, states = self._updated(before, grad, step_N, good_N)
-            shared = {**shared, **scale_state, "balance": balance_N}
-            if self._keeps:
-                shared.update(self._kept(before, after, losses.total.detach()))
+    def _stepped(self) -> Losses:
         # Committed together: after an exception the lanes stand at their last whole step.
-        self.images_N3HW, self.shared, self._states, self.step_N = after, shared, states, step_N
-        self._steps = [step + 1 for step in self._steps]
+        losses, self._moving = self._step(self._moving, self._schedules.balance_due(self._steps))
+        self._taken += 1
         return losses
 
-    def _gradient(self, total_N: Tensor, pixels: Tensor) -> tuple[Tensor, State, Tensor | None]:
+    def _launched(self) -> Losses | None:
+        """A step as one launch, where that works and pays."""
+        if self._graph is None and self._graphs is not None and self._recordable:
+            self._graph = self._graphs.record(
+                self._on_tensors,
+                self._moving.tensors(),
+                kind=self._kind,
+                taken=self._taken,
+                precision=self._precision,
+            )
+            if self._graph is not None:
+                self._moving = self._moving.filled(self._graph.moving)
+        return None if self._graph is None else Losses.of(self._graph.launch())
+
+    def _on_tensors(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        losses, after = self._step(self._moving.filled(tensors), due=[])
+        return losses.tensors(), after.tensors()
+
+    def _step(self, moving: _Moving, due: Sequence[bool]) -> tuple[Losses, _Moving]:
+        """One step of all lanes; those that are ``due`` balance their losses before."""
+        step_N = moving.step_N + 1
+        pixels = moving.images_N3HW.detach().requires_grad_()
+        parts = self._loss(pixels)
+        balance_N = moving.shared["balance"]
+        if any(due):
+            balance_N = self._balanced(balance_N, parts, pixels, due)
+        factor_N = self._schedules.style_factor(step_N, balance_N).to(pixels.dtype)
+        losses = parts.weighed(factor_N)
+        grad, scale_state, good_N = self._gradient(losses.total, pixels, moving.shared)
+        with torch.no_grad():
+            before = pixels.detach()
+            after, states = self._updated(before, grad, moving.optimizers, step_N, good_N)
+            shared = {**moving.shared, **scale_state, "balance": balance_N}
+            if self._keeps:
+                shared.update(self._kept(before, after, losses.total.detach(), moving.shared))
+        return losses, _Moving(images_N3HW=after, step_N=step_N, shared=shared, optimizers=states)
+
+    def _gradient(
+        self, total_N: Tensor, pixels: Tensor, shared: State
+    ) -> tuple[Tensor, State, Tensor | None]:
         """The gradient, the loss scales to go on with, and which lanes may step, if not all."""
         if self._precision != "float16":
             return torch.autograd.grad(total_N.sum(), pixels)[0], {}, None
-        scale_N = self.shared["loss_scale"]
+        scale_N = shared["loss_scale"]
         (grad,) = torch.autograd.grad((total_N * scale_N).sum(), pixels)
         grad = grad / scale_N[:, None, None, None]
         good_N = grad.flatten(1).isfinite().all(1)
-        return grad, LossScaler.adapted(good_N, scale_N, self.shared["clean_steps"]), good_N
+        return grad, LossScaler.adapted(good_N, scale_N, shared["clean_steps"]), good_N
 
     def _updated(
-        self, before: Tensor, grad: Tensor, step_N: Tensor, good_N: Tensor | None
+        self,
+        before: Tensor,
+        grad: Tensor,
+        optimizers: Sequence[State],
+        step_N: Tensor,
+        good_N: Tensor | None,
     ) -> tuple[Tensor, list[State]]:
         """Pixels and optimizer states after the step; lanes that are not good stay as they are."""
         after, states = before, []
         lr_factor_N = self._schedules.lr_factor(step_N)
-        for update, old in zip(self._updates, self._states, strict=True):
+        for update, old in zip(self._updates, optimizers, strict=True):
             rates = update.rates.at(update.rows(step_N), update.rows(lr_factor_N))
             moved, new = update.optimizer.update(update.rows(before), update.rows(grad), old, rates)
             if good_N is not None:
@@ -186,12 +271,10 @@ class Assembly:
         after = torch.where(self._clamp_N111, after.clamp(0, 1), after)
         return (after if good_N is None else where_lanes(good_N, after, before)), states
 
-    def _balanced(self, parts: Part, pixels: Tensor) -> Tensor:
+    def _balanced(
+        self, balance_N: Tensor, parts: Part, pixels: Tensor, due: Sequence[bool]
+    ) -> Tensor:
         """Style factors of lanes that balance, measured anew where it is due."""
-        balance_N = self.shared["balance"]
-        due = self._schedules.balance_due(self._steps)
-        if not any(due):
-            return balance_N
         norms = []
         for part in (parts.content, parts.style):
             (grad,) = torch.autograd.grad(part.sum(), pixels, retain_graph=True)
@@ -199,9 +282,9 @@ class Assembly:
         due_N = torch.tensor(due, device=balance_N.device)
         return torch.where(due_N, self._schedules.balanced(balance_N, *norms), balance_N)
 
-    def _kept(self, before: Tensor, after: Tensor, total_N: Tensor) -> State:
+    def _kept(self, before: Tensor, after: Tensor, total_N: Tensor, old: State) -> State:
         """What lanes keep beside their last iterate: an average, or the best by its loss."""
-        old, decay_N = self.shared, self._ema_N
+        decay_N = self._ema_N
         average = decay_N[:, None, None, None] * old["kept"]
         average = average + (1 - decay_N)[:, None, None, None] * after
         better_N = self._best_N & (total_N < old["kept_loss"])

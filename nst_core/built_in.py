@@ -12,8 +12,12 @@ from typing import Any
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PresetError, near_miss
+from nst_core.files import read_limited
 from nst_core.networks import NETWORKS
 from nst_core.presets import Preset
+
+#: A preset is a page of text.
+MAX_PRESET_BYTES = 1_000_000
 
 
 def _built_in(
@@ -312,7 +316,7 @@ def load_preset(name_or_path: str) -> Preset:
         return BUILT_IN[name_or_path]
     path = Path(name_or_path)
     try:
-        return Preset.from_json(path.read_text(encoding="utf-8"), str(path))
+        return Preset.from_json(read_limited(path, MAX_PRESET_BYTES).decode(), str(path))
     except FileNotFoundError:
         hint = near_miss(name_or_path, BUILT_IN)
         raise PresetError(

@@ -44,7 +44,7 @@ def _weights(low: float, high: float) -> Any:
 DEFAULT_LR: Mapping[str, float] = {
     "adam": 0.02,
     "adamw": 0.02,
-    "sgd": 100.0,
+    "sgd": 0.01,
     "lamb": 0.02,
     "lbfgs": 1.0,
 }

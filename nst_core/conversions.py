@@ -1,15 +1,17 @@
 """What the loss weights of public engines are in ours. No torch here.
 
 `to_style_config` multiplies the factors of `nst_core.public_engines` into weights of ours, so that
-the two losses are equal, not only proportional. docs/conversions.md holds the table.
+the two losses are equal, not only proportional; `to_engine_weights` is the way back.
+docs/conversions.md holds the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from nst_core.config import StyleConfig
 from nst_core.errors import InputError, near_miss
 from nst_core.networks import EXTRACTORS, NETWORKS
 from nst_core.public_engines import ENGINES, ONE, WITHOUT_CONVERSION, Engine, Factor, Grid
@@ -94,6 +96,67 @@ def to_style_config(
     if lr is not None:
         fields["lr"] = lr / LR_DIVISORS[optimizer](known.pixel_range)
     return fields
+
+
+class EngineWeights(NamedTuple):
+    """What an engine is to be given for a loss that equals ours.
+
+    Attributes:
+        content_layers: layer -> the whole weight of its term.
+        style_layers: likewise.
+        tv_weight: 0 if there is none; None if the engine has no total variation like it.
+        lr: in the engine's pixel units; None for optimizers without a conversion.
+    """
+
+    content_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]
+    tv_weight: float | None
+    lr: float | None
+
+
+def to_engine_weights(
+    config: StyleConfig, engine: str, *, height: int, width: int
+) -> EngineWeights:
+    """The way back from `to_style_config`: weights of an engine from a configuration of ours.
+
+    Args:
+        config: with the style loss of the engine; layers that weigh nothing are left out.
+        engine: a key of `ENGINES` whose weights enter the gradient once.
+        height: of the result in pixels.
+        width: likewise.
+
+    Raises:
+        InputError: no such engine, or no weights of it repeat the loss.
+    """
+    known = _engine(engine)
+    if known.style_power != 1 or known.style_loss != config.style_loss:
+        raise InputError(f"{engine}: no weights of it repeat style_loss `{config.style_loss}`")
+    grids = _Grids(config.extractor, height, width)
+
+    def style(layer: str) -> float:
+        grid = grids.of(layer)
+        ours = 1 / grid.channels**2 if config.gram == "per_element" else 1.0
+        return ours / known.style_factor(grid)
+
+    tv: float | None = 0.0
+    if config.tv_weight:
+        repeats = known.tv is not None and known.tv.norm == config.tv_norm
+        tv = config.tv_weight / known.tv_factor(height, width) if repeats else None
+    divisor = LR_DIVISORS.get(config.optimizer)
+    return EngineWeights(
+        content_layers={
+            layer: config.content_weight * weight / known.content.of(grids.of(layer))
+            for layer, weight in config.content_layers.items()
+            if config.content_weight * weight > 0
+        },
+        style_layers={
+            layer: config.style_weight * weight * style(layer)
+            for layer, weight in config.style_layers.items()
+            if config.style_weight * weight > 0
+        },
+        tv_weight=tv,
+        lr=config.lr * divisor(known.pixel_range) if divisor else None,
+    )
 
 
 def _engine(name: str) -> Engine:

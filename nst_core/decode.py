@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,13 @@ from nst_core.errors import ImageError
 #: Above this an image is refused before it is decoded: 100 megapixels are 1.2 GB as float32.
 MAX_PIXELS = 100_000_000
 
+#: And above this before it is read: so many pixels of 16 bits with alpha take 800 MB as they are.
+MAX_BYTES = 1_000_000_000
+
+#: Pictures as people have them. Pillow opens others by programs that are no match for a stranger's
+#: file, such as Ghostscript for EPS.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
+
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
 
 #: Grey modes whose pixels hold 16 bits or more; Pillow has no colour mode of that depth.
@@ -43,9 +51,12 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
             goes wrong inside the ``with`` block (truncated, damaged) becomes one.
     """
     # Not by name: Pillow would map the file into memory and scramble TIFFs that are to be turned.
-    with _explained(path), path.open("rb") as file, Image.open(file) as picture:
-        _check_header(path, picture)
-        yield picture
+    with _explained(path), path.open("rb") as file:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+            raise ImageError(f"{path}: {size:,} bytes, expected at most {MAX_BYTES:,}")
+        with Image.open(file, formats=FORMATS) as picture:
+            _check_header(path, picture)
+            yield picture
 
 
 def upright_size(picture: Image.Image) -> tuple[int, int]:
@@ -85,7 +96,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise ImageError(f"{path}: is a folder, expected an image file") from None
     except UnidentifiedImageError:
         raise ImageError(
-            f"{path}: not a picture in a format that Pillow reads (PNG, JPEG, WebP, TIFF …)"
+            f"{path}: not a picture in a format that is read ({', '.join(FORMATS)})"
         ) from None
     except Image.DecompressionBombError:
         raise ImageError(f"{path}: {_TOO_LARGE}") from None

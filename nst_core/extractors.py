@@ -202,7 +202,10 @@ class Extractor(nn.Module):
         for start in range(0, len(self._steps), size):
             steps = self._steps[start : start + size]
             if self.checkpointing and torch.is_grad_enabled():
-                value, found = checkpoint(self._run, value, steps, lanes, use_reentrant=False)
+                # Nothing in a network is random, and asking CUDA for its state stops recording.
+                value, found = checkpoint(
+                    self._run, value, steps, lanes, use_reentrant=False, preserve_rng_state=False
+                )
             else:
                 value, found = self._run(value, steps, lanes)
             features.update(found)

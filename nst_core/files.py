@@ -1,10 +1,30 @@
-"""Writing files so that a crash leaves the old content or the new, never a part."""
+"""Reading files of a limited size; writing files so that a crash leaves the old or the new."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; no name is too long to ask, as it is for `Path.is_file`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """The content of a file that others may have made.
+
+    Raises:
+        OSError: it cannot be read, or has more than ``most`` bytes.
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size <= most:
+            content = file.read(most + 1)
+            if len(content) <= most:
+                return content
+    raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
 
 
 def check_writable(folder: Path) -> None:

@@ -217,7 +217,7 @@ class LaneBatch:
         assembly = self._assembled()
         total = losses.total
         pixel_N = assembly.images_N3HW.detach().abs().flatten(1).amax(1)
-        scale_N = assembly.shared["loss_scale"]
+        scale_N = assembly.loss_scale_N
         checks = torch.stack(
             [
                 ~(total.isfinite() & pixel_N.isfinite()) | (scale_N < LossScaler.LEAST),

@@ -7,7 +7,7 @@ left out of it, so that no lane's numbers depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,15 @@ class Losses:
     tv: Tensor
     color: Tensor
     photo: Tensor
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Losses:
+        """From what `tensors` gives."""
+        return cls(**dict(zip((spec.name for spec in fields(cls)), tensors, strict=True)))
+
+    def tensors(self) -> list[Tensor]:
+        """The terms in the order of the fields."""
+        return [getattr(self, spec.name) for spec in fields(self)]
 
 
 class Part(NamedTuple):
@@ -153,6 +162,12 @@ class BatchLoss:
             for lane, (config, materials) in enumerate(lanes)
             if config.photo_weight
         ]
+
+    @property
+    def recordable(self) -> bool:
+        """Whether it asks nothing of the host, as eigenvalues and sparse products do."""
+        kinds = {config.style_loss for config in self._configs}
+        return "wasserstein" not in kinds and not self._photo_terms
 
     def of_nothing(self) -> Tensor:
         """The loss of a picture without any features and with the roughest pixels -> loss_N.

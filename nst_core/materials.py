@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,6 +32,11 @@ class Style:
     weight: float = 1.0
     region_HW: Tensor | None = None
     style_region_HW: Tensor | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for equal pictures with equal masks on them."""
+        return f"{digest(self.image_3HW)}{_digest(self.style_region_HW)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +88,7 @@ class Materials:
         parts = [digest(self.content_3HW)]
         for region in self.regions:
             parts.append(_digest(region.mask_HW))
-            parts += [
-                f"{digest(s.image_3HW)}{_digest(s.style_region_HW)}*{s.weight:.9g}"
-                for s in region.styles
-            ]
+            parts += [f"{style.key}*{style.weight:.9g}" for style in region.styles]
         object.__setattr__(self, "key", "+".join(parts))
 
     @classmethod
@@ -128,6 +131,11 @@ class Materials:
     def size_px(self) -> int:
         """Longer side of the result."""
         return max(self.height_width)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Its own key, and those of the sizes that `at` made."""
+        return frozenset([self.key, *(made.key for made in self._sizes.values())])
 
     @property
     def styles(self) -> tuple[tuple[Tensor, float], ...]:
@@ -219,8 +227,7 @@ def _at_most(style: Style, size_px: int) -> Style:
     """Spare the memory of a style image far larger than any use of it."""
     if max(style.image_3HW.shape[1:]) <= size_px:
         return style
-    image = resize_longer_side(style.image_3HW, size_px)
-    return Style(**{**vars(style), "image_3HW": image})
+    return replace(style, image_3HW=resize_longer_side(style.image_3HW, size_px))
 
 
 def _digest(mask_HW: Tensor | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 import psutil
@@ -89,7 +90,7 @@ def needed_bytes(
     checkpointing: bool = False,
 ) -> int:
     """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels."""
-    segments, read = _activations(config, height, width)
+    segments, read = _activations(config.extractor, frozenset(config.layers), height, width)
     item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
     largest = max(max(sizes) for sizes in segments)
     if checkpointing:
@@ -107,8 +108,9 @@ def needed_bytes(
 
 def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
     """What is needed however small the pictures and few the lanes."""
-    on_cpu = torch.device(device).type == "cpu"
-    return FIXED_BYTES + (_winograd_bytes(config) if on_cpu else 0)
+    on_cpu = torch.device(device).type == "cpu" and config.precision not in NETWORK_DTYPES
+    deepest = NETWORKS[config.extractor].deepest(config.layers)
+    return FIXED_BYTES + (_winograd_bytes(config.extractor, deepest) if on_cpu else 0)
 
 
 def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
@@ -159,15 +161,13 @@ def largest_size(
     return low
 
 
-def _winograd_bytes(config: StyleConfig) -> int:
+@cache  # an engine asks at every report
+def _winograd_bytes(extractor: str, deepest: str) -> int:
     """Of Winograd's convolutions up to the deepest layer: filters of both directions, buffers."""
-    if config.precision in NETWORK_DTYPES:
-        return 0
-    known = NETWORKS[config.extractor]
-    network = bare_network(config.extractor)
+    network = bare_network(extractor)
     reached = [
         module
-        for path in known.up_to(known.deepest(config.layers)).values()
+        for path in NETWORKS[extractor].up_to(deepest).values()
         for module in network.get_submodule(path).modules()
     ]
     filters = sum(
@@ -183,10 +183,13 @@ def _images(config: StyleConfig) -> int:
     return 16 + (2 * config.lbfgs_history + 8 if config.optimizer == "lbfgs" else 0)
 
 
-def _activations(config: StyleConfig, height: int, width: int) -> tuple[list[list[int]], int]:
+@lru_cache(maxsize=1024)
+def _activations(
+    extractor: str, layers: frozenset[str], height: int, width: int
+) -> tuple[list[list[int]], int]:
     """Elements of every stored output, by checkpoint segment, and of the features that are read."""
-    known = NETWORKS[config.extractor]
-    network = bare_network(config.extractor)
+    known = NETWORKS[extractor]
+    network = bare_network(extractor)
     sizes: list[int] = []
     before_relu = 0
 
@@ -202,13 +205,13 @@ def _activations(config: StyleConfig, height: int, width: int) -> tuple[list[lis
         # A Fire joins two outputs into a third, which no module inside it stands for.
         if isinstance(module, Fire) or not list(module.children()):
             module.register_forward_hook(record)
-    nodes = list(known.up_to(known.deepest(config.layers)).items())
+    nodes = list(known.up_to(known.deepest(layers)).items())
     value = torch.empty(1, 3, height, width, device="meta")
     segments, read = [], 0
     for start in range(0, len(nodes), CHECKPOINT_LAYERS):
         sizes.clear()
         for layer, path in nodes[start : start + CHECKPOINT_LAYERS]:
             value = network.get_submodule(path)(value)
-            read += value.numel() if layer in config.layers else 0
+            read += value.numel() if layer in layers else 0
         segments.append(list(sizes))
     return segments, read

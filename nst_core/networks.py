@@ -13,6 +13,11 @@ from typing import NamedTuple
 
 from nst_core.errors import near_miss
 
+#: Under which terms the weights of all these networks are published.
+WEIGHTS_LICENCE = (
+    "torchvision (BSD-3-Clause); trained on ImageNet, so that terms of that dataset may apply"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

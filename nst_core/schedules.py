@@ -103,6 +103,11 @@ class Schedules:
         ramp_N = self._ramp_start_N + (1 - self._ramp_start_N) * done_N.clamp(0, 1)
         return torch.where(self._balances_N, balance_N.double(), ramp_N)
 
+    @property
+    def balances(self) -> bool:
+        """Whether any lane measures its gradients."""
+        return any(self._balances)
+
     def balance_due(self, steps: Sequence[int]) -> list[bool]:
         """Whether each lane, with so many steps done, measures its gradients now."""
         return [

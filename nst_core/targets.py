@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from nst_core.functional import Moments, color_quantiles, moments
 from nst_core.images import resize_longer_side
 from nst_core.materials import Materials, Region, Style, resize_mask
 from nst_core.networks import NETWORKS, Backbone
+from nst_core.step_graph import StepGraphs
 from nst_core.weights import Weights
 
 #: Layout of pixels and features: 1.2x faster a step at 96 px on a CPU, and what cuDNN prefers.
@@ -32,12 +34,17 @@ class FeatureStore:
     """Extractors and targets on one device: weights once, each target once.
 
     Targets are always computed in the store's own precision: they are computed once, and an error
-    in them would be there in every step.
+    in them would be there in every step. They are kept until `forget`; what depends on a style
+    image alone stays, for all pictures of one size.
 
     Args:
         weights: returns the weights of a network by its name; asked once per network.
         device: where the work happens.
         dtype: precision of pixels and losses, and of networks where a lane asks for no other.
+
+    Attributes:
+        checkpointing: see `Extractor`.
+        graphs: records steps, where the device can.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class FeatureStore:
         self.device = torch.device(device)
         self.dtype = dtype
         self.checkpointing = False
+        self.graphs = StepGraphs.for_device(self.device)
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
@@ -113,15 +121,10 @@ class FeatureStore:
         Those of each style image are kept. A blend is kept as well where the weights are the
         pictures' own, so that lanes share it; searched weights are hardly ever the same twice.
         """
-        size_px = round(materials.size_px * config.style_scale)
-        look = (*self._view(config), config.match_colors, size_px, materials.key, region)
+        chosen = materials.regions[region]
 
         def blended() -> Moments:
-            chosen = materials.regions[region]
-            parts = [
-                self._one_style(config, materials, style, (*look, place), layer)
-                for place, style in zip(chosen.places, chosen.styles, strict=True)
-            ]
+            parts = [self._one_style(config, materials, style, layer) for style in chosen.styles]
             if len(parts) == 1:
                 return parts[0]
             shares = chosen.blend(config.style_blend)
@@ -130,18 +133,15 @@ class FeatureStore:
 
         if config.style_blend is not None:
             return blended()
-        found: Moments = self._layered(("blend", *look), layer, lambda: {layer: blended()})
+        looks = [(*self._look(config, materials, s), s.weight) for s in chosen.styles]
+        key = ("blend", *itertools.chain.from_iterable(looks))
+        found: Moments = self._layered(key, layer, lambda: {layer: blended()})
         return found
 
     def _one_style(
-        self,
-        config: StyleConfig,
-        materials: Materials,
-        style: Style,
-        look: tuple[object, ...],
-        layer: str,
+        self, config: StyleConfig, materials: Materials, style: Style, layer: str
     ) -> Moments:
-        """Moments of one style image; ``look`` is all that they depend on."""
+        """Moments of one style image."""
 
         def make() -> dict[str, Moments]:
             layers = {name for name, weight in config.style_layers.items() if weight > 0}
@@ -153,8 +153,15 @@ class FeatureStore:
                 found[name] = moments(feat, small)
             return found
 
-        found: Moments = self._layered(("style", *look), layer, make)
+        key = ("style", *self._look(config, materials, style))
+        found: Moments = self._layered(key, layer, make)
         return found
+
+    def _look(self, config: StyleConfig, materials: Materials, style: Style) -> tuple[object, ...]:
+        """All that the moments of one style image depend on; the content only if it recolours."""
+        size_px = round(materials.size_px * config.style_scale)
+        content = materials.key if self._recolors(config) else None
+        return *self._view(config), config.match_colors, size_px, style.key, content
 
     def color_quantiles(self, config: StyleConfig, materials: Materials) -> Tensor:
         """quantiles_3P of the styles' colours, P being the result's pixels, blended by weight."""
@@ -187,6 +194,11 @@ class FeatureStore:
             return torch.ones(materials.height_width, device=self.device, dtype=self.dtype)
         return self.place(region.mask_HW)
 
+    def forget(self, materials: Materials) -> None:
+        """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
+        keys = materials.keys
+        self._made = {key: made for key, made in self._made.items() if keys.isdisjoint(key)}
+
     def _view(self, config: StyleConfig) -> tuple[object, ...]:
         """What of a configuration changes how a picture looks to its network."""
         grey = config.preserve_color == "luminance"
@@ -213,6 +225,11 @@ class FeatureStore:
         if config.preserve_color == "luminance":
             return luminance_like(image, content)
         return recolored(image, content, config.match_colors)
+
+    @staticmethod
+    def _recolors(config: StyleConfig) -> bool:
+        """Whether style images are given colours of the content."""
+        return config.match_colors != "none" or config.preserve_color == "luminance"
 
     @torch.no_grad()
     def _features(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import WeightsError
+from nst_core.files import is_file
 
 #: Wrong tensors that an error lists before it counts the rest.
 LISTED = 8
@@ -26,7 +27,7 @@ def read_tensors(path: Path, what: str) -> Any:
     Raises:
         WeightsError: no such file, or one of another kind.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(f"{path}: no such weights file for {what}")
     try:
         if path.suffix == ".safetensors":

@@ -31,6 +31,7 @@ from nst_core.errors import WeightsError, near_miss
 from nst_core.extractors import bare_network, is_counter
 from nst_core.files import write_atomic
 from nst_core.metric_names import LPIPS_LAYERS
+from nst_core.networks import WEIGHTS_LICENCE
 from nst_core.packages import PackageFile
 from nst_core.tensorfiles import read_tensors, select_tensors
 
@@ -64,8 +65,6 @@ class WeightsSource:
     licence: str
 
 
-_TORCHVISION_LICENCE = "torchvision (BSD-3-Clause); trained on ImageNet"
-
 #: What no package carries, so that only torchvision's site or a user's file has it.
 _FROM_TORCHVISION = {
     "vgg19": "VGG19_Weights",
@@ -79,17 +78,17 @@ SOURCES: Mapping[str, WeightsSource] = {
         torchvision="VGG16_Weights.IMAGENET1K_V1",
         packaged=packages.VGG16,
         digest="441a19f14162bd7500dada8abf5ea122eae6bfb8beb0157b85974ee9aae8a060",
-        licence=_TORCHVISION_LICENCE,
+        licence=WEIGHTS_LICENCE,
     ),
     **{
-        name: WeightsSource(torchvision=f"{enum}.IMAGENET1K_V1", licence=_TORCHVISION_LICENCE)
+        name: WeightsSource(torchvision=f"{enum}.IMAGENET1K_V1", licence=WEIGHTS_LICENCE)
         for name, enum in _FROM_TORCHVISION.items()
     },
     "alexnet": WeightsSource(
         torchvision="AlexNet_Weights.IMAGENET1K_V1",
         packaged=packages.ALEXNET,
         digest="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
-        licence=_TORCHVISION_LICENCE,
+        licence=WEIGHTS_LICENCE,
     ),
     "lpips-alex": WeightsSource(
         packaged=packages.LPIPS_ALEX,

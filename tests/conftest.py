@@ -22,6 +22,10 @@ from PIL import Image
 
 from nst_core.weights import Weights, expected_shapes, get_weights
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time share the cores
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+
 # Shared and small machines are slow at times, which is no fault of the code under test.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")

@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 import nst_core
+from benchmarks.made_run import made_run
 from nst_core.config import StyleConfig
 from nst_core.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
@@ -31,6 +32,15 @@ def test_the_table_of_conversions_is_up_to_date() -> None:
     assert text == runpy.run_path(str(ROOT / "docs" / "conversions.py"))["to_markdown"]()
     assert all(f"| {name} |" in text for name in ENGINES)
     assert all(name in text for name in WITHOUT_CONVERSION)
+
+
+def test_every_module_is_on_the_map() -> None:
+    """docs/design.md says of each module of the tuner what it belongs to, and of no other."""
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = text[text.index("Who looks for something") : text.index("## Decisions")]
+    named = set(re.findall(r"`(\w+)`", table))
+    there = {path.stem for path in (ROOT / "tuner").glob("*.py")} - {"__init__"}
+    assert {name for name in there if not name.startswith("cli_")} == named
 
 
 def blocks(language: str, document: str = "README.md") -> list[str]:
@@ -92,15 +102,19 @@ def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nst_core, "stylize", short)
 
 
-def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_python_runs(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the README shows of the Python interface runs."""
     monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    made_run(Path("runs/cafe"), pictures, trials=6)
     cut_short(monkeypatch)
     for name in ("photo.jpg", "cafe.jpg"):
         Image.new("RGB", (64, 48), "teal").save(name)
-    (text,) = blocks("python")
-    exec(compile(text, "README.md", "exec"), {})
-    assert Path("photo-cafe.png").is_file()
+    for text in blocks("python"):
+        exec(compile(text, "README.md", "exec"), {})
+    assert Path("photo-cafe.png").is_file() and Path("best.png").is_file()
 
 
 @pytest.mark.parametrize(

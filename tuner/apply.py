@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from nst_core.animation import check_animation_path, save_animation
@@ -31,6 +32,7 @@ from nst_core.metric_names import DEFAULT_METRICS, METRICS
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
+from nst_core.resolution import at_size
 from nst_core.stylization import Step, default_device, stylize
 from nst_core.weights import Say
 from tuner.plots import check_plot_path, plot_losses
@@ -132,9 +134,21 @@ class _Film:
 
 
 def settings(
-    preset: str | None, assignments: Sequence[str], *, size_px: int | None, seed: int | None
+    preset: str | None,
+    assignments: Sequence[str],
+    *,
+    size_px: int | None,
+    seed: int | None,
+    say: Say,
 ) -> Preset:
     """A preset with single settings changed; without a preset, the defaults with them changed.
+
+    Args:
+        preset: name or file.
+        assignments: ``KEY=VALUE`` each.
+        size_px: longer side; a preset is fitted to it, as `resolution.at_size` does.
+        seed: of noise.
+        say: is told what was fitted.
 
     Raises:
         PresetError: no such preset.
@@ -150,9 +164,16 @@ def settings(
     values = base.config.to_dict() if preset else {}
     for assignment in assignments:
         set_key(values, assignment)
-    changes = {"size_px": size_px, "seed": seed}
-    values.update({key: value for key, value in changes.items() if value is not None})
+    if seed is not None:
+        values["seed"] = seed
     config = StyleConfig.from_dict(values, source="settings")
+    if size_px is not None:
+        StyleConfig.from_dict({**values, "size_px": size_px}, source="--size-px")
+        config, note = (
+            at_size(config, size_px) if preset else (config.replace(size_px=size_px), None)
+        )
+        if note:
+            say(note)
     return Preset(**{**vars(base), "config": config})
 
 
@@ -177,7 +198,7 @@ def apply_preset(
     total = preset.config.steps
     film, image = _Film(outputs, total), content_3HW
     with Progress(console=console) as progress:
-        task = progress.add_task(f"stylize {sources.content.name}", total=total)
+        task = progress.add_task(escape(f"stylize {sources.content.name}"), total=total)
         run = functools.partial(stylize, weights=weights, every=film.stride, starts=starts, say=say)
         for step in run(preset.config, content_3HW, styles):
             progress.update(task, completed=step.step)
@@ -287,17 +308,25 @@ def check_metrics(metrics: Sequence[str], with_content: bool) -> None:
 
 
 def parse_style(text: str) -> Style:
-    """``FILE[:WEIGHT][@MASK]`` -> a style; a file whose name holds the sign is taken as it is.
+    """``FILE[:WEIGHT][@MASK[@PART]]`` -> a style; a file whose name holds a sign is taken as it is.
+
+    MASK is where in the content it applies, PART what of the style image counts; either may be
+    empty.
 
     Raises:
         InputError: a file cannot be read, or the weight is not a number above 0.
     """
-    file, mask = text, None
-    if not Path(text).exists() and "@" in text:
-        file, mask = text.rsplit("@", 1)
+    file, masks = text, list[str]()
+    while not Path(_split_weight(file)[0]).exists() and "@" in file and len(masks) < 2:
+        file, _, mask = file.rpartition("@")
+        masks.insert(0, mask)
     path, weight = _split_weight(file)
-    region = luminance(load_image(mask))[0] if mask else None
-    return Style(image_3HW=load_image(path), weight=weight, region_HW=region)
+    region, style_region = (
+        luminance(load_image(mask))[0] if mask else None for mask in (*masks, "", "")[:2]
+    )
+    return Style(
+        image_3HW=load_image(path), weight=weight, region_HW=region, style_region_HW=style_region
+    )
 
 
 def _split_weight(text: str) -> tuple[str, float]:

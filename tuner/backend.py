@@ -58,10 +58,11 @@ class InlineBackend:
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
         while True:
+            search.interrupt.check()
             while len(plans) < lanes and (plan := search.next()):
                 number = plan.trial
                 plans[number] = plan
-                options: Any = {"holdout": plan.holdout, "paused": search.kept_lanes(number)}
+                options: Any = {"holdout": plan.final, "paused": search.kept_lanes(number)}
                 engine.submit(number, plan.config, *plan.next_two(0), **options)
             if not plans:
                 search.engines_ended([engine.stats])

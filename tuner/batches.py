@@ -16,6 +16,7 @@ from nst_core.losses import Losses
 from nst_core.materials import Materials
 from nst_core.memory import free_bytes, needed_bytes
 from nst_core.targets import FeatureStore
+from tuner.faults import described, is_broken_device, is_out_of_memory
 
 #: Steps between two looks at who came and went: at most so many, and for all batches together at
 #: most as many as take this long, so that nobody waits longer for a turn.
@@ -43,17 +44,17 @@ class Chunk:
 
     Attributes:
         batch: whose turn it was; its lanes are in the order of the other fields.
-        steps: taken; 0 if there was not enough memory.
+        steps: taken; 0 if something went wrong.
         seconds: that it took.
         losses: before the last step.
-        outcomes: how each lane stands.
+        failures: why each lane cannot go on, None where it can.
     """
 
     batch: LaneBatch
     steps: int
     seconds: float
     losses: Losses | None
-    outcomes: list[Outcome]
+    failures: list[str | None]
 
 
 @dataclass
@@ -121,9 +122,15 @@ class Batches:
         self._where: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
         self._step_s: dict[GroupKey, float] = {}
+        # Lanes of batches in which something went wrong: one of them may be to blame.
+        self._alone: set[LaneKey] = set()
 
     def __len__(self) -> int:
         return len(self._where)
+
+    def steps(self) -> list[tuple[LaneKey, int]]:
+        """Every lane and the step it is at."""
+        return [(lane.key, lane.step) for batch in self._turns for lane in batch.lanes]  # type: ignore[misc]
 
     def __contains__(self, key: LaneKey) -> bool:
         return key in self._where
@@ -135,12 +142,21 @@ class Batches:
         group = group_of(config, materials, state.step if state else 0)
         if group not in self._sizes:
             self._sizes[group] = BatchSize(planned=self._most_lanes(config, group))
-        batch = self._with_room(group)
+        batch = self._with_room(group) or LaneBatch(self._store)
         batch.add(key, config, materials, state)
+        self._stands(key, batch)
+
+    def _stands(self, key: LaneKey, batch: LaneBatch) -> None:
+        if len(batch) == 1:
+            self._turns.append(batch)
         self._where[key] = batch
 
     def take(self, key: LaneKey) -> LaneState:
         """Take a lane out; returns its state."""
+        self._alone.discard(key)
+        return self._out(key)
+
+    def _out(self, key: LaneKey) -> LaneState:
         batch = self._where.pop(key)
         state = batch.take(key)
         if not len(batch):
@@ -177,22 +193,29 @@ class Batches:
             steps = min(self._chunk_steps(group, chunk_s), batch.room, steps_left(batch))
             losses = batch.advance(steps)
             outcomes = batch.outcomes(losses)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except Exception as error:  # whatever a lane's settings lead to
+            if is_broken_device(error):
                 raise
-            return self._after_out_of_memory(batch)
+            if is_out_of_memory(error):
+                return self._after_out_of_memory(batch)
+            return self._after_error(batch, described(error))
         done = time.perf_counter()
         self._step_s[group] = (done - prepared) / steps
         self._sizes[group].measured(len(batch), self._step_s[group])
+        failures = [None if one is Outcome.RUNNING else one.value for one in outcomes]
         return Chunk(
-            batch=batch, steps=steps, seconds=done - started, losses=losses, outcomes=outcomes
+            batch=batch, steps=steps, seconds=done - started, losses=losses, failures=failures
         )
 
     def even_out(self) -> None:
         """Split batches that are too large, and join those that fit together."""
-        for group in {batch.group for batch in self._turns}:
+        for batch in list(self._turns):
+            for lane in batch.lanes[1:]:
+                if lane.key in self._alone:
+                    self._move(lane.key, lane.config, lane.materials)
+        for group in {batch.group for batch in self._together()}:
             limit = self._sizes[group].limit
-            batches = [batch for batch in self._turns if batch.group == group]
+            batches = [batch for batch in self._together() if batch.group == group]
             lanes = sum(len(batch) for batch in batches)
             wanted = -(-lanes // limit)
             for batch in sorted(batches, key=len)[: max(0, len(batches) - wanted)]:
@@ -205,20 +228,28 @@ class Batches:
     def _move(self, key: LaneKey, config: StyleConfig, materials: Materials) -> None:
         """Put a lane into another batch of its group."""
         origin = self._where[key]
-        state = self.take(key)
-        group = group_of(config, materials, state.step)
-        batch = self._with_room(group, without=origin)
+        state = self._out(key)
+        found = None
+        if key not in self._alone:
+            found = self._with_room(group_of(config, materials, state.step), without=origin)
+        batch = found or LaneBatch(self._store)
         batch.add(key, config, materials, state)
-        self._where[key] = batch
+        self._stands(key, batch)
 
-    def _with_room(self, group: GroupKey, without: LaneBatch | None = None) -> LaneBatch:
+    def _together(self) -> list[LaneBatch]:
+        return [batch for batch in self._turns if not self._goes_alone(batch)]
+
+    def _goes_alone(self, batch: LaneBatch) -> bool:
+        return batch.lanes[0].key in self._alone
+
+    def _with_room(self, group: GroupKey, without: LaneBatch | None = None) -> LaneBatch | None:
         limit = self._sizes[group].limit
         for batch in self._turns:
-            if batch is not without and batch.group == group and len(batch) < limit:
+            if batch is without or batch.group != group or self._goes_alone(batch):
+                continue
+            if len(batch) < limit:
                 return batch
-        made = LaneBatch(self._store)
-        self._turns.append(made)
-        return made
+        return None
 
     def _chunk_steps(self, group: GroupKey, chunk_s: float) -> int:
         """Steps to take in one turn, from how long a step took last time."""
@@ -234,14 +265,20 @@ class Batches:
         return max(1, 1 + int((free - one) // (two - one)))
 
     def _after_out_of_memory(self, batch: LaneBatch) -> Chunk:
-        if self._store.device.type == "cuda":
-            torch.cuda.empty_cache()
-        lanes = len(batch)
-        alone = lanes == 1
-        self._sizes[batch.group].too_many(lanes)
-        outcome = Outcome.OUT_OF_MEMORY if alone else Outcome.RUNNING
-        return Chunk(batch=batch, steps=0, seconds=0.0, losses=None, outcomes=[outcome] * lanes)
+        torch.cuda.empty_cache()
+        self._sizes[batch.group].too_many(len(batch))
+        return _nothing_done(batch, Outcome.OUT_OF_MEMORY.value)
+
+    def _after_error(self, batch: LaneBatch, reason: str) -> Chunk:
+        """Let lanes go alone until the one to blame is known; the others may then join again."""
+        if len(batch) == 1:
+            self._alone.clear()
+        else:
+            self._alone.update(lane.key for lane in batch.lanes)  # type: ignore[misc]
+        return _nothing_done(batch, reason)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _nothing_done(batch: LaneBatch, reason: str) -> Chunk:
+    """A turn that went wrong; only a lane that was alone is to blame."""
+    failures: list[str | None] = [reason] if len(batch) == 1 else [None] * len(batch)
+    return Chunk(batch=batch, steps=0, seconds=0.0, losses=None, failures=failures)

@@ -1,8 +1,8 @@
-"""When a run stops before all of its trials have begun."""
+"""When a search ends before all of its trials have begun; the finals come on top."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tuner.halving import Values
 from tuner.job import JobSpec
@@ -15,13 +15,22 @@ class Budget:
         job: the limits.
         clock: seconds.
         worked_s: working time of earlier launches.
+        waiting: trials that wait at a rung, as they stand.
     """
 
-    def __init__(self, job: JobSpec, *, clock: Callable[[], float], worked_s: float):
+    def __init__(
+        self,
+        job: JobSpec,
+        *,
+        clock: Callable[[], float],
+        worked_s: float,
+        waiting: Collection[int] = (),
+    ):
         self._limits, self._goals = job.budget, job.goals
         self._clock, self._before_s, self._started = clock, worked_s, clock()
         self._seconds: dict[int, float] = {}
         self._ended: set[int] = set()
+        self._waiting = waiting
         self._best: tuple[Values, int] | None = None
 
     @property
@@ -43,7 +52,7 @@ class Budget:
 
     @property
     def exhausted(self) -> str | None:
-        """Why nothing at all may run any more, or None."""
+        """Why no trial of the search may go on, or None."""
         limits = self._limits
         if limits.minutes is not None and self.worked_s >= limits.minutes * 60:
             return "the time budget was spent"
@@ -56,7 +65,7 @@ class Budget:
 
     @property
     def spent(self) -> str | None:
-        """Why the search goes no further, or None."""
+        """Why the search begins nothing more, or None."""
         return self.exhausted or self._satisfied()
 
     def _satisfied(self) -> str | None:
@@ -66,6 +75,9 @@ class Budget:
         target, patience = self._limits.target, self._limits.patience
         if target is not None and not broken and loss <= self._goals.first.loss(target):
             return f"the target was reached by trial {best}"
-        if patience is not None and sum(trial > best for trial in self._ended) >= patience:
-            return f"{patience} trials ended without a better one than trial {best}"
+        if patience is not None:
+            # Those that go on may still get better; those that wait were passed.
+            passed = sum(trial > best for trial in {*self._ended, *self._waiting})
+            if passed >= patience:
+                return f"{patience} trials brought nothing better than trial {best}"
         return None

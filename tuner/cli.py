@@ -6,14 +6,25 @@ Exit codes: 0 done, 1 the work failed, 2 bad input, 130 interrupted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from nst_core.errors import NstError
-from tuner import __version__, cli_images, cli_lists, cli_metrics, cli_runs, cli_suggest
+from tuner import (
+    __version__,
+    cli_images,
+    cli_lists,
+    cli_metrics,
+    cli_results,
+    cli_runs,
+    cli_suggest,
+)
 from tuner.console import err, out
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="nst-tuner",
@@ -24,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_runs, cli_suggest, cli_images, cli_metrics, cli_lists):
+for part in (cli_runs, cli_results, cli_suggest, cli_images, cli_metrics, cli_lists):
     app.add_typer(part.app)
 
 
@@ -35,7 +46,10 @@ def main() -> None:
     except NstError as error:
         sys.exit(_fail(str(error), error.exit_code))
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 130))
+        sys.exit(_fail("interrupted", INTERRUPTED))
+    except SystemExit as leaving:
+        # typer turns a Ctrl-C within a command into this, and says nothing.
+        sys.exit(_fail("interrupted", INTERRUPTED) if leaving.code == INTERRUPTED else leaving.code)
     except BrokenPipeError:
         # The reader of our output left, as `head` does. Python would complain once more at exit
         # when it flushes what nobody reads.
@@ -43,6 +57,10 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
+    if code == INTERRUPTED:
+        # Leaving takes torch a second or two; a further Ctrl-C would kill us in it, without the
+        # message and with another exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False, highlight=False, soft_wrap=True)
     return code

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from nst_core.errors import InputError
 from tuner.console import JsonOption, WeightsOption, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -14,17 +15,22 @@ app = typer.Typer(rich_markup_mode="rich")
 StyleOption = Annotated[
     list[str],
     typer.Option(
-        metavar="S[:WEIGHT][@MASK]",
-        help="a style image; repeatable to blend, or each with a mask of where it applies",
+        metavar="S[:WEIGHT][@MASK[@PART]]",
+        help="a style image; repeatable to blend, or each with a mask of where it applies, and one"
+        " of which part of it counts",
     ),
 ]
 
 
 @app.command(epilog=example("stylize --content photo.jpg --style art.jpg -p cafe.json --out o.png"))
 def stylize(
-    content: Annotated[Path, typer.Option(metavar="C", help="the picture to stylize")],
+    content: Annotated[
+        Path, typer.Option(metavar="C", help="a picture, a folder of pictures, or a video")
+    ],
     style: StyleOption,
-    out_file: Annotated[Path, typer.Option("--out", metavar="O.png", help="the result")],
+    out_file: Annotated[
+        Path, typer.Option("--out", metavar="O", help="the result; a folder for a folder")
+    ],
     preset: Annotated[
         str | None, typer.Option("--preset", "-p", metavar="P", help="built-in name or file")
     ] = None,
@@ -52,16 +58,40 @@ def stylize(
     ] = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Apply a preset, or settings given with --set, to a picture."""
-    from tuner.apply import Outputs, Sources, apply_preset, settings
+    """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
+    from tuner.apply import Outputs, Sources, apply_preset, parse_style, settings
+    from tuner.video import SUFFIXES, apply_to_video
 
     assignments = [*(set_ or ()), *(["init=image"] if start else [])]
-    chosen = settings(preset, assignments, size_px=size_px, seed=seed)
+    chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
+    many = content.is_dir() or content.suffix.lower() in SUFFIXES
+    if many:
+        single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
+        single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
+        if given := [name for name, value in single.items() if value]:
+            raise InputError(f"{', '.join(given)}: of a single picture only, not of {content}")
+        styles = [parse_style(text) for text in style]
+        options: Any = {"weights": weights or (), "console": err, "say": say}
+        if content.is_dir():
+            _folder(chosen, content, styles, out_file, options)
+        else:
+            apply_to_video(chosen, content, styles, out_file, **options)
+        return
     sources = Sources(content=content, styles=style, start=start, weights=weights or ())
     outputs = Outputs(
         image=out_file, every=every, gif=gif, plot=plot, bits=bits, keep_alpha=keep_alpha
     )
     apply_preset(chosen, sources, outputs, console=err, say=say)
+
+
+def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type: ignore[no-untyped-def]
+    from tuner.many import apply_to_many, check_all, pictures_in
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file, expected a folder for the results")
+    tally = apply_to_many(preset, pictures_in(content, out), styles, **options)
+    say(f"{tally.done} done, {tally.kept} there already, in {out}")
+    check_all(tally)
 
 
 @app.command(epilog=example("reference --content p.jpg --style a.jpg --from long-run --out r.png"))

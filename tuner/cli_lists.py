@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -117,13 +118,20 @@ def presets(
     out.print(table)
 
 
-@app.command(epilog=example("doctor"))
-def doctor(address: AddressOption = None, json: JsonOption = False) -> None:
-    """Check Python, torch and GPU, Ray, weights, disk and the address."""
+@app.command(epilog=example("doctor runs/cafe"))
+def doctor(
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="a run to check instead")
+    ] = None,
+    address: AddressOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check this machine (Python, torch, GPU, Ray, weights, disk, address), or a run."""
     from tuner.doctor import check_all
     from tuner.results import dump
+    from tuner.run_doctor import check_run
 
-    checks = check_all(address)
+    checks = check_run(run_dir) if run_dir else check_all(address)
     failed = any(check.ok is False for check in checks)
     if json:
         print(dump({"checks": [vars(check) for check in checks], "ok": not failed}))  # noqa: T201

@@ -1,13 +1,17 @@
-"""Commands about runs: launch, resume, demo, status, best, export."""
+"""Commands that carry runs out: launch, attach, resume, fetch, demo."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from tuner.console import AddressOption, JsonOption, RunArgument, err, example, out, say
+from nst_core.errors import InputError
+from nst_core.files import write_atomic
+from tuner.console import AddressOption, RunArgument, err, example, out, say, writing
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -21,12 +25,58 @@ def launch(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="override a key of the job; repeatable"),
     ] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="run it on the cluster's head, and follow it from here")
+    ] = False,
 ) -> None:
     """Run a job on this machine or on a cluster."""
     from tuner.jobfile import load_job
 
     spec, space = load_job(job, set_ or ())
-    _launch(spec, space, run_dir, address)
+    if not submit:
+        _launch(spec, space, run_dir, address)
+        return
+    from tuner.submit import submit as send
+
+    if address is None:
+        raise InputError("--submit: expected --address, of the cluster's dashboard")
+    job_id = send(spec, run_dir, address)
+    say(f"submitted as {job_id}; follow it again with:")
+    say(f"  nst-tuner attach {job_id} --address {address}")
+    _follow(job_id, address)
+
+
+@app.command(epilog=example("attach raysubmit_ab12 --address http://127.0.0.1:8265"))
+def attach(
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="as `launch --submit` said it")],
+    address: Annotated[str, typer.Option(metavar="URL", help="of the cluster's dashboard")],
+) -> None:
+    """Follow a submitted launch; Ctrl-C leaves it running."""
+    _follow(job_id, address)
+
+
+def _follow(job_id: str, address: str) -> None:
+    from tuner.submit import follow
+
+    def show(text: str) -> None:
+        print(text, end="", flush=True)  # noqa: T201
+
+    try:
+        follow(job_id, address, show, say)
+    except KeyboardInterrupt:
+        say(f"left {job_id} running; `nst-tuner attach {job_id} --address {address}` follows it")
+
+
+@app.command(epilog=example("fetch s3://bucket/runs/cafe runs/cafe"))
+def fetch(
+    url: Annotated[str, typer.Argument(metavar="URL", help="what `storage:` of the job named")],
+    run_dir: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
+) -> None:
+    """Bring a run from its storage to this machine, to look at or to resume."""
+    from tuner.mirror import fetch as bring
+
+    names = bring(url, run_dir)
+    say(f"{len(names)} files; go on with `nst-tuner resume {run_dir}`, or look: `best {run_dir}`")
 
 
 def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: ignore[no-untyped-def]
@@ -54,18 +104,18 @@ def resume(
 ) -> None:
     """Go on to the job's target after any interruption, or to a new one."""
     from tuner.connect import ray_backend
-    from tuner.extend import extend
+    from tuner.jobfile import load_job
     from tuner.progress import ProgressWatcher
     from tuner.results import load_results
     from tuner.run import resume_run
 
     changes = [*(set_ or ()), *([f"search.trials={trials}"] if trials else [])]
-    if changes:
-        extend(run_dir, changes)
     results = load_results(run_dir)
+    # As it will be: the run's own file changes only once the launch holds the run.
+    spec, _ = load_job(results.run.job_file, changes)
     backend = ray_backend(address)
-    with ProgressWatcher(results.job, err, done=results.status_json()["done"]) as watcher:
-        resume_run(run_dir, backend, watcher=watcher, say=watcher.say)
+    with ProgressWatcher(spec, err, before=results.records) as watcher:
+        resume_run(run_dir, backend, watcher=watcher, say=watcher.say, changes=changes)
     _show_result(run_dir)
 
 
@@ -77,8 +127,12 @@ def _show_result(run_dir: Path) -> None:
     results = load_results(run_dir)
     out.print(best_table(results, top=5))
     if results.ranked():
-        run_sheet(results).save(results.run.contact_sheet, quality=92)
-        out.print(f"Look at [bold]{results.run.contact_sheet}[/]")
+        with writing(results.run.contact_sheet):
+            picture = io.BytesIO()
+            run_sheet(results).save(picture, "jpeg", quality=92)
+            write_atomic(results.run.contact_sheet, picture.getvalue())
+        out.print(f"Look at [bold]{escape(str(results.run.contact_sheet))}[/], or at everything:")
+        out.print(f"  nst-tuner report {results.run.path} --open", markup=False, soft_wrap=True)
 
 
 @app.command(epilog=example("demo --out demo-run"))
@@ -98,7 +152,7 @@ def demo(
     from tuner.jobfile import load_job
     from tuner.rundir import RunDir
 
-    RunDir(out_dir).require_new()
+    RunDir(out_dir).begin()
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}
     with tempfile.TemporaryDirectory() as folder:
         with Progress(console=err) as progress:
@@ -110,54 +164,3 @@ def demo(
             )
         spec, space = load_job(job_file)
         _launch(spec, space, out_dir, address=None)
-
-
-@app.command(epilog=example("status runs/cafe"))
-def status(run_dir: RunArgument, json: JsonOption = False) -> None:
-    """Where a run is."""
-    from tuner.results import dump, load_results
-
-    results = load_results(run_dir)
-    if json:
-        print(dump(results.status_json()))  # noqa: T201
-        return
-    from tuner.run_tables import status_table
-
-    out.print(status_table(results))
-
-
-@app.command(epilog=example("best runs/cafe --top 3"))
-def best(
-    run_dir: RunArgument,
-    top: Annotated[int | None, typer.Option(min=1, help="how many; all in JSON, else 10")] = None,
-    json: JsonOption = False,
-) -> None:
-    """The best configurations beside the baselines."""
-    from tuner.results import dump, load_results
-
-    results = load_results(run_dir)
-    if json:
-        print(dump(results.best_json(top)))  # noqa: T201
-        return
-    from tuner.run_tables import best_table
-
-    out.print(best_table(results, top or 10))
-
-
-@app.command(epilog=example("export runs/cafe --out cafe.json"))
-def export(
-    run_dir: RunArgument,
-    out_file: Annotated[
-        Path, typer.Option("--out", metavar="PRESET.json", help="the file to write")
-    ],
-    trial: Annotated[int | None, typer.Option(min=0, help="which trial; default: the best")] = None,
-) -> None:
-    """Write the tuned preset with its provenance."""
-    from tuner.results import load_results
-
-    results = load_results(run_dir)
-    preset = results.preset(trial)
-    preset.save(out_file)
-    if not results.beats_content(preset.provenance["score"]):
-        err.print("This preset does NOT beat the untouched content.", style="bold red")
-    say(f"wrote {out_file}: {preset.description}")

@@ -29,6 +29,9 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no log files per trial
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # no progress display beside ours
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # the run has one of its own
+    # Our searcher hands out no more trials than there are lanes, however many these become.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
     if address is None:
         # None but the processes of this run may talk to the cluster that it starts.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -42,9 +45,12 @@ def _check_address(address: str) -> None:
     """Ray itself would try for ten minutes before it gives up on an address."""
     if address == "auto":
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        raise InputError(f"--address {address}: expected HOST:PORT, ray://HOST:PORT or auto")
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "://" in address:
+        raise InputError(
+            f"--address {address}: expected HOST:PORT of the cluster's head, or auto; from another"
+            " network use --submit"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:

@@ -5,14 +5,38 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-out = Console()
-err = Console(stderr=True)
+from nst_core.errors import InputError
+
+#: Tells people a line.
+Say = Callable[[str], None]
+
+#: What a terminal would obey: all control characters but the new line.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+class PlainConsole(Console):
+    """Prints text of runs that others made without the commands to a terminal that may be in it."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """See `rich.console.Console`; commands of rich itself stay."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else _CONTROL.sub("", text), style, control)
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else")]
@@ -23,6 +47,19 @@ WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weights", metavar="NAME=FILE", help="weights file to use; repeatable"),
 ]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line that a file could not be written.
+
+    Raises:
+        InputError: it could not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def example(command: str) -> str:

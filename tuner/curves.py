@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from nst_core.errors import InputError
-from search_spaces import Params, Space, space_from_dict
+from search_spaces import Params, Space, space_from_dict, space_to_dict
 from tuner.nearest import encode, encode_all, nearest
 
 #: The curves that come with the package.
@@ -32,14 +31,12 @@ class PairCurves:
         name: of the pair.
         features_F: statistics of its pictures, in the order of the file's ``features``.
         score_NSM: scores of N configurations at S steps by M metrics; NaN where a lane diverged.
-        seconds_N: engine seconds of a step.
         untouched: metric -> score of the content as it is.
     """
 
     name: str
     features_F: np.ndarray
     score_NSM: np.ndarray
-    seconds_N: np.ndarray
     untouched: Mapping[str, float]
 
 
@@ -92,15 +89,10 @@ class Curves:
         found_M = weight_K @ score_KM
         return dict(zip(self.metrics, found_M.tolist(), strict=True))
 
-    def step_seconds(self, pair: str, params: Params) -> float:
-        """Engine seconds of a step, of the nearest recorded configuration."""
-        found_K, _ = nearest(self._points_ND, encode(self.space, params))
-        return float(self.pairs[pair].seconds_N[found_K[0]])
-
-    def save(self, path: Path, space: Mapping[str, Any]) -> None:
-        """Write as an ``.npz`` of plain arrays; ``space`` is the space as plain data."""
+    def save(self, path: Path) -> None:
+        """Write as an ``.npz`` of plain arrays."""
         header = {
-            "space": space,
+            "space": space_to_dict(self.space),
             "steps": list(self.steps),
             "metrics": list(self.metrics),
             "features": list(self.features),
@@ -118,7 +110,6 @@ class Curves:
             header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             # Half precision keeps three digits, which is what a score is good to.
             score_PNSM=np.stack([pair.score_NSM for pair in pairs]).astype(np.float16),
-            seconds_PN=np.stack([pair.seconds_N for pair in pairs]).astype(np.float32),
             features_PF=np.stack([pair.features_F for pair in pairs]).astype(np.float32),
         )
 
@@ -147,7 +138,6 @@ def load_curves(path: Path | None = None) -> Curves:
                 name=known["name"],
                 features_F=arrays["features_PF"][index],
                 score_NSM=arrays["score_PNSM"][index],
-                seconds_N=arrays["seconds_PN"][index],
                 untouched=known["untouched"],
             )
             for index, known in found

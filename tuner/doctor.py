@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -22,19 +22,27 @@ class Check:
 
 
 def check_all(address: str | None) -> list[Check]:
-    """Every check; one that breaks is a finding, not an end."""
-    checks: Sequence[tuple[str, Callable[[], Check]]] = (
-        ("python", _python),
-        ("torch", _torch),
-        ("gpu", _gpu),
-        ("ray", lambda: _ray(address)),
-        ("weights", _weights),
-        ("disk", _disk),
+    """Every check of this machine."""
+    return checked(
+        {
+            "python": _python,
+            "torch": _torch,
+            "gpu": _gpu,
+            "ray": lambda: _ray(address),
+            "weights": _weights,
+            "disk": _disk,
+        }
     )
+
+
+def checked(checks: Mapping[str, Callable[[], Check]]) -> list[Check]:
+    """What each check found; one that breaks is a finding, not an end."""
     found = []
-    for name, check in checks:
+    for name, check in checks.items():
         try:
             found.append(check())
+        except NstError as error:
+            found.append(Check(name=name, ok=False, found=str(error)))
         except Exception as error:  # a doctor reports what is broken, whatever it is
             found.append(Check(name=name, ok=False, found=f"{type(error).__name__}: {error}"))
     return found
@@ -70,15 +78,12 @@ def _ray(address: str | None) -> Check:
 
     if address is None:
         return Check(name="ray", ok=True, found=f"ray {version('ray')}; no --address to check")
-    try:
-        ray_backend(address)
-        from tuner.ray_backend import connected
+    ray_backend(address)
+    from tuner.ray_backend import connected
 
-        with connected(address) as resources:
-            listed = ", ".join(f"{resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
-            return Check(name="ray", ok=True, found=f"{address} answers: {listed}")
-    except NstError as error:
-        return Check(name="ray", ok=False, found=str(error))
+    with connected(address) as resources:
+        listed = ", ".join(f"{resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
+        return Check(name="ray", ok=True, found=f"{address} answers: {listed}")
 
 
 def _weights() -> Check:

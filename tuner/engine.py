@@ -10,19 +10,19 @@ anybody; what a trial that is then dropped ran ahead is lost, and counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 from nst_core.assembly import LaneState
-from nst_core.checkpoints import dump_lanes, load_lanes
+from nst_core.checkpoints import dump_lanes
 from nst_core.config import StyleConfig
 from nst_core.encode import encode_png
+from nst_core.errors import InputError
+from nst_core.hardware import device_name
 from nst_core.images import to_uint8
-from nst_core.lanes import Lane, LaneBatch, Outcome
+from nst_core.lanes import Lane, LaneBatch
 from nst_core.memory import needed_bytes
 from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.metrics import Judge
@@ -30,48 +30,11 @@ from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tuner.batches import Batches, Chunk, LaneKey
-from tuner.evaluate import Pair, Scores, mean_scores
-from tuner.records import EngineStats, Report
+from tuner.engine_trial import EngineTrial, Reached, ahead
+from tuner.evaluate import Pair
+from tuner.faults import described, is_broken_device
+from tuner.records import EngineStats, Report, mean_scores
 from tuner.scoring import Scorer
-
-
-@dataclass
-class _Reached:
-    """A trial at a step: its images, its losses, and its scores as soon as they are there."""
-
-    steps: int
-    images: Sequence[np.ndarray]
-    losses: Mapping[str, float]
-    seconds: float
-    scores: Future[Sequence[Scores]]
-
-
-@dataclass
-class _Trial:
-    """A trial on its way.
-
-    Attributes:
-        pairs: so many of the engine's it runs on.
-        asked: the last step that it was asked to come to.
-        stops: steps to come to, the next one first; beyond ``asked`` it runs ahead.
-        away: lanes that are in no batch, by pair.
-        images: of the lanes that have come to the next stop.
-        reached: stops behind it that were not reported yet.
-        shown: images of the last report.
-        failure: why it ended, not reported yet.
-    """
-
-    config: StyleConfig
-    pairs: int
-    asked: int = 0
-    stops: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-    away: dict[int, LaneState | None] = field(default_factory=dict)
-    losses: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    images: dict[int, np.ndarray] = field(default_factory=dict)
-    reached: list[_Reached] = field(default_factory=list)
-    shown: Sequence[np.ndarray] = ()
-    failure: Report | None = None
 
 
 class Engine:
@@ -106,8 +69,8 @@ class Engine:
             [pair.reference_HW3 for pair in self._pairs],
             [pair.content_HW3 for pair in self._pairs],
         )
-        self._trials: dict[int, _Trial] = {}
-        self._stats = EngineStats()
+        self._trials: dict[int, EngineTrial] = {}
+        self._stats = EngineStats(device=device_name(device))
         self._since: float | None = None
 
     @property
@@ -135,6 +98,14 @@ class Engine:
         alive_s = 0.0 if self._since is None else time.perf_counter() - self._since
         return self._stats.at(alive_s)
 
+    @property
+    def steps(self) -> Mapping[int, int]:
+        """Trial -> the step that the slowest of its lanes that are under way is at."""
+        steps: dict[int, int] = {}
+        for (trial, _), step in self._batches.steps():
+            steps[trial] = min(step, steps.get(trial, step))
+        return steps
+
     def submit(
         self,
         trial: int,
@@ -148,7 +119,8 @@ class Engine:
         """Ask for a trial to be brought to step ``until``; `advance` reports when it is there.
 
         Then it goes on to ``beyond``, whose report is held back until it is asked for. Submitting a
-        trial with other settings, or to where it was asked to be before, restarts it.
+        trial with other settings, or to where it was asked to be before, restarts it. What goes
+        wrong with it ends it, and is reported.
 
         Args:
             trial: its number.
@@ -156,36 +128,38 @@ class Engine:
             until: where to.
             beyond: where it will be asked to come after that, if it is.
             holdout: whether it runs on the held-out pairs as well.
-            paused: what `pause` gave, to go on from there.
+            paused: what `pause` gave, to go on from there; if that is not possible, the trial
+                begins again and its report says so.
         """
         self._since = self._since or time.perf_counter()
         known = self._trials.get(trial)
         if known is None or known.config != config or until <= known.asked:
             self.drop(trial)
             pairs = len(self._pairs) if holdout else self._searched
-            known = self._trials[trial] = _Trial(config=config, pairs=pairs)
+            known = self._trials[trial] = EngineTrial(config=config, pairs=pairs)
             known.away = dict.fromkeys(range(pairs))
             if paused is not None:
                 self._take_up(known, paused)
         been = max([known.asked, *(r.steps for r in known.reached)])
         known.asked = until
-        ahead = {stop for stop in (until, beyond) if stop is not None and stop > been}
-        known.stops = sorted({*known.stops, *ahead})
-        if paused is not None:
-            self._look_at_the_arrived(known)
-        self._send(trial)
-        if paused is not None:
-            self._stop(trial)
+        to_come = {stop for stop in (until, beyond) if stop is not None and stop > been}
+        known.stops = sorted({*known.stops, *to_come})
+        with self._blaming(trial):
+            if known.taken_up is not None:
+                self._look_at_the_arrived(known)
+            self._send(trial)
+            if known.taken_up is not None:
+                self._stop(trial)
 
-    def _take_up(self, known: _Trial, paused: bytes) -> None:
-        lanes, facts = load_lanes(paused)
-        known.away = dict(enumerate(lanes))
-        known.seconds = facts["seconds"]
-        # Counted as lost when it was paused, on this engine or another; now they are not.
-        self._stats.lane_steps_lost -= _ahead(lanes, facts["asked"])
-        known.losses = {int(pair): losses for pair, losses in facts["losses"].items()}
+    def _take_up(self, known: EngineTrial, paused: bytes) -> None:
+        try:
+            materials = [pair.materials for pair in self._pairs[: known.pairs]]
+            # Counted as lost when it was paused, on this engine or another; now they are not.
+            self._stats.lane_steps_lost -= known.take_up(paused, materials)
+        except InputError as error:
+            known.remark = f"its saved lanes could not be used, so it began again: {error}"
 
-    def _look_at_the_arrived(self, known: _Trial) -> None:
+    def _look_at_the_arrived(self, known: EngineTrial) -> None:
         """Lanes that ran ahead before they were paused may be where they should go already."""
         for pair, state in known.away.items():
             if state is not None and known.stops and state.step >= known.stops[0]:
@@ -204,7 +178,7 @@ class Engine:
         known = self._trials[trial]
         lanes = self._all_out(trial, known)
         del self._trials[trial]
-        self._stats.lane_steps_lost += _ahead(lanes, known.asked)
+        self._stats.lane_steps_lost += ahead(lanes, known.asked)
         return self._packed(known, lanes)
 
     def drop(self, trial: int) -> None:
@@ -213,7 +187,7 @@ class Engine:
         if known is None:
             return
         lanes = self._all_out(trial, known)
-        self._stats.lane_steps_lost += _ahead(lanes, known.asked)
+        self._stats.lane_steps_lost += ahead(lanes, known.asked)
 
     def images(self, trial: int) -> list[bytes]:
         """PNG files of a trial's images as last reported, one per pair."""
@@ -235,9 +209,9 @@ class Engine:
             return
         for pair, state in list(known.away.items()):
             if pair not in known.images:
-                del known.away[pair]
                 materials = self._pairs[pair].materials
                 self._batches.put((trial, pair), known.config, materials, state)
+                del known.away[pair]
 
     def _take(self, trial: int, pair: int) -> LaneState:
         return self._batches.take((trial, pair))
@@ -256,14 +230,14 @@ class Engine:
         ]
         return self._packed(known, [lane for lane in lanes if lane is not None])
 
-    def _packed(self, known: _Trial, lanes: Sequence[LaneState]) -> bytes:
+    def _packed(self, known: EngineTrial, lanes: Sequence[LaneState]) -> bytes:
         facts = {"seconds": known.seconds, "losses": known.losses, "asked": known.asked}
         return dump_lanes(lanes, facts)
 
-    def _all_out(self, trial: int, known: _Trial) -> list[LaneState]:
+    def _all_out(self, trial: int, known: EngineTrial) -> list[LaneState]:
         """Take all lanes of a trial out; those that have not begun have no state."""
         lanes = [
-            self._take(trial, pair) if (trial, pair) in self._batches else known.away[pair]
+            self._take(trial, pair) if (trial, pair) in self._batches else known.away.get(pair)
             for pair in range(known.pairs)
         ]
         return [lane for lane in lanes if lane is not None]
@@ -279,20 +253,22 @@ class Engine:
         self._count(chunk)
         stopped: set[int] = set()
         lanes = _keyed(chunk.batch)
-        for (key, lane), outcome in zip(lanes, chunk.outcomes, strict=True):
-            if outcome is not Outcome.RUNNING:
-                self._fail(key[0], lane.step, outcome)
+        for (key, lane), failure in zip(lanes, chunk.failures, strict=True):
+            if failure is not None:
+                self._fail(key[0], lane.step, failure)
         for key, lane in lanes:
             known = self._trials[key[0]]
-            if known.failure or not chunk.steps:
+            if known.failure:
                 continue
-            if lane.step >= known.stops[0]:
-                known.images[key[1]] = to_uint8(chunk.batch.picture(key))
-                stopped.add(key[0])
-            else:
-                self._batches.moved_on(key, known.config, self._pairs[key[1]].materials)
+            with self._blaming(key[0]):
+                if lane.step >= known.stops[0]:
+                    known.images[key[1]] = to_uint8(chunk.batch.picture(key))
+                    stopped.add(key[0])
+                else:
+                    self._batches.moved_on(key, known.config, self._pairs[key[1]].materials)
         for trial in stopped:
-            self._stop(trial)
+            with self._blaming(trial):
+                self._stop(trial)
 
     def _count(self, chunk: Chunk) -> None:
         self._stats.advancing_s += chunk.seconds
@@ -311,7 +287,7 @@ class Engine:
         if all_there:
             images = [known.images[pair] for pair in range(known.pairs)]
             known.reached.append(
-                _Reached(
+                Reached(
                     steps=known.stops.pop(0),
                     images=images,
                     losses=mean_scores(list(known.losses.values())),
@@ -331,14 +307,25 @@ class Engine:
             known.images = {}
             self._send(trial)
 
-    def _fail(self, trial: int, steps: int, outcome: Outcome) -> None:
+    @contextmanager
+    def _blaming(self, trial: int) -> Iterator[None]:
+        """Let what goes wrong with one trial end that trial, and no other."""
+        try:
+            yield
+        except Exception as error:  # whatever its settings lead to
+            if is_broken_device(error):
+                raise
+            self._fail(trial, self.steps.get(trial, self._trials[trial].asked), described(error))
+
+    def _fail(self, trial: int, steps: int, reason: str) -> None:
         """End a trial; reported when it is asked for a step that it did not reach."""
         known = self._trials[trial]
         known.failure = known.failure or Report(
             trial=trial,
             steps=steps,
             seconds=known.seconds,
-            failure=f"step {steps}: {outcome.value}",
+            failure=f"step {steps}: {reason}",
+            remark=known.remark,
         )
         for pair in range(known.pairs):
             if (trial, pair) in self._batches:
@@ -346,7 +333,7 @@ class Engine:
 
     # --- reports ----------------------------------------------------------------------------------
 
-    def _answerable(self, known: _Trial) -> bool:
+    def _answerable(self, known: EngineTrial) -> bool:
         """Whether a trial has, or is about to have, something to report."""
         if known.reached:
             return known.reached[0].steps <= known.asked
@@ -359,40 +346,45 @@ class Engine:
             if not self._answerable(known):
                 continue
             if not known.reached:
-                assert known.failure is not None
-                reports.append(known.failure)
-                self.drop(trial)
+                reports.append(self._failed(trial))
             elif known.reached[0].scores.done() or (wait and not reports):
                 reports.append(self._report(trial, known.reached.pop(0)))
         return reports
 
-    def _report(self, trial: int, reached: _Reached) -> Report:
-        pair_scores = reached.scores.result()
+    def _failed(self, trial: int) -> Report:
+        failure = self._trials[trial].failure
+        assert failure is not None
+        self.drop(trial)
+        return failure
+
+    def _report(self, trial: int, reached: Reached) -> Report:
         known = self._trials[trial]
-        known.shown = reached.images
-        costs = {
-            "seconds_per_image": reached.seconds / known.pairs,
-            "vram_gb": self._memory_gb(known.config),
-        }
-        return Report(
-            trial=trial,
-            steps=reached.steps,
-            scores={**mean_scores(pair_scores[: self._searched]), **costs},
-            pair_scores=pair_scores,
-            losses=reached.losses,
-            seconds=reached.seconds,
-        )
+        with self._blaming(trial):
+            pair_scores = reached.scores.result()
+            costs = {
+                "seconds_per_image": reached.seconds / known.pairs,
+                "vram_gb": self._memory_gb(known.config),
+            }
+            known.shown = reached.images
+            taken_up, remark = known.taken_up, known.remark
+            known.taken_up = known.remark = None
+            return Report(
+                trial=trial,
+                steps=reached.steps,
+                scores={**mean_scores(pair_scores[: self._searched]), **costs},
+                pair_scores=pair_scores,
+                losses=reached.losses,
+                seconds=reached.seconds,
+                taken_up=taken_up,
+                remark=remark,
+            )
+        return self._failed(trial)
 
     def _memory_gb(self, config: StyleConfig) -> float:
         """What the largest pair needs alone."""
         device = self._store.device
         sizes = {pair.materials.height_width for pair in self._pairs}
         return max(needed_bytes(config, *size, device=device) for size in sizes) / 1e9
-
-
-def _ahead(lanes: Sequence[LaneState], asked: int) -> int:
-    """Steps beyond where a trial was asked to be."""
-    return sum(max(0, lane.step - asked) for lane in lanes)
 
 
 def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:

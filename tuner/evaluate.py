@@ -17,7 +17,6 @@ from nst_core.metrics import Judge
 from nst_core.starts import feed_forward_start
 from tuner.job import PairSpec, StyleImage
 
-Scores = Mapping[str, float]
 Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 
 
@@ -67,8 +66,8 @@ def load_style(spec: StyleImage) -> Style:
 
 def baseline_scores(
     pairs: Sequence[Pair], judge: Judge, make: Make = baselines
-) -> dict[str, dict[str, float]]:
-    """Mean scores over the pairs of what any result must beat, by the baseline's name.
+) -> list[dict[str, dict[str, float]]]:
+    """For each pair the scores of what any result must beat, by the baseline's name.
 
     Args:
         pairs: of the job.
@@ -88,11 +87,4 @@ def baseline_scores(
                 for name, image in images.items()
             }
         )
-    return {name: mean_scores([scores[name] for scores in per_pair]) for name in per_pair[0]}
-
-
-def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
-    """Mean of each metric; none of nothing."""
-    if not scores:
-        return {}
-    return {metric: sum(s[metric] for s in scores) / len(scores) for metric in scores[0]}
+    return per_pair

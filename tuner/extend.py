@@ -17,8 +17,12 @@ from tuner.yamlfile import read_yaml, set_key
 CHANGEABLE = (
     "search.trials",
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
-    *("finals.count", "finals.seeds", "resources.lanes", "resources.device"),
+    *("finals.count", "finals.seeds"),
+    *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engine_deadline_s")),
+    *("storage", "watch"),
 )
+#: So may where weights lie, which another machine keeps elsewhere; `weights.vgg16`.
+_WEIGHTS = "weights."
 
 
 def extend(folder: Path, assignments: Sequence[str]) -> None:
@@ -26,7 +30,8 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
 
     Args:
         folder: the run directory.
-        assignments: ``key=value`` with keys of `CHANGEABLE`.
+        assignments: ``key=value`` with keys of `CHANGEABLE`, or ``weights.NAME=FILE``; paths are
+            relative to the run directory, as in its job.
 
     Raises:
         RunError: it is no run.
@@ -35,9 +40,10 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
     run = RunDir(folder).require()
     problems = [
         f"`{key}` cannot change in a run that has begun{near_miss(key, CHANGEABLE)}"
-        f" ({', '.join(CHANGEABLE)} can)"
+        f" ({', '.join(CHANGEABLE)} and {_WEIGHTS}NAME can)"
         for assignment in assignments
         if (key := assignment.partition("=")[0].strip()) not in CHANGEABLE
+        and not key.startswith(_WEIGHTS)
     ]
     if problems:
         raise ConfigError(f"{run.job_file}", problems)

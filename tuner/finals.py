@@ -1,11 +1,34 @@
-"""Who is in the finals: the best trials, each to be run again with several seeds."""
+"""The finals: who is in them, to be run again with several seeds, and when each run reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nst_core.config import StyleConfig
+from nst_core.starts import is_random
 from tuner.objective import Goals
 from tuner.records import TrialRecord
+
+#: Images of the first run of a finalist, which show how its result comes to be.
+FRAMES = 8
+
+
+def final_rungs(config: StyleConfig) -> tuple[int, ...]:
+    """Steps at which a final reports: at its end; with the first seed ever further apart as well.
+
+    Most happens in the first steps, so frame k of n is taken after ``steps * (k / n) ** 2``.
+    """
+    frames = FRAMES if config.seed == 0 else 1
+    shares = ((k / frames) ** 2 for k in range(1, frames + 1))
+    return tuple(sorted({max(1, round(config.steps * share)) for share in shares}))
+
+
+def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
+    """What a finalist runs again: to its best step, with another seed."""
+    best = record.best_rung(goals)
+    assert best is not None
+    config = StyleConfig.from_dict(record.config, source=f"trial {record.trial}")
+    return config.stopped_at(best[0]).replace(seed=seed)
 
 
 def missing_finals(
@@ -17,17 +40,26 @@ def missing_finals(
         records: all trials; presets may be finalists, failed trials not.
         goals: what they are ranked by.
         count: finalists.
-        seeds: runs of each.
+        seeds: runs of each; one where no seed changes anything.
     """
     entered = [
-        (record.trial, best[1])
+        (record, *best)
         for record in records
         if record.final_of is None
         and record.state in ("complete", "pruned")
         and (best := record.best_rung(goals))
     ]
-    keys = goals.order([goals.values(rung.scores) for _, rung in entered])
-    ranked = sorted(zip(keys, [trial for trial, _ in entered], strict=True))
+    values = [goals.values(rung.scores) for _, _, rung in entered]
+    # The ends of a front are equal by the order; the best by the first objective goes first then.
+    # As `Results.ranked`: of equals the one with the fewest steps comes first.
+    ranked = sorted(
+        zip(goals.order(values), values, entered, strict=True),
+        key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
+    )
     there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}
-    wanted = [(trial, seed) for _, trial in ranked[:count] for seed in range(seeds)]
+    wanted = [
+        (record.trial, seed)
+        for *_, (record, _, _) in ranked[:count]
+        for seed in range(seeds if is_random(StyleConfig.from_dict(record.config)) else 1)
+    ]
     return [final for final in wanted if final not in there]

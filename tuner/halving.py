@@ -159,8 +159,3 @@ class Halving:
         keys = dict(zip(rivals, self.order(list(rivals.values())), strict=True))
         ranked = sorted(keys.values())
         return {trial: 1 + bisect_left(ranked, key) for trial, key in keys.items()}
-
-
-def by_value(values: Sequence[Values]) -> Sequence[Any]:
-    """The order of a single objective."""
-    return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
-from nst_core.errors import near_miss
+from nst_core.errors import InputError, near_miss
 from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
 from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
@@ -81,7 +82,11 @@ class PairSpec(_Spec):
     content: Annotated[str, Field(min_length=1, description="image file to stylize")]
     style: Annotated[
         list[StyleImage],
-        Field(min_length=1, description="style image file, or a list of {image, weight}"),
+        Field(
+            min_length=1,
+            max_length=16,
+            description="style image file, or a list of {image, weight}",
+        ),
     ]
     reference: Annotated[
         Annotated[str, Field(min_length=1), Tag("file")] | Annotated[ReferenceSpec, Tag("made")],
@@ -103,8 +108,16 @@ class PairSpec(_Spec):
 
     @property
     def reference_file(self) -> str:
-        """The reference as a file, which it is once the run has started."""
-        assert isinstance(self.reference, str), "the reference has not been made yet"
+        """The reference as a file, which it is once the run has started.
+
+        Raises:
+            InputError: it is not.
+        """
+        if not isinstance(self.reference, str):
+            raise InputError(
+                f"reference: {{from: {self.reference.source}}} of {self.content} has not been made;"
+                " expected a file, as a run that has started names it"
+            )
         return self.reference
 
     def placed(self, place: Callable[[str, str], str]) -> PairSpec:
@@ -204,6 +217,14 @@ class ResourcesSpec(_Spec):
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="auto takes the GPUs there are")
     ] = "auto"
+    gpus: Annotated[
+        int | None,
+        Field(ge=1, description="to ask an autoscaling cluster for; default: those that are up"),
+    ] = None
+    engine_deadline_s: Annotated[
+        float,
+        Field(gt=0, description="an engine that is at one thing for so long is started anew"),
+    ] = 600.0
 
     @field_validator("lanes", mode="before", json_schema_input_type=Literal["auto"] | int)
     @classmethod
@@ -218,7 +239,7 @@ class ResourcesSpec(_Spec):
 
 
 class BudgetSpec(_Spec):
-    """When to stop early; whichever limit comes first."""
+    """When the search ends early; whichever limit comes first. The finals come on top."""
 
     minutes: Annotated[
         float | None, Field(gt=0, le=1e6, description="working time of all launches of the run")
@@ -229,7 +250,11 @@ class BudgetSpec(_Spec):
     ] = None
     patience: Annotated[
         int | None,
-        Field(ge=1, le=1_000_000, description="trials that may end without a new best one"),
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="trials that may end, or wait at a rung, without a new best one",
+        ),
     ] = None
     target: Annotated[
         float | None, Field(description="value of the objective that is good enough")
@@ -275,9 +300,24 @@ class JobSpec(_Spec):
     finals: FinalsSpec = FinalsSpec()
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
+    watch: Annotated[
+        list[Literal["prometheus", "tensorboard", "mlflow"]],
+        Field(description="whom else to tell about the run"),
+    ] = []
+    storage: Annotated[
+        str | None,
+        Field(description="where to mirror the run directory: a folder, s3://, gs://, abfs://"),
+    ] = None
     weights: Annotated[
         dict[str, str], Field(description="weights files to use instead of the cache or a download")
     ] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if any(unicodedata.category(character) == "Cc" for character in value):
+            raise ValueError("expected text without control characters")
+        return value
 
     @field_validator("objective")
     @classmethod

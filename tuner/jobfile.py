@@ -5,25 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
+from nst_core.files import is_file
 from search_spaces import CATALOGUE, Space, space_from_dict
-from tuner.job import (
-    BudgetSpec,
-    FinalsSpec,
-    HalvingSpec,
-    JobSpec,
-    PairSpec,
-    ReferenceSpec,
-    ResourcesSpec,
-    SearchSpec,
-    StyleImage,
-)
+from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
 
 #: A reference of another shape than the content cannot be compared pixel by pixel.
@@ -105,22 +96,20 @@ def _expectation(path: KeyPath) -> str:
 
 
 def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    names = tuple(part for part in path if isinstance(part, str))
-    models: Mapping[tuple[str, ...], type[BaseModel]] = {
-        (): JobSpec,
-        ("pairs",): PairSpec,
-        ("pairs", "style"): StyleImage,
-        ("pairs", "reference"): ReferenceSpec,
-        ("holdout",): PairSpec,
-        ("holdout", "style"): StyleImage,
-        ("holdout", "reference"): ReferenceSpec,
-        ("finals",): FinalsSpec,
-        ("search",): SearchSpec,
-        ("halving",): HalvingSpec,
-        ("resources",): ResourcesSpec,
-        ("budget",): BudgetSpec,
-    }
-    return models.get(names)
+    """The model whose keys stand at a place of the file, if they are a model's."""
+    model: type[BaseModel] | None = JobSpec
+    for part in path:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in a type such as ``list[Model]`` or ``str | Annotated[Model, …]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _message(finding: Any) -> str:
@@ -155,6 +144,9 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
             "search": search,
             "space": job.space if job.space in CATALOGUE else place(job.space),
             "weights": {name: place(file) for name, file in job.weights.items()},
+            "storage": job.storage
+            if job.storage is None or "://" in job.storage
+            else place(job.storage),
         }
     )
 
@@ -167,7 +159,7 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     try:
         space = find_space(job.space)
     except ConfigError as error:
-        listed = error.problems if Path(job.space).is_file() else (str(error.problems[0]),)
+        listed = error.problems if is_file(job.space) else (str(error.problems[0]),)
         problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
         return problems, None
     for index, pair in enumerate(job.pairs):
@@ -210,7 +202,7 @@ def find_space(name_or_path: str) -> Space:
     if name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
     path = Path(name_or_path)
-    if not path.is_file():
+    if not is_file(path):
         hint = near_miss(path.name, CATALOGUE)
         raise ConfigError(
             name_or_path,
@@ -234,7 +226,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
     problems += [
         f"{_place(file, (*path, 'reference', role))}: {name} is not a file"
         for role, name in _weights_files(pair)
-        if not Path(name).is_file()
+        if not is_file(name)
     ]
     content = sizes.get(("content",))
     for key, size in sizes.items():

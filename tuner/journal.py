@@ -47,9 +47,8 @@ class BatchingJournal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records, or hold them back."""
-        if self._held is None:
-            self._file.append_logs(logs)
-        else:
+        with self.batch():
+            assert self._held is not None
             self._held += [json.dumps(log, separators=(",", ":")) for log in logs]
 
     @contextmanager
@@ -76,9 +75,15 @@ class BatchingJournal(BaseJournalBackend):
             pass
 
     def _write(self, lines: list[str]) -> None:
-        if lines:
-            with self._path.open("ab") as file:
+        if not lines:
+            return
+        with self._path.open("ab") as file:
+            end = file.tell()
+            try:
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 file.flush()
                 os.fsync(file.fileno())
-            self._catch_up()
+            except OSError:
+                os.ftruncate(file.fileno(), end)  # half a record would spoil what follows
+                raise
+        self._catch_up()

@@ -7,14 +7,16 @@ module, and what it imports, loads no torch; the actor does when it starts.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nst_core.config import StyleConfig
 from nst_core.errors import WorkError
-from tuner.records import EngineStats, Report
+from tuner.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
     from tuner.backend import Workload
@@ -23,6 +25,21 @@ T = TypeVar("T")
 
 #: Lanes that were paused come from another engine's memory.
 PAUSED_WITHIN_S = 120
+
+
+class _Warnings(logging.Handler):
+    """Keeps warnings until they are taken."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.put(record.getMessage())
+
+    def taken(self) -> tuple[str, ...]:
+        """Those since the last time."""
+        return tuple(self._kept.get() for _ in range(self._kept.qsize()))
 
 
 class LaneEngine:
@@ -42,12 +59,39 @@ class LaneEngine:
         self._paused: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: dict[int, asyncio.Future[Report]] = {}
+        self._warnings = _Warnings()
+        logging.getLogger("nst_core").addHandler(self._warnings)
+        self._at_it_since: float | None = None
+        self._seen: tuple[Mapping[int, int], EngineStats | None] = ({}, None)
+        self._on_gpu = device == "cuda"
+        self._broken: str | None = None
         self._loop = asyncio.get_event_loop()
         threading.Thread(target=self._work, daemon=True).start()
 
-    async def ready(self) -> bool:
+    async def ready(self) -> Pulse:
         """Answers once the engine is up."""
-        return True
+        return Pulse()
+
+    async def pulse(self) -> Pulse:
+        """A sign of life, with what was warned of in this process since the last.
+
+        Raises:
+            WorkError: it broke, and has to be started anew.
+        """
+        if self._broken:
+            raise WorkError(self._broken)
+        since = self._at_it_since
+        busy_s = 0.0 if since is None else time.monotonic() - since
+        steps, stats = self._seen
+        return Pulse(busy_s, self._warnings.taken(), steps, stats, self._memory_gb())
+
+    def _memory_gb(self) -> tuple[float, float] | None:
+        if not self._on_gpu:
+            return None
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        return (total - free) / 1e9, total / 1e9
 
     async def advance(
         self,
@@ -99,11 +143,16 @@ class LaneEngine:
         return await self._asked(lambda: self._engine.stats)
 
     async def _asked(self, question: Callable[[], T]) -> T:
-        """What the engine answers between two chunks."""
+        """What the engine answers between two chunks; what goes wrong is the asker's alone."""
         told: asyncio.Future[T] = self._loop.create_future()
 
         def tell() -> None:
-            self._loop.call_soon_threadsafe(told.set_result, question())
+            try:
+                answer = question()
+            except Exception as error:
+                self._loop.call_soon_threadsafe(told.set_exception, error)
+            else:
+                self._loop.call_soon_threadsafe(told.set_result, answer)
 
         self._inbox.put(tell)
         return await told
@@ -119,8 +168,13 @@ class LaneEngine:
         while True:
             try:
                 while not self._engine.busy or not self._inbox.empty():
-                    self._inbox.get()()
+                    self._at_it_since = None
+                    job = self._inbox.get()
+                    self._at_it_since = time.monotonic()
+                    job()
+                self._at_it_since = time.monotonic()
                 reports = self._engine.advance()
+                self._seen = (self._engine.steps, self._engine.stats)
             except Exception as error:  # every trial that waits must hear of it, whatever it is
                 self._loop.call_soon_threadsafe(self._fail_all, error)
                 return
@@ -133,7 +187,8 @@ class LaneEngine:
             future.set_result(report)
 
     def _fail_all(self, error: Exception) -> None:
+        self._broken = repr(error)
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(WorkError(f"the engine failed: {error!r}"))
+                future.set_exception(WorkError(self._broken))
         self._waiting.clear()

@@ -18,9 +18,10 @@ from nst_core.images import check_image
 from nst_core.metric_names import METRICS
 from nst_core.metrics import Judge
 from nst_core.weights import Say, Weights
-from tuner.evaluate import Pair, Scores, baseline_scores, load_pair
+from tuner.evaluate import Pair, baseline_scores, load_pair
 from tuner.job import JobSpec, PairSpec, StyleImage
 from tuner.jobfile import load_job, shapes_differ
+from tuner.records import Scores, mean_baselines
 from tuner.run import with_references
 
 #: Longer side at which pictures are compared that come without a job, whose default it is too.
@@ -109,7 +110,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 def rank(pairs: Sequence[Pair], judge: Judge) -> list[Ranking]:
     """The images of all pairs, ranked by each metric of the judge."""
-    scores = baseline_scores(pairs, judge, degraded)
+    scores = mean_baselines(baseline_scores(pairs, judge, degraded))
     return [
         Ranking(metric=metric, scores={name: values[metric] for name, values in scores.items()})
         for metric in judge.measures

@@ -182,10 +182,11 @@ class Goals:
         return (broken, *(o.loss(o.of(scores)) for o in self.objectives))
 
     def order(self, values: Sequence[Values]) -> Sequence[Any]:
-        """Sort keys: those that keep the bounds first; several objectives by non-dominated rank.
+        """Sort keys of what goes on: what keeps the bounds first, then by non-dominated rank.
 
         Within a rank, results far from their neighbours come first (the crowding distance of
-        NSGA-II, Deb et al., IEEE TEC 2002), so that what is kept spreads over the trade-offs.
+        NSGA-II, Deb et al., IEEE TEC 2002), so that what is kept spreads over the trade-offs. The
+        ends of a front are equal then, so this does not tell the best: see `Results.ranked`.
         """
         if not self.pareto:
             return values

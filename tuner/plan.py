@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from nst_core.config import StyleConfig
-from tuner.records import RungRecord
+from tuner.records import Pulse, RungRecord
 from tuner.rungs import next_rungs
 
 
@@ -16,13 +16,13 @@ class Plan:
 
     Attributes:
         rungs: steps at which it is still to report.
-        holdout: whether it runs on the held-out pairs as well.
+        final: whether it runs a finalist again, and on the held-out pairs as well.
     """
 
     trial: int
     config: StyleConfig
     rungs: tuple[int, ...]
-    holdout: bool = False
+    final: bool = False
 
     def next_rung(self, steps: int) -> int:
         """The step at which it reports next."""
@@ -33,8 +33,8 @@ class Plan:
         return next_rungs(self.rungs, steps)
 
 
-class Watcher(Protocol):
-    """Is told what happens in a run, to show it."""
+class Watcher:
+    """Is told what happens in a run, to show it; whoever inherits may leave things out."""
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """A trial is about to start, or to go on after waiting."""
@@ -44,3 +44,6 @@ class Watcher(Protocol):
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """A trial is over."""
+
+    def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
+        """What the engines do, by their names; about once a second."""

@@ -1,57 +1,76 @@
-"""Progress on standard error: a bar with trials done, the best score and the time left."""
+"""What a launch shows while it goes on: a live view in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from nst_core.starts import is_random
 from tuner.job import JobSpec
-from tuner.plan import Plan
-from tuner.records import RungRecord
+from tuner.plan import Plan, Watcher
+from tuner.records import EngineStats, Pulse, RungRecord, TrialRecord
+
+#: Trials that are shown as they advance.
+_ROWS = 10
+_BAR_WIDTH = 24
 
 
-class ProgressWatcher:
-    """A `search.Watcher` that draws a bar, or plain lines where there is no terminal.
+class ProgressWatcher(Watcher):
+    """Shows where a run is.
 
     Args:
         job: gives the target and the objective.
         console: on standard error.
-        done: trials that were over before this launch.
+        before: trials of earlier launches.
     """
 
-    def __init__(self, job: JobSpec, console: Console, done: int = 0):
-        self._job, self._console, self._done = job, console, done
-        self._objective = job.goals.first
-        self._best: float | None = None
+    def __init__(self, job: JobSpec, console: Console, before: Sequence[TrialRecord] = ()):
+        self._job, self._console = job, console
+        self._done = sum(r.final_of is None and r.state != "running" for r in before)
+        self._goals, self._objective = job.goals, job.goals.first
+        self._best: tuple[float, int, int] | None = None
+        self._preset: float | None = None
+        self._presets: set[int] = set()
+        self._finals: set[int] = set()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._engines = _Engines()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("trials, best {task.fields[best]}"),
+            TextColumn("trials"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._task: TaskID | None = None
-        self._finals: set[int] = set()
+        self._task = self._bar.add_task(job.name, total=job.search.trials, completed=self._done)
+        self._live = Live(console=console, get_renderable=self._view, transient=True)
+        for record in before:
+            if record.preset:
+                self._presets.add(record.trial)
+            if record.final_of is None:
+                for steps, rung in record.rungs.items():
+                    self.reported(record.trial, steps, rung)
 
     def __enter__(self) -> ProgressWatcher:
         if self._console.is_terminal:
-            self._task = self._bar.add_task(
-                self._job.name, total=self._job.search.trials, completed=self._done, best="–"
-            )
-            self._bar.start()
+            self._live.start()
         return self
 
     def __exit__(
@@ -60,41 +79,141 @@ class ProgressWatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def say(self, line: str) -> None:
-        """A line above the bar."""
+        """A line above the view."""
         self._console.print(line, style="dim", markup=False, highlight=False)
 
+    # --- what happens -----------------------------------------------------------------------------
+
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """See `search.Watcher`."""
-        if plan.holdout:
+        """See `Watcher`."""
+        if preset:
+            self._presets.add(plan.trial)
+        if plan.final:
             if not self._finals:
-                self.say("the finals: the best trials run again with other seeds")
+                self.say("the finals: the best trials run again, on top of any budget")
+            if plan.trial not in self._finals and not is_random(plan.config):
+                self.say(f"final {plan.trial} runs once: without noise seeds change nothing")
             self._finals.add(plan.trial)
+        name = preset or (f"final {plan.trial}" if plan.final else f"trial {plan.trial}")
+        self._under_way.setdefault(plan.trial, _UnderWay(name, plan.config.steps))
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `search.Watcher`."""
-        loss = self._objective.loss
-        if self._best is None or loss(rung.objective) < loss(self._best):
-            self._best = rung.objective
-        self._show()
+        """See `Watcher`."""
+        value, loss = rung.objective, self._objective.loss
+        if trial in self._under_way:
+            self._under_way[trial].score = value
+        if trial in self._finals or any(x > 0 for x in self._goals.excess(rung.scores).values()):
+            return
+        if self._best is None or loss(value) < loss(self._best[0]):
+            self._best = (value, trial, steps)
+        if trial in self._presets and (self._preset is None or loss(value) < loss(self._preset)):
+            self._preset = value
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `search.Watcher`."""
+        """See `Watcher`."""
+        self._under_way.pop(trial, None)
         if trial in self._finals:
             if state == "failed":
                 self.say(f"a final failed: {reason}")
             return
         self._done += 1
+        self._bar.update(self._task, completed=self._done)
         if state == "failed":
             self.say(f"trial {trial} failed: {reason}")
-        self._show()
-        if self._task is None:
-            best = "–" if self._best is None else f"{self._objective.name} {self._best:.4f}"
+        if not self._live.is_started:
+            best = "–" if self._best is None else f"{self._objective.name} {self._best[0]:.4f}"
             self.say(f"{self._done}/{self._job.search.trials} trials, best {best}")
 
-    def _show(self) -> None:
-        if self._task is not None and self._best is not None:
-            best = f"{self._objective.name} {self._best:.4f}"
-            self._bar.update(self._task, completed=self._done, best=best)
+    def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
+        """See `Watcher`."""
+        self._engines.pulsed(pulses)
+
+    # --- how it looks -----------------------------------------------------------------------------
+
+    def _view(self) -> RenderableType:
+        parts: list[RenderableType] = [self._bar, self._best_line()]
+        if engines := self._engines.line():
+            parts.append(Text(f"engines  {engines}", style="dim"))
+        advancing = {t: s for t, s in self._engines.steps().items() if t in self._under_way}
+        if advancing:
+            parts.append(self._lanes(advancing))
+        return Group(*parts)
+
+    def _best_line(self) -> Text:
+        if self._best is None:
+            return Text("best     –", style="dim")
+        value, trial, steps = self._best
+        line = Text("best     ")
+        line.append(f"{self._objective.name} {value:.4f}", style="bold")
+        line.append(f"  trial {trial}, {steps} steps")
+        if self._preset:
+            gain = (self._preset - value) / abs(self._preset)
+            gain = -gain if self._objective.higher_is_better else gain
+            if gain > 0:
+                line.append(f"  {gain:.0%} better than the best preset so far", style="green")
+        return line
+
+    def _lanes(self, advancing: Mapping[int, int]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for trial, steps in sorted(advancing.items())[:_ROWS]:
+            known = self._under_way.get(trial)
+            if known is None:  # it has just ended, in the launch's own thread
+                continue
+            score = "" if known.score is None else f"{known.score:.4f}"
+            bar = ProgressBar(total=known.steps, completed=steps, width=_BAR_WIDTH)
+            table.add_row(f"  {known.name}", bar, f"{steps}/{known.steps}", score)
+        if (more := len(advancing) - _ROWS) > 0:
+            table.add_row(f"  and {more} more")
+        return table
+
+
+class _UnderWay:
+    """A trial that has begun and is not over."""
+
+    def __init__(self, name: str, steps: int):
+        self.name, self.steps = name, steps
+        self.score: float | None = None
+
+
+class _Engines:
+    """What the engines did between the last two looks at them."""
+
+    def __init__(self) -> None:
+        self._pulses: Mapping[str, Pulse] = {}
+        self._at_s, self._totals = 0.0, EngineStats()
+        self._busy = self._rate = 0.0
+
+    def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
+        """Take in the engines' signs of life."""
+        now_s, stats = time.monotonic(), [p.stats for p in pulses.values() if p.stats]
+        totals = EngineStats(
+            advancing_s=sum(one.advancing_s for one in stats),
+            lane_steps=sum(one.lane_steps for one in stats),
+        )
+        passed_s = now_s - self._at_s
+        if len(pulses) == len(self._pulses) and totals.lane_steps >= self._totals.lane_steps:
+            worked_s = totals.advancing_s - self._totals.advancing_s
+            self._busy = min(1.0, worked_s / (passed_s * max(1, len(pulses))))
+            self._rate = (totals.lane_steps - self._totals.lane_steps) / passed_s
+        self._pulses, self._at_s, self._totals = dict(pulses), now_s, totals
+
+    def steps(self) -> dict[int, int]:
+        """Trial -> the step it is at, of those that advance now."""
+        return {
+            trial: step for pulse in self._pulses.values() for trial, step in pulse.steps.items()
+        }
+
+    def line(self) -> str:
+        """How many there are and what they do; empty if nothing is known yet."""
+        if not self._pulses:
+            return ""
+        memory = [pulse.memory_gb for pulse in self._pulses.values() if pulse.memory_gb]
+        kind = "GPU" if memory else "CPU"
+        text = f"{len(self._pulses)} on {kind}, busy {self._busy:.0%}, {self._rate:.0f} steps/s"
+        if memory:
+            used, total = (sum(part) for part in zip(*memory, strict=True))
+            text += f", {used:.1f} of {total:.0f} GB"
+        return text

@@ -6,10 +6,14 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from search_spaces import Params
 from tuner.objective import Goals
+
+#: Measure -> value.
+Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,9 @@ class Report:
         seconds: engine time spent on the trial so far; lanes of a batch share its time evenly.
         worker: host and process that ran it, ``HOST:PID``.
         failure: why it cannot go on, or None.
+        taken_up: the step that its saved lanes were at, if it went on from these since its last
+            report.
+        remark: what is to be known about it from here on, or None.
     """
 
     trial: int
@@ -35,6 +42,8 @@ class Report:
     seconds: float = 0.0
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
+    taken_up: int | None = None
+    remark: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -47,6 +56,7 @@ class EngineStats:
         chunks: turns that batches had.
         lane_steps: optimizer steps of all lanes.
         lane_steps_lost: of these, run ahead in vain, since the trial was dropped.
+        device: what it computed on.
     """
 
     alive_s: float = 0.0
@@ -54,6 +64,7 @@ class EngineStats:
     chunks: int = 0
     lane_steps: int = 0
     lane_steps_lost: int = 0
+    device: str = ""
 
     def at(self, alive_s: float) -> EngineStats:
         """A copy that knows how long the engine has been there."""
@@ -63,6 +74,24 @@ class EngineStats:
     def busy(self) -> float:
         """Share of its time spent on advancing lanes."""
         return self.advancing_s / self.alive_s if self.alive_s else 0.0
+
+
+class Pulse(NamedTuple):
+    """An engine's sign of life, and how it is doing.
+
+    Attributes:
+        busy_s: seconds that it has been at one thing; 0 if it has nothing to do.
+        warnings: what it has to say since the last one, such as that it fell back to something.
+        steps: trial -> the step that it is at, of those whose lanes are under way.
+        stats: what it did with its time.
+        memory_gb: taken and in all, of its GPU.
+    """
+
+    busy_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+    steps: Mapping[int, int] = MappingProxyType({})
+    stats: EngineStats | None = None
+    memory_gb: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +159,18 @@ class TrialRecord:
     def seconds(self) -> float:
         """Engine time spent on it."""
         return max((rung.seconds for rung in self.rungs.values()), default=0.0)
+
+
+def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
+    """Mean of each metric; none of nothing."""
+    if not scores:
+        return {}
+    return {metric: sum(s[metric] for s in scores) / len(scores) for metric in scores[0]}
+
+
+def mean_baselines(
+    per_pair: Sequence[Mapping[str, Scores]],
+) -> dict[str, dict[str, float]]:
+    """Baseline -> its mean scores over the pairs; none of no pairs."""
+    names = per_pair[0] if per_pair else ()
+    return {name: mean_scores([scores[name] for scores in per_pair]) for name in names}

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from pydantic import ValidationError
 
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
+from nst_core.networks import WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from tuner.job import JobSpec
-from tuner.objective import Goals, Objective, non_dominated
-from tuner.records import EngineStats, RungRecord, TrialRecord
+from tuner.objective import COSTS, Goals, Objective, non_dominated
+from tuner.records import EngineStats, RungRecord, Scores, TrialRecord, mean_baselines
 from tuner.rundir import RunDir
 from tuner.study import load_records
 from tuner.yamlfile import read_yaml
@@ -31,17 +32,25 @@ class Found:
 
     Attributes:
         finals: what the same configuration reached when it was run again, by seed.
+        failed: how many of those runs failed.
     """
 
     record: TrialRecord
     steps: int
     rung: RungRecord
     finals: Mapping[int, RungRecord] = field(default_factory=dict)
+    failed: int = 0
 
     @property
-    def seeds(self) -> list[float]:
+    def final_scores(self) -> list[float]:
         """The objective of each run again."""
         return [rung.objective for rung in self.finals.values()]
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of these; None where all are one, as from a start without noise."""
+        scores = self.final_scores
+        return stdev(scores) if len(set(scores)) > 1 else None
 
     def held_out(self, objective: Objective, pairs: int) -> float | None:
         """The objective on the held-out pairs, which come after the ``pairs`` of the search."""
@@ -71,42 +80,70 @@ class Results:
     notes: Mapping[str, Any]
 
     @property
-    def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Scores of what any result must beat, by the baseline's name."""
-        scores: Mapping[str, Mapping[str, float]] = self.notes.get("baselines", {})
+    def pair_baselines(self) -> Sequence[Mapping[str, Scores]]:
+        """For each pair, held-out ones last: baseline -> scores. Runs of format 1 have none."""
+        scores: Sequence[Mapping[str, Scores]] = self.notes.get("pair_baselines", ())
         return scores
 
-    def ranked(self) -> list[Found]:
+    @cached_property
+    def baselines(self) -> Mapping[str, Scores]:
+        """Scores of what any result must beat, by the baseline's name: means over the pairs."""
+        per_pair = self.pair_baselines[: len(self.job.pairs)]
+        return mean_baselines(per_pair) if per_pair else self.notes.get("baselines", {})
+
+    @cached_property
+    def held_out_baselines(self) -> Mapping[str, Scores]:
+        """The same of the held-out pairs."""
+        per_pair = self.pair_baselines[len(self.job.pairs) :]
+        return mean_baselines(per_pair) if per_pair else self.notes.get("held_out_baselines", {})
+
+    def ranked(self) -> Sequence[Found]:
         """Every trial that has reported, best first.
 
         A trial counts with its best report, whether it ran to its end or not: steps are part of the
-        configuration, so what looked best after 45 steps is a result with 45 steps. Finalists come
-        first, by the mean of their runs with several seeds, which luck has less part in.
+        configuration, so what looked best after 45 steps is a result with 45 steps. Those that keep
+        the bounds come first. Of a single objective, finalists come before others, by the mean of
+        their runs with several seeds, which luck has less part in; those of whom a run failed after
+        those of whom none did; those that were passed by later trials count as these do. Of
+        several, the front comes first, by the first objective.
         """
-        goals, finals = self.goals, self._finals()
+        return self._ranking
+
+    @cached_property
+    def _ranking(self) -> Sequence[Found]:
+        finals: dict[int, list[TrialRecord]] = {}
+        for record in self.records:
+            if record.final_of is not None:
+                finals.setdefault(record.final_of, []).append(record)
         found = []
         for record in self.records:
-            best = record.best_rung(goals)
+            best = record.best_rung(self.goals)
             if best is not None and record.state != "failed" and record.final_of is None:
-                again = finals.get(record.trial, {})
-                found.append(Found(record=record, steps=best[0], rung=best[1], finals=again))
-        keys = goals.order([goals.values(f.rung.scores) for f in found])
-        ranked = sorted(
-            zip(found, keys, strict=True), key=lambda x: (x[1], x[0].steps, x[0].record.trial)
-        )
-        finalists = [f for f, _ in ranked if f.finals]
-        if not goals.pareto:
-            finalists.sort(key=lambda f: goals.first.loss(mean(f.seeds)))
-        return finalists + [f for f, _ in ranked if not f.finals]
+                found.append(_found(record, best, finals.get(record.trial, [])))
+        keyed = zip(self._places(found), found, strict=True)
+        ranked = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
+        return [one for _, one in ranked]
 
-    def _finals(self) -> dict[int, dict[int, RungRecord]]:
-        """Finalist -> seed -> what it reached."""
-        finals: dict[int, dict[int, RungRecord]] = {}
-        for record in self.records:
-            if record.final_of is not None and record.state == "complete":
-                (rung,) = record.rungs.values()
-                finals.setdefault(record.final_of, {})[record.config["seed"]] = rung
-        return finals
+    def _places(self, found: Sequence[Found]) -> list[tuple[float, ...]]:
+        """By what each is ranked: what it breaks first."""
+        values = [self.goals.values(one.rung.scores) for one in found]
+        if self.goals.pareto:
+            # With what is broken among the values, nothing that breaks a bound beats what does not.
+            ranks, _ = non_dominated(values)
+            return [
+                (broken, rank, one.failed, loss)
+                for one, rank, (broken, loss, *_) in zip(found, ranks, values, strict=True)
+            ]
+        keyed = zip(values, found, strict=True)
+        first = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
+        best = {one.record.trial for _, one in first[: self.job.finals.count] if one.finals}
+        loss_of = self.goals.first.loss
+        return [
+            (broken, 0, one.failed, loss_of(self.score(one)))
+            if one.record.trial in best
+            else (broken, 1, one.failed, loss)
+            for one, (broken, loss) in zip(found, values, strict=True)
+        ]
 
     @cached_property
     def goals(self) -> Goals:
@@ -115,7 +152,12 @@ class Results:
 
     def score(self, found: Found) -> float:
         """The objective of a trial: the mean of its finals, or of its best report."""
-        return mean(found.seeds) if found.seeds else found.rung.objective
+        return mean(found.final_scores) if found.finals else found.rung.objective
+
+    def broken(self, found: Found) -> list[str]:
+        """The bounds that a trial breaks, as people write them."""
+        excess = self.goals.excess(found.rung.scores)
+        return [name for name, over in excess.items() if over > 0]
 
     def front(self) -> list[Found]:
         """Of several objectives, the trials that no other is better than in all of them."""
@@ -136,14 +178,17 @@ class Results:
         """The best of the baseline presets."""
         return next((found for found in self.ranked() if found.record.preset), None)
 
-    def gain(self, score: float, against: str = "content") -> float:
-        """By which share ``score`` is better than a baseline's: 0.3 is 30 % better."""
-        first = self.goals.first
-        if not first.known(self.baselines[against]):
-            return math.nan  # costs: no image was made
-        base = first.of(self.baselines[against])
+    def gain(self, score: float) -> float:
+        """By which share ``score`` is better than the untouched content's: 0.3 is 30 % better."""
+        first, content = self.goals.first, self.baselines.get("content", {})
+        if not first.known(content):
+            return math.nan  # costs, of which there are none: no image was made
+        return self.change(score, first.of(content))
+
+    def change(self, score: float, base: float) -> float:
+        """By which share ``score`` is better than ``base``; below 0 where it is worse."""
         change = (score - base) / abs(base) if base else math.nan
-        return change if first.higher_is_better else -change
+        return change if self.goals.first.higher_is_better else -change
 
     def beats_content(self, score: float) -> bool:
         """Whether ``score`` is better than that of the untouched content."""
@@ -153,6 +198,11 @@ class Results:
     def engines(self) -> Sequence[EngineStats]:
         """What engines did with their time, one for each engine of each launch that ended."""
         return [EngineStats(**stats) for stats in self.notes.get("engines", [])]
+
+    @property
+    def hardware(self) -> Sequence[str]:
+        """What the engines computed on, each once; known when a launch has ended."""
+        return list(dict.fromkeys(stats.device for stats in self.engines if stats.device))
 
     def counts(self) -> dict[str, int]:
         """Trials by state, finals apart."""
@@ -164,15 +214,14 @@ class Results:
         ranked = self.ranked()
         reported = {found.record.trial for found in ranked}
         rest = [r for r in self.records if r.trial not in reported and r.final_of is None]
-        trials = [self._trial_json(f.record, f) for f in ranked]
-        trials += [self._trial_json(record, None) for record in rest]
+        shown = [*((f.record, f) for f in ranked), *((record, None) for record in rest)][:top]
         return {
             "run": self.job.name,
             "objective": self.goals.name,
-            "direction": "maximize" if self.goals.first.higher_is_better else "minimize",
-            "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
+            "direction": self.goals.directions[0],
+            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
             "baselines": self.baselines,
-            "trials": trials[:top],
+            "trials": [self._trial_json(record, found) for record, found in shown],
         }
 
     def _trial_json(self, record: TrialRecord, found: Found | None) -> dict[str, Any]:
@@ -180,7 +229,9 @@ class Results:
             "trial": record.trial,
             "state": record.state,
             "objective": self.score(found) if found else None,
-            "finals": found.seeds if found else [],
+            "finals": found.final_scores if found else [],
+            "finals_failed": found.failed if found else 0,
+            "broken": self.broken(found) if found else [],
             "held_out": self.held_out(found) if found else None,
             "scores": dict(found.rung.scores) if found else {},
             "config": found.config if found else dict(record.config),
@@ -210,15 +261,15 @@ class Results:
             "states": counts,
             "objective": self.goals.name,
             "best": best,
-            "beats_content": bool(ranked) and self.beats_content(ranked[0].rung.objective),
+            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
             "engines": [asdict(stats) for stats in self.engines],
             "finals": sum(len(found.finals) for found in ranked),
             "ended_because": self.notes.get("over"),
             "finished": self.notes.get("over") is not None,
         }
 
-    def preset(self, trial: int | None = None) -> Preset:
-        """The best configuration, or that of ``trial``, with its provenance.
+    def found(self, trial: int | None = None) -> Found:
+        """The best, or what ``trial`` reached.
 
         Raises:
             RunError: there is no such trial, or it has reported nothing.
@@ -227,15 +278,25 @@ class Results:
         chosen = [f for f in ranked if trial is None or f.record.trial == trial]
         if not chosen:
             known = ", ".join(str(f.record.trial) for f in ranked[:8])
-            wanted = "no trial" if trial is None else f"trial {trial} has not"
+            wanted = "no trial has" if trial is None else f"trial {trial} has not"
             raise RunError(
-                f"{self.run.path}: {wanted} reported a score yet; nothing to export"
+                f"{self.run.path}: {wanted} reported a score yet"
                 + (f" (best first, there are {known})" if known else "")
             )
-        found = chosen[0]
+        return chosen[0]
+
+    def preset(self, trial: int | None = None) -> Preset:
+        """The best configuration, or that of ``trial``, with its provenance.
+
+        Raises:
+            RunError: there is no such trial, or it has reported nothing.
+        """
+        found = self.found(trial)
+        score, broken = self.score(found), self.broken(found)
+        breaks = f", breaks {' and '.join(broken)}" if broken else ""
         return Preset(
             name=f"{self.job.name}-{found.record.trial}",
-            description=f"tuned: {self.goals.first.name} {found.rung.objective:.4f}",
+            description=f"tuned: {self.goals.first.name} {score:.4f}{breaks}",
             config=StyleConfig.from_dict(found.config, source=f"trial {found.record.trial}"),
             provenance={
                 "kind": "tuned",
@@ -243,25 +304,47 @@ class Results:
                 "trial": found.record.trial,
                 "preset": found.record.preset,
                 "objective": self.goals.name,
-                "score": self.score(found),
-                "finals": found.seeds,
+                "score": score,
+                "broken": broken,
+                "finals": found.final_scores,
+                "finals_failed": found.failed,
+                "spread": found.spread,
                 "held_out": self.held_out(found),
                 "scores": dict(found.rung.scores),
                 "baselines": self.baselines,
                 "pairs": len(self.job.pairs),
+                "inputs": self.job.pairs[0].model_dump(
+                    mode="json", by_alias=True, exclude_none=True
+                ),
                 "seconds": found.rung.seconds,
                 "worker": found.rung.worker,
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
+                "hardware": self.hardware,
+                "licence": f"weights: {WEIGHTS_LICENCE}",
             },
         )
+
+
+def _found(
+    record: TrialRecord, best: tuple[int, RungRecord], finals: Sequence[TrialRecord]
+) -> Found:
+    """A trial with its best report and what came of its finals."""
+    complete = [final for final in finals if final.state == "complete"]
+    return Found(
+        record=record,
+        steps=best[0],
+        rung=best[1],
+        finals={final.config["seed"]: final.rungs[max(final.rungs)] for final in complete},
+        failed=sum(final.state == "failed" for final in finals),
+    )
 
 
 def load_results(folder: Path) -> Results:
     """Read a run directory.
 
     Raises:
-        RunError: it is none, or its job file is damaged.
+        RunError: it is none, it is damaged, or its job is not the one that it was started with.
     """
     run = RunDir(folder).require()
     try:
@@ -272,7 +355,25 @@ def load_results(folder: Path) -> Results:
             " as the run wrote it"
         ) from None
     records, notes = load_records(folder)
+    _check_scores(run, job, records)
     return Results(run=run, job=job, records=records, notes=notes)
+
+
+def _check_scores(run: RunDir, job: JobSpec, records: Sequence[TrialRecord]) -> None:
+    wanted = job.goals.measures
+    pairs_of_finals: set[int] = set()
+    for record in records:
+        for steps, rung in record.rungs.items():
+            of_pairs = [wanted.difference(scores, COSTS) for scores in rung.pair_scores]
+            if record.final_of is not None:
+                pairs_of_finals.add(len(rung.pair_scores))
+            if missing := wanted.difference(rung.scores).union(*of_pairs):
+                raise RunError(
+                    f"{run.path}: trial {record.trial} has no {', '.join(sorted(missing))} at step"
+                    f" {steps}, which its job asks for; the job must stay as the run wrote it"
+                )
+    if len(pairs_of_finals) > 1:
+        raise RunError(f"{run.path}: its finals have scores of different numbers of pairs")
 
 
 def dump(content: Mapping[str, Any]) -> str:

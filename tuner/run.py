@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_core.built_in import BASELINES, runnable
-from nst_core.errors import RunInterruptedError, WorkError
+from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
 from nst_core.images import load_image, save_image
 from nst_core.laplacian import check_photorealism
 from nst_core.metric_names import weights_of, with_default
@@ -22,15 +23,21 @@ from nst_core.weights import Say, Weights, cached_path, get_weights
 from search_spaces import Params, Space
 from tuner.backend import Backend, Workload
 from tuner.evaluate import baseline_scores, load_pair
+from tuner.extend import extend
+from tuner.interrupt import interruptible
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.jobfile import load_job
+from tuner.mirror import Mirror
 from tuner.plan import Watcher
+from tuner.records import Scores
 from tuner.replay import check_replay
 from tuner.rundir import RunDir
+from tuner.runlog import logged
 from tuner.search import Search
-from tuner.storage import check_database
+from tuner.storage import check_database, database_explained
 from tuner.study import RunStudy, load_records
 from tuner.warm import warm_starts
+from tuner.watchers import watchers_of
 
 
 class _Prepared(NamedTuple):
@@ -41,8 +48,7 @@ class _Prepared(NamedTuple):
     presets: list[tuple[Preset, str | None]]
     starts: Sequence[Params]
     replay: Mapping[int, Params] | None
-    baselines: Mapping[str, Mapping[str, float]]
-    held_out_baselines: Mapping[str, Mapping[str, float]]
+    baselines: Sequence[Mapping[str, Scores]] = ()
 
 
 def run_job(
@@ -61,43 +67,107 @@ def run_job(
         InputError: something the job names cannot be used; the folder is left untouched.
         WorkError: every trial failed.
     """
-    run = RunDir(folder).require_new()
-    try:
-        prepared = _prepare(job, space, run, say)
-    except BaseException:
-        run.leave_if_empty()
-        raise
-    study = RunStudy.create(
-        folder, url=job.search.study, name=job.name, **_study_settings(prepared.job)
-    )
-    study.note("baselines", prepared.baselines)
-    study.note("held_out_baselines", prepared.held_out_baselines)
-    study.note("presets", [preset.name for preset, _ in prepared.presets])
-    study.note("starts", [dict(params) for params in prepared.starts])
-    study.note("environment", environment())
-    _search(study, run, space, prepared, watcher, backend, say)
+    run = RunDir(folder).begin()
+    with run.held(), logged(run.log_file, say):
+        try:
+            watcher = watchers_of(job, run, watcher)
+            mirror = _mirror(job, run)
+            prepared = _prepare(job, space, run, say)
+            notes = {
+                "pair_baselines": prepared.baselines,
+                "presets": [preset.name for preset, _ in prepared.presets],
+                "starts": [dict(params) for params in prepared.starts],
+                "environment": environment(),
+            }
+            with database_explained():
+                study = RunStudy.create(
+                    folder,
+                    url=job.search.study,
+                    name=job.name,
+                    notes=notes,
+                    **_study_settings(prepared.job),
+                )
+        except OSError as error:
+            run.take_back()
+            raise RunError(f"{error.filename or folder}: {error.strerror or error}") from None
+        except BaseException:
+            run.take_back()
+            raise
+        with _files_explained(run), mirror, _taken_back(run, study):
+            _search(study, run, space, prepared, watcher, backend, say)
 
 
-def resume_run(folder: Path, backend: Backend, *, watcher: Watcher, say: Say) -> None:
-    """Carry a run to its job's target, which `extend` may have changed. Errors as `run_job`."""
+def resume_run(
+    folder: Path,
+    backend: Backend,
+    *,
+    watcher: Watcher,
+    say: Say,
+    changes: Sequence[str] = (),
+) -> None:
+    """Carry a run to its job's target, or to a new one.
+
+    Args:
+        folder: the run directory.
+        backend: where trials run.
+        watcher: is told of every trial.
+        say: is told in one line of downloads and fallbacks.
+        changes: to the job, as `extend` takes them.
+
+    Raises:
+        InputError: it is no run, another launch works on it, or a change is not allowed.
+        WorkError: every trial failed.
+    """
     run = RunDir(folder).require()
-    job, space = load_job(run.job_file)
-    workload = load_workload(job, space, say)
-    study = RunStudy.open(folder, **_study_settings(job))
-    prepared = _Prepared(
-        job=job,
-        workload=workload,
-        presets=[
-            runnable(BASELINES[name], lambda network: network in workload.weights)
-            for name in study.notes.get("presets", [])
-        ],
-        starts=study.notes.get("starts", space.starts),
-        replay=_replay(job, space),
-        baselines=study.notes.get("baselines", {}),
-        held_out_baselines=study.notes.get("held_out_baselines", {}),
-    )
-    study.note("over", None)
-    _search(study, run, space, prepared, watcher, backend, say)
+    with run.held(), logged(run.log_file, say), _files_explained(run):
+        if changes:
+            extend(folder, changes)
+        job, space = load_job(run.job_file)
+        mirror = _mirror(job, run)
+        workload = load_workload(job, space, say)
+        study = RunStudy.open(folder, **_study_settings(job))
+        prepared = _Prepared(
+            job=job,
+            workload=workload,
+            presets=[
+                runnable(BASELINES[name], lambda network: network in workload.weights)
+                for name in study.notes.get("presets", [])
+            ],
+            starts=study.notes.get("starts", space.starts),
+            replay=_replay(job, space),
+        )
+        study.note("over", None)
+        with mirror:
+            watcher = watchers_of(job, run, watcher)
+            _search(study, run, space, prepared, watcher, backend, say)
+
+
+@contextmanager
+def _files_explained(run: RunDir) -> Iterator[None]:
+    """Say in one line which file could not be written, or which database, and what to do."""
+    try:
+        with database_explained():
+            yield
+    except OSError as error:
+        raise WorkError(
+            f"{error.filename or run.path}: {error.strerror or error}; nothing finished is lost,"
+            f" go on with `nst-tuner resume {run.path}`"
+        ) from None
+
+
+@contextmanager
+def _taken_back(run: RunDir, study: RunStudy) -> Iterator[None]:
+    """Leave no run behind where the cluster was refused before the first trial."""
+    try:
+        yield
+    except InputError:
+        if not len(study) and not study.shared:
+            run.take_back(with_study=True)
+        raise
+
+
+def _mirror(job: JobSpec, run: RunDir) -> AbstractContextManager[None]:
+    return Mirror(run.path, job.storage).kept_up() if job.storage else nullcontext()
 
 
 def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
@@ -112,8 +182,7 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
         presets = baseline_presets(job, workload.weights, say)
         replay = _replay(job, space)
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
-        baselines = baseline_scores(workload.pairs, judge)
-        held_out = baseline_scores(workload.holdout, judge) if workload.holdout else {}
+        baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
         starts, remarks = warm_starts(
             job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
         )
@@ -127,7 +196,6 @@ def _prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> _Prepared:
             starts=starts,
             replay=replay,
             baselines=baselines,
-            held_out_baselines=held_out,
         )
 
 
@@ -150,16 +218,20 @@ def _search(
         replay=prepared.replay,
         watcher=watcher,
     )
+    go_on = f"go on with `nst-tuner resume {run.path}`"
     if not search.over:
         say("starting the engines")
         try:
-            backend.run(search, prepared.workload, prepared.job)
+            with interruptible(search.interrupt, say):
+                backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
-            raise WorkError(f"{error}; go on with `nst-tuner resume {run.path}`") from None
-    if search.unfinished:
+            raise WorkError(f"{error}; {go_on}") from None
+        except KeyboardInterrupt:
+            raise RunInterruptedError(f"stopped; nothing finished is lost, {go_on}") from None
+    if search.wound_up or search.unfinished:
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
-            f" go on with `nst-tuner resume {run.path}`"
+            f" {go_on}"
         )
     study.note("over", search.reason)
     records = study.records()

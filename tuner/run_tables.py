@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +15,9 @@ from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_
 from tuner.objective import COSTS
 from tuner.results import Found, Results
 from tuner.tables import settings_text
+
+#: Columns of scores beside which there is room for two comparisons.
+_ROOMY = 6
 
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
@@ -26,21 +30,24 @@ def best_table(results: Results, top: int) -> RenderableType:
     table = narrow_table(f"{results.job.name}: best by {goals.name}")
     headings = [metric_heading(metric, goals) for metric in metrics]
     costs = [cost for cost in COSTS if cost in goals.measures]
-    for heading in ("", "trial", "steps", *headings, *costs, "vs\ncontent"):
-        table.add_column(heading, justify="right", no_wrap=True)
     preset = results.best_preset()
+    # In a terminal of 80 columns there is not room for both beside every metric that there is.
+    compared = preset if len(metrics) + len(costs) <= _ROOMY else None
+    against = ["vs\ncontent", *(["vs best\npreset"] if compared else [])]
+    for heading in ("", "trial", "steps", *headings, *costs, *against):
+        table.add_column(heading, justify="right", no_wrap=True)
     shown = ranked[:top]
     if preset and preset not in shown:
         shown = [*shown, preset]  # so that what was gained over today's practice always shows
     for found in shown:
-        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1))
+        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1, compared))
     table.add_section()
     for name, scores in results.baselines.items():
         change = "" if name == "content" else _percent(_gain_of(results, scores))
         label = Text(name.split("_")[0] if "_" in name else name, style="italic")
         table.add_row("", label, "", *score_columns(metrics, scores), *[""] * len(costs), change)
-    parts: list[RenderableType] = [table, _details(shown)]
-    if any(found.finals for found in shown):
+    parts: list[RenderableType] = [table, _details(results, shown)]
+    if any(found.finals or found.failed for found in shown):
         parts.append(finals_table(results))
     if goals.pareto:
         parts.append(front_table(results))
@@ -55,31 +62,43 @@ def _gain_of(results: Results, scores: Mapping[str, float]) -> float:
 def finals_table(results: Results) -> Table:
     """The best trials run again with other seeds, and on pairs that the search never saw."""
     first = results.goals.first
-    table = Table(title=f"finals: {first.name} of each, run again", title_justify="left")
-    for heading in ("trial", "search", "mean", "± spread", "held out", "worst pair"):
+    table = narrow_table(f"finals: {first.name} of each, run again")
+    for heading in ("trial", "search", "mean", "± spread", "held out", "worst pair", "seeds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in results.ranked():
-        if found.finals:
-            spread = f"{stdev(found.seeds):.4f}" if len(found.seeds) > 1 else "–"
-            held_out = results.held_out(found)
+        if found.finals or found.failed:
             table.add_row(
                 str(found.record.trial),
                 f"{found.rung.objective:.4f}",
-                f"{mean(found.seeds):.4f}",
-                spread,
-                "–" if held_out is None else f"{held_out:.4f}",
+                _score(results.score(found) if found.finals else None),
+                _score(found.spread),
+                _score(results.held_out(found)),
                 _worst_pair(results, found),
+                _seeds(found),
             )
     table.caption = _untouched(results)
     return table
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _seeds(found: Found) -> Text:
+    """How often it was run again, and whether that went well."""
+    runs = found.failed + len(found.finals)
+    if not found.failed:
+        return Text(str(runs))
+    return Text(f"{found.failed} of {runs} failed", style="red")
 
 
 def _untouched(results: Results) -> str:
     """What the untouched contents score, which held-out scores mean little without."""
     first = results.goals.first
     parts = []
-    for name, notes in (("search", "baselines"), ("held-out", "held_out_baselines")):
-        content = results.notes.get(notes, {}).get("content", {})
+    known = {"search": results.baselines, "held-out": results.held_out_baselines}
+    for name, baselines in known.items():
+        content = baselines.get("content", {})
         if content and first.known(content):
             parts.append(f"{first.of(content):.4f} ({name} pairs)")
     return f"untouched content: {', '.join(parts)}" if parts else ""
@@ -111,30 +130,40 @@ def front_table(results: Results) -> Table:
 
 
 def _trial_row(
-    results: Results, metrics: Sequence[str], found: Found, rank: int
+    results: Results, metrics: Sequence[str], found: Found, rank: int, compared: Found | None
 ) -> list[RenderableType]:
-    gain = results.gain(results.score(found))
+    score = results.score(found)
+    against = [results.gain(score)]
+    if compared is not None:
+        against.append(results.change(score, results.score(compared)))
     return [
         str(rank),
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
         *score_columns(metrics, found.rung.scores),
         *(f"{found.rung.scores[c]:.1f}" for c in COSTS if c in results.goals.measures),
-        Text(_percent(gain), style="green" if gain > 0 else "bold red"),
+        *(Text(_percent(change), style=_change_style(change)) for change in against),
     ]
 
 
-def _details(shown: Sequence[Found]) -> Table:
+def _change_style(change: float) -> str:
+    return "green" if change > 0 else "bold red" if round(change, 2) < 0 else ""
+
+
+def _details(results: Results, shown: Sequence[Found]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(justify="right", style="bold")
     for found in shown:
         state = found.record.state
-        grid.add_row(str(found.record.trial), Text(state, style=_STATE_STYLES[state]), _what(found))
+        what = _what(found)
+        if broken := results.broken(found):
+            what.append(f" breaks {' and '.join(broken)}", style="red")
+        grid.add_row(str(found.record.trial), Text(state, style=_STATE_STYLES[state]), what)
     return grid
 
 
 def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:+.0%}"
+    return "–" if math.isnan(share) else f"{share:+.0%}" if round(share, 2) else "0%"
 
 
 def _what(found: Found) -> Text:
@@ -145,12 +174,18 @@ def _what(found: Found) -> Text:
 
 
 def verdict(results: Results) -> Text:
-    """What the run has gained, in one line; red where it has gained nothing."""
+    """What the run has gained, in one line; red where it has gained nothing or breaks a bound."""
     ranked = results.ranked()
-    first = results.goals.first
     if not ranked:
         return Text("No trial has reported yet.", style="yellow")
-    best = ranked[0]
+    text = _gained(results, ranked[0])
+    if broken := results.broken(ranked[0]):
+        text.append(f" It breaks {' and '.join(broken)}.", style="bold red")
+    return text
+
+
+def _gained(results: Results, best: Found) -> Text:
+    first = results.goals.first
     score, untouched = results.score(best), results.baselines["content"]
     if not first.known(untouched):
         return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
@@ -166,8 +201,9 @@ def verdict(results: Results) -> Text:
     preset = results.best_preset()
     if preset and not best.record.preset:
         base = results.score(preset)
-        change = abs(score - base) / abs(base) if base else 0.0
-        text += f", {change:.0%} better than the best preset ({preset.record.preset})"
+        change = results.change(score, base)
+        than = f"{abs(change):.0%} {'worse' if change < 0 else 'better'}"
+        text += f", {than} than the best preset ({preset.record.preset})"
     return Text(text + ".", style="green")
 
 
@@ -193,5 +229,6 @@ def status_table(results: Results) -> RenderableType:
     if status["finished"]:
         table.add_row("over", Text(status["ended_because"]))
     else:
-        table.add_row("go on", f"nst-tuner resume {results.run.path}")
+        folder = shlex.quote(str(results.run.path))
+        table.add_row("go on", Text(f"nst-tuner resume {folder}"))
     return Group(table, verdict(results))

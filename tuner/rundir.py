@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import json
+import os
 import shutil
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from nst_core.errors import RunError
 from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec
-from tuner.storage import STUDY_FILE, holds_study
+from tuner.storage import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
-JOB_FILE = "job.yaml"
+LOG_FILE = "log.jsonl"
+LANES_FILE = "lanes.safetensors"
+#: Of a file of a run, which somebody else may have made; the largest are saved lanes.
+MAX_BYTES = 4 * 2**30
+_INPUTS = "inputs"
+#: Is locked by the launch that works on a run; beside it stands whose it is.
+_LOCK_FILE, _HOLDER_FILE = ".lock", "launch.json"
+#: What only this machine needs.
+LOCAL_FILES = frozenset({_LOCK_FILE, _HOLDER_FILE})
+#: What is there before the study is, beside files that were being written.
+_BEGUN = frozenset({JOB_FILE, _INPUTS, _LOCK_FILE, _HOLDER_FILE, LOG_FILE, *LOCKS})
+_HALF_WRITTEN = ".*.tmp"
 
 
 class RunDir:
@@ -26,8 +44,12 @@ class RunDir:
         study.journal          the Optuna study: the only truth about the run
         study.json             or where it is, if several drivers share it
         trials/0007/pair0.png  each trial's best image, one per pair
+        trials/0012/steps-00040-pair0.png  the images on the way of a final
         trials/0007/lanes.safetensors  where it was at its last rung, until it is over
         contact-sheet.jpg      the best beside the baselines
+        report.html            the page that `nst-tuner report` writes
+        log.jsonl              what happened, one JSON object a line
+        launch.json            who works on it, or did last
     """
 
     def __init__(self, path: Path):
@@ -39,9 +61,19 @@ class RunDir:
         return self.path / JOB_FILE
 
     @property
+    def log_file(self) -> Path:
+        """What happened."""
+        return self.path / LOG_FILE
+
+    @property
     def contact_sheet(self) -> Path:
         """The best beside the baselines, as one picture."""
         return self.path / "contact-sheet.jpg"
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
 
     @property
     def is_run(self) -> bool:
@@ -52,38 +84,82 @@ class RunDir:
         """Itself, if the folder holds a run.
 
         Raises:
-            RunError: it does not.
+            RunError: it does not, or it leads out of itself by a link.
         """
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):  # noqa: PTH112  # see `is_file`
             raise RunError(f"{self.path}: no such run directory")
         if not self.is_run:
             raise RunError(
                 f"{self.path}: not a run directory (expected {JOB_FILE} and {STUDY_FILE} in it);"
                 " `nst-tuner launch JOB.yaml --run-dir DIR` makes one"
             )
+        if link := next(_links(self.path), None):
+            raise RunError(
+                f"{link}: is a link, by which a run would be written or read elsewhere; put what it"
+                " leads to in its place"
+            )
         return self
 
-    def leave_if_empty(self) -> None:
-        """Take back `require_new` where nothing came of the run."""
-        with contextlib.suppress(OSError):  # what is not empty, stays
-            self.path.rmdir()
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other launches out of the folder; the system lets go of it if this one is killed.
 
-    def require_new(self) -> RunDir:
-        """Itself, if a run can be started here.
+        Raises:
+            RunError: another launch holds it.
+        """
+        lock = FileLock(self.path / _LOCK_FILE, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{self.path}: {self.holder} works on it; wait for it to end, or stop it"
+            ) from None
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+        try:
+            self._write_holder(json.dumps(holder).encode())
+            yield
+        finally:
+            lock.release()
+
+    def _write_holder(self, content: bytes) -> None:
+        try:
+            write_atomic(self.path / _HOLDER_FILE, content)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a launch works on it now."""
+        lock = FileLock(self.path / _LOCK_FILE, timeout=0)
+        if not (self.path / _LOCK_FILE).is_file():
+            return False
+        try:
+            with lock:
+                return False
+        except Timeout:
+            return True
+        except OSError:  # it cannot even be opened, so nobody can have
+            return False
+
+    @property
+    def holder(self) -> str:
+        """The launch that works on it, or did last."""
+        try:
+            found = json.loads((self.path / _HOLDER_FILE).read_text(encoding="utf-8"))
+            return f"another launch (process {found['pid']} on {found['host']}, {found['since']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another launch"
+
+    def begin(self) -> RunDir:
+        """Itself, if a run can be started here; a start that was broken off is in nobody's way.
 
         Raises:
             RunError: there is one already, or the folder is in use or cannot be written.
         """
-        if self.is_run:
-            raise RunError(
-                f"{self.path}: holds a run already; go on with `nst-tuner resume {self.path}`"
-                " or name another folder"
-            )
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"{self.path}: is a file, expected a folder for the run")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise RunError(f"{self.path}: is not empty; name a new folder for the run")
         try:
+            self._check_free()
             self.path.mkdir(parents=True, exist_ok=True)
             check_writable(self.path)
         except OSError as error:
@@ -92,20 +168,45 @@ class RunDir:
             ) from None
         return self
 
+    def _check_free(self) -> None:
+        if self.is_run:
+            raise RunError(
+                f"{self.path}: holds a run already; go on with `nst-tuner resume {self.path}`"
+                " or name another folder"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: is a file, expected a folder for the run")
+        if self.path.is_dir() and not self._only_begun():
+            raise RunError(f"{self.path}: is not empty; name a new folder for the run")
+
+    def _only_begun(self) -> bool:
+        """Whether there is nothing but what a start leaves that was broken off."""
+        found = {path.name for path in self.path.iterdir()}
+        found -= set(fnmatch.filter(found, _HALF_WRITTEN))
+        begun = _LOCK_FILE in found and found <= _BEGUN and not any(_links(self.path))
+        return not found or begun
+
+    def take_back(self, *, with_study: bool = False) -> None:
+        """Undo `begin` where nothing came of the run."""
+        if with_study:
+            (self.path / STUDY_FILE).unlink(missing_ok=True)
+        if self.path.is_dir() and not self.is_run and self._only_begun():
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def write_job(self, job: JobSpec) -> JobSpec:
         """Copy what the job names into the run and write the job that refers to the copies.
 
         Returns:
-            That job, with absolute paths.
+            That job, with paths relative to the run.
         """
-        inputs = self.path / "inputs"
+        inputs = self.path / _INPUTS
         inputs.mkdir(exist_ok=True)
 
         def keep(file: str, name: str) -> str:
             target = inputs / f"{name}{Path(file).suffix}"
-            if not target.exists():
+            if not (target.exists() and target.samefile(file)):
                 shutil.copyfile(file, target)
-            return f"inputs/{target.name}"
+            return f"{_INPUTS}/{target.name}"
 
         def kept_pairs(pairs: Sequence[PairSpec], kind: str) -> list[PairSpec]:
             return [
@@ -123,19 +224,50 @@ class RunDir:
         """Path of a trial's image, relative to the run."""
         return f"trials/{trial:04d}/pair{pair}.png"
 
-    def save_images(self, trial: int, pngs: Sequence[bytes]) -> None:
-        """Write a trial's images, one per pair, each atomically."""
+    def frame(self, trial: int, steps: int, pair: int) -> str:
+        """Path of the image of a final after so many steps, relative to the run."""
+        return f"trials/{trial:04d}/steps-{steps:05d}-pair{pair}.png"
+
+    def save_images(
+        self, trial: int, pngs: Sequence[bytes], *, best: bool = True, steps: int | None = None
+    ) -> None:
+        """Write a trial's images, one per pair, each atomically.
+
+        Args:
+            trial: its number.
+            pngs: their files.
+            best: whether they are the best of the trial so far.
+            steps: after how many they were taken, if they are to be kept as a `frame`.
+        """
         for pair, content in enumerate(pngs):
-            path = self.path / self.image(trial, pair)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, content)
+            names = [self.image(trial, pair)] if best else []
+            names += [self.frame(trial, steps, pair)] if steps is not None else []
+            for name in names:
+                path = self.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, content)
 
     def lanes_file(self, trial: int) -> Path:
         """Where a trial's lanes are kept while it is not over."""
-        return self.path / "trials" / f"{trial:04d}" / "lanes.safetensors"
+        return self.path / "trials" / f"{trial:04d}" / LANES_FILE
 
     def save_lanes(self, trial: int, content: bytes) -> None:
         """Keep where a trial was at its last rung."""
         path = self.lanes_file(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
+
+
+def _links(folder: str | Path) -> Iterator[str]:
+    """Links in a folder, at any depth, but for the one by which Optuna locks a journal."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                if not entry.name.startswith(LOCKS):
+                    yield entry.path
+            elif entry.is_dir():
+                yield from _links(entry.path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

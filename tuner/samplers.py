@@ -36,11 +36,14 @@ STARTUP = 8
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
 #: What it learns from them hardly does: it compares the best tenth, but never more than 25, with
 #: all others.
-MOST_SEEN = 256
+MOST_SEEN = 192
 
 
 #: Values of a number on a grid.
 GRID_LEVELS = 3
+
+#: Samplers that draw by what earlier trials reached.
+LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
 
 #: Attributes of trials that a sampler does not learn from: they have no point in the space, or
 #: repeat one.
@@ -199,7 +202,7 @@ class Shown(BaseSampler):
             trials = [
                 self._as_shown(trial, study.directions)
                 for trial in study.get_trials(deepcopy=False)
-                if not {PRESET, FINAL_OF} & trial.user_attrs.keys()
+                if PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
             ]
             if self._most is not None:
                 trials = thinned(trials, study.directions, self._most)
@@ -208,22 +211,27 @@ class Shown(BaseSampler):
 
     def _as_shown(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> FrozenTrial:
         """A trial that has reported and is not over counts as if it were stopped there."""
-        rungs = reported(trial)
-        if trial.state not in (TrialState.RUNNING, TrialState.PRUNED) or not rungs:
+        # With several objectives Optuna knows nothing of rungs, whatever the sampler.
+        as_complete = self._stopped_as_complete or len(directions) > 1
+        if trial.state is TrialState.PRUNED and not as_complete:
+            return trial
+        if trial.state not in (TrialState.RUNNING, TrialState.PRUNED):
+            return trial
+        rungs = reported(trial.user_attrs)
+        if not rungs:
             return trial
         shown = copy.copy(trial)
         shown.state = TrialState.PRUNED
-        # With several objectives Optuna knows nothing of rungs, whatever the sampler.
-        if self._stopped_as_complete or len(directions) > 1:
+        if as_complete:
             values = trial.user_attrs[RUNG.format(max(rungs))][VALUES]
             shown.state, shown.values = TrialState.COMPLETE, list(values)
         return shown
 
 
-def reported(trial: FrozenTrial) -> list[int]:
-    """Steps of the rungs at which a trial reported."""
+def reported(user_attrs: Mapping[str, Any]) -> list[int]:
+    """Steps of the rungs at which a trial reported, by its attributes."""
     start = RUNG.format("")
-    return [int(key.removeprefix(start)) for key in trial.user_attrs if key.startswith(start)]
+    return [int(key.removeprefix(start)) for key in user_attrs if key.startswith(start)]
 
 
 class _View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from nst_core.metrics import Judge
-from tuner.evaluate import Scores
+from tuner.records import Scores
 
 Images = Sequence[np.ndarray]
 
@@ -46,15 +47,29 @@ class Scorer:
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
             try:
-                scores = self._judge.score_all(
-                    [image for images, _ in jobs for image in images],
-                    [ref for images, _ in jobs for ref in self._references[: len(images)]],
-                    [content for images, _ in jobs for content in self._contents[: len(images)]],
-                )
-            except Exception as error:  # those who wait must hear of it, whatever it is
-                for _, future in jobs:
-                    future.set_exception(error)
+                scores = self._scored([images for images, _ in jobs])
+            except Exception:  # of somebody's images, or of so many at a time
+                torch.cuda.empty_cache()
+                for images, future in jobs:
+                    self._answer_alone(images, future)
                 continue
-            for images, future in jobs:
-                future.set_result(scores[: len(images)])
-                scores = scores[len(images) :]
+            for (_, future), found in zip(jobs, scores, strict=True):
+                future.set_result(found)
+
+    def _scored(self, jobs: Sequence[Images]) -> list[Sequence[Scores]]:
+        """Scores of several jobs' images, in one go."""
+        scores = self._judge.score_all(
+            [image for images in jobs for image in images],
+            [ref for images in jobs for ref in self._references[: len(images)]],
+            [content for images in jobs for content in self._contents[: len(images)]],
+        )
+        ends = list(itertools.accumulate(len(images) for images in jobs))
+        return [scores[end - len(images) : end] for images, end in zip(jobs, ends, strict=True)]
+
+    def _answer_alone(self, images: Images, future: Future[Sequence[Scores]]) -> None:
+        """Score image by image, which needs least; what still goes wrong is this job's alone."""
+        goals = zip(images, self._references, self._contents, strict=False)
+        try:
+            future.set_result([self._judge.score(*three) for three in goals])
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            future.set_exception(error)

@@ -7,26 +7,30 @@ else happens, so that a run killed at any moment goes on from what the study say
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
-from nst_core.checkpoints import load_lanes
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError
+from nst_core.files import read_limited
 from nst_core.presets import Preset
 from search_spaces import Params, Space
+from tuner.best_images import BestImages
 from tuner.budget import Budget
-from tuner.finals import missing_finals
+from tuner.finals import final_config, final_rungs, missing_finals
 from tuner.halving import Decision, Halving, Ladder, Rung
+from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
 from tuner.plan import Plan, Watcher
+from tuner.proposals import Proposals
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
-from tuner.rundir import RunDir
-from tuner.samplers import planned_point
+from tuner.rundir import MAX_BYTES, RunDir
 from tuner.study import Left, RunStudy
+
+log = logging.getLogger(__name__)
 
 
 class Search:
@@ -58,9 +62,11 @@ class Search:
         watcher: Watcher,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._study, self._run, self._job, self._space = study, run, job, space
-        self._presets, self._replay, self._watcher = presets, replay or {}, watcher
-        self._starts = space.starts if starts is None else starts
+        self._study, self._run, self._job = study, run, job
+        self.watcher = watcher
+        self._proposals = Proposals(
+            study, job, space, presets=presets, starts=starts, replay=replay or {}
+        )
         self.goals = job.goals
         self._halving = Halving(
             rule=job.halving.rule,
@@ -69,11 +75,15 @@ class Search:
             order=self.goals.order,
         )
         worked_s = float(study.notes.get("worked_s", 0.0))
-        self._budget = Budget(job, clock=clock, worked_s=worked_s)
+        self._waiting: dict[int, Rung] = {}
+        self._budget = Budget(job, clock=clock, worked_s=worked_s, waiting=self._waiting.keys())
         self._plain = dataclasses.replace(self._halving, rule="none")
         self._plans: dict[int, Plan] = {}
+        self._images = BestImages(run, self.goals, study.record)
         self._finals: list[tuple[int, int]] | None = None
-        self._waiting: dict[int, Rung] = {}
+        #: Trials that are over, whose lanes are to be forgotten.
+        self._ended: list[int] = []
+        self.interrupt = Interrupt()
         self._ladder = Ladder()
         own = study.records(own=True)
         self._begun = sum(record.final_of is None for record in own)
@@ -105,7 +115,7 @@ class Search:
 
     def _take_up(self, number: int, left: Left) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
-        self._study.revive(number, self._fixed(number))
+        self._study.revive(number, self._proposals.fixed(number))
         if left.waits is None:
             self._orphans[number] = left
         else:
@@ -115,23 +125,27 @@ class Search:
 
     def next(self) -> Plan | None:
         """The next trial to start or to take up again, or None if there is nothing to do now."""
-        with self._study.at_once():
+        if self.interrupt.winding_up:
+            return None
+        with self._at_once():
             self._look_around()
             plan = self._next()
         if plan is not None:
             self._plans[plan.trial] = plan
-            preset = self._preset(plan.trial)
-            self._watcher.planned(plan, preset[0].name if preset else None)
+            _log(plan.trial, "goes on", rungs=plan.rungs)
+            preset = self._proposals.preset(plan.trial)
+            self.watcher.planned(plan, preset[0].name if preset else None)
         return plan
-
-    def started_as(self, number: int, tune_id: str) -> None:
-        """Record under which id Ray Tune runs a trial."""
-        self._study.set_tune_id(number, tune_id)
 
     @property
     def over(self) -> bool:
         """Whether nothing runs or waits, and nothing is to come."""
         return not self.unfinished and not self._to_begin and self._finals == []
+
+    @property
+    def wound_up(self) -> bool:
+        """Whether the launch was to end, and nothing is under way any more."""
+        return self.interrupt.winding_up and not self._plans
 
     @property
     def reason(self) -> str:
@@ -155,7 +169,9 @@ class Search:
         return 0 if self._budget.spent else max(0, self._job.search.trials - begun)
 
     def _next(self) -> Plan | None:
-        while self._orphans and not self._budget.exhausted:
+        if self._budget.exhausted:
+            self._close_orphans()
+        while self._orphans:
             if (plan := self._orphan()) is not None:
                 return plan
         if (promoted := self._promotable()) is not None:
@@ -165,13 +181,13 @@ class Search:
         if self._to_begin:
             number = self._study.begin()
             self._begun += 1
-            if (fixed := self._fixed(number)) is not None:
+            if (fixed := self._proposals.fixed(number)) is not None:
                 self._study.fix(number, fixed)
             return self._plan(number, None)
-        if not self._plans:
-            self._close_waiting()
-            return self._final()
-        return None
+        if any(not plan.final for plan in self._plans.values()):
+            return None
+        self._close_waiting()
+        return self._final()
 
     def _orphan(self) -> Plan | None:
         """The first trial that a killed driver left, if it goes on.
@@ -194,11 +210,14 @@ class Search:
         idle = not self._plans and not self._to_begin
         return self._halving.promotable(self._waiting, self._ladder, last=idle)
 
+    def _close_orphans(self) -> None:
+        """End what is left of the search, now that no time is left for it; finals go on."""
+        for number in list(self._orphans):
+            if self._study.record(number).final_of is None:
+                self._end(number, "pruned", self._budget.exhausted)
+
     def _close_waiting(self) -> None:
         """End what waits in vain, now that nothing runs that could change its place."""
-        for number in list(self._orphans):  # only if no time is left for them
-            self._end(number, "pruned", self._budget.spent)
-        self._orphans = {}
         for number, rung in list(self._waiting.items()):
             reason = self._budget.spent or f"not among the best at step {rung.steps}"
             self._end(number, "pruned", reason)
@@ -206,18 +225,15 @@ class Search:
     def _final(self) -> Plan | None:
         """The next run of a finalist."""
         if self._finals is None:
-            self._finals = [] if self._budget.exhausted else self._wanted_finals()
+            self._finals = self._wanted_finals()
         if not self._finals:
             return None
         trial, seed = self._finals.pop(0)
         record = self._study.record(trial)
-        best = record.best_rung(self.goals)
-        assert best is not None
-        chosen = StyleConfig.from_dict(record.config, source=f"trial {trial}")
-        config = chosen.stopped_at(best[0]).replace(seed=seed)
+        config = final_config(record, self.goals, seed)
         number = self._study.begin()
         self._study.assign(number, config.to_dict(), final_of=trial)
-        return Plan(trial=number, config=config, rungs=(config.steps,), holdout=True)
+        return self._plan(number, self._study.record(number))
 
     def _wanted_finals(self) -> list[tuple[int, int]]:
         if self._others_run:
@@ -229,48 +245,16 @@ class Search:
         if record is not None and record.config:
             config = StyleConfig.from_dict(record.config, source=f"trial {number}")
         else:
-            config = self._configure(number)
+            config = self._proposals.configure(number)
         final = record is not None and record.final_of is not None
-        rungs = (config.steps,) if final else self._rungs(number, config.steps)
+        rungs = final_rungs(config) if final else self._rungs(number, config.steps)
         done = max(record.rungs, default=0) if record else 0
         left = tuple(steps for steps in rungs if steps > done)
-        return Plan(trial=number, config=config, rungs=left, holdout=final)
+        return Plan(trial=number, config=config, rungs=left, final=final)
 
     def _rungs(self, number: int, max_steps: int) -> tuple[int, ...]:
-        halving = self._plain if self._preset(number) else self._halving
+        halving = self._plain if self._proposals.preset(number) else self._halving
         return halving.rungs(number, max_steps)
-
-    def _configure(self, number: int) -> StyleConfig:
-        max_steps = self._job.halving.max_steps
-        if preset := self._preset(number):
-            steps = min(preset[0].config.steps, max_steps)
-            config = preset[0].config.replace(
-                size_px=self._job.size_px, steps=steps, schedule_steps=None
-            )
-            notes = [preset[1]] if preset[1] else []
-            if steps < preset[0].config.steps:
-                notes.append(f"{steps} of its {preset[0].config.steps} steps")
-            note = "; ".join(notes) or None
-            self._study.assign(number, config.to_dict(), preset=preset[0].name, note=note)
-            return config
-        params = self._study.draw(number, self._space)
-        fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
-        config = self._space.build(params, **fixed)
-        self._study.assign(number, config.to_dict())
-        return config
-
-    def _fixed(self, number: int) -> Params | None:
-        """Parameters that a trial must have: replayed ones, a start of the space, a planned one."""
-        if self._replay:
-            return self._replay.get(number)
-        index = number - len(self._presets)
-        if 0 <= index < len(self._starts):
-            return self._starts[index]
-        search = self._job.search
-        return planned_point(search.sampler, self._space, max(0, index), search.seed)
-
-    def _preset(self, number: int) -> tuple[Preset, str | None] | None:
-        return self._presets[number] if number < len(self._presets) else None
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -284,6 +268,10 @@ class Search:
         number = report.trial
         if number not in self._plans:
             return Decision.STOP
+        if report.remark:
+            self._study.remark(number, report.remark)
+        if report.taken_up is not None:
+            _log(number, "took up its lanes", steps=report.taken_up)
         failure = report.failure
         if not failure and not all(map(math.isfinite, self.goals.values(report.scores))):
             failure = f"step {report.steps}: the objective is not a finite number"
@@ -298,16 +286,16 @@ class Search:
             seconds=report.seconds,
             worker=report.worker,
         )
-        if self._is_best_of_trial(number, rung):
-            self._run.save_images(number, images())
-        with self._study.at_once():
+        final = self._plans[number].final
+        self._images.keep(number, report.steps, rung, images, final=final)
+        with self._at_once():
             self._look_around()
             self._study.report(number, report.steps, rung)
             if self._job.budget.minutes is not None:
                 self._study.note("worked_s", self._budget.worked_s)
-            searched = self._study.record(number).searched
-            self._count(number, report.steps, rung, searched=searched)
-            self._watcher.reported(number, report.steps, rung)
+            self._count(number, report.steps, rung, searched=self._competes(number))
+            self.watcher.reported(number, report.steps, rung)
+            _log(number, "reported", steps=report.steps, scores=dict(report.scores))
             return self._decide(number, report.steps, rung)
 
     def keep_lanes(self, number: int, lanes: bytes) -> None:
@@ -320,13 +308,17 @@ class Search:
         path = self._run.lanes_file(number)
         if not path.is_file():
             return None
-        content = path.read_bytes()
         try:
-            load_lanes(content)
-        except InputError:
-            self._study.remark(number, "its saved lanes were damaged, so it began again")
+            return read_limited(path, MAX_BYTES)
+        except OSError as error:
+            self._study.remark(number, f"its saved lanes could not be read ({error})")
             return None
-        return content
+
+    def interrupted(self, number: int) -> None:
+        """Take back a trial that lost its place; `next` hands it out again, from its last rung."""
+        if self._plans.pop(number, None) is not None:
+            self._orphans[number] = self._study.left(number)
+            _log(number, "lost its place")
 
     def engines_ended(self, stats: Sequence[EngineStats]) -> None:
         """Record what the engines of this launch did with their time."""
@@ -335,13 +327,26 @@ class Search:
 
     def fail(self, number: int, reason: str) -> None:
         """Close a trial that cannot go on; a trial that is over already is left alone."""
-        self._end(number, "failed", reason)
+        with self._at_once():
+            self._end(number, "failed", reason)
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Write what is decided as one; only then are lanes of trials that ended forgotten."""
+        with self._study.at_once():
+            yield
+        while self._ended:
+            self._run.lanes_file(self._ended.pop()).unlink(missing_ok=True)
 
     def _count(self, number: int, steps: int, rung: RungRecord, *, searched: bool) -> None:
         values = self.goals.values(rung.scores)
         self._budget.reported(number, rung.seconds, values, searched=searched)
         if searched:
             self._ladder.add(self._rung_of(number, steps), number, values)
+
+    def _competes(self, number: int) -> bool:
+        """Whether a trial under way is one that the search chose; as `TrialRecord.searched`."""
+        return not (self._plans[number].final or self._proposals.preset(number))
 
     def _rung_of(self, number: int, steps: int) -> Rung:
         return self._halving.rung(self._rungs(number, self._job.halving.max_steps), steps)
@@ -350,43 +355,52 @@ class Search:
         if steps >= self._plans[number].config.steps:
             self._end(number, "complete", None)
             return Decision.STOP
-        if self._budget.spent:
+        if self._budget.spent and not self._plans[number].final:
             self._end(number, "pruned", self._budget.spent)
             return Decision.STOP
-        if self._preset(number):  # they run to their end, so that what was gained is known
-            self._study.go_on(number, steps)
-            return Decision.GO_ON
+        if not self._competes(number):
+            # A preset runs to its end, so that what was gained is known.
+            return self._go_on(number, steps)
         for bound in self.goals.constraints:
             if bound.lasting and bound.excess(rung.scores) > 0:
                 self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
                 return Decision.STOP
         here = self._rung_of(number, steps)
-        unfinished = [other for other in self.unfinished if other not in self._ladder.at(here)]
-        decision = self._halving.decide(
-            number, here, self._ladder, to_come=len(unfinished) + self._to_begin
-        )
+        to_come = sum(other not in self._ladder.at(here) for other in self.unfinished)
+        to_come += self._to_begin
+        decision = self._halving.decide(number, here, self._ladder, to_come=to_come)
         if decision is Decision.WAIT:
             del self._plans[number]
             self._waiting[number] = here
             self._study.wait(number, steps)
+            _log(number, "waits")
         elif decision is Decision.STOP:
             self._end(number, "pruned", f"not among the best at step {steps}")
         else:
-            self._study.go_on(number, steps)
+            return self._go_on(number, steps)
         return decision
+
+    def _go_on(self, number: int, steps: int) -> Decision:
+        self._study.go_on(number, steps)
+        if not self.interrupt.winding_up:
+            return Decision.GO_ON
+        self.interrupted(number)
+        return Decision.WAIT
 
     def _end(self, number: int, state: str, reason: str | None) -> None:
         if number not in self.unfinished:
             return
         self._plans.pop(number, None)
         self._waiting.pop(number, None)
+        self._orphans.pop(number, None)
+        self._images.ended(number)
         searched = self._study.record(number).searched
         self._study.finish(number, state, reason)
-        self._run.lanes_file(number).unlink(missing_ok=True)
+        self._ended.append(number)
         self._budget.ended(number, searched=searched)
-        self._watcher.ended(number, state, reason)
+        self.watcher.ended(number, state, reason)
+        _log(number, f"is over: {state}", state=state, reason=reason)
 
-    def _is_best_of_trial(self, number: int, rung: RungRecord) -> bool:
-        best = self._study.record(number).best_rung(self.goals)
-        values = self.goals.values
-        return best is None or values(rung.scores)[:2] < values(best[1].scores)[:2]
+
+def _log(number: int, what: str, **facts: object) -> None:
+    log.info("trial %d %s", number, what, extra={"facts": {"trial": number, **facts}})

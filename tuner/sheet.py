@@ -5,49 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from tuner.results import Results
+from tuner.thumbnails import thumbnail
 
 _CELL_PX = 224
 _LABEL_PX = 34
 _MARGIN_PX = 8
+_BEST = 3
 
 
 def contact_sheet(cells: Sequence[tuple[str, Path]], columns: int) -> Image.Image:
     """Lay out pictures with a label each; a label may have two lines."""
-    thumbnails = [_thumbnail(path) for _, path in cells]
-    height = max(thumbnail.height for thumbnail in thumbnails)
+    pictures = [_cell(path) for _, path in cells]
+    height = max(picture.height for picture in pictures)
     pitch = (_CELL_PX + _MARGIN_PX, height + _LABEL_PX + _MARGIN_PX)
     rows = -(-len(cells) // columns)
     size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
-    for index, ((label, _), thumbnail) in enumerate(zip(cells, thumbnails, strict=True)):
+    for index, ((label, _), picture) in enumerate(zip(cells, pictures, strict=True)):
         left = _MARGIN_PX + (index % columns) * pitch[0]
         top = _MARGIN_PX + (index // columns) * pitch[1]
-        sheet.paste(thumbnail, (left, top + height - thumbnail.height))
+        sheet.paste(picture, (left, top + height - picture.height))
         draw.text((left, top + height + 2), label, fill="black", font=font)
     return sheet
 
 
-def _thumbnail(path: Path) -> Image.Image:
-    """A picture scaled to the cell's width, and cut at the bottom where it is taller than wide."""
-    with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-    height = round(upright.height * _CELL_PX / upright.width)
-    scaled = upright.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
+def _cell(path: Path) -> Image.Image:
+    """A picture as wide as the cell, cut at the bottom where it is taller; grey if damaged."""
+    picture = thumbnail(path, 4 * _CELL_PX) or Image.new("RGB", (_CELL_PX, _CELL_PX), "#ccc")
+    height = round(picture.height * _CELL_PX / picture.width)
+    scaled = picture.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
     return scaled.crop((0, 0, _CELL_PX, min(scaled.height, _CELL_PX)))
 
 
-def run_sheet(results: Results, top: int = 3) -> Image.Image:
+def run_sheet(results: Results) -> Image.Image:
     """One row per pair: content, style, reference, best baseline preset, and the best trials."""
     objective = results.goals.first
     ranked = results.ranked()
     preset = results.best_preset()
     chosen = [("best preset", preset)] if preset else []
-    chosen += [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:top])]
+    chosen += [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:_BEST])]
     untouched = results.baselines["content"]
     baseline = (
         f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
@@ -59,6 +60,6 @@ def run_sheet(results: Results, top: int = 3) -> Image.Image:
         cells.append(("reference", results.run.path / pair.reference_file))
         for title, found in chosen:
             name = found.record.preset or f"trial {found.record.trial}"
-            label = f"{title}: {name}\n{objective.name} {found.rung.objective:.3f}"
+            label = f"{title}: {name}\n{objective.name} {results.score(found):.3f}"
             cells.append((label, results.run.path / results.run.image(found.record.trial, index)))
     return contact_sheet(cells, columns=3 + len(chosen))

@@ -15,30 +15,27 @@ from pathlib import Path
 from search_spaces import Params, Space
 from tuner.halving import Decision
 from tuner.job import JobSpec
-from tuner.plan import Plan
-from tuner.records import Report, RungRecord
+from tuner.plan import Plan, Watcher
+from tuner.records import Report
 from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.study import RunStudy
 
-#: (parameters, steps) -> scores, and seconds that a step takes.
+#: (parameters, steps) -> scores.
 Scores = Callable[[Params, int], Mapping[str, float]]
-StepSeconds = Callable[[Params], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A report on the virtual clock.
+    """A report.
 
     Attributes:
-        at_s: seconds since the start.
         steps: that all trials had taken by then.
         trial: which one.
         trial_steps: where it was.
         value: its objective.
     """
 
-    at_s: float
     steps: int
     trial: int
     trial_steps: int
@@ -51,7 +48,7 @@ class Course:
 
     Attributes:
         events: reports in their order.
-        busy_s: time that workers worked, of all workers together.
+        busy_s: time that workers worked, of all workers together; a step takes one second.
         end_s: when the last trial ended.
     """
 
@@ -69,17 +66,8 @@ class Course:
         return next((e.steps for e in self.events if e.value <= value), float("inf"))
 
 
-class _Silent:
+class _Silent(Watcher):
     """A watcher that watches nothing."""
-
-    def planned(self, plan: Plan, preset: str | None) -> None:
-        """As `Watcher`."""
-
-    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """As `Watcher`."""
-
-    def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """As `Watcher`."""
 
 
 def simulate(
@@ -88,18 +76,14 @@ def simulate(
     scores: Scores,
     *,
     workers: int = 1,
-    step_s: StepSeconds = lambda _: 1.0,
-    overhead_s: float = 0.0,
 ) -> Course:
-    """Carry out a job on a virtual clock, in memory.
+    """Carry out a job on a virtual clock, in memory; a step takes one second.
 
     Args:
         job: its search, halving, objective and budget; its pictures are not read.
         space: what is searched.
         scores: what a configuration reaches.
         workers: trials at a time.
-        step_s: seconds of a step.
-        overhead_s: seconds that a worker takes between two trials.
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = RunStudy.in_memory(
@@ -107,7 +91,7 @@ def simulate(
         )
         now = _Clock()
         search = Search(study, RunDir(Path(scratch)), job, space, watcher=_Silent(), clock=now)
-        return _play(search, study, scores, workers, step_s, overhead_s, now)
+        return _play(search, study, scores, workers, now)
 
 
 class _Clock:
@@ -123,30 +107,25 @@ def _play(
     study: RunStudy,
     scores: Scores,
     workers: int,
-    step_s: StepSeconds,
-    overhead_s: float,
     clock: _Clock,
 ) -> Course:
     course = Course()
-    # (when, order, plan, steps it comes from): what workers are doing, the next to end first.
+    # (when, order, plan, steps it comes to): what workers are doing, the next to end first.
     under_way: list[tuple[float, int, Plan, int]] = []
     idle, order, all_steps = workers, 0, 0
     steps_of: dict[int, int] = {}
-    seconds_of: dict[int, float] = {}
 
-    def send(plan: Plan, steps: int, extra_s: float) -> None:
+    def send(plan: Plan, steps: int) -> None:
         nonlocal order
         until = plan.next_rung(steps)
-        took_s = (until - steps) * step_s(study.record(plan.trial).params)
-        course.busy_s += took_s
-        seconds_of[plan.trial] = seconds_of.get(plan.trial, 0.0) + took_s
+        course.busy_s += until - steps
         order += 1
-        heapq.heappush(under_way, (clock.at_s + extra_s + took_s, order, plan, until))
+        heapq.heappush(under_way, (clock.at_s + until - steps, order, plan, until))
 
     while True:
         while idle and (plan := search.next()):
             idle -= 1
-            send(plan, steps_of.get(plan.trial, 0), overhead_s)
+            send(plan, steps_of.get(plan.trial, 0))
         if not under_way:
             course.end_s = clock.at_s
             return course
@@ -154,14 +133,13 @@ def _play(
         all_steps += steps - steps_of.get(plan.trial, 0)
         steps_of[plan.trial] = steps
         found = dict(scores(study.record(plan.trial).params, steps))
-        found.setdefault("seconds_per_image", seconds_of[plan.trial])
+        found.setdefault("seconds_per_image", float(steps))
         report = Report(
-            trial=plan.trial, steps=steps, scores=found, seconds=seconds_of[plan.trial], worker=""
+            trial=plan.trial, steps=steps, scores=found, seconds=float(steps), worker=""
         )
         value = search.goals.first.of(found)
         course.events.append(
             Event(
-                at_s=clock.at_s,
                 steps=all_steps,
                 trial=plan.trial,
                 trial_steps=steps,
@@ -169,6 +147,6 @@ def _play(
             )
         )
         if search.report(report, list) is Decision.GO_ON:
-            send(plan, steps, 0.0)
+            send(plan, steps)
         else:
             idle += 1

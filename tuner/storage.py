@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from nst_core.errors import InputError, RunError
-from nst_core.files import write_atomic
+from nst_core.files import is_file, read_limited, write_atomic
 from tuner.journal import BatchingJournal
+from tuner.yamlfile import MAX_BYTES, read_yaml
 
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+log = logging.getLogger(__name__)
+
+JOB_FILE = "job.yaml"
 STUDY_FILE = "study.journal"
+#: A journal that is not yet whole.
+BEGUN_FILE = f".{STUDY_FILE}.tmp"
+#: Optuna locks a journal by a link of this name; a killed driver leaves it.
+LOCKS = tuple(name + LOCK_FILE_SUFFIX for name in (STUDY_FILE, BEGUN_FILE))
 #: In place of the journal: the database, and which of its drivers this run is.
 SHARED_FILE = "study.json"
 _STUDY_NAME = "run"
+
+#: What a URL may take from the environment: a stranger's run must not ask for any other secret.
+_PASSWORD = re.compile(r"\$(?:\w*PASSWORD\b|\{\w*PASSWORD\})")
 
 #: Seconds that a driver waits while another one writes to the same SQLite file.
 LOCKED_S = 60
@@ -34,11 +52,13 @@ class Kept:
     """A study and where it is kept.
 
     Attributes:
+        storage: what Optuna keeps it with.
         journal: its file, if it is in one.
         driver: which driver this is, if several share it.
     """
 
     study: optuna.Study
+    storage: BaseStorage
     journal: BatchingJournal | None = None
     driver: str | None = None
 
@@ -48,38 +68,59 @@ def holds_study(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (STUDY_FILE, SHARED_FILE))
 
 
-def create_study(folder: Path, directions: Directions, *, url: str | None, name: str) -> Kept:
+def create_study(
+    folder: Path,
+    directions: Directions,
+    *,
+    url: str | None,
+    name: str,
+    notes: Mapping[str, Any],
+) -> Kept:
     """Start the study of a new run, or join the one of that name in a database.
+
+    The folder is a run from the moment when all of it is there.
 
     Args:
         folder: of the run.
         directions: of the objectives.
-        url: of a database, as SQLAlchemy writes it; ``$NAME`` stands for an environment variable.
+        url: of a database, as SQLAlchemy writes it; its password may be an environment variable,
+            ``$PASSWORD`` or ``$ANY_PASSWORD``.
         name: of the study in the database.
+        notes: to be kept with it from the beginning.
 
     Raises:
         InputError: the database cannot be used, or has a study of that name for other objectives.
     """
     if url is None:
-        journal = BatchingJournal(folder / STUDY_FILE)
-        study = optuna.create_study(
-            storage=JournalStorage(journal), study_name=_STUDY_NAME, directions=directions
-        )
-        return Kept(study=study, journal=journal)
+        begun = folder / BEGUN_FILE
+        for left in (begun, begun.with_name(begun.name + LOCK_FILE_SUFFIX)):
+            left.unlink(missing_ok=True)
+        in_file = JournalStorage(BatchingJournal(begun))
+        study = optuna.create_study(storage=in_file, study_name=_STUDY_NAME, directions=directions)
+        _note(study, notes)
+        begun.replace(folder / STUDY_FILE)
+        return load_study(folder)
     check_database(url, name, directions)
+    storage = _database(url, create=True)
     study = optuna.create_study(
-        storage=_database(url), study_name=name, directions=directions, load_if_exists=True
+        storage=storage, study_name=name, directions=directions, load_if_exists=True
     )
+    _note(study, notes)
     driver = secrets.token_hex(6)
     content = json.dumps({"url": url, "name": name, "driver": driver}, indent=1)
     write_atomic(folder / SHARED_FILE, f"{content}\n".encode())
-    return Kept(study=study, driver=driver)
+    return Kept(study=study, storage=storage, driver=driver)
+
+
+def _note(study: optuna.Study, notes: Mapping[str, Any]) -> None:
+    for key, value in notes.items():
+        study.set_user_attr(key, value)
 
 
 def check_database(url: str, name: str, directions: Directions) -> None:
-    """Raise InputError if the database cannot be used for such a study; it is left as it is."""
+    """Raise InputError if the database cannot be used for such a study; it may be a new one."""
     with contextlib.suppress(KeyError):  # there is no such study yet
-        study = optuna.load_study(study_name=name, storage=_database(url))
+        study = optuna.load_study(study_name=name, storage=_database(url, create=True))
         if [direction.name.lower() for direction in study.directions] != list(directions):
             raise InputError(
                 f"search.study: {_shown(url)} has a study {name!r} with other objectives; give the"
@@ -92,23 +133,62 @@ def load_study(folder: Path) -> Kept:
 
     Raises:
         RunError: it is no run, or its study cannot be read.
+        InputError: its database cannot be used.
     """
     if (folder / SHARED_FILE).is_file():
-        return _load_shared(folder / SHARED_FILE)
+        return _load_shared(folder)
     path = folder / STUDY_FILE
     if not path.is_file():
         raise RunError(f"{folder}: not a run directory (it has no {STUDY_FILE})")
     try:
         journal = BatchingJournal(path)
-        study = optuna.load_study(study_name=_STUDY_NAME, storage=JournalStorage(journal))
-    except (KeyError, ValueError, OSError) as error:
-        raise RunError(f"{path}: cannot be read as a study ({error})") from None
-    return Kept(study=study, journal=journal)
+        storage = JournalStorage(journal)
+        study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
+    except Exception as error:  # Optuna raises whatever a damaged record leads it to
+        raise damaged(folder, error) from None
+    return Kept(study=study, storage=storage, journal=journal)
+
+
+def damaged(folder: Path, error: Exception) -> RunError:
+    """What to say of a study that cannot be read."""
+    name = STUDY_FILE if (folder / STUDY_FILE).is_file() else SHARED_FILE
+    return RunError(
+        f"{folder / name}: cannot be read as a study ({type(error).__name__}: {error});"
+        f" `nst-tuner doctor {folder}` says where it is damaged"
+    )
+
+
+@contextlib.contextmanager
+def database_explained() -> Iterator[None]:
+    """Make of a database that is away or locked what a full disk is.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    try:
+        yield
+    except _database_errors() as error:
+        raise OSError(f"the study's database does not answer ({_reason(error)})") from error
+
+
+def _database_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
+
+
+def _reason(error: BaseException) -> str:
+    """The database's own words: Optuna's are always the same."""
+    return str(error.__cause__ or error).splitlines()[0]
 
 
 def mend(folder: Path) -> None:
-    """Drop the half-written last line of a driver that was killed while writing."""
+    """Undo what a driver left that was killed while it wrote: its lock, and half a line.
+
+    Whoever calls this must know that no other driver writes.
+    """
     path = folder / STUDY_FILE
+    path.with_name(path.name + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
     if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("r+b") as file:
@@ -119,33 +199,78 @@ def mend(folder: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def _load_shared(path: Path) -> Kept:
+def _load_shared(folder: Path) -> Kept:
+    path = folder / SHARED_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_limited(path, MAX_BYTES))
         url, name, driver = (str(content[key]) for key in ("url", "name", "driver"))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(f"{path}: does not say where the study is ({error})") from None
+    if url != (asked := _asked_for(folder)):
+        raise RunError(
+            f"{path}: names {_shown(url)}, expected what `search.study` of {folder / JOB_FILE}"
+            f" names, {_shown(asked) if asked else 'no database'}"
+        )
+    storage = _database(url, create=False)
     try:
-        study = optuna.load_study(study_name=name, storage=_database(url))
+        study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         raise RunError(f"{path}: {_shown(url)} has no study {name!r} any more") from None
-    return Kept(study=study, driver=driver)
+    return Kept(study=study, storage=storage, driver=driver)
 
 
-def _database(url: str) -> RDBStorage:
-    """Raises InputError where the database cannot be used."""
-    from sqlalchemy.exc import SQLAlchemyError
+def _asked_for(folder: Path) -> str | None:
+    """The database that the job of a run names."""
+    match read_yaml(folder / JOB_FILE).data:
+        case {"search": {"study": str(url)}}:
+            return url
+    return None
 
-    whole = os.path.expandvars(url)
-    arguments = {"timeout": LOCKED_S} if whole.startswith("sqlite") else {}
+
+def _database(url: str, *, create: bool) -> RDBStorage:
+    """A database; only a launch makes its tables.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     try:
-        return RDBStorage(whole, engine_kwargs={"connect_args": arguments})
-    except (SQLAlchemyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(error).splitlines()[0]
+        whole = _filled(url)
+        in_file = whole.get_backend_name() == "sqlite"
+        if in_file and not create and not is_file(whole.database or ""):
+            raise FileNotFoundError("no such file")
+        if whole.host:
+            _say_where(whole.host)
+        kwargs = {"connect_args": {"timeout": LOCKED_S}} if in_file else {"pool_pre_ping": True}
+        return RDBStorage(
+            whole.render_as_string(hide_password=False), kwargs, skip_table_creation=not create
+        )
+    except _database_errors(ImportError, RuntimeError, ValueError, OSError) as error:
         raise InputError(
-            f"search.study: {_shown(url)} cannot be used ({reason}); expected a database such as"
-            " sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
+            f"search.study: {_shown(url)} cannot be used ({_reason(error)}); expected a database"
+            " such as sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
         ) from None
+
+
+@cache
+def _say_where(host: str) -> None:
+    """Once: a run that somebody else made chooses whom we talk to."""
+    log.warning("connecting to the study's database on %s", host)
+
+
+def _filled(url: str) -> URL:
+    """The URL with its password from the environment, if it names one there."""
+    from sqlalchemy.engine import make_url
+
+    found = make_url(url)
+    if not found.password:
+        return found
+    password = str(found.password)
+    if "$" in _PASSWORD.sub("", password):
+        raise InputError(
+            f"search.study: {_shown(url)} takes its password from another variable than"
+            " $PASSWORD or $ANY_PASSWORD; name it so"
+        )
+    return found.set(password=os.path.expandvars(password))
 
 
 def _shown(url: str) -> str:
@@ -155,5 +280,5 @@ def _shown(url: str) -> str:
 
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return repr(url)
+    except (ArgumentError, ValueError):
+        return repr(re.sub(r"//.*@", "//***@", url))

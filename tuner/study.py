@@ -1,13 +1,14 @@
-"""The only module that knows Optuna's storage, and with it the only truth about a run.
+"""A run's study: the only truth about a run.
 
 One Optuna trial is one configuration. What a trial is, beyond Optuna's own fields, stands in its
-user attributes: the configuration, the preset it came from, Ray Tune's id, and one record per rung.
+user attributes: the configuration, the preset it came from, and one record per rung.
 """
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nst_core.errors import NstError, RunError
 from search_spaces import Params, Space
 from tuner.job import SamplerName
+from tuner.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
 from tuner.samplers import (
@@ -27,24 +30,19 @@ from tuner.samplers import (
     WAITS,
     WENT_ON,
     make_sampler,
-    reported,
     suggested,
 )
-from tuner.storage import Kept, create_study, load_study, mend
+from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
+from tuner.stored import known_notes, record_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+log = logging.getLogger(__name__)
+
+#: Of what a study holds about a run; older ones stay readable (`tests/tuner/golden`).
+FORMAT, FORMAT_NOTE = 2, "format"
 
 #: Attribute of a trial: the driver that runs it, where several share a study.
 _DRIVER = "driver"
-
-#: What people call Optuna's states.
-STATES: Mapping[TrialState, str] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "running",
-}
 
 
 class Left(NamedTuple):
@@ -71,17 +69,27 @@ class RunStudy:
     """
 
     def __init__(self, kept: Kept, *, goals: Goals, sampler: SamplerName, seed: int):
-        self._study, self._journal, self._goals = kept.study, kept.journal, goals
+        self._study, self._storage, self._journal = kept.study, kept.storage, kept.journal
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        self._goals = goals
         self._driver = kept.driver
         self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
 
     @classmethod
     def create(
-        cls, folder: Path, *, goals: Goals, url: str | None = None, name: str = "", **settings: Any
+        cls,
+        folder: Path,
+        *,
+        goals: Goals,
+        url: str | None = None,
+        name: str = "",
+        notes: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> RunStudy:
         """Start the study of a new run in ``folder``, or join one; see `storage.create_study`."""
-        kept = create_study(folder, goals.directions, url=url, name=name)
+        whole = {**(notes or {}), FORMAT_NOTE: FORMAT}
+        kept = create_study(folder, goals.directions, url=url, name=name, notes=whole)
         return cls(kept, goals=goals, **settings)
 
     @classmethod
@@ -93,7 +101,9 @@ class RunStudy:
     @classmethod
     def in_memory(cls, *, goals: Goals, **settings: Any) -> RunStudy:
         """A study that nothing is left of, for simulations."""
-        kept = Kept(study=optuna.create_study(directions=goals.directions))
+        storage = optuna.storages.InMemoryStorage()
+        study = optuna.create_study(storage=storage, directions=goals.directions)
+        kept = Kept(study=study, storage=storage)
         return cls(kept, goals=goals, **settings)
 
     def at_once(self) -> AbstractContextManager[None]:
@@ -114,23 +124,27 @@ class RunStudy:
     def records(self, *, own: bool | None = None) -> list[TrialRecord]:
         """Every trial, by number; or only this driver's own, or only those of others."""
         return [
-            _record(trial)
+            record_of(trial)
             for trial in self._study.get_trials(deepcopy=False)
             if own is None or own == (trial.user_attrs.get(_DRIVER) == self._driver)
         ]
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
-        return _record(self._study.get_trials(deepcopy=False)[number])
+        return record_of(self._frozen(number))
 
     def unfinished(self) -> dict[int, Left]:
         """Trials that this driver left when it was killed, by number."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return {
-            t.number: Left(t.user_attrs.get(WAITS), t.user_attrs.get(WENT_ON, 0))
+            t.number: _left(t)
             for t in trials
             if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
         }
+
+    def left(self, number: int) -> Left:
+        """How a trial stands."""
+        return _left(self._frozen(number))
 
     @property
     def shared(self) -> bool:
@@ -155,12 +169,11 @@ class RunStudy:
         study = self._with_sampler(number, params)
         self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
 
-    def revive(self, number: int, fixed: Params | None = None) -> TrialRecord:
+    def revive(self, number: int, fixed: Params | None = None) -> None:
         """Take up a trial that a killed driver left running."""
-        frozen = self._study.get_trials(deepcopy=False)[number]
+        frozen = self._frozen(number)
         study = self._with_sampler(number, fixed)
         self._live[number] = optuna.Trial(study, frozen._trial_id)
-        return _record(frozen)
 
     def draw(self, number: int, space: Space) -> Params:
         """Draw the parameters of a trial.
@@ -193,14 +206,10 @@ class RunStudy:
         """Record that a trial goes on beyond a rung."""
         self._live[number].set_user_attr(WENT_ON, steps)
 
-    def set_tune_id(self, number: int, tune_id: str) -> None:
-        """Record under which id Ray Tune runs a trial."""
-        self._live[number].set_user_attr("tune_id", tune_id)
-
     def report(self, number: int, steps: int, rung: RungRecord) -> None:
         """Record a rung; reporting the same rung again changes nothing."""
         trial, key = self._live[number], RUNG.format(steps)
-        if key in self._study.get_trials(deepcopy=False)[number].user_attrs:
+        if key in self._frozen(number).user_attrs:
             return
         values = self._values(rung)
         kept = {**vars(rung), "objective": values[0], VALUES: values}
@@ -210,7 +219,7 @@ class RunStudy:
 
     def remark(self, number: int, note: str) -> None:
         """Add a sentence to what is to be known about a trial."""
-        before = self._study.get_trials(deepcopy=False)[number].user_attrs.get("note")
+        before = self._frozen(number).user_attrs.get("note")
         self._live[number].set_user_attr("note", f"{before}; {note}" if before else note)
 
     def wait(self, number: int, steps: int | None) -> None:
@@ -236,6 +245,11 @@ class RunStudy:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _frozen(self, number: int) -> FrozenTrial:
+        """A trial as the study has it; Optuna's `Study` itself can only list them all."""
+        find = self._storage.get_trial_id_from_study_id_trial_number
+        return self._storage.get_trial(find(self._study_id, number))
+
     def _values(self, rung: RungRecord) -> list[float]:
         return [float(objective.of(rung.scores)) for objective in self._goals.objectives]
 
@@ -251,27 +265,57 @@ class RunStudy:
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
-    """Trials and notes of a run, read only."""
+    """Trials and notes of a run, read only.
+
+    Raises:
+        RunError: it is no run, a newer one, or its study holds something else than a run's.
+        InputError: its database cannot be used.
+    """
+    try:
+        trials, notes = _read(folder)
+        if notes.get(FORMAT_NOTE, FORMAT) > FORMAT:
+            raise RunError(
+                f"{folder}: was written by a newer version (format {notes[FORMAT_NOTE]}, this one"
+                f" knows up to {FORMAT}); update nst-tuner"
+            )
+        return [record_of(trial) for trial in trials], {**notes, **known_notes(notes)}
+    except NstError:
+        raise
+    except Exception as error:  # whatever a damaged record leads to
+        raise damaged(folder, error) from None
+
+
+def _read(folder: Path) -> tuple[Sequence[FrozenTrial | ReadTrial], Mapping[str, Any]]:
+    if (folder / STUDY_FILE).is_file():
+        try:
+            return read_journal(folder / STUDY_FILE)
+        except UnknownRecordError as error:
+            log.debug("%s: %s; read by Optuna", folder, error)
     study = load_study(folder).study
-    return [_record(t) for t in study.get_trials(deepcopy=False)], study.user_attrs
+    return study.get_trials(deepcopy=False), study.user_attrs
 
 
-def _rung(stored: Mapping[str, Any]) -> RungRecord:
-    known = {key: stored[key] for key in RungRecord.__dataclass_fields__ if key in stored}
-    return RungRecord(**{**known, "pair_scores": tuple(stored.get("pair_scores", ()))})
+def study_for_plots(folder: Path, goals: Goals) -> optuna.Study:
+    """A copy in memory for Optuna's plots, of the trials that the search chose and that reported.
+
+    In it each is complete with its best report: in a search that stops most trials early, those
+    that ran to their end are too few to plot anything by, and the best only. Of several objectives
+    it has the first, with its direction, which Optuna forgets where a plot is told what to draw.
+    """
+    plotted = optuna.create_study(direction=goals.directions[0])
+    for trial in load_study(folder).study.get_trials(deepcopy=False):
+        record = record_of(trial)
+        best = record.best_rung(goals)
+        if record.searched and best is not None and record.state != "failed":
+            plotted.add_trial(
+                optuna.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    value=goals.first.of(best[1].scores),
+                )
+            )
+    return plotted
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
-    attrs = trial.user_attrs
-    rungs = {steps: _rung(attrs[RUNG.format(steps)]) for steps in sorted(reported(trial))}
-    return TrialRecord(
-        trial=trial.number,
-        state=STATES[trial.state],
-        params=trial.params,
-        config=attrs.get("config", {}),
-        preset=attrs.get(PRESET),
-        final_of=attrs.get(FINAL_OF),
-        note=attrs.get("note"),
-        rungs=rungs,
-        reason=attrs.get("reason"),
-    )
+def _left(trial: FrozenTrial) -> Left:
+    return Left(trial.user_attrs.get(WAITS), trial.user_attrs.get(WENT_ON, 0))

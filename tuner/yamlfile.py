@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from nst_core.errors import ConfigError
+from nst_core.files import read_limited
 
 KeyPath = tuple[str | int, ...]
 
@@ -79,16 +80,13 @@ def read_yaml(path: Path) -> YamlFile:
         ConfigError: missing, unreadable, too large, or not YAML.
     """
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
+        text = read_limited(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(str(path), ["no such file"]) from None
     except UnicodeDecodeError:
         raise ConfigError(str(path), ["not a text file in UTF-8"]) from None
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read ({error.strerror})"]) from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(str(path), [f"{len(content)} bytes, expected at most {MAX_BYTES}"])
     return parse_yaml(text, str(path))
 
 

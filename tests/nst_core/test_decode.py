@@ -10,6 +10,7 @@ import tifffile
 import torch
 from PIL import ExifTags, Image
 
+from nst_core.decode import FORMATS, MAX_BYTES
 from nst_core.errors import ImageError
 from nst_core.images import check_image, load_alpha, load_image
 from tests.nst_core.picture_files import (
@@ -102,6 +103,28 @@ def test_deep_grey_with_white_at_0(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
     assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
+
+
+# Files that are refused before they are read
+
+
+def test_only_pictures_of_common_kinds_are_opened(tmp_path: Path) -> None:
+    """Formats that Pillow opens by other programs are refused, whatever a file is called."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 40)).save(path, "EPS")
+    with pytest.raises(ImageError, match="not a picture in a format that is read"):
+        load_image(path)
+    Image.init()
+    assert set(FORMATS) <= set(Image.OPEN)
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    """A picture's bytes are limited as its pixels are."""
+    path = write(tmp_path / "a.png", Image.new("RGB", (40, 40)))
+    with path.open("ab") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(ImageError, match="expected at most 1,000,000,000"):
+        check_image(path)
 
 
 # Transparency

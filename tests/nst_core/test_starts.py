@@ -4,7 +4,7 @@ import torch
 from nst_core.config import FIELDS, StyleConfig
 from nst_core.errors import InputError
 from nst_core.materials import Materials
-from nst_core.starts import initial_image
+from nst_core.starts import initial_image, is_random
 
 PHOTO = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 PAINTING = 0.5 + 0.3 * torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))
@@ -22,11 +22,13 @@ def test_every_start_is_a_picture(init: str) -> None:
     assert torch.equal(image, initial_image(config, MATERIALS))
 
 
-@pytest.mark.parametrize("init", ["noise", "style_noise", "mix"])
-def test_noise_follows_the_seed(init: str) -> None:
-    """Another seed gives another noise."""
-    images = [initial_image(StyleConfig(init=init, seed=seed), MATERIALS) for seed in (1, 2)]
-    assert not torch.equal(*images)
+@pytest.mark.parametrize("init_noise", [0.0, 0.5])
+@pytest.mark.parametrize("init", FIELDS["init"].metadata["options"])
+def test_noise_follows_the_seed(init: str, init_noise: float) -> None:
+    """Another seed gives another start exactly where a configuration is said to be random."""
+    config = StyleConfig(init=init, init_noise=init_noise)
+    images = [initial_image(config.replace(seed=seed), MATERIALS) for seed in (1, 2)]
+    assert is_random(config) == (not torch.equal(*images))
 
 
 def test_a_mixture_goes_from_content_to_noise() -> None:

@@ -16,7 +16,7 @@ from tuner import cli
 from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.jobfile import load_job
-from tuner.plan import Plan
+from tuner.plan import Plan, Watcher
 from tuner.records import Report, RungRecord
 from tuner.rundir import RunDir
 from tuner.search import Search
@@ -25,7 +25,7 @@ from tuner.study import RunStudy
 Objective = Callable[[Plan, int], float]
 
 
-class Recorder:
+class Recorder(Watcher):
     """A watcher that remembers."""
 
     def __init__(self) -> None:
@@ -58,6 +58,16 @@ def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2,
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
     options.setdefault("watcher", Recorder())
     return Search(study, RunDir(folder), job, space, presets=chosen, **options)
+
+
+def noisy_space(folder: Path) -> str:
+    """A space whose trials all begin with noise, so that seeds matter, as an override of a job."""
+    file = folder / "noisy.yaml"
+    params = (
+        "params: {lr: {low: 0.01, high: 0.1, log: true}, log10_style_content: {low: -1, high: 2}}"
+    )
+    file.write_text(f"name: noisy\nwhy: seeds matter here\nfixed: {{init: noise}}\n{params}\n")
+    return f"space={file}"
 
 
 def report(plan: Plan, steps: int, value: float) -> Report:

@@ -16,6 +16,7 @@ from nst_core.metric_names import METRICS
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
+from tuner.console import PlainConsole
 from tuner.jobfile import load_job
 from tuner.metric_tables import scores_table
 from tuner.results import load_results
@@ -126,6 +127,7 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
     Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "large.json").write_text(" " * 1_000_001)
     out = ["--out", folder / "o.png"]
     apply: list[object] = ["stylize", "--style", style, *out]
     launch: list[object] = ["launch", folder / "job.yaml", "--run-dir"]
@@ -204,6 +206,20 @@ def bad_inputs(run: Path, pictures: Path, folder: Path) -> dict[str, tuple[list[
             "cannot save an animation",
         ),
         "graph as text": ([*settings, "--set", "lr=1", "--plot", folder / "l.txt"], "cannot plot"),
+        "ray client": (
+            [*launch, folder / "r", "--address", "ray://127.0.0.1:10001"],
+            "expected HOST:PORT",
+        ),
+        "long space": ([*launch, folder / "r", "--set", f"space={'x' * 300}"], "nor a file"),
+        "long weights": (
+            [*settings, "--set", "lr=1", "--weights", f"vgg16={'x' * 300}"],
+            "no such weights",
+        ),
+        "long run": (["status", "x" * 300], "no such run"),
+        "long new run": ([*launch, folder / ("x" * 300)], "File name too long"),
+        "long storage": ([*launch, folder / "r", "--set", f"storage={'x' * 300}"], "storage"),
+        "large preset": ([*settings, "--preset", folder / "large.json"], "1,000,000 bytes"),
+        "large job": (["launch", folder / "large.json", "--run-dir", "r"], "1,000,000 bytes"),
         "no mask": ([*settings, "--style", f"{style}@no.png", "--set", "lr=1"], "no such image"),
         "aspect": (
             [*launch, folder / "r", "--set", f"pairs.0.reference={style}"],
@@ -239,6 +255,16 @@ def test_no_weights_and_no_network(pictures: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "What to do" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_commands_a_terminal() -> None:
+    """Control characters in what others wrote are left out; colours and lines of ours stay."""
+    shown = io.StringIO()
+    console = PlainConsole(file=shown, width=80, force_terminal=True, color_system="standard")
+    console.print(
+        "\x1b]0;title\x07 \x9b31m one\ntwo\x08", style="red", markup=False, highlight=False
+    )
+    assert shown.getvalue() == "\x1b[31m]0;title 31m one\x1b[0m\n\x1b[31mtwo\x1b[0m\n"
 
 
 def test_divergence_is_exit_code_1(pictures: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError
 from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.weights import Weights
 from tests.tuner.helpers import job_of
@@ -247,10 +246,3 @@ def test_held_out_pairs_are_scored_apart(pairs: list[Pair], weights: Mapping[str
     assert len(reports[2].pair_scores) == 2
     for report in reports.values():
         assert report.scores["lpips"] == report.pair_scores[0]["lpips"]
-
-
-@pytest.mark.parametrize("damage", [b"", b"nonsense", b"\x00" * 64])
-def test_damaged_lanes_are_refused(engine: Engine, damage: bytes) -> None:
-    """What are no saved lanes is refused as such."""
-    with pytest.raises(InputError, match="not saved lanes"):
-        engine.submit(1, config(), 4, paused=damage)

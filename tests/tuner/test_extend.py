@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nst_core.errors import ConfigError, RunError
-from tests.tuner.helpers import Recorder
+from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
 from tuner.extend import extend
 from tuner.jobfile import load_job
@@ -35,6 +35,17 @@ def test_a_finished_run_goes_on_to_a_new_target(run: Path) -> None:
     assert len(images) == 3
 
 
+def test_resume_shows_the_new_target(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`resume --trials` counts to the new target from where the run was, with its best."""
+    monkeypatch.setattr("tuner.connect.ray_backend", lambda address: InlineBackend())
+    done = nst_tuner("resume", run, "--trials", 5)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "/5 trials, best lpips" in line]
+    assert [line.partition("/")[0] for line in lines] == ["4", "5"]
+    best = min(found.rung.objective for found in load_results(run).ranked())
+    assert lines[-1].endswith(f"{best:.4f}")
+
+
 def test_what_was_found_must_stay_comparable(run: Path) -> None:
     """Keys that would make trials incomparable cannot change; the file stays as it is."""
     content = (run / "job.yaml").read_bytes()
@@ -44,6 +55,21 @@ def test_what_was_found_must_stay_comparable(run: Path) -> None:
     with pytest.raises(ConfigError, match=r"search\.trials"):
         extend(run, ["search.trials=none"])
     assert (run / "job.yaml").read_bytes() == content
+
+
+def test_what_a_machine_has_may_change(run: Path, tmp_path: Path) -> None:
+    """Where a run goes on, engines, storage, watchers and files of weights may be others."""
+    changes = [
+        *("resources.gpus=2", "resources.engine_deadline_s=60", "watch=[tensorboard]"),
+        *(f"storage={tmp_path / 'copy'}", "weights.vgg16=/elsewhere/vgg16.safetensors"),
+    ]
+    extend(run, changes)
+    job, _ = load_job(run / "job.yaml")
+    assert (job.resources.gpus, job.resources.engine_deadline_s) == (2, 60)
+    assert (job.watch, job.storage) == (["tensorboard"], str(tmp_path / "copy"))
+    assert job.weights == {"vgg16": "/elsewhere/vgg16.safetensors"}
+    extend(run, ["storage=null"])
+    assert load_job(run / "job.yaml")[0].storage is None
 
 
 def test_only_runs_are_extended(tmp_path: Path) -> None:

@@ -2,65 +2,38 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
+import ray
 
+from tests.tuner.disks import SmallDisk
+from tests.tuner.helpers import Recorder
+from tests.tuner.poisoned_engine import POISON, PoisonedEngine
+from tests.tuner.processes import (
+    PATIENCE_S,
+    Launches,
+    engines_of,
+    finished,
+    settings,
+    wait_for_trials,
+)
+from tuner.fleet import EngineShape, Fleet
+from tuner.jobfile import load_job
+from tuner.ray_backend import RayBackend, connected
+from tuner.records import Pulse
 from tuner.results import load_results
-
-CLI = [sys.executable, "-c", "from tuner.cli import main; main()"]
-PATIENCE_S = 240
+from tuner.run import run_job
 
 
-@pytest.fixture
-def driver(job_file: Path, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes started by a test; none outlives it."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-
-
-def start(started: list[subprocess.Popen[str]], *arguments: object) -> subprocess.Popen[str]:
-    command = [*CLI, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    started.append(process)
-    return process
-
-
-def wait_for_trials(folder: Path, process: subprocess.Popen[str], count: int) -> None:
-    """Until ``count`` trials are over."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if (folder / "study.journal").exists():
-            counts = load_results(folder).counts()
-            if sum(counts.values()) - counts["running"] >= count:
-                return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.3)
-    raise AssertionError(f"no {count} trials within {PATIENCE_S} s")
-
-
-def finished(folder: Path) -> dict[int, tuple[str, dict[int, float]]]:
-    return {
-        r.trial: (r.state, {steps: rung.objective for steps, rung in r.rungs.items()})
-        for r in load_results(folder).records
-        if r.state != "running"
-    }
-
-
-def test_broken_off_killed_and_resumed(
-    job_file: Path, tmp_path: Path, driver: list[subprocess.Popen[str]]
-) -> None:
+def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """After Ctrl-C, then after SIGKILL, a run resumes to its target and loses nothing finished."""
     folder = tmp_path / "run"
-    options = ("--set", "search.trials=14", "--set", "halving.max_steps=12")
-    process = start(driver, "launch", job_file, "--run-dir", folder, *options)
+    options = settings("search.trials=10", "halving.max_steps=12")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 2)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
@@ -68,38 +41,213 @@ def test_broken_off_killed_and_resumed(
     assert "nst-tuner resume" in stderr
     before = finished(folder)
 
-    process = start(driver, "resume", folder)
+    process = launches.start("resume", folder)
     wait_for_trials(folder, process, len(before) + 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before |= finished(folder)
 
-    process = start(driver, "resume", folder)
+    process = launches.start("resume", folder)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     after = finished(folder)
-    assert sorted(after) == list(range(14))
+    assert sorted(after) == list(range(10))
     assert {state for state, _ in after.values()} <= {"complete", "pruned"}
     assert before.items() <= after.items()
 
 
-def test_a_killed_engine_stops_the_run_which_resumes(
-    job_file: Path, tmp_path: Path, driver: list[subprocess.Popen[str]]
-) -> None:
-    """When the engine's process dies the run ends with what to do, and no trial is blamed."""
+def test_a_killed_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
+    """When the engine's process dies another one goes on with its trials, and none is blamed."""
     folder = tmp_path / "run"
-    options = ("--set", "search.trials=8", "--set", "halving.max_steps=60")
-    process = start(driver, "launch", job_file, "--run-dir", folder, *options)
+    options = settings("search.trials=8", "halving.max_steps=60")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
-    children = psutil.Process(process.pid).children(recursive=True)
-    (engine,) = [child for child in children if "LaneEngine" in " ".join(child.cmdline())]
+    before = finished(folder)
+    engine, *_ = engines_of(process)
     engine.kill()
     _, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1, stderr
-    assert "an engine died" in stderr
-    assert "nst-tuner resume" in stderr
+    assert process.returncode == 0, stderr
+    assert "another one starts" in stderr
+    assert "another one starts" in (folder / "log.jsonl").read_text(encoding="utf-8")
+    after = finished(folder)
+    assert sorted(after) == list(range(8))
+    assert before.items() <= after.items()
     assert load_results(folder).counts()["failed"] == 0
-    process = start(driver, "resume", folder)
+
+
+@pytest.mark.faults
+def test_a_hanging_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
+    """An engine that gives no sign of life within its deadline is killed and replaced."""
+    folder = tmp_path / "run"
+    options = settings("search.trials=6", "halving.max_steps=60", "resources.engine_deadline_s=8")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_trials(folder, process, 1)
+    engine, *_ = engines_of(process)
+    engine.send_signal(signal.SIGSTOP)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
-    assert load_results(folder).counts()["running"] == 0
+    assert "no sign of life" in stderr
+    assert load_results(folder).counts()["failed"] == 0
+    assert not engine.is_running()
+
+
+@pytest.mark.faults
+def test_a_driver_that_stood_still_blames_nobody(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """A driver that waited for a slow disk longer than an engine's deadline loses no engine."""
+    folder = tmp_path / "run"
+    options = settings("search.trials=6", "halving.max_steps=60", "resources.engine_deadline_s=8")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_trials(folder, process, 1)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(20)
+    process.send_signal(signal.SIGCONT)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    assert "sign of life" not in stderr and "another one starts" not in stderr
+    assert load_results(folder).counts()["failed"] == 0
+
+
+@pytest.mark.faults
+def test_storage_that_goes_away_for_a_while(
+    job_file: Path, tmp_path: Path, small_disk: SmallDisk, launches: Launches
+) -> None:
+    """While the storage cannot be written the run goes on, and in the end the copy is whole."""
+    small_disk.remount("size=100m")
+    folder, copy = tmp_path / "run", small_disk.path / "copy"
+    options = settings("search.trials=12", "halving.max_steps=60", f"storage={copy}")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_trials(folder, process, 1)
+    small_disk.remount("ro")
+    wait_for_trials(folder, process, 6)
+    time.sleep(35)  # the copy is brought up to date every half minute
+    small_disk.remount("rw")
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    assert "copied later" in (folder / "log.jsonl").read_text(encoding="utf-8")
+    assert (copy / "study.journal").read_bytes() == (folder / "study.journal").read_bytes()
+
+
+@pytest.mark.faults
+def test_an_engine_that_keeps_dying_ends_the_run(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """After four deaths without a report between them the run ends with what to do."""
+    folder = tmp_path / "run"
+    process = launches.start("launch", job_file, "--run-dir", folder)
+    killed: set[int] = set()
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        for engine in engines_of(process):
+            if engine.pid not in killed:
+                killed.add(engine.pid)
+                engine.kill()
+        time.sleep(0.2)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1, stderr
+    assert "4 times in a row" in stderr and "nst-tuner resume" in stderr
+    assert load_results(folder).counts()["failed"] == 0
+
+
+@pytest.mark.faults
+def test_a_busy_cluster_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Engines wait for room that others have, which is said once, and start when it is there."""
+    monkeypatch.setattr("tuner.fleet.ROOM_WITHIN_S", 0.5)
+    monkeypatch.setattr("tuner.fleet.STARTS_WITHIN_S", 2.0)
+
+    class Quick:
+        async def ready(self) -> Pulse:
+            return Pulse()
+
+        pulse = ready
+
+    def make(_: EngineShape, options: Mapping[str, Any]) -> Any:
+        return ray.remote(Quick).options(**options).remote()
+
+    with connected(None) as resources:
+        holder = ray.remote(Quick).options(num_cpus=resources["CPU"]).remote()
+        ray.get(holder.ready.remote())
+        fleet = Fleet(make, device="cpu", lanes=2, deadline_s=60)
+        opening, until = fleet.opening(), time.monotonic() + 8
+        while time.monotonic() < until:
+            next(opening)
+        assert not fleet.lanes and fleet.hopeless is None
+        ray.kill(holder)
+        monkeypatch.undo()
+        assert all(step is None for step in opening)
+        assert set(fleet.lanes.values()) == {2}
+        fleet.close()
+    assert caplog.messages == ["the cluster is busy: waiting for room for an engine"]
+
+
+@pytest.mark.faults
+def test_a_trial_that_kills_its_engine(job_file: Path, tmp_path: Path) -> None:
+    """Only the trial that kills every engine it is on fails; those with it come to their end."""
+    job, space = load_job(job_file, ("search.presets=false", "resources.lanes=4"))
+    watcher = Recorder()
+    backend = RayBackend(engine=PoisonedEngine)
+    run_job(job, space, tmp_path / "run", backend, watcher=watcher, say=watcher.say)
+    records = load_results(tmp_path / "run").records
+    assert len(records) == 8
+    (failed,) = (record for record in records if record.state == "failed")
+    assert failed.trial == POISON
+    assert "died 3 times without a report" in str(failed.reason)
+
+
+def test_interrupted_once_finishes_its_rungs_twice_stops_now(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """Ctrl-C lets the rungs under way end and keeps their lanes; a second one waits for nothing."""
+    folder = tmp_path / "run"
+    options = settings("search.trials=8", "halving.max_steps=50", "halving.rule=none")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_trials(folder, process, 1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, stderr
+    assert "finishing the rungs under way" in stderr and "nst-tuner resume" in stderr
+    running = [r for r in load_results(folder).records if r.state == "running"]
+    assert running
+    for record in running:
+        assert record.rungs and (folder / f"trials/{record.trial:04d}/lanes.safetensors").is_file()
+
+    process = launches.start("resume", folder)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+
+
+def test_interrupted_twice_while_it_starts(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """Ctrl-C before anything runs is said and ends with 130, however often it is pressed."""
+    process = launches.start("launch", job_file, "--run-dir", tmp_path / "run")
+    time.sleep(2)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.4)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "interrupted" in stderr and "Traceback" not in stderr
+
+
+@pytest.mark.faults
+def test_one_launch_at_a_time(job_file: Path, tmp_path: Path, launches: Launches) -> None:
+    """A second launch on a run directory is refused, with who holds it, and changes nothing."""
+    folder = tmp_path / "run"
+    process = launches.start("launch", job_file, "--run-dir", folder)
+    wait_for_trials(folder, process, 1)
+    second = launches.start("resume", folder, "--trials", "50")
+    _, stderr = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 2
+    assert f"process {process.pid} on " in stderr
+    assert "trials: 50" not in (folder / "job.yaml").read_text(encoding="utf-8")
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr

@@ -37,18 +37,31 @@ def test_packages_keep_to_their_room(package: str) -> None:
         assert not roots & FORBIDDEN[package], path
 
 
-def test_only_the_study_knows_optuna() -> None:
-    """Optuna is imported by the study, where it is kept, and the samplers alone."""
-    users = [
-        p.name for p in (ROOT / "tuner").glob("*.py") if any("optuna" in n for n in imported(p))
-    ]
-    assert sorted(users) == ["journal.py", "samplers.py", "storage.py", "study.py"]
+def test_who_knows_optuna() -> None:
+    """Optuna is imported by the study, where it is kept, the samplers, and what shows it as is."""
+    users = {
+        path.relative_to(ROOT / "tuner").as_posix()
+        for path in (ROOT / "tuner").rglob("*.py")
+        if any("optuna" in name for name in imported(path))
+    }
+    assert users == {
+        *("journal.py", "journal_reader.py", "samplers.py", "storage.py", "stored.py", "study.py"),
+        *("dashboard.py", "frame.py", "report/figures.py"),
+    }
 
 
 def test_light_modules_stay_light() -> None:
     """Configurations, presets and names load without torch."""
     code = f"import sys; {'; '.join(f'import nst_core.{m}' for m in LIGHT)}; import search_spaces\n"
     code += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
+    """Status, best, the report's facts and the votes load neither."""
+    modules = ("results", "run_tables", "report.page", "report.live", "prefer.page", "frame")
+    code = f"import sys; {'; '.join(f'import tuner.{m}' for m in modules)}\n"
+    code += "assert not {'torch', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

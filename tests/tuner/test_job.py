@@ -7,8 +7,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, InputError
 from tuner.job import JobSpec, schema_json
 from tuner.jobfile import load_job
 
@@ -123,6 +124,44 @@ def test_to_yaml_is_a_job_file(job_file: Path) -> None:
     copy = job_file.parent / "copy.yaml"
     copy.write_text(job.to_yaml())
     assert load_job(copy)[0] == job
+
+
+def test_near_misses_at_any_depth(job_file: Path) -> None:
+    """Every part of a job knows its own keys, and the parts within it."""
+    for change, meant in (
+        ("budget.minuts=3", "minutes"),
+        ("finals.seed=3", "seeds"),
+        ("resources.lane=3", "lanes"),
+        ("holdout=[{contnt: a, style: b, reference: c}]", "content"),
+        ("holdout=[{content: a, style: [{image: a, wight: 1}], reference: c}]", "weight"),
+        ("holdout=[{content: a, style: b, reference: {from: adain, encodr: c}}]", "encoder"),
+    ):
+        with pytest.raises(ConfigError, match=f"did you mean `{meant}`"):
+            load_job(job_file, [change])
+
+
+@pytest.mark.parametrize("name", ["\x1b]0;title\x07", "two\nlines", "\x9b31m"])
+def test_a_name_is_text(name: str, job_file: Path) -> None:
+    """A name that would command a terminal is refused."""
+    job = yaml.safe_load(job_file.read_text())
+    with pytest.raises(ValidationError, match="control characters"):
+        JobSpec.model_validate({**job, "name": name})
+    assert JobSpec.model_validate({**job, "name": "Café 👩‍🎨 [x]"}).name == "Café 👩‍🎨 [x]"
+
+
+def test_style_images_are_limited(job_file: Path) -> None:
+    """A pair has at most 16 style images, of which each takes its share of every step."""
+    style = load_job(job_file)[0].pairs[0].style[0].image
+    images = ", ".join([f"{{image: {style}}}"] * 17)
+    with pytest.raises(ConfigError, match=r"`pairs.0.style`: expected at most 16"):
+        load_job(job_file, [f"pairs.0.style=[{images}]"])
+
+
+def test_a_reference_that_was_not_made(job_file: Path) -> None:
+    """A job whose reference is still to be made has no file of it, and says so."""
+    job, _ = load_job(job_file, ["pairs.0.reference={from: long-run}"])
+    with pytest.raises(InputError, match="has not been made"):
+        _ = job.pairs[0].reference_file
 
 
 def test_the_shipped_schema_is_current() -> None:

@@ -1,8 +1,11 @@
+import threading
+import time
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileSymlinkLock
 
 from tuner.journal import BatchingJournal
 
@@ -57,6 +60,22 @@ def test_writers_take_turns(tmp_path: Path) -> None:
             numbers.append(theirs.ask().number)
     assert numbers == list(range(9))
     assert len(study_at(path)[0].trials) == 9
+
+
+def test_a_lock_that_others_hold_is_waited_for(tmp_path: Path) -> None:
+    """A study that another process writes to is written to when that one is done."""
+    path = tmp_path / "journal"
+    ours, _ = study_at(path, new=True)
+    theirs = JournalFileSymlinkLock(str(path))
+    theirs.acquire()
+    told: list[int] = []
+    asking = threading.Thread(target=lambda: told.append(ours.ask().number))
+    asking.start()
+    time.sleep(1)
+    assert not told and len(study_at(path)[0].trials) == 0
+    theirs.release()
+    asking.join(timeout=10)
+    assert told == [0] and len(study_at(path)[0].trials) == 1
 
 
 def test_reading_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
+import errno
 import math
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +10,15 @@ import pytest
 
 from nst_core.built_in import BASELINES
 from nst_core.errors import ConfigError
-from tests.tuner.helpers import Recorder, make_search, play, report
+from tests.tuner.helpers import Recorder, make_search, noisy_space, play, report
 from tuner.halving import Decision
 from tuner.jobfile import load_job
+from tuner.journal import BatchingJournal
 from tuner.objective import Goals, Objective
 from tuner.plan import Plan
 from tuner.replay import check_replay
+from tuner.results import Results
+from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.study import load_records
 
@@ -114,6 +119,29 @@ def test_images_are_of_the_best_rung(job_file: Path, tmp_path: Path) -> None:
     assert (tmp_path / "trials/0000/pair0.png").read_bytes() == b"step 2"
 
 
+def test_lanes_outlive_a_decision_that_was_not_written(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full when a trial ends its lanes stay, and it goes on from them."""
+    search = make_search(job_file, tmp_path, presets=0)
+    plan = search.next()
+    search.keep_lanes(plan.trial, b"lanes")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(BatchingJournal, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        search.report(report(plan, 6, 0.5), lambda: [b"png"])
+    monkeypatch.undo()
+    again = make_search(job_file, tmp_path, presets=0)
+    assert again.next().trial == plan.trial
+    assert again.kept_lanes(plan.trial) == b"lanes"
+    again.report(report(plan, 6, 0.5), lambda: [b"png"])
+    assert load_records(tmp_path)[0][0].state == "complete"
+    assert again.kept_lanes(plan.trial) is None
+
+
 def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> None:
     """Once the minutes are spent, no trial starts and running ones stop, after a resume too."""
     now = 0.0
@@ -200,7 +228,7 @@ def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) 
     ("limit", "reason", "trials"),
     [
         ("budget.target=0.5", "the target was reached by trial 4", 5),
-        ("budget.patience=3", "3 trials ended without a better one than trial 4", 8),
+        ("budget.patience=3", "3 trials brought nothing better than trial 4", 8),
         ("budget.engine_seconds=12", "the budget of engine seconds was spent", 6),
     ],
 )
@@ -223,7 +251,7 @@ def test_a_run_stops_early(
 
 def test_finals(job_file: Path, tmp_path: Path) -> None:
     """The best are run again to their best step, once for each seed, and only once."""
-    finals = ("finals.count=2", "finals.seeds=3")
+    finals = ("finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
     search = promoting(job_file, tmp_path, *finals)
     plans: list[Plan] = []
 
@@ -239,8 +267,102 @@ def test_finals(job_file: Path, tmp_path: Path) -> None:
     assert sorted(r.config["seed"] for r in ends) == [0, 0, 1, 1, 2, 2]
     best = min((r for r in records if r.searched), key=lambda r: r.best_rung(GOALS)[1].objective)
     assert best.trial in {r.final_of for r in ends}
-    assert all(plan.holdout == (plan.trial >= 18) for plan in plans)
+    assert all(plan.final == (plan.trial >= 18) for plan in plans)
     assert promoting(job_file, tmp_path, *finals).next() is None
+
+
+def test_patience_counts_those_that_wait(job_file: Path, tmp_path: Path) -> None:
+    """Trials that were passed and wait count like ended ones, before a restart and after."""
+    options = ("halving.max_steps=18", "budget.patience=5")
+
+    def values(plan: Plan, steps: int) -> float:
+        return plan.trial + 1 / steps
+
+    play(promoting(job_file, tmp_path, *options), values, limit=6)
+    search = promoting(job_file, tmp_path, *options)
+    play(search, values)
+    assert search.reason == "5 trials brought nothing better than trial 0"
+    assert len(load_records(tmp_path)[0]) == 6
+
+
+@pytest.mark.parametrize(("init", "runs"), [("content", 1), ("noise", 3)])
+def test_a_final_runs_once_where_no_seed_matters(
+    job_file: Path, tmp_path: Path, init: str, runs: int
+) -> None:
+    """Without noise at its start a finalist would only repeat itself, so it runs once."""
+    search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3")
+    play(search, lambda plan, steps: quality(plan, steps) + 9 * (plan.config.init != init))
+    ends = [r for r in load_records(tmp_path)[0] if r.final_of is not None]
+    assert [(r.config["init"], r.config["seed"]) for r in ends] == [(init, n) for n in range(runs)]
+
+
+def test_finals_run_side_by_side(job_file: Path, tmp_path: Path) -> None:
+    """Once the search is over all finals are handed out, however many lanes there are."""
+    job = ("halving.rule=none", "finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
+    search = promoting(job_file, tmp_path, *job)
+    for plan in [search.next() for _ in range(18)]:
+        assert search.next() is None
+        for steps in plan.rungs:
+            search.report(report(plan, steps, quality(plan, steps)), lambda: [b"png"])
+    finals = [search.next() for _ in range(6)]
+    assert {(plan.final, plan.config.seed) for plan in finals} == {(True, 0), (True, 1), (True, 2)}
+    assert search.next() is None
+
+
+def test_finals_come_on_top_of_the_budget(job_file: Path, tmp_path: Path) -> None:
+    """When time is up the search ends and the finals begin; a killed one goes on after a resume."""
+    now = 0.0
+    options = ("budget.minutes=1", "finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
+
+    def begun() -> Search:
+        return promoting(job_file, tmp_path, *options, clock=lambda: now)
+
+    search = begun()
+    first, second = search.next(), search.next()
+    search.report(report(first, 2, 0.5), lambda: [b"png"])
+    now = 70.0
+    assert search.report(report(second, 2, 0.4), lambda: [b"png"]) is Decision.STOP
+    final = search.next()
+    assert (final.final, final.config.steps) == (True, 2)
+    assert {r.trial for r in load_records(tmp_path)[0] if r.state == "pruned"} == {0, 1}
+    again = begun()
+    taken_up = again.next()
+    assert (taken_up.trial, taken_up.rungs) == (final.trial, final.rungs)
+    play(again, quality)
+    again.report(report(taken_up, 2, 0.4), lambda: [b"png"])
+    assert again.next() is None and again.over
+    assert again.reason == "the time budget was spent"
+    ends = [(r.final_of, r.state) for r in load_records(tmp_path)[0] if r.final_of is not None]
+    assert ends == [(1, "complete")] * 2
+
+
+def test_interrupted_runs_have_no_finals(job_file: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends a launch without its finals, budget or not."""
+    search = promoting(job_file, tmp_path, "budget.engine_seconds=1", "finals.count=1")
+    plan = search.next()
+    search.interrupt.winding_up = True
+    search.report(report(plan, 2, 0.5), lambda: [b"png"])
+    assert search.next() is None
+    assert search.wound_up
+
+
+def test_better_trials_of_an_extended_run(job_file: Path, tmp_path: Path) -> None:
+    """What later trials reach is run again too, and no old finalist stands above it."""
+    finals = ("finals.count=1", "finals.seeds=1")
+    play(promoting(job_file, tmp_path, *finals), quality)
+    options = ("search.trials=24", *finals)
+    play(
+        make_search(job_file, tmp_path, *options, presets=0),
+        lambda plan, steps: quality(plan, steps) - (not plan.final and plan.trial > 18) * 9,
+    )
+    job, _ = load_job(job_file, options)
+    records, notes = load_records(tmp_path)
+    ranked = Results(run=RunDir(tmp_path), job=job, records=records, notes=notes).ranked()
+    old, new = sorted(r.final_of for r in records if r.final_of is not None)
+    assert ranked[0].record.trial == new > 18
+    own = [found.rung.objective for found in ranked]
+    assert own == sorted(own)
+    assert old in [found.record.trial for found in ranked if found.finals]
 
 
 def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:

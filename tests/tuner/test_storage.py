@@ -1,14 +1,22 @@
 import json
-import os
+import logging
+import sqlite3
 from pathlib import Path
 from unittest import mock
 
 import optuna
 import pytest
+import yaml
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
-from nst_core.errors import InputError, RunError
-from tests.tuner.helpers import Recorder, report
+from nst_core.errors import InputError, RunError, WorkError
+from tests.tuner.helpers import Recorder, noisy_space, report
+from tuner.backend import InlineBackend
+from tuner.engine_pool import EnginePool
 from tuner.jobfile import load_job
+from tuner.run import run_job
 from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.storage import SHARED_FILE, check_database
@@ -22,6 +30,7 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
     )
     settings = {"goals": job.goals, "sampler": "random", "seed": 1}
     folder.mkdir(exist_ok=True)
+    (folder / "job.yaml").write_text(job.to_yaml())
     if (folder / SHARED_FILE).exists():
         study = RunStudy.open(folder, **settings)  # type: ignore[arg-type]
     else:
@@ -66,7 +75,7 @@ def test_a_driver_leaves_the_trials_of_others_alone(job_file: Path, tmp_path: Pa
 
 def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
     """The driver that ends last runs the finals, and nobody runs them again."""
-    finals = ("finals.count=1", "finals.seeds=2")
+    finals = ("finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
     a, b = (driver(job_file, tmp_path / name, *finals) for name in ("a", "b"))
     held = b.next()
     assert held is not None
@@ -89,6 +98,7 @@ def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
         ("nosuch://host/name", "cannot be used"),
         ("sqlite:////no/such/folder/x.db", "cannot be used"),
         ("mysql://me:secret@localhost:1/x", "cannot be used"),
+        ("mysql://me:secret@localhost:port/x", "cannot be used"),
     ],
 )
 def test_a_database_that_is_none(url: str, message: str) -> None:
@@ -108,17 +118,121 @@ def test_a_study_of_another_kind(tmp_path: Path) -> None:
     check_database(url, "other", ["minimize"])
 
 
-def test_passwords_stay_out_of_files(job_file: Path, tmp_path: Path) -> None:
-    """A variable in the URL is filled in when connecting, and written down as it is."""
+class Asked:
+    """In place of a server's database: remembers how it was asked for, and is one in a file."""
+
+    def __init__(self, file: Path):
+        self.file, self.url, self.options = file, "", {}  # type: ignore[var-annotated]
+
+    def __call__(self, url: str, options: dict[str, object], **settings: bool) -> RDBStorage:
+        self.url, self.options = url, options
+        return RDBStorage(f"sqlite:///{self.file}", **settings)
+
+
+def shared_run(folder: Path, url: str, asked: str | None = None, name: str = "x") -> Path:
+    """A run directory, as somebody may hand it over, whose study is in a database."""
+    folder.mkdir()
+    (folder / "job.yaml").write_text(yaml.safe_dump({"search": {"study": asked or url}}))
+    content = {"url": url, "name": name, "driver": "ab"}
+    (folder / SHARED_FILE).write_text(json.dumps(content))
+    return folder
+
+
+def test_passwords_stay_out_of_files(
+    job_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A password is filled in when connecting, whatever it is, and written down by its name."""
     folder = tmp_path / "a"
     folder.mkdir()
     job, _ = load_job(job_file)
-    with mock.patch.dict(os.environ, {"WHERE": str(tmp_path / "x.db")}):
-        RunStudy.create(
-            folder, goals=job.goals, url="sqlite:///$WHERE", name="x", sampler="tpe", seed=0
-        )
-    assert json.loads((folder / SHARED_FILE).read_text())["url"] == "sqlite:///$WHERE"
-    assert (tmp_path / "x.db").is_file()
+    asked, secret = Asked(tmp_path / "x.db"), "p@ss:w{o}rd/$1 %"
+    monkeypatch.setattr("tuner.storage.RDBStorage", asked)
+    monkeypatch.setenv("STUDY_PASSWORD", secret)
+    url = "postgresql://me:$STUDY_PASSWORD@db.example.org/x"
+    with caplog.at_level(logging.WARNING):
+        RunStudy.create(folder, goals=job.goals, url=url, name="x", sampler="tpe", seed=0)
+    assert make_url(asked.url).password == secret
+    assert asked.options == {"pool_pre_ping": True}  # a server may close a connection at rest
+    assert json.loads((folder / SHARED_FILE).read_text())["url"] == url
+    assert "db.example.org" in caplog.text and secret not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:$AWS_SECRET_ACCESS_KEY@evil.example.org/x",
+        "postgresql://me:${AWS_SECRET_ACCESS_KEY}@evil.example.org/x",
+        "postgresql://me:$A_PASSWORD$AWS_SECRET_ACCESS_KEY@evil.example.org/x",
+    ],
+)
+def test_only_passwords_are_filled_in(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that somebody else made gets no other secret of the environment sent anywhere."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    asked = Asked(tmp_path / "x.db")
+    monkeypatch.setattr("tuner.storage.RDBStorage", asked)
+    with pytest.raises(InputError, match=r"another variable than \$PASSWORD"):
+        load_records(shared_run(tmp_path / "run", url))
+    assert asked.url == ""
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    with pytest.raises(InputError, match="no such file"):
+        load_records(shared_run(tmp_path / "other", "sqlite:///$PLACE/x.db"))
+
+
+def test_looking_creates_nothing(tmp_path: Path) -> None:
+    """Whoever reads a run makes no database, and no tables in one that is somebody else's."""
+    missing, foreign = tmp_path / "missing.db", tmp_path / "foreign.db"
+    with pytest.raises(InputError, match="no such file"):
+        load_records(shared_run(tmp_path / "a", f"sqlite:///{missing}"))
+    assert not missing.exists()
+    with sqlite3.connect(foreign) as database:
+        database.execute("create table history (page text)")
+    database.close()
+    before = foreign.read_bytes()
+    with pytest.raises(InputError, match="no such table"):
+        load_records(shared_run(tmp_path / "b", f"sqlite:///{foreign}"))
+    assert foreign.read_bytes() == before
+
+
+def test_the_job_says_where_the_study_is(tmp_path: Path) -> None:
+    """A run whose job names another database than its note of the place is refused."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    optuna.create_study(storage=url, study_name="x")
+    assert load_records(shared_run(tmp_path / "a", url)) == ([], {})
+    with pytest.raises(RunError, match=r"names sqlite.*s\.db, expected what `search.study`"):
+        load_records(shared_run(tmp_path / "b", url, asked="sqlite:///other.db"))
+    with pytest.raises(RunError, match="no study 'y' any more"):
+        load_records(shared_run(tmp_path / "c", url, name="y"))
+
+
+def test_a_database_that_goes_away_ends_a_launch_in_one_line(
+    job_file: Path, tmp_path: Path
+) -> None:
+    """As a full disk does, with what to do; no traceback of the database's library."""
+    database = tmp_path / "shared.db"
+
+    class Vandal(Recorder):
+        def reported(self, *_: object) -> None:  # type: ignore[override]
+            database.write_bytes(b"no database")
+
+    job, space = load_job(job_file, [f"search.study=sqlite:///{database}", "search.presets=false"])
+    watcher = Vandal()
+    with pytest.raises(WorkError, match=r"database does not answer.*nst-tuner resume") as caught:
+        run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_locked_database_is_no_fault_of_a_trial() -> None:
+    """On Ray it stops the launch where a full disk does, so that Tune sees nothing of it."""
+    pool = EnginePool(mock.Mock(hopeless=None))
+    locked = OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
+    with pool.watched():
+        raise optuna.exceptions.StorageInternalError("the commit failed") from locked
+    assert pool.stopped and "database is locked" in str(pool.fault)
 
 
 def test_a_damaged_note_of_the_place(tmp_path: Path) -> None:

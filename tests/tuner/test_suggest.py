@@ -7,7 +7,7 @@ import torch
 
 from nst_core.errors import InputError
 from nst_core.materials import Materials
-from search_spaces import CATALOGUE, Params, Space, space_to_dict
+from search_spaces import CATALOGUE, Params, Space
 from tuner.curves import Curves, PairCurves, load_curves
 from tuner.jobfile import find_space
 from tuner.nearest import encode, encode_all, nearest
@@ -35,7 +35,6 @@ def curves_of(likes: dict[str, float]) -> Curves:
             name=name,
             features_F=np.full(len(FEATURES), liked),
             score_NSM=score_NSM,
-            seconds_N=np.ones(40),
             untouched={"lpips": 0.8},
         )
     return Curves(
@@ -52,7 +51,7 @@ def curves_of(likes: dict[str, float]) -> Curves:
 def test_curves_survive_a_file(tmp_path: Path) -> None:
     """What is saved is read back, to the three digits that are kept."""
     curves = curves_of({"a": 0.0, "b": 2.0})
-    curves.save(tmp_path / "c.npz", space_to_dict(SPACE))
+    curves.save(tmp_path / "c.npz")
     again = load_curves(tmp_path / "c.npz")
     assert again.params == curves.params
     assert (again.steps, again.size_px) == ([10, 90], 64)

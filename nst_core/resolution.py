@@ -1,0 +1,63 @@
+"""A configuration tuned at one size, for another size. No torch here.
+
+Losses are means and Gram matrices are divided by positions, so weights carry over. Two things do
+not. A network sees a fixed number of pixels, so on a larger picture strokes would come out
+smaller: the run goes through the tuned size first, with the tuned steps, and then through larger
+ones, each of which adds detail only (Gatys et al., CVPR 2017, section 6; sizes sqrt(2) apart as in
+crowsonkb/style-transfer-pytorch). And neighbouring pixels of a larger picture differ less, so the
+total variation is weighed up to count the same.
+
+A mean's gradient shrinks with the number of pixels. Every optimizer but gradient descent makes up
+for that by itself; its learning rate is fitted to the size that the run begins at, so the sizes
+that are added move less. On a smaller picture strokes come out larger: there is no smaller network
+to go through.
+"""
+
+from __future__ import annotations
+
+import math
+
+from nst_core.config import FIELDS, SCALE_STEP, StyleConfig
+
+
+def at_size(config: StyleConfig, size_px: int) -> tuple[StyleConfig, str | None]:
+    """The configuration for results of another size, and what was changed, in a sentence.
+
+    Args:
+        config: tuned at its own ``size_px``.
+        size_px: longer side of the results to be.
+    """
+    factor = size_px / config.size_px
+    further = max(0, round(math.log(factor) / math.log(SCALE_STEP)))
+    scales = min(config.scales + further, FIELDS["scales"].metadata["high"])
+    # The first size takes two shares of the steps and each other one, so these keep their steps.
+    longer = (scales + 1) / (config.scales + 1)
+    changes: dict[str, object] = {"size_px": size_px, "scales": scales}
+    said = []
+    if longer > 1:
+        changes["steps"] = round(config.steps * longer)
+        if config.schedule_steps:
+            changes["schedule_steps"] = round(config.schedule_steps * longer)
+        said.append(f"through {scales} sizes in {changes['steps']} steps, not {config.steps}")
+    if config.tv_weight and factor != 1:
+        power = 2 if config.tv_norm == "l2" else 1
+        changes["tv_weight"] = _within("tv_weight", config.tv_weight * factor**power)
+        said.append(f"tv_weight {changes['tv_weight']:.3g}, not {config.tv_weight:.3g}")
+    if config.optimizer == "sgd" and factor != 1:
+        # How much larger the first size is now.
+        first = factor / SCALE_STEP ** (scales - config.scales)
+        changes["lr"] = _within("lr", config.lr * first**2)
+        said.append(f"lr {changes['lr']:.3g}, not {config.lr:.3g}")
+        if longer > 1:
+            said.append("the added sizes move less, as sgd's steps shrink with the area")
+    if factor < 1:
+        said.append("strokes come out larger relative to the picture, which nothing makes up for")
+    if not said:
+        return config.replace(**changes), None
+    return config.replace(**changes), f"tuned at {config.size_px} px: {'; '.join(said)}"
+
+
+def _within(key: str, value: float) -> float:
+    """The value that a setting may have that is nearest."""
+    limits = FIELDS[key].metadata
+    return float(min(max(value, limits["low"]), limits["high"]))

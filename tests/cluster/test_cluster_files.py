@@ -1,0 +1,322 @@
+"""The cluster files: valid, closed to strangers, and of the versions that are pinned."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock, patch
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[2]
+LAUNCHER_FILES = ("cluster.yaml", "cluster/on-premise.yaml")
+CLUSTER_FILES = (*LAUNCHER_FILES, "cluster/kuberay.yaml", "cluster/slurm.sh", "Dockerfile")
+CONSTRAINTS, DOCKERFILE = ((ROOT / name).read_text() for name in ("constraints.txt", "Dockerfile"))
+RAY = re.search(r"^ray==(.+)$", CONSTRAINTS, re.MULTILINE)
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_ray_accepts_it(name: str) -> None:
+    """Ray's own schema and defaults take the file as it is."""
+    validate_config(prepare_config(read(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "profile"),
+    [
+        ("cluster.yaml", [], ".bashrc"),
+        ("cluster/on-premise.yaml", ["ray[default]"], ".profile"),
+    ],
+)
+def test_its_installation_is_pinned(
+    name: str, asked: list[str], profile: str, tmp_path: Path
+) -> None:
+    """Setting a machine up, once or again, has pip install the project under its constraints.
+
+    The lines are run in a home with stand-ins for Python and pip.
+    """
+    home, said = tmp_path / "home", tmp_path / "said"
+    copy = home / "nst-tuner"
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray" / "auth_token").touch()
+    (home / profile).touch()
+    copy.symlink_to(ROOT)
+    pip = f'#!/bin/sh\necho "$@" >> {said}\n'
+    venv = '#!/bin/sh\nmkdir -p "$3/bin" && cp "$(dirname "$0")/pip" "$3/bin"\n'
+    for tool, script in (("pip", pip), ("python3", venv)):
+        (tmp_path / tool).write_text(script)
+        (tmp_path / tool).chmod(0o755)
+    env = {"HOME": str(home), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for command in read(name)["setup_commands"] * 2:
+        subprocess.run(["bash", "-c", command], env=env, check=True)
+    line = ["install --quiet --constraint", f"{copy}/constraints.txt", *asked, str(copy)]
+    assert said.read_text().splitlines() == [" ".join(line)] * 2
+    assert (home / profile).read_text().count("RAY_AUTH_MODE=token") == 1
+    assert read(name)["file_mounts"]["~/nst-tuner"] == "."
+
+
+def test_the_images_installation_is_pinned() -> None:
+    """The image installs the copy of the project under its constraints."""
+    (line,) = re.findall(r"RUN pip install (.*?[^\\])\n", DOCKERFILE, re.DOTALL)
+    (copy,) = re.findall(r"^COPY \S+ \. (\S+)$", DOCKERFILE, re.MULTILINE)
+    words = line.replace("\\\n", " ").split()
+    assert words[words.index("--constraint") + 1] == f"{copy}/constraints.txt"
+    assert words[-1] == copy
+
+
+@pytest.mark.parametrize("name", LAUNCHER_FILES)
+def test_it_is_closed(name: str) -> None:
+    """Every node asks for a token, which comes by file; the dashboard listens on loopback."""
+    config = read(name)
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):
+        (start,) = (command for command in config[key] if "ray start" in command)
+        assert start.startswith("RAY_AUTH_MODE=token ")
+        if key.startswith("head"):
+            assert "--dashboard-host=127.0.0.1" in start
+    assert "~/.ray/auth_token" in config["file_mounts"]
+    assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
+
+
+def test_the_cloud_file_starts_from_nothing_and_leaves_nothing() -> None:
+    """No GPU machine until one is asked for, none on the head, spot prices; `ray down` deletes."""
+    config = read("cluster.yaml")
+    assert config["provider"]["cache_stopped_nodes"] is False
+    gpu = config["available_node_types"]["gpu"]
+    assert gpu["min_workers"] == 0
+    assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert config["available_node_types"]["head"]["resources"] == {"CPU": 0}
+
+
+@pytest.fixture
+def aws() -> Iterator[Any]:
+    """What Ray does on AWS, without AWS: the module that prepares a cluster there."""
+    names = ("boto3", "boto3.exceptions", "boto3.resources", "boto3.resources.base")
+    names = (*names, "botocore", "botocore.client", "botocore.config")
+    stand_ins = {name: MagicMock(__version__="1.40.0") for name in names}
+    with patch.dict(sys.modules, stand_ins):
+        yield importlib.import_module("ray.autoscaler._private.aws.config")
+
+
+def rules_sent(aws: Any, config: Any) -> list[Any]:
+    """The rules that Ray would give to the group it makes for the cluster."""
+    group = MagicMock(
+        vpc_id="vpc", ip_permissions=[], group_name="ray-autoscaler-nst-tuner", id="sg"
+    )
+    ec2 = MagicMock()
+    ec2.security_groups.filter.return_value = [group]
+    ec2.subnets.filter.return_value = [MagicMock(vpc_id="vpc")]
+    with patch.object(aws, "_resource", return_value=ec2):
+        aws._configure_security_group(config)
+    calls = group.authorize_ingress.call_args_list
+    return [rule for call in calls for rule in call.kwargs["IpPermissions"]]
+
+
+def test_ray_opens_nothing_on_aws(aws: Any) -> None:
+    """Ray leaves the group of the file alone; without it, SSH would be open to everybody."""
+    config = prepare_config(read("cluster.yaml"))
+    assert rules_sent(aws, config) == []
+    for kind in config["available_node_types"].values():
+        kind["node_config"]["SubnetIds"] = ["subnet"]
+        del kind["node_config"]["SecurityGroupIds"]
+    opened = [rule.get("IpRanges") for rule in rules_sent(aws, config)]
+    assert [{"CidrIp": "0.0.0.0/0"}] in opened
+
+
+def test_every_machine_on_aws_is_told_its_image() -> None:
+    """Ray's own choice of one is from before CUDA 13; head and GPU machines have the same."""
+    kinds = read("cluster.yaml")["available_node_types"].values()
+    (image,) = {kind["node_config"].get("ImageId") for kind in kinds}
+    assert image.startswith("ami-")
+
+
+def test_the_driver_that_is_asked_for_is_that_of_the_pinned_cuda() -> None:
+    """CUDA 13 runs on drivers from 580 on (NVIDIA's table of minor version compatibility)."""
+    (cuda,) = re.findall(r"^nvidia-cuda-runtime==(\d+)", CONSTRAINTS, re.MULTILINE)
+    driver = {"13": "580"}[cuda]
+    for name in (*CLUSTER_FILES, "docs/clusters.md"):
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").replace("\n#", "").split())
+        assert f"NVIDIA driver of {driver} or later" in text, name
+
+
+def test_all_are_of_the_pinned_ray() -> None:
+    """Every machine of a cluster must run the same version of Ray."""
+    assert RAY is not None
+    version = RAY[1]
+    assert f"rayproject/ray:{version}-" in read("cluster.yaml")["docker"]["image"]
+    assert read("cluster/kuberay.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == version
+    assert f"FROM rayproject/ray:{version}-" in DOCKERFILE
+
+
+def closed(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """An object with these keys and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+TEXT, WHOLE, YES_NO, ANY = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}, {}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+QUANTITY = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(m|[KMGTPE]i?)?$"}
+QUANTITIES = {"type": "object", "additionalProperties": QUANTITY}
+CONTAINER = closed(
+    {
+        "name": TEXT,
+        "image": TEXT,
+        "command": {"type": "array", "items": TEXT},
+        "resources": closed({"limits": QUANTITIES, "requests": QUANTITIES}),
+        "volumeMounts": {
+            "type": "array",
+            "items": closed({"name": TEXT, "mountPath": TEXT, "readOnly": YES_NO}, "name"),
+        },
+        "env": ANY,
+    },
+    *("name", "image"),
+)
+POD = closed(
+    {
+        "metadata": ANY,
+        "spec": closed(
+            {
+                "securityContext": closed(
+                    {"runAsNonRoot": YES_NO, "runAsUser": WHOLE, "fsGroup": WHOLE}
+                ),
+                "containers": {"type": "array", "items": CONTAINER, "minItems": 1},
+                "volumes": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+            },
+            "containers",
+        ),
+    },
+    "spec",
+)
+#: Keys of the ``ray.io/v1`` RayJob, compared with the reference that KubeRay 1.6.2 generates from
+#: its types (docs/reference/api.md): all of these are there, with these types, and more that we do
+#: not use. What its operator refuses for a RayJob is left out. Of pods those that we use.
+RAY_JOB = closed(
+    {
+        "apiVersion": {"const": "ray.io/v1"},
+        "kind": {"const": "RayJob"},
+        "metadata": closed({"name": TEXT}, "name"),
+        "spec": closed(
+            {
+                **dict.fromkeys(
+                    ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"), WHOLE
+                ),
+                **dict.fromkeys(("shutdownAfterJobFinishes", "suspend"), YES_NO),
+                **dict.fromkeys(("entrypoint", "runtimeEnvYAML", "jobId", "managedBy"), TEXT),
+                "submissionMode": {
+                    "enum": ["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]
+                },
+                "clusterSelector": TEXTS,
+                "metadata": TEXTS,
+                "rayClusterSpec": closed(
+                    {
+                        "rayVersion": TEXT,
+                        "authOptions": closed(
+                            {"mode": {"enum": ["disabled", "token"]}, "secretName": TEXT}
+                        ),
+                        "enableInTreeAutoscaling": YES_NO,
+                        "autoscalerOptions": ANY,
+                        "headGroupSpec": closed(
+                            {"rayStartParams": TEXTS, "template": POD, "serviceType": TEXT},
+                            "template",
+                        ),
+                        "workerGroupSpecs": {
+                            "type": "array",
+                            "items": closed(
+                                {
+                                    "groupName": TEXT,
+                                    **dict.fromkeys(
+                                        ("replicas", "minReplicas", "maxReplicas", "numOfHosts"),
+                                        WHOLE,
+                                    ),
+                                    "rayStartParams": TEXTS,
+                                    "template": POD,
+                                },
+                                *("groupName", "minReplicas", "maxReplicas", "template"),
+                            ),
+                        },
+                    },
+                    "headGroupSpec",
+                ),
+            },
+            "entrypoint",
+        ),
+    },
+    *("apiVersion", "kind", "metadata", "spec"),
+)
+
+
+def test_kuberay_accepts_it() -> None:
+    """The RayJob has only keys that KubeRay knows, with values of their types, and a token."""
+    job = read("cluster/kuberay.yaml")
+    jsonschema.validate(job, RAY_JOB)
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_runs_on_kubernetes_outlive_their_job() -> None:
+    """The volume is no document of the job's file, so that deleting the job leaves it."""
+    claim, files = yaml.safe_load_all((ROOT / "cluster/kuberay-storage.yaml").read_text())
+    head = read("cluster/kuberay.yaml")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
+    jsonschema.validate(files["spec"], POD["properties"]["spec"])
+    for pod in (files["spec"], head["spec"]):
+        (volume,) = pod["volumes"]
+        assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
+        (mount,) = pod["containers"][0]["volumeMounts"]
+        assert mount == {"name": volume["name"], "mountPath": "/work"}
+
+
+@pytest.mark.parametrize(
+    ("there", "done"),
+    [
+        ([], "launch /work/pictures/job.yaml --run-dir /work/run"),
+        (["job.yaml"], "launch /work/pictures/job.yaml --run-dir /work/run"),
+        (["job.yaml", "study.journal"], "resume /work/run"),
+        (["job.yaml", "study.json"], "resume /work/run"),
+    ],
+)
+def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
+    there: list[str], done: str, tmp_path: Path
+) -> None:
+    """A start that was broken off before there was a study is launched anew, a run goes on.
+
+    The operator puts the entrypoint into a line of the shell, where `ray job submit` quotes it for
+    the shell of the head.
+    """
+    (tmp_path / "run").mkdir()
+    for name in there:
+        (tmp_path / "run" / name).touch()
+    entrypoint = read("cluster/kuberay.yaml")["spec"]["entrypoint"].replace("/work", str(tmp_path))
+    submit = "import shlex, subprocess, sys; subprocess.run(shlex.join(sys.argv[1:]), shell=True)"
+    (tmp_path / "nst-tuner").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "nst-tuner").chmod(0o755)
+    said = subprocess.run(
+        ["bash", "-ce", f"{sys.executable} -c '{submit}' {entrypoint}"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.replace(str(tmp_path), "/work") == f"{done} --address auto\n"
+
+
+def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
+    """docs/clusters.md names every gauge and counter, and no others."""
+    watchers = (ROOT / "tuner/watchers.py").read_text(encoding="utf-8")
+    named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(re.findall(r'(?:Gauge|Counter)\("(\w+)"', watchers))

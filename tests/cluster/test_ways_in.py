@@ -1,0 +1,165 @@
+"""Ways in, by doing: `ray up`, `--address`, `--submit` and Slurm, on this machine alone.
+
+Where a file speaks to other machines, stand-ins on PATH carry it out here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tuner.processes import CLI
+from tuner.results import load_results
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 300
+
+SSH = """#!/bin/bash
+# ssh OPTIONS USER@HOST WORDS: the machine is this one.
+while [[ "$1" != *@* ]]; do shift; done
+shift
+exec bash -c "$*"
+"""
+RSYNC = """#!/bin/bash
+# rsync ... SOURCE USER@HOST:TARGET
+source="${@: -2:1}"; target="${@: -1}"; target="${target#*:}"; target="${target/#\\~/$HOME}"
+[[ "$source" -ef "$target" ]] && exit 0  # one home for both machines
+mkdir -p "$(dirname "$target")"
+[[ -d "$source" ]] && { mkdir -p "$target"; exit 0; }
+cp "$source" "$target"
+"""
+SRUN = """#!/bin/bash
+while [[ "$1" == -* ]]; do [[ "$1" == -w ]] && shift; shift; done
+[[ "$1" == hostname ]] && { echo 127.0.0.1; exit 0; }
+exec "$@"
+"""
+SCONTROL = """#!/bin/bash
+echo localhost
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with a token and the environment where the files expect it, and the stand-ins."""
+    home = tmp_path / "home"
+    (home / ".ray").mkdir(parents=True)
+    token = home / ".ray" / "auth_token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    (home / ".bashrc").touch()
+    (home / "nst-venv").symlink_to(sys.prefix)
+    (home / "bin").mkdir()
+    stand_ins = {"ssh": SSH, "rsync": RSYNC, "srun": SRUN, "scontrol": SCONTROL}
+    for name, script in stand_ins.items():
+        (home / "bin" / name).write_text(script)
+        (home / "bin" / name).chmod(0o755)
+    return home
+
+
+@pytest.fixture
+def env(home: Path) -> Mapping[str, str]:
+    """What a person in that home has in the environment: no token but the one in the file."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    cache = os.environ.get("NST_TUNER_CACHE") or str(Path.home() / ".cache" / "nst-tuner")
+    path = f"{home / 'bin'}:{Path(sys.prefix) / 'bin'}:{kept['PATH']}"
+    return {**kept, "HOME": str(home), "PATH": path, "NST_TUNER_CACHE": cache, "USER": "me"}
+
+
+def done(*command: str, env: Mapping[str, str], cwd: Path | None = None) -> tuple[int, str]:
+    found = subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    return found.returncode, found.stdout + found.stderr
+
+
+@pytest.fixture
+def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """A cluster by `ray up cluster/on-premise.yaml`, its head on this machine; gives ``env``."""
+    config = yaml.safe_load((ROOT / "cluster/on-premise.yaml").read_text())
+    config["provider"].update(head_ip="127.0.0.1", worker_ips=[])
+    config.update(min_workers=0, max_workers=0, setup_commands=["chmod 600 ~/.ray/auth_token"])
+    config["auth"] = {"ssh_user": "me"}
+    file = tmp_path / "cluster.yaml"
+    file.write_text(yaml.safe_dump(config))
+    code, printed = done("ray", "up", "--yes", "--no-config-cache", str(file), env=env, cwd=ROOT)
+    assert code == 0, printed
+    try:
+        yield {**env, "RAY_AUTH_MODE": "token"}
+    finally:
+        done("ray", "stop", "--force", env=env)
+
+
+@pytest.mark.timeout(1200)
+def test_ray_up_and_launch(
+    cluster: Mapping[str, str], home: Path, job_file: Path, tmp_path: Path
+) -> None:
+    """What `ray up` starts takes a launch with its token, and refuses one without in one line."""
+    launch = [*CLI, "launch", str(job_file), "--set", "search.trials=3", "--address"]
+    code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "a"), env=cluster)
+    assert code == 0, printed
+    assert len(load_results(tmp_path / "a").records) == 3
+    (home / ".ray" / "auth_token").unlink()
+    code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "b"), env=cluster)
+    assert code == 2, printed
+    assert "Traceback" not in printed and "token" in printed.splitlines()[-1]
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.timeout(1200)
+def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
+    """A submitted launch is followed to its end, outlives who follows it, and is found again."""
+    address = ["--address", "http://127.0.0.1:8265"]
+    options = ["--set", "search.trials=3", "--submit", *address]
+    launch = [*CLI, "launch", str(job_file), *options, "--run-dir", str(tmp_path / "a")]
+    code, printed = done(*launch, env=cluster)
+    assert code == 0, printed
+    assert "3/3 trials" in printed
+    assert len(load_results(tmp_path / "a").records) == 3
+    launch[-1] = str(tmp_path / "b")
+    with subprocess.Popen(
+        launch, env=dict(cluster), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        said = ""
+        while not (found := re.search(r"submitted as (\S+);", said)):
+            said += follower.stdout.readline()
+        follower.kill()
+    code, printed = done(*CLI, "attach", found[1], *address, env=cluster)
+    assert code == 0, printed
+    assert len(load_results(tmp_path / "b").records) == 3
+    code, printed = done(*CLI, "attach", "nobody", *address, env=cluster)
+    assert code == 2 and "no such job" in printed
+
+
+@pytest.mark.timeout(900)
+def test_slurm(home: Path, env: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
+    """The batch script starts a cluster, launches, ends, and resumes when it is sent again."""
+    slurm = {
+        "SLURM_JOB_NODELIST": "here",
+        "SLURM_JOB_NUM_NODES": "1",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_CPUS_PER_TASK": "2",
+        "SLURM_GPUS_ON_NODE": "0",
+    }
+    command = ("bash", str(ROOT / "cluster/slurm.sh"), str(job_file), str(tmp_path / "run"))
+    try:
+        for _ in range(2):
+            code, printed = done(*command, env={**env, **slurm})
+            assert code == 0, printed
+            done("ray", "stop", "--force", env=env)
+            time.sleep(2)
+    finally:
+        done("ray", "stop", "--force", env=env)
+    assert len(load_results(tmp_path / "run").records) == 8
+    assert not list(home.glob(".nst-token*"))

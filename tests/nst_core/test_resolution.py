@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nst_core.config import MAX_SIZE_PX, SCALE_STEP, StyleConfig
+from nst_core.functional import total_variation
+from nst_core.images import load_image, resize, to_uint8
+from nst_core.metrics import Judge
+from nst_core.resolution import at_size
+from nst_core.schedules import stages
+from nst_core.stylization import stylize
+from nst_core.weights import Weights
+
+
+@given(
+    st.integers(32, 1024),
+    st.integers(32, MAX_SIZE_PX),
+    st.integers(1, 4),
+    st.integers(1, 500),
+    st.sampled_from(["l1", "l2"]),
+)
+def test_any_size_is_valid(tuned: int, asked: int, scales: int, steps: int, norm: str) -> None:
+    """Whatever the tuned and the asked size, the result is a configuration of that size."""
+    config = StyleConfig(size_px=tuned, scales=scales, steps=steps, tv_weight=3.0, tv_norm=norm)
+    found, note = at_size(config, asked)
+    assert found.size_px == asked
+    assert (note is None) == (tuned == asked)
+    assert found.steps >= config.steps
+
+
+@pytest.mark.parametrize(("scales", "factor"), [(1, 2.0), (1, 1.5), (2, 2.0), (3, 1.5)])
+def test_the_tuned_sizes_keep_their_steps(scales: int, factor: float) -> None:
+    """The run goes through the tuned sizes for as many steps, then through larger ones."""
+    config = StyleConfig(size_px=256, scales=scales, steps=120)
+    found, _ = at_size(config, round(256 * factor))
+    before, after = stages(config, 256, 256), stages(found, found.size_px, found.size_px)
+    assert len(after) > len(before)
+    for old, new in zip(before, after, strict=False):
+        assert new.until == pytest.approx(old.until, abs=1)
+        assert new.size_px == pytest.approx(old.size_px, rel=0.08)
+
+
+@given(st.integers(128, 1024), st.floats(0.3, 4), st.integers(1, 4), st.floats(1e-3, 1e3))
+def test_gradient_descent_begins_with_steps_of_the_same_length(
+    tuned: int, factor: float, scales: int, lr: float
+) -> None:
+    """A mean's gradient shrinks with the area, so its rate grows with that of the first size."""
+    config = StyleConfig(size_px=tuned, scales=scales, optimizer="sgd", lr=lr)
+    found, note = at_size(config, round(tuned * factor))
+    before, after = (c.size_px / SCALE_STEP ** (c.scales - 1) for c in (config, found))
+    assert found.lr / after**2 == pytest.approx(lr / before**2)
+    assert found.scales == scales or "move less" in (note or "")
+    for optimizer in ("adam", "adamw", "lamb", "lbfgs"):
+        other, _ = at_size(config.replace(optimizer=optimizer), found.size_px)
+        assert other.lr == lr
+
+
+@given(st.integers(64, 1024), st.floats(0.5, 2))
+def test_what_nothing_makes_up_for_is_said(tuned: int, factor: float) -> None:
+    """Below the tuned size, and only there, strokes are said to come out larger."""
+    asked = round(tuned * factor)
+    _, note = at_size(StyleConfig(size_px=tuned), asked)
+    assert ("strokes come out larger" in (note or "")) == (asked < tuned)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_total_variation_counts_the_same(norm: str, pictures: Path) -> None:
+    """On a smooth picture twice the size the weighed term has about the value it had."""
+    small = resize(load_image(pictures / "style.png"), 64, 64)
+    small = torch.nn.functional.avg_pool2d(small[None], 9, stride=1, padding=4)
+    large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bicubic")
+    config = StyleConfig(size_px=64, tv_weight=2.0, tv_norm=norm)
+    found, _ = at_size(config, 128)
+    before = config.tv_weight * float(total_variation(small, norm))
+    after = found.tv_weight * float(total_variation(large, norm))
+    assert after == pytest.approx(before, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_the_look_is_kept_at_larger_sizes(
+    factor: float, pictures: Path, weights: dict[str, Weights]
+) -> None:
+    """Scaled down, the larger result is near the tuned one, at twice the size by the correction."""
+    config = StyleConfig(size_px=64, steps=60, style_weight=300.0, tv_weight=1.0)
+    content = load_image(pictures / "content.png")
+    styles = [(load_image(pictures / "style.png"), 1.0)]
+
+    def result(one: StyleConfig) -> torch.Tensor:
+        *_, last = stylize(one, content, styles, weights=weights.__getitem__, device="cpu")
+        return last.image_3HW
+
+    judge = Judge.load(weights.__getitem__, metrics=["lpips"])
+    tuned = result(config)
+    size = tuned.shape[1:]
+    corrected, _ = at_size(config, round(64 * factor))
+    plain = config.replace(size_px=corrected.size_px)
+    distance = {
+        name: judge.score(to_uint8(resize(result(one), *size)), to_uint8(tuned), None)["lpips"]
+        for name, one in (("corrected", corrected), ("plain", plain))
+    }
+    assert distance["corrected"] < 0.15
+    if factor == 2.0:
+        assert distance["corrected"] < distance["plain"]

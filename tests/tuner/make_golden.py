@@ -1,0 +1,66 @@
+"""Makes a golden run and preset, of this format, in a new folder of ``tests/tuner/golden``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import skimage.data
+import yaml
+from PIL import Image
+
+from nst_core.errors import RunInterruptedError
+from tests.tuner.helpers import Recorder
+from tuner.backend import InlineBackend
+from tuner.jobfile import load_job
+from tuner.records import RungRecord
+from tuner.results import load_results
+from tuner.run import run_job
+
+TRIALS, STEPS, SIZE_PX = 6, (2, 18), 32
+
+
+class BreaksOff(Recorder):
+    """Breaks a run off when its last trial has reported once."""
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        super().reported(trial, steps, rung)
+        if trial == TRIALS - 1:
+            raise KeyboardInterrupt
+
+
+def main(folder: Path) -> None:
+    """Write ``run/`` and ``preset.json`` into a new folder."""
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures = {
+            "content": skimage.data.chelsea(),
+            "style": skimage.data.coffee(),
+            "reference": skimage.data.chelsea()[::-1],
+        }
+        for role, pixels in pictures.items():
+            image = Image.fromarray(pixels).resize((SIZE_PX, SIZE_PX))
+            image.save(Path(scratch) / f"{role}.png")
+        job = {
+            "name": "golden",
+            "pairs": [{role: f"{role}.png" for role in pictures}],
+            "size_px": SIZE_PX,
+            "search": {"trials": TRIALS, "presets": False, "seed": 1},
+            "halving": {"min_steps": STEPS[0], "max_steps": STEPS[1]},
+            "finals": {"count": 0},
+        }
+        file = Path(scratch) / "job.yaml"
+        file.write_text(yaml.safe_dump(job, sort_keys=False))
+        spec, space = load_job(file)
+        watcher = BreaksOff()
+        with contextlib.suppress(RunInterruptedError):
+            run_job(spec, space, folder / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+    for name in (".lock", "launch.json", "log.jsonl"):
+        (folder / "run" / name).unlink(missing_ok=True)
+    load_results(folder / "run").preset().save(folder / "preset.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,25 @@
+"""An engine that one of the trials kills.
+
+As `tuner.lane_engine`, this module loads no torch: every trial's process imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tuner.lane_engine import LaneEngine
+from tuner.records import Report
+
+#: The trial that does it.
+POISON = 3
+
+
+class PoisonedEngine(LaneEngine):
+    """An engine whose process does not survive one of the trials."""
+
+    async def advance(self, trial: int, *arguments: Any, **options: Any) -> Report:
+        """As `LaneEngine.advance`."""
+        if trial == POISON:
+            os._exit(1)
+        return await super().advance(trial, *arguments, **options)

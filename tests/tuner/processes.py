@@ -1,0 +1,87 @@
+"""Launches as processes of their own, as people start them, to be broken off and killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tuner.results import load_results
+
+# As from a terminal: shells let what they start in the background ignore Ctrl-C.
+_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+CLI = [sys.executable, "-c", f"{_HEARS_CTRL_C}; from tuner.cli import main; main()"]
+PATIENCE_S = 240
+
+
+class Launches:
+    """Starts commands; none outlives the test that uses it as a context manager."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Launches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            process.kill()
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """A command of ours, under way."""
+        command = [*CLI, *map(str, arguments)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._started.append(process)
+        return process
+
+
+def settings(*assignments: str) -> list[str]:
+    """``--set`` for each."""
+    return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def wait_for_trials(folder: Path, process: subprocess.Popen[str], count: int) -> None:
+    """Until ``count`` trials are over."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if (folder / "study.journal").exists():
+            counts = load_results(folder).counts()
+            if sum(counts.values()) - counts["running"] >= count:
+                return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.3)
+    raise AssertionError(f"no {count} trials within {PATIENCE_S} s")
+
+
+def finished(folder: Path) -> dict[int, tuple[str, dict[int, float]]]:
+    """Trials that are over: state, and the objective at each rung."""
+    return {
+        r.trial: (r.state, {steps: rung.objective for steps, rung in r.rungs.items()})
+        for r in load_results(folder).records
+        if r.state != "running"
+    }
+
+
+def engines_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Processes of the engines that a launch started."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it may be gone by now
+            if "LaneEngine" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def events(folder: Path) -> list[Mapping[str, Any]]:
+    """What the run logged."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,99 @@
+"""A disk that fills, a study that cannot be written: one line, and nothing finished is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from nst_core.errors import RunError, WorkError
+from tests.tuner.disks import SmallDisk
+from tests.tuner.helpers import Recorder
+from tests.tuner.processes import PATIENCE_S, Launches, finished, settings
+from tuner.backend import InlineBackend
+from tuner.jobfile import load_job
+from tuner.results import load_results
+from tuner.run import resume_run, run_job
+
+
+def test_a_full_disk_ends_a_launch_which_resumes(job_file: Path, small_disk: SmallDisk) -> None:
+    """A run on a full disk ends with which file and what to do; with room it goes on to its end."""
+    job, space = load_job(job_file, ("search.trials=40", "search.presets=false"))
+    watcher = Recorder()
+    options = {"watcher": watcher, "say": watcher.say}
+    folder = small_disk.path / "run"
+    with pytest.raises(WorkError, match=r"No space left on device.*nst-tuner resume"):
+        run_job(job, space, folder, InlineBackend(), **options)  # type: ignore[arg-type]
+    before = finished(folder)
+    small_disk.remount("size=100m")
+    resume_run(folder, InlineBackend(), **options)  # type: ignore[arg-type]
+    after = finished(folder)
+    assert sorted(after) == list(range(40))
+    assert before.items() <= after.items()
+
+
+def test_no_room_for_the_inputs(job_file: Path, small_disk: SmallDisk) -> None:
+    """Where not even the inputs fit nothing is left behind."""
+    (small_disk.path / "ballast").write_bytes(bytes(2**20 - 12_000))
+    job, space = load_job(job_file)
+    watcher = Recorder()
+    folder = small_disk.path / "run"
+    with pytest.raises((WorkError, RunError), match="No space left"):
+        run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    assert not folder.exists()
+
+
+@pytest.mark.faults
+def test_a_full_disk_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
+    """On Ray too: one line, exit code 1, and a resume that ends."""
+    folder = small_disk.path / "run"
+    options = settings("search.trials=40", "search.presets=false")
+    with Launches() as launches:
+        process = launches.start("launch", job_file, "--run-dir", folder, *options)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 1, stderr
+        assert "Traceback" not in stderr
+        assert "No space left on device" in stderr and "nst-tuner resume" in stderr
+        small_disk.remount("size=100m")
+        process = launches.start("resume", folder)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, stderr
+    assert len(load_results(folder).records) == 40
+
+
+def test_half_a_record_is_taken_back(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write to the study that fails half-way leaves the study as it was."""
+    job, space = load_job(job_file, ("search.presets=false",))
+    watcher, sync, calls = Recorder(), os.fsync, [0]
+
+    def full(file: int) -> None:
+        calls[0] += 1
+        if calls[0] > 40:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WorkError, match="No space left"):
+        run_job(job, space, tmp_path / "a", InlineBackend(), watcher=watcher, say=watcher.say)
+    monkeypatch.undo()
+    content = (tmp_path / "a" / "study.journal").read_bytes()
+    assert content.endswith(b"}\n")
+    load_results(tmp_path / "a")
+
+
+def test_a_run_that_cannot_be_written(job_file: Path, small_disk: SmallDisk) -> None:
+    """A run on a disk that is read-only can be looked at, and is not resumed."""
+    small_disk.remount("size=100m")
+    job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
+    watcher = Recorder()
+    options = {"watcher": watcher, "say": watcher.say}
+    folder = small_disk.path / "run"
+    run_job(job, space, folder, InlineBackend(), **options)  # type: ignore[arg-type]
+    small_disk.remount("ro")
+    assert len(load_results(folder).records) == 2
+    with pytest.raises(RunError, match="cannot be written"):
+        resume_run(folder, InlineBackend(), **options)  # type: ignore[arg-type]

@@ -1,0 +1,66 @@
+"""Runs and presets of every released format still load, resume and export.
+
+A new format gets a new folder here, made by `make_golden`; those that are there never change.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nst_core.built_in import load_preset
+from nst_core.checkpoints import load_lanes
+from nst_core.errors import RunError
+from tests.tuner.helpers import Recorder
+from tuner.backend import InlineBackend
+from tuner.results import load_results
+from tuner.run import resume_run
+from tuner.run_doctor import check_run
+from tuner.study import FORMAT, FORMAT_NOTE, RunStudy
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS = sorted(path.name for path in GOLDEN.iterdir())
+
+
+@pytest.fixture(params=FORMATS)
+def old_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A run of an old format: of six trials two are over and four were left at a rung."""
+    return Path(shutil.copytree(GOLDEN / request.param / "run", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_presets_load(name: str) -> None:
+    """A preset of every format is a configuration."""
+    assert load_preset(str(GOLDEN / name / "preset.json")).config.steps > 0
+
+
+def test_runs_are_read(old_run: Path) -> None:
+    """Trials, baselines and the best of a run of every format are there, and nothing is wrong."""
+    results = load_results(old_run)
+    assert results.counts() == {"complete": 0, "pruned": 2, "failed": 0, "running": 4}
+    assert results.best_json()["trials"][0]["objective"] > 0
+    assert {"content"} <= results.baselines.keys()
+    assert all(check.ok is not False for check in check_run(old_run))
+
+
+def test_runs_resume(old_run: Path) -> None:
+    """A run of every format goes on, from its saved lanes, to its end."""
+    left = next((old_run / "trials").glob("*/lanes.safetensors"))
+    lanes, _ = load_lanes(left.read_bytes())
+    assert lanes[0].step > 0
+    watcher = Recorder()
+    resume_run(old_run, InlineBackend(), watcher=watcher, say=watcher.say)
+    results = load_results(old_run)
+    assert results.counts()["running"] == 0 and len(results.records) == 6
+    assert all(not record.note for record in results.records)
+
+
+def test_newer_formats_are_refused(old_run: Path) -> None:
+    """A run of a version to come is refused with what to do."""
+    results = load_results(old_run)
+    study = RunStudy.open(old_run, goals=results.goals, sampler="random", seed=0)
+    study.note(FORMAT_NOTE, FORMAT + 1)
+    with pytest.raises(RunError, match="newer version"):
+        load_results(old_run)

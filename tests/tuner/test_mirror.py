@@ -1,0 +1,261 @@
+"""The copy of a run in a folder or a bucket."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+
+from nst_core.errors import InputError
+from tests.tuner.helpers import Recorder, make_search, play
+from tuner.backend import InlineBackend
+from tuner.jobfile import load_job
+from tuner.mirror import Mirror, fetch
+from tuner.results import load_results
+from tuner.run import resume_run, run_job
+
+
+def a_run(job_file: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "job.yaml").write_bytes(job_file.read_bytes())
+    play(make_search(job_file, folder), lambda plan, steps: 1.0 / steps)
+    return folder
+
+
+def test_what_is_mirrored_comes_back(job_file: Path, tmp_path: Path) -> None:
+    """A fetched run is the run, without what only its machine needs."""
+    folder = a_run(job_file, tmp_path / "run")
+    (folder / "launch.json").write_text("{}")
+    (folder / ".study.journal.ab.tmp").write_text("half")
+    Mirror(folder, str(tmp_path / "mirror")).push()
+    names = fetch(str(tmp_path / "mirror"), tmp_path / "back")
+    assert "launch.json" not in names and not [name for name in names if "tmp" in name]
+    assert load_results(tmp_path / "back").best_json() == load_results(folder).best_json()
+
+
+def test_only_changes_are_copied(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second push copies what changed and takes away what is gone."""
+    folder = a_run(job_file, tmp_path / "run")
+    lanes = folder / "trials" / "0007" / "lanes.safetensors"
+    lanes.parent.mkdir(parents=True, exist_ok=True)
+    lanes.write_bytes(b"lanes")
+    mirror = Mirror(folder, str(tmp_path / "mirror"))
+    mirror.push()
+    kept = tmp_path / "mirror" / "job.yaml"
+    kept.write_text("not copied again")
+    lanes.unlink()
+    (folder / "new.txt").write_text("new")
+    mirror.push()
+    assert kept.read_text() == "not copied again"
+    assert (tmp_path / "mirror" / "new.txt").read_text() == "new"
+    assert not (tmp_path / "mirror" / "trials" / "0007" / "lanes.safetensors").exists()
+
+
+def test_the_study_is_copied_last_and_whole(job_file: Path, tmp_path: Path) -> None:
+    """What the copied study speaks of is there already, and no half record is copied."""
+    folder = a_run(job_file, tmp_path / "run")
+    with (folder / "study.journal").open("a") as file:
+        file.write('{"half": ')
+    order = []
+    mirror = Mirror(folder, str(tmp_path / "mirror"))
+    write = mirror._write
+    mirror._write = lambda name, seen: (order.append(name), write(name, seen))[1]  # type: ignore[method-assign]
+    mirror.push()
+    assert order[-1] == "study.journal" and len(order) > 3
+    assert (tmp_path / "mirror" / "study.journal").read_bytes().endswith(b"\n")
+
+
+def test_storage_that_is_away_stops_nothing(
+    job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the storage cannot be reached the run goes on, says so, and catches up."""
+    folder = a_run(job_file, tmp_path / "run")
+    mirror = Mirror(folder, str(tmp_path / "mirror"))
+    (tmp_path / "mirror").write_text("in the way")
+    with caplog.at_level(logging.WARNING):
+        assert not mirror._try_to_push()
+    assert "copied later" in caplog.text
+    (tmp_path / "mirror").unlink()
+    assert mirror._try_to_push()
+    assert (tmp_path / "mirror" / "study.journal").is_file()
+
+
+def test_a_mirrored_run_resumes_elsewhere(job_file: Path, tmp_path: Path) -> None:
+    """A run whose machine is gone goes on from its copy, on another one."""
+    job, space = load_job(
+        job_file,
+        ("search.trials=2", "search.presets=false", f"storage={tmp_path / 'mirror'}"),
+    )
+    watcher = Recorder()
+    options = {"watcher": watcher, "say": watcher.say}
+    run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
+    before = load_results(tmp_path / "run").best_json()
+    fetch(str(tmp_path / "mirror"), tmp_path / "back")
+    assert load_results(tmp_path / "back").best_json() == before
+    changes = ["search.trials=3"]
+    resume_run(tmp_path / "back", InlineBackend(), changes=changes, **options)  # type: ignore[arg-type]
+    fetch(str(tmp_path / "mirror"), tmp_path / "again")
+    assert len(load_results(tmp_path / "again").records) == 3
+
+
+def test_a_copy_is_of_one_moment(job_file: Path, tmp_path: Path) -> None:
+    """What is recorded while pictures are copied is for the next copy, which has its pictures."""
+    folder = a_run(job_file, tmp_path / "run")
+    journal, late = folder / "study.journal", folder / "trials" / "0099" / "pair0.png"
+    before = journal.read_bytes()
+    mirror = Mirror(folder, str(tmp_path / "mirror"))
+    write = mirror._write
+
+    def meanwhile(name: str, seen: Any) -> None:
+        if name.endswith(".png") and not late.exists():
+            late.parent.mkdir()
+            late.write_bytes(b"png")
+            journal.write_bytes(before + before.splitlines(keepends=True)[-1])
+        write(name, seen)
+
+    mirror._write = meanwhile  # type: ignore[method-assign]
+    mirror.push()
+    copied = tmp_path / "mirror" / "study.journal"
+    assert copied.read_bytes() == before
+    mirror.push()
+    assert copied.read_bytes() == journal.read_bytes()
+    assert (tmp_path / "mirror" / "trials" / "0099" / "pair0.png").is_file()
+
+
+def test_another_runs_copy_is_not_overwritten(job_file: Path, tmp_path: Path) -> None:
+    """The same job, launched again elsewhere, leaves the copy of the first run as it is."""
+    copy = tmp_path / "mirror"
+    job, space = load_job(job_file, ("search.trials=1", "search.presets=false", f"storage={copy}"))
+    watcher = Recorder()
+    options = {"watcher": watcher, "say": watcher.say}
+    run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"holds another run.*fetch"):
+        run_job(job, space, tmp_path / "again", InlineBackend(), **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "again").exists()
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_copy_that_went_on_elsewhere_is_kept(job_file: Path, tmp_path: Path) -> None:
+    """A run that was fetched and went on is not overwritten by where it came from."""
+    folder = a_run(job_file, tmp_path / "run")
+    Mirror(folder, str(tmp_path / "mirror")).push()
+    journal = tmp_path / "mirror" / "study.journal"
+    assert Mirror(folder, str(tmp_path / "mirror"))
+    journal.write_bytes(journal.read_bytes() + journal.read_bytes().splitlines(keepends=True)[-1])
+    with pytest.raises(InputError, match="more of this one"):
+        Mirror(folder, str(tmp_path / "mirror"))
+
+
+@pytest.mark.parametrize("place", [".", "copy", "trials/../copy", ".."])
+def test_storage_in_or_around_the_run(place: str, job_file: Path, tmp_path: Path) -> None:
+    """A run is not copied onto itself, into itself, or around itself."""
+    folder = a_run(job_file, tmp_path / "runs" / "run")
+    before = (folder / "study.journal").read_bytes()
+    with pytest.raises(InputError, match="the run directory"):
+        Mirror(folder, str(folder / place))
+    assert (folder / "study.journal").read_bytes() == before
+
+
+def test_a_full_folder_is_no_storage(job_file: Path, tmp_path: Path) -> None:
+    """Nothing is mixed with what is no run: a run's storage may be another person's choice."""
+    folder = a_run(job_file, tmp_path / "run")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".profile").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        Mirror(folder, str(tmp_path / "home"))
+
+
+def test_links_are_not_followed(job_file: Path, tmp_path: Path) -> None:
+    """A link in a run takes nothing from outside it into the copy."""
+    folder = a_run(job_file, tmp_path / "run")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "folder").symlink_to(tmp_path)
+    Mirror(folder, str(tmp_path / "mirror")).push()
+    copied = {path.name for path in (tmp_path / "mirror").rglob("*")}
+    assert not copied & {"link", "secret", "folder"}
+
+
+def test_a_shared_run_is_a_run_too(job_file: Path, tmp_path: Path) -> None:
+    """Of a run with its study in a database the rest is mirrored, and comes back."""
+    job, space = load_job(
+        job_file,
+        (
+            *("search.trials=1", "search.presets=false", f"storage={tmp_path / 'mirror'}"),
+            f"search.study=sqlite:///{tmp_path / 'study.db'}",
+        ),
+    )
+    watcher = Recorder()
+    options = {"watcher": watcher, "say": watcher.say}
+    run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
+    fetch(str(tmp_path / "mirror"), tmp_path / "back")
+    assert load_results(tmp_path / "back").best_json() == load_results(tmp_path / "run").best_json()
+    assert Mirror(tmp_path / "back", str(tmp_path / "mirror"))
+
+
+def test_a_copy_is_replaced_whole(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a copy breaks off, the old one is still there."""
+    folder = a_run(job_file, tmp_path / "run")
+    mirror = Mirror(folder, str(tmp_path / "mirror"))
+    mirror.push()
+    before = (tmp_path / "mirror" / "study.journal").read_bytes()
+    with (folder / "study.journal").open("ab") as file:
+        file.write(before.splitlines(keepends=True)[-1])
+    monkeypatch.setattr("os.fsync", mock.Mock(side_effect=OSError("gone")))
+    assert not mirror._try_to_push()
+    assert (tmp_path / "mirror" / "study.journal").read_bytes() == before
+
+
+def test_whatever_a_storage_does_copying_goes_on(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of any kind is said, and the next try is made."""
+    mirror = Mirror(a_run(job_file, tmp_path / "run"), str(tmp_path / "mirror"))
+    broken = mock.Mock(side_effect=[RuntimeError("a library's own"), None])
+    monkeypatch.setattr(mirror, "push", broken)
+    assert [mirror._try_to_push(), mirror._try_to_push()] == [False, True]
+
+
+def test_too_large_to_fetch(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes are looked at before anything is brought."""
+    Mirror(a_run(job_file, tmp_path / "run"), str(tmp_path / "mirror")).push()
+    monkeypatch.setattr("tuner.mirror.MAX_BYTES", 100)
+    with pytest.raises(InputError, match="expected at most 100"):
+        fetch(str(tmp_path / "mirror"), tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("url", ["nowhere://bucket/run", "http://example.com/run"])
+def test_no_such_storage(url: str, job_file: Path, tmp_path: Path) -> None:
+    """A URL that is none is refused before anything is written."""
+    tree = yaml.safe_load(job_file.read_text())
+    job_file.write_text(yaml.safe_dump({**tree, "storage": url}))
+    job, space = load_job(job_file)
+    watcher = Recorder()
+    with pytest.raises(InputError, match="storage"):
+        run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_to_fetch(tmp_path: Path) -> None:
+    """A folder without a run, and a full one to fetch to, are refused."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="not a mirrored run"):
+        fetch(str(tmp_path / "empty"), tmp_path / "back")
+    with pytest.raises(InputError, match="cannot be read"):
+        fetch(str(tmp_path / "missing"), tmp_path / "back")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(InputError, match="not empty"):
+        fetch(str(tmp_path / "empty"), tmp_path / "full")

@@ -1,0 +1,123 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from nst_core.config import StyleConfig
+from tests.tuner.helpers import make_search, play
+from tuner.jobfile import load_job
+from tuner.plan import Plan
+from tuner.progress import ProgressWatcher, _Engines
+from tuner.records import EngineStats, Pulse, RungRecord
+from tuner.study import load_records
+
+
+def watcher_on(job_file: Path, *, terminal: bool) -> tuple[ProgressWatcher, io.StringIO]:
+    """A watcher that writes into memory."""
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=terminal, width=100, color_system=None)
+    return ProgressWatcher(load_job(job_file)[0], console), written
+
+
+def events(watcher: ProgressWatcher) -> None:
+    """A preset that ends, a trial that is better, one that fails, and one under way."""
+    for trial in range(4):
+        plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(30, 300))
+        watcher.planned(plan, "adam-1000" if trial == 0 else None)
+    watcher.reported(0, 300, RungRecord(objective=0.4, scores={}))
+    watcher.ended(0, "complete", None)
+    watcher.reported(1, 30, RungRecord(objective=0.3, scores={}))
+    watcher.ended(2, "failed", "went to NaN")
+    stats = EngineStats(advancing_s=1.0, lane_steps=100)
+    watcher.pulsed({"engine-0": Pulse(0.0, (), {1: 45, 3: 7}, stats)})
+
+
+def test_a_terminal_shows_best_engines_and_trials(job_file: Path) -> None:
+    """The best so far against the presets, what engines do, and every trial as it advances."""
+    watcher, written = watcher_on(job_file, terminal=True)
+    with watcher:
+        events(watcher)
+        watcher._live.refresh()
+    shown = written.getvalue()
+    assert "lpips 0.3000" in shown and "trial 1, 30 steps" in shown
+    assert "25% better than the best preset so far" in shown
+    assert "1 on CPU" in shown
+    assert "45/300" in shown and "7/300" in shown
+    assert "trial 2 failed: went to NaN" in shown
+    assert "2/8" in shown
+
+
+@pytest.mark.parametrize("name", ["cafe [/v2]", "[bold]cafe", "[red"])
+def test_a_name_is_no_markup(job_file: Path, name: str) -> None:
+    """A job's name is shown as it is written."""
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100, color_system=None)
+    job = load_job(job_file)[0].model_copy(update={"name": name})
+    with ProgressWatcher(job, console) as watcher:
+        watcher._live.refresh()
+    assert name in written.getvalue()
+
+
+def test_a_resumed_run_shows_what_was_found_before(job_file: Path, tmp_path: Path) -> None:
+    """Best, best preset, trials done and the new target are there from the beginning."""
+    play(make_search(job_file, tmp_path), lambda plan, _: 0.2 if plan.trial > 1 else 0.4)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100, color_system=None)
+    job = load_job(job_file, ["search.trials=20"])[0]
+    with ProgressWatcher(job, console, load_records(tmp_path)[0]) as watcher:
+        watcher._live.refresh()
+    shown = written.getvalue()
+    assert "8/20" in shown
+    assert "lpips 0.2000" in shown and "trial 2" in shown
+    assert "50% better than the best preset so far" in shown
+
+
+def test_what_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
+    """A report that breaks a constraint is not shown as the best, however good."""
+    written = io.StringIO()
+    job = load_job(job_file, ["constraints.vram_gb=<= 2"])[0]
+    watcher = ProgressWatcher(job, Console(file=written))
+    for trial, (value, memory) in enumerate(((0.4, 1.0), (0.1, 3.0))):
+        scores = {"lpips": value, "vram_gb": memory}
+        watcher.reported(trial, 30, RungRecord(objective=value, scores=scores))
+        watcher.ended(trial, "complete", None)
+    assert written.getvalue().splitlines()[-1] == "2/8 trials, best lpips 0.4000"
+
+
+def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
+    """Without a terminal every trial that ends is a line, and nothing moves."""
+    watcher, written = watcher_on(job_file, terminal=False)
+    with watcher:
+        events(watcher)
+    assert written.getvalue().splitlines() == [
+        "1/8 trials, best lpips 0.4000",
+        "trial 2 failed: went to NaN",
+        "2/8 trials, best lpips 0.3000",
+    ]
+
+
+def test_many_trials_are_summed_up(job_file: Path) -> None:
+    """Of many trials some are shown, and how many more there are."""
+    watcher, written = watcher_on(job_file, terminal=True)
+    with watcher:
+        for trial in range(30):
+            plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(300,))
+            watcher.planned(plan, None)
+        watcher.pulsed({"engine-0": Pulse(0.0, (), dict.fromkeys(range(30), 9), EngineStats())})
+        watcher._live.refresh()
+    assert "and 20 more" in written.getvalue()
+
+
+def test_engines_are_measured_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Busy share and steps a second are those of the last second, GPU memory is summed."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    engines = _Engines()
+    assert engines.line() == ""
+    for seconds, steps in ((0.0, 0), (0.8, 40)):
+        stats = EngineStats(advancing_s=seconds, lane_steps=steps)
+        pulse = Pulse(0.0, (), {}, stats, (10.0, 80.0))
+        engines.pulsed({"a": pulse, "b": pulse})
+        now[0] += 1.0
+    assert engines.line() == "2 on GPU, busy 80%, 80 steps/s, 20.0 of 160 GB"

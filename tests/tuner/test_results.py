@@ -1,0 +1,209 @@
+"""Who is the best of a run, and what is said of it, on records made by hand."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+import tuner.sheet
+from nst_core.config import StyleConfig
+from nst_core.errors import RunError
+from tuner.finals import missing_finals
+from tuner.job import JobSpec
+from tuner.objective import Goals
+from tuner.records import RungRecord, TrialRecord
+from tuner.report.words import summary
+from tuner.results import Results
+from tuner.run_tables import best_table, status_table, verdict
+from tuner.rundir import RunDir
+
+UNTOUCHED = {"lpips": 0.6, "ssim": 0.5}
+STEPS = 10
+
+#: lpips, ssim and seconds per image of a trial: few values each, so that there are ties.
+POINTS = st.lists(
+    st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12
+)
+
+
+def job(**keys: Any) -> JobSpec:
+    pair = {"content": "c.png", "style": "s.png", "reference": "r.png"}
+    return JobSpec.model_validate({"name": "made", "pairs": [pair], **keys})
+
+
+def trial(
+    number: int,
+    goals: Goals,
+    lpips: float,
+    *,
+    ssim: float = 0.5,
+    seconds: float = 1.0,
+    seed: int = 0,
+    final_of: int | None = None,
+    state: str = "complete",
+) -> TrialRecord:
+    """A trial with one report; one that failed has none."""
+    scores = {"lpips": lpips, "ssim": ssim, "seconds_per_image": seconds, "vram_gb": 1.0}
+    metrics = {"lpips": lpips, "ssim": ssim}
+    rung = RungRecord(objective=goals.first.of(scores), scores=scores, pair_scores=[metrics])
+    return TrialRecord(
+        trial=number,
+        state=state,
+        params={},
+        config=StyleConfig(steps=STEPS, seed=seed).to_dict(),
+        preset=None,
+        final_of=final_of,
+        note=None,
+        rungs={} if state == "failed" else {STEPS: rung},
+        reason="went to NaN" if state == "failed" else None,
+    )
+
+
+def results(asked: JobSpec, records: list[TrialRecord], folder: Path = Path("run")) -> Results:
+    notes = {"pair_baselines": [{"content": UNTOUCHED}]}
+    return Results(run=RunDir(folder), job=asked, records=records, notes=notes)
+
+
+def order(found: Results) -> list[int]:
+    return [one.record.trial for one in found.ranked()]
+
+
+def printed(shown: RenderableType, width: int = 80) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(shown)
+    return file.getvalue()
+
+
+@given(POINTS, st.sampled_from(["<= 3", "<= 0.5", "<= 9"]))
+def test_the_best_of_a_trade_off_is_the_best_by_its_first_objective(
+    points: list[tuple[int, int, int]], bound: str
+) -> None:
+    """Of several objectives the front comes first, by the first one, after the bounds only."""
+    asked = job(objective=["lpips", "seconds_per_image"], constraints={"seconds_per_image": bound})
+    records = [
+        trial(number, asked.goals, lpips / 10, ssim=ssim / 10, seconds=seconds)
+        for number, (lpips, ssim, seconds) in enumerate(points)
+    ]
+    found = results(asked, records)
+    ranked = found.ranked()
+    broken = [bool(found.broken(one)) for one in ranked]
+    assert broken == sorted(broken)
+    kept = [one for one in ranked if not found.broken(one)]
+    if kept:
+        assert ranked[0].rung.objective == min(one.rung.objective for one in kept)
+        front = found.front()
+        assert ranked[: len(front)] == front
+
+
+def test_the_best_of_a_front_is_not_its_cheapest_end() -> None:
+    """What reads the best of a trade-off (headline, export, sheet) gets no poor fast picture."""
+    asked = job(objective=["lpips", "seconds_per_image"])
+    points = [(0.5, 1.0), (0.3, 4.0), (0.2, 9.0)]
+    records = [trial(n, asked.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
+    found = results(asked, records)
+    assert order(found) == [2, 1, 0]
+    assert found.preset().provenance["trial"] == 2
+    assert missing_finals(records, asked.goals, count=1, seeds=1) == [(2, 0)]
+
+
+def test_finalists_keep_the_bounds_before_they_score() -> None:
+    """A finalist that breaks a bound ranks after one that keeps it, however well it scores."""
+    asked = job(constraints={"seconds_per_image": "<= 5"})
+    goals = asked.goals
+    records = [
+        trial(0, goals, 0.2, seconds=9),
+        trial(1, goals, 0.4, seconds=4),
+        trial(2, goals, 0.3, seconds=4),
+        *(trial(3 + n, goals, score, final_of=n) for n, score in enumerate([0.2, 0.3, 0.4])),
+    ]
+    assert order(results(asked, records)) == [1, 2, 0]
+    assert [t for t, _ in missing_finals(records[:3], goals, count=2, seeds=1)] == [2, 1]
+
+
+def test_a_final_that_fails_counts() -> None:
+    """Who fails with some seeds ranks after who never does, and the tables say how often."""
+    asked = job()
+    goals = asked.goals
+    records = [
+        trial(0, goals, 0.20),
+        trial(1, goals, 0.30),
+        trial(2, goals, 0.10),
+        trial(3, goals, 0.40),
+        *(trial(4 + seed, goals, 0.3 + seed / 100, seed=seed, final_of=1) for seed in range(3)),
+        trial(7, goals, 0.1, seed=0, final_of=0),
+        *(trial(8 + n, goals, 0.1, seed=n, final_of=0, state="failed") for n in (1, 2)),
+        *(trial(10 + n, goals, 0.1, seed=n, final_of=2, state="failed") for n in range(3)),
+    ]
+    found = results(asked, records)
+    assert order(found) == [1, 0, 3, 2]
+    table = printed(best_table(found, 5))
+    assert "2 of 3 failed" in table and "3 of 3 failed" in table and "…" not in table
+    assert [one["finals_failed"] for one in found.best_json()["trials"]] == [0, 2, 0, 3]
+    only = replace(found, records=[records[0], *records[7:10]])
+    assert "When it was run again, 2 of 3 seeds failed." in summary(only)
+
+
+@pytest.mark.parametrize(("scores", "spread"), [([0.3, 0.3, 0.3], None), ([0.3, 0.5], 0.1414)])
+def test_a_spread_of_nothing_is_none(scores: list[float], spread: float | None) -> None:
+    """Where nothing of a start is random, equal scores are no evidence of small spread."""
+    asked = job()
+    finals = [
+        trial(1 + seed, asked.goals, score, seed=seed, final_of=0)
+        for seed, score in enumerate(scores)
+    ]
+    found = results(asked, [trial(0, asked.goals, 0.3), *finals])
+    assert found.preset().provenance["spread"] == pytest.approx(spread, abs=1e-4)
+    assert ("±" in " ".join(summary(found))) == (spread is not None)
+
+
+def test_a_best_that_breaks_a_bound_is_said_to() -> None:
+    """Verdict, table, summary, JSON and preset all name the bound."""
+    asked = job(constraints={"seconds_per_image": "<= 5"})
+    found = results(asked, [trial(0, asked.goals, 0.3, seconds=9)])
+    broken = "breaks seconds_per_image <= 5"
+    assert broken in verdict(found).plain
+    assert broken in " ".join(summary(found))
+    assert broken in printed(best_table(found, 1))
+    assert broken in found.preset().description
+    assert found.best_json()["trials"][0]["broken"] == ["seconds_per_image <= 5"]
+    kept = results(asked, [trial(0, asked.goals, 0.3, seconds=4)])
+    assert "breaks" not in verdict(kept).plain + " ".join(summary(kept)) + kept.preset().description
+
+
+def test_one_answer_to_whether_it_beats_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of the finals decides it everywhere, and is the score that is shown."""
+    asked = job()
+    finals = [trial(1 + seed, asked.goals, 0.7, seed=seed, final_of=0) for seed in range(2)]
+    found = results(asked, [trial(0, asked.goals, 0.5), *finals])  # the content has 0.6
+    assert not found.best_json()["beats_content"]
+    assert not found.status_json()["beats_content"]
+    assert "NOT" in verdict(found).plain
+    assert found.preset().description == "tuned: lpips 0.7000"
+    labels: dict[str, Path] = {}
+    monkeypatch.setattr(tuner.sheet, "contact_sheet", lambda cells, columns: labels.update(cells))
+    tuner.sheet.run_sheet(found)
+    assert "best: trial 0\nlpips 0.700" in labels
+    assert json.loads(json.dumps(found.best_json(), allow_nan=False))["direction"] == "minimize"
+
+
+def test_a_trial_that_is_not_there_is_named() -> None:
+    """Asked for a trial without a report, it says which there are, the best first."""
+    asked = job()
+    found = results(asked, [trial(0, asked.goals, 0.5), trial(1, asked.goals, 0.4)])
+    assert found.found(0).record.trial == 0
+    with pytest.raises(RunError, match=r"trial 7 has not reported a score yet .*there are 1, 0"):
+        found.found(7)
+    with pytest.raises(RunError, match="no trial has reported a score yet"):
+        results(asked, []).found()
+
+
+def test_a_folder_with_brackets_is_shown_as_it_is() -> None:
+    """A path is text, not markup, and can be pasted into a shell."""
+    found = results(job(), [], Path("runs/[red]my café"))
+    assert "nst-tuner resume 'runs/[red]my café'" in printed(status_table(found))

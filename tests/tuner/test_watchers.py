@@ -1,0 +1,147 @@
+"""Others that are told about a run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+
+from nst_core.errors import InputError
+from tests.tuner.helpers import Recorder, make_search, play
+from tuner.job import JobSpec
+from tuner.jobfile import load_job
+from tuner.records import RungRecord
+from tuner.rundir import RunDir
+from tuner.study import load_records
+from tuner.watchers import KINDS, Watchers, watchers_of
+
+
+def job_of(job_file: Path, *watch: str) -> JobSpec:
+    return load_job(job_file, [f"watch=[{', '.join(watch)}]"])[0]
+
+
+def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
+    """Every trial's scores are curves over its steps, in one file, however often it waited."""
+    reader = pytest.importorskip("tensorboardX.proto.event_pb2")
+    record = pytest.importorskip("tensorboardX.record_writer")
+    assert reader and record
+    watcher = watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    files = sorted((tmp_path / "tensorboard").rglob("events.*"))
+    assert [path.parent.name for path in files] == [f"{trial:04d}" for trial in range(8)]
+    content = files[0].read_bytes()
+    assert b"lpips" in content and b"seconds_per_image" in content
+
+
+def test_mlflow_has_a_run_for_each_trial(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings are parameters, scores are metrics over steps, states are MLflow's."""
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    watcher = watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("small")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 8
+    assert all("lpips" in run.data.metrics and "lr" in run.data.params for run in runs)
+
+
+def test_mlflow_that_is_not_there_is_named(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing package is bad input, with the command that brings it."""
+    monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
+    with pytest.raises(InputError, match="pip install mlflow-skinny"):
+        watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder())
+
+
+def test_an_error_of_theirs_stops_nothing(
+    job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A watcher that breaks is left out with a warning; the run and the others go on."""
+
+    class Broken(Recorder):
+        def reported(self, *_: object) -> None:  # type: ignore[override]
+            raise OSError("server away")
+
+    first, other = Recorder(), Recorder()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    search = make_search(job_file, folder, watcher=Watchers(first, [Broken(), other]))
+    with caplog.at_level(logging.WARNING):
+        play(search, lambda plan, steps: 1.0 / steps)
+    assert caplog.text.count("server away") == 1
+    assert first.events == other.events and len(first.events) > 8
+
+
+def test_a_server_that_is_away_starts_nothing_and_stops_nothing(
+    job_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A watcher that cannot start is left out with a warning; those that can, watch."""
+    away = mock.Mock(side_effect=ConnectionError("no server"))
+    monkeypatch.setattr("tuner.watchers.KINDS", {"mlflow": away, "tensorboard": mock.Mock()})
+    with caplog.at_level(logging.WARNING):
+        watcher = watchers_of(
+            job_of(job_file, "mlflow", "tensorboard"), RunDir(tmp_path), Recorder()
+        )
+    assert "no server" in caplog.text and "left out" in caplog.text
+    assert len(watcher._others) == 1  # type: ignore[attr-defined]
+
+
+def test_mlflow_is_asked_once_a_report(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings of a trial are sent as one, and so are its scores at a rung."""
+    client = mock.Mock()
+    entities = SimpleNamespace(Metric=mock.Mock(), Param=mock.Mock())
+    package = SimpleNamespace(MlflowClient=lambda: client, entities=entities)
+    monkeypatch.setitem(sys.modules, "mlflow", package)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    watcher = watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first := Recorder())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    started = {event[1] for event in first.events}
+    assert client.log_batch.call_count == len(started) + len(first.reached)
+    assert not client.log_param.called and not client.log_metric.called
+
+
+def test_the_best_is_the_runs_not_the_launchs(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a resume the best score that Prometheus is told is that of all launches."""
+    gauges: dict[str, mock.Mock] = {}
+
+    def gauge(name: str, *_: object) -> mock.Mock:
+        return gauges.setdefault(name, mock.Mock())
+
+    monkeypatch.setattr("ray.util.metrics.Gauge", gauge)
+    monkeypatch.setattr("ray.util.metrics.Counter", gauge)
+    (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
+    play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
+    watcher = watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder())
+    told = gauges["nst_best_score"].set
+    best = told.call_args.args[0]
+    assert best == min(r.objective for t in load_records(tmp_path)[0] for r in t.rungs.values())
+    told.reset_mock()
+    watcher.reported(9, 2, RungRecord(objective=0.9, scores={}))
+    assert not told.called
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_may_be_asked_for(kind: str, job_file: Path) -> None:
+    """The job file knows every watcher that there is."""
+    assert job_of(job_file, kind).watch == [kind]

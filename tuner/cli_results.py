@@ -1,0 +1,171 @@
+"""Commands that look at runs and take results home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nst_core.errors import InputError
+from tuner.console import JsonOption, RunArgument, err, example, out, say
+
+app = typer.Typer(rich_markup_mode="rich")
+
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="default: a free one")]
+
+
+@app.command(epilog=example("status runs/cafe"))
+def status(run_dir: RunArgument, json: JsonOption = False) -> None:
+    """Where a run is."""
+    from tuner.results import dump, load_results
+
+    results = load_results(run_dir)
+    if json:
+        print(dump(results.status_json()))  # noqa: T201
+        return
+    from tuner.run_tables import status_table
+
+    out.print(status_table(results))
+
+
+@app.command(epilog=example("best runs/cafe --top 3"))
+def best(
+    run_dir: RunArgument,
+    top: Annotated[int | None, typer.Option(min=1, help="how many; all in JSON, else 10")] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="show pictures as well, in a terminal")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """The best configurations beside the baselines."""
+    from tuner.results import dump, load_results
+
+    results = load_results(run_dir)
+    if json:
+        print(dump(results.best_json(top)))  # noqa: T201
+        return
+    from tuner.run_tables import best_table
+
+    out.print(best_table(results, top or 10))
+    if images:
+        from tuner.terminal_images import can_draw, pictures_of
+
+        if can_draw():
+            out.print(pictures_of(results, top or 3, out.width))
+        else:
+            say("--images: standard output is no terminal, so there is nothing to draw on")
+
+
+@app.command(epilog=example("report runs/cafe --open"))
+def report(
+    run_dir: RunArgument,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="R.html", help="the file to write; default: in the run"),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="on this machine only, up to date while the run goes on")
+    ] = False,
+    port: PortOption = 0,
+) -> None:
+    """One HTML page about a run: pictures, plots, scores, what to do next."""
+    import webbrowser
+
+    from tuner.console import writing
+    from tuner.results import load_results
+
+    if serve:
+        from tuner.report.live import LiveReport
+
+        LiveReport(run_dir).site(port).serve(say, show=open_)
+        return
+    from tuner.report.page import write_report
+
+    results = load_results(run_dir)
+    target = out_file or results.run.report
+    with err.status("reading trials and pictures"), writing(target):
+        size = write_report(results, target)
+    say(f"wrote {target} ({size / 1e6:.1f} MB)")
+    if open_:
+        webbrowser.open(target.resolve().as_uri())
+
+
+@app.command(epilog=example("dashboard runs/cafe"))
+def dashboard(
+    run_dir: RunArgument,
+    port: PortOption = 0,
+    open_: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+) -> None:
+    """Optuna's dashboard on the run, on this machine only; it shows and changes nothing."""
+    from tuner.dashboard import serve_dashboard
+
+    serve_dashboard(run_dir, say, port=port, show=open_)
+
+
+@app.command(epilog=example("prefer runs/cafe --open"))
+def prefer(
+    run_dir: RunArgument,
+    count: Annotated[int, typer.Option(min=2, max=50, help="how many of the best to compare")] = 8,
+    port: PortOption = 0,
+    open_: Annotated[bool, typer.Option("--open", help="show the page in the browser")] = False,
+    result: Annotated[bool, typer.Option("--result", help="only what the votes say")] = False,
+    job: Annotated[
+        Path | None,
+        typer.Option("--job", metavar="J.yaml", help="write a job that searches on by the votes"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose between results by eye; the votes order them and say which metrics agree."""
+    from tuner.prefer.outcome import outcome_json, outcome_table, write_job
+    from tuner.results import dump, load_results
+
+    if not (result or json or job):
+        from tuner.prefer.page import Poll
+
+        with load_results(run_dir).run.held():
+            Poll(load_results(run_dir), count).site(port).serve(say, show=open_)
+    results = load_results(run_dir)
+    if job:
+        objective = write_job(results, job)
+        say(f"wrote {job}: {', '.join(f'{name} {weight:g}' for name, weight in objective.items())}")
+    if json:
+        print(dump(outcome_json(results)))  # noqa: T201
+    else:
+        out.print(outcome_table(results))
+
+
+@app.command(epilog=example("export runs/cafe --out cafe.json"))
+def export(
+    run_dirs: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="a run directory; several for --pack")
+    ],
+    out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="to write")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="which trial; default: the best")] = None,
+    format_: Annotated[
+        Literal["preset", "script", "neural-style-pt", "pystiche"],
+        typer.Option("--format", help="what to write; default: a preset"),
+    ] = "preset",
+    pack: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="a folder of presets with a contact sheet")
+    ] = None,
+) -> None:
+    """Take the best configuration home: a preset, a script, or the terms of another engine."""
+    from tuner.console import writing
+    from tuner.export.files import export_one, export_pack
+
+    if pack is not None:
+        given = {"--out": out_file, "--trial": trial is not None, "--format": format_ != "preset"}
+        if alone := [name for name, value in given.items() if value]:
+            raise InputError(f"{', '.join(alone)}: of a single export only, not of --pack")
+        with writing(pack):
+            warnings = export_pack(run_dirs, pack, say)
+        for warning in warnings:
+            err.print(warning, style="bold red", markup=False)
+        return
+    export_one(run_dirs, out_file, trial=trial, kind=format_, say=say, warn=_warn)
+
+
+def _warn(line: str) -> None:
+    err.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Taking a tuned preset elsewhere: a script of its own, other engines, a pack of several."""

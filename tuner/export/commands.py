@@ -1,0 +1,33 @@
+"""A pair of a job in the words of the command line. No torch here."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tuner.job import PairSpec, StyleImage
+
+
+def stylize_inputs(folder: Path, pair: PairSpec, config: Mapping[str, Any]) -> str:
+    """The options of `nst-tuner stylize` that name the pictures of a pair, as they were scored.
+
+    Args:
+        folder: that its files are relative to.
+        pair: content, styles with weights and masks, and the picture to start from.
+        config: settings; the start is named only where they ask for one.
+    """
+    words = ["--content", str(folder / pair.content)]
+    for style in pair.style:
+        words += ["--style", _style(folder, style)]
+    if pair.start and config.get("init") == "image":
+        words += ["--start", str(folder / pair.start)]
+    return shlex.join(words)
+
+
+def _style(folder: Path, style: StyleImage) -> str:
+    """A style as `tuner.apply.parse_style` reads it."""
+    weight = "" if style.weight == 1 else f":{style.weight:.9g}"
+    masks = [str(folder / mask) if mask else "" for mask in (style.region, style.style_region)]
+    return "@".join([f"{folder / style.image}{weight}", *masks]).rstrip("@")

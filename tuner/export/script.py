@@ -1,0 +1,122 @@
+"""A preset as one readable Python file that needs torch, torchvision and pillow alone."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nst_core.config import StyleConfig
+from nst_core.extractors import NORMALIZATION_STATS, POOLING_GAIN
+from nst_core.networks import NETWORKS, WEIGHTS_LICENCE
+from nst_core.presets import Preset
+from nst_core.schedules import BALANCE_EVERY
+from tuner.export.templates import in_docstring, rendered
+from tuner.job import StyleImage
+
+_LINE = 96
+
+
+#: What a preset is exported for where nobody says: one style image, everywhere.
+ONE_STYLE = (StyleImage(image="STYLE"),)
+
+
+def script_of(
+    preset: Preset, file_name: str, styles: Sequence[StyleImage] = ONE_STYLE
+) -> tuple[str, list[str]]:
+    """The script, and what it leaves out.
+
+    Args:
+        preset: what it does.
+        file_name: what it will be called.
+        styles: style images that the preset was tuned with; their weights go into the script.
+    """
+    config = preset.config
+    warnings = left_out(config, styles)
+    stats = NORMALIZATION_STATS[config.normalization]
+    network = NETWORKS[config.extractor]
+    text = rendered(
+        "script.py.j2",
+        c=config,
+        horizon=config.horizon,
+        # Of grey pictures there are no colours to match.
+        match_colors="none" if config.preserve_color == "luminance" else config.match_colors,
+        title=in_docstring(f"{preset.name}: a style transfer preset as a script."),
+        origin=in_docstring(_origin(preset)),
+        licence=in_docstring(_licence(config)),
+        file_name=in_docstring(file_name),
+        warnings=[in_docstring(warning) for warning in warnings],
+        styles=shares(config, styles),
+        nodes=_literal(dict(network.up_to(network.deepest(config.layers)))),
+        content_layers=_literal(_used(config, config.content_layers)),
+        style_layers=_literal(_used(config, config.style_layers)),
+        mean=list(stats.mean),
+        std=list(stats.std),
+        bgr=stats.bgr,
+        gain=POOLING_GAIN[config.pooling],
+        balance_every=BALANCE_EVERY,
+        config_comment=_settings(config),
+    )
+    return text, warnings
+
+
+def shares(config: StyleConfig, styles: Sequence[StyleImage]) -> list[float]:
+    """What each style image counts, 1 in all: by the configuration, or by its own weight."""
+    weights = config.style_blend or [style.weight for style in styles]
+    return [weight / sum(weights) for weight in weights]
+
+
+def masks_left_out(styles: Sequence[StyleImage]) -> list[str]:
+    """What is to be said of masks, which nothing but a preset can be applied with."""
+    if not any(style.region or style.style_region for style in styles):
+        return []
+    return ["masks have no counterpart here: all of each style applies to the whole picture."]
+
+
+def left_out(config: StyleConfig, styles: Sequence[StyleImage]) -> list[str]:
+    """What of a configuration the script does not do."""
+    found = masks_left_out(styles)
+    if config.photo_weight:
+        found.append("photo_weight has no counterpart here: the photorealism term is left out.")
+    if config.init == "feed_forward":
+        found.append("init feed_forward has no counterpart here: it starts from the content.")
+    if config.precision != "float32":
+        found.append(f"it computes in float32, not in {config.precision}.")
+    return found
+
+
+def _used(config: StyleConfig, layers: Mapping[str, float]) -> dict[str, float]:
+    """Those of them that the loss reads; none of a term that weighs nothing."""
+    read = config.layers
+    return {layer: weight for layer, weight in layers.items() if weight > 0 and layer in read}
+
+
+def _origin(preset: Preset) -> str:
+    """Where the preset comes from, in a paragraph."""
+    facts = preset.provenance
+    if facts.get("kind") != "tuned":
+        return textwrap.fill(preset.description or "A preset of nst-tuner.", _LINE)
+    text = f"Tuned by nst-tuner: run {facts.get('run')}, trial {facts.get('trial')}"
+    if isinstance(facts.get("score"), int | float):
+        text += f", {facts.get('objective')} {facts['score']:.4g}"
+    if isinstance(facts.get("spread"), int | float):
+        text += f" ± {facts['spread']:.2g} over seeds"
+    return textwrap.fill(f"{text}.", _LINE)
+
+
+def _licence(config: StyleConfig) -> str:
+    return textwrap.fill(f"Weights of {config.extractor}: {WEIGHTS_LICENCE}.", _LINE)
+
+
+def _settings(config: StyleConfig) -> str:
+    """The whole configuration as comments, so that nothing about the preset is lost."""
+    text = json.dumps({k: v for k, v in config.to_dict().items() if v is not None})
+    lines = textwrap.wrap(text, _LINE - 2, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(["# The preset as nst-tuner writes it:", *(f"# {line}" for line in lines)])
+
+
+def _literal(layers: dict[str, Any]) -> str:
+    """A dict, an entry a line."""
+    entries = "".join(f"    {name!r}: {value!r},\n" for name, value in layers.items())
+    return "{\n" + entries + "}"

@@ -1,0 +1,308 @@
+"""One preset on many pictures: a folder, or the frames of a video, several at a time.
+
+What is done is not done again: a result that is there and was made of the same pictures by the
+same preset is kept, so a broken-off run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from nst_core.built_in import runnable
+from nst_core.config import StyleConfig
+from nst_core.errors import ImageError, InputError, WorkError
+from nst_core.images import digest, load_image, read_text, save_image
+from nst_core.lanes import LaneBatch
+from nst_core.laplacian import check_photorealism
+from nst_core.materials import Materials, Style
+from nst_core.memory import plan_memory
+from nst_core.presets import Preset
+from nst_core.starts import feed_forward_start
+from nst_core.stylization import default_device
+from nst_core.targets import FeatureStore
+from nst_core.weights import Say
+from tuner.batches import Batches
+from tuner.lane_counts import CPU_LANES, GPU_LANES
+from tuner.weightsfiles import WeightsFiles
+
+#: What counts as a picture in a folder.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+
+#: Text in each result: by what it was made.
+MADE_BY = "nst-tuner-made-by"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture to stylize.
+
+    Attributes:
+        name: what people call it.
+        source: what tells it from all others, so that its result is known again.
+        load: gives it, as image_3HW in [0, 1].
+        out: where the result goes.
+    """
+
+    name: str
+    source: str
+    load: Callable[[], Tensor]
+    out: Path
+
+
+@dataclass
+class Tally:
+    """What came of many pictures.
+
+    Attributes:
+        failed: why, of each that could not be done.
+    """
+
+    done: int = 0
+    kept: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def pictures_in(folder: Path, out: Path) -> list[Picture]:
+    """The pictures of a folder, each with a result of its name in ``out``, as PNG.
+
+    Raises:
+        InputError: there are none, or two would have one result.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            if path.stem in found:
+                raise InputError(
+                    f"{folder}: {found[path.stem].name} and {path.name} would both become"
+                    f" {path.stem}.png; rename one"
+                )
+            found[path.stem] = path
+    if not found:
+        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+    if out.resolve() == folder.resolve():
+        raise InputError(f"--out {out}: is the folder of the pictures; name another one")
+    return [
+        Picture(
+            name=path.name,
+            source=file_digest(path),
+            load=lambda path=path: load_image(path),  # type: ignore[misc]
+            out=out / f"{stem}.png",
+        )
+        for stem, path in found.items()
+    ]
+
+
+def file_digest(path: Path) -> str:
+    """Short SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def apply_to_many(
+    preset: Preset,
+    pictures: Sequence[Picture],
+    styles: Sequence[Style],
+    *,
+    weights: Sequence[str],
+    console: Console,
+    say: Say,
+    lanes: int | None = None,
+) -> Tally:
+    """Stylize all pictures; one that cannot be done stops none of the others.
+
+    Args:
+        preset: what is applied.
+        pictures: to be stylized.
+        styles: with their weights.
+        weights: ``NAME=FILE`` each.
+        console: for the bar.
+        say: is told of what could not be done, and of fallbacks.
+        lanes: pictures at a time; by device if None.
+
+    Raises:
+        InputError: a result is there that something else made, or an optional dependency is
+            missing; nothing is touched then.
+    """
+    if preset.config.photo_weight:
+        check_photorealism()
+    device = default_device()
+    files = WeightsFiles(weights, say)
+    preset, note = runnable(preset, files.available, half=device.type == "cuda")
+    if note:
+        say(f"{preset.name}: {note}")
+    mark = _mark(preset, styles)
+    tally = Tally()
+    waiting = [picture for picture in pictures if not _is_there(picture, mark)]
+    tally.kept = len(pictures) - len(waiting)
+    if tally.kept:
+        say(f"{tally.kept} of {len(pictures)} are there already")
+    crew = _Crew(
+        preset.config,
+        styles,
+        FeatureStore(files, device),
+        lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES),
+        say,
+    )
+    with _bar(console) as bar:
+        task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
+        for picture, result in crew.work(waiting):
+            if isinstance(result, str):
+                tally.failed.append(f"{picture.name}: {result}")
+                say(tally.failed[-1])
+            else:
+                text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
+                picture.out.parent.mkdir(parents=True, exist_ok=True)
+                save_image(result, picture.out, text=text)
+                tally.done += 1
+            bar.advance(task)
+    return tally
+
+
+class _Crew:
+    """Pictures under way as lanes in batches of one shape each; no more than fit into memory."""
+
+    def __init__(
+        self,
+        config: StyleConfig,
+        styles: Sequence[Style],
+        store: FeatureStore,
+        lanes: int,
+        say: Say,
+    ):
+        self._config, self._styles, self._store = config, styles, store
+        self._lanes, self._say = lanes, say
+        self._batches = Batches(store)
+        self._under_way: dict[int, tuple[Picture, Materials]] = {}
+        self._fits: dict[tuple[int, int], int] = {}
+
+    def work(self, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
+        """Each picture with its result, or with why there is none, as they come to their ends."""
+        waiting = list(enumerate(pictures))
+        while waiting or self._under_way:
+            while waiting and len(self._under_way) < self._room:
+                number, picture = waiting.pop(0)
+                if problem := self._begin(number, picture):
+                    yield picture, problem
+            if self._under_way:
+                yield from self._advance()
+
+    @property
+    def _room(self) -> int:
+        """Pictures that may be under way: as many as the largest of them leave room for."""
+        shapes = {materials.height_width for _, materials in self._under_way.values()}
+        return min([self._lanes, *(self._fits[shape] for shape in shapes)])
+
+    def _begin(self, number: int, picture: Picture) -> str | None:
+        try:
+            content = picture.load()
+            size_px, starts = self._config.size_px, {}
+            if self._config.init == "feed_forward":
+                starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
+            materials = Materials.at_size(content, self._styles, size_px, starts)
+            materials.check_blend(self._config.style_blend)
+            self._plan(*materials.height_width)
+            self._batches.put((number, 0), self._config, materials, None)
+        except (ImageError, InputError) as error:
+            return str(error)
+        self._under_way[number] = picture, materials
+        return None
+
+    def _plan(self, height: int, width: int) -> None:
+        """Find out, once a shape, how many fit, and whether activations are computed twice.
+
+        Raises:
+            InputError: not even one fits.
+        """
+        if (height, width) in self._fits:
+            return
+        device = self._store.device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
+        plan = plan_memory(self._config, height, width, device)
+        self._fits[height, width] = plan.bytes_free // plan.bytes_needed
+        if plan.checkpointing:
+            self._store.checkpointing = True
+            self._say(f"{width}x{height} {plan.describe()}")
+
+    def _advance(self) -> Iterator[tuple[Picture, Tensor | str]]:
+        chunk = self._batches.advance(self._steps_left, lambda batch: False)
+        ended = list(zip(list(chunk.batch.lanes), chunk.failures, strict=True))
+        for lane, failure in ended:
+            key: tuple[int, int] = lane.key  # type: ignore[assignment]
+            picture, materials = self._under_way[key[0]]
+            if failure is not None:
+                result: Tensor | str = f"step {lane.step}: {failure}"
+            elif lane.step >= self._config.steps:
+                result = chunk.batch.picture(lane.key)
+            else:
+                self._batches.moved_on(key, self._config, materials)
+                continue
+            self._batches.take(key)
+            del self._under_way[key[0]]
+            self._store.forget(materials)
+            yield picture, result
+        self._batches.even_out()
+
+    def _steps_left(self, batch: LaneBatch) -> int:
+        return min(self._config.steps - lane.step for lane in batch.lanes)
+
+
+def _mark(preset: Preset, styles: Sequence[Style]) -> str:
+    """What a result depends on beside its own picture."""
+    looks = [
+        (style.key, style.weight, None if style.region_HW is None else digest(style.region_HW))
+        for style in styles
+    ]
+    facts = json.dumps([preset.config.to_dict(), looks], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _made_by(picture: Picture, mark: str) -> str:
+    return f"{mark}-{picture.source}"
+
+
+def _is_there(picture: Picture, mark: str) -> bool:
+    if not picture.out.exists():
+        return False
+    if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
+        return True
+    raise InputError(
+        f"{picture.out}: is there already and was not made by this preset of {picture.name} as it"
+        " is now and these styles; name another place for the results, or remove it"
+    )
+
+
+def check_all(tally: Tally) -> None:
+    """Raise WorkError if any picture could not be done."""
+    if tally.failed:
+        raise WorkError(
+            f"{len(tally.failed)} of {tally.done + tally.kept + len(tally.failed)} could not be"
+            " done; the others are; run it again once they are mended"
+        )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,224 @@
+"""Mirror: a copy of the run directory in a folder or a bucket, kept up while the run goes on.
+
+The run itself works on a local folder: a study is written many times a second, and a bucket can
+neither append nor lock. What the mirror has is always a whole run, if an older one, since the study
+is read before the pictures and copied after them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nst_core.errors import InputError, WorkError
+from nst_core.files import write_atomic
+from tuner.rundir import LANES_FILE, LOCAL_FILES, MAX_BYTES
+from tuner.storage import JOB_FILE, SHARED_FILE, STUDY_FILE
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two copies, and after one that failed.
+EVERY_S, AGAIN_AFTER_S = 30.0, 10.0
+
+#: What a file is, at one moment: when it was written, and its bytes.
+_Seen = tuple[tuple[int, int], bytes]
+
+
+class Mirror:
+    """Copies what changed.
+
+    Args:
+        folder: the run directory.
+        url: a folder, or a URL of a file system that pyarrow knows: s3://, gs://, abfs://.
+
+    Raises:
+        InputError: there is no such file system, it does not answer, or what is there is no
+            older copy of this run.
+    """
+
+    def __init__(self, folder: Path, url: str):
+        self._folder, self._url = folder, url
+        self._system, self._root = _file_system(url)
+        self._is_local = self._system.type_name == "local"
+        self._copied: dict[str, tuple[int, int]] = {}
+        if self._is_local:
+            self._check_apart()
+        self._check_ours()
+
+    def _check_apart(self) -> None:
+        run, copy = self._folder.resolve(), Path(self._root).resolve()
+        if run.is_relative_to(copy) or copy.is_relative_to(run):
+            raise InputError(
+                f"storage {self._url}: is, contains or lies in the run directory {self._folder};"
+                " name another folder"
+            )
+
+    def _check_ours(self) -> None:
+        """A copy of this run begins as this run does; anything else would be overwritten."""
+        from pyarrow.fs import FileSelector
+
+        name_another = f"name another folder, or `nst-tuner fetch {self._url} DIR` and go on there"
+        try:
+            for name in (STUDY_FILE, SHARED_FILE, JOB_FILE):
+                info = self._system.get_file_info(f"{self._root}/{name}")
+                if info.is_file:
+                    if not self._begins_with(name, info):
+                        raise InputError(
+                            f"storage {self._url}: holds another run, or more of this one than"
+                            f" {self._folder} does; {name_another}"
+                        )
+                    return
+            if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
+                raise InputError(
+                    f"storage {self._url}: is not empty, and no copy of this run; name a new folder"
+                )
+        except OSError as error:
+            raise InputError(f"storage {self._url}: cannot be read ({error})") from None
+
+    def _begins_with(self, name: str, info: Any) -> bool:
+        path = self._folder / name
+        if not path.is_file() or info.size > path.stat().st_size:
+            return False
+        with self._system.open_input_stream(info.path) as stream, path.open("rb") as own:
+            kept = stream.read(info.size)
+            return bool(kept == own.read(len(kept)))
+
+    def push(self) -> None:
+        """Copy what changed since the last time.
+
+        The study comes after what it speaks of, and saved lanes are none newer than it.
+
+        Raises:
+            OSError: the storage is away; what was copied, stays.
+        """
+        names = self._names()
+        first = {JOB_FILE, *(name for name in names if name.endswith(LANES_FILE))}
+        for name in sorted(first):
+            self._push(name)
+        study = self._changed(STUDY_FILE)
+        for name in names:
+            if name not in {STUDY_FILE, *first}:
+                self._push(name)
+        if study:
+            self._write(STUDY_FILE, study)
+        for name in set(self._copied).difference(names):
+            self._system.delete_file(f"{self._root}/{name}")
+            del self._copied[name]
+
+    def _names(self) -> list[str]:
+        paths = [p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink()]
+        names = [path.relative_to(self._folder).as_posix() for path in paths]
+        return sorted(n for n in names if n not in LOCAL_FILES and not n.endswith(".tmp"))
+
+    def _push(self, name: str) -> None:
+        if seen := self._changed(name):
+            self._write(name, seen)
+
+    def _changed(self, name: str) -> _Seen | None:
+        """A file as it is, if it is another than was copied."""
+        path = self._folder / name
+        try:
+            found = path.stat()
+            version = (found.st_mtime_ns, found.st_size)
+            return None if self._copied.get(name) == version else (version, path.read_bytes())
+        except FileNotFoundError:  # a trial's lanes, over meanwhile
+            return None
+
+    def _write(self, name: str, seen: _Seen) -> None:
+        version, content = seen
+        if name == STUDY_FILE:  # whole records only
+            content = content[: content.rfind(b"\n") + 1]
+        target = f"{self._root}/{name}"
+        self._system.create_dir(target.rpartition("/")[0], recursive=True)
+        if self._is_local:
+            write_atomic(Path(target), content)
+        else:  # an object is there when all of it is
+            with self._system.open_output_stream(target) as stream:
+                stream.write(content)
+        self._copied[name] = version
+
+    @contextmanager
+    def kept_up(self) -> Iterator[None]:
+        """Copy every `EVERY_S` seconds, and once more at the end."""
+        over = threading.Event()
+        keeper = threading.Thread(target=self._keep_up, args=(over,), daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join()
+            self._try_to_push()
+
+    def _keep_up(self, over: threading.Event) -> None:
+        wait_s = EVERY_S
+        while not over.wait(wait_s):
+            wait_s = EVERY_S if self._try_to_push() else AGAIN_AFTER_S
+
+    def _try_to_push(self) -> bool:
+        try:
+            self.push()
+        except Exception as error:  # whatever a storage's library does, the run goes on
+            log.warning("storage %s: %s; what is missing there is copied later", self._url, error)
+            return False
+        return True
+
+
+def fetch(url: str, folder: Path) -> list[str]:
+    """Bring a mirrored run to an empty or new folder; returns the files' names.
+
+    Raises:
+        InputError: there is none, a file of it is too large, or the folder is in use.
+        WorkError: the storage went away, or the disk is full.
+    """
+    from pyarrow.fs import FileSelector
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is not empty; name a new folder for the run")
+    system, root = _file_system(url)
+    try:
+        found = system.get_file_info(FileSelector(root, recursive=True))
+    except OSError as error:
+        raise InputError(f"{url}: cannot be read ({error})") from None
+    sizes = {info.path[len(root) :].lstrip("/"): info.size for info in found if info.is_file}
+    study = {STUDY_FILE, SHARED_FILE} & set(sizes)
+    if JOB_FILE not in sizes or not study:
+        raise InputError(
+            f"{url}: not a mirrored run (expected {JOB_FILE}, and {STUDY_FILE} or {SHARED_FILE})"
+        )
+    for name, size in sizes.items():
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{url}: {name!r} would be written outside {folder}")
+        if size > MAX_BYTES:
+            raise InputError(f"{url}: {name} has {size:,} bytes, expected at most {MAX_BYTES:,}")
+    try:
+        for name in sorted(sizes, key=lambda name: name in study):  # a run when all is there
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with system.open_input_stream(f"{root}/{name}") as stream:
+                write_atomic(target, stream.read(sizes[name]))
+    except OSError as error:
+        raise WorkError(
+            f"{url}: {error}; {folder} is not whole, try again with a new one"
+        ) from None
+    return list(sizes)
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    from pyarrow.fs import FileSystem
+
+    try:
+        whole = url if "://" in url else Path(url).expanduser().resolve().as_uri()
+        system, root = FileSystem.from_uri(whole)
+        system.get_file_info(root)
+    except (OSError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"storage {url}: cannot be used ({reason}); expected a folder or s3://BUCKET/FOLDER,"
+            " gs://… or abfs://…, and its credentials in the environment"
+        ) from None
+    return system, root.rstrip("/")

@@ -1,0 +1,136 @@
+"""The pictures of a report, made small enough that the page can carry them along.
+
+A picture has a key: ``content0`` ``style0`` ``reference0`` of a pair, ``t7p0`` of trial 7 on pair
+0, ``f12s40`` of a final after 40 steps; with ``-large`` appended, at the size it is looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.report.facts import strip
+from tuner.results import Results
+from tuner.thumbnails import thumbnail
+
+LARGE, LARGE_PX = "-large", 768
+#: Longer sides that thumbnails may have; the largest is taken with which all fit.
+THUMB_SIZES_PX = (256, 224, 192, 160, 128, 96, 64)
+
+#: What all pictures of a page may take, before they are written as text, which takes a third more.
+LARGE_BYTES, THUMB_BYTES = 6_000_000, 6_000_000
+
+_QUALITY = 80
+_PROBED, _CHUNK = 12, 64
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file and the size at which the page shows it."""
+
+    path: Path
+    size_px: int
+
+    def webp(self) -> bytes | None:
+        """It scaled and encoded; None if it cannot be read."""
+        shown = thumbnail(self.path, self.size_px)
+        if shown is None:
+            return None
+        buffer = io.BytesIO()
+        shown.save(buffer, "WEBP", quality=_QUALITY, method=2)
+        return buffer.getvalue()
+
+
+class Album:
+    """The pictures of a run.
+
+    Args:
+        results: of the run.
+    """
+
+    def __init__(self, results: Results):
+        self._results = results
+        self._folder = results.run.path
+
+    def inputs(self) -> dict[str, Path]:
+        """Key -> file, of what the pairs are made of."""
+        specs = [*self._results.job.pairs, *self._results.job.holdout]
+        found = {}
+        for index, spec in enumerate(specs):
+            found[f"content{index}"] = self._folder / spec.content
+            found[f"style{index}"] = self._folder / spec.style[0].image
+            found[f"reference{index}"] = self._folder / spec.reference_file
+        return found
+
+    def trials(self) -> dict[str, Path]:
+        """Key -> file of every trial's image, the best trial first."""
+        results = self._results
+        preset = results.best_preset()
+        best = results.ranked()[:1]
+        order = [*best, *([preset] if preset else []), *results.ranked()]
+        return {
+            f"t{found.record.trial}p{pair}": self._folder / name
+            for found in order
+            for pair, name in enumerate(results.images(found.record.trial))
+        }
+
+    def frames(self) -> dict[str, Path]:
+        """Key -> file of the images that show how the best one came to be."""
+        found = strip(self._results)
+        if found is None:
+            return {}
+        final, run = found["final"], self._results.run
+        steps = [frame["steps"] for frame in found["frames"]]
+        return {f"f{final}s{n}": run.path / run.frame(final, n, 0) for n in steps}
+
+    def picture(self, key: str) -> Picture | None:
+        """The picture of a key, as a server shows it."""
+        size_px = LARGE_PX if key.endswith(LARGE) else THUMB_SIZES_PX[0]
+        files = {**self.inputs(), **self.trials(), **self.frames()}
+        path = files.get(key.removesuffix(LARGE))
+        return Picture(path, size_px) if path else None
+
+    def embedded(self) -> dict[str, str]:
+        """Key -> data URI of every picture that fits into a page, and not more."""
+        inputs, trials, frames = self.inputs(), self.trials(), self.frames()
+        large = {key + LARGE: path for key, path in {**inputs, **trials}.items()}
+        small = {**inputs, **frames, **trials}
+        return {
+            **_encoded(large, LARGE_PX, LARGE_BYTES),
+            **_encoded(small, _thumb_px(list(small.values())), THUMB_BYTES),
+        }
+
+
+def _thumb_px(paths: Sequence[Path]) -> int:
+    """The largest thumbnails with which all pictures fit, by a sample of them."""
+    sample = paths[:: max(1, len(paths) // _PROBED)]
+    for size_px in THUMB_SIZES_PX[:-1]:
+        sizes = [len(Picture(path, size_px).webp() or b"") for path in sample]
+        if sum(sizes) / max(1, len(sizes)) * len(paths) <= THUMB_BYTES * 0.9:
+            return size_px
+    return THUMB_SIZES_PX[-1]
+
+
+def _encoded(files: Mapping[str, Path], size_px: int, most_bytes: int) -> dict[str, str]:
+    """Pictures as data URIs, the first ones, until no more fit."""
+    found: dict[str, str] = {}
+    total = 0
+    for chunk in _chunks(list(files.items())):
+        with ThreadPoolExecutor() as pool:
+            contents = pool.map(lambda item: Picture(item[1], size_px).webp(), chunk)
+        for (key, _), content in zip(chunk, contents, strict=True):
+            if content is None:
+                continue
+            total += len(content)
+            if total > most_bytes:
+                return found
+            found[key] = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+    return found
+
+
+def _chunks(items: Sequence[tuple[str, Path]]) -> Iterable[Sequence[tuple[str, Path]]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -1,0 +1,132 @@
+"""What Optuna draws of a run's settings, as Plotly's JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from tuner.results import Results
+from tuner.study import study_for_plots
+
+if TYPE_CHECKING:
+    import optuna
+
+#: Settings in one figure, the most important ones: more cannot be read.
+IN_SLICES, IN_CONTOURS, IN_PARALLEL = 9, 3, 7
+
+#: With fewer trials an importance is a guess.
+FEWEST_TRIALS = 10
+
+#: Trials drawn as lines.
+IN_LINES = 250
+
+Figure = dict[str, Any]
+Group = dict[str, Any]
+
+
+def report_figures(results: Results) -> list[Group]:
+    """Groups of figures in the page's order; a figure that cannot be drawn is left out."""
+    study = study_for_plots(results.run.path, results.goals)
+    if len(study.trials) < FEWEST_TRIALS:
+        few = f"Plots of settings need {FEWEST_TRIALS} trials."
+        return [_group("Too few trials", few, [])] if study.trials else []
+    name = results.goals.first.name
+    with warnings.catch_warnings():
+        # Optuna warns of its own experiments, and of settings that only some trials have.
+        warnings.simplefilter("ignore")
+        importances = _importances(study)
+        ranked = list(importances) or sorted({p for trial in study.trials for p in trial.params})
+        best = _best(study, IN_LINES)
+        some = f" Of {len(study.trials)} trials the best {IN_LINES}." if best is not study else ""
+        return [
+            _group(
+                "What matters",
+                "How much each setting decides whether a trial is among the best (PED-ANOVA).",
+                [_bars(importances)] if importances else [],
+            ),
+            _group(
+                "Setting by setting",
+                f"Each point is a trial: {name} by the value of one setting; later trials darker.",
+                [_drawn("plot_slice", study, [param], name) for param in ranked[:IN_SLICES]],
+                size="small",
+            ),
+            _group(
+                "Two settings together",
+                f"{name} over two settings at a time, of those that matter most.",
+                [
+                    _drawn("plot_contour", study, pair, name)
+                    for pair in combinations(ranked[:IN_CONTOURS], 2)
+                ],
+                size="small",
+            ),
+            _group(
+                "All settings at once",
+                f"Each line is a trial.{some}",
+                [_drawn("plot_parallel_coordinate", best, ranked[:IN_PARALLEL], name)],
+            ),
+        ]
+
+
+def _group(
+    title: str, help_: str, figures: Sequence[Figure | None], *, size: str = "full"
+) -> Group:
+    drawn = [figure for figure in figures if figure]
+    return {"title": title, "help": help_, "size": size, "figures": drawn}
+
+
+def _bars(importances: Mapping[str, float]) -> Figure:
+    ranked = [*importances.items()][::-1]
+    names, shares = [name for name, _ in ranked], [share for _, share in ranked]
+    bars = {"type": "bar", "orientation": "h", "y": names, "x": shares}
+    return {
+        "label": f"How much each setting matters: {', '.join(names[::-1])}",
+        "data": [{**bars, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"}],
+        "layout": {"yaxis": {"type": "category"}, "height": 90 + 28 * len(ranked)},
+    }
+
+
+def _drawn(plot: str, study: optuna.Study, params: Sequence[str], name: str) -> Figure | None:
+    """One of Optuna's figures; None where there is nothing to draw.
+
+    It gets no ``target``: Optuna takes low values of one to be the good ones.
+    """
+    import optuna.visualization
+
+    try:
+        plotted = getattr(optuna.visualization, plot)(study, params=list(params), target_name=name)
+    except (ValueError, RuntimeError):  # such as all trials having the same setting
+        return None
+    content: Figure = json.loads(plotted.to_json())
+    if not content["data"]:
+        return None
+    for fixed in ("template", "title", "width"):  # the page has its own
+        content["layout"].pop(fixed, None)
+    if len(params) == 1:  # the colours that tell a trial's number need no bar in every small plot
+        for trace in content["data"]:
+            trace.get("marker", {}).update(showscale=False)
+    return {**content, "label": f"{name} by {' and '.join(params)}"}
+
+
+def _importances(study: optuna.Study) -> dict[str, float]:
+    """Setting -> its importance, the highest first."""
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    try:
+        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    except (ValueError, RuntimeError):  # all the same
+        return {}
+
+
+def _best(study: optuna.Study, count: int) -> optuna.Study:
+    """The study, or one of its best trials alone."""
+    import optuna
+
+    if len(study.trials) <= count:
+        return study
+    sign = -1 if study.direction is optuna.study.StudyDirection.MAXIMIZE else 1
+    best = optuna.create_study(direction=study.direction)
+    best.add_trials(sorted(study.trials, key=lambda trial: sign * trial.values[0])[:count])
+    return best

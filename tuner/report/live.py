@@ -1,0 +1,69 @@
+"""The report on loopback, up to date while the run goes on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from tuner.report.album import Album
+from tuner.report.figures import report_figures
+from tuner.report.page import live_facts, render_page
+from tuner.results import Results, load_results
+from tuner.storage import STUDY_FILE
+from tuner.web import Answer, Get, Site
+
+
+class LiveReport:
+    """Answers what the page asks for, from the run as it is.
+
+    Args:
+        folder: the run directory.
+
+    Raises:
+        RunError: it is none.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int] | None = None
+        self._results = load_results(folder)
+
+    def site(self, port: int = 0) -> Site:
+        """The site that it is."""
+        paths: dict[str, Get] = {
+            "": self._page,
+            "facts.json": lambda _: Answer.json(live_facts(self._now())),
+            "figures.json": lambda _: Answer.json(report_figures(self._now())),
+            "picture": self._picture,
+        }
+        return Site(paths, port=port)
+
+    def _now(self) -> Results:
+        """The run as it is; read again only if something was written."""
+        with self._lock:
+            version = _version(self._folder / STUDY_FILE)
+            if version is None or version != self._seen:
+                self._results = load_results(self._folder)
+                self._seen = version
+            return self._results
+
+    def _page(self, rest: str) -> Answer | None:
+        if rest:
+            return None
+        page, policy = render_page(live_facts(self._now()))
+        return Answer(content=page.encode(), kind="text/html; charset=utf-8", policy=policy)
+
+    def _picture(self, key: str) -> Answer | None:
+        found = Album(self._now()).picture(key)
+        content = found.webp() if found else None
+        return Answer(content=content, kind="image/webp", keeps=True) if content else None
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Changes with every record; None for a study in a database, which has no file."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size

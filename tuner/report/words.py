@@ -1,0 +1,92 @@
+"""The result of a run in plain sentences."""
+
+from __future__ import annotations
+
+import math
+
+from tuner.results import Found, Results
+
+
+def summary(results: Results) -> list[str]:
+    """What came of a run, the most important first; every sentence stands by itself."""
+    ranked = results.ranked()
+    if not ranked:
+        return ["No trial has reported yet."]
+    best = ranked[0]
+    return [
+        _gained(results, best),
+        *_bounds(results, best),
+        *_again(results, best),
+        _work(results),
+    ]
+
+
+def _gained(results: Results, best: Found) -> str:
+    first = results.goals.first
+    score = results.score(best)
+    text = f"Trial {best.record.trial} is the best: {first.name} {score:.4g}, {best.steps} steps"
+    gain = results.gain(score)
+    if math.isnan(gain):
+        return text + "."
+    untouched = first.of(results.baselines["content"])
+    if gain <= 0:
+        return (
+            f"Nothing was gained: the untouched photo scores {untouched:.4g}, the best trial only"
+            f" {score:.4g} ({first.name}). Try a wider space, more steps or another objective."
+        )
+    text += f". That is {gain:.0%} better than leaving the photo as it is ({untouched:.4g})"
+    preset = results.best_preset()
+    if preset is None:
+        return text + "."
+    if preset is best:
+        return f"{text}. It is the preset {best.record.preset}: the search found nothing better."
+    base = results.score(preset)
+    change = results.change(score, base)
+    than = f"{abs(change):.0%} {'worse' if change < 0 else 'better'}"
+    return f"{text} and {than} than the best preset, {preset.record.preset} ({base:.4g})."
+
+
+def _bounds(results: Results, best: Found) -> list[str]:
+    """What it breaks, which says that no trial keeps every bound."""
+    broken = results.broken(best)
+    if not broken:
+        return []
+    return [f"The best breaks {' and '.join(broken)}; no trial keeps every bound."]
+
+
+def _again(results: Results, best: Found) -> list[str]:
+    """What its runs with other seeds and on other pairs say."""
+    sentences = []
+    if best.spread is not None:
+        sentences.append(
+            f"Run again with {len(best.finals)} seeds it scores {results.score(best):.4g}"
+            f" ± {best.spread:.2g}."
+        )
+    if best.failed:
+        runs = best.failed + len(best.finals)
+        sentences.append(f"When it was run again, {best.failed} of {runs} seeds failed.")
+    held_out = results.held_out(best)
+    untouched = results.held_out_baselines.get("content", {})
+    if held_out is not None:
+        first = results.goals.first
+        against = ""
+        if first.known(untouched):
+            beats = first.loss(held_out) < first.loss(first.of(untouched))
+            against = f", {'better' if beats else 'NOT better'} than their untouched photos"
+            against += f" ({first.of(untouched):.4g})"
+        sentences.append(f"On pairs that the search never saw it scores {held_out:.4g}{against}.")
+    return sentences
+
+
+def _work(results: Results) -> str:
+    counts = results.counts()
+    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    steps = sum(max(record.rungs, default=0) for record in results.records)
+    text = f"{done} configurations tried in {steps:,} steps"
+    parts = [
+        f"{counts['pruned']} stopped early" if counts["pruned"] else "",
+        f"{counts['failed']} failed" if counts["failed"] else "",
+        f"{counts['running']} not over" if counts["running"] else "",
+    ]
+    listed = ", ".join(part for part in parts if part)
+    return f"{text}: {listed}." if listed else f"{text}."

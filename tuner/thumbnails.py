@@ -1,0 +1,29 @@
+"""Pictures made small, to be shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from nst_core.decode import decode, open_picture
+from nst_core.errors import ImageError
+
+
+def thumbnail(path: Path, size_px: int) -> Image.Image | None:
+    """A picture upright, in sRGB, on white where it is transparent; None if it cannot be read.
+
+    Args:
+        path: its file.
+        size_px: longer side, unless it is smaller anyway.
+    """
+    try:
+        with open_picture(path) as opened:
+            colours_HW3, alpha_HW = decode(path, opened)
+    except ImageError:
+        return None
+    if alpha_HW is not None:
+        colours_HW3 = 1 + (colours_HW3 - 1) * alpha_HW[..., None]
+    shown = Image.fromarray((colours_HW3 * 255).round().astype("uint8"))
+    shown.thumbnail((size_px, size_px), Image.Resampling.LANCZOS)
+    return shown
