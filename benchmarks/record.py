@@ -6,12 +6,17 @@ stopping. What is there already is kept: the file grows from pair to pair.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 
 from benchmarks.common import (
@@ -44,6 +49,8 @@ SIZE_PX = 64
 STEPS = (5, 10, 15, 20, 30, 45, 60, 90)
 CONFIGS = 300
 LANES = 8
+#: Configurations that a process is given at a time.
+_PART = 40
 
 
 def main(
@@ -98,30 +105,55 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
     pairs: dict[str, PairCurves] = dict(known.pairs) if known else {}
     if known and (list(known.params) != points or known.size_px != size_px):
         raise InputError(f"{out}: holds curves of other configurations; name another file")
-    for one in wanted:
-        if one.name in pairs:
-            err.print(f"{one.name}: there already")
-            continue
-        err.print(one.name)
-        pairs[one.name] = record(one, chosen, points, size_px)
-        curves = Curves(
-            space=chosen,
-            params=points,
-            steps=STEPS,
-            metrics=METRICS_KEPT,
-            features=FEATURES,
-            pairs=pairs,
-            size_px=size_px,
-        )
-        with tempfile.TemporaryDirectory(
-            dir=out.parent if out.parent.is_dir() else None
-        ) as scratch:
-            made = Path(scratch) / out.name
-            curves.save(made)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            made.replace(out)
+    new = [
+        replace(one, reference_3HW=one.reference(size_px))
+        for one in wanted
+        if one.name not in pairs
+    ]
+    parts = [points[at : at + _PART] for at in range(0, configs, _PART)]
+    with progress() as bar, _processes() as pool:
+        task = bar.add_task("configurations", total=len(new) * configs)
+        recorded = {
+            one.name: [pool.submit(record, one, chosen, part, size_px) for part in parts]
+            for one in new
+        }
+        for one in new:
+            found = []
+            for part, future in zip(parts, recorded[one.name], strict=True):
+                found.append(future.result())
+                bar.advance(task, len(part))
+            pairs[one.name] = pair_curves(one, size_px, np.concatenate(found))
+            made = Curves(
+                space=chosen,
+                params=points,
+                steps=STEPS,
+                metrics=METRICS_KEPT,
+                features=FEATURES,
+                pairs=pairs,
+                size_px=size_px,
+            )
+            _replace(out, made)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
     return load_curves(out)
+
+
+def _processes() -> ProcessPoolExecutor:
+    """One for the GPU, or one for each core, as engines are in a job."""
+    one = default_device().type == "cuda"
+    return ProcessPoolExecutor(
+        1 if one else os.cpu_count(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=None if one else torch.set_num_threads,
+        initargs=() if one else (1,),
+    )
+
+
+def _replace(out: Path, curves: Curves) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        made = Path(scratch) / out.name
+        curves.save(made)
+        made.replace(out)
 
 
 METRICS_KEPT = ("lpips", "ssim", "rmse", "color", "edges")
@@ -134,34 +166,35 @@ def _point(space: Space, index: int) -> Params:
     return {k: round(v, 6) if isinstance(v, float) else v for k, v in params.items()}
 
 
-def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> PairCurves:
-    """Curves of one pair."""
-    weights = weights_of_a_job()
-    prepared = engine_pair(pair, size_px)
-    engine = Engine([prepared], weights, device=default_device())
+def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> np.ndarray:
+    """Scores of some configurations on one pair: a NaN-padded float64 [N, S, M]."""
+    engine = Engine([engine_pair(pair, size_px)], weights_of_a_job(), device=default_device())
     configs = [space.build(params, size_px=size_px, steps=STEPS[-1]) for params in points]
     score_NSM = np.full((len(configs), len(STEPS), len(METRICS_KEPT)), np.nan)
     waiting = list(range(len(configs)))[::-1]
-    with progress() as bar:
-        task = bar.add_task(pair.name, total=len(configs))
-        for _ in range(min(LANES, len(configs))):
-            _submit(engine, configs, waiting.pop(), 0)
-        while engine.busy:
-            for report in engine.advance():
-                index = report.trial
-                over = report.failure is not None
-                if not over:
-                    at = STEPS.index(report.steps)
-                    score_NSM[index, at] = [report.scores[name] for name in METRICS_KEPT]
-                    over = at + 1 == len(STEPS)
-                if not over:
-                    _submit(engine, configs, index, at + 1)
-                    continue
-                engine.drop(index)
-                bar.advance(task)
-                if waiting:
-                    _submit(engine, configs, waiting.pop(), 0)
-    judge = Judge.load(weights.__getitem__, default_device())
+    for _ in range(min(LANES, len(configs))):
+        _submit(engine, configs, waiting.pop(), 0)
+    while engine.busy:
+        for report in engine.advance():
+            index = report.trial
+            over = report.failure is not None
+            if not over:
+                at = STEPS.index(report.steps)
+                score_NSM[index, at] = [report.scores[name] for name in METRICS_KEPT]
+                over = at + 1 == len(STEPS)
+            if not over:
+                _submit(engine, configs, index, at + 1)
+                continue
+            engine.drop(index)
+            if waiting:
+                _submit(engine, configs, waiting.pop(), 0)
+    return score_NSM
+
+
+def pair_curves(pair: Pair, size_px: int, score_NSM: np.ndarray) -> PairCurves:
+    """What is kept of one pair."""
+    prepared = engine_pair(pair, size_px)
+    judge = Judge.load(weights_of_a_job().__getitem__, default_device())
     untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
     return PairCurves(
         name=pair.name,

@@ -146,7 +146,12 @@ def goals_of(
             goal=0.2,
             at_most=True,
         ),
-        Goal(name="worst ratio to stock at any budget", value=worse, goal=1.0, at_most=True),
+        Goal(
+            name="behind stock at any of its budgets, median share",
+            value=worse,
+            goal=0,
+            at_most=True,
+        ),
         Goal(name="steps to equal stock, share of its", value=fewer, goal=0.75, at_most=True),
         Goal(name="trials to the cold score, warm", value=halves, goal=0.5, at_most=True),
         Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
@@ -235,21 +240,21 @@ def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
 
 
 def against(courses: Sequence[dict[str, Course]]) -> tuple[list[Row], float, float, float]:
-    """Rows by budget; share of random's steps; worst ratio to stock; share of stock's steps."""
+    """Rows by budget; share of random's steps; most behind stock; share of stock's steps."""
     rows: list[Row] = []
-    ratios, fewer = [], []
+    behind, fewer = [], []
     for trials in BUDGETS:
         stock = [c[f"stock {trials}"] for c in courses]
         spent = [course.events[-1].steps for course in stock]
         theirs = [course.best_by(np.inf) for course in stock]
         ours = [c["ours"].best_by(s) for c, s in zip(courses, spent, strict=True)]
         random = [c["random, full"].best_by(s) for c, s in zip(courses, spent, strict=True)]
-        # The steps that ours takes to the median of stock, over all pairs and seeds.
-        until = [
-            c["ours"].steps_until(t) / s for c, t, s in zip(courses, theirs, spent, strict=True)
-        ]
-        ratios.append(median(ours) / median(theirs))
-        fewer.append(median(until))
+        until = [c["ours"].steps_until(t) for c, t in zip(courses, theirs, strict=True)]
+        # Stock's last improvement came earlier than its end, which only hindsight knows.
+        there = [one.steps_until(t) for one, t in zip(stock, theirs, strict=True)]
+        until_share = median(u / s for u, s in zip(until, spent, strict=True))
+        behind.append(median(ours) - median(theirs))
+        fewer.append(until_share)
         rows.append(
             {
                 "stock trials": trials,
@@ -257,7 +262,10 @@ def against(courses: Sequence[dict[str, Course]]) -> tuple[list[Row], float, flo
                 **_spread("ours", ours),
                 **_spread("stock", theirs),
                 **_spread("random, full", random),
-                "steps to equal stock, share": median(until),
+                "steps to equal stock, share of its": until_share,
+                "of those to its last gain": median(
+                    u / t for u, t in zip(until, there, strict=True)
+                ),
             }
         )
     shares = [
@@ -265,7 +273,7 @@ def against(courses: Sequence[dict[str, Course]]) -> tuple[list[Row], float, flo
         / c["random, full"].events[-1].steps
         for c in courses
     ]
-    return rows, median(shares), max(ratios), max(fewer)
+    return rows, median(shares), max(behind), max(fewer)
 
 
 def _spread(name: str, values: Sequence[float]) -> Row:

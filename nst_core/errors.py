@@ -17,7 +17,10 @@ A message names what is wrong, where, what was expected and what to do. Anything
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+#: Tells people a line.
+Say = Callable[[str], None]
 
 
 class NstError(Exception):

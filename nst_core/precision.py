@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-State = dict[str, Tensor]
-
 
 @contextlib.contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
@@ -47,7 +45,7 @@ class LossScaler:
     GROW_AFTER_STEPS = 50
 
     @classmethod
-    def adapted(cls, good_N: Tensor, scale_N: Tensor, clean_N: Tensor) -> State:
+    def adapted(cls, good_N: Tensor, scale_N: Tensor, clean_N: Tensor) -> dict[str, Tensor]:
         """Scales after a step whose gradients were finite where ``good_N``, and clean steps."""
         clean_N = torch.where(good_N, clean_N + 1, torch.zeros_like(clean_N))
         grows_N = clean_N >= cls.GROW_AFTER_STEPS

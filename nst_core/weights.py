@@ -16,7 +16,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nst_core import packages
-from nst_core.errors import WeightsError, near_miss
+from nst_core.errors import Say, WeightsError, near_miss
 from nst_core.extractors import bare_network, is_counter
 from nst_core.files import write_atomic
 from nst_core.metric_names import LPIPS_LAYERS
@@ -36,7 +36,6 @@ from nst_core.packages import PackageFile
 from nst_core.tensorfiles import read_tensors, select_tensors
 
 Weights = Mapping[str, Tensor]
-Say = Callable[[str], None]
 
 DOWNLOAD_TIMEOUT_S = 20
 

@@ -12,7 +12,6 @@ os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["COLUMNS"] = "200"  # tables are cut to the terminal's width
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
-import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -20,7 +19,8 @@ import yaml
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from nst_core.weights import Weights, expected_shapes, get_weights
+from benchmarks.common import random_weights as random_weights_of
+from nst_core.weights import Weights, get_weights
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time share the cores
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -40,18 +40,7 @@ def weights() -> Mapping[str, Weights]:
 @pytest.fixture(scope="session")
 def random_weights() -> Callable[[str], Weights]:
     """Random weights of any network: enough for mechanics, and there without a network."""
-
-    def make(name: str) -> Weights:
-        generator = torch.Generator().manual_seed(0)
-        made = {}
-        for key, shape in expected_shapes(name).items():
-            value = torch.randn(shape, generator=generator)
-            made[key] = value * (2 / max(1, np.prod(shape[1:]))) ** 0.5
-            if key.endswith("running_var"):
-                made[key] = 0.5 + value.abs()
-        return made
-
-    return make
+    return random_weights_of
 
 
 @pytest.fixture(scope="session")

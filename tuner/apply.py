@@ -17,7 +17,7 @@ from nst_core.animation import check_animation_path, save_animation
 from nst_core.built_in import load_preset, runnable
 from nst_core.colors import luminance
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, WorkError, near_miss
+from nst_core.errors import InputError, Say, WorkError, near_miss
 from nst_core.images import (
     check_writable_image,
     load_alpha,
@@ -34,7 +34,6 @@ from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
 from nst_core.resolution import at_size
 from nst_core.stylization import Step, default_device, stylize
-from nst_core.weights import Say
 from tuner.plots import check_plot_path, plot_losses
 from tuner.weightsfiles import WeightsFiles
 from tuner.yamlfile import set_key

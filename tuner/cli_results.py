@@ -147,6 +147,10 @@ def export(
         Literal["preset", "script", "neural-style-pt", "pystiche"],
         typer.Option("--format", help="what to write; default: a preset"),
     ] = "preset",
+    size_px: Annotated[
+        int | None,
+        typer.Option(help="longer side of what the script or command makes; default: as tuned"),
+    ] = None,
     pack: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a folder of presets with a contact sheet")
     ] = None,
@@ -156,7 +160,12 @@ def export(
     from tuner.export.files import export_one, export_pack
 
     if pack is not None:
-        given = {"--out": out_file, "--trial": trial is not None, "--format": format_ != "preset"}
+        given = {
+            "--out": out_file,
+            "--trial": trial is not None,
+            "--format": format_ != "preset",
+            "--size-px": size_px,
+        }
         if alone := [name for name, value in given.items() if value]:
             raise InputError(f"{', '.join(alone)}: of a single export only, not of --pack")
         with writing(pack):
@@ -164,7 +173,7 @@ def export(
         for warning in warnings:
             err.print(warning, style="bold red", markup=False)
         return
-    export_one(run_dirs, out_file, trial=trial, kind=format_, say=say, warn=_warn)
+    export_one(run_dirs, out_file, trial=trial, kind=format_, size_px=size_px, say=say, warn=_warn)
 
 
 def _warn(line: str) -> None:

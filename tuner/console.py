@@ -6,7 +6,7 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +16,6 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from nst_core.errors import InputError
-
-#: Tells people a line.
-Say = Callable[[str], None]
 
 #: What a terminal would obey: all control characters but the new line.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")

@@ -20,8 +20,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from nst_core.errors import InputError
-from tuner.console import Say
+from nst_core.errors import InputError, Say
 from tuner.results import load_results
 from tuner.rundir import RunDir
 from tuner.storage import load_study

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from nst_core.weights import Say
+from nst_core.errors import Say
 
 
 @dataclass

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
-from nst_core.errors import ImageError, InputError, WorkError
+from nst_core.errors import ImageError, InputError, Say, WorkError
 from nst_core.images import digest, load_image, read_text, save_image
 from nst_core.lanes import LaneBatch
 from nst_core.laplacian import check_photorealism
@@ -29,7 +29,6 @@ from nst_core.presets import Preset
 from nst_core.starts import feed_forward_start
 from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
-from nst_core.weights import Say
 from tuner.batches import Batches
 from tuner.lane_counts import CPU_LANES, GPU_LANES
 from tuner.weightsfiles import WeightsFiles

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.baselines import degraded
-from nst_core.errors import InputError
+from nst_core.errors import InputError, Say
 from nst_core.images import check_image
 from nst_core.metric_names import METRICS
 from nst_core.metrics import Judge
-from nst_core.weights import Say, Weights
+from nst_core.weights import Weights
 from tuner.evaluate import Pair, baseline_scores, load_pair
 from tuner.job import JobSpec, PairSpec, StyleImage
 from tuner.jobfile import load_job, shapes_differ
+from tuner.prepare import with_references
 from tuner.records import Scores, mean_baselines
-from tuner.run import with_references
 
 #: Longer side at which pictures are compared that come without a job, whose default it is too.
 SIZE_PX: int = JobSpec.model_fields["size_px"].default

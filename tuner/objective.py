@@ -171,6 +171,10 @@ class Goals:
         """Constraint -> by how much it is broken."""
         return {bound.name: bound.excess(scores) for bound in self.constraints}
 
+    def broken(self, scores: Mapping[str, float]) -> list[str]:
+        """The constraints that are broken, as people write them."""
+        return [name for name, over in self.excess(scores).items() if over > 0]
+
     def values(self, scores: Mapping[str, float]) -> Values:
         """What results are ranked by, lower is better: what is broken, then the objectives.
 
@@ -182,7 +186,9 @@ class Goals:
         return (broken, *(o.loss(o.of(scores)) for o in self.objectives))
 
     def order(self, values: Sequence[Values]) -> Sequence[Any]:
-        """Sort keys of what goes on: what keeps the bounds first, then by non-dominated rank.
+        """Sort keys of what goes on: what keeps the bounds first, by non-dominated rank.
+
+        What breaks them counts for nothing else (Deb's constrained domination, the same paper).
 
         Within a rank, results far from their neighbours come first (the crowding distance of
         NSGA-II, Deb et al., IEEE TEC 2002), so that what is kept spreads over the trade-offs. The
@@ -190,11 +196,12 @@ class Goals:
         """
         if not self.pareto:
             return values
-        ranks, crowding = non_dominated([value[1:] for value in values])
-        return [
-            (value[0], rank, -distance)
-            for value, rank, distance in zip(values, ranks, crowding, strict=True)
-        ]
+        keys = [(value[0], 0, 0.0) for value in values]
+        kept = [i for i, value in enumerate(values) if not value[0]]
+        ranks, crowding = non_dominated([values[i][1:] for i in kept])
+        for i, rank, distance in zip(kept, ranks, crowding, strict=True):
+            keys[i] = (0.0, rank, -distance)
+        return keys
 
 
 def non_dominated(points: Sequence[Values]) -> tuple[list[int], list[float]]:

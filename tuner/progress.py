@@ -105,7 +105,7 @@ class ProgressWatcher(Watcher):
         value, loss = rung.objective, self._objective.loss
         if trial in self._under_way:
             self._under_way[trial].score = value
-        if trial in self._finals or any(x > 0 for x in self._goals.excess(rung.scores).values()):
+        if trial in self._finals or self._goals.broken(rung.scores):
             return
         if self._best is None or loss(value) < loss(self._best[0]):
             self._best = (value, trial, steps)

@@ -156,8 +156,7 @@ class Results:
 
     def broken(self, found: Found) -> list[str]:
         """The bounds that a trial breaks, as people write them."""
-        excess = self.goals.excess(found.rung.scores)
-        return [name for name, over in excess.items() if over > 0]
+        return self.goals.broken(found.rung.scores)
 
     def front(self) -> list[Found]:
         """Of several objectives, the trials that no other is better than in all of them."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from nst_core.weights import Say
+from nst_core.errors import Say
 
 #: Loggers whose records are a run's: those of our packages.
 _OURS = ("tuner", "nst_core", "search_spaces")

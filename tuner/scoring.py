@@ -8,13 +8,11 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-import numpy as np
 import torch
 
 from nst_core.metrics import Judge
+from nst_core.network_metrics import Images
 from tuner.records import Scores
-
-Images = Sequence[np.ndarray]
 
 
 class Scorer:

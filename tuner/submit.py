@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nst_core.errors import InputError, WorkError
-from nst_core.weights import Say
+from nst_core.errors import InputError, Say, WorkError
 from tuner.job import JobSpec
 from tuner.rundir import RunDir
 from tuner.storage import JOB_FILE

@@ -13,11 +13,10 @@ from rich.console import Console
 from torch import Tensor
 
 from nst_core.decode import MAX_PIXELS
-from nst_core.errors import InputError
+from nst_core.errors import InputError, Say
 from nst_core.images import from_uint8, load_image, to_uint8
 from nst_core.materials import Style
 from nst_core.presets import Preset
-from nst_core.weights import Say
 from tuner.many import Picture, apply_to_many, check_all, file_digest
 
 SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})

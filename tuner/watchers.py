@@ -6,8 +6,11 @@ Each is a few calls of a library. What goes wrong in one is said once and stops 
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from nst_core.errors import InputError, NstError
@@ -19,17 +22,25 @@ from tuner.study import load_records
 
 log = logging.getLogger(__name__)
 
+#: Events that may wait for a slow server before it is given up, some 100 bytes each.
+MOST_WAITING = 100_000
+#: Seconds for the last events, when the run is over.
+FINISH_S = 20.0
+
+_Event = Callable[[Watcher], None]
+
 
 class Watchers(Watcher):
-    """Several watchers as one.
+    """Several watchers as one; on leaving, the last events are waited for.
 
     Args:
         first: the one that people look at; what goes wrong in it is a defect of ours.
-        others: are left out from the first error on.
+        others: each works in a thread of its own, so that nobody waits for a library or its
+            server, and is left out from its first error on.
     """
 
     def __init__(self, first: Watcher, others: Sequence[Watcher] = ()):
-        self._first, self._others = first, list(others)
+        self._first, self._others = first, [_Aside(other) for other in others]
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Watcher`."""
@@ -51,14 +62,55 @@ class Watchers(Watcher):
         self._first.pulsed(pulses)
         self._tell(lambda watcher: watcher.pulsed(pulses))
 
-    def _tell(self, event: Callable[[Watcher], None]) -> None:
-        for watcher in list(self._others):
+    def __enter__(self) -> Watchers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self, within_s: float = FINISH_S) -> None:
+        """Let the others take in what they were told, for so long at most."""
+        for other in self._others:
+            other.told.put(None)
+        until_s = time.monotonic() + within_s
+        for other in self._others:
+            other.join(max(0.0, until_s - time.monotonic()))
+            if other.is_alive():
+                log.warning("%s: still not done after %g s; left out", other.name, within_s)
+
+    def _tell(self, event: _Event) -> None:
+        for other in self._others:
+            other.tell(event)
+
+
+class _Aside(threading.Thread):
+    """A watcher that is told of events in their order, by and by."""
+
+    def __init__(self, watcher: Watcher):
+        super().__init__(name=type(watcher).__name__, daemon=True)
+        self.told: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
+        self._watcher, self._left_out = watcher, False
+        self.start()
+
+    def tell(self, event: _Event) -> None:
+        if self._left_out:
+            return
+        if self.told.qsize() >= MOST_WAITING:
+            self._leave_out(f"{MOST_WAITING} events behind")
+        else:
+            self.told.put(event)
+
+    def run(self) -> None:
+        """Until it is told nothing more, or something goes wrong."""
+        while not self._left_out and (event := self.told.get()):
             try:
-                event(watcher)
+                event(self._watcher)
             except Exception as error:  # whatever a library does, the run goes on
-                name = type(watcher).__name__
-                log.warning("%s: %s: %s; left out from here on", name, type(error).__name__, error)
-                self._others.remove(watcher)
+                self._leave_out(f"{type(error).__name__}: {error}")
+
+    def _leave_out(self, why: str) -> None:
+        self._left_out = True
+        log.warning("%s: %s; left out from here on", self.name, why)
 
 
 class PrometheusWatcher(Watcher):
@@ -67,7 +119,7 @@ class PrometheusWatcher(Watcher):
     def __init__(self, job: JobSpec, run: RunDir):
         from ray.util.metrics import Counter, Gauge
 
-        self._objective, self._best = job.goals.first, float("inf")
+        self._goals, self._best = job.goals, float("inf")
         self._run = {"run": job.name}
         self._ended = Counter("nst_trials_ended", "trials over, by state", ("run", "state"))
         self._score = Gauge("nst_best_score", "best value of the objective", ("run",))
@@ -83,8 +135,9 @@ class PrometheusWatcher(Watcher):
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Watcher`."""
-        if self._objective.loss(rung.objective) < self._best:
-            self._best = self._objective.loss(rung.objective)
+        loss = self._goals.first.loss(rung.objective)
+        if loss < self._best and not self._goals.broken(rung.scores):
+            self._best = loss
             self._score.set(rung.objective, tags=self._run)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
@@ -149,11 +202,13 @@ class MlflowWatcher(Watcher):
                 "watch: mlflow needs the package mlflow-skinny or mlflow: pip install mlflow-skinny"
             ) from None
         self._client, self._metric, self._param = MlflowClient(), Metric, Param
-        known = self._client.get_experiment_by_name(job.name)
-        self._experiment = (
-            known.experiment_id if known else self._client.create_experiment(job.name)
-        )
+        self._name = job.name
         self._runs: dict[int, str] = {}
+
+    @cached_property
+    def _experiment(self) -> str:
+        known = self._client.get_experiment_by_name(self._name)
+        return str(known.experiment_id if known else self._client.create_experiment(self._name))
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Watcher`."""
@@ -185,7 +240,7 @@ KINDS: Mapping[str, Callable[[JobSpec, RunDir], Watcher]] = {
 }
 
 
-def watchers_of(job: JobSpec, run: RunDir, first: Watcher) -> Watcher:
+def watchers_of(job: JobSpec, run: RunDir, first: Watcher) -> Watchers:
     """What a job asks for, with the watcher that people look at; without one that cannot start.
 
     Raises:

@@ -18,8 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from nst_core.errors import InputError, NstError
-from tuner.console import Say
+from nst_core.errors import InputError, NstError, Say
 
 HOST = "127.0.0.1"
 #: What a page may send at once.

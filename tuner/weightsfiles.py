@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nst_core.errors import ConfigError, InputError, near_miss
-from nst_core.weights import SOURCES, Say, Weights, cached_path, get_weights
+from nst_core.errors import ConfigError, InputError, Say, near_miss
+from nst_core.weights import SOURCES, Weights, cached_path, get_weights
 
 
 class WeightsFiles:

@@ -382,10 +382,26 @@ def test_a_preset_knows_the_pictures_it_was_scored_with(tmp_path: Path, pictures
     assert "style0.png:3 --style" in facts[2][1]
 
 
+def test_a_script_for_another_size_is_fitted(tmp_path: Path, pictures: Path) -> None:
+    """A script goes through the tuned size first, as `stylize` does; a preset is left as it is."""
+    run = made_run(tmp_path / "run", pictures, trials=4)
+    config = load_results(run).preset().config
+    size_px = 2 * config.size_px
+    larger = ("--size-px", size_px)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script", *larger)
+    assert done.returncode == 0 and f"tuned at {config.size_px} px" in done.stderr
+    text = (tmp_path / "p.py").read_text()
+    assert f"SIZE_PX = {size_px}\n" in text and "plan = stages" in text
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json", *larger)
+    assert done.returncode == 2 and "stylize --size-px" in done.stderr
+    assert not (tmp_path / "p.json").exists()
+
+
 def test_options_of_a_single_export_are_refused_with_a_pack(tmp_path: Path, pictures: Path) -> None:
     """A pack has the best presets of its runs; anything else asked of it is no pack."""
     run = made_run(tmp_path / "run", pictures, trials=4)
-    for option in (("--trial", 0), ("--format", "script"), ("--out", tmp_path / "x")):
+    options = {"--trial": 0, "--format": "script", "--out": tmp_path / "x", "--size-px": 96}
+    for option in options.items():
         done = nst_tuner("export", run, "--pack", tmp_path / "pack", *option)
         assert done.returncode == 2 and f"{option[0]}: of a single export only" in done.stderr
     assert not (tmp_path / "pack").exists()

@@ -74,6 +74,16 @@ def test_ranks_are_layers_of_non_dominated_points(points: list[tuple[int, int, i
     assert all(distance >= 0 for distance in crowding)
 
 
+def test_what_breaks_a_bound_displaces_nothing() -> None:
+    """What keeps the bounds is ranked among itself, however good what breaks them is."""
+    several = goals("lpips", "rmse")
+    kept = [(0.0, 0.5, 0.6), (0.0, 0.7, 0.3), (0.0, 0.8, 0.8)]
+    better = [(1.0, 0.4, 0.4), (0.5, 0.1, 0.5)]
+    keys = several.order([*better, *kept])
+    assert sorted(range(5), key=keys.__getitem__)[2:] == [4, 1, 0]
+    assert keys[2:] == several.order(kept)
+
+
 def test_the_ends_of_a_front_are_never_crowded() -> None:
     """The best in either objective, and lonely trade-offs, come before crowded ones."""
     front = [(0.0, 1.0), (0.1, 0.9), (0.12, 0.88), (0.5, 0.5), (1.0, 0.0)]

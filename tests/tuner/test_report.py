@@ -145,6 +145,18 @@ def test_a_damaged_picture_is_left_out(tmp_path: Path, pictures: Path) -> None:
     assert "t0p0" not in found and "t1p0" not in found and "t2p0" in found
 
 
+def test_pictures_outside_of_the_run_stay_there(tmp_path: Path, pictures: Path) -> None:
+    """A job that names files elsewhere does not make a page carry them along."""
+    run = made_run(tmp_path / "run", pictures, trials=4)
+    inside = Album(load_results(run)).inputs()
+    assert {"content0", "style0", "reference0"} <= inside.keys()
+    job = (run / "job.yaml").read_text()
+    content = inside["content0"].relative_to(run).as_posix()
+    assert content in job
+    (run / "job.yaml").write_text(job.replace(content, str(pictures / "content.png")))
+    assert inside.keys() - Album(load_results(run)).inputs().keys() == {"content0"}
+
+
 def test_pictures_keep_their_colours_and_sides(tmp_path: Path, pictures: Path) -> None:
     """Transparent parts are white; a turned picture is upright."""
     turned = Image.new("RGBA", (80, 40), (255, 0, 0, 0))

@@ -25,6 +25,7 @@ from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
 from tuner.jobfile import find_space, load_job
 from tuner.objective import COSTS
+from tuner.prepare import _presets_of
 from tuner.records import RungRecord
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
@@ -394,6 +395,13 @@ def test_a_run_whose_trials_all_fail_fails(job_file: Path, tmp_path: Path) -> No
             "search.presets=false",
         )
     assert load_results(tmp_path / "a").counts()["failed"] == 2
+
+
+def test_presets_of_another_version(tmp_path: Path) -> None:
+    """A run that began with a preset that is not there any more says which version has it."""
+    notes = {"presets": ["gone"], "environment": {"packages": {"nst-tuner": "9.1"}}}
+    with pytest.raises(RunError, match=r"'gone'.*began it \(9\.1\)"):
+        _presets_of(notes, {}, tmp_path)
 
 
 def test_no_cluster_at_an_address(job_file: Path, tmp_path: Path) -> None:

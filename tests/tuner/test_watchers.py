@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -29,10 +30,10 @@ def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboardX.proto.event_pb2")
     record = pytest.importorskip("tensorboardX.record_writer")
     assert reader and record
-    watcher = watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder())
     folder = tmp_path / "run"
     folder.mkdir()
-    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder()) as watcher:
+        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
     files = sorted((tmp_path / "tensorboard").rglob("events.*"))
     assert [path.parent.name for path in files] == [f"{trial:04d}" for trial in range(8)]
     content = files[0].read_bytes()
@@ -45,10 +46,10 @@ def test_mlflow_has_a_run_for_each_trial(
     """Settings are parameters, scores are metrics over steps, states are MLflow's."""
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
-    watcher = watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder())
     folder = tmp_path / "run"
     folder.mkdir()
-    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as watcher:
+        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("small")
     runs = client.search_runs([experiment.experiment_id])
@@ -77,11 +78,53 @@ def test_an_error_of_theirs_stops_nothing(
     first, other = Recorder(), Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    search = make_search(job_file, folder, watcher=Watchers(first, [Broken(), other]))
-    with caplog.at_level(logging.WARNING):
-        play(search, lambda plan, steps: 1.0 / steps)
+    with caplog.at_level(logging.WARNING), Watchers(first, [Broken(), other]) as watcher:
+        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
     assert caplog.text.count("server away") == 1
     assert first.events == other.events and len(first.events) > 8
+
+
+def test_nobody_waits_for_a_server_that_hangs(
+    job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A watcher that never returns holds up neither the run nor its end; others see all of it."""
+    never = threading.Event()
+
+    class Hanging(Recorder):
+        def planned(self, *_: object) -> None:  # type: ignore[override]
+            never.wait()
+
+    first, other = Recorder(), Recorder()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    watchers = Watchers(first, [Hanging(), other])
+    play(make_search(job_file, folder, watcher=watchers), lambda plan, steps: 1.0 / steps)
+    with caplog.at_level(logging.WARNING):
+        watchers.finish(within_s=0.5)
+    never.set()
+    assert "Hanging: still not done" in caplog.text
+    assert first.events == other.events and len(first.events) > 8
+
+
+def test_a_server_that_falls_behind_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waits for a slow watcher is bounded; beyond that it is told nothing more."""
+    monkeypatch.setattr("tuner.watchers.MOST_WAITING", 3)
+    never = threading.Event()
+
+    class Hanging(Recorder):
+        def ended(self, *_: object) -> None:  # type: ignore[override]
+            never.wait()
+
+    watchers = Watchers(first := Recorder(), [Hanging()])
+    with caplog.at_level(logging.WARNING):
+        for trial in range(9):
+            watchers.ended(trial, "complete", None)
+        watchers.finish(within_s=0.1)
+    never.set()
+    assert caplog.text.count("3 events behind; left out") == 1
+    assert len(first.events) == 9
 
 
 def test_a_server_that_is_away_starts_nothing_and_stops_nothing(
@@ -110,10 +153,11 @@ def test_mlflow_is_asked_once_a_report(
     package = SimpleNamespace(MlflowClient=lambda: client, entities=entities)
     monkeypatch.setitem(sys.modules, "mlflow", package)
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
-    watcher = watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first := Recorder())
+    first = Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first) as watcher:
+        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
     started = {event[1] for event in first.events}
     assert client.log_batch.call_count == len(started) + len(first.reached)
     assert not client.log_param.called and not client.log_metric.called
@@ -138,6 +182,7 @@ def test_the_best_is_the_runs_not_the_launchs(
     assert best == min(r.objective for t in load_records(tmp_path)[0] for r in t.rungs.values())
     told.reset_mock()
     watcher.reported(9, 2, RungRecord(objective=0.9, scores={}))
+    watcher.finish()
     assert not told.called
 
 

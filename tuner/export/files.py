@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from nst_core.errors import InputError
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError, Say
 from nst_core.files import write_atomic
 from nst_core.presets import Preset
-from nst_core.weights import Say
+from nst_core.resolution import at_size
 from tuner.console import writing
 from tuner.export.commands import stylize_inputs
 from tuner.job import StyleImage
@@ -26,6 +28,7 @@ def export_one(
     *,
     trial: int | None,
     kind: str,
+    size_px: int | None = None,
     say: Say,
     warn: Callable[[str], None],
 ) -> None:
@@ -36,6 +39,7 @@ def export_one(
         out: the file to write.
         trial: which; the best if None.
         kind: ``preset``, ``script``, ``neural-style-pt`` or ``pystiche``.
+        size_px: longer side of what the others than a preset are to make; as tuned if None.
         say: is told what was written.
         warn: is told what was lost on the way, and of results that gain nothing.
 
@@ -47,8 +51,14 @@ def export_one(
         raise InputError("several run directories: expected --pack DIR to put them into")
     if out is None:
         raise InputError("expected --out FILE, or --pack DIR for a folder of presets")
+    if kind == "preset" and size_px:
+        raise InputError(
+            "--size-px: `nst-tuner stylize --size-px` fits a preset when it applies it"
+        )
     results = load_results(folders[0])
     preset = results.preset(trial)
+    if size_px:
+        preset = _fitted(preset, size_px, say)
     if kind == "preset":
         preset.save(out)
         pair = results.job.pairs[0]
@@ -64,6 +74,15 @@ def export_one(
     if not results.beats_content(preset.provenance["score"]):
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
+
+
+def _fitted(preset: Preset, size_px: int, say: Say) -> Preset:
+    """The preset for another size than it was tuned at, as `stylize` fits it."""
+    StyleConfig.from_dict({**preset.config.to_dict(), "size_px": size_px}, source="--size-px")
+    config, note = at_size(preset.config, size_px)
+    if note:
+        say(note)
+    return replace(preset, config=config)
 
 
 def _text(results: Results, preset: Preset, out: Path, kind: str) -> tuple[str, list[str]]:

@@ -127,9 +127,7 @@ class Poll:
             return Answer.json(self.state())
 
     def _picture(self, key: str) -> Answer | None:
-        found = self._album.picture(key)
-        content = found.webp() if found else None
-        return Answer(content=content, kind="image/webp", keeps=True) if content else None
+        return self._album.answer(key)
 
     def _page(self, rest: str) -> Answer | None:
         if rest:

@@ -16,6 +16,7 @@ from pathlib import Path
 from tuner.report.facts import strip
 from tuner.results import Results
 from tuner.thumbnails import thumbnail
+from tuner.web import Answer
 
 LARGE, LARGE_PX = "-large", 768
 #: Longer sides that thumbnails may have; the largest is taken with which all fit.
@@ -57,14 +58,19 @@ class Album:
         self._folder = results.run.path
 
     def inputs(self) -> dict[str, Path]:
-        """Key -> file, of what the pairs are made of."""
+        """Key -> file, of what the pairs are made of, as far as it lies in the run.
+
+        A launch copies all of it there. A run that names other files was made by somebody else, and
+        a page that is passed on would carry them along.
+        """
         specs = [*self._results.job.pairs, *self._results.job.holdout]
         found = {}
         for index, spec in enumerate(specs):
             found[f"content{index}"] = self._folder / spec.content
             found[f"style{index}"] = self._folder / spec.style[0].image
             found[f"reference{index}"] = self._folder / spec.reference_file
-        return found
+        inside = self._folder.resolve()
+        return {key: path for key, path in found.items() if path.resolve().is_relative_to(inside)}
 
     def trials(self) -> dict[str, Path]:
         """Key -> file of every trial's image, the best trial first."""
@@ -87,12 +93,13 @@ class Album:
         steps = [frame["steps"] for frame in found["frames"]]
         return {f"f{final}s{n}": run.path / run.frame(final, n, 0) for n in steps}
 
-    def picture(self, key: str) -> Picture | None:
-        """The picture of a key, as a server shows it."""
+    def answer(self, key: str) -> Answer | None:
+        """The picture of a key, as a server sends it."""
         size_px = LARGE_PX if key.endswith(LARGE) else THUMB_SIZES_PX[0]
         files = {**self.inputs(), **self.trials(), **self.frames()}
         path = files.get(key.removesuffix(LARGE))
-        return Picture(path, size_px) if path else None
+        content = Picture(path, size_px).webp() if path else None
+        return Answer(content=content, kind="image/webp", keeps=True) if content else None
 
     def embedded(self) -> dict[str, str]:
         """Key -> data URI of every picture that fits into a page, and not more."""

@@ -55,9 +55,7 @@ class LiveReport:
         return Answer(content=page.encode(), kind="text/html; charset=utf-8", policy=policy)
 
     def _picture(self, key: str) -> Answer | None:
-        found = Album(self._now()).picture(key)
-        content = found.webp() if found else None
-        return Answer(content=content, kind="image/webp", keeps=True) if content else None
+        return Album(self._now()).answer(key)
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,187 @@
+"""What a run starts with: pictures, weights, presets, starts, baselines."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nst_core.built_in import BASELINES, runnable
+from nst_core.errors import RunError, Say
+from nst_core.images import load_image, save_image
+from nst_core.laplacian import check_photorealism
+from nst_core.metric_names import weights_of, with_default
+from nst_core.metrics import Judge
+from nst_core.presets import Preset
+from nst_core.references import make_reference
+from nst_core.weights import Weights, cached_path, get_weights
+from search_spaces import Params, Space
+from tuner.backend import Workload
+from tuner.evaluate import baseline_scores, load_pair
+from tuner.job import JobSpec, PairSpec, ReferenceSpec
+from tuner.records import Scores
+from tuner.replay import check_replay
+from tuner.rundir import RunDir
+from tuner.storage import check_database
+from tuner.study import load_records
+from tuner.warm import warm_starts
+
+
+class Prepared(NamedTuple):
+    """What a run starts with; ``job`` names the copies in the run directory."""
+
+    job: JobSpec
+    workload: Workload
+    presets: list[tuple[Preset, str | None]]
+    starts: Sequence[Params]
+    replay: Mapping[int, Params] | None
+    baselines: Sequence[Mapping[str, Scores]] = ()
+
+
+def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
+    """Everything that may refuse the job, before the first trial; the job is written last.
+
+    Raises:
+        InputError: something that it names cannot be used; of the run nothing is written.
+    """
+    if space.may_set("photo_weight") != (0.0,):
+        check_photorealism()
+    if job.search.study:
+        check_database(job.search.study, job.name, job.goals.directions)
+    with tempfile.TemporaryDirectory() as made:
+        job = with_references(job, Path(made), say)
+        workload = load_workload(job, space, say)
+        presets = baseline_presets(job, workload.weights, say)
+        replay = _replay(job, space)
+        judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
+        baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
+        starts, remarks = warm_starts(
+            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
+        )
+        for remark in remarks:
+            say(remark)
+        starts = [*starts, *space.starts]
+        return Prepared(
+            job=run.write_job(job),
+            workload=workload,
+            presets=presets,
+            starts=starts,
+            replay=replay,
+            baselines=baselines,
+        )
+
+
+def prepared_before(
+    job: JobSpec, space: Space, notes: Mapping[str, Any], run: RunDir, say: Say
+) -> Prepared:
+    """What a run started with that goes on.
+
+    Args:
+        job: as the run keeps it.
+        space: its space.
+        notes: of its study.
+        run: its directory.
+        say: is told of downloads.
+
+    Raises:
+        InputError: a picture or weights are not there any more.
+        RunError: it began with a preset that this version does not have.
+    """
+    workload = load_workload(job, space, say)
+    return Prepared(
+        job=job,
+        workload=workload,
+        presets=_presets_of(notes, workload.weights, run.path),
+        starts=notes.get("starts", space.starts),
+        replay=_replay(job, space),
+    )
+
+
+def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
+    """The job with every reference that it asks to be made, made, as files in ``folder``.
+
+    Raises:
+        InputError: an optional extra is missing, or a file is not what it should be.
+        WorkError: a long run diverged.
+    """
+
+    def made(pair: PairSpec, name: str) -> PairSpec:
+        if not isinstance(pair.reference, ReferenceSpec):
+            return pair
+        say(f"making the reference of {name} ({pair.reference.source})")
+        image = make_reference(
+            pair.reference.source,
+            load_image(pair.content),
+            [(load_image(style.image), style.weight) for style in pair.style],
+            size_px=job.size_px,
+            weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
+            encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
+            decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
+        )
+        file = folder / f"{name.replace(' ', '')}.png"
+        save_image(image, file)
+        return pair.model_copy(update={"reference": str(file)})
+
+    return job.model_copy(
+        update={
+            "pairs": [made(pair, f"pair {i}") for i, pair in enumerate(job.pairs)],
+            "holdout": [made(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)],
+        }
+    )
+
+
+def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
+    """Pictures, and the weights of every network that a trial or a metric reads."""
+    metrics = with_default(job.goals.measures)
+    needed = {*weights_of(metrics), *space.may_set("extractor")}
+    if job.search.presets:
+        needed |= {"vgg16"}  # where a preset's own network has no weights
+    weights: dict[str, Weights] = {
+        name: get_weights(name, file=job.weights.get(name), say=say) for name in sorted(needed)
+    }
+    if job.search.presets:
+        for name in sorted({preset.config.extractor for preset in BASELINES.values()} - needed):
+            if name in job.weights or cached_path(name).is_file():
+                weights[name] = get_weights(name, file=job.weights.get(name), say=say)
+    feed_forward = "feed_forward" in space.may_set("init")
+    pairs, holdout = (
+        [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in listed]
+        for listed in (job.pairs, job.holdout)
+    )
+    return Workload(pairs=pairs, weights=weights, holdout=holdout, metrics=metrics)
+
+
+def baseline_presets(
+    job: JobSpec, weights: Mapping[str, Weights], say: Say
+) -> list[tuple[Preset, str | None]]:
+    """The built-in presets to run first, at most half of the trials, each with a note."""
+    if not job.search.presets:
+        return []
+    found = [runnable(preset, lambda name: name in weights) for preset in BASELINES.values()]
+    for preset, note in found:
+        if note:
+            say(f"{preset.name}: {note}")
+    return found[: job.search.trials // 2]
+
+
+def _presets_of(
+    notes: Mapping[str, Any], weights: Mapping[str, Weights], folder: Path
+) -> list[tuple[Preset, str | None]]:
+    """The presets that a run began with, which its first trials are by their numbers."""
+    names = notes.get("presets", [])
+    if unknown := [name for name in names if name not in BASELINES]:
+        began = notes.get("environment", {}).get("packages", {}).get("nst-tuner", "another version")
+        raise RunError(
+            f"{folder}: began with the preset {unknown[0]!r}, which nst-tuner"
+            f" {version('nst-tuner')} does not have; go on with the one that began it ({began})"
+        )
+    return [runnable(BASELINES[name], lambda network: network in weights) for name in names]
+
+
+def _replay(job: JobSpec, space: Space) -> dict[int, Params] | None:
+    if job.search.replay is None:
+        return None
+    records, _ = load_records(RunDir(Path(job.search.replay)).require().path)
+    return check_replay(job, space, records)
