@@ -7,6 +7,7 @@ it which configurations suit which pictures.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +73,8 @@ class Curves:
         """Scores of any configuration of the space after ``steps``, guessed from the nearest ones.
 
         Between recorded steps the logarithm of the steps is interpolated. A configuration that was
-        recorded gets its own scores.
+        recorded gets its own scores. Where the nearest one diverged, so does the guess (NaN); of
+        the others those that did are left out.
 
         Args:
             pair: name of a recorded pair.
@@ -84,9 +86,13 @@ class Curves:
         curve_KSM = self.pairs[pair].score_NSM[found_K]
         at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
         low = int(at)
-        high = min(low + 1, len(self.steps) - 1)
-        score_KM = curve_KSM[:, low] + (at - low) * (curve_KSM[:, high] - curve_KSM[:, low])
-        found_M = weight_K @ score_KM
+        score_KM = curve_KSM[:, low]
+        if at > low:
+            score_KM = score_KM + (at - low) * (curve_KSM[:, low + 1] - score_KM)
+        known_K = ~np.isnan(score_KM).any(1)
+        if not known_K[0]:
+            return dict.fromkeys(self.metrics, math.nan)
+        found_M = weight_K[known_K] @ score_KM[known_K] / weight_K[known_K].sum()
         return dict(zip(self.metrics, found_M.tolist(), strict=True))
 
     def save(self, path: Path) -> None:

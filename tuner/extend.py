@@ -10,7 +10,9 @@ import yaml
 from nst_core.errors import ConfigError, near_miss
 from nst_core.files import write_atomic
 from tuner.jobfile import load_job
+from tuner.replay import replay_of
 from tuner.rundir import RunDir
+from tuner.study import load_records
 from tuner.yamlfile import read_yaml, set_key
 
 #: Keys that may change between two launches of a run: what was found stays comparable.
@@ -35,7 +37,8 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
 
     Raises:
         RunError: it is no run.
-        ConfigError: a key cannot change any more, or a value is wrong.
+        ConfigError: a key cannot change any more, a value is wrong, or the run that it replays has
+            no more trials.
     """
     run = RunDir(folder).require()
     problems = [
@@ -47,7 +50,9 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
     ]
     if problems:
         raise ConfigError(f"{run.job_file}", problems)
-    load_job(run.job_file, assignments)
+    job, space = load_job(run.job_file, assignments)
+    _, notes = load_records(folder)
+    replay_of(job, space, presets=len(notes.get("presets", [])))
     content = read_yaml(run.job_file).data
     for assignment in assignments:
         set_key(content, assignment)

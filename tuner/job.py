@@ -349,9 +349,15 @@ class JobSpec(_Spec):
         return value
 
     @model_validator(mode="after")
-    def _one_target(self) -> JobSpec:
-        if self.budget.target is not None and self.goals.pareto:
-            raise ValueError("budget.target: expected a single objective")
+    def _single_objective(self) -> JobSpec:
+        if self.goals.pareto:
+            if self.budget.target is not None:
+                raise ValueError("budget.target: expected a single objective")
+            if self.search.sampler == "cmaes":
+                raise ValueError(
+                    "search.sampler: cmaes knows one objective, got several; expected tpe, gp,"
+                    " nsga2, random, sobol or grid"
+                )
         return self
 
     @property

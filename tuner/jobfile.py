@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
 from nst_core.files import is_file
-from search_spaces import CATALOGUE, Space, space_from_dict
+from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
 
@@ -162,9 +164,39 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
         listed = error.problems if is_file(job.space) else (str(error.problems[0]),)
         problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
         return problems, None
-    for index, pair in enumerate(job.pairs):
-        problems += _unmet_needs(space, pair, job.pairs[0], ("pairs", index), file)
+    for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
+        for index, pair in enumerate(pairs):
+            problems += _unmet_needs(space, pair, job.pairs[0], (key, index), file)
     return problems, space
+
+
+def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str, str]:
+    """What must be alike for the trials of two jobs to compare: key -> digest.
+
+    Args:
+        job: with its files where they are; their content counts, not their names.
+        space: of the job.
+        presets: names of the trials that it begins with.
+    """
+
+    def content(name: str, role: str) -> str:
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+
+    def contents(pairs: Sequence[PairSpec]) -> list[Any]:
+        return [pair.placed(content).model_dump(mode="json") for pair in pairs]
+
+    written = job.model_dump(mode="json")
+    asked = {
+        "pairs": contents(job.pairs),
+        "holdout": contents(job.holdout),
+        "space": space_to_dict(space),
+        "presets": list(presets),
+        **{key: written[key] for key in ("size_px", "objective", "constraints", "halving")},
+    }
+    return {
+        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+        for key, value in asked.items()
+    }
 
 
 def _unmet_needs(

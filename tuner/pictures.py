@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from nst_core.materials import Materials
 
+#: Longer side of the pictures that are looked at, and the shorter one at least.
+SIZE_PX, _LEAST_PX = 64, 8
 #: Of content and of style: brightness, contrast, colourfulness, edges at two scales; and how far
 #: apart their colours are.
 _OF_ONE = ("light", "contrast", "colour", "fine", "coarse")
@@ -21,11 +23,18 @@ FEATURES = (
 def picture_features(materials: Materials) -> list[float]:
     """The statistics of `FEATURES`, each of about the same size: logarithms of what spans decades.
 
-    The first style image stands for all.
+    They are those of pictures with a longer side of `SIZE_PX`, whatever the size of the results, so
+    that pairs compare. The first style image stands for all.
     """
-    content_3HW, style_3HW = materials.content_3HW, materials.styles[0][0]
+    content_3HW, style_3HW = _small(materials.content_3HW), _small(materials.styles[0][0])
     apart = (content_3HW.mean((1, 2)) - style_3HW.mean((1, 2))).norm()
     return [*_of_one(content_3HW), *_of_one(style_3HW), float(apart)]
+
+
+def _small(image_3HW: Tensor) -> Tensor:
+    scale = SIZE_PX / max(image_3HW.shape[1:])
+    size = [max(_LEAST_PX, round(side * scale)) for side in image_3HW.shape[1:]]
+    return F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
 
 
 def _of_one(image_3HW: Tensor) -> list[float]:

@@ -22,10 +22,9 @@ from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.records import Scores
-from tuner.replay import check_replay
+from tuner.replay import replay_of
 from tuner.rundir import RunDir
 from tuner.storage import check_database
-from tuner.study import load_records
 from tuner.warm import warm_starts
 
 
@@ -36,7 +35,7 @@ class Prepared(NamedTuple):
     workload: Workload
     presets: list[tuple[Preset, str | None]]
     starts: Sequence[Params]
-    replay: Mapping[int, Params] | None
+    replay: Sequence[Params] | None
     baselines: Sequence[Mapping[str, Scores]] = ()
 
 
@@ -54,7 +53,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         job = with_references(job, Path(made), say)
         workload = load_workload(job, space, say)
         presets = baseline_presets(job, workload.weights, say)
-        replay = _replay(job, space)
+        replay = replay_of(job, space, presets=len(presets))
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
         starts, remarks = warm_starts(
@@ -90,12 +89,13 @@ def prepared_before(
         RunError: it began with a preset that this version does not have.
     """
     workload = load_workload(job, space, say)
+    presets = _presets_of(notes, workload.weights, run.path)
     return Prepared(
         job=job,
         workload=workload,
-        presets=_presets_of(notes, workload.weights, run.path),
+        presets=presets,
         starts=notes.get("starts", space.starts),
-        replay=_replay(job, space),
+        replay=replay_of(job, space, presets=len(presets)),
     )
 
 
@@ -178,10 +178,3 @@ def _presets_of(
             f" {version('nst-tuner')} does not have; go on with the one that began it ({began})"
         )
     return [runnable(BASELINES[name], lambda network: network in weights) for name in names]
-
-
-def _replay(job: JobSpec, space: Space) -> dict[int, Params] | None:
-    if job.search.replay is None:
-        return None
-    records, _ = load_records(RunDir(Path(job.search.replay)).require().path)
-    return check_replay(job, space, records)

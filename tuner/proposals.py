@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nst_core.config import StyleConfig
@@ -22,7 +22,7 @@ class Proposals:
         space: where configurations are drawn from.
         presets: baseline presets, with a note each.
         starts: parameters of the first trials after them, if not those of the space.
-        replay: recorded parameters to use instead of drawing, by trial number.
+        replay: recorded parameters to use instead of drawing, in the order of the trials.
     """
 
     def __init__(
@@ -33,11 +33,17 @@ class Proposals:
         *,
         presets: Sequence[tuple[Preset, str | None]],
         starts: Sequence[Params] | None,
-        replay: Mapping[int, Params],
+        replay: Sequence[Params],
     ):
         self._study, self._job, self._space = study, job, space
         self._presets, self._replay = presets, replay
         self._starts = space.starts if starts is None else starts
+        #: Numbers of finals, which an extended run has between its other trials.
+        self._finals: set[int] = set()
+
+    def skip(self, number: int) -> None:
+        """Leave a trial out of the count: it is the final of another one."""
+        self._finals.add(number)
 
     def configure(self, number: int) -> StyleConfig:
         """The configuration of a trial that has begun, which is recorded with it."""
@@ -61,13 +67,15 @@ class Proposals:
 
     def fixed(self, number: int) -> Params | None:
         """Parameters that a trial must have: replayed ones, a start of the space, a planned one."""
+        if self.preset(number) or number in self._finals:
+            return None
+        index = number - len(self._presets) - sum(final < number for final in self._finals)
         if self._replay:
-            return self._replay.get(number)
-        index = number - len(self._presets)
-        if 0 <= index < len(self._starts):
+            return self._replay[index]
+        if index < len(self._starts):
             return self._starts[index]
         search = self._job.search
-        return planned_point(search.sampler, self._space, max(0, index), search.seed)
+        return planned_point(search.sampler, self._space, index, search.seed)
 
     def preset(self, number: int) -> tuple[Preset, str | None] | None:
         """The baseline preset that a trial is, with its note."""

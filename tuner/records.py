@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from search_spaces import Params
-from tuner.objective import Goals
+from tuner.objective import COSTS, Goals
 
 #: Measure -> value.
 Scores = Mapping[str, float]
@@ -114,6 +114,11 @@ class RungRecord:
     seconds: float = 0.0
     worker: str = ""
 
+    def on_pair(self, index: int) -> Scores:
+        """The scores of one pair, with the costs, which are not told apart by pairs."""
+        costs = {name: value for name, value in self.scores.items() if name in COSTS}
+        return {**costs, **self.pair_scores[index]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
@@ -129,6 +134,7 @@ class TrialRecord:
             None.
         rungs: steps done -> what was reached there.
         reason: why it failed or was stopped, in words.
+        failed_s: engine time spent on it when it failed.
     """
 
     trial: int
@@ -140,6 +146,7 @@ class TrialRecord:
     note: str | None
     rungs: Mapping[int, RungRecord]
     reason: str | None
+    failed_s: float = 0.0
 
     @property
     def searched(self) -> bool:
@@ -158,7 +165,7 @@ class TrialRecord:
     @property
     def seconds(self) -> float:
         """Engine time spent on it."""
-        return max((rung.seconds for rung in self.rungs.values()), default=0.0)
+        return max([self.failed_s, *(rung.seconds for rung in self.rungs.values())])
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:

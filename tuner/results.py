@@ -54,8 +54,12 @@ class Found:
 
     def held_out(self, objective: Objective, pairs: int) -> float | None:
         """The objective on the held-out pairs, which come after the ``pairs`` of the search."""
-        scores = [s for rung in self.finals.values() for s in rung.pair_scores[pairs:]]
-        return mean(objective.of(s) for s in scores) if scores else None
+        scores = [
+            objective.of(rung.on_pair(index))
+            for rung in self.finals.values()
+            for index in range(pairs, len(rung.pair_scores))
+        ]
+        return mean(scores) if scores else None
 
     @property
     def config(self) -> dict[str, Any]:

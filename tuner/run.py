@@ -16,14 +16,14 @@ from tuner.backend import Backend
 from tuner.extend import extend
 from tuner.interrupt import interruptible
 from tuner.job import JobSpec
-from tuner.jobfile import load_job
+from tuner.jobfile import fingerprint, load_job
 from tuner.mirror import Mirror
 from tuner.plan import Watcher
 from tuner.prepare import Prepared, prepare, prepared_before
 from tuner.rundir import RunDir
 from tuner.runlog import logged
 from tuner.search import Search
-from tuner.storage import database_explained
+from tuner.storage import ASKED, database_explained
 from tuner.study import RunStudy
 from tuner.watchers import watchers_of
 
@@ -50,11 +50,13 @@ def run_job(
             watchers = watchers_of(job, run, watcher)
             mirror = _mirror(job, run)
             prepared = prepare(job, space, run, say)
+            presets = [preset.name for preset, _ in prepared.presets]
             notes = {
                 "pair_baselines": prepared.baselines,
-                "presets": [preset.name for preset, _ in prepared.presets],
+                "presets": presets,
                 "starts": [dict(params) for params in prepared.starts],
                 "environment": environment(),
+                ASKED: fingerprint(job, space, presets),
             }
             with database_explained():
                 study = RunStudy.create(
@@ -70,6 +72,8 @@ def run_job(
         except BaseException:
             run.take_back()
             raise
+        if study.shared:
+            study.note("over", None)
         with _files_explained(run), mirror, _taken_back(run, study), watchers as told:
             _search(study, run, space, prepared, told, backend, say)
 
@@ -170,7 +174,8 @@ def _search(
             f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
             f" {go_on}"
         )
-    study.note("over", search.reason)
+    if not search.others_run:
+        study.note("over", search.reason)
     records = study.records()
     if records and all(record.state == "failed" for record in records):
         raise WorkError(

@@ -107,7 +107,10 @@ def _untouched(results: Results) -> str:
 def _worst_pair(results: Results, found: Found) -> str:
     """The pair of the search or of the held-out ones where the finals did worst."""
     first = results.goals.first
-    runs = [[first.of(s) for s in rung.pair_scores] for rung in found.finals.values()]
+    runs = [
+        [first.of(rung.on_pair(index)) for index in range(len(rung.pair_scores))]
+        for rung in found.finals.values()
+    ]
     means = [mean(values) for values in zip(*runs, strict=True)]
     if len(means) < 2:
         return "–"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, cast
 
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
@@ -28,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces import Choice, Int, Params, Space
 from tuner.halving import Values
 from tuner.job import SamplerName
-from tuner.objective import non_dominated
+from tuner.objective import Goals, non_dominated
 
 #: Random trials before there is enough to learn from.
 STARTUP = 8
@@ -56,26 +57,66 @@ WENT_ON = "went_on"
 RUNG = "rung-{}"
 #: In it, what the trial is ranked by.
 VALUES = "values"
+#: Optuna's own: by how much a trial breaks a constraint.
+CONSTRAINT = "constraints:{}"
 
 
-def make_sampler(name: SamplerName, *, seed: int) -> BaseSampler:
-    """A sampler for one draw with a seed of its own; ``sobol`` and ``grid`` have none."""
+def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) -> BaseSampler:
+    """A sampler for one draw with a seed of its own; ``sobol`` and ``grid`` have none.
+
+    Args:
+        name: of the job.
+        seed: of this draw.
+        goals: whose constraints it is shown for trials that are not over.
+    """
     if name == "tpe":
         tpe = TPESampler(
             n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
         )
-        return Shown(tpe)
+        return Shown(tpe, goals=goals)
     if name == "gp":
         gp = GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
-        return Shown(gp, most=MOST_SEEN // 2, stopped_as_complete=True)
+        return Shown(gp, goals=goals, most=MOST_SEEN // 2, stopped_as_complete=True)
     if name == "cmaes":
-        cmaes = CmaEsSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
-        return Shown(cmaes, most=None, stopped_as_complete=True)
+        cmaes = ReplayedCmaEs(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+        return Shown(cmaes, goals=goals, most=None, stopped_as_complete=True)
     if name == "nsga2":
-        return Shown(
-            NSGAIISampler(seed=seed, population_size=16), most=None, stopped_as_complete=True
-        )
+        nsga2 = NSGAIISampler(seed=seed, population_size=16)
+        return Shown(nsga2, goals=goals, most=None, stopped_as_complete=True)
     return RandomSampler(seed=seed)
+
+
+class ReplayedCmaEs(CmaEsSampler):
+    """CMA-ES whose state is worked out anew from the trials of its generations.
+
+    Optuna keeps the state as a pickle in the study, which whoever hands over a run may have
+    written.
+    """
+
+    _among: dict[str, BaseDistribution]
+    _direction: StudyDirection
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See `BaseSampler`."""
+        self._among, self._direction = search_space, study.direction
+        return super().sample_relative(study, trial, search_space)
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        """In place of Optuna's; with no generation left to tell, it keeps no pickle either."""
+        space = _SearchSpaceTransform(self._among, transform_step=True, transform_0_1=True)
+        optimizer: Any = self._init_optimizer(space, self._direction)
+        sign = -1.0 if self._direction is StudyDirection.MAXIMIZE else 1.0
+
+        def place(trial: FrozenTrial) -> Any:
+            return space.transform({name: trial.params[name] for name in self._among})
+
+        known = [trial for trial in completed_trials if self._among.keys() <= trial.params.keys()]
+        size = optimizer.population_size
+        while len(told := self._get_solution_trials(known, optimizer.generation)) >= size:
+            optimizer.tell([(place(t), sign * (t.value or 0.0)) for t in told[:size]])
+        return optimizer
 
 
 def suggested(trial: optuna.Trial, space: Space) -> Params:
@@ -155,6 +196,7 @@ class Shown(BaseSampler):
 
     Args:
         sampler: what draws.
+        goals: see `make_sampler`.
         most: finished trials that it is shown at most.
         stopped_as_complete: whether trials that were stopped or wait at a rung are shown as
             complete with what they reported last, to samplers that know no early stopping.
@@ -164,10 +206,11 @@ class Shown(BaseSampler):
         self,
         sampler: BaseSampler,
         *,
+        goals: Goals | None = None,
         most: int | None = MOST_SEEN,
         stopped_as_complete: bool = False,
     ):
-        self._sampler, self._most = sampler, most
+        self._sampler, self._goals, self._most = sampler, goals, most
         self._stopped_as_complete = stopped_as_complete
         self._view: _View | None = None
         self._drawn: int | None = None
@@ -220,11 +263,15 @@ class Shown(BaseSampler):
         rungs = reported(trial.user_attrs)
         if not rungs:
             return trial
+        last = trial.user_attrs[RUNG.format(max(rungs))]
         shown = copy.copy(trial)
         shown.state = TrialState.PRUNED
         if as_complete:
-            values = trial.user_attrs[RUNG.format(max(rungs))][VALUES]
-            shown.state, shown.values = TrialState.COMPLETE, list(values)
+            shown.state, shown.values = TrialState.COMPLETE, list(last[VALUES])
+        if self._goals:
+            broken = self._goals.excess(last["scores"])
+            known = {CONSTRAINT.format(name): excess for name, excess in broken.items()}
+            shown.system_attrs = {**trial.system_attrs, **known}
         return shown
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -32,6 +32,9 @@ from tuner.study import Left, RunStudy
 
 log = logging.getLogger(__name__)
 
+#: Note of a study: how many trials had begun when one last brought something better.
+IMPROVED = "improved_after"
+
 
 class Search:
     """The decisions of one run.
@@ -44,9 +47,12 @@ class Search:
         presets: baseline presets, which are the first trials, in this order, with a note each.
         starts: parameters of the first trials after them, if not those of the space; what they
             leave open is drawn.
-        replay: recorded parameters to use instead of drawing, by trial number.
+        replay: recorded parameters to use instead of drawing, in the order of the trials.
         watcher: is told of everything.
         clock: seconds, for the time budget.
+
+    Attributes:
+        others_run: whether other drivers of a shared study have trials under way.
     """
 
     def __init__(
@@ -58,14 +64,14 @@ class Search:
         *,
         presets: Sequence[tuple[Preset, str | None]] = (),
         starts: Sequence[Params] | None = None,
-        replay: Mapping[int, Params] | None = None,
+        replay: Sequence[Params] | None = None,
         watcher: Watcher,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._study, self._run, self._job = study, run, job
         self.watcher = watcher
         self._proposals = Proposals(
-            study, job, space, presets=presets, starts=starts, replay=replay or {}
+            study, job, space, presets=presets, starts=starts, replay=replay or ()
         )
         self.goals = job.goals
         self._halving = Halving(
@@ -87,9 +93,10 @@ class Search:
         self._ladder = Ladder()
         own = study.records(own=True)
         self._begun = sum(record.final_of is None for record in own)
-        self._begun_by_others, self._others_run = 0, False
+        self._begun_by_others, self.others_run, self._numbers = 0, False, 0
         for record in own:
             self._remember(record)
+        self._recall_gain()
         self._look_around()
         self._orphans: dict[int, Left] = {}
         for number, left in study.unfinished().items():
@@ -97,8 +104,14 @@ class Search:
 
     def _remember(self, record: TrialRecord) -> None:
         """Take in what an earlier launch found, or another driver."""
+        self._numbers = max(self._numbers, record.trial + 1)
+        if record.final_of is not None:
+            self._proposals.skip(record.trial)
+        else:
+            self._budget.worked(record.trial, record.seconds)
         for steps, rung in record.rungs.items():
-            self._count(record.trial, steps, rung, searched=record.searched)
+            if record.searched:
+                self._count(record.trial, steps, rung, begun=record.trial + 1)
         if record.state != "running":
             self._budget.ended(record.trial, searched=record.searched)
 
@@ -110,8 +123,14 @@ class Search:
         for record in others:
             self._remember(record)
         searched = [record for record in others if record.final_of is None]
+        self._recall_gain()
         self._begun_by_others = len(searched)
-        self._others_run = any(record.state == "running" for record in searched)
+        self.others_run = any(record.state == "running" for record in searched)
+
+    def _recall_gain(self) -> None:
+        """When the last gain was, which the order of the trials does not say."""
+        noted = self._study.notes.get(IMPROVED, self._budget.improved_after)
+        self._budget.improved_after = noted
 
     def _take_up(self, number: int, left: Left) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
@@ -175,11 +194,13 @@ class Search:
             if (plan := self._orphan()) is not None:
                 return plan
         if (promoted := self._promotable()) is not None:
-            del self._waiting[promoted]
+            rung = self._waiting.pop(promoted)
             self._study.wait(promoted, None)
+            # A promotion is a decision: should the trial lose its place, it is not judged again.
+            self._study.go_on(promoted, rung.steps)
             return self._plan(promoted, self._study.record(promoted))
         if self._to_begin:
-            number = self._study.begin()
+            number = self._begin()
             self._begun += 1
             if (fixed := self._proposals.fixed(number)) is not None:
                 self._study.fix(number, fixed)
@@ -188,6 +209,11 @@ class Search:
             return None
         self._close_waiting()
         return self._final()
+
+    def _begin(self) -> int:
+        number = self._study.begin()
+        self._numbers = max(self._numbers, number + 1)
+        return number
 
     def _orphan(self) -> Plan | None:
         """The first trial that a killed driver left, if it goes on.
@@ -231,12 +257,13 @@ class Search:
         trial, seed = self._finals.pop(0)
         record = self._study.record(trial)
         config = final_config(record, self.goals, seed)
-        number = self._study.begin()
+        number = self._begin()
+        self._proposals.skip(number)
         self._study.assign(number, config.to_dict(), final_of=trial)
         return self._plan(number, self._study.record(number))
 
     def _wanted_finals(self) -> list[tuple[int, int]]:
-        if self._others_run:
+        if self.others_run:
             return []  # whoever ends last knows who the best are
         finals = self._job.finals
         return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
@@ -275,8 +302,11 @@ class Search:
         failure = report.failure
         if not failure and not all(map(math.isfinite, self.goals.values(report.scores))):
             failure = f"step {report.steps}: the objective is not a finite number"
+        final = self._plans[number].final
+        if not final:
+            self._budget.worked(number, report.seconds)
         if failure:
-            self.fail(number, failure)
+            self.fail(number, failure, seconds=report.seconds)
             return Decision.STOP
         rung = RungRecord(
             objective=self.goals.first.of(report.scores),
@@ -286,14 +316,16 @@ class Search:
             seconds=report.seconds,
             worker=report.worker,
         )
-        final = self._plans[number].final
         self._images.keep(number, report.steps, rung, images, final=final)
         with self._at_once():
             self._look_around()
             self._study.report(number, report.steps, rung)
-            if self._job.budget.minutes is not None:
+            if self._job.budget.minutes is not None and not final:
                 self._study.note("worked_s", self._budget.worked_s)
-            self._count(number, report.steps, rung, searched=self._competes(number))
+            if self._competes(number):
+                improved = self._count(number, report.steps, rung, begun=self._numbers)
+                if improved:
+                    self._study.note(IMPROVED, self._numbers)
             self.watcher.reported(number, report.steps, rung)
             _log(number, "reported", steps=report.steps, scores=dict(report.scores))
             return self._decide(number, report.steps, rung)
@@ -325,10 +357,16 @@ class Search:
         before = self._study.notes.get("engines", [])
         self._study.note("engines", [*before, *map(asdict, stats)])
 
-    def fail(self, number: int, reason: str) -> None:
-        """Close a trial that cannot go on; a trial that is over already is left alone."""
+    def fail(self, number: int, reason: str, *, seconds: float = 0.0) -> None:
+        """Close a trial that cannot go on; a trial that is over already is left alone.
+
+        Args:
+            number: of the trial.
+            reason: in words.
+            seconds: engine time that it took.
+        """
         with self._at_once():
-            self._end(number, "failed", reason)
+            self._end(number, "failed", reason, seconds=seconds)
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
@@ -338,11 +376,11 @@ class Search:
         while self._ended:
             self._run.lanes_file(self._ended.pop()).unlink(missing_ok=True)
 
-    def _count(self, number: int, steps: int, rung: RungRecord, *, searched: bool) -> None:
+    def _count(self, number: int, steps: int, rung: RungRecord, *, begun: int) -> bool:
+        """Take in a report of a trial of the search; returns whether nothing was as good."""
         values = self.goals.values(rung.scores)
-        self._budget.reported(number, rung.seconds, values, searched=searched)
-        if searched:
-            self._ladder.add(self._rung_of(number, steps), number, values)
+        self._ladder.add(self._rung_of(number, steps), number, values)
+        return self._budget.found(number, values, begun=begun)
 
     def _competes(self, number: int) -> bool:
         """Whether a trial under way is one that the search chose; as `TrialRecord.searched`."""
@@ -387,7 +425,7 @@ class Search:
         self.interrupted(number)
         return Decision.WAIT
 
-    def _end(self, number: int, state: str, reason: str | None) -> None:
+    def _end(self, number: int, state: str, reason: str | None, *, seconds: float = 0.0) -> None:
         if number not in self.unfinished:
             return
         self._plans.pop(number, None)
@@ -395,7 +433,7 @@ class Search:
         self._orphans.pop(number, None)
         self._images.ended(number)
         searched = self._study.record(number).searched
-        self._study.finish(number, state, reason)
+        self._study.finish(number, state, reason, seconds=seconds)
         self._ended.append(number)
         self._budget.ended(number, searched=searched)
         self.watcher.ended(number, state, reason)

@@ -33,7 +33,7 @@ class Event:
         steps: that all trials had taken by then.
         trial: which one.
         trial_steps: where it was.
-        value: its objective.
+        value: its objective, turned so that lower is better.
     """
 
     steps: int
@@ -94,6 +94,12 @@ def simulate(
         return _play(search, study, scores, workers, now)
 
 
+def _params(study: RunStudy, trial: int) -> Params:
+    """What a trial runs; a final runs what its finalist did."""
+    record = study.record(trial)
+    return record.params if record.final_of is None else study.record(record.final_of).params
+
+
 class _Clock:
     def __init__(self) -> None:
         self.at_s = 0.0
@@ -132,12 +138,12 @@ def _play(
         clock.at_s, _, plan, steps = heapq.heappop(under_way)
         all_steps += steps - steps_of.get(plan.trial, 0)
         steps_of[plan.trial] = steps
-        found = dict(scores(study.record(plan.trial).params, steps))
+        found = dict(scores(_params(study, plan.trial), steps))
         found.setdefault("seconds_per_image", float(steps))
         report = Report(
             trial=plan.trial, steps=steps, scores=found, seconds=float(steps), worker=""
         )
-        value = search.goals.first.of(found)
+        value = search.goals.first.loss(search.goals.first.of(found))
         course.events.append(
             Event(
                 steps=all_steps,

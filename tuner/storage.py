@@ -37,6 +37,8 @@ LOCKS = tuple(name + LOCK_FILE_SUFFIX for name in (STUDY_FILE, BEGUN_FILE))
 #: In place of the journal: the database, and which of its drivers this run is.
 SHARED_FILE = "study.json"
 _STUDY_NAME = "run"
+#: Note of a study: what a job must share with those that join it, by `jobfile.fingerprint`.
+ASKED = "asked"
 
 #: What a URL may take from the environment: a stranger's run must not ask for any other secret.
 _PASSWORD = re.compile(r"\$(?:\w*PASSWORD\b|\{\w*PASSWORD\})")
@@ -89,7 +91,7 @@ def create_study(
         notes: to be kept with it from the beginning.
 
     Raises:
-        InputError: the database cannot be used, or has a study of that name for other objectives.
+        InputError: the database cannot be used, or has a study of that name of another job.
     """
     if url is None:
         begun = folder / BEGUN_FILE
@@ -105,11 +107,24 @@ def create_study(
     study = optuna.create_study(
         storage=storage, study_name=name, directions=directions, load_if_exists=True
     )
-    _note(study, notes)
+    if ASKED in study.user_attrs:
+        _check_asked(study, notes, url)
+    else:
+        _note(study, notes)
     driver = secrets.token_hex(6)
     content = json.dumps({"url": url, "name": name, "driver": driver}, indent=1)
     write_atomic(folder / SHARED_FILE, f"{content}\n".encode())
     return Kept(study=study, storage=storage, driver=driver)
+
+
+def _check_asked(study: optuna.Study, notes: Mapping[str, Any], url: str) -> None:
+    """Raise InputError if a study is another job's, whose trials do not compare with this one's."""
+    known, asked = study.user_attrs[ASKED], notes.get(ASKED, {})
+    if unlike := [key for key in asked if known.get(key) != asked[key]]:
+        raise InputError(
+            f"search.study: {_shown(url)} has a study {study.study_name!r} of another job (unlike:"
+            f" {', '.join(unlike)}); give this job another name"
+        )
 
 
 def _note(study: optuna.Study, notes: Mapping[str, Any]) -> None:

@@ -44,6 +44,7 @@ class _Notes(msgspec.Struct, omit_defaults=True):
     environment: dict[str, Any] = {}
     over: str | None = None
     worked_s: float = 0.0
+    improved_after: int = 0
 
 
 class _Attributes(msgspec.Struct):
@@ -54,6 +55,7 @@ class _Attributes(msgspec.Struct):
     final_of: int | None = None
     note: str | None = None
     reason: str | None = None
+    seconds: float = 0.0
 
 
 def known_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,4 +102,5 @@ def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
         note=known.note,
         rungs=rungs,
         reason=known.reason,
+        failed_s=known.seconds,
     )

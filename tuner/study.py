@@ -226,13 +226,24 @@ class RunStudy:
         """Record that a trial waits at a rung, or (None) that it goes on."""
         self._live[number].set_user_attr(WAITS, steps)
 
-    def finish(self, number: int, state: str, reason: str | None = None) -> None:
-        """Close a trial as ``complete``, ``pruned`` or ``failed``; closing it twice is harmless."""
+    def finish(
+        self, number: int, state: str, reason: str | None = None, *, seconds: float = 0.0
+    ) -> None:
+        """Close a trial as ``complete``, ``pruned`` or ``failed``; closing it twice is harmless.
+
+        Args:
+            number: of the trial.
+            state: what it ends as.
+            reason: in words.
+            seconds: engine time that it took, where no rung says so.
+        """
         trial = self._live.pop(number, None)
         if trial is None:
             return
         if reason:
             trial.set_user_attr("reason", reason)
+        if seconds:
+            trial.set_user_attr("seconds", seconds)
         best = self.record(number).best_rung(self._goals)
         if best is not None:
             for name, excess in self._goals.excess(best[1].scores).items():
@@ -257,7 +268,7 @@ class RunStudy:
         seed = (self._seed * 1_000_003 + number) % 2**32
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = make_sampler(self._sampler_name, seed=seed)
+            sampler = make_sampler(self._sampler_name, seed=seed, goals=self._goals)
             if fixed is not None:
                 sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler)
         self._study.sampler = sampler

@@ -97,8 +97,20 @@ def test_a_blend_needs_style_images(job_file: Path, pictures: Path) -> None:
     for place in ("`pairs.0.style`", "`pairs.1.style`"):
         assert f"{place}: the space blend weighs 2 to 5 style images against each other" in text
     assert "got 3 here and 2 in the first pair" in problems([style] * 2, [style] * 3)
+    good = json.dumps({**yaml.safe_load(job_file.read_text())["pairs"][0], "style": [style] * 2})
+    few = good.replace(json.dumps([style] * 2), json.dumps([style]))
+    with pytest.raises(ConfigError, match=r"`holdout.0.style`: the space blend weighs"):
+        load_job(job_file, ["space=blend", f"pairs=[{good}]", f"holdout=[{few}]"])
     apart = [style, {**style, "region": mask}]
     assert "each in a region of its own" in problems(apart)
+
+
+@pytest.mark.parametrize("key", ["budget.target=0.2", "search.sampler=cmaes"])
+def test_what_knows_one_objective_only(key: str, job_file: Path) -> None:
+    """A Pareto search has no target, and no sampler that knows one objective only."""
+    load_job(job_file, [key])
+    with pytest.raises(ConfigError, match=key.partition("=")[0]):
+        load_job(job_file, [key, "objective=[lpips, rmse]"])
 
 
 def test_a_blend_is_of_the_images_that_there_are(job_file: Path) -> None:

@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 import tuner.sheet
+from benchmarks.made_run import made_run
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
+from tests.tuner.helpers import nst_tuner
 from tuner.finals import missing_finals
 from tuner.job import JobSpec
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
+from tuner.report.facts import report_facts
 from tuner.report.words import summary
-from tuner.results import Results
+from tuner.results import Results, load_results
 from tuner.run_tables import best_table, status_table, verdict
 from tuner.rundir import RunDir
 
@@ -190,6 +193,22 @@ def test_one_answer_to_whether_it_beats_the_content(monkeypatch: pytest.MonkeyPa
     tuner.sheet.run_sheet(found)
     assert "best: trial 0\nlpips 0.700" in labels
     assert json.loads(json.dumps(found.best_json(), allow_nan=False))["direction"] == "minimize"
+
+
+@pytest.mark.parametrize(
+    "objective", [{"lpips": 1, "seconds_per_image": 0.01}, ["seconds_per_image", "lpips"]]
+)
+def test_costs_in_an_objective(objective: object, tmp_path: Path, pictures: Path) -> None:
+    """Costs are not told apart by pairs; all that shows finals by pair works with them."""
+    run = made_run(tmp_path / "run", pictures, pairs=2, holdout=1, trials=6, objective=objective)
+    results = load_results(run)
+    finalist = next(found for found in results.ranked() if found.finals)
+    assert results.held_out(finalist) is not None
+    for command in ("best", "status"):
+        for shown in ((), ("--json",)):
+            done = nst_tuner(command, run, *shown)
+            assert done.returncode == 0, done.stderr
+    assert len(report_facts(results)["pairs"]) == 3
 
 
 def test_a_trial_that_is_not_there_is_named() -> None:

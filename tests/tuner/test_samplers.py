@@ -1,10 +1,44 @@
+import os
+import pickle
 import random
+from collections.abc import Callable
+from pathlib import Path
 
+import optuna
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.samplers import MOST_SEEN, thinned
+from tuner.samplers import MOST_SEEN, make_sampler, thinned
+
+
+class Bomb:
+    """Goes off when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_cmaes_keeps_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is worked out from the trials: what somebody put in its place is not unpickled."""
+    monkeypatch.chdir(tmp_path)
+    study = optuna.create_study()
+
+    def bowl(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", -5, 5) ** 2 + trial.suggest_float("y", -5, 5) ** 2
+
+    for number in range(60):
+        study.sampler = make_sampler("cmaes", seed=number)
+        study.optimize(bowl, n_trials=1)
+        trial = study.trials[-1]
+        assert not any("optimizer" in key for key in trial.system_attrs)
+        bomb = pickle.dumps(Bomb()).hex()
+        study._storage.set_trial_system_attr(
+            trial._trial_id, "cma:optimizer:0", bomb
+        )  # as Optuna's
+    assert not (tmp_path / "exploded").exists()
+    values = [trial.value or 0.0 for trial in study.trials]
+    assert sum(values[-20:]) < sum(values[:20]) / 4
 
 
 def trials(count: int) -> list[FrozenTrial]:

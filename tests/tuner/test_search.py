@@ -16,6 +16,7 @@ from tuner.jobfile import load_job
 from tuner.journal import BatchingJournal
 from tuner.objective import Goals, Objective
 from tuner.plan import Plan
+from tuner.records import Report
 from tuner.replay import check_replay
 from tuner.results import Results
 from tuner.rundir import RunDir
@@ -169,14 +170,44 @@ def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
     play(make_search(job_file, tmp_path / "first"), quality, lanes=3)
     job, space = load_job(job_file, ["search.replay=first", "search.seed=99"])
     recorded, _ = load_records(tmp_path / "first")
-    replay = check_replay(job, space, recorded)
+    replay = check_replay(job, space, recorded, presets=2)
     play(make_search(job_file, tmp_path / "second", replay=replay), lambda *_: 0.3)
     again, _ = load_records(tmp_path / "second")
     assert [r.params for r in again] == [r.params for r in recorded]
     assert [r.config for r in again] == [r.config for r in recorded]
     longer, _ = load_job(job_file, ["search.replay=first", "search.trials=9"])
-    with pytest.raises(ConfigError, match="holds 8 trials"):
-        check_replay(longer, space, recorded)
+    with pytest.raises(ConfigError, match="has 6 trials, expected at least the 7"):
+        check_replay(longer, space, recorded, presets=2)
+
+
+def test_an_extended_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
+    """Finals stand between the trials of a run that was extended; what it searched is replayed."""
+    finals = ("finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    play(make_search(job_file, tmp_path / "first", *finals), quality)
+    longer = (*finals, "search.trials=12")
+    play(make_search(job_file, tmp_path / "first", *longer), quality)
+    job, space = load_job(job_file, ["search.replay=first", *longer])
+    recorded, _ = load_records(tmp_path / "first")
+    assert recorded[-1].final_of is not None and not recorded[8].searched
+    replay = check_replay(job, space, recorded, presets=2)
+    play(make_search(job_file, tmp_path / "second", *longer, replay=replay), quality)
+    again, _ = load_records(tmp_path / "second")
+    assert [r.params for r in again if r.searched] == [r.params for r in recorded if r.searched]
+    assert len(replay) == 10
+
+
+def test_an_extended_run_tries_every_start(job_file: Path, tmp_path: Path) -> None:
+    """Finals take numbers, and no start of the space is left out for that."""
+    starts = [{"lr": 0.02 + 0.01 * index, "log10_style_content": 0.5} for index in range(5)]
+    options = ("finals.count=1", "finals.seeds=1", noisy_space(tmp_path))
+    for trials in (4, 9):
+        asked = (*options, f"search.trials={trials}")
+        play(make_search(job_file, tmp_path, *asked, starts=starts), quality)
+    records, _ = load_records(tmp_path)
+    tried = [record.params["lr"] for record in records if record.searched]
+    assert tried[:5] == pytest.approx([start["lr"] for start in starts])
 
 
 def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
@@ -214,6 +245,26 @@ def test_a_waiting_trial_waits_through_a_restart(job_file: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_promotion_is_not_taken_back(job_file: Path, tmp_path: Path) -> None:
+    """A promoted trial that loses its engine goes on, however good others are by then."""
+    search = promoting(job_file, tmp_path)
+    values = {0: 0.5, 1: 0.7, 2: 0.6, 3: 0.1, 4: 0.2, 5: 0.3}
+    plans = {}
+    for trial in range(3):
+        plans[trial] = search.next()
+        search.report(report(plans[trial], 2, values[trial]), lambda: [b"png"])
+    promoted = search.next()
+    assert (promoted.trial, promoted.rungs[0]) == (0, 6)
+    begun = [search.next() for _ in range(3)]
+    for plan in begun:
+        search.report(report(plan, 2, values[plan.trial]), lambda: [b"png"])
+    search.interrupted(0)
+    again = search.next()
+    assert (again.trial, again.rungs) == (0, promoted.rungs)
+    revived = promoting(job_file, tmp_path)
+    assert revived.next().trial == 0
+
+
 def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) -> None:
     """A score that is no number ends the trial as failed, at once and with the reason."""
     search = promoting(job_file, tmp_path)
@@ -276,13 +327,91 @@ def test_patience_counts_those_that_wait(job_file: Path, tmp_path: Path) -> None
     options = ("halving.max_steps=18", "budget.patience=5")
 
     def values(plan: Plan, steps: int) -> float:
-        return plan.trial + 1 / steps
+        return plan.trial + (1 if plan.trial else 0)
 
-    play(promoting(job_file, tmp_path, *options), values, limit=6)
+    play(promoting(job_file, tmp_path, *options), values, limit=4)
     search = promoting(job_file, tmp_path, *options)
     play(search, values)
     assert search.reason == "5 trials brought nothing better than trial 0"
     assert len(load_records(tmp_path)[0]) == 6
+
+
+def test_patience_begins_anew_with_every_gain(job_file: Path, tmp_path: Path) -> None:
+    """A trial that waited and then brings the best counts from then on, after a restart too."""
+    options = ("halving.max_steps=18", "budget.patience=5")
+
+    def values(plan: Plan, steps: int) -> float:
+        return plan.trial + 1 / steps
+
+    search = promoting(job_file, tmp_path, *options)
+    play(search, values, limit=11)
+    records, _ = load_records(tmp_path)
+    gained = max(records[0].rungs)
+    assert gained > 2  # trial 0 went on after others had come, and that was a gain
+    again = promoting(job_file, tmp_path, *options)
+    play(search, values)
+    assert search.reason == "5 trials brought nothing better than trial 0"
+    begun = len(load_records(tmp_path)[0])
+    assert begun > 6
+    (tmp_path / "broken").mkdir()
+    broken = promoting(job_file, tmp_path / "broken", *options)
+    play(broken, values, limit=11)
+    again = promoting(job_file, tmp_path / "broken", *options)
+    play(again, values)
+    assert len(load_records(tmp_path / "broken")[0]) == begun
+
+
+def test_patience_with_several_objectives(job_file: Path, tmp_path: Path) -> None:
+    """As long as the front grows anywhere, a Pareto search has not come to an end."""
+    options = ("objective=[lpips, seconds_per_image]", "budget.patience=4", "halving.rule=none")
+    search = promoting(job_file, tmp_path, *options, "halving.min_steps=2", "halving.max_steps=2")
+    while plan := search.next():
+        told = report(plan, 2, 0.5 + plan.trial)
+        cheaper = max(1.0, 8.0 - plan.trial)  # worse and worse, but cheaper for a while
+        told = replace(told, scores={**told.scores, "seconds_per_image": cheaper})
+        search.report(told, lambda: [b"png"])
+    assert search.reason == "4 trials brought nothing better than the trade-off so far"
+    assert len(load_records(tmp_path)[0]) == 8 + 4
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "cmaes"])
+def test_samplers_know_what_waiting_trials_break(
+    job_file: Path, tmp_path: Path, sampler: str
+) -> None:
+    """With bounds on scores, samplers draw on while most trials wait at a rung, or were pruned."""
+    options = (f"search.sampler={sampler}", "constraints.ssim=>= 0.4", noisy_space(tmp_path))
+    search = promoting(job_file, tmp_path, *options)
+    while plan := search.next():
+        steps = 0
+        going = Decision.GO_ON
+        while going is Decision.GO_ON:
+            steps = plan.next_rung(steps)
+            told = report(plan, steps, quality(plan, steps))
+            kept = {**told.scores, "ssim": 0.6 if plan.trial % 2 else 0.2}
+            going = search.report(replace(told, scores=kept), lambda: [b"png"])
+    records, _ = load_records(tmp_path)
+    assert len(records) == 18
+    assert {r.state for r in records} == {"complete", "pruned"}
+
+
+def test_what_failed_costs_too(job_file: Path, tmp_path: Path) -> None:
+    """Engine seconds of trials that failed are spent; those of finals are not, after a resume."""
+    options = ("budget.engine_seconds=20", "halving.max_steps=6", "finals.count=1")
+    search = promoting(job_file, tmp_path, *options)
+    first = search.next()
+    search.report(Report(trial=first.trial, steps=3, seconds=15.0, failure="NaN"), list)
+    assert load_records(tmp_path)[0][0].seconds == 15
+    again = promoting(job_file, tmp_path, *options)
+    play(again, quality)
+    records, _ = load_records(tmp_path)
+    assert again.reason == "the budget of engine seconds was spent"
+    assert sum(record.seconds for record in records if record.searched) < 20 + 6
+    assert records[-1].final_of is not None
+    more = make_search(job_file, tmp_path, "search.trials=30", *options[1:], presets=0)
+    assert not more.over
+    spent = sum(record.seconds for record in records if record.final_of is None)
+    left = (f"budget.engine_seconds={spent + 1}", "search.trials=30", *options[1:])
+    assert not make_search(job_file, tmp_path, *left, presets=0).over
 
 
 @pytest.mark.parametrize(("init", "runs"), [("content", 1), ("noise", 3)])

@@ -44,6 +44,28 @@ def test_every_sampler_with_every_rule(sampler: str, rule: str) -> None:
         assert events[-1].steps < 30 * 90
 
 
+def test_finals_run_their_finalists() -> None:
+    """A final is looked up with the parameters of its finalist."""
+    asked: list[Params] = []
+
+    def scores(params: Params, steps: int) -> dict[str, float]:
+        asked.append(params)
+        return bowl(params, steps)
+
+    simulate(job(trials=9, finals={"count": 2, "seeds": 1}), SPACE, scores)
+    assert all("lr" in params for params in asked)
+
+
+def test_lower_is_better_whatever_the_metric() -> None:
+    """Where higher is better, values are turned: the best is the lowest."""
+
+    def scores(params: Params, steps: int) -> dict[str, float]:
+        return {"ssim": 1 - bowl(params, steps)["lpips"] / 9}
+
+    course = simulate(job(objective="ssim"), SPACE, scores)
+    assert course.best_by(math.inf) == min(event.value for event in course.events) < 0
+
+
 def test_the_gp_sampler() -> None:
     """The Gaussian process draws beyond its random trials, conditions included."""
     course = simulate(job("gp", trials=11), SPACE, bowl)

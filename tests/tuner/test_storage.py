@@ -8,6 +8,7 @@ import optuna
 import pytest
 import yaml
 from optuna.storages import RDBStorage
+from PIL import Image
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -15,11 +16,11 @@ from nst_core.errors import InputError, RunError, WorkError
 from tests.tuner.helpers import Recorder, noisy_space, report
 from tuner.backend import InlineBackend
 from tuner.engine_pool import EnginePool
-from tuner.jobfile import load_job
+from tuner.jobfile import fingerprint, load_job
 from tuner.run import run_job
 from tuner.rundir import RunDir
 from tuner.search import Search
-from tuner.storage import SHARED_FILE, check_database
+from tuner.storage import ASKED, SHARED_FILE, check_database
 from tuner.study import RunStudy, load_records
 
 
@@ -116,6 +117,28 @@ def test_a_study_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="with other objectives"):
         check_database(url, "cafe", ["minimize"])
     check_database(url, "other", ["minimize"])
+
+
+def test_a_study_of_another_job(job_file: Path, tmp_path: Path) -> None:
+    """Launches join a study only where their trials compare; what was noted of it stays."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+
+    def join(folder: str, *overrides: str) -> RunStudy:
+        job, space = load_job(job_file, overrides)
+        (tmp_path / folder).mkdir()
+        notes = {ASKED: fingerprint(job, space, ["a", "b"]), "pair_baselines": [folder]}
+        settings = {"goals": job.goals, "sampler": "random", "seed": 1}
+        return RunStudy.create(tmp_path / folder, url=url, name="x", notes=notes, **settings)  # type: ignore[arg-type]
+
+    join("a")
+    assert join("b", "search.trials=99", "name=other").notes["pair_baselines"] == ["a"]
+    with pytest.raises(InputError, match=r"of another job \(unlike: size_px, objective\)"):
+        join("c", "size_px=48", "objective=rmse")
+    Image.new("RGB", (96, 64), "red").save(tmp_path / "other.png")
+    pair = yaml.safe_load(job_file.read_text())["pairs"][0]
+    pair["content"] = str(tmp_path / "other.png")
+    with pytest.raises(InputError, match=r"\(unlike: pairs\)"):
+        join("d", f"pairs=[{json.dumps(pair)}]")
 
 
 class Asked:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 from nst_core.errors import InputError
 from nst_core.materials import Materials
+from nst_core.samples import sample_content, sample_style
 from search_spaces import CATALOGUE, Params, Space
 from tuner.curves import Curves, PairCurves, load_curves
 from tuner.jobfile import find_space
@@ -79,6 +81,32 @@ def test_scores_between_what_was_recorded() -> None:
     without = curves.scores("a", first, 10, without=0)["lpips"]
     assert without != recorded[0]
     assert without == pytest.approx(recorded[0], abs=0.15)
+
+
+def test_what_diverged_says_nothing_of_others() -> None:
+    """Only where the nearest configuration diverged does a guess; and only from that step on."""
+    curves = curves_of({"a": 0.5})
+    score_NSM = curves.pairs["a"].score_NSM
+    whole = curves.scores("a", curves.params[3], 10)["lpips"]
+    score_NSM[7, 1:] = np.nan
+    assert math.isfinite(curves.scores("a", curves.params[7], 10)["lpips"])
+    assert math.isnan(curves.scores("a", curves.params[7], 11)["lpips"])
+    score_NSM[7] = np.nan
+    assert math.isnan(curves.scores("a", curves.params[7], 10)["lpips"])
+    assert curves.scores("a", curves.params[3], 10)["lpips"] == pytest.approx(whole)
+    others = [curves.scores("a", params, 90)["lpips"] for params in curves.params[8:]]
+    assert np.isfinite(others).all()
+
+
+@pytest.mark.parametrize("size_px", [96, 256])
+def test_statistics_are_those_of_the_pictures(size_px: int) -> None:
+    """Pairs compare whatever the size that they are tuned at."""
+    content, style = sample_content(), sample_style()
+    small, large = (
+        np.asarray(picture_features(Materials.at_size(content, [(style, 1.0)], size)))
+        for size in (64, size_px)
+    )
+    assert np.abs(small - large).max() < 0.05
 
 
 def test_a_tried_point_gets_all_the_weight() -> None:

@@ -152,8 +152,8 @@ def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[d
 def _on_pair(results: Results, found: Found | None, index: int) -> float | None:
     """What a trial scores on a pair: the mean of its finals, or its best report."""
     rungs = (list(found.finals.values()) or [found.rung]) if found else []
-    on_pair = [rung.pair_scores[index] for rung in rungs if index < len(rung.pair_scores)]
-    values = [results.goals.first.of(s) for s in on_pair if results.goals.first.known(s)]
+    on_pair = [rung.on_pair(index) for rung in rungs if index < len(rung.pair_scores)]
+    values = [results.goals.first.of(s) for s in on_pair]
     return _number(mean(values)) if values else None
 
 
