@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,6 +65,9 @@ class InlineBackend:
                 plans[number] = plan
                 options: Any = {"holdout": plan.final, "paused": search.kept_lanes(number)}
                 engine.submit(number, plan.config, *plan.next_two(0), **options)
+            if not plans and search.awaits_others:
+                time.sleep(1)
+                continue
             if not plans:
                 search.engines_ended([engine.stats])
                 return

@@ -50,9 +50,6 @@ class Search:
         replay: recorded parameters to use instead of drawing, in the order of the trials.
         watcher: is told of everything.
         clock: seconds, for the time budget.
-
-    Attributes:
-        others_run: whether other drivers of a shared study have trials under way.
     """
 
     def __init__(
@@ -93,7 +90,7 @@ class Search:
         self._ladder = Ladder()
         own = study.records(own=True)
         self._begun = sum(record.final_of is None for record in own)
-        self._begun_by_others, self.others_run, self._numbers = 0, False, 0
+        self._begun_by_others, self._others_running, self._numbers = 0, 0, 0
         for record in own:
             self._remember(record)
         self._recall_gain()
@@ -125,7 +122,7 @@ class Search:
         searched = [record for record in others if record.final_of is None]
         self._recall_gain()
         self._begun_by_others = len(searched)
-        self.others_run = any(record.state == "running" for record in searched)
+        self._others_running = self._study.others_running()
 
     def _recall_gain(self) -> None:
         """When the last gain was, which the order of the trials does not say."""
@@ -165,6 +162,17 @@ class Search:
     def wound_up(self) -> bool:
         """Whether the launch was to end, and nothing is under way any more."""
         return self.interrupt.winding_up and not self._plans
+
+    @property
+    def others_run(self) -> bool:
+        """Whether other drivers of a shared study have trials under way."""
+        return self._others_running > 0
+
+    @property
+    def awaits_others(self) -> bool:
+        """Whether all that is left waits at rungs, where reports of other drivers may help it."""
+        left = self._waiting and not self._plans and not self._budget.spent
+        return bool(left) and self.others_run
 
     @property
     def reason(self) -> str:
@@ -207,6 +215,8 @@ class Search:
             return self._plan(number, None)
         if any(not plan.final for plan in self._plans.values()):
             return None
+        if self.awaits_others:
+            return None
         self._close_waiting()
         return self._final()
 
@@ -233,7 +243,7 @@ class Search:
     def _promotable(self) -> int | None:
         if self._budget.spent:
             return None
-        idle = not self._plans and not self._to_begin
+        idle = not self._plans and not self._to_begin and not self.others_run
         return self._halving.promotable(self._waiting, self._ladder, last=idle)
 
     def _close_orphans(self) -> None:
@@ -405,7 +415,7 @@ class Search:
                 return Decision.STOP
         here = self._rung_of(number, steps)
         to_come = sum(other not in self._ladder.at(here) for other in self.unfinished)
-        to_come += self._to_begin
+        to_come += self._to_begin + self._others_running
         decision = self._halving.decide(number, here, self._ladder, to_come=to_come)
         if decision is Decision.WAIT:
             del self._plans[number]

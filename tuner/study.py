@@ -7,6 +7,7 @@ user attributes: the configuration, the preset it came from, and one record per 
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -43,6 +44,9 @@ FORMAT, FORMAT_NOTE = 2, "format"
 
 #: Attribute of a trial: the driver that runs it, where several share a study.
 _DRIVER = "driver"
+#: Note of a study: when a driver of it was last there, in seconds since 1970.
+_SEEN = "seen-{}"
+SIGN_EVERY_S, SILENT_S = 30.0, 600.0
 
 
 class Left(NamedTuple):
@@ -75,6 +79,7 @@ class RunStudy:
         self._driver = kept.driver
         self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
+        self._signed_s = 0.0
 
     @classmethod
     def create(
@@ -145,6 +150,23 @@ class RunStudy:
     def left(self, number: int) -> Left:
         """How a trial stands."""
         return _left(self._frozen(number))
+
+    def others_running(self) -> int:
+        """Trials that other drivers run now, those that wait left out; says that this one lives.
+
+        What a driver left behind that has not been heard of for `SILENT_S` runs no more.
+        """
+        now_s = time.time()
+        if now_s - self._signed_s > SIGN_EVERY_S:
+            self._signed_s = now_s
+            self.note(_SEEN.format(self._driver), now_s)
+        notes = self.notes
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        drivers = [trial.user_attrs.get(_DRIVER) for trial in running if _left(trial).waits is None]
+        return sum(
+            driver != self._driver and now_s - notes.get(_SEEN.format(driver), 0.0) < SILENT_S
+            for driver in drivers
+        )
 
     @property
     def shared(self) -> bool:

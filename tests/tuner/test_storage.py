@@ -1,6 +1,7 @@
 import json
 import logging
 import sqlite3
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -90,6 +91,41 @@ def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
         pass
     ends = [r.final_of for r in load_records(tmp_path / "a")[0] if r.final_of is not None]
     assert ends == [held.trial] * 2
+
+
+def test_what_waits_is_not_given_up_while_others_run(job_file: Path, tmp_path: Path) -> None:
+    """A trial that waits goes on when the reports of another driver bring it among the best."""
+    a, b = (driver(job_file, tmp_path / name, "search.trials=6") for name in ("a", "b"))
+    mine, theirs = [a.next() for _ in range(3)], [b.next() for _ in range(3)]
+    for plan, value in zip(mine[:2], (0.5, 0.3), strict=True):
+        a.report(report(plan, 2, value), list)
+    a.fail(mine[2].trial, "gone")
+    assert a.next() is None and a.awaits_others and not a.over
+    for plan in theirs:
+        b.report(report(plan, 2, 0.9), list)
+    promoted = a.next()
+    assert promoted.trial == mine[1].trial
+
+
+def test_a_driver_that_is_gone_holds_nobody_up(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials of a driver that has long been silent run no more, so that another runs the finals."""
+    finals = ("search.trials=4", "finals.count=1", "finals.seeds=1")
+    killed = driver(job_file, tmp_path / "killed", *finals)
+    killed.next()
+    search = driver(job_file, tmp_path / "a", *finals)
+    while turn(search):
+        pass
+    assert search.others_run
+    assert not any(r.final_of is not None for r in load_records(tmp_path / "a")[0])
+    later = time.time() + 601
+    monkeypatch.setattr("tuner.study.time.time", lambda: later)
+    again = driver(job_file, tmp_path / "a", *finals)
+    while turn(again):
+        pass
+    assert again.over
+    assert any(r.final_of is not None for r in load_records(tmp_path / "a")[0])
 
 
 @pytest.mark.parametrize(
