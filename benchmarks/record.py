@@ -6,6 +6,7 @@ stopping. What is there already is kept: the file grows from pair to pair.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import tempfile
@@ -143,8 +144,7 @@ def _processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         1 if one else os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=None if one else torch.set_num_threads,
-        initargs=() if one else (1,),
+        initializer=None if one else functools.partial(torch.set_num_threads, 1),
     )
 
 

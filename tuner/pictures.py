@@ -34,7 +34,7 @@ def picture_features(materials: Materials) -> list[float]:
 def _small(image_3HW: Tensor) -> Tensor:
     scale = SIZE_PX / max(image_3HW.shape[1:])
     size = [max(_LEAST_PX, round(side * scale)) for side in image_3HW.shape[1:]]
-    return F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
+    return F.interpolate(image_3HW[None], size, mode="bicubic", antialias=True)[0]
 
 
 def _of_one(image_3HW: Tensor) -> list[float]:

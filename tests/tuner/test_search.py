@@ -244,7 +244,6 @@ def test_a_waiting_trial_waits_through_a_restart(job_file: Path, tmp_path: Path)
     assert (promoted.trial, promoted.rungs) == (1, (6,))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_promotion_is_not_taken_back(job_file: Path, tmp_path: Path) -> None:
     """A promoted trial that loses its engine goes on, however good others are by then."""
     search = promoting(job_file, tmp_path)
@@ -265,6 +264,7 @@ def test_a_promotion_is_not_taken_back(job_file: Path, tmp_path: Path) -> None:
     assert revived.next().trial == 0
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) -> None:
     """A score that is no number ends the trial as failed, at once and with the reason."""
     search = promoting(job_file, tmp_path)
@@ -379,7 +379,7 @@ def test_samplers_know_what_waiting_trials_break(
     job_file: Path, tmp_path: Path, sampler: str
 ) -> None:
     """With bounds on scores, samplers draw on while most trials wait at a rung, or were pruned."""
-    options = (f"search.sampler={sampler}", "constraints.ssim=>= 0.4", noisy_space(tmp_path))
+    options = (f"search.sampler={sampler}", 'constraints={ssim: ">= 0.4"}', noisy_space(tmp_path))
     search = promoting(job_file, tmp_path, *options)
     while plan := search.next():
         steps = 0
