@@ -12,7 +12,10 @@ from tuner.rundir import RunDir
 
 
 class BestImages:
-    """Keeps every trial's images as of its best report; of a final those of each report as well.
+    """Keeps every trial's images as of its best report.
+
+    Those of each report are kept of a final, which show how its result comes to be, and in a Pareto
+    search, where a trial may be worth having after fewer steps, for less.
 
     Args:
         run: where they go.
@@ -47,8 +50,9 @@ class BestImages:
             self._best[number] = self._goals.values(best[1].scores)[:2] if best else (math.inf,)
         values = self._goals.values(rung.scores)[:2]
         is_best = values < self._best[number]
-        if is_best or final:
-            self._run.save_images(number, images(), best=is_best, steps=steps if final else None)
+        every = final or self._goals.pareto
+        if is_best or every:
+            self._run.save_images(number, images(), best=is_best, steps=steps if every else None)
         self._best[number] = min(values, self._best[number])
 
     def ended(self, number: int) -> None:

@@ -143,6 +143,10 @@ def export(
     ],
     out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="to write")] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="which trial; default: the best")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="after how many steps, where a trade-off has it there"),
+    ] = None,
     format_: Annotated[
         Literal["preset", "script", "neural-style-pt", "pystiche"],
         typer.Option("--format", help="what to write; default: a preset"),
@@ -163,6 +167,7 @@ def export(
         given = {
             "--out": out_file,
             "--trial": trial is not None,
+            "--steps": steps,
             "--format": format_ != "preset",
             "--size-px": size_px,
         }
@@ -173,7 +178,16 @@ def export(
         for warning in warnings:
             err.print(warning, style="bold red", markup=False)
         return
-    export_one(run_dirs, out_file, trial=trial, kind=format_, size_px=size_px, say=say, warn=_warn)
+    export_one(
+        run_dirs,
+        out_file,
+        trial=trial,
+        steps=steps,
+        kind=format_,
+        size_px=size_px,
+        say=say,
+        warn=_warn,
+    )
 
 
 def _warn(line: str) -> None:

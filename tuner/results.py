@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
@@ -60,6 +60,12 @@ class Found:
             for index in range(pairs, len(rung.pair_scores))
         ]
         return mean(scores) if scores else None
+
+    def at(self, steps: int) -> Found:
+        """The same trial after another number of steps at which it reported."""
+        if steps == self.steps:
+            return self
+        return replace(self, steps=steps, rung=self.record.rungs[steps], finals={}, failed=0)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -163,14 +169,17 @@ class Results:
         return self.goals.broken(found.rung.scores)
 
     def front(self) -> list[Found]:
-        """Of several objectives, the trials that no other is better than in all of them."""
-        ranked = self.ranked()
-        points = [self.goals.values(found.rung.scores) for found in ranked]
+        """Of several objectives, the results that no other is better than in all of them.
+
+        A trial may stand there several times: after fewer steps it is worse, and costs less.
+        """
+        found = [one.at(steps) for one in self.ranked() for steps in one.record.rungs]
+        points = [self.goals.values(one.rung.scores) for one in found]
         if any(not broken for broken, *_ in points):  # what breaks a bound is no choice then
-            ranked = [f for f, (broken, *_) in zip(ranked, points, strict=True) if not broken]
+            found = [f for f, (broken, *_) in zip(found, points, strict=True) if not broken]
             points = [point for point in points if not point[0]]
         ranks, _ = non_dominated(points) if points else ([], [])
-        chosen = [found for found, rank in zip(ranked, ranks, strict=True) if rank == 0]
+        chosen = [one for one, rank in zip(found, ranks, strict=True) if rank == 0]
         return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))
 
     def held_out(self, found: Found) -> float | None:
@@ -225,7 +234,19 @@ class Results:
             "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
             "baselines": self.baselines,
             "trials": [self._trial_json(record, found) for record, found in shown],
+            "front": self._front_json() if self.goals.pareto else [],
         }
+
+    def _front_json(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "trial": found.record.trial,
+                "steps": found.steps,
+                "scores": dict(found.rung.scores),
+                "images": self.images(found.record.trial, found.steps),
+            }
+            for found in self.front()
+        ]
 
     def _trial_json(self, record: TrialRecord, found: Found | None) -> dict[str, Any]:
         return {
@@ -247,9 +268,17 @@ class Results:
             "reason": record.reason,
         }
 
-    def images(self, trial: int) -> list[str]:
-        """A trial's images, relative to the run, one per pair."""
-        return [self.run.image(trial, pair) for pair in range(len(self.job.pairs))]
+    def images(self, trial: int, steps: int | None = None) -> list[str]:
+        """A trial's images, relative to the run, one per pair.
+
+        Args:
+            trial: its number.
+            steps: after how many steps; its best result's if None. Others are kept in Pareto runs.
+        """
+        pairs = range(len(self.job.pairs))
+        if steps in (None, self.found(trial).steps):
+            return [self.run.image(trial, pair) for pair in pairs]
+        return [self.run.frame(trial, steps, pair) for pair in pairs]
 
     def status_json(self) -> dict[str, Any]:
         """What `nst-tuner status --json` prints."""
@@ -271,11 +300,11 @@ class Results:
             "finished": self.notes.get("over") is not None,
         }
 
-    def found(self, trial: int | None = None) -> Found:
-        """The best, or what ``trial`` reached.
+    def found(self, trial: int | None = None, steps: int | None = None) -> Found:
+        """The best, or what ``trial`` reached, at its best or after ``steps``.
 
         Raises:
-            RunError: there is no such trial, or it has reported nothing.
+            RunError: there is no such trial, or it has reported nothing then.
         """
         ranked = self.ranked()
         chosen = [f for f in ranked if trial is None or f.record.trial == trial]
@@ -286,15 +315,26 @@ class Results:
                 f"{self.run.path}: {wanted} reported a score yet"
                 + (f" (best first, there are {known})" if known else "")
             )
-        return chosen[0]
+        if steps is None:
+            return chosen[0]
+        if steps not in (known_steps := chosen[0].record.rungs):
+            raise RunError(
+                f"{self.run.path}: trial {chosen[0].record.trial} reported no score after {steps}"
+                f" steps (it did after {', '.join(map(str, known_steps))})"
+            )
+        return chosen[0].at(steps)
 
-    def preset(self, trial: int | None = None) -> Preset:
+    def preset(self, trial: int | None = None, steps: int | None = None) -> Preset:
         """The best configuration, or that of ``trial``, with its provenance.
 
+        Args:
+            trial: its number.
+            steps: after how many steps; those of its best report if None.
+
         Raises:
-            RunError: there is no such trial, or it has reported nothing.
+            RunError: there is no such trial, or it has reported nothing then.
         """
-        found = self.found(trial)
+        found = self.found(trial, steps)
         score, broken = self.score(found), self.broken(found)
         breaks = f", breaks {' and '.join(broken)}" if broken else ""
         return Preset(

@@ -104,6 +104,24 @@ def test_the_best_of_a_trade_off_is_the_best_by_its_first_objective(
         assert ranked[: len(front)] == front
 
 
+def test_a_trial_stands_on_the_front_with_fewer_steps_too() -> None:
+    """What a trial was earlier, worse and cheaper, is a choice; what that beats is none."""
+    asked = job(objective=["lpips", "seconds_per_image"])
+    slow, beaten = (trial(n, asked.goals, 0.29, seconds=9.0) for n in (0, 1))
+    early = trial(0, asked.goals, 0.30, seconds=1.0).rungs[STEPS]
+    slow = replace(slow, rungs={4: early, STEPS: slow.rungs[STEPS]})
+    beaten = replace(beaten, rungs={STEPS: trial(1, asked.goals, 0.35, seconds=1.0).rungs[STEPS]})
+    found = results(asked, [slow, beaten])
+    assert [(one.record.trial, one.steps) for one in found.front()] == [(0, STEPS), (0, 4)]
+    assert found.preset(0, 4).config.steps == 4
+    assert found.preset(0, 4).provenance["score"] == 0.30
+    assert found.images(0) == ["trials/0000/pair0.png"]
+    assert found.images(0, 4) == ["trials/0000/steps-00004-pair0.png"]
+    assert [point["steps"] for point in found.best_json()["front"]] == [STEPS, 4]
+    with pytest.raises(RunError, match=r"no score after 5 steps \(it did after 4, 10\)"):
+        found.preset(0, 5)
+
+
 def test_the_best_of_a_front_is_not_its_cheapest_end() -> None:
     """What reads the best of a trade-off (headline, export, sheet) gets no poor fast picture."""
     asked = job(objective=["lpips", "seconds_per_image"])

@@ -519,6 +519,15 @@ def test_a_costly_trial_ends_as_soon_as_it_breaks_its_bound(job_file: Path, tmp_
     }
 
 
+def test_images_of_a_trade_off(job_file: Path, tmp_path: Path) -> None:
+    """In a Pareto search the images of every report are kept, as any may be the one to choose."""
+    search = promoting(job_file, tmp_path, "objective=[lpips, seconds_per_image]")
+    plan = search.next()
+    search.report(report(plan, 2, 0.5), lambda: [b"png"])
+    folder = tmp_path / "trials" / f"{plan.trial:04d}"
+    assert {path.name for path in folder.iterdir()} == {"pair0.png", "steps-00002-pair0.png"}
+
+
 def test_several_objectives(job_file: Path, tmp_path: Path) -> None:
     """A Pareto search keeps what only one objective is best in, and stays over when resumed."""
     both = "objective=[lpips, rmse]"

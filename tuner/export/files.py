@@ -27,6 +27,7 @@ def export_one(
     out: Path | None,
     *,
     trial: int | None,
+    steps: int | None = None,
     kind: str,
     size_px: int | None = None,
     say: Say,
@@ -38,6 +39,7 @@ def export_one(
         folders: the run directory.
         out: the file to write.
         trial: which; the best if None.
+        steps: after how many steps; as at its best if None.
         kind: ``preset``, ``script``, ``neural-style-pt`` or ``pystiche``.
         size_px: longer side of what the others than a preset are to make; as tuned if None.
         say: is told what was written.
@@ -56,7 +58,7 @@ def export_one(
             "--size-px: `nst-tuner stylize --size-px` fits a preset when it applies it"
         )
     results = load_results(folders[0])
-    preset = results.preset(trial)
+    preset = results.preset(trial, steps)
     if size_px:
         preset = _fitted(preset, size_px, say)
     if kind == "preset":
