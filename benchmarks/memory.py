@@ -5,7 +5,6 @@ Each measurement runs in a process of its own, since a process gives little memo
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import threading
 import time
@@ -44,7 +43,7 @@ QUICK_SIZES_PX = (128, 256, 512)
 BATCHES = ((128, 1), (128, 4), (128, 16), (256, 1), (256, 4), (512, 1), (512, 2))
 QUICK_BATCHES = ((128, 1), (128, 4))
 
-#: The cost of another pixel may rise so much and still be called linear.
+#: Memory may bend upwards so much and still be called linear in pixels.
 LINEAR_WITHIN = 1.25
 
 MIB = 2**20
@@ -150,17 +149,23 @@ def what_fits(network: str, free: int) -> Row:
 
 
 def linear(rows: Sequence[Row]) -> list[Goal]:
-    """Whether what another pixel costs stays the same, or falls, from the smaller sizes on."""
+    """Whether memory grows no faster than pixels: the line from the smallest to the largest size.
+
+    A picture in between that takes less than the line says shows that it bends upwards: by 1 where
+    it is straight, by about 3 where memory grows with the square of the pixels.
+    """
+    if len({row["size"] for row in rows}) < 3:
+        return []
     worst = 0.0
     for network in {row["network"] for row in rows}:
-        peaks = sorted(
+        (p, low), *between, (q, high) = sorted(
             (pixels_of(row["size"]), row["peak GiB"])
             for row in rows
             if row["network"] == network and not row["twice"]
         )
-        costs = [(b - a) / (q - p) for (p, a), (q, b) in itertools.pairwise(peaks)]
-        worst = max([worst, *(later / costs[0] for later in costs[1:])])
-    goal = "cost of another pixel at larger sizes, over that at smaller ones, worst network"
+        lines = [low + (high - low) * (at - p) / (q - p) for at, _ in between]
+        worst = max([worst, *(line / peak for line, (_, peak) in zip(lines, between, strict=True))])
+    goal = "what a straight line says of the middle size, over what it takes, worst network"
     return [Goal(name=goal, value=worst, goal=LINEAR_WITHIN, at_most=True)]
 
 
