@@ -18,6 +18,8 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import worker
+from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+from ray._raylet import InnerGcsClient
 from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -37,6 +39,10 @@ from tuner.trial import CONFIG, ENGINE, HOLDOUT, REPORT, RUNGS, SLOT, TRIAL, WAI
 
 NAMESPACE = "nst-tuner"
 
+#: Name of a cluster, of the length that Ray wants, that is none.
+NO_CLUSTER = "e" * 56
+#: For the head to answer.
+HEAD_WITHIN_S = 5
 #: When a run ends before its trials do, their lanes are waited for.
 LANES_WITHIN_S = 60
 
@@ -271,6 +277,29 @@ class RayBackend:
         )
 
 
+def _check_token(address: str) -> None:
+    """Ask the head whether it takes us; Ray would try a wrong token for half a minute.
+
+    The head looks at the token before it looks at which cluster is meant, so of no cluster is
+    asked, and to be told that is to be taken.
+
+    Raises:
+        AuthenticationError: there is no token, or it is another cluster's.
+    """
+    # A client without a token would end this process.
+    ensure_token_if_auth_enabled(None, create_token_if_missing=False)
+    head = InnerGcsClient.standalone(
+        address, cluster_id=NO_CLUSTER, timeout_ms=HEAD_WITHIN_S * 1000
+    )
+    try:
+        head.internal_kv_get(b"", None, HEAD_WITHIN_S)
+    except AuthenticationError as error:
+        if "InvalidAuthToken" in str(error):
+            raise
+    except RayError:
+        pass  # whatever it is, Ray says it when it connects
+
+
 def _to_log(data: Mapping[str, Any], **_: Any) -> None:
     logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
 
@@ -292,14 +321,22 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     if address is None:
         common.update(include_dashboard=False, _node_ip_address="127.0.0.1")
     try:
+        if address not in (None, "auto"):
+            _check_token(address)
         ray.init(address=address or "local", **common)
-    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
+    except AuthenticationError as error:
+        reason = error.message.splitlines()[0].rpartition(": ")[2]
+        raise InputError(
+            f"--address {address}: the cluster does not take us ({reason}); set"
+            " RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        ) from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if address is None:
             raise WorkError(f"Ray could not start on this machine ({reason})") from None
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); check the address, and"
-            " RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks for a token"
+            f"--address {address}: no Ray cluster answers there ({reason}); check the address and"
+            " that the cluster is up (`ray status` on its head)"
         ) from None
     try:
         yield ray.cluster_resources()

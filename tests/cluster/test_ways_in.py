@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -141,16 +143,22 @@ def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapp
 def test_ray_up_and_launch(
     cluster: Mapping[str, str], home: Path, job_file: Path, tmp_path: Path
 ) -> None:
-    """What `ray up` starts takes a launch with its token, and refuses one without in one line."""
+    """What `ray up` starts takes a launch with its token, and no other, nor a browser."""
     launch = [*CLI, "launch", str(job_file), "--set", "search.trials=3", "--address"]
     code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "a"), env=cluster)
     assert code == 0, printed
     assert len(load_results(tmp_path / "a").records) == 3
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen("http://127.0.0.1:8265/api/jobs/", timeout=PATIENCE_S)
+    assert refused.value.code in (401, 403)
     (home / ".ray" / "auth_token").unlink()
-    code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "b"), env=cluster)
-    assert code == 2, printed
-    assert "Traceback" not in printed and "token" in printed.splitlines()[-1]
-    assert not (tmp_path / "b").exists()
+    for env in ({}, {"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
+        again = [*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "b")]
+        code, printed = done(*again, env={**cluster, **env})
+        assert code == 2, printed
+        assert "Traceback" not in printed and "token" in printed.splitlines()[-1]
+        assert sum("oken" in line for line in printed.splitlines()) == 1, printed
+        assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.timeout(1200)
