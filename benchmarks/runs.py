@@ -115,7 +115,10 @@ def scratch_search(
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()
-        study = (RunStudy.open if known else RunStudy.create)(place, goals=job.goals, **settings)
+        begin = {} if known else {"notes": {"pair_baselines": [{"content": {}}]}}
+        study = (RunStudy.open if known else RunStudy.create)(
+            place, goals=job.goals, **settings, **begin
+        )
         yield Search(study, RunDir(place), job, without_starts(space), watcher=watcher), job
 
 

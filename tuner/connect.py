@@ -29,6 +29,8 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no log files per trial
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # no progress display beside ours
+    # A trial that lost its engine is no news for people: the run says what became of it.
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # the run has one of its own
     # Our searcher hands out no more trials than there are lanes, however many these become.
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")

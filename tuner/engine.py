@@ -139,7 +139,7 @@ class Engine:
             known = self._trials[trial] = EngineTrial(config=config, pairs=pairs)
             known.away = dict.fromkeys(range(pairs))
             if paused is not None:
-                self._take_up(known, paused)
+                self._take_up(known, paused, until)
         been = max([known.asked, *(r.steps for r in known.reached)])
         known.asked = until
         to_come = {stop for stop in (until, beyond) if stop is not None and stop > been}
@@ -151,11 +151,11 @@ class Engine:
             if known.taken_up is not None:
                 self._stop(trial)
 
-    def _take_up(self, known: EngineTrial, paused: bytes) -> None:
+    def _take_up(self, known: EngineTrial, paused: bytes, until: int) -> None:
         try:
             materials = [pair.materials for pair in self._pairs[: known.pairs]]
             # Counted as lost when it was paused, on this engine or another; now they are not.
-            self._stats.lane_steps_lost -= known.take_up(paused, materials)
+            self._stats.lane_steps_lost -= known.take_up(paused, materials, until)
         except InputError as error:
             known.remark = f"its saved lanes could not be used, so it began again: {error}"
 
@@ -366,8 +366,8 @@ class Engine:
                 "vram_gb": self._memory_gb(known.config),
             }
             known.shown = reached.images
-            taken_up, remark = known.taken_up, known.remark
-            known.taken_up = known.remark = None
+            taken_up, came_at, remark = known.taken_up, known.came_at, known.remark
+            known.taken_up = known.came_at = known.remark = None
             return Report(
                 trial=trial,
                 steps=reached.steps,
@@ -376,6 +376,7 @@ class Engine:
                 losses=reached.losses,
                 seconds=reached.seconds,
                 taken_up=taken_up,
+                came_at=came_at,
                 remark=remark,
             )
         return self._failed(trial)

@@ -94,15 +94,21 @@ class EnginePool:
     def _beside(self, engine: str) -> frozenset[int]:
         return frozenset(s.trial for s in self._on.values() if s.slot.engine == engine)
 
-    def lost(self, stay: Stay) -> bool:
+    def lost(self, stay: Stay, process: str | None = None) -> bool:
         """Note that a trial lost its engine, or its own process; returns whether it is to blame.
 
         It is if that befell it `MOST_LOSSES` times without a report between, the last time alone on
-        its engine. Nobody is to blame for a node that went.
+        its engine. Nobody is to blame for a node that went, be it the engine's or the process's.
+
+        Args:
+            stay: that ended so.
+            process: id of the trial's own process, if that is what it lost.
         """
         engine = stay.slot.engine
         self.fleet.check(engine)
         if self.fleet.left(engine):
+            return False
+        if process is not None and not self.fleet.outlived(process):
             return False
         self._losses[stay.trial] += 1
         suspects = frozenset([stay.trial])

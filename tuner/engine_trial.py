@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class EngineTrial:
         shown: images of the last report.
         failure: why it ended, not reported yet.
         taken_up: the step that its saved lanes were at, not reported yet.
+        came_at: when the engine took it in, not reported yet.
         remark: what is to be known about it, not reported yet.
     """
 
@@ -58,24 +60,29 @@ class EngineTrial:
     shown: Sequence[np.ndarray] = ()
     failure: Report | None = None
     taken_up: int | None = None
+    came_at: float | None = field(default_factory=time.time)
     remark: str | None = None
 
-    def take_up(self, saved: bytes, materials: Sequence[Materials]) -> int:
+    def take_up(self, saved: bytes, materials: Sequence[Materials], until: int) -> int:
         """Go on from saved lanes; returns steps that they ran ahead of what was asked for.
 
         Args:
             saved: what `Engine.pause` gave.
             materials: of each pair that it runs on.
+            until: the rung that it is to report next. Lanes run ahead up to there and no further,
+                so those beyond it are of another study than this one.
 
         Raises:
-            InputError: they are no saved lanes, or those of a trial with other settings or pairs;
-                nothing was changed.
+            InputError: they are no saved lanes, or those of a trial with other settings or pairs,
+                or beyond its next rung; nothing was changed.
         """
         lanes, facts = load_lanes(saved)
         if len(lanes) != self.pairs:
             raise InputError(f"{len(lanes)} lanes, expected {self.pairs}")
         for lane, pictures in zip(lanes, materials, strict=True):
             _check(lane, self.config, pictures)
+            if lane.step > until:
+                raise InputError(f"they are at step {lane.step}, expected at most {until}")
         try:
             seconds, asked = float(facts["seconds"]), int(facts["asked"])
             losses: dict[int, Mapping[str, float]] = {

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import ray
 from ray._private import state as ray_state
 from ray.autoscaler.sdk import request_resources
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
@@ -41,7 +41,10 @@ LOOK_EVERY_S = 1.0
 STARTS_WITHIN_S = 600
 #: A node with room gives it within this; after that others have it.
 ROOM_WITHIN_S = 20
-#: How long a run waits for a node when all are gone.
+#: Ray says that a process died as soon as it did, but that a node did after some 15 s.
+DECIDED_WITHIN_S = 30
+#: How long a run waits for a node when all are gone; where an autoscaler may bring one, it says so
+#: as often, and waits.
 NODES_WITHIN_S = 600
 #: An engine that died so often in one place, with no report in between, is not started there again:
 #: once more than where a trial killed it (`engine_pool.MOST_LOSSES`).
@@ -150,7 +153,9 @@ class Fleet:
         self._deaths: Counter[Place] = Counter()
         self._leaving: frozenset[str] = frozenset()
         self._left: set[str] = set()
-        self._said_busy = False
+        #: Engines that cannot be reached, and since when: perhaps their nodes are gone.
+        self._doubted: dict[str, tuple[_Engine, float]] = {}
+        self._said_busy, self._said_waiting = False, 0
         self._looked_at = self._had_one_at = time.monotonic()
 
     # --- who is there -----------------------------------------------------------------------------
@@ -175,8 +180,12 @@ class Fleet:
         return engine.actor if engine else None
 
     def left(self, name: str) -> bool:
-        """Whether an engine is no more because its node went."""
-        return name in self._left
+        """Whether an engine is no more because its node went, for all that is known."""
+        return name in self._left or name in self._doubted
+
+    def outlived(self, process: str) -> bool:
+        """Whether a process, by the id of its actor, is known to have died on a node that lives."""
+        return _died_on(process) in _nodes()
 
     @property
     def pulses(self) -> Mapping[str, Pulse]:
@@ -235,11 +244,25 @@ class Fleet:
         self._looked_at = time.monotonic()
         for name in list(self._engines):
             self._listen(name)
+        self._decide_doubts()
         self._follow_nodes()
         if self._engines:
-            self._had_one_at = self._looked_at
-        elif self._looked_at - self._had_one_at > NODES_WITHIN_S:
+            self._had_one_at, self._said_waiting = self._looked_at, 0
+        else:
+            self._wait_for_nodes(self._looked_at - self._had_one_at)
+
+    def _wait_for_nodes(self, waited_s: float) -> None:
+        if waited_s <= NODES_WITHIN_S * (self._said_waiting + 1):
+            return
+        if not self._gpus:
             self.hopeless = self.hopeless or "no node has had room for an engine for 10 minutes"
+            return
+        self._said_waiting += 1
+        log.warning(
+            "waiting for a GPU for %.0f minutes now; `ray status` on the head says why there is"
+            " none, Ctrl-C stops",
+            waited_s / 60,
+        )
 
     def check(self, name: str) -> None:
         """Find out now whether an engine lives, waiting a little for its answer."""
@@ -252,9 +275,10 @@ class Fleet:
         """Stop all engines, and ask for no more nodes."""
         if self._gpus:
             request_resources(bundles=[])
-        for engine in self._engines.values():
+        doubted = [engine for engine, _ in self._doubted.values()]
+        for engine in [*self._engines.values(), *doubted]:
             ray.kill(engine.actor)
-        self._engines = {}
+        self._engines, self._doubted = {}, {}
 
     def _follow_nodes(self) -> None:
         nodes = _nodes()
@@ -267,6 +291,7 @@ class Fleet:
             gpus = self._gpus or any(node.get("GPU") for node in nodes.values())
             device = "cuda" if gpus else "cpu"
         taken = {engine.place for engine in self._engines.values()}
+        taken |= {engine.place for engine, _ in self._doubted.values()}
         for node, resources in nodes.items():
             for index, shape in enumerate(shapes_of(resources, device)):
                 place = Place(node, index)
@@ -303,6 +328,9 @@ class Fleet:
             return
         try:
             pulse: Pulse = ray.get(engine.asked)
+        except ActorUnavailableError:
+            self._doubt(name)
+            return
         except (RayError, WorkError) as error:
             self._lose(name, _reason(error))
             return
@@ -334,6 +362,20 @@ class Fleet:
         del self._engines[name]
         self._left.add(name)
 
+    def _doubt(self, name: str) -> None:
+        """Ray cannot say yet whether an engine died or its node did; its trials go on elsewhere."""
+        log.warning("%s cannot be reached; perhaps its node is gone", name)
+        self._doubted[name] = self._engines.pop(name), time.monotonic()
+
+    def _decide_doubts(self) -> None:
+        nodes = _nodes() if self._doubted else {}
+        for name, (engine, since) in list(self._doubted.items()):
+            late = time.monotonic() - since > DECIDED_WITHIN_S
+            if late or engine.place.node not in nodes or _died_on(engine.actor._actor_id.hex()):
+                del self._doubted[name]
+                self._engines[name] = engine
+                self._lose(name, "could not be reached" if late else "died")
+
     def _lose(self, name: str, reason: str) -> None:
         if self._engines[name].place.node not in _nodes():
             self._leave(name)
@@ -350,6 +392,12 @@ class Fleet:
 def _nodes() -> dict[str, Mapping[str, float]]:
     """Nodes that live, and what each has."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+def _died_on(actor: str) -> str | None:
+    """The node of an actor, given its id, if Ray knows that it is no more; else None."""
+    known = ray_state.state.actor_table(actor)
+    return str(known["Address"]["NodeID"]) if known and known["State"] == "DEAD" else None
 
 
 def _reason(error: Exception) -> str:

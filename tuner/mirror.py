@@ -1,20 +1,23 @@
 """Mirror: a copy of the run directory in a folder or a bucket, kept up while the run goes on.
 
 The run itself works on a local folder: a study is written many times a second, and a bucket can
-neither append nor lock. What the mirror has is always a whole run, if an older one, since the study
-is read before the pictures and copied after them.
+neither append nor lock. What the mirror has is always a whole run, if an older one, wherever
+copying breaks off: the study is read before the pictures and copied after them, and saved lanes
+take the place of older ones when the study is there that speaks of them.
 """
 
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nst_core.errors import InputError, WorkError
+from nst_core.errors import InputError, RunInterruptedError, WorkError
 from nst_core.files import write_atomic
 from tuner.rundir import LANES_FILE, LOCAL_FILES, MAX_BYTES
 from tuner.storage import JOB_FILE, SHARED_FILE, STUDY_FILE
@@ -23,6 +26,13 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two copies, and after one that failed.
 EVERY_S, AGAIN_AFTER_S = 30.0, 10.0
+#: How long a run that is over waits for a storage that is away.
+END_WITHIN_S = 600.0
+
+#: Ending of saved lanes that are newer than the study in the copy.
+_NEWER = ".newer"
+#: Version of a file in the copy that an earlier launch brought there.
+_UNKNOWN = (0, 0)
 
 #: What a file is, at one moment: when it was written, and its bytes.
 _Seen = tuple[tuple[int, int], bytes]
@@ -45,6 +55,9 @@ class Mirror:
         self._system, self._root = _file_system(url)
         self._is_local = self._system.type_name == "local"
         self._copied: dict[str, tuple[int, int]] = {}
+        #: Lanes that are in the copy beside older ones, whose place they are to take.
+        self._newer: set[str] = set()
+        self._away = False
         if self._is_local:
             self._check_apart()
         self._check_ours()
@@ -71,6 +84,7 @@ class Mirror:
                             f"storage {self._url}: holds another run, or more of this one than"
                             f" {self._folder} does; {name_another}"
                         )
+                    self._copied.update(dict.fromkeys(self._lanes_there(), _UNKNOWN))
                     return
             if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
                 raise InputError(
@@ -87,10 +101,16 @@ class Mirror:
             kept = stream.read(info.size)
             return bool(kept == own.read(len(kept)))
 
+    def _lanes_there(self) -> list[str]:
+        """Saved lanes that earlier launches left in the copy, whose trials may be over now."""
+        names = _files_in(self._system, self._root)
+        return [name for name in names if name.removesuffix(_NEWER).endswith(LANES_FILE)]
+
     def push(self) -> None:
         """Copy what changed since the last time.
 
-        The study comes after what it speaks of, and saved lanes are none newer than it.
+        The study comes after what it speaks of. Lanes are read before it, as it would score newer
+        ones at the wrong step, and stand beside the older ones until it is there.
 
         Raises:
             OSError: the storage is away; what was copied, stays.
@@ -105,9 +125,24 @@ class Mirror:
                 self._push(name)
         if study:
             self._write(STUDY_FILE, study)
+        for name in sorted(self._newer):
+            self._replace(f"{self._root}/{name}")
+            self._newer.remove(name)
         for name in set(self._copied).difference(names):
+            self._delete(name)
+
+    def _replace(self, older: str) -> None:
+        newer = older + _NEWER
+        if self._is_local:
+            Path(newer).replace(older)
+        else:  # not every bucket can move
+            self._system.copy_file(newer, older)
+            self._system.delete_file(newer)
+
+    def _delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):  # somebody else did
             self._system.delete_file(f"{self._root}/{name}")
-            del self._copied[name]
+        del self._copied[name]
 
     def _names(self) -> list[str]:
         paths = [p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink()]
@@ -132,7 +167,8 @@ class Mirror:
         version, content = seen
         if name == STUDY_FILE:  # whole records only
             content = content[: content.rfind(b"\n") + 1]
-        target = f"{self._root}/{name}"
+        lanes = name.endswith(LANES_FILE)
+        target = f"{self._root}/{name}{_NEWER if lanes else ''}"
         self._system.create_dir(target.rpartition("/")[0], recursive=True)
         if self._is_local:
             write_atomic(Path(target), content)
@@ -140,31 +176,74 @@ class Mirror:
             with self._system.open_output_stream(target) as stream:
                 stream.write(content)
         self._copied[name] = version
+        if lanes:
+            self._newer.add(name)
 
     @contextmanager
     def kept_up(self) -> Iterator[None]:
-        """Copy every `EVERY_S` seconds, and once more at the end."""
+        """Copy every `EVERY_S` seconds, and what is left at the end.
+
+        Raises:
+            WorkError: the storage was away at the end, and for `END_WITHIN_S` after it.
+            RunInterruptedError: somebody would not wait for it.
+        """
         over = threading.Event()
         keeper = threading.Thread(target=self._keep_up, args=(over,), daemon=True)
         keeper.start()
         try:
             yield
-        finally:
+        except BaseException:  # which is what is to be said of the launch
             over.set()
             keeper.join()
-            self._try_to_push()
+            if not self._try_to_push():
+                log.warning("%s", self._not_whole)
+            raise
+        over.set()
+        keeper.join()
+        self._finish()
 
     def _keep_up(self, over: threading.Event) -> None:
         wait_s = EVERY_S
         while not over.wait(wait_s):
             wait_s = EVERY_S if self._try_to_push() else AGAIN_AFTER_S
 
+    def _finish(self) -> None:
+        """Copy what is left, with some patience: nobody comes later."""
+        until_s, said = time.monotonic() + END_WITHIN_S, False
+        try:
+            while not self._try_to_push():
+                if time.monotonic() > until_s:
+                    raise WorkError(self._not_whole)
+                if not said:
+                    log.warning(
+                        "the run is over; waiting up to %.0f minutes for its storage",
+                        END_WITHIN_S / 60,
+                    )
+                said = True
+                time.sleep(AGAIN_AFTER_S)
+        except KeyboardInterrupt:
+            raise RunInterruptedError(f"stopped; {self._not_whole}") from None
+
+    @property
+    def _not_whole(self) -> str:
+        resume = f"nst-tuner resume {shlex.quote(str(self._folder))}"
+        return f"the copy at {self._url} is not whole; `{resume}` finishes it"
+
     def _try_to_push(self) -> bool:
+        """Whether the copy is up to date; of an outage, people are told its beginning and end."""
         try:
             self.push()
         except Exception as error:  # whatever a storage's library does, the run goes on
-            log.warning("storage %s: %s; what is missing there is copied later", self._url, error)
+            log.log(
+                logging.INFO if self._away else logging.WARNING,
+                "storage %s: %s; what is missing there is copied later",
+                *(self._url, error),
+            )
+            self._away = True
             return False
+        if self._away:
+            log.warning("storage %s: is back, and the copy is up to date", self._url)
+        self._away = False
         return True
 
 
@@ -175,16 +254,15 @@ def fetch(url: str, folder: Path) -> list[str]:
         InputError: there is none, a file of it is too large, or the folder is in use.
         WorkError: the storage went away, or the disk is full.
     """
-    from pyarrow.fs import FileSelector
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not empty; name a new folder for the run")
     system, root = _file_system(url)
     try:
-        found = system.get_file_info(FileSelector(root, recursive=True))
+        found = _files_in(system, root)
     except OSError as error:
         raise InputError(f"{url}: cannot be read ({error})") from None
-    sizes = {info.path[len(root) :].lstrip("/"): info.size for info in found if info.is_file}
+    # What copying that was broken off has left is no part of the run.
+    sizes = {name: size for name, size in found.items() if not name.endswith((_NEWER, ".tmp"))}
     study = {STUDY_FILE, SHARED_FILE} & set(sizes)
     if JOB_FILE not in sizes or not study:
         raise InputError(
@@ -206,6 +284,14 @@ def fetch(url: str, folder: Path) -> list[str]:
             f"{url}: {error}; {folder} is not whole, try again with a new one"
         ) from None
     return list(sizes)
+
+
+def _files_in(system: Any, root: str) -> dict[str, int]:
+    """Files of a folder or bucket, at any depth, with their sizes."""
+    from pyarrow.fs import FileSelector
+
+    found = system.get_file_info(FileSelector(root, recursive=True))
+    return {info.path[len(root) :].lstrip("/"): info.size for info in found if info.is_file}
 
 
 def _file_system(url: str) -> tuple[Any, str]:

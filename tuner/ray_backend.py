@@ -18,7 +18,9 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import worker
-from ray.exceptions import AuthenticationError, RayError
+from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+from ray._raylet import InnerGcsClient
+from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -37,6 +39,10 @@ from tuner.trial import CONFIG, ENGINE, HOLDOUT, REPORT, RUNGS, SLOT, TRIAL, WAI
 
 NAMESPACE = "nst-tuner"
 
+#: Name of a cluster, of the length that Ray wants, that is none.
+NO_CLUSTER = "e" * 56
+#: For the head to answer.
+HEAD_WITHIN_S = 5
 #: When a run ends before its trials do, their lanes are waited for.
 LANES_WITHIN_S = 60
 
@@ -55,11 +61,13 @@ class StudySearcher(_NotSaved, Searcher):
         super().__init__(metric=None, mode=None)
         self._search, self._pool = search, pool
         self._stays: dict[str, Stay] = {}
+        #: Trial, as Tune calls it -> its process, which is gone; see `RungScheduler`.
+        self.broken: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
         self._search.interrupt.check()
-        self._pool.fleet.tend()  # while no trial runs, Tune comes round only here
+        tend(self._search, self._pool.fleet)  # while no trial runs, Tune comes round only here
         if self._search.over or self._search.wound_up or self._pool.stopped:
             return Searcher.FINISHED
         if self._pool.full:
@@ -94,15 +102,15 @@ class StudySearcher(_NotSaved, Searcher):
         A trial that lost its engine or its process is no failure of its settings: it goes on from
         its last rung, unless it is to blame; see `EnginePool.lost`.
         """
-        stay = self._stays.pop(trial_id)
+        stay, process = self._stays.pop(trial_id), self.broken.pop(trial_id, None)
         with self._pool.watched():
-            self._ended(stay, error)
+            self._ended(stay, error, process)
         self._pool.release(stay.trial, stay)
 
-    def _ended(self, stay: Stay, error: bool) -> None:
+    def _ended(self, stay: Stay, error: bool, process: str | None) -> None:
         if not error or stay.trial not in self._search.running:
             return
-        if self._pool.lost(stay):
+        if self._pool.lost(stay, process):
             reason = f"its engine or its process died {MOST_LOSSES} times without a report"
             self._search.fail(stay.trial, reason)
         else:
@@ -127,6 +135,12 @@ def keep_arrived(search: Search, pool: EnginePool, *, within_s: float = 0) -> No
         search.keep_lanes(trial, lanes)
 
 
+def tend(search: Search, fleet: Fleet) -> None:
+    """Look after the engines if it is time to, and tell the watchers how they do."""
+    if fleet.tend():
+        search.watcher.pulsed(fleet.pulses)
+
+
 class FleetCallback(_NotSaved, tune.Callback):
     """Looks after the engines whenever Tune comes round."""
 
@@ -136,16 +150,15 @@ class FleetCallback(_NotSaved, tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Several times a second, whether or not anything happened."""
         self._search.interrupt.check()
-        if self._fleet.tend():
-            self._search.watcher.pulsed(self._fleet.pulses)
+        tend(self._search, self._fleet)
 
 
 class RungScheduler(_NotSaved, FIFOScheduler):
     """Passes each report to `Search` and its decision to Tune."""
 
-    def __init__(self, search: Search, pool: EnginePool):
+    def __init__(self, search: Search, pool: EnginePool, searcher: StudySearcher):
         super().__init__()  # type: ignore[no-untyped-call]
-        self._search, self._pool = search, pool
+        self._search, self._pool, self._searcher = search, pool, searcher
         self._kept: set[int] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -155,6 +168,14 @@ class RungScheduler(_NotSaved, FIFOScheduler):
             self._kept.add(trial.config[SLOT])
             cache = tune_controller._tune_controller._actor_cache
             cache.increase_max(trial.placement_group_factory)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Tell the searcher, whom Tune will tell that a trial broke and not how."""
+        super().on_trial_error(tune_controller, trial)
+        error = trial.get_pickled_error()
+        # What its process raised is the engine's; the process itself is whole.
+        if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
+            self._searcher.broken[trial.trial_id] = error.actor_id
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP; for Tune a trial that waits is over, and comes back as another."""
@@ -210,11 +231,12 @@ class RayBackend:
                 fleet.close()
 
     def _tune(self, search: Search, pool: EnginePool, scratch: str) -> None:
+        searcher = StudySearcher(search, pool)
         tuner = tune.Tuner(
             StyleTrial,
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(search, pool),
-                scheduler=RungScheduler(search, pool),
+                search_alg=searcher,
+                scheduler=RungScheduler(search, pool, searcher),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -255,6 +277,29 @@ class RayBackend:
         )
 
 
+def _check_token(address: str) -> None:
+    """Ask the head whether it takes us; Ray would try a wrong token for half a minute.
+
+    The head looks at the token before it looks at which cluster is meant, so of no cluster is
+    asked, and to be told that is to be taken.
+
+    Raises:
+        AuthenticationError: there is no token, or it is another cluster's.
+    """
+    # A client without a token would end this process.
+    ensure_token_if_auth_enabled(None, create_token_if_missing=False)
+    head = InnerGcsClient.standalone(
+        address, cluster_id=NO_CLUSTER, timeout_ms=HEAD_WITHIN_S * 1000
+    )
+    try:
+        head.internal_kv_get(b"", None, HEAD_WITHIN_S)
+    except AuthenticationError as error:
+        if "InvalidAuthToken" in str(error):
+            raise
+    except RayError:
+        pass  # whatever it is, Ray says it when it connects
+
+
 def _to_log(data: Mapping[str, Any], **_: Any) -> None:
     logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
 
@@ -263,6 +308,8 @@ def _to_log(data: Mapping[str, Any], **_: Any) -> None:
 def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     """Connect to a cluster, or start one on this machine; gives its resources."""
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # At the end Tune lists trials that lost their engine as errors, though they went on elsewhere.
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     # Ray prints what its daemons warn of, such as many processes on few cores, to standard output,
     # which is ours for results; it has no setting for that.
     worker.print_to_stdstream = _to_log  # type: ignore[assignment]
@@ -274,14 +321,22 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     if address is None:
         common.update(include_dashboard=False, _node_ip_address="127.0.0.1")
     try:
+        if address not in (None, "auto"):
+            _check_token(address)
         ray.init(address=address or "local", **common)
-    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
+    except AuthenticationError as error:
+        reason = error.message.splitlines()[0].rpartition(": ")[2]
+        raise InputError(
+            f"--address {address}: the cluster does not take us ({reason}); set"
+            " RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        ) from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if address is None:
             raise WorkError(f"Ray could not start on this machine ({reason})") from None
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); check the address, and"
-            " RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if the cluster asks for a token"
+            f"--address {address}: no Ray cluster answers there ({reason}); check the address and"
+            " that the cluster is up (`ray status` on its head)"
         ) from None
     try:
         yield ray.cluster_resources()

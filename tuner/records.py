@@ -31,6 +31,8 @@ class Report:
         failure: why it cannot go on, or None.
         taken_up: the step that its saved lanes were at, if it went on from these since its last
             report.
+        came_at: when the engine took it in, in seconds since 1970, if that was since its last
+            report.
         remark: what is to be known about it from here on, or None.
     """
 
@@ -43,6 +45,7 @@ class Report:
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
     taken_up: int | None = None
+    came_at: float | None = None
     remark: str | None = None
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -76,4 +76,5 @@ def logged(path: Path, say: Say) -> Iterator[None]:
             logger.propagate = propagate
             for handler in handlers:
                 logger.removeHandler(handler)
-        to_file.close()
+        with suppress(OSError):  # what a full disk did not take before, it does not take now
+            to_file.close()

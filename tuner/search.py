@@ -156,7 +156,12 @@ class Search:
     @property
     def over(self) -> bool:
         """Whether nothing runs or waits, and nothing is to come."""
-        return not self.unfinished and not self._to_begin and self._finals == []
+        if self.unfinished or self._to_begin:
+            return False
+        if self._finals is None:  # as in a run that is over and resumed, which needs no engine
+            self._look_around()
+            self._finals = self._wanted_finals()
+        return not self._finals
 
     @property
     def wound_up(self) -> bool:
@@ -308,7 +313,7 @@ class Search:
         if report.remark:
             self._study.remark(number, report.remark)
         if report.taken_up is not None:
-            _log(number, "took up its lanes", steps=report.taken_up)
+            _log(number, "took up its lanes", steps=report.taken_up, came_at=report.came_at)
         failure = report.failure
         if not failure and not all(map(math.isfinite, self.goals.values(report.scores))):
             failure = f"step {report.steps}: the objective is not a finite number"
@@ -344,6 +349,7 @@ class Search:
         """Keep where a trial was at its last rung, as an engine saved it, until the trial ends."""
         if number in self.unfinished:
             self._run.save_lanes(number, lanes)
+            _log(number, "kept its lanes")
 
     def kept_lanes(self, number: int) -> bytes | None:
         """What `keep_lanes` kept of a trial, by this driver or one before it."""

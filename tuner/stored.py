@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,13 @@ def known_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError("pairs have other baselines than each other, or none of the content")
     found: Mapping[str, Any] = msgspec.to_builtins(known)
     return found
+
+
+def check_compared(records: Sequence[TrialRecord], notes: Mapping[str, Any]) -> None:
+    """Raise ValueError if trials have reported, and what doing nothing scores is not known."""
+    pairs = notes.get("pair_baselines") or [notes.get("baselines", {})]
+    if "content" not in pairs[0] and any(record.rungs for record in records):
+        raise ValueError("trials have reported, and there is no baseline of the content")
 
 
 def _rung(stored: Any) -> RungRecord:

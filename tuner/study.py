@@ -34,7 +34,7 @@ from tuner.samplers import (
     suggested,
 )
 from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
-from tuner.stored import known_notes, record_of
+from tuner.stored import check_compared, known_notes, record_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 log = logging.getLogger(__name__)
@@ -311,7 +311,9 @@ def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
                 f"{folder}: was written by a newer version (format {notes[FORMAT_NOTE]}, this one"
                 f" knows up to {FORMAT}); update nst-tuner"
             )
-        return [record_of(trial) for trial in trials], {**notes, **known_notes(notes)}
+        records, known = [record_of(trial) for trial in trials], known_notes(notes)
+        check_compared(records, known)
+        return records, {**notes, **known}
     except NstError:
         raise
     except Exception as error:  # whatever a damaged record leads to

@@ -119,7 +119,8 @@ class PrometheusWatcher(Watcher):
     def __init__(self, job: JobSpec, run: RunDir):
         from ray.util.metrics import Counter, Gauge
 
-        self._goals, self._best = job.goals, float("inf")
+        self._goals = job.goals
+        self._best: RungRecord | None = None
         self._run = {"run": job.name}
         self._ended = Counter("nst_trials_ended", "trials over, by state", ("run", "state"))
         self._score = Gauge("nst_best_score", "best value of the objective", ("run",))
@@ -135,10 +136,17 @@ class PrometheusWatcher(Watcher):
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Watcher`."""
-        loss = self._goals.first.loss(rung.objective)
-        if loss < self._best and not self._goals.broken(rung.scores):
-            self._best = loss
-            self._score.set(rung.objective, tags=self._run)
+        loss, best = self._goals.first.loss, self._best
+        if self._goals.broken(rung.scores):
+            return
+        if best is None or loss(rung.objective) < loss(best.objective):
+            self._best = rung
+            self._tell_best()
+
+    def _tell_best(self) -> None:
+        """Ray forgets a gauge that it is not told again within some seconds."""
+        if self._best is not None:
+            self._score.set(self._best.objective, tags=self._run)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Watcher`."""
@@ -146,6 +154,7 @@ class PrometheusWatcher(Watcher):
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Watcher`."""
+        self._tell_best()
         for engine, pulse in pulses.items():
             tags = {**self._run, "engine": engine}
             self._lanes.set(len(pulse.steps), tags=tags)

@@ -90,6 +90,23 @@ def test_it_is_closed(name: str) -> None:
     assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
 
 
+def test_what_its_comments_copy_goes_to_the_home_of_the_cluster(tmp_path: Path) -> None:
+    """A shell of one's own leaves the `~` of the other machine alone in the lines to type."""
+    text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
+    lines = re.findall(r"ray rsync-(?:up|down) .*?(?=  |`|$)", text, re.MULTILINE)
+    (tmp_path / "ray").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "ray").chmod(0o755)
+    env = {"HOME": "/home/me", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    there = {"rsync-up": 3, "rsync-down": 2}
+    said = [
+        subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=True)
+        for line in lines
+    ]
+    words = [done.stdout.splitlines() for done in said]
+    assert {one[0] for one in words} == set(there)
+    assert all(one[there[one[0]]].startswith("~/") and len(one) == 4 for one in words)
+
+
 def test_the_cloud_file_starts_from_nothing_and_leaves_nothing() -> None:
     """No GPU machine until one is asked for, none on the head, spot prices; `ray down` deletes."""
     config = read("cluster.yaml")
@@ -319,4 +336,6 @@ def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
     """docs/clusters.md names every gauge and counter, and no others."""
     watchers = (ROOT / "tuner/watchers.py").read_text(encoding="utf-8")
     named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
-    assert sorted(named) == sorted(re.findall(r'(?:Gauge|Counter)\("(\w+)"', watchers))
+    gauges = re.findall(r'Gauge\("(\w+)"', watchers)
+    counters = re.findall(r'Counter\("(\w+)"', watchers)
+    assert sorted(named) == sorted([*gauges, *(f"{name}_total" for name in counters)])

@@ -5,15 +5,20 @@ Where a file speaks to other machines, stand-ins on PATH carry it out here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.error import HTTPError
 
+import psutil
 import pytest
 import yaml
 
@@ -83,37 +88,77 @@ def done(*command: str, env: Mapping[str, str], cwd: Path | None = None) -> tupl
     return found.returncode, found.stdout + found.stderr
 
 
+def processes_of(home: Path) -> list[psutil.Process]:
+    """What was started in that home and is still there."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("HOME") == str(home):
+                found.append(process)
+    return found
+
+
+def end_all_of(home: Path) -> None:
+    """Kill what was started in that home; `ray stop` would end every Ray of this machine."""
+    deadline = time.monotonic() + 30
+    while found := processes_of(home):
+        assert time.monotonic() < deadline, found
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=1)
+
+
+def skip_if_taken(*ports: int) -> None:
+    """The files name Ray's usual ports, which another cluster of this machine may have."""
+    for port in ports:
+        with socket.socket() as free:
+            if free.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"port {port} of this machine is taken")
+
+
 @pytest.fixture
 def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapping[str, str]]:
     """A cluster by `ray up cluster/on-premise.yaml`, its head on this machine; gives ``env``."""
+    skip_if_taken(6379, 8265)
     config = yaml.safe_load((ROOT / "cluster/on-premise.yaml").read_text())
+    stop, *start = config["head_start_ray_commands"]
+    assert stop.endswith("ray stop")  # every Ray of this machine, whosever it is
+    config["head_start_ray_commands"] = start
     config["provider"].update(head_ip="127.0.0.1", worker_ips=[])
     config.update(min_workers=0, max_workers=0, setup_commands=["chmod 600 ~/.ray/auth_token"])
     config["auth"] = {"ssh_user": "me"}
     file = tmp_path / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
-    code, printed = done("ray", "up", "--yes", "--no-config-cache", str(file), env=env, cwd=ROOT)
-    assert code == 0, printed
+    up = ("ray", "up", "--yes", "--no-config-cache", str(file))
     try:
+        code, printed = done(*up, env=env, cwd=ROOT)
+        assert code == 0, printed
         yield {**env, "RAY_AUTH_MODE": "token"}
     finally:
-        done("ray", "stop", "--force", env=env)
+        end_all_of(home)
 
 
 @pytest.mark.timeout(1200)
 def test_ray_up_and_launch(
     cluster: Mapping[str, str], home: Path, job_file: Path, tmp_path: Path
 ) -> None:
-    """What `ray up` starts takes a launch with its token, and refuses one without in one line."""
+    """What `ray up` starts takes a launch with its token, and no other, nor a browser."""
     launch = [*CLI, "launch", str(job_file), "--set", "search.trials=3", "--address"]
     code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "a"), env=cluster)
     assert code == 0, printed
     assert len(load_results(tmp_path / "a").records) == 3
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen("http://127.0.0.1:8265/api/jobs/", timeout=PATIENCE_S)
+    assert refused.value.code in (401, 403)
     (home / ".ray" / "auth_token").unlink()
-    code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "b"), env=cluster)
-    assert code == 2, printed
-    assert "Traceback" not in printed and "token" in printed.splitlines()[-1]
-    assert not (tmp_path / "b").exists()
+    for env in ({}, {"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
+        again = [*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "b")]
+        code, printed = done(*again, env={**cluster, **env})
+        assert code == 2, printed
+        assert "Traceback" not in printed and "token" in printed.splitlines()[-1]
+        assert sum("oken" in line for line in printed.splitlines()) == 1, printed
+        assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.timeout(1200)
@@ -133,7 +178,9 @@ def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path:
         assert follower.stdout is not None
         said = ""
         while not (found := re.search(r"submitted as (\S+);", said)):
-            said += follower.stdout.readline()
+            line = follower.stdout.readline()
+            assert line, said
+            said += line
         follower.kill()
     code, printed = done(*CLI, "attach", found[1], *address, env=cluster)
     assert code == 0, printed
@@ -157,9 +204,8 @@ def test_slurm(home: Path, env: Mapping[str, str], job_file: Path, tmp_path: Pat
         for _ in range(2):
             code, printed = done(*command, env={**env, **slurm})
             assert code == 0, printed
-            done("ray", "stop", "--force", env=env)
-            time.sleep(2)
+            end_all_of(home)
     finally:
-        done("ray", "stop", "--force", env=env)
+        end_all_of(home)
     assert len(load_results(tmp_path / "run").records) == 8
     assert not list(home.glob(".nst-token*"))

@@ -82,6 +82,27 @@ def engines_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def events(folder: Path) -> list[Mapping[str, Any]]:
-    """What the run logged."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """What the run logged so far; a launch that was killed may have left half a line."""
+    log = folder / "log.jsonl"
+    found = []
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def wait_for_said(folder: Path, process: subprocess.Popen[str], words: str) -> None:
+    """Until the run has logged something with these words."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if any(words in event["message"] for event in events(folder)):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.3)
+    raise AssertionError(f"nobody said {words!r} within {PATIENCE_S} s")
+
+
+def assert_calm(stderr: str) -> None:
+    """People see what the run says of a fault, and nothing of how Python and Tune take it."""
+    assert "Traceback" not in stderr, stderr
+    assert "did not complete" not in stderr, stderr

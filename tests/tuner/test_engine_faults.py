@@ -169,6 +169,9 @@ DAMAGES: Mapping[str, Callable[[bytes, list[LaneState], Mapping[str, object]], b
     "a lane more": lambda whole, lanes, facts: dump_lanes([*lanes, lanes[0]], facts),
     "other pairs": lambda whole, lanes, facts: dump_lanes(lanes[::-1], facts),
     "another size": lambda whole, lanes, facts: dump_lanes([small(lane) for lane in lanes], facts),
+    "beyond the rung": lambda whole, lanes, facts: dump_lanes(
+        [LaneState(step=5, image_3HW=lane.image_3HW, state=lane.state) for lane in lanes], facts
+    ),
     "another optimizer": lambda whole, lanes, facts: dump_lanes(
         [LaneState(step=lane.step, image_3HW=lane.image_3HW, state={}) for lane in lanes], facts
     ),

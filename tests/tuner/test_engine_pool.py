@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,9 @@ class FakeFleet:
 
     def left(self, name: str) -> bool:
         return name in self._gone
+
+    def outlived(self, process: str) -> bool:
+        return process == "on a node that lives"
 
     def progressed(self, name: str) -> None:
         self.deaths = 0
@@ -118,12 +122,22 @@ def test_nobody_is_to_blame_for_a_node() -> None:
         pool.release(7, stay)
 
 
-def test_a_trials_own_process_is_its_own() -> None:
+@pytest.mark.parametrize("process", [None, "on a node that lives"])
+def test_a_trials_own_process_is_its_own(process: str | None) -> None:
     """A trial whose process keeps dying on a living engine is blamed."""
     pool = EnginePool(FakeFleet(1, 4))  # type: ignore[arg-type]
     blamed = []
     for _ in range(MOST_LOSSES):
         stay = pool.take(7)
-        blamed.append(pool.lost(stay))
+        blamed.append(pool.lost(stay, process))
         pool.release(7, stay)
     assert blamed == [False] * (MOST_LOSSES - 1) + [True]
+
+
+def test_nobody_is_to_blame_for_the_node_of_its_process() -> None:
+    """A trial is not blamed for a node that took its process and left its engine."""
+    pool = EnginePool(FakeFleet(1, 4))  # type: ignore[arg-type]
+    for _ in range(2 * MOST_LOSSES):
+        stay = pool.take(7)
+        assert not pool.lost(stay, "on a node that went")
+        pool.release(7, stay)

@@ -16,9 +16,11 @@ from tests.tuner.poisoned_engine import POISON, PoisonedEngine
 from tests.tuner.processes import (
     PATIENCE_S,
     Launches,
+    assert_calm,
     engines_of,
     finished,
     settings,
+    wait_for_said,
     wait_for_trials,
 )
 from tuner.fleet import EngineShape, Fleet
@@ -67,6 +69,7 @@ def test_a_killed_engine_is_replaced(job_file: Path, tmp_path: Path, launches: L
     engine.kill()
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
+    assert_calm(stderr)
     assert "another one starts" in stderr
     assert "another one starts" in (folder / "log.jsonl").read_text(encoding="utf-8")
     after = finished(folder)
@@ -86,6 +89,7 @@ def test_a_hanging_engine_is_replaced(job_file: Path, tmp_path: Path, launches: 
     engine.send_signal(signal.SIGSTOP)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
+    assert_calm(stderr)
     assert "no sign of life" in stderr
     assert load_results(folder).counts()["failed"] == 0
     assert not engine.is_running()
@@ -116,17 +120,43 @@ def test_storage_that_goes_away_for_a_while(
     """While the storage cannot be written the run goes on, and in the end the copy is whole."""
     small_disk.remount("size=100m")
     folder, copy = tmp_path / "run", small_disk.path / "copy"
-    options = settings("search.trials=12", "halving.max_steps=60", f"storage={copy}")
+    # More trials than any machine ends in the meantime; Ctrl-C ends them.
+    options = settings("search.trials=5000", "halving.max_steps=60", f"storage={copy}")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     small_disk.remount("ro")
-    wait_for_trials(folder, process, 6)
-    time.sleep(35)  # the copy is brought up to date every half minute
+    wait_for_said(folder, process, "copied later")
+    before = finished(folder)
+    wait_for_trials(folder, process, len(before) + 4)
+    small_disk.remount("rw")
+    wait_for_said(folder, process, "is back")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, stderr
+    assert_calm(stderr)
+    assert (copy / "study.journal").read_bytes() == (folder / "study.journal").read_bytes()
+
+
+@pytest.mark.faults
+def test_storage_that_is_away_when_the_run_ends(
+    job_file: Path, tmp_path: Path, small_disk: SmallDisk, launches: Launches
+) -> None:
+    """A run that is over waits for its storage, says so, and ends well when the copy is whole."""
+    small_disk.remount("size=100m")
+    folder, copy = tmp_path / "run", small_disk.path / "copy"
+    options = settings("search.trials=4", f"storage={copy}")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_trials(folder, process, 1)
+    small_disk.remount("ro")
+    wait_for_said(folder, process, "waiting up to 10 minutes for its storage")
+    time.sleep(15)  # it is tried once more, in vain
+    assert process.poll() is None
     small_disk.remount("rw")
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
-    assert "copied later" in (folder / "log.jsonl").read_text(encoding="utf-8")
+    assert_calm(stderr)
     assert (copy / "study.journal").read_bytes() == (folder / "study.journal").read_bytes()
+    assert load_results(copy).counts() == load_results(folder).counts()
 
 
 @pytest.mark.faults
@@ -146,6 +176,7 @@ def test_an_engine_that_keeps_dying_ends_the_run(
         time.sleep(0.2)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, stderr
+    assert_calm(stderr)
     assert "4 times in a row" in stderr and "nst-tuner resume" in stderr
     assert load_results(folder).counts()["failed"] == 0
 

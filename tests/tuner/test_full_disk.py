@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tuner.backend import InlineBackend
 from tuner.jobfile import load_job
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
+from tuner.runlog import logged
 
 
 def test_a_full_disk_ends_a_launch_which_resumes(job_file: Path, small_disk: SmallDisk) -> None:
@@ -61,6 +63,15 @@ def test_a_full_disk_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
         _, stderr = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, stderr
     assert len(load_results(folder).records) == 40
+
+
+def test_a_log_that_cannot_be_written() -> None:
+    """A disk that is full to the last line of the log hides neither a result nor an error."""
+    with logged(Path("/dev/full"), print):
+        logging.getLogger("tuner.run").info("lost")
+    with pytest.raises(WorkError, match=r"^why it ended$"), logged(Path("/dev/full"), print):
+        logging.getLogger("tuner.run").info("lost")
+        raise WorkError("why it ended")
 
 
 def test_half_a_record_is_taken_back(

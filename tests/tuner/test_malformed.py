@@ -10,7 +10,7 @@ import json
 import os
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -25,8 +25,9 @@ from nst_core.built_in import BASELINES, load_preset
 from nst_core.checkpoints import dump_lanes, load_lanes
 from nst_core.errors import NstError, RunError
 from nst_core.images import load_image
+from nst_core.metric_names import LPIPS_LAYERS
 from nst_core.weights import read_file
-from tests.tuner.helpers import make_search, play
+from tests.tuner.helpers import make_search, nst_tuner, play
 from tuner.jobfile import load_job
 from tuner.prefer.votes import kept_votes
 from tuner.records import EngineStats
@@ -115,18 +116,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def try_all(
-    folder: Path, count: int, make: Callable[[random.Random], bytes], read: Callable[[Path], object]
+    folder: Path,
+    count: int,
+    make: Callable[[random.Random], bytes],
+    read: Callable[[Path], object],
+    name: str = "file",
 ) -> None:
     """Write and read so many files; at least one of them must have been refused."""
     refused = 0
     for seed in range(count):
-        path = folder / "file"
+        path = folder / name
         path.write_bytes(make(random.Random(seed)))
         try:
             refused += not refuses_or_reads(lambda: read(path))  # noqa: B023
         except Exception as error:
             raise AssertionError(f"seed {seed}: {error!r}") from error
-        assert [entry.name for entry in folder.iterdir()] == ["file"], f"seed {seed}"
+        assert [entry.name for entry in folder.iterdir()] == [name], f"seed {seed}"
+    path.unlink()
     assert refused
 
 
@@ -187,6 +193,15 @@ def test_saved_lanes_and_weights(count: int, here: Path) -> None:
         count,
         lambda chance: changed_bytes(lanes, chance),
         lambda path: read_file("vgg16", path),
+    )
+    channels = zip(LPIPS_LAYERS, (64, 192, 384, 256, 256), strict=True)
+    weights = safetensors.torch.save({layer: torch.rand(size) for layer, size in channels})
+    try_all(
+        here,
+        count,
+        lambda chance: changed_bytes(weights, chance),
+        lambda path: read_file("lpips-alex", path),
+        name="file.safetensors",
     )
 
 
@@ -306,6 +321,23 @@ def test_a_note_of_another_shape_is_named(
     search._study.note(note, value)
     with pytest.raises(RunError, match=r"study.journal: cannot be read as a study"):
         load_results(tmp_path)
+
+
+@pytest.mark.parametrize("notes", [{}, {"pair_baselines": []}, {"baselines": {"style": {}}}])
+def test_a_run_that_compared_nothing(
+    notes: Mapping[str, object], job_file: Path, tmp_path: Path
+) -> None:
+    """A study with reports and without what doing nothing scores is refused in one line."""
+    (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
+    search = make_search(job_file, tmp_path)
+    for key, value in {"pair_baselines": [], **notes}.items():
+        search._study.note(key, value)
+    assert load_results(tmp_path).records == []
+    play(search, lambda plan, steps: 1.0 / steps)
+    for command in ("status", "best", "report"):
+        done = nst_tuner(command, tmp_path)
+        assert done.returncode == 2
+        assert "no baseline of the content" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_another_job_than_the_runs(job_file: Path, tmp_path: Path) -> None:

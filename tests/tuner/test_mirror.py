@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
+from pyarrow.fs import FileSelector, _MockFileSystem
 
-from nst_core.errors import InputError
+from nst_core.errors import InputError, RunInterruptedError, WorkError
 from tests.tuner.helpers import Recorder, make_search, play
-from tuner.backend import InlineBackend
+from tuner.backend import Backend, InlineBackend
 from tuner.jobfile import load_job
 from tuner.mirror import Mirror, fetch
 from tuner.results import load_results
@@ -84,6 +87,102 @@ def test_storage_that_is_away_stops_nothing(
     (tmp_path / "mirror").unlink()
     assert mirror._try_to_push()
     assert (tmp_path / "mirror" / "study.journal").is_file()
+
+
+def test_an_outage_is_said_when_it_begins_and_ends(
+    job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often a storage that is away is tried, people are told of it twice."""
+    mirror = Mirror(a_run(job_file, tmp_path / "run"), str(tmp_path / "mirror"))
+    (tmp_path / "mirror").write_text("in the way")
+    with caplog.at_level(logging.WARNING):
+        assert not any(mirror._try_to_push() for _ in range(3))
+        (tmp_path / "mirror").unlink()
+        assert all(mirror._try_to_push() for _ in range(3))
+    first, last = caplog.messages
+    assert "copied later" in first and "is back" in last
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a run waits for its storage a tenth of a second."""
+    monkeypatch.setattr("tuner.mirror.END_WITHIN_S", 0.1)
+    monkeypatch.setattr("tuner.mirror.AGAIN_AFTER_S", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_is_over_waits_for_its_storage(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Storage that is away when the run ends is tried until it is back."""
+    folder, copy = a_run(job_file, tmp_path / "run"), tmp_path / "mirror"
+    mirror = Mirror(folder, str(copy))
+    tries = []
+
+    def sleep(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 3:
+            copy.unlink()
+
+    monkeypatch.setattr("tuner.mirror.time.sleep", sleep)
+    with caplog.at_level(logging.WARNING), mirror.kept_up():
+        copy.write_text("in the way")
+    assert len(tries) == 3
+    assert caplog.text.count("waiting up to") == 1 and "is back" in caplog.text
+    assert (copy / "study.journal").read_bytes() == (folder / "study.journal").read_bytes()
+
+
+class _NoEngine(Backend):
+    """For runs that are over."""
+
+    def run(self, *_: object) -> None:
+        raise AssertionError("nothing is left to be run")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("finals", [0, 1])
+def test_storage_that_stays_away_fails_the_launch(
+    finals: int, job_file: Path, tmp_path: Path
+) -> None:
+    """A copy that is not whole is no success; `resume` makes it whole, and starts no engine."""
+    copy = tmp_path / "mirror"
+    settings = ("search.trials=2", "search.presets=false", f"storage={copy}")
+    job, space = load_job(job_file, (*settings, f"finals={{count: {finals}, seeds: 1}}"))
+
+    class InTheWay(Recorder):
+        def ended(self, trial: int, state: str, reason: str | None) -> None:
+            if not copy.exists():
+                copy.write_text("in the way")
+
+    folder = tmp_path / "run"
+    with pytest.raises(WorkError, match=r"is not whole; `nst-tuner resume .*run` finishes it"):
+        run_job(job, space, folder, InlineBackend(), watcher=InTheWay(), say=print)
+    before = load_results(folder).best_json()
+    copy.unlink()
+    resume_run(folder, _NoEngine(), watcher=Recorder(), say=print)
+    fetch(str(copy), tmp_path / "back")
+    assert load_results(tmp_path / "back").status_json()["finished"]
+    assert load_results(tmp_path / "back").best_json() == before
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_does_not_wait_is_told_what_is_missing(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Ctrl-C ends the wait for a storage; a launch that fails waits for none and says so too."""
+    copy = tmp_path / "mirror"
+    mirror = Mirror(a_run(job_file, tmp_path / "run"), str(copy))
+    monkeypatch.setattr("tuner.mirror.time.sleep", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(RunInterruptedError, match="is not whole"), mirror.kept_up():
+        copy.write_text("in the way")
+    caplog.clear()
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(WorkError, match=r"^no engines$"),
+        mirror.kept_up(),
+    ):
+        raise WorkError("no engines")
+    assert "is not whole" in caplog.text
 
 
 def test_a_mirrored_run_resumes_elsewhere(job_file: Path, tmp_path: Path) -> None:
@@ -259,3 +358,87 @@ def test_nothing_to_fetch(tmp_path: Path) -> None:
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="not empty"):
         fetch(str(tmp_path / "empty"), tmp_path / "full")
+
+
+LANES = "trials/0007/lanes.safetensors"
+
+
+class _HeadIsGoneError(Exception):
+    """At any moment."""
+
+
+def rounds(folder: Path, name: str) -> int:
+    """Which of the rounds of `goes_on` a file of the run is of."""
+    return (folder / name).read_bytes().count(b"round")
+
+
+def goes_on(folder: Path) -> None:
+    """A run records something, and a trial that is under way saves its lanes."""
+    (folder / LANES).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("study.journal", LANES):
+        with (folder / name).open("ab") as file:
+            file.write(b'"round"\n')
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_wherever_a_copy_breaks_off_it_is_a_whole_run(
+    bucket: bool, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head that dies at any moment leaves a copy with no lanes newer than its study, and all."""
+    a_run(job_file, tmp_path / "whole")
+    breaks_off, ended = 0, False
+    while not ended:
+        breaks_off += 1
+        place = tmp_path / str(breaks_off)
+        folder = Path(shutil.copytree(tmp_path / "whole", place / "run"))
+        if bucket:
+            system = _MockFileSystem()
+            monkeypatch.setattr("tuner.mirror._file_system", lambda _, s=system: (s, "run"))
+        goes_on(folder)
+        Mirror(folder, str(place / "mirror")).push()
+        goes_on(folder)
+        left = breaks_off
+        mirror = Mirror(folder, str(place / "mirror"))
+        calls = {name: getattr(mirror, name) for name in ("_write", "_replace", "_delete")}
+
+        def counted(call: Any) -> Any:
+            def counts(*arguments: Any) -> None:
+                nonlocal left
+                left -= 1
+                if not left:
+                    raise _HeadIsGoneError
+                call(*arguments)
+
+            return counts
+
+        for name, call in calls.items():
+            monkeypatch.setattr(mirror, name, counted(call))
+        with contextlib.suppress(_HeadIsGoneError):
+            mirror.push()
+            ended = True
+        fetch(str(place / "mirror"), place / "back")
+        assert 1 <= rounds(place / "back", LANES) <= rounds(place / "back", "study.journal")
+        assert not list((place / "back").rglob("*.newer"))
+        Mirror(folder, str(place / "mirror")).push()
+        fetch(str(place / "mirror"), place / "again")
+        assert rounds(place / "again", LANES) == 2
+        if bucket:
+            found = [
+                info.path for info in system.get_file_info(FileSelector("run", recursive=True))
+            ]
+        else:
+            found = [str(path) for path in (place / "mirror").rglob("*")]
+        assert not [path for path in found if path.endswith(".newer")]
+    assert breaks_off > 3
+
+
+def test_lanes_of_earlier_launches_go(job_file: Path, tmp_path: Path) -> None:
+    """Lanes that a killed launch copied are taken from the copy when their trial is over."""
+    folder, copy = a_run(job_file, tmp_path / "run"), tmp_path / "mirror"
+    goes_on(folder)
+    Mirror(folder, str(copy)).push()
+    assert (copy / LANES).is_file()
+    (folder / LANES).unlink()
+    Mirror(folder, str(copy)).push()
+    assert not (copy / LANES).exists()
+    assert (copy / "study.journal").is_file()

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from nst_core.errors import InputError, RunError, WorkError
-from tests.tuner.helpers import Recorder, noisy_space, report
+from tests.tuner.helpers import Recorder, compared, noisy_space, report
 from tuner.backend import InlineBackend
 from tuner.engine_pool import EnginePool
 from tuner.jobfile import fingerprint, load_job
@@ -36,7 +36,8 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
     if (folder / SHARED_FILE).exists():
         study = RunStudy.open(folder, **settings)  # type: ignore[arg-type]
     else:
-        study = RunStudy.create(folder, url=job.search.study, name=job.name, **settings)  # type: ignore[arg-type]
+        begin = {"url": job.search.study, "name": job.name, "notes": compared(job)}
+        study = RunStudy.create(folder, **begin, **settings)  # type: ignore[arg-type]
     return Search(study, RunDir(folder), job, space, watcher=Recorder())
 
 

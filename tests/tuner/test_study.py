@@ -102,7 +102,8 @@ def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
     """A driver killed while writing leaves a study that opens without the half line."""
-    study = RunStudy.create(tmp_path, **SETTINGS)
+    notes = {"baselines": {"content": {"lpips": 0.9}}}
+    study = RunStudy.create(tmp_path, notes=notes, **SETTINGS)
     run_one(study, 0.5)
     path = tmp_path / STUDY_FILE
     whole = path.read_bytes()

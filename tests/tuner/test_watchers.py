@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+import ray
 
 from nst_core.errors import InputError
 from tests.tuner.helpers import Recorder, make_search, play
 from tuner.job import JobSpec
 from tuner.jobfile import load_job
-from tuner.records import RungRecord
+from tuner.records import EngineStats, Pulse, RungRecord
 from tuner.rundir import RunDir
 from tuner.study import load_records
-from tuner.watchers import KINDS, Watchers, watchers_of
+from tuner.watchers import KINDS, PrometheusWatcher, Watchers, watchers_of
 
 
 def job_of(job_file: Path, *watch: str) -> JobSpec:
@@ -184,6 +189,66 @@ def test_the_best_is_the_runs_not_the_launchs(
     watcher.reported(9, 2, RungRecord(objective=0.9, scores={}))
     watcher.finish()
     assert not told.called
+
+
+def test_the_best_is_told_again_and_again(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every pulse Prometheus is told the best score, as Ray forgets what is not told."""
+    gauges: dict[str, mock.Mock] = {}
+
+    def gauge(name: str, *_: object) -> mock.Mock:
+        return gauges.setdefault(name, mock.Mock())
+
+    monkeypatch.setattr("ray.util.metrics.Gauge", gauge)
+    monkeypatch.setattr("ray.util.metrics.Counter", gauge)
+    watcher = PrometheusWatcher(job_of(job_file, "prometheus"), RunDir(tmp_path))
+    watcher.pulsed({})
+    told = gauges["nst_best_score"].set
+    assert not told.called
+    for objective in (0.5, 0.7):
+        watcher.reported(0, 2, RungRecord(objective=objective, scores={}))
+        watcher.pulsed({})
+    assert [call.args for call in told.call_args_list] == [(0.5,)] * 3
+
+
+@pytest.mark.slow
+def test_prometheus_finds_what_the_documents_name(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All gauges and counters are at a real node's metrics port while engines are alive."""
+    document = (Path(__file__).parents[2] / "docs/clusters.md").read_text(encoding="utf-8")
+    names = {f"ray_{name}" for name in re.findall(r"`(nst_\w+)`", document)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pulse = Pulse(0.0, (), {0: 1}, EngineStats(lane_steps=5, advancing_s=1.0), (1.0, 2.0))
+
+    def scraped(watcher: Watchers) -> set[str]:
+        """Names that are at the port after one more second of a run."""
+        watcher.pulsed({"engine-0": pulse})
+        time.sleep(1)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return set()
+        return {name for name in names if re.search(rf"^{name}\{{.*small", text, re.MULTILINE)}
+
+    # Ray's agent forgets a gauge after two intervals: this process is told of them, and that one.
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    options = {"_metrics_export_port": port, "_system_config": {"metrics_report_interval_ms": 1000}}
+    ray.init("local", include_dashboard=False, num_cpus=1, log_to_driver=False, **options)
+    try:
+        with watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder()) as watcher:
+            watcher.reported(0, 2, RungRecord(objective=0.5, scores={}))
+            watcher.ended(0, "complete", None)
+            deadline = time.monotonic() + 60
+            while scraped(watcher) != names and time.monotonic() < deadline:
+                pass
+            assert all(scraped(watcher) == names for _ in range(6))
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.parametrize("kind", KINDS)
