@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from tuner.report import album
 from tuner.report.album import Album
 from tuner.report.facts import report_facts
 from tuner.report.figures import report_figures
+from tuner.report.live import LiveReport
 from tuner.report.page import live_facts, write_report
 from tuner.report.words import summary
 from tuner.results import load_results
@@ -272,3 +274,25 @@ def test_a_served_page_knows_when_there_is_news(tmp_path: Path, pictures: Path) 
     assert live_facts(load_results(run))["version"] == before["version"]
     study.note("over", "all trials are done")
     assert live_facts(load_results(run))["version"] != before["version"]
+
+
+def test_a_study_in_a_database_is_not_read_for_every_picture(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page asks for many pictures at once; what was read a moment ago serves them all."""
+    search = {"trials": 6, "sampler": "random", "study": f"sqlite:///{tmp_path / 'study.db'}"}
+    run = made_run(tmp_path / "run", pictures, search=search, over=False)
+    read = mock.Mock(wraps=load_results)
+    monkeypatch.setattr("tuner.report.live.load_results", read)
+    site = LiveReport(run).site()
+    path = site.url.rpartition(":")[2].partition("/")[2]
+    for _ in range(5):
+        answer = site.answer(f"/{path}picture/t0p0")
+        assert answer is not None and answer.kind == "image/webp"
+    assert read.call_count == 1
+    monkeypatch.setattr("tuner.report.live.FRESH_S", 0.0)
+    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study.note("over", "all trials are done")
+    answer = site.answer(f"/{path}facts.json")
+    assert answer is not None and json.loads(answer.content)["state"] == "finished"
+    site.close()

@@ -82,7 +82,13 @@ async function ask(path) {
 }
 
 async function look() {
-  const found = await ask("facts.json").catch((error) => { say(`no news: ${error.message}`); });
+const SLOWLY = 6; // times as long between looks when a run is over: it may be resumed
+
+const lookAgain = () => setTimeout(look, 1000 * live * (facts.state === "finished" ? SLOWLY : 1));
+
+  const found = await ask("facts.json").catch((error) => {
+    if (facts.state !== "finished") say(`no news: ${error.message}`); // else none is missed
+  });
   if (found) {
     renderTop(found);
     if (found.version !== facts.version && !isBusy()) {
@@ -91,7 +97,7 @@ async function look() {
     }
     askForFigures();
   }
-  if (facts.state !== "finished") setTimeout(look, 1000 * live);
+  lookAgain();
 }
 
 document.documentElement.style.setProperty("--ratio", String(facts.ratio));
@@ -100,4 +106,4 @@ renderTop(facts);
 render();
 document.documentElement.dataset.ready = "yes";
 if (live) new IntersectionObserver(askForFigures).observe(byId("settings"));
-if (live && facts.state !== "finished") setTimeout(look, 1000 * live);
+if (live) lookAgain();
