@@ -72,6 +72,7 @@ const trialKey = (one) => `t${one.trial}p${pair}`;
 
 const searchedPairs = () => facts.pairs.filter((one) => !one.heldOut);
 
+const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
 function pairChoice(place) {
   const shown = searchedPairs();
   if (shown.length < 2) return null;

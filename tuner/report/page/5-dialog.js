@@ -46,7 +46,7 @@ function openTrial(trial, found = around, other = "content") {
   const shown = one.rank
     ? compare(before, { name: nameOf(one), key: trialKey(one) }, "dialog")
     : h("p", { class: "note" }, "There is no picture of this trial.");
-  openSheet(`${nameOf(one)[0].toUpperCase()}${nameOf(one).slice(1)}`,
+  openSheet(capital(nameOf(one)),
     [h("span", { class: "badge" }, h("span", { class: `dot ${one.state}` }), STATES[one.state]),
       step(-1, "←", "Previous trial"), step(1, "→", "Next trial")],
     [h("div", {}, shown, h("div", { class: "controls" },
@@ -110,7 +110,7 @@ function openPair(first, second) {
   openSheet(`${nameOf(a)} and ${nameOf(b)}`, [], [
     h("div", {}, compare({ name: nameOf(a), key: trialKey(a) }, { name: nameOf(b), key: trialKey(b) }, "dialog"),
       h("div", { class: "controls" }, pairChoice("dialog")),
-      h("div", { class: "lineup" }, sides().slice(0, 3).map((side) =>
+      h("div", { class: "lineup" }, inputs().map((side) =>
         h("figure", {}, h("span", { class: "pic" }, h("img", { src: picture(side.key) ?? "data:,", alt: side.name })), h("figcaption", {}, side.name))))),
     h("div", {}, scoreTable([a, b]), settingTable([a, b]))], () => openPair(first, second));
 }

@@ -38,6 +38,7 @@ function gainOf({ best, untouched }) {
 function renderStrip() {
   if (!facts.strip) return fill("strip");
   const { trial, final, frames } = facts.strip;
+  byId("strip").style.setProperty("--ratio", String(facts.pairs[0].ratio)); // whose frames they are
   fill("strip", h("h2", { id: "strip-title" }, "How the best picture comes to be"),
     h("p", { class: "lead" }, `Trial ${trial}, run again: its picture and ${objective().name} after ever more steps.`),
     h("div", { class: "frames", tabindex: "0", role: "group", "aria-label": "Pictures after ever more steps" }, frames.map(({ steps, objective: value }) =>

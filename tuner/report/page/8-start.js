@@ -34,6 +34,7 @@ const shown = {}; // section -> the facts that it shows, as JSON
 
 /** Draw what is not shown yet; the rest of the page stays as it is. */
 function render() {
+  document.documentElement.style.setProperty("--ratio", String(facts.pairs[pair].ratio));
   keep(() => {
     for (const [id, [, drawSection, uses]] of Object.entries(SECTIONS)) {
       const now = JSON.stringify([pair, uses()]);
@@ -100,7 +101,6 @@ const lookAgain = () => setTimeout(look, 1000 * live * (facts.state === "finishe
   lookAgain();
 }
 
-document.documentElement.style.setProperty("--ratio", String(facts.ratio));
 applyTheme();
 renderTop(facts);
 render();
