@@ -266,6 +266,24 @@ def test_figures_are_optunas(tmp_path: Path, pictures: Path) -> None:
     assert groups[0]["figures"][0]["data"][0]["y"][-1] == "lr"  # which the made-up score depends on
     labels = [figure["label"] for group in groups for figure in group["figures"]]
     assert "lpips by lr" in labels and len(set(labels)) == len(labels)
+    assert "bgcolor" not in json.dumps(groups)  # the page is light or dark
+
+
+def test_names_are_no_markup_in_figures(tmp_path: Path, pictures: Path) -> None:
+    """A link in a setting's name or in an option's is text to Plotly, whose own tags stay."""
+    link = '<a href="https://evil.example">details</a>'
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "name: made\nwhy: names\nparams:\n"
+        f"  'lr@{link}': {{low: 0.01, high: 0.1, log: true}}\n"
+        "  tv_weight: {low: 0.1, high: 10, log: true}\n"
+    )
+    run = made_run(tmp_path / "run", pictures, trials=24, space=str(space))
+    groups = report_figures(load_results(run))
+    drawn = [[f["data"], f["layout"]] for group in groups for f in group["figures"]]
+    text = json.dumps(drawn, ensure_ascii=False)
+    assert "‹a href" in text and "<a" not in text
+    assert set(re.findall("<.*?>", text)) == {"<extra>", "</extra>"}
 
 
 def figures_of(groups: list[dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
