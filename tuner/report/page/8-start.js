@@ -7,7 +7,7 @@ const SECTIONS = {
   search: ["Search", renderSearch, () => [facts.trials, facts.baselines, facts.best, facts.preset]],
   settings: ["Settings", renderSettings, hasSettings],
   scores: ["Scores", renderScores, () => [sides(), facts.baselines, facts.pairs]],
-  strip: ["Strip", renderStrip, () => facts.strip],
+  strip: ["Steps", renderStrip, () => facts.strip],
   reproduce: ["Again", renderReproduce, () => facts.reproduce],
 };
 const STATE_WORDS = { finished: "finished", running: "running", stopped: "not finished" };
@@ -82,11 +82,11 @@ async function ask(path) {
   return answer.json();
 }
 
-async function look() {
 const SLOWLY = 6; // times as long between looks when a run is over: it may be resumed
 
 const lookAgain = () => setTimeout(look, 1000 * live * (facts.state === "finished" ? SLOWLY : 1));
 
+async function look() {
   const found = await ask("facts.json").catch((error) => {
     if (facts.state !== "finished") say(`no news: ${error.message}`); // else none is missed
   });
