@@ -93,7 +93,13 @@ def _search(
     one = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
     notes = {"pair_baselines": [one] * (pairs + holdout), "environment": ENVIRONMENT}
     study = RunStudy.create(
-        folder, goals=spec.goals, sampler=spec.search.sampler, seed=0, notes=notes
+        folder,
+        goals=spec.goals,
+        url=spec.search.study,
+        name=spec.name,
+        sampler=spec.search.sampler,
+        seed=0,
+        notes=notes,
     )
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
     return Search(study, run, kept, space, presets=chosen, watcher=Watcher())

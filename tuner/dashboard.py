@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import webbrowser
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -28,6 +28,9 @@ from tuner.web import HOST
 
 #: Optuna finds a trial's artifacts by attributes of this name.
 _ATTRIBUTE = "artifacts:{}"
+
+_UNCHANGED = "the study of a run is not to be changed by hand"
+_LOOKS = ("GET", "HEAD")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -97,7 +100,7 @@ class ShownStudy(BaseStorage):
     # --- refused ----------------------------------------------------------------------------------
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError("the study of a run is not to be changed by hand")
+        raise NotImplementedError(_UNCHANGED)
 
     create_new_study = _refuse
     delete_study = _refuse
@@ -154,7 +157,7 @@ def dashboard(folder: Path, *, port: int = 0) -> WSGIServer:
         server = make_server(HOST, port, app, handler_class=_Quiet)
     except OSError as error:
         raise InputError(f"port {port}: {error.strerror}; take another one") from None
-    server.set_app(_own_requests_only(app, server.server_port))
+    server.set_app(_own_looks_only(app, server.server_port))
     return server
 
 
@@ -176,15 +179,22 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
-def _own_requests_only(app: App, port: int) -> App:
-    """Refuse requests under other host names or from other pages; see `tuner.web`."""
-    own: Sequence[str | None] = (f"{HOST}:{port}", f"localhost:{port}")
+def _own_looks_only(app: App, port: int) -> App:
+    """Refuse requests under other host names or from other pages, see `tuner.web`, and changes.
+
+    Optuna's dashboard would answer these with an error of its own, and print where it arose.
+    """
+    own = (f"{HOST}:{port}", f"localhost:{port}")
+    origins = (None, *(f"http://{name}" for name in own))
 
     def guarded(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        origin = environ.get("HTTP_ORIGIN")
-        if environ.get("HTTP_HOST") in own and origin in (None, *(f"http://{o}" for o in own)):
-            return app(environ, start)
-        start("403 Forbidden", [("Content-Type", "text/plain")])
-        return [b"Forbidden"]
+        if environ.get("HTTP_HOST") not in own or environ.get("HTTP_ORIGIN") not in origins:
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"Forbidden"]
+        if environ["REQUEST_METHOD"] not in _LOOKS:
+            headers = [("Content-Type", "application/json"), ("Allow", ", ".join(_LOOKS))]
+            start("405 Method Not Allowed", headers)
+            return [json.dumps({"reason": _UNCHANGED}).encode()]
+        return app(environ, start)
 
     return guarded

@@ -26,8 +26,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator
         thread.join()
 
 
-def ask(url: str, method: str = "GET", **headers: str) -> Any:
-    request = urllib.request.Request(url, method=method, headers=headers)
+def ask(url: str, method: str = "GET", sent: Any = None, **headers: str) -> Any:
+    data = None if sent is None else json.dumps(sent).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.read()
 
@@ -44,14 +45,31 @@ def test_every_trial_has_its_picture(served: tuple[Path, str]) -> None:
     assert ask(f"{url}/{path}") == (run / "trials/0000/pair0.png").read_bytes()
 
 
-def test_nothing_can_be_changed(served: tuple[Path, str]) -> None:
-    """Deleting or renaming the study is refused, and its journal stays as it is."""
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("DELETE", "studies/{}", None),
+        ("POST", "studies/{}/rename", {"study_name": "other"}),
+        ("POST", "studies", {"study_name": "new", "directions": ["minimize"]}),
+        ("PUT", "studies/{}/note", {"body": "mine", "version": 1}),
+        ("POST", "trials/0/user-attrs", {"user_attrs": {"mine": 1}}),
+        ("POST", "artifacts/{}/0", {"file": "data:image/png;base64,AAAA", "filename": "a.png"}),
+        ("DELETE", "artifacts/{}/0/00000000-0", None),
+    ],
+)
+def test_nothing_can_be_changed(
+    served: tuple[Path, str], method: str, path: str, sent: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What would change the study is refused with a reason, quietly; its journal stays as it is."""
     run, url = served
     before = (run / "study.journal").read_bytes()
     (study,) = json.loads(ask(f"{url}/api/studies"))["study_summaries"]
-    with pytest.raises(urllib.error.HTTPError):
-        ask(f"{url}/api/studies/{study['study_id']}", method="DELETE")
+    with pytest.raises(urllib.error.HTTPError, match="405") as refused:
+        ask(f"{url}/api/{path.format(study['study_id'])}", method, sent)
+    assert "not to be changed" in json.loads(refused.value.read())["reason"]
+    assert refused.value.headers["Allow"] == "GET, HEAD"
     assert (run / "study.journal").read_bytes() == before
+    assert capfd.readouterr().err == ""
 
 
 def test_other_pages_are_refused(served: tuple[Path, str]) -> None:

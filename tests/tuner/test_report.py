@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from tuner.report import album
 from tuner.report.album import Album
 from tuner.report.facts import report_facts
 from tuner.report.figures import report_figures
+from tuner.report.live import LiveReport
 from tuner.report.page import live_facts, write_report
 from tuner.report.words import summary
 from tuner.results import load_results
@@ -136,6 +138,69 @@ def test_pictures_are_webp_within_their_budget(run: Path, monkeypatch: pytest.Mo
     assert f"t{results.ranked()[0].record.trial}p0" in small
 
 
+def test_what_is_seen_first_is_large(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many pairs the first one's inputs, best and best preset come before other pairs'."""
+    results = load_results(made_run(tmp_path / "run", pictures, trials=6, pairs=8, holdout=2))
+    best, preset = results.ranked()[0], results.best_preset()
+    assert preset is not None and preset is not best
+    first = ["content0", "style0", "reference0"]
+    first += [f"t{found.record.trial}p0" for found in (best, preset)]
+    whole = Album(results).embedded()
+    assert set(Album(results).inputs()) == {
+        f"{role}{pair}" for role in ("content", "style", "reference") for pair in range(8)
+    }
+    monkeypatch.setattr(
+        album, "LARGE_BYTES", sum(len(whole[key + album.LARGE]) * 3 // 4 for key in first)
+    )
+    large = [key for key in Album(results).embedded() if key.endswith(album.LARGE)]
+    assert large == [key + album.LARGE for key in first]
+
+
+def test_every_style_image_is_there_with_its_share(tmp_path: Path, pictures: Path) -> None:
+    """Of several style images the page has each, and how much of the blend it is."""
+    weights = {"style": 3, "reference": 1, "content": 1}
+    styles = [{"image": str(pictures / f"{name}.png"), "weight": n} for name, n in weights.items()]
+    pair = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    run = made_run(tmp_path / "run", pictures, trials=4, pairs_=[{**pair, "style": styles}])
+    results = load_results(run)
+    shares = [style["share"] for style in report_facts(results)["pairs"][0]["styles"]]
+    assert shares == [0.6, 0.2, 0.2]
+    keys = ("style0", "style0n1", "style0n2")
+    contents = [Album(results).inputs()[key].read_bytes() for key in keys]
+    assert contents == [(pictures / f"{name}.png").read_bytes() for name in weights]
+    assert {key + album.LARGE for key in keys} <= Album(results).embedded().keys()
+
+
+def test_shares_are_those_of_the_best(tmp_path: Path, pictures: Path) -> None:
+    """Where the blend is searched, the shares are what the best result has."""
+    images = [str(pictures / f"{name}.png") for name in ("style", "reference")]
+    pair = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    pairs = [{**pair, "style": [{"image": image} for image in images]}]
+    run = made_run(tmp_path / "run", pictures, trials=12, pairs_=pairs, space="blend")
+    results = load_results(run)
+    searched = next(f for f in results.ranked() if f.config["style_blend"])
+    results = replace(
+        results, records=[r for r in results.records if r.trial == searched.record.trial]
+    )
+    styles = report_facts(results)["pairs"][0]["styles"]
+    assert [s["share"] for s in styles] == pytest.approx(searched.config["style_blend"], rel=1e-5)
+
+
+def test_regions_have_no_shares(tmp_path: Path, pictures: Path) -> None:
+    """Style images that each have a part of the picture are told apart by that."""
+    image = str(pictures / "style.png")
+    Image.linear_gradient("L").resize((96, 64)).save(tmp_path / "mask.png")
+    styles = [{"image": image, "region": str(tmp_path / "mask.png")}, {"image": image}]
+    pair = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    run = made_run(tmp_path / "run", pictures, trials=3, pairs_=[{**pair, "style": styles}])
+    assert report_facts(load_results(run))["pairs"][0]["styles"] == [
+        {"share": None, "region": True},
+        {"share": None, "region": False},
+    ]
+
+
 def test_a_damaged_picture_is_left_out(tmp_path: Path, pictures: Path) -> None:
     """A picture that cannot be read costs its place, not the page."""
     run = made_run(tmp_path / "run", pictures, trials=4)
@@ -171,6 +236,20 @@ def test_pictures_keep_their_colours_and_sides(tmp_path: Path, pictures: Path) -
         assert min(shown.convert("RGB").getpixel((16, 32))) > 250  # type: ignore[type-var]
 
 
+def test_a_pair_has_the_ratio_of_its_photo(tmp_path: Path, pictures: Path) -> None:
+    """It is that of the photo held upright, of each pair its own."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for role in ("content", "reference"):
+        Image.open(pictures / f"{role}.png").save(tmp_path / f"{role}.jpg", exif=exif)
+    turned = {role: str(tmp_path / f"{role}.jpg") for role in ("content", "reference")}
+    pair = {role: str(pictures / f"{role}.png") for role in ("content", "style", "reference")}
+    pairs = [{**pair, **turned}, pair]
+    run = made_run(tmp_path / "run", pictures, trials=3, pairs=2, pairs_=pairs)
+    ratios = [pair["ratio"] for pair in report_facts(load_results(run))["pairs"]]
+    assert ratios == pytest.approx([64 / 96, 96 / 64], rel=1e-3)
+
+
 def test_figures_are_optunas(tmp_path: Path, pictures: Path) -> None:
     """Importances, slices, contours and parallel coordinates, none of which needs WebGL."""
     groups = report_figures(load_results(made_run(tmp_path / "run", pictures, trials=24)))
@@ -187,6 +266,24 @@ def test_figures_are_optunas(tmp_path: Path, pictures: Path) -> None:
     assert groups[0]["figures"][0]["data"][0]["y"][-1] == "lr"  # which the made-up score depends on
     labels = [figure["label"] for group in groups for figure in group["figures"]]
     assert "lpips by lr" in labels and len(set(labels)) == len(labels)
+    assert "bgcolor" not in json.dumps(groups)  # the page is light or dark
+
+
+def test_names_are_no_markup_in_figures(tmp_path: Path, pictures: Path) -> None:
+    """A link in a setting's name or in an option's is text to Plotly, whose own tags stay."""
+    link = '<a href="https://evil.example">details</a>'
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "name: made\nwhy: names\nparams:\n"
+        f"  'lr@{link}': {{low: 0.01, high: 0.1, log: true}}\n"
+        "  tv_weight: {low: 0.1, high: 10, log: true}\n"
+    )
+    run = made_run(tmp_path / "run", pictures, trials=24, space=str(space))
+    groups = report_figures(load_results(run))
+    drawn = [[f["data"], f["layout"]] for group in groups for f in group["figures"]]
+    text = json.dumps(drawn, ensure_ascii=False)
+    assert "‹a href" in text and "<a" not in text
+    assert set(re.findall("<.*?>", text)) == {"<extra>", "</extra>"}
 
 
 def figures_of(groups: list[dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
@@ -272,3 +369,25 @@ def test_a_served_page_knows_when_there_is_news(tmp_path: Path, pictures: Path) 
     assert live_facts(load_results(run))["version"] == before["version"]
     study.note("over", "all trials are done")
     assert live_facts(load_results(run))["version"] != before["version"]
+
+
+def test_a_study_in_a_database_is_not_read_for_every_picture(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page asks for many pictures at once; what was read a moment ago serves them all."""
+    search = {"trials": 6, "sampler": "random", "study": f"sqlite:///{tmp_path / 'study.db'}"}
+    run = made_run(tmp_path / "run", pictures, search=search, over=False)
+    read = mock.Mock(wraps=load_results)
+    monkeypatch.setattr("tuner.report.live.load_results", read)
+    site = LiveReport(run).site()
+    path = site.url.rpartition(":")[2].partition("/")[2]
+    for _ in range(5):
+        answer = site.answer(f"/{path}picture/t0p0")
+        assert answer is not None and answer.kind == "image/webp"
+    assert read.call_count == 1
+    monkeypatch.setattr("tuner.report.live.FRESH_S", 0.0)
+    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study.note("over", "all trials are done")
+    answer = site.answer(f"/{path}facts.json")
+    assert answer is not None and json.loads(answer.content)["state"] == "finished"
+    site.close()

@@ -1,7 +1,8 @@
 """The pictures of a report, made small enough that the page can carry them along.
 
-A picture has a key: ``content0`` ``style0`` ``reference0`` of a pair, ``t7p0`` of trial 7 on pair
-0, ``f12s40`` of a final after 40 steps; with ``-large`` appended, at the size it is looked at.
+A picture has a key: ``content0`` ``style0`` ``reference0`` of a pair and ``style0n1`` of its second
+style image, ``t7p0`` of trial 7 on pair 0, ``f12s40`` of a final after 40 steps; with ``-large``
+appended, at the size it is looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.report.facts import strip
-from tuner.results import Results
+from tuner.results import Found, Results
 from tuner.thumbnails import thumbnail
 from tuner.web import Answer
 
@@ -61,28 +62,15 @@ class Album:
         """Key -> file, of what the pairs are made of, as far as it lies in the run.
 
         A launch copies all of it there. A run that names other files was made by somebody else, and
-        a page that is passed on would carry them along.
+        a page that is passed on would carry them along. Held-out pairs are not shown.
         """
-        specs = [*self._results.job.pairs, *self._results.job.holdout]
-        found = {}
-        for index, spec in enumerate(specs):
-            found[f"content{index}"] = self._folder / spec.content
-            found[f"style{index}"] = self._folder / spec.style[0].image
-            found[f"reference{index}"] = self._folder / spec.reference_file
-        inside = self._folder.resolve()
-        return {key: path for key, path in found.items() if path.resolve().is_relative_to(inside)}
+        pairs = range(len(self._results.job.pairs))
+        return {key: path for pair in pairs for key, path in self._inputs_of(pair).items()}
 
     def trials(self) -> dict[str, Path]:
         """Key -> file of every trial's image, the best trial first."""
-        results = self._results
-        preset = results.best_preset()
-        best = results.ranked()[:1]
-        order = [*best, *([preset] if preset else []), *results.ranked()]
-        return {
-            f"t{found.record.trial}p{pair}": self._folder / name
-            for found in order
-            for pair, name in enumerate(results.images(found.record.trial))
-        }
+        pairs = range(len(self._results.job.pairs))
+        return dict(self._image(found, pair) for found in self._results.ranked() for pair in pairs)
 
     def frames(self) -> dict[str, Path]:
         """Key -> file of the images that show how the best one came to be."""
@@ -103,13 +91,37 @@ class Album:
 
     def embedded(self) -> dict[str, str]:
         """Key -> data URI of every picture that fits into a page, and not more."""
-        inputs, trials, frames = self.inputs(), self.trials(), self.frames()
-        large = {key + LARGE: path for key, path in {**inputs, **trials}.items()}
-        small = {**inputs, **frames, **trials}
+        first, trials, frames = self._first_screens(), self.trials(), self.frames()
+        large = {key + LARGE: path for key, path in {**first, **trials}.items()}
+        small = {**first, **frames, **trials}
         return {
             **_encoded(large, LARGE_PX, LARGE_BYTES),
             **_encoded(small, _thumb_px(list(small.values())), THUMB_BYTES),
         }
+
+    def _first_screens(self) -> dict[str, Path]:
+        """Key -> file of what the first screen shows, pair by pair: the inputs, then results."""
+        preset = self._results.best_preset()
+        shown = [*self._results.ranked()[:1], *([preset] if preset else [])]
+        found: dict[str, Path] = {}
+        for pair in range(len(self._results.job.pairs)):
+            found |= self._inputs_of(pair)
+            found |= dict(self._image(result, pair) for result in shown)
+        return found
+
+    def _inputs_of(self, pair: int) -> dict[str, Path]:
+        spec = self._results.job.pairs[pair]
+        found = {f"content{pair}": self._folder / spec.content}
+        for number, style in enumerate(spec.style):
+            key = f"style{pair}n{number}" if number else f"style{pair}"
+            found[key] = self._folder / style.image
+        found[f"reference{pair}"] = self._folder / spec.reference_file
+        inside = self._folder.resolve()
+        return {key: path for key, path in found.items() if path.resolve().is_relative_to(inside)}
+
+    def _image(self, found: Found, pair: int) -> tuple[str, Path]:
+        trial = found.record.trial
+        return f"t{trial}p{pair}", self._folder / self._results.run.image(trial, pair)
 
 
 def _thumb_px(paths: Sequence[Path]) -> int:

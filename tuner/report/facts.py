@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from nst_core.decode import open_picture
+from nst_core.decode import open_picture, upright_size
 from nst_core.errors import ImageError
 from tuner.export.commands import stylize_inputs
+from tuner.job import PairSpec
 from tuner.objective import MEASURES, Objective
 from tuner.records import Scores, TrialRecord
 from tuner.report.words import summary
@@ -27,7 +28,6 @@ def report_facts(results: Results) -> dict[str, Any]:
     best = ranked[0] if ranked else None
     return {
         "run": results.job.name,
-        "ratio": _ratio(results),
         "state": run_state(results),
         "over": results.notes.get("over"),
         "target": results.job.search.trials,
@@ -133,7 +133,7 @@ def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[d
     Of a finalist the held-out pairs are among them.
     """
     pairs = []
-    for index in range(len(results.job.pairs) + len(results.job.holdout)):
+    for index, spec in enumerate([*results.job.pairs, *results.job.holdout]):
         baselines: Mapping[str, Scores] = {}
         if index < len(results.pair_baselines):
             baselines = results.pair_baselines[index]
@@ -141,6 +141,8 @@ def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[d
             {
                 "name": _pair_name(results, index),
                 "heldOut": index >= len(results.job.pairs),
+                "ratio": _ratio(results, spec),
+                "styles": _styles(spec, best),
                 "best": _on_pair(results, best, index),
                 "preset": _on_pair(results, preset, index),
                 "untouched": _value(results, baselines.get("content", {})),
@@ -202,14 +204,27 @@ def _reproduce(results: Results, best: Found | None) -> dict[str, Any]:
     }
 
 
-def _ratio(results: Results) -> float:
-    """Width over height of the first pair's results."""
-    pair = results.job.pairs[0]
+def _ratio(results: Results, pair: PairSpec) -> float:
+    """Width over height of a pair's results, which is that of its photo held upright."""
     try:
-        with open_picture(results.run.path / pair.reference_file) as picture:
-            return round(picture.width / picture.height, 4)
+        with open_picture(results.run.path / pair.content) as picture:
+            width, height = upright_size(picture)
     except ImageError:
         return 4 / 3
+    return round(width / height, 4)
+
+
+def _styles(pair: PairSpec, best: Found | None) -> list[dict[str, Any]]:
+    """Of each style image its share in the best result's blend; None where regions divide it."""
+    weights = (best.config.get("style_blend") if best else None) or [s.weight for s in pair.style]
+    divided = any(style.region for style in pair.style)
+    return [
+        {
+            "share": None if divided else _number(weight / sum(weights)),
+            "region": style.region is not None,
+        }
+        for style, weight in zip(pair.style, weights, strict=False)
+    ]
 
 
 def _scores(scores: Scores) -> dict[str, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -22,6 +23,13 @@ FEWEST_TRIALS = 10
 
 #: Trials drawn as lines.
 IN_LINES = 250
+
+#: What a figure of Optuna's brings along that the page has its own of.
+_FIXED = ("template", "title", "width", "plot_bgcolor", "paper_bgcolor")
+
+#: Tags that Optuna writes itself.
+_OWN_TAG = re.compile(r"(</?(?:br|extra)>)")
+_AS_TEXT = str.maketrans("<>", "‹›")
 
 Figure = dict[str, Any]
 Group = dict[str, Any]
@@ -49,7 +57,7 @@ def report_figures(results: Results) -> list[Group]:
             ),
             _group(
                 "Setting by setting",
-                f"Each point is a trial: {name} by the value of one setting; later trials darker.",
+                f"Each point is a trial, later ones in stronger colour: {name} by one setting.",
                 [_drawn("plot_slice", study, [param], name) for param in ranked[:IN_SLICES]],
                 size="small",
             ),
@@ -83,7 +91,7 @@ def _bars(importances: Mapping[str, float]) -> Figure:
     bars = {"type": "bar", "orientation": "h", "y": names, "x": shares}
     return {
         "label": f"How much each setting matters: {', '.join(names[::-1])}",
-        "data": [{**bars, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"}],
+        "data": [_plain({**bars, "hovertemplate": "%{y}: %{x:.2f}<extra></extra>"})],
         "layout": {"yaxis": {"type": "category"}, "height": 90 + 28 * len(ranked)},
     }
 
@@ -95,19 +103,34 @@ def _drawn(plot: str, study: optuna.Study, params: Sequence[str], name: str) -> 
     """
     import optuna.visualization
 
+    on_lines = name.replace(" + ", "<br>+ ")  # a phone has no room for a sum on one
+    draw = getattr(optuna.visualization, plot)
     try:
-        plotted = getattr(optuna.visualization, plot)(study, params=list(params), target_name=name)
+        plotted = draw(study, params=list(params), target_name=on_lines)
     except (ValueError, RuntimeError):  # such as all trials having the same setting
         return None
     content: Figure = json.loads(plotted.to_json())
     if not content["data"]:
         return None
-    for fixed in ("template", "title", "width"):  # the page has its own
+    for fixed in _FIXED:
         content["layout"].pop(fixed, None)
     if len(params) == 1:  # the colours that tell a trial's number need no bar in every small plot
         for trace in content["data"]:
             trace.get("marker", {}).update(showscale=False)
-    return {**content, "label": f"{name} by {' and '.join(params)}"}
+    return {**_plain(content), "label": f"{name} by {' and '.join(params)}"}
+
+
+def _plain(content: Any) -> Any:
+    """The same JSON, whose texts Plotly shows as they are: it reads tags, links among them."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_plain(value) for value in content]
+    if not isinstance(content, str):
+        return content
+    texts_and_tags = _OWN_TAG.split(content)  # in turn
+    texts_and_tags[::2] = [text.translate(_AS_TEXT) for text in texts_and_tags[::2]]
+    return "".join(texts_and_tags)
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from tuner.report.album import Album
@@ -11,6 +12,9 @@ from tuner.report.page import live_facts, render_page
 from tuner.results import Results, load_results
 from tuner.storage import STUDY_FILE
 from tuner.web import Answer, Get, Site
+
+#: What was read from a database is taken for so long: a page asks for dozens of pictures at once.
+FRESH_S = 3.0
 
 
 class LiveReport:
@@ -27,6 +31,7 @@ class LiveReport:
         self._folder = folder
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
+        self._read_s = time.monotonic()
         self._results = load_results(folder)
 
     def site(self, port: int = 0) -> Site:
@@ -40,12 +45,13 @@ class LiveReport:
         return Site(paths, port=port)
 
     def _now(self) -> Results:
-        """The run as it is; read again only if something was written."""
+        """The run as it is, or was a moment ago; read again only if something may be new."""
         with self._lock:
             version = _version(self._folder / STUDY_FILE)
-            if version is None or version != self._seen:
+            now_s = time.monotonic()
+            if version != self._seen if version else now_s - self._read_s >= FRESH_S:
                 self._results = load_results(self._folder)
-                self._seen = version
+                self._seen, self._read_s = version, now_s
             return self._results
 
     def _page(self, rest: str) -> Answer | None:

@@ -39,6 +39,14 @@ function keep(change) {
   if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
 }
 
+/** Words for a screen reader alone. */
+const unseen = (words) => h("span", { class: "unseen" }, words);
+
+/** Have it read aloud, also where it was said before; what is behind an open dialog is not read. */
+function tell(words) {
+  byId(byId("dialog").open ? "said-in-dialog" : "said").replaceChildren(h("span", {}, words));
+}
+
 /** The address of a picture, or nothing. In a file they are parsed when the first one is shown. */
 function picture(key, large = false) {
   if (live) {
@@ -64,6 +72,7 @@ const tone = (share) => (share > 0 ? "better" : share < 0 ? "worse" : "");
 const objective = () => facts.objectives[0];
 const trialOf = (trial) => facts.trials.find((one) => one.trial === trial);
 const nameOf = (one) => one.preset ? `preset ${one.preset}` : `trial ${one.trial}`;
+const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
 const better = (a, b, higher) => (higher ? a > b : a < b);
 
 /** The pair that is shown everywhere, where there are several. */
@@ -88,7 +97,7 @@ function pairChoice(place) {
 function table(caption, head, rows) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {}, h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, head.map((cell) => h("th", { scope: "col" }, cell)))),
+      head.some(Boolean) ? h("thead", {}, h("tr", {}, head.map((cell) => h("th", { scope: "col" }, cell)))) : null,
       h("tbody", {}, rows.map(([first, ...rest]) =>
         h("tr", {}, h("th", { scope: "row" }, first),
           rest.map((cell) => cell instanceof Node && cell.tagName === "TD" ? cell : h("td", {}, cell)))))));

@@ -20,12 +20,30 @@ function moveEdge(slide, percent) {
   slide.parentElement.style.setProperty("--x", `${percent}%`);
 }
 
-const INPUTS = { content: "the photo", style: "the style", reference: "the reference" };
+/** What the pair is made of: the photo, its style images, the reference. */
+function inputs() {
+  const { styles } = facts.pairs[pair];
+  return [
+    { id: "content", name: "the photo", key: `content${pair}`, says: "untouched" },
+    ...styles.map((style, index) => ({
+      id: index ? `style${index}` : "style",
+      name: styles.length > 1 ? `style ${index + 1} of ${styles.length}` : "the style",
+      key: `style${pair}${index ? `n${index}` : ""}`,
+      says: styles.length > 1 ? part(style) : "whose look is wanted",
+    })),
+    { id: "reference", name: "the reference", key: `reference${pair}`, says: "what good looks like" },
+  ];
+}
+
+/** How much of the result takes after a style image, or where. */
+function part({ share, region }) {
+  if (share !== null) return `${Math.round(100 * share)}% of the blend`;
+  return region ? "in its region" : "where no region is";
+}
 
 /** What can be compared: the inputs of the pair, the best, the best preset. */
 function sides() {
-  const found = [];
-  for (const [role, name] of Object.entries(INPUTS)) found.push({ id: role, name, key: `${role}${pair}` });
+  const found = inputs();
   const add = (id, trial, name) => {
     const one = trialOf(trial);
     if (one) found.push({ id, name, key: trialKey(one), trial: one });

@@ -34,9 +34,9 @@ function lineup(found, before) {
       const mean = searchedPairs().length > 1 ? " on average" : "";
       return `${objective().name} ${number(side.trial.objective)}${mean}`;
     }
-    return { style: "whose look is wanted", reference: "what good looks like" }[side.id] || "untouched";
+    return side.says;
   };
-  return h("div", { class: "lineup", role: "group", "aria-label": "Pictures; choose one to compare the best with" },
+  return h("div", { class: `lineup${found.length > 6 ? " many" : ""}`, role: "group", "aria-label": "Pictures; choose one to compare the best with" },
     found.map((side) => {
       const show = () => { against = side.id; keep(renderResult); };
       const shown = h("img", { src: picture(side.key) ?? "data:,", alt: side.name, loading: "lazy" });
@@ -45,6 +45,6 @@ function lineup(found, before) {
         : h("button", { id: `against-${side.id}`, class: "pic", type: "button", "aria-pressed": String(side === before), onclick: show, title: `compare with ${side.name}` }, shown);
       const label = side.trial?.preset ? side.trial.preset : side.trial ? `trial ${side.trial.trial}` : "";
       return h("figure", {}, frame, h("figcaption", {},
-        h("b", {}, side.name[0].toUpperCase() + side.name.slice(1)), [label, scoreOf(side)].filter(Boolean).join(" · ")));
+        h("b", {}, capital(side.name)), [label, scoreOf(side)].filter(Boolean).join(" · ")));
     }));
 }

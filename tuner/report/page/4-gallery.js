@@ -56,9 +56,17 @@ function renderGallery() {
       h("button", { id: "add-filter", type: "button", onclick: addFilter }, "Filter by score or setting"), count),
     h("div", { id: "filters" }),
     h("ul", { class: "cards", id: "cards" }),
-    h("button", { class: "more", id: "more", type: "button", onclick: () => { gallery.shown += PAGE; renderCards(); } }));
+    h("button", { class: "more", id: "more", type: "button", onclick: showMore }));
   renderFilters();
   renderCards();
+}
+
+/** More cards; who reads on goes on with the first of them, as the button may go. */
+function showMore() {
+  const before = gallery.shown;
+  gallery.shown += PAGE;
+  renderCards();
+  byId("cards").children[before].querySelector(".open").focus({ preventScroll: true });
 }
 
 function sortChoice() {
@@ -69,7 +77,7 @@ function sortChoice() {
     event.currentTarget.setAttribute("aria-label", gallery.down ? "Highest first" : "Lowest first");
     renderCards();
   };
-  return h("span", { class: "group" },
+  return h("span", { class: "group sort" },
     h("label", { class: "field" }, "Sort by",
       h("select", { id: "sort", onchange: choose }, Object.entries(sortings()).map(([id, [name]]) =>
         h("option", { value: id, selected: id === gallery.sort }, name)))),
@@ -130,41 +138,69 @@ function renderCards() {
   const more = byId("more");
   more.hidden = found.length <= gallery.shown;
   more.textContent = `Show ${Math.min(PAGE, found.length - gallery.shown)} more`;
+  placePicked();
 }
 
 function card(one, found) {
   const source = one.rank ? picture(trialKey(one)) : null;
-  const score = one.rank ? `${number(one.objective)}` : STATES[one.state];
   const why = one.reason || (one.state === "running" ? "has not reported yet" : "no picture");
+  const marks = [one.front && "in the trade-off", one.broken?.length && "breaks a bound"].filter(Boolean);
   return h("li", { class: "card" },
-    h("button", { id: `open-${one.trial}`, class: "open", type: "button", onclick: () => openTrial(one.trial, found), "aria-label": `Open ${nameOf(one)}, ${objective().name} ${score}` },
+    h("button", { id: `open-${one.trial}`, class: "open", type: "button", onclick: () => openTrial(one.trial, found) },
       source ? h("img", { src: source, alt: "", loading: "lazy" }) : h("span", { class: "none" }, why),
       h("span", { class: "text" },
-        h("span", { class: "score" }, score, h("span", { class: tone(one.gain) }, one.rank ? percent(one.gain) : "")),
-        h("span", { class: "which" }, h("span", { class: `dot ${one.state}`, title: STATES[one.state] }),
-          one.rank ? `#${one.rank} · ` : "", nameOf(one), one.steps ? ` · ${one.steps} steps` : "",
-          one.broken?.length ? " · breaks a bound" : ""))),
+        one.rank ? h("span", { class: "score" },
+          h("span", {}, unseen(`${objective().name} `), number(one.objective)),
+          h("span", { class: `gain-small ${tone(one.gain)}` }, percent(one.gain), unseen(" against the untouched photo"))) : null,
+        h("span", { class: "which" }, one.rank ? `#${one.rank} · ` : "", nameOf(one), one.steps ? ` · ${one.steps} steps` : ""),
+        h("span", { class: "which" }, h("span", { class: `dot ${one.state}` }), STATES[one.state]),
+        marks.length ? h("span", { class: "marks" }, marks.map((mark) => h("span", { class: "badge" }, mark))) : null)),
     one.rank ? h("label", { class: "pick" },
-      h("input", { id: `pick-${one.trial}`, type: "checkbox", checked: picked.includes(one.trial), onchange: () => togglePick(one.trial) }), "compare") : null);
+      h("input", { id: `pick-${one.trial}`, type: "checkbox", checked: picked.includes(one.trial), onchange: () => togglePick(one.trial) }),
+      "compare", unseen(` ${nameOf(one)}`)) : null);
 }
+
+// --- two to compare ---------------------------------------------------------------------------
+
+const bar = byId("picked");
 
 function togglePick(trial) {
   const at = picked.indexOf(trial);
   if (at >= 0) picked.splice(at, 1);
   else picked.push(trial);
-  if (picked.length > 2) {
-    picked.shift();
-    keep(renderCards);
-  }
+  if (picked.length > 2) uncheck(picked.shift());
   renderPicked();
+  tell(at >= 0 ? `${nameOf(trialOf(trial))} is no longer picked` : pickedWords());
+}
+
+function uncheck(trial) {
+  const box = byId(`pick-${trial}`);
+  if (box) box.checked = false;
+}
+
+const pickedNames = () => picked.map((trial) => nameOf(trialOf(trial))).join(" and ");
+const pickedWords = () => picked.length < 2 ? `${pickedNames()} is picked, pick one more` : `${pickedNames()} are picked`;
+
+function clearPicked() {
+  const last = byId(`pick-${picked.at(-1)}`) ?? byId("sort"); // for the focus, as the bar goes
+  picked.splice(0).forEach(uncheck);
+  renderPicked();
+  last.focus({ preventScroll: true });
+  tell("nothing is picked");
 }
 
 function renderPicked() {
-  const bar = byId("picked");
   bar.hidden = !picked.length;
-  const clear = () => { picked.length = 0; renderPicked(); renderCards(); };
-  fill("picked", picked.map((trial) => h("img", { src: picture(trialKey(trialOf(trial))) ?? "data:,", alt: nameOf(trialOf(trial)) })),
-    h("span", {}, picked.length < 2 ? "Pick one more" : `${nameOf(trialOf(picked[0]))} and ${nameOf(trialOf(picked[1]))}`),
+  bar.replaceChildren(
+    ...picked.map((trial) => h("img", { src: picture(trialKey(trialOf(trial))) ?? "data:,", alt: "" })),
+    h("span", {}, picked.length < 2 ? "Pick one more" : pickedNames()),
     h("button", { id: "compare-picked", class: "main", type: "button", disabled: picked.length < 2, onclick: () => openPair(...picked) }, "Compare"),
-    h("button", { id: "clear-picked", class: "plain", type: "button", onclick: clear }, "Clear"));
+    h("button", { id: "clear-picked", class: "plain", type: "button", onclick: clearPicked }, "Clear"));
+  placePicked();
+}
+
+/** The bar floats, and stands in the card picked last: from there the Tab key leads to it. */
+function placePicked() {
+  const place = byId(`pick-${picked.at(-1)}`)?.closest(".card") ?? byId("trials");
+  if (bar.parentElement !== place) place.append(bar);
 }

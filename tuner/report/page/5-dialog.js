@@ -7,15 +7,17 @@ let openedFrom = null; // the control that opened it
 
 function openSheet(title, buttons, columns, again) {
   const dialog = byId("dialog");
-  const show = () => fill("dialog", h("div", { class: "sheet" },
+  const show = () => fill("sheet",
     h("div", { class: "sheet-top" }, h("h2", { id: "dialog-title" }, title), buttons,
       h("button", { id: "close", type: "button", onclick: () => dialog.close(), "aria-label": "Close" }, "✕")),
-    h("div", { class: "sheet-cols" }, columns)));
+    h("div", { class: "sheet-cols" }, columns));
+  const before = byId("dialog-title")?.textContent;
   showAgain = again;
   dialog.onkeydown = null;
   if (dialog.open) {
     keep(show);
     if (!dialog.contains(document.activeElement)) byId("close").focus(); // keys reach it only so
+    if (title !== before) tell(title);
     return;
   }
   openedFrom = document.activeElement?.id;
@@ -46,7 +48,7 @@ function openTrial(trial, found = around, other = "content") {
   const shown = one.rank
     ? compare(before, { name: nameOf(one), key: trialKey(one) }, "dialog")
     : h("p", { class: "note" }, "There is no picture of this trial.");
-  openSheet(`${nameOf(one)[0].toUpperCase()}${nameOf(one).slice(1)}`,
+  openSheet(capital(nameOf(one)),
     [h("span", { class: "badge" }, h("span", { class: `dot ${one.state}` }), STATES[one.state]),
       step(-1, "←", "Previous trial"), step(1, "→", "Next trial")],
     [h("div", {}, shown, h("div", { class: "controls" },
@@ -55,7 +57,8 @@ function openTrial(trial, found = around, other = "content") {
     h("div", {}, trialWords(one), scoreTable([one]), settingTable([one]))],
   () => openTrial(trial, around, other));
   byId("dialog").onkeydown = (event) => {
-    if (event.target.matches("input, select")) return;
+    const isBrowsers = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (isBrowsers || event.target.closest("input, select, .scroll")) return;
     if (event.key === "ArrowLeft") go(-1);
     if (event.key === "ArrowRight") go(1);
   };
@@ -87,7 +90,8 @@ function scoreTable(ones) {
   return rows.length ? table("Scores", head, rows) : null;
 }
 
-const named = (measure) => h("span", { title: measure.meaning }, `${measure.name} ${measure.higherIsBetter ? "↑" : "↓"}`);
+const directed = ({ name, higherIsBetter }) => `${name}\u00a0${higherIsBetter ? "↑" : "↓"}`;
+const named = (measure) => h("span", { title: measure.meaning }, directed(measure));
 
 /** Which of several values is the best, or -1 where they are equal. */
 function winner(values, higher) {
@@ -110,7 +114,7 @@ function openPair(first, second) {
   openSheet(`${nameOf(a)} and ${nameOf(b)}`, [], [
     h("div", {}, compare({ name: nameOf(a), key: trialKey(a) }, { name: nameOf(b), key: trialKey(b) }, "dialog"),
       h("div", { class: "controls" }, pairChoice("dialog")),
-      h("div", { class: "lineup" }, sides().slice(0, 3).map((side) =>
+      h("div", { class: "lineup" }, inputs().map((side) =>
         h("figure", {}, h("span", { class: "pic" }, h("img", { src: picture(side.key) ?? "data:,", alt: side.name })), h("figcaption", {}, side.name))))),
     h("div", {}, scoreTable([a, b]), settingTable([a, b]))], () => openPair(first, second));
 }

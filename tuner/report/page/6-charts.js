@@ -16,13 +16,14 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 function themed(layout) {
   const axis = { gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), automargin: true };
   const base = {
-    paper_bgcolor: "transparent", plot_bgcolor: "transparent",
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("ink"), size: 13 },
     margin: { l: 60, r: 20, t: 20, b: 50 }, hoverlabel: { font: { family: "inherit" } },
     colorway: [colour("accent"), colour("warn"), colour("busy"), colour("bad"), colour("good")],
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     uirevision: "kept", // so that what was zoomed stays so when the data change
     ...layout, title: undefined, template: undefined,
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+    annotations: layout.annotations?.map((note) => ({ ...note, font: { ...note.font, color: colour("muted") } })),
   };
   for (const key of Object.keys({ xaxis: 1, yaxis: 1, ...layout }).filter((name) => /^[xy]axis\d*$/.test(name))) {
     base[key] = { ...axis, ...layout[key] };
@@ -45,6 +46,7 @@ async function draw(canvas) {
   const figure = drawn.get(canvas)();
   const isNew = !canvas.classList.contains("js-plotly-plot");
   await Plotly.react(canvas, figure.data, themed(figure.layout || {}), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  for (const svg of canvas.querySelectorAll("svg.main-svg")) svg.setAttribute("aria-hidden", "true"); // numbers of axes
   if (isNew && figure.trials) canvas.on("plotly_click", ({ points: [point] }) => {
     const trial = point.customdata;
     if (trial !== undefined && trial !== null) openTrial(trial, facts.trials.filter((one) => one.rank).sort((a, b) => a.rank - b.rank));
@@ -61,17 +63,16 @@ function forget(canvas) {
   if (canvas.classList.contains("js-plotly-plot")) Plotly.purge(canvas);
 }
 
-function canvasFor(label, make) {
-  const canvas = h("div", { class: "canvas", role: "img", "aria-label": label });
+/** Where a plot will be. It has the plot's height before, so that nothing moves when it is drawn. */
+function canvasFor(label, make, height) {
+  const canvas = h("div", { class: "canvas", role: "figure", "aria-label": label, style: height && `min-height: ${height}px` });
   drawn.set(canvas, make);
   waiting.observe(canvas);
   return canvas;
 }
 
-function chart(title, help, make, wide = false) {
-  return h("div", { class: `plot${wide ? " wide" : ""}` }, h("h3", {}, title), h("p", { class: "note" }, help),
-    canvasFor(`${title}. ${help}`, make));
-}
+const chart = (title, help, make, height) =>
+  h("div", { class: "plot" }, h("h3", {}, title), h("p", { class: "note" }, help), canvasFor(`${title}. ${help}`, make, height));
 
 // --- our own figures ---------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ function history() {
     return best;
   });
   data.push({ type: "scatter", mode: "lines", name: "best so far", x: known.map((one) => one.trial), y: soFar, line: { color: colour("accent"), shape: "hv", width: 2 }, hoverinfo: "skip" });
-  return { data, trials: true, layout: marked({ xaxis: { title: { text: "trial" } }, yaxis: { title: { text: objective().name } }, hovermode: "closest" }) };
+  return { data, trials: true, layout: marked({ xaxis: { title: { text: "trial" } }, yaxis: { title: axisTitle(objective()) }, hovermode: "closest" }) };
 }
 
 function courses() {
@@ -132,11 +133,13 @@ function courses() {
   })).filter((trace) => trace.x.length);
   const best = known.filter((one) => one.trial === facts.best);
   data.push({ type: "scatter", mode: "lines+markers", name: "the best", ...path(best), line: { color: colour("accent"), width: 4 }, marker: { size: 8 } });
-  const shapes = ladder.length > 8 ? [] : ladder.map((steps) => ({ type: "line", yref: "paper", y0: 0, y1: 1, x0: steps, x1: steps, line: { color: colour("line"), width: 1 } }));
-  return { data, trials: true, layout: marked({ shapes, xaxis: { title: { text: "steps" }, type: "log" }, yaxis: { title: { text: objective().name } }, hovermode: "closest" }) };
+  const few = ladder.length <= 8; // then they are what the axis names
+  const ticks = few ? { tickvals: ladder, ticktext: ladder.map(String) } : {};
+  const shapes = !few ? [] : ladder.map((steps) => ({ type: "line", yref: "paper", y0: 0, y1: 1, x0: steps, x1: steps, line: { color: colour("line"), width: 1 } }));
+  return { data, trials: true, layout: marked({ shapes, xaxis: { title: { text: "steps" }, type: "log", ...ticks }, yaxis: { title: axisTitle(objective()) }, hovermode: "closest" }) };
 }
 
-const FRONT_PICTURES = 40;
+const FRONT_PICTURES = 40, FRONT_PX = 560;
 
 function front() {
   const known = facts.trials.filter((one) => one.rank);
@@ -164,23 +167,45 @@ function front() {
   const third = facts.objectives[2];
   return {
     trials: true,
-    data: [points(off, { name: "beaten in everything", marker: { color: colour("line"), size: 7 } }),
+    data: [points(off, { name: "beaten in everything", marker: { color: colour("muted"), size: 7, opacity: 0.7 } }),
       ...(over.length ? [points(over, { name: "breaks a bound", marker: { color: colour("bad"), size: 7, symbol: "x-thin-open" } })] : []),
-      points(on, { name: "the trade-off", marker: { size: 12, color: third ? on.map((one) => one.values[2]) : colour("accent"), showscale: Boolean(third), colorbar: third ? { title: { text: plain(third.name) } } : undefined } })],
-    layout: { images, xaxis: { title: { text: plain(gx.name) }, range: rx }, yaxis: { title: { text: plain(gy.name) }, range: ry }, hovermode: "closest", height: 560 },
+      points(on, { name: "the trade-off", marker: { size: 12, color: third ? on.map((one) => one.values[2]) : colour("accent"), showscale: Boolean(third), colorbar: third ? { title: axisTitle(third) } : undefined } })],
+    layout: { images, xaxis: { title: axisTitle(gx), range: rx }, yaxis: { title: axisTitle(gy), range: ry }, hovermode: "closest", height: FRONT_PX },
   };
 }
+
+/** The same as a table, for who sees no plot or uses no mouse. */
+function frontTable() {
+  const { higherIsBetter } = objective();
+  const on = facts.trials.filter((one) => one.front)
+    .sort((a, b) => (higherIsBetter ? b.values[0] - a.values[0] : a.values[0] - b.values[0]));
+  const open = (one) => h("button", { id: `front-${one.trial}`, class: "open-row", type: "button", onclick: () => openTrial(one.trial, on) },
+    h("img", { src: picture(trialKey(one)) ?? "data:,", alt: "", loading: "lazy" }), nameOf(one));
+  return table(`The trade-off by ${objective().name}, the best first`,
+    ["result", ...facts.objectives.map(directed), "steps"],
+    on.map((one) => [open(one), ...one.values.map((value) => number(value)), number(one.steps, 6)]));
+}
+
+function frontChart() {
+  const panel = chart("What can be had for what", "Each picture is a result that no other beats in every objective. Choose a point, or a row of the table, to open it.", front, FRONT_PX);
+  panel.classList.add("wide");
+  panel.append(h("div", { id: "front-table" }, frontTable()));
+  return panel;
+}
+
+/** The name of an objective, a sum on several lines: a phone has no room for one. */
+const axisTitle = ({ name }) => ({ text: plain(name).replaceAll(" + ", "<br>+ ") });
 
 /** Plotly reads some tags in text; what comes from a job is only text. */
 const plain = (text) => String(text).replaceAll("<", "‹").replaceAll(">", "›");
 
 function renderSearch() {
   if (!facts.trials.some((one) => one.rank)) return fill("search");
-  if (byId("search").childElementCount) return redraw(byId("search"));
-  const plots = [];
-  if (facts.objectives.length > 1) {
-    plots.push(chart("What can be had for what", "Each picture is a result that no other beats in every objective. Choose a point to open it.", front, true));
+  if (byId("search").childElementCount) {
+    if (byId("front-table")) fill("front-table", frontTable());
+    return redraw(byId("search"));
   }
+  const plots = facts.objectives.length > 1 ? [frontChart()] : [];
   const kept = facts.bounds.length ? `, of those that keep ${facts.bounds.join(" and ")}` : "";
   plots.push(chart("Score over trials", `Each point is a trial; the line is the best so far${kept}.`, history));
   plots.push(chart("Score over steps", "Vertical lines are the rungs, at which weak trials were stopped.", courses));
@@ -227,6 +252,25 @@ function renderSettings() {
   fill("settings", h("h2", { id: "settings-title" }, "What the settings do"),
     h("p", { class: "lead", id: "settings-lead" }, figures ? lead : "Drawn when they are looked at."),
     (figures ?? []).map((group, place) => h("div", {}, h("h3", {}, group.title), h("p", { class: "note help" }, group.help),
-      h("div", { class: `plots ${group.size}` }, group.figures.map(({ label }, index) =>
-        h("div", { class: "plot" }, canvasFor(`${group.title}: ${label}`, () => structuredClone(figures[place].figures[index]))))))));
+      h("div", { class: `plots ${group.size}` }, group.figures.map(({ label, layout }, index) =>
+        h("div", { class: "plot" }, canvasFor(`${group.title}: ${label}`, () => recoloured(structuredClone(figures[place].figures[index])), layout.height)))))));
+}
+
+/** Optuna draws from white to navy, and on every ground one of them is hardly seen. */
+function recoloured(figure) {
+  const ends = [colour("faint"), colour("accent")];
+  const scale = ends.map((end, at) => [at, end]);
+  const bar = figure.data.find((trace) => trace.marker?.colorscale)?.marker; // that of the lines too
+  for (const trace of figure.data) {
+    const { line, marker, mode, y } = trace;
+    if (mode === "lines") line.color = mixed(ends, bar?.reversescale ? 1 - y[0] : y[0]); // y begins with the score
+    if (marker?.colorscale) marker.colorscale = scale;
+    if (trace.colorscale) trace.colorscale = scale;
+  }
+  return figure;
+}
+
+function mixed(ends, share) {
+  const [from, to] = ends.map((end) => [1, 3, 5].map((at) => parseInt(end.slice(at, at + 2), 16)));
+  return `rgb(${from.map((value, at) => Math.round(value + share * (to[at] - value))).join()})`;
 }

@@ -38,25 +38,46 @@ function gainOf({ best, untouched }) {
 function renderStrip() {
   if (!facts.strip) return fill("strip");
   const { trial, final, frames } = facts.strip;
+  byId("strip").style.setProperty("--ratio", String(facts.pairs[0].ratio)); // whose frames they are
   fill("strip", h("h2", { id: "strip-title" }, "How the best picture comes to be"),
     h("p", { class: "lead" }, `Trial ${trial}, run again: its picture and ${objective().name} after ever more steps.`),
     h("div", { class: "frames", tabindex: "0", role: "group", "aria-label": "Pictures after ever more steps" }, frames.map(({ steps, objective: value }) =>
       h("figure", { class: "frame" }, h("span", { class: "pic" }, h("img", { src: picture(`f${final}s${steps}`) ?? "data:,", alt: `after ${steps} steps`, loading: "lazy" })),
-        h("figcaption", {}, h("b", {}, `${steps} steps`), number(value))))));
+        h("figcaption", {}, h("b", {}, `${steps} ${steps === 1 ? "step" : "steps"}`), number(value))))));
+}
+
+const COPIED_MS = 3000; // for so long the button says what it did
+
+function commandLine(name, command, index) {
+  const code = h("code", { tabindex: "0" }, command);
+  const says = h("span", {}, "Copy");
+  const copy = async () => {
+    says.textContent = await copied(command) ? "Copied" : "Selected";
+    if (says.textContent === "Selected") getSelection().selectAllChildren(code);
+    tell(`${says.textContent}: ${name}`);
+    setTimeout(() => { says.textContent = "Copy"; }, COPIED_MS);
+  };
+  return h("div", { class: "command" }, code,
+    h("button", { id: `copy-${index}`, type: "button", onclick: copy }, says, unseen(` the command: ${name}`)));
+}
+
+/** Whether a text is on the clipboard now; some browsers keep pages from it. */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    return false;
+  }
+  return true;
 }
 
 function renderReproduce() {
   const { commands, environment, seed, workers, hardware, config, job } = facts.reproduce;
-  const copy = (text) => async (event) => {
-    const button = event.currentTarget;
-    await navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; }, () => { button.textContent = "Select it"; });
-  };
-  const facts_ = [["seed", String(seed)], ["started", environment.started], ["Python", environment.python], ["platform", environment.platform],
+  const facts_ = [["run", facts.run], ["seed", String(seed)], ["started", environment.started], ["Python", environment.python], ["platform", environment.platform],
     ...Object.entries(environment.packages || {}), ["hardware", hardware.join("; ")], ["machines", workers.join(", ")]].filter(([, value]) => value);
   fill("reproduce", h("h2", { id: "reproduce-title" }, "Make it again"),
     h("div", { class: "two" },
-      h("div", {}, commands.map(([name, command]) => h("div", {}, h("h3", {}, name),
-        h("div", { class: "command" }, h("code", { tabindex: "0" }, command), h("button", { type: "button", onclick: copy(command), "aria-label": `Copy the command: ${name}` }, "Copy"))))),
+      h("div", {}, commands.map(([name, command], index) => h("div", {}, h("h3", {}, name), commandLine(name, command, index)))),
       h("div", {}, table("What it ran with", ["", ""], facts_.map(([name, value]) => [name, h("td", { class: "words" }, value)])))),
     h("details", { id: "whole-config" }, h("summary", {}, "The best configuration, whole"), h("pre", { tabindex: "0" }, JSON.stringify(config, null, 1))),
     h("details", { id: "whole-job" }, h("summary", {}, "The job file"), h("pre", { tabindex: "0" }, job)));

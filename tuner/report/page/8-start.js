@@ -7,7 +7,7 @@ const SECTIONS = {
   search: ["Search", renderSearch, () => [facts.trials, facts.baselines, facts.best, facts.preset]],
   settings: ["Settings", renderSettings, hasSettings],
   scores: ["Scores", renderScores, () => [sides(), facts.baselines, facts.pairs]],
-  strip: ["Strip", renderStrip, () => facts.strip],
+  strip: ["Steps", renderStrip, () => facts.strip],
   reproduce: ["Again", renderReproduce, () => facts.reproduce],
 };
 const STATE_WORDS = { finished: "finished", running: "running", stopped: "not finished" };
@@ -34,6 +34,7 @@ const shown = {}; // section -> the facts that it shows, as JSON
 
 /** Draw what is not shown yet; the rest of the page stays as it is. */
 function render() {
+  document.documentElement.style.setProperty("--ratio", String(facts.pairs[pair].ratio));
   keep(() => {
     for (const [id, [, drawSection, uses]] of Object.entries(SECTIONS)) {
       const now = JSON.stringify([pair, uses()]);
@@ -81,8 +82,14 @@ async function ask(path) {
   return answer.json();
 }
 
+const SLOWLY = 6; // times as long between looks when a run is over: it may be resumed
+
+const lookAgain = () => setTimeout(look, 1000 * live * (facts.state === "finished" ? SLOWLY : 1));
+
 async function look() {
-  const found = await ask("facts.json").catch((error) => { say(`no news: ${error.message}`); });
+  const found = await ask("facts.json").catch((error) => {
+    if (facts.state !== "finished") say(`no news: ${error.message}`); // else none is missed
+  });
   if (found) {
     renderTop(found);
     if (found.version !== facts.version && !isBusy()) {
@@ -91,13 +98,12 @@ async function look() {
     }
     askForFigures();
   }
-  if (facts.state !== "finished") setTimeout(look, 1000 * live);
+  lookAgain();
 }
 
-document.documentElement.style.setProperty("--ratio", String(facts.ratio));
 applyTheme();
 renderTop(facts);
 render();
 document.documentElement.dataset.ready = "yes";
 if (live) new IntersectionObserver(askForFigures).observe(byId("settings"));
-if (live && facts.state !== "finished") setTimeout(look, 1000 * live);
+if (live) lookAgain();
