@@ -1,8 +1,8 @@
 """The pictures of a report, made small enough that the page can carry them along.
 
 A picture has a key: ``content0`` ``style0`` ``reference0`` of a pair and ``style0n1`` of its second
-style image, ``t7p0`` of trial 7 on pair 0, ``f12s40`` of a final after 40 steps; with ``-large``
-appended, at the size it is looked at.
+style image, ``t7p0`` of trial 7 on pair 0 and ``t7s30p0`` of the same after 30 steps, ``f12s40``
+of a final after 40 steps; with ``-large`` appended, at the size it is looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.report.facts import strip
+from tuner.report.facts import picture_key, strip
 from tuner.results import Found, Results
 from tuner.thumbnails import thumbnail
 from tuner.web import Answer
@@ -72,6 +72,15 @@ class Album:
         pairs = range(len(self._results.job.pairs))
         return dict(self._image(found, pair) for found in self._results.ranked() for pair in pairs)
 
+    def front(self) -> dict[str, Path]:
+        """Key -> file of the images of a trade-off; of most trials it is their best one."""
+        results = self._results
+        return {
+            f"{picture_key(results, found)}{pair}": self._folder / name
+            for found in (results.front() if results.goals.pareto else ())
+            for pair, name in enumerate(results.images(found.record.trial, found.steps))
+        }
+
     def frames(self) -> dict[str, Path]:
         """Key -> file of the images that show how the best one came to be."""
         found = strip(self._results)
@@ -84,7 +93,7 @@ class Album:
     def answer(self, key: str) -> Answer | None:
         """The picture of a key, as a server sends it."""
         size_px = LARGE_PX if key.endswith(LARGE) else THUMB_SIZES_PX[0]
-        files = {**self.inputs(), **self.trials(), **self.frames()}
+        files = {**self.inputs(), **self.trials(), **self.front(), **self.frames()}
         path = files.get(key.removesuffix(LARGE))
         content = Picture(path, size_px).webp() if path else None
         return Answer(content=content, kind="image/webp", keeps=True) if content else None
@@ -93,7 +102,7 @@ class Album:
         """Key -> data URI of every picture that fits into a page, and not more."""
         first, trials, frames = self._first_screens(), self.trials(), self.frames()
         large = {key + LARGE: path for key, path in {**first, **trials}.items()}
-        small = {**first, **frames, **trials}
+        small = {**first, **frames, **self.front(), **trials}
         return {
             **_encoded(large, LARGE_PX, LARGE_BYTES),
             **_encoded(small, _thumb_px(list(small.values())), THUMB_BYTES),

@@ -21,7 +21,8 @@ from tuner.results import Found, Results
 def report_facts(results: Results) -> dict[str, Any]:
     """Everything but the pictures and the figures."""
     ranked = results.ranked()
-    front = {found.record.trial for found in results.front()} if results.goals.pareto else set()
+    front = results.front() if results.goals.pareto else []
+    on_front = {found.record.trial for found in front}
     ranks = {found.record.trial: (rank, found) for rank, found in enumerate(ranked, start=1)}
     searched = [record for record in results.records if record.final_of is None]
     preset = results.best_preset()
@@ -40,11 +41,12 @@ def report_facts(results: Results) -> dict[str, Any]:
         "best": best.record.trial if best else None,
         "preset": preset.record.trial if preset else None,
         "trials": [
-            _trial(record) | _reached(results, *ranks[record.trial], front)
+            _trial(record) | _reached(results, *ranks[record.trial], on_front)
             if record.trial in ranks
             else _trial(record)
             for record in searched
         ],
+        "front": [_on_front(results, found) for found in front],
         "params": sorted({name for record in searched for name in record.params}),
         "pairs": _pairs(results, best, preset),
         "baselines": _baselines(results),
@@ -110,7 +112,7 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
     }
 
 
-def _reached(results: Results, rank: int, found: Found, front: set[int]) -> dict[str, Any]:
+def _reached(results: Results, rank: int, found: Found, on_front: set[int]) -> dict[str, Any]:
     """What is to be said of a trial that has reported."""
     goals, scores = results.goals, found.rung.scores
     return {
@@ -123,8 +125,28 @@ def _reached(results: Results, rank: int, found: Found, front: set[int]) -> dict
         "scores": _scores(scores),
         "finals": [_number(score) for score in found.final_scores],
         "failedFinals": found.failed,
-        "front": found.record.trial in front,
+        "front": found.record.trial in on_front,
     }
+
+
+def _on_front(results: Results, found: Found) -> dict[str, Any]:
+    """A result of the trade-off; ``key`` is that of its pictures, but for the pair's number."""
+    trial = found.record.trial
+    return {
+        "trial": trial,
+        "steps": found.steps,
+        "values": [
+            _number(objective.of(found.rung.scores)) for objective in results.goals.objectives
+        ],
+        "key": picture_key(results, found),
+    }
+
+
+def picture_key(results: Results, found: Found) -> str:
+    """Of a result, without the number of the pair: ``t7p``, or ``t7s30p`` before its best."""
+    trial = found.record.trial
+    at_best = found.steps == results.found(trial).steps
+    return f"t{trial}p" if at_best else f"t{trial}s{found.steps}p"
 
 
 def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[dict[str, Any]]:

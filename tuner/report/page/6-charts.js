@@ -141,9 +141,12 @@ function courses() {
 
 const FRONT_PICTURES = 40, FRONT_PX = 560;
 
+/** The results of the trade-off, the best by the first objective first; a trial may be there often. */
+const onFront = () => facts.front.map((one) => ({ ...trialOf(one.trial), broken: [], ...one }));
+
 function front() {
   const known = facts.trials.filter((one) => one.rank);
-  const on = known.filter((one) => one.front);
+  const on = onFront();
   const off = known.filter((one) => !one.front && !one.broken.length);
   const over = known.filter((one) => !one.front && one.broken.length);
   const [gx, gy] = facts.objectives;
@@ -161,7 +164,7 @@ function front() {
   const [rx, ry] = [range(0), range(1)];
   const size = Math.min(0.16, 0.9 / Math.sqrt(on.length || 1));
   const images = on.slice(0, FRONT_PICTURES).map((one) => ({
-    source: picture(`t${one.trial}p${pair}`), xref: "x", yref: "y", x: one.values[0], y: one.values[1],
+    source: picture(`${one.key}${pair}`), xref: "x", yref: "y", x: one.values[0], y: one.values[1],
     sizex: (rx[1] - rx[0]) * size, sizey: (ry[1] - ry[0]) * size, xanchor: "center", yanchor: "middle", layer: "above",
   })).filter((image) => image.source);
   const third = facts.objectives[2];
@@ -176,11 +179,10 @@ function front() {
 
 /** The same as a table, for who sees no plot or uses no mouse. */
 function frontTable() {
-  const { higherIsBetter } = objective();
-  const on = facts.trials.filter((one) => one.front)
-    .sort((a, b) => (higherIsBetter ? b.values[0] - a.values[0] : a.values[0] - b.values[0]));
-  const open = (one) => h("button", { id: `front-${one.trial}`, class: "open-row", type: "button", onclick: () => openTrial(one.trial, on) },
-    h("img", { src: picture(trialKey(one)) ?? "data:,", alt: "", loading: "lazy" }), nameOf(one));
+  const on = onFront();
+  const trials = [...new Set(on.map((one) => one.trial))].map(trialOf);
+  const open = (one) => h("button", { id: `front-${one.trial}-${one.steps}`, class: "open-row", type: "button", onclick: () => openTrial(one.trial, trials) },
+    h("img", { src: picture(`${one.key}${pair}`) ?? "data:,", alt: "", loading: "lazy" }), nameOf(one));
   return table(`The trade-off by ${objective().name}, the best first`,
     ["result", ...facts.objectives.map(directed), "steps"],
     on.map((one) => [open(one), ...one.values.map((value) => number(value)), number(one.steps, 6)]));
