@@ -193,9 +193,26 @@ class Results:
         change = (score - base) / abs(base) if base else math.nan
         return change if self.goals.first.higher_is_better else -change
 
-    def beats_content(self, score: float) -> bool:
-        """Whether ``score`` is better than that of the untouched content."""
-        return self.gain(score) > 0
+    def beats_content(self, score: float) -> bool | None:
+        """Whether ``score`` is better than that of the untouched content.
+
+        None where that is unknown: an objective with a cost says nothing of a picture that was not
+        made.
+        """
+        first, content = self.goals.first, self.baselines.get("content", {})
+        if not first.known(content):
+            return None
+        return first.loss(score) < first.loss(first.of(content))
+
+    def lead(self, score: float) -> str:
+        """``30% better`` than the content; ``better`` alone where the content scores 0."""
+        gain = self.gain(score)
+        return "better" if math.isnan(gain) else f"{gain:.0%} better"
+
+    def _best_beats_content(self) -> bool | None:
+        """The same of the best trial; before the first report there is nothing that does."""
+        ranked = self.ranked()
+        return self.beats_content(self.score(ranked[0])) if ranked else False
 
     @property
     def engines(self) -> Sequence[EngineStats]:
@@ -222,7 +239,7 @@ class Results:
             "run": self.job.name,
             "objective": self.goals.name,
             "direction": self.goals.directions[0],
-            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
+            "beats_content": self._best_beats_content(),
             "baselines": self.baselines,
             "trials": [self._trial_json(record, found) for record, found in shown],
         }
@@ -264,7 +281,7 @@ class Results:
             "states": counts,
             "objective": self.goals.name,
             "best": best,
-            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
+            "beats_content": self._best_beats_content(),
             "engines": [asdict(stats) for stats in self.engines],
             "finals": sum(len(found.finals) for found in ranked),
             "ended_because": self.notes.get("over"),

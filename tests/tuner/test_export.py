@@ -423,6 +423,20 @@ def test_a_pack_has_all_presets_and_a_sheet(tmp_path: Path, pictures: Path) -> N
     assert nst_tuner("export", runs[0]).returncode == 2
 
 
+@pytest.mark.parametrize(
+    "objective", [["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}]
+)
+def test_an_export_does_not_blame_what_cannot_be_compared(
+    tmp_path: Path, pictures: Path, objective: Any
+) -> None:
+    """Where an objective with a cost leaves it unknown, nobody says that nothing was gained."""
+    run = made_run(tmp_path / "run", pictures, trials=4, objective=objective)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json")
+    assert done.returncode == 0 and "does NOT beat" not in done.stderr
+    done = nst_tuner("export", run, "--pack", tmp_path / "pack")
+    assert done.returncode == 0 and "does NOT beat" not in done.stderr
+
+
 def test_built_in_presets_have_scripts() -> None:
     """Every built-in preset can be exported as a script."""
     for preset in BUILT_IN.values():

@@ -211,6 +211,38 @@ def test_costs_in_an_objective(objective: object, tmp_path: Path, pictures: Path
     assert len(report_facts(results)["pairs"]) == 3
 
 
+COSTLY = ["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}
+
+
+@pytest.mark.parametrize("objective", COSTLY)
+def test_nothing_is_said_against_a_result_that_cannot_be_compared(objective: Any) -> None:
+    """An objective with a cost has no value for the content: unknown is null, and no warning."""
+    asked = job(objective=objective)
+    found = results(asked, [trial(0, asked.goals, 0.3)])
+    assert found.beats_content(found.score(found.ranked()[0])) is None
+    for shown in (found.best_json(), found.status_json()):
+        assert json.loads(json.dumps(shown, allow_nan=False))["beats_content"] is None
+    said = verdict(found).plain + " ".join(summary(found)) + printed(best_table(found, 1))
+    assert "NOT beat" not in said and "Nothing was gained" not in said and "nan" not in said
+
+
+def test_before_the_first_report_nothing_beats_the_content() -> None:
+    """Without a result the answer is no, not unknown."""
+    found = results(job(), [])
+    assert found.best_json()["beats_content"] is False
+    assert found.status_json()["beats_content"] is False
+
+
+def test_a_content_that_scores_nothing_can_be_beaten() -> None:
+    """Of 0 there are no percents, and still one is better or worse than it."""
+    asked = job(objective="ssim")
+    found = results(asked, [trial(0, asked.goals, 0.3, ssim=0.4)])
+    found = replace(found, notes={"pair_baselines": [{"content": {**UNTOUCHED, "ssim": 0.0}}]})
+    assert found.beats_content(0.4) is True and found.beats_content(-0.1) is False
+    assert "better than" in verdict(found).plain and "nan" not in verdict(found).plain
+    assert "better than" in " ".join(summary(found)) and "nan" not in " ".join(summary(found))
+
+
 def test_a_trial_that_is_not_there_is_named() -> None:
     """Asked for a trial without a report, it says which there are, the best first."""
     asked = job()

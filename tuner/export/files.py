@@ -71,7 +71,7 @@ def export_one(
             warn(f"{kind}: {warning}")
         with writing(out):
             write_atomic(out, text.encode())
-    if not results.beats_content(preset.provenance["score"]):
+    if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
 
@@ -128,7 +128,7 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         cells.append((f"{name}\ncontent", folder / pair.content))
         cells.append(("style", folder / pair.style[0].image))
         cells.append((f"result\n{score}", folder / results.run.image(best.record.trial, 0)))
-        if not results.beats_content(results.score(best)):
+        if results.beats_content(results.score(best)) is False:
             warnings.append(f"{name}: does NOT beat the untouched content")
     contact_sheet(cells, columns=3).save(pack / "contact-sheet.jpg", quality=92)
     say(f"wrote {len(presets)} presets and contact-sheet.jpg to {pack}")
