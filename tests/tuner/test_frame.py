@@ -37,6 +37,20 @@ def test_a_run_is_a_table(folder: Path) -> None:
     assert list(table["rank"].dropna()) == sorted(table["rank"].dropna())
 
 
+def test_the_table_is_ordinary_pandas(folder: Path) -> None:
+    """It sorts, groups, merges and resets by the trial, though that is its index as well."""
+    run = tuner.load_run(folder)
+    table = run.trials
+    numbers = sorted(table["trial"])
+    assert list(table.sort_values("trial")["trial"]) == numbers
+    assert list(table.groupby("trial")["objective"].first().index) == numbers
+    merged = table.merge(run.curves, on="trial", suffixes=("", "_then"))
+    assert set(merged["trial"]) == set(run.curves["trial"]) & set(numbers)
+    assert list(table.reset_index()["trial"]) == list(table["trial"])
+    best = run.results.ranked()[0].record.trial
+    assert table.loc[best, "rank"] == 1
+
+
 def test_curves_hold_every_report(folder: Path) -> None:
     """One row per report, those of the finals among them."""
     run = tuner.load_run(folder)
