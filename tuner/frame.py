@@ -122,15 +122,18 @@ class Run:
     def inputs(self, pair: int = 0, size_px: int = 512) -> dict[str, Image.Image]:
         """Content, style and reference of a pair, by role, at most ``size_px`` on the longer side.
 
+        Further style images are called ``style2``, ``style3`` … in the job's order; what they
+        weigh is in ``results.job.pairs[pair].style``.
+
         Raises:
             ImageError: a file is missing or damaged.
         """
         spec = self.results.job.pairs[pair]
-        files = {
-            "content": spec.content,
-            "style": spec.style[0].image,
-            "reference": spec.reference_file,
+        styles = {
+            f"style{number}" if number > 1 else "style": style.image
+            for number, style in enumerate(spec.style, 1)
         }
+        files = {"content": spec.content, **styles, "reference": spec.reference_file}
         found = {}
         for role, name in files.items():
             picture = thumbnail(self.path / name, size_px)

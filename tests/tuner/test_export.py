@@ -423,6 +423,21 @@ def test_a_pack_has_all_presets_and_a_sheet(tmp_path: Path, pictures: Path) -> N
     assert nst_tuner("export", runs[0]).returncode == 2
 
 
+def test_the_sheet_of_a_pack_has_every_style(tmp_path: Path, pictures: Path) -> None:
+    """A run with two style images makes it wider, and another one leaves a place free."""
+    names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "reference")]
+    pairs = [{**names, "style": styles}]
+    one = made_run(tmp_path / "one", pictures, trials=4, name="one")
+    two = made_run(tmp_path / "two", pictures, trials=4, name="two", pairs_=pairs)
+    widths = []
+    for number, runs in enumerate(([one], [one, two])):
+        assert nst_tuner("export", *runs, "--pack", tmp_path / f"pack{number}").returncode == 0
+        with Image.open(tmp_path / f"pack{number}" / "contact-sheet.jpg") as sheet:
+            widths.append(sheet.width)
+    assert (widths[1] - 8) * 3 == (widths[0] - 8) * 4  # four columns, where there were three
+
+
 @pytest.mark.parametrize(
     "objective", [["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}]
 )

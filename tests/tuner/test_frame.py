@@ -72,6 +72,16 @@ def test_the_best_and_the_pictures(folder: Path) -> None:
         run.image(pair=7)
 
 
+def test_every_style_image_is_among_the_inputs(tmp_path: Path, pictures: Path) -> None:
+    """The first one is `style`, the others are numbered, in the job's order."""
+    names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "content")]
+    made = made_run(tmp_path / "run", pictures, trials=4, pairs_=[{**names, "style": styles}])
+    found = tuner.load_run(made).inputs()
+    assert list(found) == ["content", "style", "style2", "reference"]
+    assert found["style"].size == (64, 64) and found["style2"].size == (96, 64)
+
+
 def test_a_damaged_picture_is_an_image_error(tmp_path: Path, pictures: Path) -> None:
     """A file that is cut short, or no picture at all, is named."""
     run = tuner.load_run(made_run(tmp_path / "run", pictures, trials=4))

@@ -112,13 +112,14 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         InputError: the folder holds files already, or cannot be written.
         RunError: one of the runs has nothing to export; nothing is written then.
     """
-    from tuner.sheet import contact_sheet
+    from tuner.sheet import Cell, contact_sheet, style_cells
 
     if pack.exists() and (not pack.is_dir() or any(pack.iterdir())):
         raise InputError(f"{pack}: is not empty; name a new folder for the pack")
     runs = [load_results(folder) for folder in folders]
     presets = [results.preset() for results in runs]
-    cells: list[tuple[str, Path]] = []
+    cells: list[Cell] = []
+    styles = max(len(results.job.pairs[0].style) for results in runs)
     warnings = []
     pack.mkdir(parents=True, exist_ok=True)
     for results, preset, name in zip(runs, presets, _names(runs), strict=True):
@@ -126,11 +127,11 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         folder, pair, best = results.run.path, results.job.pairs[0], results.ranked()[0]
         score = f"{results.goals.first.name} {results.score(best):.3f}"
         cells.append((f"{name}\ncontent", folder / pair.content))
-        cells.append(("style", folder / pair.style[0].image))
+        cells += style_cells(folder, pair.style, preset.config.style_blend, styles)
         cells.append((f"result\n{score}", folder / results.run.image(best.record.trial, 0)))
         if results.beats_content(results.score(best)) is False:
             warnings.append(f"{name}: does NOT beat the untouched content")
-    contact_sheet(cells, columns=3).save(pack / "contact-sheet.jpg", quality=92)
+    contact_sheet(cells, columns=2 + styles).save(pack / "contact-sheet.jpg", quality=92)
     say(f"wrote {len(presets)} presets and contact-sheet.jpg to {pack}")
     return warnings
 
