@@ -11,6 +11,7 @@ from nst_core.config import StyleConfig
 from nst_core.conversions import to_engine_weights
 from nst_core.errors import InputError
 from nst_core.presets import Preset
+from nst_core.starts import NOISE_SPREAD
 from tuner.export.script import ONE_STYLE, masks_left_out, shares
 from tuner.export.templates import in_docstring, rendered
 from tuner.job import StyleImage
@@ -22,6 +23,9 @@ _NEURAL_STYLE_STARTS = {
     "noise": "random",
     "style_noise": "random",
 }
+
+#: What it calls our poolings. L2 pooling it has not; max pooling gives features of about its size.
+_NEURAL_STYLE_POOLINGS = {"max": "max", "average": "avg", "l2": "max"}
 
 
 @dataclass
@@ -80,7 +84,7 @@ def neural_style_pt(
         "optimizer": "lbfgs" if config.optimizer == "lbfgs" else "adam",
         "learning_rate": _short(weights.lr if weights.lr is not None else config.lr * 256),
         "init": _NEURAL_STYLE_STARTS.get(config.init, "image"),
-        "pooling": "max" if config.pooling == "max" else "avg",
+        "pooling": _NEURAL_STYLE_POOLINGS[config.pooling],
         "style_scale": _short(config.style_scale),
         "original_colors": int(config.preserve_color != "none"),
         "seed": config.seed,
@@ -141,6 +145,7 @@ def pystiche(
         style_weights=list(weights.style_layers.values()),
         tv_weight=weights.tv_weight,
         optimizer=_optimizer(config),
+        noise_spread=NOISE_SPREAD,
     )
     return found
 
@@ -162,6 +167,12 @@ def _common_losses(found: Translation, config: StyleConfig, styles: Sequence[Sty
 
 def _neural_style_losses(found: Translation, config: StyleConfig) -> None:
     """What neural-style-pt alone does not have."""
+    found.lacks(config.pooling == "l2", "no l2 pooling: it pools by maximum")
+    found.lacks(
+        config.pooling == "average",
+        "its average pooling does not double what it pools: the weights make up for that, but its"
+        " network's biases count for more below each pooling",
+    )
     found.lacks(
         config.normalization != "caffe",
         f"its networks are Caffe's, with other weights than torchvision's {config.extractor}:"

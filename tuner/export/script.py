@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nst_core.config import StyleConfig
-from nst_core.extractors import NORMALIZATION_STATS, POOLING_GAIN
-from nst_core.networks import NETWORKS, WEIGHTS_LICENCE
+from nst_core.extractors import NORMALIZATION_STATS
+from nst_core.networks import NETWORKS, POOLING_GAIN, WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from nst_core.schedules import BALANCE_EVERY
 from tuner.export.templates import in_docstring, rendered
