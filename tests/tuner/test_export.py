@@ -18,11 +18,15 @@ from nst_core.built_in import BUILT_IN
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images import load_image, resize, to_uint8
+from nst_core.materials import Materials
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
+from nst_core.schedules import stages
+from nst_core.starts import initial_image
 from nst_core.stylization import stylize
 from nst_core.weights import Weights
 from search_spaces import CATALOGUE, Params
+from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB
 from tests.search_spaces.test_catalogue import samples
 from tests.tuner.helpers import noisy_space, nst_tuner
 from tuner.apply import parse_style
@@ -169,6 +173,50 @@ def test_the_script_reproduces_the_score(
     alone = judge.score(to_uint8(found), reference, None)
     assert alone["lpips"] == pytest.approx(ours["lpips"], rel=0.02)
     assert alone["rmse"] == pytest.approx(ours["rmse"], rel=0.02)
+
+
+def loaded(config: StyleConfig, path: Path) -> dict[str, Any]:
+    """What is defined in the script of a configuration."""
+    text, _ = script_of(Preset(name="x", config=config), path.name)
+    found: dict[str, Any] = {"__name__": "script"}
+    exec(compile(text, path, "exec"), found)
+    return found
+
+
+@pytest.mark.parametrize("scales", [1, 3])
+def test_a_given_start_takes_the_same_path_as_in_the_engine(
+    scales: int, tmp_path: Path, pictures: Path
+) -> None:
+    """It is brought to the result's size, and from that to the first size of the run."""
+    config = StyleConfig(init="image", scales=scales, size_px=128, steps=30)
+    script = loaded(config, tmp_path / "x.py")
+    names = ("content", "style", "reference")
+    content, style, start = (load_image(pictures / f"{name}.png") for name in names)
+    begin, begun = script["start"], []
+
+    def noted(*arguments: object) -> torch.Tensor:
+        begun.append(begin(*arguments))
+        return begun[-1]
+
+    script |= {"start": noted, "Goal": lambda *_: None, "DEVICE": "cpu", "STEPS": 0}
+    script["stylize"](None, content, [style], [1.0], config.size_px, start)
+    materials = Materials.at_size(content, [(style, 1.0)], config.size_px, {"image": start})
+    first = stages(config, *materials.height_width)[0].size_px
+    torch.testing.assert_close(begun[0], initial_image(config, materials.at(first)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile"),
+    [("L", LINEAR_GREY), ("LA", LINEAR_GREY), ("RGB", LINEAR_GREY), ("L", LINEAR_RGB), ("1", b"")],
+)
+def test_the_script_reads_a_picture_as_the_engine_does(
+    mode: str, profile: bytes, tmp_path: Path, pictures: Path
+) -> None:
+    """Grey pictures with profiles of their own among them; one that does not fit says nothing."""
+    with Image.open(pictures / "content.png") as picture:
+        picture.convert(mode).save(tmp_path / "p.png", icc_profile=profile or None)
+    script = loaded(StyleConfig(), tmp_path / "x.py")
+    torch.testing.assert_close(script["load"](tmp_path / "p.png"), load_image(tmp_path / "p.png"))
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
