@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
-from nst_core.networks import WEIGHTS_LICENCE
+from nst_core.networks import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from tuner.job import JobSpec
 from tuner.objective import COSTS, Goals, Objective, non_dominated
@@ -313,6 +314,7 @@ class Results:
         """
         found = self.found(trial)
         score, broken = self.score(found), self.broken(found)
+        weights = self._own_weights(found.config["extractor"])
         breaks = f", breaks {' and '.join(broken)}" if broken else ""
         return Preset(
             name=f"{self.job.name}-{found.record.trial}",
@@ -341,9 +343,20 @@ class Results:
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
-                "licence": f"weights: {WEIGHTS_LICENCE}",
+                "weights": weights,
+                "licence": f"weights: {OWN_WEIGHTS_LICENCE if weights else WEIGHTS_LICENCE}",
             },
         )
+
+    def _own_weights(self, network: str) -> dict[str, dict[str, str | None]]:
+        """The file that the job names for a network, if it does, and the digest of its weights.
+
+        The digest is that of the run's beginning; runs of older versions have none.
+        """
+        if network not in self.job.weights:
+            return {}
+        file = os.path.normpath(self.run.path / self.job.weights[network])
+        return {network: {"file": file, "digest": self.notes.get("weights", {}).get(network)}}
 
 
 def _found(

@@ -2,6 +2,7 @@ import ast
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from PIL import Image, ImageCms
 
 from benchmarks.made_run import made_run
-from nst_core.built_in import BUILT_IN
+from nst_core.built_in import BUILT_IN, load_preset
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images import load_image, resize, to_uint8
@@ -181,6 +183,96 @@ def loaded(config: StyleConfig, path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"__name__": "script"}
     exec(compile(text, path, "exec"), found)
     return found
+
+
+def tuned_with(file: Path, config: StyleConfig) -> Preset:
+    """A preset whose network had weights of somebody's own."""
+    entry = {config.extractor: {"file": str(file), "digest": None}}
+    return Preset(name="x", config=config, provenance={"kind": "tuned", "weights": entry})
+
+
+def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path) -> None:
+    """Commands and the preset name the file, and so does what cannot carry it."""
+    file = tmp_path / "caffe's weights.pth"
+    files = {"vgg16": str(file)}
+    run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json")
+    assert f"vgg16={file}" in shlex.split(done.stderr.replace("\n", " "))
+    preset = load_preset(str(tmp_path / "p.json"))
+    assert preset.weights_file == str(file)
+    assert "whoever made it" in preset.provenance["licence"]
+    assert "torchvision" not in preset.provenance["licence"]
+    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
+    assert f"vgg16={file}" in shlex.split(commands["Apply it"])
+    done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script")
+    text = (tmp_path / "p.py").read_text()
+    ast.parse(text)
+    assert "from caffe's weights.pth: give them with --weights" in done.stderr
+    assert "NOTE: tuned with weights of vgg16" in text and "whoever made it" in text
+    assert str(tmp_path) not in text
+    for kind in ("neural-style-pt", "pystiche"):
+        done = nst_tuner("export", run, "--out", tmp_path / "x", "--format", kind)
+        assert "weights of vgg16 from caffe's weights.pth" in done.stderr
+
+
+def test_weights_that_a_configuration_does_not_read_are_not_its_own(
+    tmp_path: Path, pictures: Path
+) -> None:
+    """A job's file for another network, or for a metric, changes nothing about the preset."""
+    files = {name: str(tmp_path / f"{name}.pth") for name in ("vgg19", "alexnet")}
+    run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
+    preset = load_results(run).preset()
+    assert preset.config.extractor == "vgg16" and preset.weights_file is None
+    assert "torchvision" in preset.provenance["licence"]
+    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
+    assert "--weights" not in commands["Apply it"]
+
+
+@pytest.mark.parametrize("provenance", [{}, {"weights": 3}, {"weights": {"vgg16": {"file": 3}}}])
+def test_a_preset_may_say_anything_about_weights(provenance: dict[str, Any]) -> None:
+    """Somebody else may have written it: what is no file name is none."""
+    preset = Preset(name="x", config=StyleConfig(extractor="vgg16"), provenance=provenance)
+    assert preset.weights_file is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_applying_with_other_weights_than_tuned_is_said(
+    many: bool, tmp_path: Path, pictures: Path, weights_file: Path
+) -> None:
+    """Without --weights one line names the file; with it there is none."""
+    config = StyleConfig(extractor="vgg16", steps=1, size_px=48)
+    tuned_with(weights_file, config).save(tmp_path / "p.json")
+    photos, out = pictures / "content.png", tmp_path / "o.png"
+    if many:
+        (tmp_path / "photos").mkdir()
+        shutil.copy(photos, tmp_path / "photos")
+        photos, out = tmp_path / "photos", tmp_path / "results"
+    command = ("stylize", "--content", photos, "--style", pictures / "style.png", "--out", out)
+    preset = ("--preset", tmp_path / "p.json")
+    done = nst_tuner(*command, *preset)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "other weights of vgg16" in line]
+    assert len(said) == 1 and f"vgg16={weights_file}" in said[0]
+    done = nst_tuner(*command, *preset, "--weights", f"vgg16={weights_file}")
+    assert done.returncode == 0 and "other weights" not in done.stderr
+
+
+def test_a_script_reads_the_file_that_its_preset_was_tuned_with(
+    tmp_path: Path, weights: dict[str, Weights]
+) -> None:
+    """Weights in a safetensors file, too, which needs a package more."""
+    file = tmp_path / "own.safetensors"
+    safetensors.torch.save_file(dict(weights["vgg16"]), file)
+    config = StyleConfig(extractor="vgg16", style_layers={"relu1_1": 1.0})
+    text, _ = script_of(tuned_with(file, config), "x.py")
+    assert "pillow and safetensors, nothing else" in text and "--weights own.safetensors" in text
+    script: dict[str, Any] = {"__name__": "script"}
+    exec(compile(text, "x.py", "exec"), script)
+    read = script["network"](str(file)).state_dict()
+    torch.testing.assert_close(
+        read["features.0.weight"].cpu(), weights["vgg16"]["features.0.weight"]
+    )
+    assert "safetensors" not in script_of(Preset(name="x", config=config), "x.py")[0]
 
 
 @pytest.mark.parametrize("scales", [1, 3])

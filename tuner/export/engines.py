@@ -12,7 +12,7 @@ from nst_core.conversions import to_engine_weights
 from nst_core.errors import InputError
 from nst_core.presets import Preset
 from nst_core.starts import NOISE_SPREAD
-from tuner.export.script import ONE_STYLE, masks_left_out, shares
+from tuner.export.script import ONE_STYLE, masks_left_out, shares, weights_left_out
 from tuner.export.templates import in_docstring, rendered
 from tuner.job import StyleImage
 
@@ -64,7 +64,7 @@ def neural_style_pt(
     if config.extractor not in ("vgg16", "vgg19"):
         raise InputError(f"neural-style-pt has no {config.extractor}; it reads vgg16 and vgg19")
     weights = to_engine_weights(config, "neural-style-pt", height=height, width=width)
-    _common_losses(found, config, styles)
+    _common_losses(found, preset, styles)
     _neural_style_losses(found, config)
     found.lacks(weights.tv_weight is None, f"no total variation {config.tv_norm}: left out")
     files = {"vgg16": "vgg16-00b39a1b", "vgg19": "vgg19-d01eb7cb"}
@@ -118,7 +118,7 @@ def pystiche(
     if not config.extractor.startswith("vgg"):
         raise InputError(f"pystiche's networks are VGG and AlexNet, not {config.extractor}")
     weights = to_engine_weights(config, "pystiche", height=height, width=width)
-    _common_losses(found, config, styles)
+    _common_losses(found, preset, styles)
     found.lacks(config.pooling != "max", f"no {config.pooling} pooling: it pools by maximum")
     found.lacks(weights.tv_weight is None, f"no total variation {config.tv_norm}: left out")
     found.lacks(
@@ -150,9 +150,11 @@ def pystiche(
     return found
 
 
-def _common_losses(found: Translation, config: StyleConfig, styles: Sequence[StyleImage]) -> None:
+def _common_losses(found: Translation, preset: Preset, styles: Sequence[StyleImage]) -> None:
     """What neither engine has."""
+    config = preset.config
     found.warnings += masks_left_out(styles)
+    found.warnings += weights_left_out(preset, "this engine reads its own.")
     found.lacks(config.color_weight, "no colour term: color_weight is left out")
     found.lacks(config.photo_weight, "no photorealism term: photo_weight is left out")
     found.lacks(config.match_colors != "none", "it does not recolour the style image first")

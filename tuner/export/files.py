@@ -62,8 +62,10 @@ def export_one(
     if kind == "preset":
         preset.save(out)
         pair = results.job.pairs[0]
-        if pair.start or any(style != StyleImage(image=style.image) for style in pair.style):
-            inputs = stylize_inputs(results.run.path, pair, preset.config.to_dict())
+        weighed = any(style != StyleImage(image=style.image) for style in pair.style)
+        if pair.start or weighed or preset.weights_file:
+            config = preset.config.to_dict()
+            inputs = stylize_inputs(results.run.path, pair, config, results.job.weights)
             say(f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}")
     else:
         text, warnings = _text(results, preset, out, kind)
