@@ -207,6 +207,7 @@ def publish(
     typer.echo("\n\n".join(part.strip() for part in parts))
     if json_file:
         content = {
+            "intro": intro,
             "machine": where,
             "rows": [row for section in sections for row in section.rows],
             "goals": [goal.row() for goal in goals],

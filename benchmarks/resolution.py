@@ -2,7 +2,8 @@
 
 The look is said to be kept when the larger result, scaled down, is near the tuned one. `as it is`
 changes the size alone; `sizes` goes through the tuned size first; `corrected` is what `stylize
---preset --size-px` does: `sizes`, and total variation weighed to count the same.
+--preset --size-px` does: `sizes`, and total variation weighed to count the same. Where there is no
+total variation the two are one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ from nst_core.weights import get_weights
 from search_spaces import CATALOGUE
 
 FACTORS = (1.5, 2.0)
-STEPS = 120
+#: As many as a result needs that shows the style; all cases then take a quarter of an hour at most.
+STEPS = 60
+#: Of the starts of `gram`, by number: one without total variation and one with it.
+STARTS = (1, 2)
+#: The one that shows what every correction is worth.
+QUICK_STARTS = (2,)
 WAYS = ("as it is", "sizes", "corrected")
 #: The look is kept below this; a column says how far the untouched photo is, to compare with.
 MOST_LPIPS = 0.15
@@ -53,12 +59,13 @@ def main(
     """Compare larger results, scaled down, with the tuned ones."""
     weights = weights_of_a_job()
     judge = Judge.load(weights.__getitem__, default_device(), metrics=("lpips",))
-    starts = CATALOGUE["gram"].starts
+    gram = CATALOGUE["gram"]
     presets = {
-        f"start {index}": CATALOGUE["gram"].build(start, size_px=size_px, steps=STEPS)
-        for index, start in enumerate(starts[:1] if quick else starts, 1)
+        f"start {number}": gram.build(gram.starts[number - 1], size_px=size_px, steps=STEPS)
+        for number in (QUICK_STARTS if quick else STARTS)
     }
-    cases = list(itertools.product(pairs_from(pair, count=1 if quick else 3), presets.items()))
+    pairs = pairs_from(pair, count=1 if quick else 3)
+    cases = list(itertools.product(pairs, presets.items()))
     with progress() as bar:
         rows = [
             row
@@ -67,7 +74,8 @@ def main(
         ]
     publish(
         "Larger than tuned",
-        f"LPIPS between the result at {size_px} px and a larger one scaled down to it.",
+        f"LPIPS between the result at {size_px} px and a larger one scaled down to it."
+        f" {extent(len(pairs), len(presets), quick=quick)}",
         [
             Section(title="The median of all", rows=list(medians(rows))),
             Section(title="Each", rows=rows),
@@ -85,6 +93,13 @@ def main(
     )
 
 
+def extent(pairs: int, starts: int, *, quick: bool) -> str:
+    """How much was measured, in a sentence."""
+    form = "The quick form, from which nothing follows" if quick else "The full form"
+    count = f"{pairs} pair{'s' * (pairs > 1)}, {starts} start{'s' * (starts > 1)} of `gram`"
+    return f"{form}: {count}, {STEPS} steps at the tuned size."
+
+
 def medians(rows: list[Row]) -> Iterator[Row]:
     """One row a factor."""
     for factor in FACTORS:
@@ -99,14 +114,14 @@ def rows_of(pair: Pair, name: str, tuned: StyleConfig, judge: Judge) -> list[Row
     rows = []
     for factor in FACTORS:
         corrected, _ = at_size(tuned, round(tuned.size_px * factor))
-        configs = {
-            "as it is": tuned.replace(size_px=corrected.size_px),
-            "sizes": corrected.replace(tv_weight=tuned.tv_weight),
-            "corrected": corrected,
+        sizes = corrected.replace(tv_weight=tuned.tv_weight)
+        found = {
+            "as it is": result(pair, tuned.replace(size_px=corrected.size_px)),
+            "sizes": result(pair, sizes),
         }
-        found = {way: result(pair, config) for way, config in configs.items()}
+        found["corrected"] = found["sizes"] if sizes == corrected else result(pair, corrected)
         found["untouched photo"] = pair.content_3HW
-        row: Row = {"pair": pair.name, "preset": name, "times": factor}
+        row: Row = {"pair": pair.name, "preset": name, "TV": tuned.tv_weight, "times": factor}
         for way, image_3HW in found.items():
             smaller = to_uint8(resize(image_3HW, *looked_for.shape[1:]))
             row[way] = judge.score(smaller, to_uint8(looked_for))["lpips"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, near_miss
-from nst_core.networks import EXTRACTORS, NETWORKS
+from nst_core.networks import EXTRACTORS, NETWORKS, POOLING_GAIN
 from nst_core.public_engines import ENGINES, ONE, WITHOUT_CONVERSION, Engine, Factor, Grid
 
 #: Channels of VGG's five blocks (Simonyan & Zisserman, arXiv 1409.1556, table 1).
@@ -34,6 +34,9 @@ LR_DIVISORS: Mapping[str, Callable[[int], float]] = {
     "sgd": lambda pixel_range: pixel_range**2,
     "lbfgs": lambda pixel_range: 1,
 }
+
+#: With which power of its features a style loss grows; a content loss grows with their square.
+_STYLE_POWERS = {"gram": 4, "wasserstein": 2}
 
 
 def to_style_config(
@@ -119,6 +122,10 @@ def to_engine_weights(
 ) -> EngineWeights:
     """The way back from `to_style_config`: weights of an engine from a configuration of ours.
 
+    Where both pool by average and ours has another gain (`POOLING_GAIN`), features below a pooling
+    differ in size, which the weights make up for. A network's biases do not grow with its features,
+    so that the losses are then nearly equal only.
+
     Args:
         config: with the style loss of the engine; layers that weigh nothing are left out.
         engine: a key of `ENGINES` whose weights enter the gradient once.
@@ -132,11 +139,20 @@ def to_engine_weights(
     if known.style_power != 1 or known.style_loss != config.style_loss:
         raise InputError(f"{engine}: no weights of it repeat style_loss `{config.style_loss}`")
     grids = _Grids(config.extractor, height, width)
+    # How much larger our features are than the engine's below each pooling.
+    gain = 1.0
+    if config.pooling == "average" and known.average_gain is not None:
+        gain = POOLING_GAIN["average"] / known.average_gain
+
+    def content(layer: str) -> float:
+        grid = grids.of(layer)
+        return gain ** (2 * _halvings(layer)) / known.content.of(grid)
 
     def style(layer: str) -> float:
         grid = grids.of(layer)
         ours = 1 / grid.channels**2 if config.gram == "per_element" else 1.0
-        return ours / known.style_factor(grid)
+        power = _STYLE_POWERS[known.style_loss] * _halvings(layer)
+        return ours * gain**power / known.style_factor(grid)
 
     tv: float | None = 0.0
     if config.tv_weight:
@@ -145,7 +161,7 @@ def to_engine_weights(
     divisor = LR_DIVISORS.get(config.optimizer)
     return EngineWeights(
         content_layers={
-            layer: config.content_weight * weight / known.content.of(grids.of(layer))
+            layer: config.content_weight * weight * content(layer)
             for layer, weight in config.content_layers.items()
             if config.content_weight * weight > 0
         },
@@ -189,13 +205,22 @@ class _Grids:
             raise InputError(problem)
         if not self.extractor.startswith("vgg"):
             raise InputError(f"`{layer}`: known are the channels of vgg16 and vgg19 only")
-        block = int(next(character for character in layer if character.isdigit()))
-        halvings = block if layer.startswith("pool") else block - 1
+        halvings = _halvings(layer)
         return Grid(
-            channels=VGG_CHANNELS[block - 1],
+            channels=VGG_CHANNELS[_block(layer) - 1],
             positions=(self.height >> halvings) * (self.width >> halvings),
             pixels=self.height * self.width,
         )
+
+
+def _halvings(layer: str) -> int:
+    """How many poolings a VGG layer lies below; one that pools counts itself."""
+    return _block(layer) - (0 if layer.startswith("pool") else 1)
+
+
+def _block(layer: str) -> int:
+    """In which of VGG's five blocks a layer is."""
+    return int(next(character for character in layer if character.isdigit()))
 
 
 def _weighed(

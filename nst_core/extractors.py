@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from nst_core.networks import NETWORKS, Backbone
+from nst_core.networks import NETWORKS, POOLING_GAIN, Backbone
 from nst_core.winograd import WinogradConv
 
 
@@ -33,11 +33,6 @@ NORMALIZATION_STATS: Mapping[str, Normalization] = {
         (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255), bgr=True
     ),
 }
-
-#: Average and L2 pooling give smaller values than max pooling. These factors bring VGG's features
-#: back to about their size (those of crowsonkb/style-transfer-pytorch, 2 and 0.78; the latter is
-#: for a root of the sum, twice our root of the mean).
-POOLING_GAIN: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 1.56}
 
 #: Layers between two stored activations when memory is short; see `Extractor`.
 CHECKPOINT_LAYERS = 4

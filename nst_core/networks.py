@@ -18,6 +18,14 @@ WEIGHTS_LICENCE = (
     "torchvision (BSD-3-Clause); trained on ImageNet, so that terms of that dataset may apply"
 )
 
+#: What can be said of weights that somebody brings along.
+OWN_WEIGHTS_LICENCE = "a file of one's own, whose licence is that of whoever made it"
+
+#: Average and L2 pooling give smaller values than max pooling. These factors bring VGG's features
+#: back to about their size (those of crowsonkb/style-transfer-pytorch, 2 and 0.78; the latter is
+#: for a root of the sum, twice our root of the mean).
+POOLING_GAIN: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 1.56}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -31,6 +31,14 @@ class Preset:
     description: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def weights_file(self) -> str | None:
+        """The file that its network's weights came from when it was tuned; None: the usual ones."""
+        known = self.provenance.get("weights")
+        entry = known.get(self.config.extractor) if isinstance(known, Mapping) else None
+        file = entry.get("file") if isinstance(entry, Mapping) else None
+        return file if isinstance(file, str) else None
+
     def to_json(self) -> str:
         """The file's content."""
         content = {

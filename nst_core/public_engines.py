@@ -69,6 +69,7 @@ class Engine:
         pixel_range: the pixels that it optimises go from 0 to this, before a mean is subtracted.
         normalization: ours that pixels enter its network with, None where we have none like it.
         padding: likewise.
+        average_gain: what its average pooling multiplies by, None where none is known here.
         note: what else to know.
     """
 
@@ -86,6 +87,7 @@ class Engine:
     pixel_range: int = 255
     normalization: str | None = "caffe"
     padding: str = "zeros"
+    average_gain: float | None = None
     note: str = ""
 
     def style_factor(self, grid: Grid) -> float:
@@ -149,6 +151,7 @@ ENGINES: Mapping[str, Engine] = {
             source="ProGamerGov/neural-style-pt: neural_style.py",
             tv=_SUM_OF_ABSOLUTES,
             pixel_range=256,
+            average_gain=1,
             note="Pixels are multiplied by 256 and Caffe's mean for 255 is subtracted, so that its"
             " network sees 0.4 % more contrast than ours. Not with `-normalize_weights`.",
         ),
@@ -162,6 +165,7 @@ ENGINES: Mapping[str, Engine] = {
                 exact="equal in squares but for the last row and column",
             ),
             pixel_range=256,
+            average_gain=1,
             note="Its total variation is a gradient only: the loss that it reports and that L-BFGS"
             " sees is without it. Pixels as neural-style-pt. Not with `-normalize_gradients`.",
         ),
@@ -171,6 +175,7 @@ ENGINES: Mapping[str, Engine] = {
             style_layers="shares",
             content_layers="shares",
             tv=Variation(norm="l2", formula="1", of=lambda height, width: 1.0, exact="equal"),
+            average_gain=1,
             note="Weighs the losses of several styles, not their Grams: a constant more than ours,"
             " with the same gradient. Early versions summed layers and squared differences.",
         ),
@@ -256,6 +261,7 @@ ENGINES: Mapping[str, Engine] = {
             pixel_range=1,
             normalization="imagenet",
             padding="replicate_first",
+            average_gain=2,
             note="Wasserstein-2 over C: equal but for what is added to the covariances, 1e-4 there"
             " and 1e-4 of their mean variance here, and but for its root, found by 12 Newton-Schulz"
             " iterations. Its total variation also counts diagonals.",

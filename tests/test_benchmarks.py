@@ -2,15 +2,19 @@
 
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import benchmarks
+from benchmarks import resolution
 from benchmarks.soak import explosive_space, growth
-from search_spaces import Float
+from search_spaces import CATALOGUE, Float
 
+RESOLUTION = Path(benchmarks.__file__).parent / "results" / "resolution.md"
 COMMANDS = [
     name
     for _, name, _ in pkgutil.iter_modules(benchmarks.__path__)
@@ -26,6 +30,17 @@ def test_every_benchmark_says_what_it_does(name: str) -> None:
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert shown.exit_code == 0
     assert "--quick" in shown.output and "--json" in shown.output
+
+
+def test_larger_than_tuned_says_how_much_it_measured() -> None:
+    """Its text, the committed one too, names form, pairs and starts; the quick form has TV."""
+    assert resolution.extent(1, 1, quick=True).startswith("The quick form")
+    assert "3 pairs, 2 starts" in resolution.extent(3, 2, quick=False)
+    assert re.search(r"form.*: \d pairs?, \d starts? ", RESOLUTION.read_text())
+    starts = CATALOGUE["gram"].starts
+    tuned = {number: starts[number - 1]["tv"] for number in resolution.STARTS}
+    assert set(tuned.values()) == {"off", "on"}
+    assert all(tuned[number] == "on" for number in resolution.QUICK_STARTS)
 
 
 def test_growth_leaves_the_start_out() -> None:

@@ -190,6 +190,7 @@ def apply_preset(
     styles = [parse_style(text) for text in sources.styles]
     starts = {"image": load_image(sources.start)} if sources.start else None
     weights = WeightsFiles(sources.weights, say)
+    weights.check(preset)
     half = default_device().type == "cuda"
     preset, note = runnable(preset, weights.available, half=half)
     if note:

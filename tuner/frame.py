@@ -41,10 +41,10 @@ class Run:
     def trials(self) -> pd.DataFrame:
         """One row per configuration, the best first; those without a report come last.
 
-        Columns: ``trial`` (also the index), ``state``, ``rank``, ``objective`` (mean of the finals
-        where it is a finalist), ``gain`` (share by which it is better than the untouched content),
-        ``steps``, ``seconds`` (engine time), ``preset``, ``reason``, then ``score_NAME`` and
-        ``param_NAME``; what a trial does not have is missing.
+        Columns: ``trial`` (also the index, which has no name), ``state``, ``rank``, ``objective``
+        (mean of the finals where it is a finalist), ``gain`` (share by which it is better than the
+        untouched content), ``steps``, ``seconds`` (engine time), ``preset``, ``reason``, then
+        ``score_NAME`` and ``param_NAME``; what a trial does not have is missing.
         """
         ranked = self.results.ranked()
         known = {found.record.trial: (rank, found) for rank, found in enumerate(ranked, start=1)}
@@ -72,7 +72,8 @@ class Run:
         table = pd.DataFrame(rows, columns=None if rows else [*columns, "reason"])
         whole = {name: "Int64" for name in ("rank", "steps")}
         table = table.astype(whole).sort_values(["rank", "trial"], na_position="last")
-        return table.set_index("trial", drop=False)
+        # An index that is called as a column is makes pandas refuse to sort and to group by it.
+        return table.set_index("trial", drop=False).rename_axis(None)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -121,15 +122,18 @@ class Run:
     def inputs(self, pair: int = 0, size_px: int = 512) -> dict[str, Image.Image]:
         """Content, style and reference of a pair, by role, at most ``size_px`` on the longer side.
 
+        Further style images are called ``style2``, ``style3`` … in the job's order; what they
+        weigh is in ``results.job.pairs[pair].style``.
+
         Raises:
             ImageError: a file is missing or damaged.
         """
         spec = self.results.job.pairs[pair]
-        files = {
-            "content": spec.content,
-            "style": spec.style[0].image,
-            "reference": spec.reference_file,
+        styles = {
+            f"style{number}" if number > 1 else "style": style.image
+            for number, style in enumerate(spec.style, 1)
         }
+        files = {"content": spec.content, **styles, "reference": spec.reference_file}
         found = {}
         for role, name in files.items():
             picture = thumbnail(self.path / name, size_px)

@@ -142,6 +142,7 @@ def apply_to_many(
         check_photorealism()
     device = default_device()
     files = WeightsFiles(weights, say)
+    files.check(preset)
     preset, note = runnable(preset, files.available, half=device.type == "cuda")
     if note:
         say(f"{preset.name}: {note}")

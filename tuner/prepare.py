@@ -16,7 +16,7 @@ from nst_core.metric_names import weights_of, with_default
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import make_reference
-from nst_core.weights import Weights, cached_path, get_weights
+from nst_core.weights import Weights, cached_path, get_weights, tensor_digest
 from search_spaces import Params, Space
 from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair
@@ -151,6 +151,12 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
         for listed in (job.pairs, job.holdout)
     )
     return Workload(pairs=pairs, weights=weights, holdout=holdout, metrics=metrics)
+
+
+def digests_of(job: JobSpec, workload: Workload) -> dict[str, str]:
+    """Of the weights that come from files of the job, to know them again by; by network."""
+    read = {name: workload.weights[name] for name in job.weights if name in workload.weights}
+    return {name: tensor_digest(weights) for name, weights in read.items()}
 
 
 def baseline_presets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
-from nst_core.networks import WEIGHTS_LICENCE
+from nst_core.networks import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from tuner.job import JobSpec
 from tuner.objective import COSTS, Goals, Objective, non_dominated
@@ -202,9 +203,26 @@ class Results:
         change = (score - base) / abs(base) if base else math.nan
         return change if self.goals.first.higher_is_better else -change
 
-    def beats_content(self, score: float) -> bool:
-        """Whether ``score`` is better than that of the untouched content."""
-        return self.gain(score) > 0
+    def beats_content(self, score: float) -> bool | None:
+        """Whether ``score`` is better than that of the untouched content.
+
+        None where that is unknown: an objective with a cost says nothing of a picture that was not
+        made.
+        """
+        first, content = self.goals.first, self.baselines.get("content", {})
+        if not first.known(content):
+            return None
+        return first.loss(score) < first.loss(first.of(content))
+
+    def lead(self, score: float) -> str:
+        """``30% better`` than the content; ``better`` alone where the content scores 0."""
+        gain = self.gain(score)
+        return "better" if math.isnan(gain) else f"{gain:.0%} better"
+
+    def _best_beats_content(self) -> bool | None:
+        """The same of the best trial; before the first report there is nothing that does."""
+        ranked = self.ranked()
+        return self.beats_content(self.score(ranked[0])) if ranked else False
 
     @property
     def engines(self) -> Sequence[EngineStats]:
@@ -231,7 +249,7 @@ class Results:
             "run": self.job.name,
             "objective": self.goals.name,
             "direction": self.goals.directions[0],
-            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
+            "beats_content": self._best_beats_content(),
             "baselines": self.baselines,
             "trials": [self._trial_json(record, found) for record, found in shown],
             "front": self._front_json() if self.goals.pareto else [],
@@ -293,7 +311,7 @@ class Results:
             "states": counts,
             "objective": self.goals.name,
             "best": best,
-            "beats_content": bool(ranked) and self.beats_content(self.score(ranked[0])),
+            "beats_content": self._best_beats_content(),
             "engines": [asdict(stats) for stats in self.engines],
             "finals": sum(len(found.finals) for found in ranked),
             "ended_because": self.notes.get("over"),
@@ -336,6 +354,7 @@ class Results:
         """
         found = self.found(trial, steps)
         score, broken = self.score(found), self.broken(found)
+        weights = self._own_weights(found.config["extractor"])
         breaks = f", breaks {' and '.join(broken)}" if broken else ""
         return Preset(
             name=f"{self.job.name}-{found.record.trial}",
@@ -364,9 +383,20 @@ class Results:
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
-                "licence": f"weights: {WEIGHTS_LICENCE}",
+                "weights": weights,
+                "licence": f"weights: {OWN_WEIGHTS_LICENCE if weights else WEIGHTS_LICENCE}",
             },
         )
+
+    def _own_weights(self, network: str) -> dict[str, dict[str, str | None]]:
+        """The file that the job names for a network, if it does, and the digest of its weights.
+
+        The digest is that of the run's beginning; runs of older versions have none.
+        """
+        if network not in self.job.weights:
+            return {}
+        file = os.path.normpath(self.run.path / self.job.weights[network])
+        return {network: {"file": file, "digest": self.notes.get("weights", {}).get(network)}}
 
 
 def _found(

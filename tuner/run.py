@@ -19,7 +19,7 @@ from tuner.job import JobSpec
 from tuner.jobfile import fingerprint, load_job
 from tuner.mirror import Mirror
 from tuner.plan import Watcher
-from tuner.prepare import Prepared, prepare, prepared_before
+from tuner.prepare import Prepared, digests_of, prepare, prepared_before
 from tuner.rundir import RunDir
 from tuner.runlog import logged
 from tuner.search import Search
@@ -57,6 +57,7 @@ def run_job(
                 "starts": [dict(params) for params in prepared.starts],
                 "environment": environment(),
                 ASKED: fingerprint(job, space, presets),
+                "weights": digests_of(job, prepared.workload),
             }
             with database_explained():
                 study = RunStudy.create(

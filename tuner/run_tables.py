@@ -189,18 +189,20 @@ def verdict(results: Results) -> Text:
 
 def _gained(results: Results, best: Found) -> Text:
     first = results.goals.first
-    score, untouched = results.score(best), results.baselines["content"]
-    if not first.known(untouched):
+    score = results.score(best)
+    beats = results.beats_content(score)
+    if beats is None:
         return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
-    if not results.beats_content(score):
+    if not beats:
+        untouched = first.of(results.baselines["content"])
         return Text(
             f"The best trial ({first.name} {score:.4f}) does NOT beat the untouched content"
-            f" ({first.of(untouched):.4f}). Doing nothing would score better:"
+            f" ({untouched:.4f}). Doing nothing would score better:"
             " try a wider space, more steps, or another objective.",
             style="bold red",
         )
     text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
-    text += f"{results.gain(score):.0%} better than the untouched content"
+    text += f"{results.lead(score)} than the untouched content"
     preset = results.best_preset()
     if preset and not best.record.preset:
         base = results.score(preset)

@@ -42,6 +42,7 @@ class _Notes(msgspec.Struct, omit_defaults=True):
     presets: list[str] = []
     starts: list[dict[str, Any]] = []
     environment: dict[str, Any] = {}
+    weights: dict[str, str] = {}
     over: str | None = None
     worked_s: float = 0.0
     improved_after: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, InputError, Say, near_miss
+from nst_core.presets import Preset
 from nst_core.weights import SOURCES, Weights, cached_path, get_weights
 
 
@@ -28,6 +30,15 @@ class WeightsFiles:
     def __call__(self, name: str) -> Weights:
         """See `weights.get_weights`."""
         return get_weights(name, file=self._files.get(name), say=self._say)
+
+    def check(self, preset: Preset) -> None:
+        """Say it where a preset was tuned with weights of a file, and no file is named here."""
+        network, file = preset.config.extractor, preset.weights_file
+        if file and network not in self._files:
+            self._say(
+                f"{preset.name}: was tuned with other weights of {network}; for those:"
+                f" --weights {shlex.quote(f'{network}={file}')}"
+            )
 
     def available(self, name: str) -> bool:
         """Whether the weights can be had now; tries to fetch them if they are not here."""

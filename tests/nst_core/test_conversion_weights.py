@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nst_core import functional
+from nst_core import extractors, functional
 from nst_core.built_in import BUILT_IN
 from nst_core.config import StyleConfig
 from nst_core.conversions import to_engine_weights, to_style_config
 from nst_core.errors import InputError
+from nst_core.extractors import Extractor
+from nst_core.networks import Backbone
 from nst_core.public_engines import ENGINES, Grid
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
-from tests.nst_core.published_losses import (
-    DOUBLE,
-)
+from tests.nst_core.published_losses import DOUBLE, product
 from tests.nst_core.test_conversions import converted
 
 ROOT = Path(__file__).parents[2]
@@ -243,6 +243,66 @@ def test_the_way_back_gives_the_same_loss(engine: str, gram: str) -> None:
 
     assert whole(back) == pytest.approx(whole(config))
     assert back.content_layers["relu4_2"] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("engine", "style_loss", "ratio"),
+    [
+        ("neural-style-pt", "gram", 4.0**4),
+        ("crowsonkb", "wasserstein", 1.0),
+        ("pystiche", "gram", 1.0),
+    ],
+)
+def test_weights_make_up_for_the_gain_of_average_pooling(
+    engine: str, style_loss: str, ratio: float
+) -> None:
+    """Below two poolings our features are four times an engine's that does not double them."""
+    layers = {"relu1_1": 1.0, "relu3_1": 1.0}
+    config = StyleConfig(style_loss=style_loss, style_layers=layers, content_layers=layers)
+    plain, average = (
+        to_engine_weights(config.replace(pooling=kind), engine, height=48, width=64)
+        for kind in ("max", "average")
+    )
+    assert average.style_layers["relu1_1"] == plain.style_layers["relu1_1"]
+    assert average.style_layers["relu3_1"] / plain.style_layers["relu3_1"] == pytest.approx(ratio)
+    grown = average.content_layers["relu3_1"] / plain.content_layers["relu3_1"]
+    assert grown == pytest.approx(ratio**0.5)
+
+
+def test_without_biases_the_loss_is_the_same_without_the_gain(
+    random_weights: Callable[[str], Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """neural-style-pt's weights on features of plain average pooling give our loss."""
+    layers = {"relu1_2": 1.0, "pool1": 1.0, "relu3_1": 1.0}
+    config = StyleConfig(
+        pooling="average", gram="per_element", content_layers=layers, style_layers=layers
+    )
+    found = to_engine_weights(config, "neural-style-pt", height=64, width=64)
+    given = {
+        key: value.to(DOUBLE) * (0 if key.endswith("bias") else 1)
+        for key, value in random_weights("vgg16").items()
+    }
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+
+    def features() -> dict[str, Tensor]:
+        return Extractor(Backbone("vgg16", "average"), layers, given)(image)
+
+    ours = features()
+    monkeypatch.setattr(extractors, "POOLING_GAIN", {"average": 1.0})
+    theirs = features()
+
+    def content(feat_NCHW: Tensor) -> Tensor:
+        return (feat_NCHW[0] - feat_NCHW[1]).square().mean()
+
+    def style(feat_NCHW: Tensor) -> Tensor:
+        grams = [product(feat) / feat.numel() for feat in feat_NCHW]
+        return (grams[0] - grams[1]).square().mean()
+
+    for layer in layers:
+        weight = config.content_weight * content(ours[layer])
+        assert found.content_layers[layer] * content(theirs[layer]) == pytest.approx(weight)
+        weight = config.style_weight * style(ours[layer])
+        assert found.style_layers[layer] * style(theirs[layer]) == pytest.approx(weight)
 
 
 def test_the_way_back_knows_what_is_lacking() -> None:

@@ -2,6 +2,7 @@ import ast
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,20 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from PIL import Image, ImageCms
 
 from benchmarks.made_run import made_run
-from nst_core.built_in import BUILT_IN
+from nst_core.built_in import BUILT_IN, load_preset
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images import load_image, resize, to_uint8
+from nst_core.materials import Materials
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
+from nst_core.schedules import stages
+from nst_core.starts import initial_image
 from nst_core.stylization import stylize
 from nst_core.weights import Weights
 from search_spaces import CATALOGUE, Params
+from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB
 from tests.search_spaces.test_catalogue import samples
 from tests.tuner.helpers import noisy_space, nst_tuner
 from tuner.apply import parse_style
@@ -171,6 +177,140 @@ def test_the_script_reproduces_the_score(
     assert alone["rmse"] == pytest.approx(ours["rmse"], rel=0.02)
 
 
+def loaded(config: StyleConfig, path: Path) -> dict[str, Any]:
+    """What is defined in the script of a configuration."""
+    text, _ = script_of(Preset(name="x", config=config), path.name)
+    found: dict[str, Any] = {"__name__": "script"}
+    exec(compile(text, path, "exec"), found)
+    return found
+
+
+def tuned_with(file: Path, config: StyleConfig) -> Preset:
+    """A preset whose network had weights of somebody's own."""
+    entry = {config.extractor: {"file": str(file), "digest": None}}
+    return Preset(name="x", config=config, provenance={"kind": "tuned", "weights": entry})
+
+
+def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path) -> None:
+    """Commands and the preset name the file, and so does what cannot carry it."""
+    file = tmp_path / "caffe's weights.pth"
+    files = {"vgg16": str(file)}
+    run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json")
+    assert f"vgg16={file}" in shlex.split(done.stderr.replace("\n", " "))
+    preset = load_preset(str(tmp_path / "p.json"))
+    assert preset.weights_file == str(file)
+    assert "whoever made it" in preset.provenance["licence"]
+    assert "torchvision" not in preset.provenance["licence"]
+    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
+    assert f"vgg16={file}" in shlex.split(commands["Apply it"])
+    done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script")
+    text = (tmp_path / "p.py").read_text()
+    ast.parse(text)
+    assert "from caffe's weights.pth: give them with --weights" in done.stderr
+    assert "NOTE: tuned with weights of vgg16" in text and "whoever made it" in text
+    assert str(tmp_path) not in text
+    for kind in ("neural-style-pt", "pystiche"):
+        done = nst_tuner("export", run, "--out", tmp_path / "x", "--format", kind)
+        assert "weights of vgg16 from caffe's weights.pth" in done.stderr
+
+
+def test_weights_that_a_configuration_does_not_read_are_not_its_own(
+    tmp_path: Path, pictures: Path
+) -> None:
+    """A job's file for another network, or for a metric, changes nothing about the preset."""
+    files = {name: str(tmp_path / f"{name}.pth") for name in ("vgg19", "alexnet")}
+    run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
+    preset = load_results(run).preset()
+    assert preset.config.extractor == "vgg16" and preset.weights_file is None
+    assert "torchvision" in preset.provenance["licence"]
+    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
+    assert "--weights" not in commands["Apply it"]
+
+
+@pytest.mark.parametrize("provenance", [{}, {"weights": 3}, {"weights": {"vgg16": {"file": 3}}}])
+def test_a_preset_may_say_anything_about_weights(provenance: dict[str, Any]) -> None:
+    """Somebody else may have written it: what is no file name is none."""
+    preset = Preset(name="x", config=StyleConfig(extractor="vgg16"), provenance=provenance)
+    assert preset.weights_file is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_applying_with_other_weights_than_tuned_is_said(
+    many: bool, tmp_path: Path, pictures: Path, weights_file: Path
+) -> None:
+    """Without --weights one line names the file; with it there is none."""
+    config = StyleConfig(extractor="vgg16", steps=1, size_px=48)
+    tuned_with(weights_file, config).save(tmp_path / "p.json")
+    photos, out = pictures / "content.png", tmp_path / "o.png"
+    if many:
+        (tmp_path / "photos").mkdir()
+        shutil.copy(photos, tmp_path / "photos")
+        photos, out = tmp_path / "photos", tmp_path / "results"
+    command = ("stylize", "--content", photos, "--style", pictures / "style.png", "--out", out)
+    preset = ("--preset", tmp_path / "p.json")
+    done = nst_tuner(*command, *preset)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "other weights of vgg16" in line]
+    assert len(said) == 1 and f"vgg16={weights_file}" in said[0]
+    done = nst_tuner(*command, *preset, "--weights", f"vgg16={weights_file}")
+    assert done.returncode == 0 and "other weights" not in done.stderr
+
+
+def test_a_script_reads_the_file_that_its_preset_was_tuned_with(
+    tmp_path: Path, weights: dict[str, Weights]
+) -> None:
+    """Weights in a safetensors file, too, which needs a package more."""
+    file = tmp_path / "own.safetensors"
+    safetensors.torch.save_file(dict(weights["vgg16"]), file)
+    config = StyleConfig(extractor="vgg16", style_layers={"relu1_1": 1.0})
+    text, _ = script_of(tuned_with(file, config), "x.py")
+    assert "pillow and safetensors, nothing else" in text and "--weights own.safetensors" in text
+    script: dict[str, Any] = {"__name__": "script"}
+    exec(compile(text, "x.py", "exec"), script)
+    read = script["network"](str(file)).state_dict()
+    torch.testing.assert_close(
+        read["features.0.weight"].cpu(), weights["vgg16"]["features.0.weight"]
+    )
+    assert "safetensors" not in script_of(Preset(name="x", config=config), "x.py")[0]
+
+
+@pytest.mark.parametrize("scales", [1, 3])
+def test_a_given_start_takes_the_same_path_as_in_the_engine(
+    scales: int, tmp_path: Path, pictures: Path
+) -> None:
+    """It is brought to the result's size, and from that to the first size of the run."""
+    config = StyleConfig(init="image", scales=scales, size_px=128, steps=30)
+    script = loaded(config, tmp_path / "x.py")
+    names = ("content", "style", "reference")
+    content, style, start = (load_image(pictures / f"{name}.png") for name in names)
+    begin, begun = script["start"], []
+
+    def noted(*arguments: object) -> torch.Tensor:
+        begun.append(begin(*arguments))
+        return begun[-1]
+
+    script |= {"start": noted, "Goal": lambda *_: None, "DEVICE": "cpu", "STEPS": 0}
+    script["stylize"](None, content, [style], [1.0], config.size_px, start)
+    materials = Materials.at_size(content, [(style, 1.0)], config.size_px, {"image": start})
+    first = stages(config, *materials.height_width)[0].size_px
+    torch.testing.assert_close(begun[0], initial_image(config, materials.at(first)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile"),
+    [("L", LINEAR_GREY), ("LA", LINEAR_GREY), ("RGB", LINEAR_GREY), ("L", LINEAR_RGB), ("1", b"")],
+)
+def test_the_script_reads_a_picture_as_the_engine_does(
+    mode: str, profile: bytes, tmp_path: Path, pictures: Path
+) -> None:
+    """Grey pictures with profiles of their own among them; one that does not fit says nothing."""
+    with Image.open(pictures / "content.png") as picture:
+        picture.convert(mode).save(tmp_path / "p.png", icc_profile=profile or None)
+    script = loaded(StyleConfig(), tmp_path / "x.py")
+    torch.testing.assert_close(script["load"](tmp_path / "p.png"), load_image(tmp_path / "p.png"))
+
+
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_the_script_of_any_configuration_is_python(name: str) -> None:
     """Whatever a space draws becomes a script that parses and says what it leaves out."""
@@ -301,6 +441,41 @@ def test_neural_style_pt_is_given_its_own_units() -> None:
     assert "differ by up to" in said and "one size only" in said
 
 
+@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
+def test_poolings_that_an_engine_lacks_are_said(pooling: str) -> None:
+    """neural-style-pt has two of the three, with another average; pystiche has the first alone."""
+    config = StyleConfig(pooling=pooling, gram="per_element", style_layers={"relu3_1": 1.0})
+    preset = Preset(name="x", config=config)
+    found = neural_style_pt(preset, height=64, width=64)
+    said = [line for line in found.warnings if "pool" in line]
+    assert {"max": 0, "average": 1, "l2": 1}[pooling] == len(said)
+    assert (pooling != "l2") or said == ["no l2 pooling: it pools by maximum"]
+    assert f"-pooling {'avg' if pooling == 'average' else 'max'} " in found.text
+    found = pystiche(preset, height=64, width=64)
+    said = [line for line in found.warnings if "pool" in line]
+    assert said == ([] if pooling == "max" else [f"no {pooling} pooling: it pools by maximum"])
+
+
+def test_weights_of_neural_style_pt_make_up_for_its_average_pooling() -> None:
+    """A layer below two poolings that do not double weighs 4 and 16 times 4 more there."""
+    layers = {"relu3_1": 1.0}
+    config = StyleConfig(
+        gram="per_element",
+        content_weight=1.0,
+        style_weight=1.0,
+        content_layers=layers,
+        style_layers=layers,
+    )
+    found = [
+        neural_style_pt(
+            Preset(name="x", config=config.replace(pooling=pooling)), height=64, width=64
+        ).text
+        for pooling in ("max", "average")
+    ]
+    assert "-content_weight 1 " in found[0] and "-content_weight 16 " in found[1]
+    assert "-style_weight 1 " in found[0] and "-style_weight 256 " in found[1]
+
+
 def test_networks_that_an_engine_lacks_are_refused() -> None:
     """There is no command for a network that the engine does not have."""
     preset = Preset(name="x", config=StyleConfig(extractor="resnet18"))
@@ -312,12 +487,13 @@ def test_networks_that_an_engine_lacks_are_refused() -> None:
 def test_pystiches_snippet_has_our_loss(
     tmp_path: Path, pictures: Path, weights: dict[str, Weights]
 ) -> None:
-    """Its criterion at the start equals ours on the same features, weights and pictures."""
+    """Its criterion at its start equals ours on the same features, weights, pictures and seed."""
     config = StyleConfig(
         steps=1,
         size_px=64,
         style_weight=30.0,
         init="noise",
+        seed=3,
         tv_weight=2.0,
         normalization="imagenet",
     )
@@ -331,16 +507,12 @@ def test_pystiches_snippet_has_our_loss(
     found = pystiche(Preset(name="x", config=config), height=43, width=64)
     torch.save(dict(weights["vgg16"]), tmp_path / "vgg.pth")
     text = found.text.replace('framework="torch")', "pretrained=False)")
-    head, _, _ = text.partition("image = torch.rand_like")
+    head, _, _ = text.partition("optimizer = ")
     head = head.replace(
         ".eval()",
         f"; encoder.load_state_dict(torch.load({str(tmp_path / 'vgg.pth')!r})); encoder.eval()",
     )
-    probe = (
-        "\nimport torch\n"
-        "noise = torch.randn(3, *content.shape[2:], generator=torch.Generator().manual_seed(0))\n"
-        "print('LOSS', float(criterion((0.5 + 0.2 * noise).clamp(0, 1)[None])))\n"
-    )
+    probe = "\nprint('LOSS', float(criterion(image)))\n"
     script = tmp_path / "p.py"
     script.write_text(head + probe)
     files = [pictures / "content.png", pictures / "style.png", tmp_path / "out.png"]
@@ -421,6 +593,35 @@ def test_a_pack_has_all_presets_and_a_sheet(tmp_path: Path, pictures: Path) -> N
     assert again.returncode == 2 and "is not empty" in again.stderr
     assert nst_tuner("export", *runs, "--out", tmp_path / "x.json").returncode == 2
     assert nst_tuner("export", runs[0]).returncode == 2
+
+
+def test_the_sheet_of_a_pack_has_every_style(tmp_path: Path, pictures: Path) -> None:
+    """A run with two style images makes it wider, and another one leaves a place free."""
+    names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "reference")]
+    pairs = [{**names, "style": styles}]
+    one = made_run(tmp_path / "one", pictures, trials=4, name="one")
+    two = made_run(tmp_path / "two", pictures, trials=4, name="two", pairs_=pairs)
+    widths = []
+    for number, runs in enumerate(([one], [one, two])):
+        assert nst_tuner("export", *runs, "--pack", tmp_path / f"pack{number}").returncode == 0
+        with Image.open(tmp_path / f"pack{number}" / "contact-sheet.jpg") as sheet:
+            widths.append(sheet.width)
+    assert (widths[1] - 8) * 3 == (widths[0] - 8) * 4  # four columns, where there were three
+
+
+@pytest.mark.parametrize(
+    "objective", [["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}]
+)
+def test_an_export_does_not_blame_what_cannot_be_compared(
+    tmp_path: Path, pictures: Path, objective: Any
+) -> None:
+    """Where an objective with a cost leaves it unknown, nobody says that nothing was gained."""
+    run = made_run(tmp_path / "run", pictures, trials=4, objective=objective)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json")
+    assert done.returncode == 0 and "does NOT beat" not in done.stderr
+    done = nst_tuner("export", run, "--pack", tmp_path / "pack")
+    assert done.returncode == 0 and "does NOT beat" not in done.stderr
 
 
 def test_built_in_presets_have_scripts() -> None:

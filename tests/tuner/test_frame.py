@@ -37,6 +37,20 @@ def test_a_run_is_a_table(folder: Path) -> None:
     assert list(table["rank"].dropna()) == sorted(table["rank"].dropna())
 
 
+def test_the_table_is_ordinary_pandas(folder: Path) -> None:
+    """It sorts, groups, merges and resets by the trial, though that is its index as well."""
+    run = tuner.load_run(folder)
+    table = run.trials
+    numbers = sorted(table["trial"])
+    assert list(table.sort_values("trial")["trial"]) == numbers
+    assert list(table.groupby("trial")["objective"].first().index) == numbers
+    merged = table.merge(run.curves, on="trial", suffixes=("", "_then"))
+    assert set(merged["trial"]) == set(run.curves["trial"]) & set(numbers)
+    assert list(table.reset_index()["trial"]) == list(table["trial"])
+    best = run.results.ranked()[0].record.trial
+    assert table.loc[best, "rank"] == 1
+
+
 def test_curves_hold_every_report(folder: Path) -> None:
     """One row per report, those of the finals among them."""
     run = tuner.load_run(folder)
@@ -56,6 +70,16 @@ def test_the_best_and_the_pictures(folder: Path) -> None:
         run.image(failed)
     with pytest.raises(ImageError, match="no such image file"):
         run.image(pair=7)
+
+
+def test_every_style_image_is_among_the_inputs(tmp_path: Path, pictures: Path) -> None:
+    """The first one is `style`, the others are numbered, in the job's order."""
+    names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
+    styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "content")]
+    made = made_run(tmp_path / "run", pictures, trials=4, pairs_=[{**names, "style": styles}])
+    found = tuner.load_run(made).inputs()
+    assert list(found) == ["content", "style", "style2", "reference"]
+    assert found["style"].size == (64, 64) and found["style2"].size == (96, 64)
 
 
 def test_a_damaged_picture_is_an_image_error(tmp_path: Path, pictures: Path) -> None:

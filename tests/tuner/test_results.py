@@ -229,6 +229,84 @@ def test_costs_in_an_objective(objective: object, tmp_path: Path, pictures: Path
     assert len(report_facts(results)["pairs"]) == 3
 
 
+COSTLY = ["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}
+
+
+@pytest.mark.parametrize("objective", COSTLY)
+def test_nothing_is_said_against_a_result_that_cannot_be_compared(objective: Any) -> None:
+    """An objective with a cost has no value for the content: unknown is null, and no warning."""
+    asked = job(objective=objective)
+    found = results(asked, [trial(0, asked.goals, 0.3)])
+    assert found.beats_content(found.score(found.ranked()[0])) is None
+    for shown in (found.best_json(), found.status_json()):
+        assert json.loads(json.dumps(shown, allow_nan=False))["beats_content"] is None
+    said = verdict(found).plain + " ".join(summary(found)) + printed(best_table(found, 1))
+    assert "NOT beat" not in said and "Nothing was gained" not in said and "nan" not in said
+
+
+def test_before_the_first_report_nothing_beats_the_content() -> None:
+    """Without a result the answer is no, not unknown."""
+    found = results(job(), [])
+    assert found.best_json()["beats_content"] is False
+    assert found.status_json()["beats_content"] is False
+
+
+def test_a_content_that_scores_nothing_can_be_beaten() -> None:
+    """Of 0 there are no percents, and still one is better or worse than it."""
+    asked = job(objective="ssim")
+    found = results(asked, [trial(0, asked.goals, 0.3, ssim=0.4)])
+    found = replace(found, notes={"pair_baselines": [{"content": {**UNTOUCHED, "ssim": 0.0}}]})
+    assert found.beats_content(0.4) is True and found.beats_content(-0.1) is False
+    assert "better than" in verdict(found).plain and "nan" not in verdict(found).plain
+    assert "better than" in " ".join(summary(found)) and "nan" not in " ".join(summary(found))
+
+
+STYLES = [{"image": "a.png", "weight": 3}, {"image": "b.png"}]
+REGIONS = [{"image": "a.png", "weight": 3, "region": "m.png"}, {"image": "b.png"}]
+
+
+@pytest.mark.parametrize(
+    ("styles", "blend", "labels"),
+    [
+        ("s.png", None, ["style", ""]),
+        (STYLES, None, ["style 1\n75%", "style 2\n25%"]),
+        (STYLES, [1.0, 4.0], ["style 1\n20%", "style 2\n80%"]),
+        (REGIONS, None, ["style 1\n100% of its region", "style 2\n100% of its region"]),
+    ],
+)
+def test_every_style_image_is_on_the_sheet(
+    monkeypatch: pytest.MonkeyPatch, styles: Any, blend: list[float] | None, labels: list[str]
+) -> None:
+    """With its share, by the best trial's blend or its own weight; rows stay in line."""
+    pairs = [
+        {"content": "c.png", "style": style, "reference": "r.png"} for style in (styles, STYLES)
+    ]
+    asked = job(pairs=pairs)
+    one = trial(0, asked.goals, 0.5)
+    config = StyleConfig.from_dict({**one.config, "style_blend": blend}).to_dict()
+    found = results(asked, [replace(one, config=config)])
+    shown: list[tuple[str, Path | None]] = []
+    widths: list[int] = []
+
+    def sheet(cells: list[tuple[str, Path | None]], columns: int) -> None:
+        shown.extend(cells)
+        widths.append(columns)
+
+    monkeypatch.setattr(tuner.sheet, "contact_sheet", sheet)
+    tuner.sheet.run_sheet(found)
+    assert [label for label, _ in shown[1:3]] == labels
+    assert shown[1][1] == Path("run") / ("s.png" if styles == "s.png" else "a.png")
+    assert shown[2][1] == (None if styles == "s.png" else Path("run/b.png"))
+    rows = [shown[:5], shown[5:]]
+    assert widths == [5] and [row[3][0] for row in rows] == ["reference", "reference"]
+
+
+def test_a_place_without_a_picture_stays_white() -> None:
+    """A row with fewer pictures than another is filled with nothing."""
+    sheet = tuner.sheet.contact_sheet([("", None), ("", None)], columns=2)
+    assert sheet.getextrema() == ((255, 255),) * 3
+
+
 def test_a_trial_that_is_not_there_is_named() -> None:
     """Asked for a trial without a report, it says which there are, the best first."""
     asked = job()

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
+import safetensors.torch
 from PIL import Image
 
 from nst_core.built_in import load_preset
@@ -19,7 +20,7 @@ from nst_core.metrics import Judge
 from nst_core.references import LONG_RUN_CONFIG
 from nst_core.starts import is_random
 from nst_core.stylization import stylize
-from nst_core.weights import Weights, cached_path
+from nst_core.weights import Weights, cached_path, tensor_digest
 from tests.tuner.helpers import Recorder
 from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
@@ -214,6 +215,18 @@ def test_a_reference_that_the_job_has_made(
             assert image.size == (64, 43)
         assert Path(one.reference_file).is_relative_to(tmp_path / "a" / "inputs")
     assert load_results(tmp_path / "a").records[0].state == "complete"
+
+
+def test_a_run_knows_the_weights_that_it_began_with(
+    job_file: Path, tmp_path: Path, weights: Mapping[str, Weights]
+) -> None:
+    """A file of the job stands in the preset with the digest of what was read from it."""
+    file = tmp_path / "own.safetensors"
+    safetensors.torch.save_file(dict(weights["vgg16"]), file)
+    changes = (f"weights.vgg16={file}", "search.trials=1", "search.presets=false")
+    launch(job_file, tmp_path / "run", InlineBackend(), *changes)
+    found = load_results(tmp_path / "run").preset().provenance["weights"]
+    assert found == {"vgg16": {"file": str(file), "digest": tensor_digest(weights["vgg16"])}}
 
 
 def test_the_wide_space(job_file: Path, tmp_path: Path) -> None:

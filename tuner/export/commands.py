@@ -10,19 +10,27 @@ from typing import Any
 from tuner.job import PairSpec, StyleImage
 
 
-def stylize_inputs(folder: Path, pair: PairSpec, config: Mapping[str, Any]) -> str:
-    """The options of `nst-tuner stylize` that name the pictures of a pair, as they were scored.
+def stylize_inputs(
+    folder: Path,
+    pair: PairSpec,
+    config: Mapping[str, Any],
+    weights: Mapping[str, str] | None = None,
+) -> str:
+    """The options of `nst-tuner stylize` that name what went into a pair's score.
 
     Args:
         folder: that its files are relative to.
         pair: content, styles with weights and masks, and the picture to start from.
         config: settings; the start is named only where they ask for one.
+        weights: files of the job by network; that of the settings' own network is named.
     """
     words = ["--content", str(folder / pair.content)]
     for style in pair.style:
         words += ["--style", _style(folder, style)]
     if pair.start and config.get("init") == "image":
         words += ["--start", str(folder / pair.start)]
+    if file := (weights or {}).get(config.get("extractor", "")):
+        words += ["--weights", f"{config['extractor']}={folder / file}"]
     return shlex.join(words)
 
 

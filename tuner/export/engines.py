@@ -11,7 +11,8 @@ from nst_core.config import StyleConfig
 from nst_core.conversions import to_engine_weights
 from nst_core.errors import InputError
 from nst_core.presets import Preset
-from tuner.export.script import ONE_STYLE, masks_left_out, shares
+from nst_core.starts import NOISE_SPREAD
+from tuner.export.script import ONE_STYLE, masks_left_out, shares, weights_left_out
 from tuner.export.templates import in_docstring, rendered
 from tuner.job import StyleImage
 
@@ -22,6 +23,9 @@ _NEURAL_STYLE_STARTS = {
     "noise": "random",
     "style_noise": "random",
 }
+
+#: What it calls our poolings. L2 pooling it has not; max pooling gives features of about its size.
+_NEURAL_STYLE_POOLINGS = {"max": "max", "average": "avg", "l2": "max"}
 
 
 @dataclass
@@ -60,7 +64,7 @@ def neural_style_pt(
     if config.extractor not in ("vgg16", "vgg19"):
         raise InputError(f"neural-style-pt has no {config.extractor}; it reads vgg16 and vgg19")
     weights = to_engine_weights(config, "neural-style-pt", height=height, width=width)
-    _common_losses(found, config, styles)
+    _common_losses(found, preset, styles)
     _neural_style_losses(found, config)
     found.lacks(weights.tv_weight is None, f"no total variation {config.tv_norm}: left out")
     files = {"vgg16": "vgg16-00b39a1b", "vgg19": "vgg19-d01eb7cb"}
@@ -80,7 +84,7 @@ def neural_style_pt(
         "optimizer": "lbfgs" if config.optimizer == "lbfgs" else "adam",
         "learning_rate": _short(weights.lr if weights.lr is not None else config.lr * 256),
         "init": _NEURAL_STYLE_STARTS.get(config.init, "image"),
-        "pooling": "max" if config.pooling == "max" else "avg",
+        "pooling": _NEURAL_STYLE_POOLINGS[config.pooling],
         "style_scale": _short(config.style_scale),
         "original_colors": int(config.preserve_color != "none"),
         "seed": config.seed,
@@ -114,7 +118,7 @@ def pystiche(
     if not config.extractor.startswith("vgg"):
         raise InputError(f"pystiche's networks are VGG and AlexNet, not {config.extractor}")
     weights = to_engine_weights(config, "pystiche", height=height, width=width)
-    _common_losses(found, config, styles)
+    _common_losses(found, preset, styles)
     found.lacks(config.pooling != "max", f"no {config.pooling} pooling: it pools by maximum")
     found.lacks(weights.tv_weight is None, f"no total variation {config.tv_norm}: left out")
     found.lacks(
@@ -141,13 +145,16 @@ def pystiche(
         style_weights=list(weights.style_layers.values()),
         tv_weight=weights.tv_weight,
         optimizer=_optimizer(config),
+        noise_spread=NOISE_SPREAD,
     )
     return found
 
 
-def _common_losses(found: Translation, config: StyleConfig, styles: Sequence[StyleImage]) -> None:
+def _common_losses(found: Translation, preset: Preset, styles: Sequence[StyleImage]) -> None:
     """What neither engine has."""
+    config = preset.config
     found.warnings += masks_left_out(styles)
+    found.warnings += weights_left_out(preset, "this engine reads its own.")
     found.lacks(config.color_weight, "no colour term: color_weight is left out")
     found.lacks(config.photo_weight, "no photorealism term: photo_weight is left out")
     found.lacks(config.match_colors != "none", "it does not recolour the style image first")
@@ -162,6 +169,12 @@ def _common_losses(found: Translation, config: StyleConfig, styles: Sequence[Sty
 
 def _neural_style_losses(found: Translation, config: StyleConfig) -> None:
     """What neural-style-pt alone does not have."""
+    found.lacks(config.pooling == "l2", "no l2 pooling: it pools by maximum")
+    found.lacks(
+        config.pooling == "average",
+        "its average pooling does not double what it pools: the weights make up for that, but its"
+        " network's biases count for more below each pooling",
+    )
     found.lacks(
         config.normalization != "caffe",
         f"its networks are Caffe's, with other weights than torchvision's {config.extractor}:"

@@ -64,8 +64,10 @@ def export_one(
     if kind == "preset":
         preset.save(out)
         pair = results.job.pairs[0]
-        if pair.start or any(style != StyleImage(image=style.image) for style in pair.style):
-            inputs = stylize_inputs(results.run.path, pair, preset.config.to_dict())
+        weighed = any(style != StyleImage(image=style.image) for style in pair.style)
+        if pair.start or weighed or preset.weights_file:
+            config = preset.config.to_dict()
+            inputs = stylize_inputs(results.run.path, pair, config, results.job.weights)
             say(f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}")
     else:
         text, warnings = _text(results, preset, out, kind)
@@ -73,7 +75,7 @@ def export_one(
             warn(f"{kind}: {warning}")
         with writing(out):
             write_atomic(out, text.encode())
-    if not results.beats_content(preset.provenance["score"]):
+    if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
 
@@ -114,13 +116,14 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         InputError: the folder holds files already, or cannot be written.
         RunError: one of the runs has nothing to export; nothing is written then.
     """
-    from tuner.sheet import contact_sheet
+    from tuner.sheet import Cell, contact_sheet, style_cells
 
     if pack.exists() and (not pack.is_dir() or any(pack.iterdir())):
         raise InputError(f"{pack}: is not empty; name a new folder for the pack")
     runs = [load_results(folder) for folder in folders]
     presets = [results.preset() for results in runs]
-    cells: list[tuple[str, Path]] = []
+    cells: list[Cell] = []
+    styles = max(len(results.job.pairs[0].style) for results in runs)
     warnings = []
     pack.mkdir(parents=True, exist_ok=True)
     for results, preset, name in zip(runs, presets, _names(runs), strict=True):
@@ -128,11 +131,11 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         folder, pair, best = results.run.path, results.job.pairs[0], results.ranked()[0]
         score = f"{results.goals.first.name} {results.score(best):.3f}"
         cells.append((f"{name}\ncontent", folder / pair.content))
-        cells.append(("style", folder / pair.style[0].image))
+        cells += style_cells(folder, pair.style, preset.config.style_blend, styles)
         cells.append((f"result\n{score}", folder / results.run.image(best.record.trial, 0)))
-        if not results.beats_content(results.score(best)):
+        if results.beats_content(results.score(best)) is False:
             warnings.append(f"{name}: does NOT beat the untouched content")
-    contact_sheet(cells, columns=3).save(pack / "contact-sheet.jpg", quality=92)
+    contact_sheet(cells, columns=2 + styles).save(pack / "contact-sheet.jpg", quality=92)
     say(f"wrote {len(presets)} presets and contact-sheet.jpg to {pack}")
     return warnings
 

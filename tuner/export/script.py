@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nst_core.config import StyleConfig
-from nst_core.extractors import NORMALIZATION_STATS, POOLING_GAIN
-from nst_core.networks import NETWORKS, WEIGHTS_LICENCE
+from nst_core.extractors import NORMALIZATION_STATS
+from nst_core.networks import NETWORKS, OWN_WEIGHTS_LICENCE, POOLING_GAIN, WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from nst_core.schedules import BALANCE_EVERY
 from tuner.export.templates import in_docstring, rendered
@@ -33,7 +35,7 @@ def script_of(
         styles: style images that the preset was tuned with; their weights go into the script.
     """
     config = preset.config
-    warnings = left_out(config, styles)
+    warnings = left_out(preset, styles)
     stats = NORMALIZATION_STATS[config.normalization]
     network = NETWORKS[config.extractor]
     text = rendered(
@@ -44,7 +46,9 @@ def script_of(
         match_colors="none" if config.preserve_color == "luminance" else config.match_colors,
         title=in_docstring(f"{preset.name}: a style transfer preset as a script."),
         origin=in_docstring(_origin(preset)),
-        licence=in_docstring(_licence(config)),
+        licence=in_docstring(_licence(preset)),
+        own_weights=in_docstring(shlex.quote(_file_name(preset) or "")),
+        safetensors=(preset.weights_file or "").endswith(".safetensors"),
         file_name=in_docstring(file_name),
         warnings=[in_docstring(warning) for warning in warnings],
         styles=shares(config, styles),
@@ -74,9 +78,17 @@ def masks_left_out(styles: Sequence[StyleImage]) -> list[str]:
     return ["masks have no counterpart here: all of each style applies to the whole picture."]
 
 
-def left_out(config: StyleConfig, styles: Sequence[StyleImage]) -> list[str]:
-    """What of a configuration the script does not do."""
-    found = masks_left_out(styles)
+def weights_left_out(preset: Preset, instead: str) -> list[str]:
+    """What is to be said of weights that the preset was tuned with, and that nothing carries."""
+    if preset.weights_file is None:
+        return []
+    return [f"tuned with weights of {preset.config.extractor} from {_file_name(preset)}: {instead}"]
+
+
+def left_out(preset: Preset, styles: Sequence[StyleImage]) -> list[str]:
+    """What of a preset the script does not do."""
+    config, found = preset.config, masks_left_out(styles)
+    found += weights_left_out(preset, "give them with --weights, or it makes another picture.")
     if config.photo_weight:
         found.append("photo_weight has no counterpart here: the photorealism term is left out.")
     if config.init == "feed_forward":
@@ -105,8 +117,17 @@ def _origin(preset: Preset) -> str:
     return textwrap.fill(f"{text}.", _LINE)
 
 
-def _licence(config: StyleConfig) -> str:
-    return textwrap.fill(f"Weights of {config.extractor}: {WEIGHTS_LICENCE}.", _LINE)
+def _licence(preset: Preset) -> str:
+    """Of the weights that it was tuned with, and of those that it takes by itself."""
+    text = f"Weights of {preset.config.extractor}: {WEIGHTS_LICENCE}."
+    if file := _file_name(preset):
+        text = f"Weights of {file}: {OWN_WEIGHTS_LICENCE}. Without --weights: {text}"
+    return textwrap.fill(text, _LINE)
+
+
+def _file_name(preset: Preset) -> str | None:
+    """Of its own weights; where they lay is nobody's business."""
+    return Path(preset.weights_file).name if preset.weights_file else None
 
 
 def _settings(config: StyleConfig) -> str:

@@ -208,7 +208,7 @@ def _reproduce(results: Results, best: Found | None) -> dict[str, Any]:
     job = shlex.quote(str(results.run.job_file))
     trial = f" --trial {best.record.trial}" if best else ""
     config = best.config if best else {}
-    inputs = stylize_inputs(results.run.path, results.job.pairs[0], config)
+    inputs = stylize_inputs(results.run.path, results.job.pairs[0], config, results.job.weights)
     return {
         "seed": results.job.search.seed,
         "environment": results.notes.get("environment", {}),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from tuner.results import Found, Results
 
 
@@ -25,16 +23,16 @@ def _gained(results: Results, best: Found) -> str:
     first = results.goals.first
     score = results.score(best)
     text = f"Trial {best.record.trial} is the best: {first.name} {score:.4g}, {best.steps} steps"
-    gain = results.gain(score)
-    if math.isnan(gain):
+    beats = results.beats_content(score)
+    if beats is None:
         return text + "."
     untouched = first.of(results.baselines["content"])
-    if gain <= 0:
+    if not beats:
         return (
             f"Nothing was gained: the untouched photo scores {untouched:.4g}, the best trial only"
             f" {score:.4g} ({first.name}). Try a wider space, more steps or another objective."
         )
-    text += f". That is {gain:.0%} better than leaving the photo as it is ({untouched:.4g})"
+    text += f". That is {results.lead(score)} than leaving the photo as it is ({untouched:.4g})"
     preset = results.best_preset()
     if preset is None:
         return text + "."
