@@ -115,7 +115,7 @@ def scratch_search(
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()
-        begin = {} if known else {"notes": {"pair_baselines": [{"content": {}}]}}
+        begin: dict[str, Any] = {} if known else {"notes": {"pair_baselines": [{"content": {}}]}}
         study = (RunStudy.open if known else RunStudy.create)(
             place, goals=job.goals, **settings, **begin
         )

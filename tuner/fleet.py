@@ -349,8 +349,8 @@ class Fleet:
         if engine.up or now - engine.asked_at < ROOM_WITHIN_S:
             return False
         known = ray_state.state.actor_table(engine.actor._actor_id.hex())
-        # Ray gives an actor the address of a process as soon as its node has room for one.
-        nowhere = set(known["Address"]["NodeID"]) <= {"f"} if known else False
+        # An actor has a node while it waits for room there, and a port when a process is there.
+        nowhere = known["Address"]["Port"] == 0 if known else False
         engine.waits = nowhere and known["State"] in ("DEPENDENCIES_UNREADY", "PENDING_CREATION")
         if engine.waits and not self._said_busy:
             self._said_busy = True

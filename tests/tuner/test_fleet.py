@@ -1,24 +1,71 @@
-"""Which engines a run has: what it does while there is no node for any."""
+"""Which engines a run has: while there is no node for any, and when one cannot be reached."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ray.exceptions import ActorUnavailableError
 
-from tuner.fleet import NODES_WITHIN_S, Fleet
+from tuner.fleet import DECIDED_WITHIN_S, NODES_WITHIN_S, Fleet
+from tuner.records import Pulse
+
+NODE = "a" * 56
+
+
+class FakeActor:
+    """An engine that answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.ready = self.pulse = SimpleNamespace(remote=lambda: self)
+        self._actor_id = SimpleNamespace(hex=lambda: self)
+        self.state = "ALIVE"
+        self.answer: Callable[[], Pulse] = Pulse
+
+    def vanishes(self) -> None:
+        """Nobody can reach it, and nobody knows why."""
+
+        def unreachable() -> Pulse:
+            raise ActorUnavailableError("connection refused", None)
+
+        self.answer = unreachable
+
+
+@dataclass
+class FakeCluster:
+    """What Ray says of its nodes and engines."""
+
+    now: float = 0.0
+    nodes: dict[str, dict[str, float]] = field(default_factory=dict)
+    actors: list[FakeActor] = field(default_factory=list)
+
+    def make(self, *_: Any) -> FakeActor:
+        self.actors.append(FakeActor())
+        return self.actors[-1]
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """A cluster without nodes, and its time."""
-    now = [0.0]
-    monkeypatch.setattr("tuner.fleet.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr("tuner.fleet._nodes", dict)
-    cluster = SimpleNamespace(get_draining_nodes=dict)
-    monkeypatch.setattr("tuner.fleet.ray_state", SimpleNamespace(state=cluster))
-    return now
+    made = FakeCluster()
+    monkeypatch.setattr("tuner.fleet.time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr("tuner.fleet._nodes", lambda: made.nodes)
+    state = SimpleNamespace(
+        get_draining_nodes=dict,
+        actor_table=lambda actor: {"State": actor.state, "Address": {"NodeID": NODE}},
+    )
+    monkeypatch.setattr("tuner.fleet.ray_state", SimpleNamespace(state=state))
+    ray = SimpleNamespace(
+        wait=lambda asked, timeout: (asked, []),
+        get=lambda actor: actor.answer(),
+        kill=lambda actor: None,
+    )
+    monkeypatch.setattr("tuner.fleet.ray", ray)
+    return made
 
 
 @pytest.mark.parametrize(("gpus", "hopeless", "lines"), [(None, True, 0), (2, False, 3)])
@@ -26,14 +73,65 @@ def test_a_run_that_has_no_node(
     gpus: int | None,
     hopeless: bool,
     lines: int,
-    clock: list[float],
+    cluster: FakeCluster,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Where an autoscaler may bring a GPU it is waited for, and that is said now and then."""
-    fleet = Fleet(lambda *_: None, device="auto", lanes=2, deadline_s=60, gpus=gpus)
+    fleet = Fleet(cluster.make, device="auto", lanes=2, deadline_s=60, gpus=gpus)
     with caplog.at_level(logging.WARNING):
-        while clock[0] < 3.5 * NODES_WITHIN_S:
-            clock[0] += 100
+        while cluster.now < 3.5 * NODES_WITHIN_S:
+            cluster.now += 100
             fleet.look()
     assert (fleet.hopeless is not None) == hopeless
     assert caplog.text.count("waiting for a GPU") == lines
+
+
+@pytest.mark.parametrize(
+    ("turns_out", "said", "left"),
+    [
+        ("its node is gone", "engine-0 is gone with its node", True),
+        ("it died", "engine-0 died; another one starts", False),
+        ("nothing", "engine-0 could not be reached; another one starts", False),
+    ],
+)
+def test_an_engine_that_cannot_be_reached(
+    turns_out: str, said: str, left: bool, cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until Ray knows better its node is taken to be gone; its place is not filled before."""
+    cluster.nodes[NODE] = {"CPU": 1.0}
+    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    for _ in range(2):
+        fleet.look()
+    assert fleet.lanes == {"engine-0": 2} and not fleet.left("engine-0")
+    (actor,) = cluster.actors
+    actor.vanishes()
+    fleet.check("engine-0")
+    for _ in range(3):
+        fleet.look()
+    assert fleet.left("engine-0") and not fleet.lanes and len(cluster.actors) == 1
+    if turns_out == "its node is gone":
+        del cluster.nodes[NODE]
+    elif turns_out == "it died":
+        actor.state = "DEAD"
+    else:
+        cluster.now += DECIDED_WITHIN_S + 1
+    with caplog.at_level(logging.WARNING):
+        fleet.look()
+    assert caplog.messages[-1] == said
+    assert fleet.left("engine-0") == left
+    assert len(cluster.actors) == (1 if left else 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "node", "outlived"),
+    [("ALIVE", NODE, False), ("DEAD", NODE, True), ("DEAD", "another", False)],
+)
+def test_a_process_that_is_gone(
+    state: str, node: str, outlived: bool, cluster: FakeCluster
+) -> None:
+    """Only one that is known to have died, on a node that is known to live, died by itself."""
+    cluster.nodes[node] = {}
+    actor: Any = FakeActor()
+    actor.state = state
+    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    assert fleet.outlived(actor) == outlived
