@@ -1,9 +1,9 @@
 """A preset at larger sizes than it was tuned at: what the correction for size is worth.
 
 The look is said to be kept when the larger result, scaled down, is near the tuned one. `as it is`
-changes the size alone; `sizes` goes through the tuned size first; `corrected` is what `stylize
---preset --size-px` does: `sizes`, and total variation weighed to count the same. Where there is no
-total variation the two are one.
+changes the size alone; `corrected` is what `stylize --preset --size-px` does, going through the
+tuned size first; `TV weighed up` does so with a total variation that counts as much at the larger
+size.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STEPS = 60
 STARTS = (1, 2)
 #: The one that shows what every correction is worth.
 QUICK_STARTS = (2,)
-WAYS = ("as it is", "sizes", "corrected")
+WAYS = ("as it is", "corrected", "TV weighed up")
 #: The look is kept below this; a column says how far the untouched photo is, to compare with.
 MOST_LPIPS = 0.15
 
@@ -114,12 +114,15 @@ def rows_of(pair: Pair, name: str, tuned: StyleConfig, judge: Judge) -> list[Row
     rows = []
     for factor in FACTORS:
         corrected, _ = at_size(tuned, round(tuned.size_px * factor))
-        sizes = corrected.replace(tv_weight=tuned.tv_weight)
+        # So that the term has the value that it had on the picture scaled up.
+        power = 2 if tuned.tv_norm == "l2" else 1
+        smoother = corrected.replace(tv_weight=tuned.tv_weight * factor**power)
         found = {
             "as it is": result(pair, tuned.replace(size_px=corrected.size_px)),
-            "sizes": result(pair, sizes),
+            "corrected": result(pair, corrected),
         }
-        found["corrected"] = found["sizes"] if sizes == corrected else result(pair, corrected)
+        same = smoother == corrected
+        found["TV weighed up"] = found["corrected"] if same else result(pair, smoother)
         found["untouched photo"] = pair.content_3HW
         row: Row = {"pair": pair.name, "preset": name, "TV": tuned.tv_weight, "times": factor}
         for way, image_3HW in found.items():

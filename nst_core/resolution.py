@@ -1,11 +1,14 @@
 """A configuration tuned at one size, for another size. No torch here.
 
-Losses are means and Gram matrices are divided by positions, so weights carry over. Two things do
-not. A network sees a fixed number of pixels, so on a larger picture strokes would come out
-smaller: the run goes through the tuned size first, with the tuned steps, and then through larger
-ones, each of which adds detail only (Gatys et al., CVPR 2017, section 6; sizes sqrt(2) apart as in
-crowsonkb/style-transfer-pytorch). And neighbouring pixels of a larger picture differ less, so the
-total variation is weighed up to count the same.
+Losses are means and Gram matrices are divided by positions, so weights carry over. A network sees
+a fixed number of pixels, so on a larger picture strokes would come out smaller: the run goes
+through the tuned size first, with the tuned steps, and then through larger ones, each of which adds
+detail only (Gatys et al., CVPR 2017, section 6; sizes sqrt(2) apart as in
+crowsonkb/style-transfer-pytorch).
+
+Neighbouring pixels of a smaller picture differ more, so there the total variation is weighed down
+to count the same. It is not weighed up where larger sizes are added: the tuned size, which the run
+goes through, would be smoothed too much (`python -m benchmarks.resolution` measures both).
 
 A mean's gradient shrinks with the number of pixels. Every optimizer but gradient descent makes up
 for that by itself; its learning rate is fitted to the size that the run begins at, so the sizes
@@ -39,7 +42,7 @@ def at_size(config: StyleConfig, size_px: int) -> tuple[StyleConfig, str | None]
         if config.schedule_steps:
             changes["schedule_steps"] = round(config.schedule_steps * longer)
         said.append(f"through {scales} sizes in {changes['steps']} steps, not {config.steps}")
-    if config.tv_weight and factor != 1:
+    if config.tv_weight and factor != 1 and longer == 1:
         power = 2 if config.tv_norm == "l2" else 1
         changes["tv_weight"] = _within("tv_weight", config.tv_weight * factor**power)
         said.append(f"tv_weight {changes['tv_weight']:.3g}, not {config.tv_weight:.3g}")
