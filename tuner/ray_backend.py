@@ -39,6 +39,8 @@ from tuner.trial import CONFIG, ENGINE, HOLDOUT, REPORT, RUNGS, SLOT, TRIAL, WAI
 
 NAMESPACE = "nst-tuner"
 
+#: What is said where Ray's own processes do not come up.
+NO_RAY = "Ray could not start on this machine"
 #: Name of a cluster, of the length that Ray wants, that is none.
 NO_CLUSTER = "e" * 56
 #: For the head to answer.
@@ -330,10 +332,10 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
             f"--address {address}: the cluster does not take us ({reason}); set"
             " RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
         ) from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # on a machine that is too busy for it Ray raises no more than that
         reason = str(error).splitlines()[0]
         if address is None:
-            raise WorkError(f"Ray could not start on this machine ({reason})") from None
+            raise WorkError(f"{NO_RAY} ({reason})") from None
         raise InputError(
             f"--address {address}: no Ray cluster answers there ({reason}); check the address and"
             " that the cluster is up (`ray status` on its head)"

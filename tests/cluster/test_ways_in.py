@@ -124,7 +124,8 @@ def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapp
     config = yaml.safe_load((ROOT / "cluster/on-premise.yaml").read_text())
     stop, *start = config["head_start_ray_commands"]
     assert stop.endswith("ray stop")  # every Ray of this machine, whosever it is
-    config["head_start_ray_commands"] = start
+    # Other clusters of this machine may have the usual port of the agent that takes jobs.
+    config["head_start_ray_commands"] = [f"{one} --dashboard-agent-listen-port=0" for one in start]
     config["provider"].update(head_ip="127.0.0.1", worker_ips=[])
     config.update(min_workers=0, max_workers=0, setup_commands=["chmod 600 ~/.ray/auth_token"])
     config["auth"] = {"ssh_user": "me"}
@@ -167,7 +168,10 @@ def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path:
     address = ["--address", "http://127.0.0.1:8265"]
     options = ["--set", "search.trials=3", "--submit", *address]
     launch = [*CLI, "launch", str(job_file), *options, "--run-dir", str(tmp_path / "a")]
-    code, printed = done(*launch, env=cluster)
+    deadline = time.monotonic() + PATIENCE_S
+    while "No available agent" in (answer := done(*launch, env=cluster))[1]:
+        assert time.monotonic() < deadline, answer  # the head has only just started
+    code, printed = answer
     assert code == 0, printed
     assert "3/3 trials" in printed
     assert len(load_results(tmp_path / "a").records) == 3

@@ -27,7 +27,9 @@ def test_a_cluster_takes_nobody_but_who_has_its_token(job_file: Path, tmp_path: 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cache = os.environ.get("NST_TUNER_CACHE") or str(Path.home() / ".cache" / "nst-tuner")
     kept.update(NST_TUNER_CACHE=cache, HOME=str(tmp_path))  # where there is no token either
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     launch = [*CLI, "launch", str(job_file), "--address", cluster.address, "--run-dir"]
     try:
         for name, env in STRANGERS.items():
