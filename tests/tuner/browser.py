@@ -20,6 +20,11 @@ CHROMIUM = next(
 )
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
+#: How long a page is waited for, in milliseconds: a small machine that runs other tests beside it may
+#: take seconds for what is there at once on a desk.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
 #: What keeps it from talking to its makers, and lets root run it in a container.
 _ARGUMENTS = (
     "--no-sandbox",
@@ -57,7 +62,7 @@ class Watched:
         """Scroll through a section until all its plots are drawn."""
         for canvas in self.page.locator(f"{section} .canvas").all():
             canvas.scroll_into_view_if_needed()
-            expect(canvas).to_have_class(re.compile("js-plotly-plot"), timeout=20_000)
+            expect(canvas).to_have_class(re.compile("js-plotly-plot"))
 
     @property
     def left(self) -> list[str]:
@@ -74,7 +79,7 @@ def chromium(width: int = 1280, height: int = 900, scheme: str = "light") -> Ite
         browser = play.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
         size = {"width": width, "height": height}
         page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         try:
             yield Watched(page)
         finally:
