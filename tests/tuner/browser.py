@@ -20,8 +20,8 @@ CHROMIUM = next(
 )
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
-#: How long a page is waited for, in milliseconds: a small machine that runs other tests beside it may
-#: take seconds for what is there at once on a desk.
+#: How long a page is waited for, in milliseconds: a small machine that runs other tests beside it
+#: may take seconds for what is there at once on a desk.
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 

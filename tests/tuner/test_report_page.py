@@ -728,7 +728,7 @@ def test_news_ask_for_figures_seldom(running: tuple[Path, Watched]) -> None:
         page.evaluate("asked.atMs = -Infinity")  # as a minute later
     assert asked() == 2
     for _ in range(2):
-        assert page.evaluate("drawn.size") == page.locator(".canvas").count()
+        page.wait_for_function("drawn.size === document.querySelectorAll('.canvas').length")
         page.evaluate("fill('settings')")
     assert seen.errors == []
 
