@@ -130,7 +130,7 @@ def load_curves(path: Path | None = None) -> Curves:
     if not path.is_file():
         raise InputError(
             f"{path}: no recorded curves; `python -m benchmarks.record` makes them from pairs of"
-            " yours, and this version comes with none yet"
+            " yours, and the package brings some: if they are missing, install it again"
         )
     try:
         with np.load(path, allow_pickle=False) as content:

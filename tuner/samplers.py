@@ -34,6 +34,14 @@ from tuner.objective import Goals, non_dominated
 #: Random trials before there is enough to learn from.
 STARTUP = 8
 
+#: Settings of TPE, next to others in `benchmarks.search`.
+TPE: dict[str, Any] = {
+    "n_startup_trials": STARTUP,
+    "multivariate": True,
+    "group": True,
+    "constant_liar": True,
+}
+
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
 #: What it learns from them hardly does: it compares the best tenth, but never more than 25, with
 #: all others.
@@ -70,10 +78,7 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
         goals: whose constraints it is shown for trials that are not over.
     """
     if name == "tpe":
-        tpe = TPESampler(
-            n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
-        )
-        return Shown(tpe, goals=goals)
+        return Shown(TPESampler(**TPE, seed=seed), goals=goals)
     if name == "gp":
         gp = GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
         return Shown(gp, goals=goals, most=MOST_SEEN // 2, stopped_as_complete=True)

@@ -98,9 +98,14 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
             f" {space.name} for lpips"
         )
     results = load_results(folder)
-    found = [f for f in results.ranked() if f.record.searched]
+    # A space may have changed between versions, and one of the user's own may have that name.
+    found = [
+        f
+        for f in results.ranked()
+        if f.record.searched and fitting(f.record.params, space) == f.record.params
+    ]
     if not found:
-        raise InputError(f"{folder}: has found nothing yet")
+        raise InputError(f"{folder}: has found nothing yet that fits the space {space.name}")
     untouched = results.baselines["content"]["lpips"]
     pair = load_pair(job.pairs[0], job.size_px)
     return Experience(
@@ -110,6 +115,15 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
         share_N=np.asarray([f.rung.objective / untouched for f in found]),
         steps_N=np.asarray([f.steps for f in found]),
     )
+
+
+def fitting(params: Params, space: Space) -> Params:
+    """The values that a space has a place for; the others are left to the sampler."""
+    fits: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if name in params and space.active(name, fits) and parameter.contains(params[name]):
+            fits[name] = params[name]
+    return fits
 
 
 def suggest(

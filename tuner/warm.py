@@ -10,7 +10,7 @@ from search_spaces import Params, Space
 from tuner.curves import load_curves
 from tuner.results import load_results
 from tuner.rundir import RunDir
-from tuner.suggest import experiences_of, suggest
+from tuner.suggest import experiences_of, fitting, suggest
 
 #: In place of a run: the pairs that come with the package.
 SIMILAR = "similar"
@@ -49,15 +49,6 @@ def warm_starts(
     ]
     unique = [params for i, params in enumerate(ranked) if params not in ranked[:i]]
     return unique[: max(1, int(trials * SHARE))], remarks
-
-
-def fitting(params: Params, space: Space) -> Params:
-    """The values that a space has a place for; the others are left to the sampler."""
-    fits: dict[str, float | int | str] = {}
-    for name, parameter in space.params.items():
-        if name in params and space.active(name, fits) and parameter.contains(params[name]):
-            fits[name] = params[name]
-    return fits
 
 
 def _of_run(folder: Path, space: Space) -> list[Params]:

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,25 @@ import torch
 
 from nst_core.errors import InputError
 from nst_core.materials import Materials
+from nst_core.presets import Preset
 from nst_core.samples import sample_content, sample_style
 from search_spaces import CATALOGUE, Params, Space
-from tuner.curves import Curves, PairCurves, load_curves
-from tuner.jobfile import find_space
+from tests.tuner.helpers import Recorder, nst_tuner
+from tuner.backend import InlineBackend
+from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
+from tuner.jobfile import find_space, load_job
 from tuner.nearest import encode, encode_all, nearest
 from tuner.pictures import FEATURES, picture_features
+from tuner.run import run_job
 from tuner.samplers import planned_point
-from tuner.suggest import Experience, experiences_of, similarities, suggest_for
-from tuner.warm import fitting
+from tuner.suggest import (
+    Experience,
+    experience_of_run,
+    experiences_of,
+    fitting,
+    similarities,
+    suggest_for,
+)
 
 SPACE = CATALOGUE["gram"]
 
@@ -171,3 +182,54 @@ def test_what_fits_another_space() -> None:
     assert fits == {k: start[k] for k in ("lr", "tv", "tv_weight")}
     assert fitting({"lr": 99.0, "tv_weight": 20.0}, small) == {}
     assert fitting(start, find_space("gram")) == start
+
+
+def test_the_package_brings_curves() -> None:
+    """They are small, of the space `gram` as it is, and of several hundred settings by pairs."""
+    curves = load_curves()
+    assert SHIPPED.stat().st_size < 1_000_000
+    assert curves.space.params == SPACE.params
+    assert tuple(curves.features) == FEATURES
+    assert len(curves.params) * len(curves.pairs) >= 1000
+    assert all(fitting(params, SPACE) == params for params in curves.params)
+    for pair in curves.pairs.values():
+        lpips_NS = pair.score_NSM[:, :, curves.metrics.index("lpips")]
+        assert np.nanmin(lpips_NS) < 0.8 * pair.untouched["lpips"]
+
+
+def test_suggestions_for_pictures(pictures: Path, tmp_path: Path) -> None:
+    """The command names settings, steps and pairs, and writes a preset that can be applied."""
+    content, style = (pictures / f"{name}.png" for name in ("content", "style"))
+    asked = ("suggest", "--content", content, "--style", style, "--size-px", 64)
+    shown = nst_tuner(*asked)
+    assert shown.returncode == 0 and "Most like:" in shown.stdout
+    done = nst_tuner(*asked, "--top", 2, "--json", "--out", tmp_path / "first.json")
+    first, second = json.loads(done.stdout)["suggestions"]
+    assert first["share"] <= second["share"] < 1
+    assert first["params"] != second["params"]
+    preset = Preset.from_json((tmp_path / "first.json").read_text(), "first.json")
+    assert preset.config.to_dict() == first["config"]
+    assert preset.config.steps == first["steps"]
+
+
+def test_suggestions_learn_from_runs(job_file: Path, tmp_path: Path) -> None:
+    """A run of the same space counts, most for its own pictures; another space is refused."""
+    job, space = load_job(job_file, ["search.presets=false", "search.trials=3", "space=gram"])
+    run_job(job, space, tmp_path / "own", InlineBackend(), watcher=Recorder(), say=print)
+    pair = job.pairs[0]
+    asked = (
+        "suggest",
+        "--content",
+        pair.content,
+        "--style",
+        pair.style[0].image,
+        "--json",
+        "--run",
+    )
+    (first, *_) = json.loads(nst_tuner(*asked, tmp_path / "own").stdout)["suggestions"]
+    assert max(first["like"], key=first["like"].get) == job.name
+    other = find_space("gram-wide")
+    with pytest.raises(InputError, match=r"searched the space gram .* expected gram-wide"):
+        experience_of_run(tmp_path / "own", other)
+    refused = nst_tuner(*asked, tmp_path / "none")
+    assert refused.returncode == 2 and "none" in refused.stderr

@@ -49,8 +49,10 @@ def test_mlflow_has_a_run_for_each_trial(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Settings are parameters, scores are metrics over steps, states are MLflow's."""
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     folder = tmp_path / "run"
     folder.mkdir()
     with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as watcher:

@@ -1,0 +1,243 @@
+"""Courses on recorded curves: each function here is one task of `benchmarks.search`.
+
+Scores are shares: 0 is the best score recorded for a pair, 1 that of the untouched content.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.common import Row
+from benchmarks.runs import without_starts
+from benchmarks.stock import simulate_stock
+from search_spaces import Params, Space
+from tuner import samplers
+from tuner.curves import Curves, load_curves
+from tuner.job import JobSpec
+from tuner.simulate import Course, simulate
+from tuner.suggest import Suggestion, experiences_of, suggest_for
+
+WORKERS = 8
+STEPS, REDUCTION = (10, 90), 3
+#: Trials of the random search whose score is to be reached.
+RANDOM_TRIALS = 100
+#: Trials of stock Ray Tune, whose steps are the budgets.
+BUDGETS = (10, 20, 40, 80)
+#: Trials of the search that a warm start is compared with.
+COLD_TRIALS = 40
+#: Steps of all trials at which searches are compared, those of 10 and of 40 full trials.
+EARLY, LATE = 10 * STEPS[1], 40 * STEPS[1]
+#: Where courses are drawn.
+GRID_S = np.geomspace(3 * STEPS[1], LATE, 40)
+
+
+@cache
+def curves_at(path: Path) -> Curves:
+    """Recorded curves, read once."""
+    return load_curves(path)
+
+
+def job_of(
+    *,
+    sampler: str = "tpe",
+    rule: str = "promote",
+    seed: int = 0,
+    trials: int = 10_000,
+    steps: int = 0,
+    first: int = STEPS[0],
+    reduction: int = REDUCTION,
+) -> JobSpec:
+    """A job whose budget is trials, or steps of a second each."""
+    return JobSpec.model_validate(
+        {
+            "name": "simulated",
+            "pairs": [{"content": "-", "style": "-", "reference": "-"}],
+            "search": {"trials": trials, "presets": False, "sampler": sampler, "seed": seed},
+            "halving": {
+                "min_steps": STEPS[1] if rule == "full" else first,
+                "max_steps": STEPS[1],
+                "reduction": reduction,
+                "rule": "none" if rule == "full" else rule,
+            },
+            "budget": {"engine_seconds": float(steps)} if steps else {},
+            "finals": {"count": 0},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The curves of one pair, as the simulator asks for them, in shares."""
+
+    curves: Curves
+    pair: str
+
+    @property
+    def space(self) -> Space:
+        """What is searched, without starts, which may stem from any pair."""
+        return without_starts(self.curves.space)
+
+    def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
+        """Scores after so many steps, the objective as a share."""
+        scores = self.curves.scores(self.pair, params, steps)
+        best, untouched = self._ends()
+        return {**scores, "lpips": (scores["lpips"] - best) / (untouched - best)}
+
+    def _ends(self) -> tuple[float, float]:
+        known = self.curves.pairs[self.pair]
+        index = self.curves.metrics.index("lpips")
+        return float(np.nanmin(known.score_NSM[:, :, index])), known.untouched["lpips"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What courses of one way to search found.
+
+    Attributes:
+        early_C: best share of each course at the steps of 10 full trials.
+        late_C: the same of 40.
+        grid_CS: the same at `GRID_S`.
+    """
+
+    early_C: Sequence[float]
+    late_C: Sequence[float]
+    grid_CS: np.ndarray
+
+
+def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
+    """Ours, stock and a random search on one pair with one seed."""
+    scores = Recorded(curves_at(path), pair)
+    most = RANDOM_TRIALS * STEPS[1]
+    full = job_of(sampler="random", rule="full", seed=seed, trials=RANDOM_TRIALS)
+    return {
+        "random, full": simulate(full, scores.space, scores, workers=WORKERS),
+        "ours": simulate(job_of(seed=seed, steps=most // 2), scores.space, scores, workers=WORKERS),
+        **{
+            f"stock {trials}": simulate_stock(
+                scores.space,
+                scores,
+                trials=trials,
+                steps=STEPS,
+                reduction=REDUCTION,
+                workers=WORKERS,
+                seed=seed,
+            )
+            for trials in BUDGETS
+        },
+    }
+
+
+def courses(
+    path: Path,
+    cases: Sequence[tuple[str, int]],
+    settings: Mapping[str, Any],
+    tpe: Mapping[str, Any] | None = None,
+) -> Found:
+    """Courses of one way to search.
+
+    Args:
+        path: of the curves.
+        cases: pair and seed of each course.
+        settings: arguments of `job_of`.
+        tpe: arguments of Optuna's TPE other than ours.
+    """
+    found = []
+    for pair, seed in cases:
+        scores = Recorded(curves_at(path), pair)
+        job = job_of(**settings, seed=seed, steps=LATE)
+        with patch.dict(samplers.TPE, tpe or {}):
+            found.append(simulate(job, scores.space, scores, workers=WORKERS))
+    return Found(
+        early_C=[course.best_by(EARLY) for course in found],
+        late_C=[course.best_by(LATE) for course in found],
+        grid_CS=np.array([[course.best_by(s) for s in GRID_S] for course in found]),
+    )
+
+
+def suggested_from_others(curves: Curves, pair: str) -> list[Suggestion]:
+    """What is suggested for a pair by all pairs but this one."""
+    others = [one for one in experiences_of(curves) if one.name != pair]
+    return suggest_for(curves.pairs[pair].features_F, others, curves.space, top=3)
+
+
+def suggestion_row(curves: Curves, pair: str) -> Row:
+    """What suggestions reach on a pair that they were not made from, next to no knowledge."""
+    scores = Recorded(curves, pair)
+    found = [scores(s.params, s.steps)["lpips"] for s in suggested_from_others(curves, pair)]
+    last = curves.steps[-1]
+    recorded = [scores(params, last)["lpips"] for params in curves.params]
+    starts = [scores(params, last)["lpips"] for params in curves.space.starts]
+    return {
+        "pair": pair,
+        "first": found[0],
+        "best of three": float(np.nanmin(found)),
+        "the space's first start": starts[0],
+        "median of all settings": float(np.nanmedian(recorded)),
+        "settings better than the first": float(np.mean(np.asarray(recorded) < found[0])),
+    }
+
+
+def warm_against_cold(path: Path, pair: str, seed: int) -> tuple[float, float]:
+    """Trials until the cold search's score, as a share of its trials: warm, and cold."""
+    curves = curves_at(path)
+    scores = Recorded(curves, pair)
+    starts = [one.params for one in suggested_from_others(curves, pair)]
+    job = job_of(seed=seed, trials=COLD_TRIALS)
+    cold = simulate(job, scores.space, scores, workers=WORKERS)
+    space = Space(**{**vars(scores.space), "starts": tuple(starts)})
+    warm = simulate(job, space, scores, workers=WORKERS)
+    goal = cold.best_by(np.inf)
+    return _begun_until(warm, goal) / COLD_TRIALS, _begun_until(cold, goal) / COLD_TRIALS
+
+
+def _begun_until(course: Course, value: float) -> float:
+    """Trials that had reported when a value was reached; all and more if it never was."""
+    seen: set[int] = set()
+    for event in course.events:
+        seen.add(event.trial)
+        if event.value <= value:
+            return len(seen)
+    return 2 * len(seen)
+
+
+def scaling(path: Path, pair: str, workers: int, trials: int, sampler: str) -> Row:
+    """How much of an ideal speed-up so many workers give, and what a decision takes."""
+    scores = Recorded(curves_at(path), pair)
+    cheap = _Cheap(scores)
+    began_s = time.perf_counter()
+    job = job_of(sampler=sampler, trials=trials)
+    course = simulate(job, scores.space, cheap, workers=workers)
+    took_s = time.perf_counter() - began_s - cheap.took_s
+    return {
+        "sampler": sampler,
+        "workers": workers,
+        "hours of a second a step": course.end_s / 3600,
+        "efficiency": course.busy_s / (workers * course.end_s),
+        "best": course.best_by(np.inf),
+        "decisions, ms a trial": 1000 * took_s / trials,
+    }
+
+
+class _Cheap:
+    """Remembers what it was asked, since thousands of trials ask for each rung."""
+
+    def __init__(self, scores: Callable[[Params, int], Mapping[str, float]]):
+        self._scores = scores
+        self._known: dict[tuple[Any, ...], Mapping[str, float]] = {}
+        self.took_s = 0.0
+
+    def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
+        began_s = time.perf_counter()
+        key = (*params.items(), steps)
+        if key not in self._known:
+            self._known[key] = self._scores(params, steps)
+        self.took_s += time.perf_counter() - began_s
+        return self._known[key]
