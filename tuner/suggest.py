@@ -24,7 +24,7 @@ from tuner.results import load_results
 from tuner.rundir import RunDir
 
 #: Two suggestions are at least so far apart: a second one like the first tells little.
-APART = 0.4
+APART = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,20 +164,21 @@ def suggest_for(
             share=float(share_C[index]),
             like=like[:3],
         )
-        for index in _apart(share_C, points_CD, top)
+        for index in apart(np.argsort(share_C, kind="stable").tolist(), points_CD, top)
     ]
 
 
 def similarities(features_F: np.ndarray, known: Iterable[np.ndarray]) -> np.ndarray:
     """Weights of the known pairs, summing to 1: a bell curve over the distance of statistics.
 
-    Each statistic counts by how much it varies among the known pairs; the bell is half as wide as
-    the distance to the third nearest, so that one or two count wherever the pair lies.
+    Each statistic counts by how much it varies among the known pairs; the bell is as wide as the
+    distance to the second nearest, so that a few count wherever the pair lies: what one alone
+    says is its own luck, too (`benchmarks.search` leaves pairs out to see).
     """
     known_PF = np.stack(list(known))
     spread_F = np.maximum(known_PF.std(0), 0.05)
     distance_P = np.linalg.norm((known_PF - features_F) / spread_F, axis=1)
-    width = max(float(np.sort(distance_P)[: min(3, len(distance_P))][-1]) / 2, 1e-6)
+    width = max(float(np.sort(distance_P)[:2][-1]), 1e-6)
     weight_P = np.exp(-((distance_P / width) ** 2))
     return np.asarray(weight_P / weight_P.sum())
 
@@ -189,10 +190,10 @@ def _candidates(experiences: Sequence[Experience], space: Space) -> tuple[list[P
     return candidates, encode_all(space, candidates)
 
 
-def _apart(share_C: np.ndarray, points_CD: np.ndarray, top: int) -> list[int]:
-    """Indices of the best, each apart from those before it."""
+def apart(ranked: Iterable[int], points_CD: np.ndarray, top: int) -> list[int]:
+    """The first ``top`` indices of a ranking whose points are not like one before them."""
     chosen: list[int] = []
-    for index in np.argsort(share_C, kind="stable").tolist():
+    for index in ranked:
         gaps = [float(np.linalg.norm(points_CD[index] - points_CD[c])) for c in chosen]
         if all(gap >= APART for gap in gaps):
             chosen.append(index)

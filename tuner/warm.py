@@ -8,15 +8,16 @@ from pathlib import Path
 from nst_core.materials import Materials
 from search_spaces import Params, Space
 from tuner.curves import load_curves
+from tuner.nearest import encode_all
 from tuner.results import load_results
 from tuner.rundir import RunDir
-from tuner.suggest import experiences_of, fitting, suggest
+from tuner.suggest import apart, experiences_of, fitting, suggest
 
 #: In place of a run: the pairs that come with the package.
 SIMILAR = "similar"
 
 #: Starting points from one source, and their share of all trials at most.
-OF_ONE_SOURCE = 3
+OF_ONE_SOURCE = 8
 SHARE = 1 / 3
 
 
@@ -55,7 +56,11 @@ def _of_run(folder: Path, space: Space) -> list[Params]:
     """The best parameters of a run."""
     results = load_results(RunDir(folder).require().path)
     fits = [fitting(f.record.params, space) for f in results.ranked() if f.record.searched]
-    return [params for params in fits if params][:OF_ONE_SOURCE]
+    fits = [params for params in fits if params]
+    if not fits:
+        return []
+    chosen = apart(range(len(fits)), encode_all(space, fits), OF_ONE_SOURCE)
+    return [fits[index] for index in chosen]
 
 
 def _similar(space: Space, materials: Materials) -> list[Params]:
