@@ -187,6 +187,18 @@ class Results:
         """The objective of a finalist on the pairs that the search never saw."""
         return found.held_out(self.goals.first, len(self.job.pairs))
 
+    def better_held_out(self) -> Found | None:
+        """The finalist that does best on the held-out pairs, if that is not the best of all."""
+        ranked = self.ranked()
+        own = self.held_out(ranked[0]) if ranked else None
+        if own is None:
+            return None
+        known = [(self.held_out(found), found) for found in ranked[1:] if not self.broken(found)]
+        loss = self.goals.first.loss
+        better = [(value, one) for value, one in known if value is not None]
+        value, found = min(better, key=lambda pair: loss(pair[0]), default=(own, None))
+        return found if loss(value) < loss(own) else None
+
     def best_preset(self) -> Found | None:
         """The best of the baseline presets."""
         return next((found for found in self.ranked() if found.record.preset), None)

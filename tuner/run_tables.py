@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import mean
 
 from rich.console import Group, RenderableType
@@ -16,8 +16,9 @@ from tuner.objective import COSTS
 from tuner.results import Found, Results
 from tuner.tables import settings_text
 
-#: Columns of scores beside which there is room for two comparisons.
-_ROOMY = 6
+#: Columns of scores and comparisons for which a terminal of 80 columns has room.
+_ROOM = 8
+_COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
@@ -26,15 +27,16 @@ def best_table(results: Results, top: int) -> RenderableType:
     """The best configurations beside the baselines, and what each of them is."""
     goals = results.goals
     ranked = results.ranked()
+    costs = [cost for cost in COSTS if cost in goals.measures]
     metrics = metrics_in([*results.baselines.values(), *(found.rung.scores for found in ranked)])
+    metrics = _that_fit(metrics, goals.measures, _ROOM - len(costs) - 1)
     table = narrow_table(f"{results.job.name}: best by {goals.name}")
     headings = [metric_heading(metric, goals) for metric in metrics]
-    costs = [cost for cost in COSTS if cost in goals.measures]
     preset = results.best_preset()
-    # In a terminal of 80 columns there is not room for both beside every metric that there is.
-    compared = preset if len(metrics) + len(costs) <= _ROOMY else None
+    compared = preset if len(metrics) + len(costs) + 2 <= _ROOM else None
     against = ["vs\ncontent", *(["vs best\npreset"] if compared else [])]
-    for heading in ("", "trial", "steps", *headings, *costs, *against):
+    paid = [_COST_HEADINGS[cost] for cost in costs]
+    for heading in ("", "trial", "steps", *headings, *paid, *against):
         table.add_column(heading, justify="right", no_wrap=True)
     shown = ranked[:top]
     if preset and preset not in shown:
@@ -52,6 +54,13 @@ def best_table(results: Results, top: int) -> RenderableType:
     if goals.pareto:
         parts.append(front_table(results))
     return Group(*parts, verdict(results))
+
+
+def _that_fit(metrics: Sequence[str], asked: Collection[str], room: int) -> list[str]:
+    """As many metrics as there is room for, those that the run asks for among them."""
+    spare = [metric for metric in metrics if metric not in asked]
+    left_out = spare[max(0, len(spare) - max(0, len(metrics) - room)) :]
+    return [metric for metric in metrics if metric not in left_out]
 
 
 def _gain_of(results: Results, scores: Mapping[str, float]) -> float:
@@ -144,7 +153,7 @@ def _trial_row(
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
         *score_columns(metrics, found.rung.scores),
-        *(f"{found.rung.scores[c]:.1f}" for c in COSTS if c in results.goals.measures),
+        *(f"{found.rung.scores[c]:.3g}" for c in COSTS if c in results.goals.measures),
         *(Text(_percent(change), style=_change_style(change)) for change in against),
     ]
 
@@ -184,7 +193,18 @@ def verdict(results: Results) -> Text:
     text = _gained(results, ranked[0])
     if broken := results.broken(ranked[0]):
         text.append(f" It breaks {' and '.join(broken)}.", style="bold red")
+    if other := results.better_held_out():
+        text.append(f" {on_held_out(results, other)}", style="yellow")
     return text
+
+
+def on_held_out(results: Results, other: Found) -> str:
+    """That another finalist does better on pairs that the search never saw."""
+    best, better = results.held_out(results.ranked()[0]), results.held_out(other)
+    return (
+        f"On the held-out pairs trial {other.record.trial} does better: {better:.4f} against"
+        f" {best:.4f}."
+    )
 
 
 def _gained(results: Results, best: Found) -> Text:
@@ -204,7 +224,10 @@ def _gained(results: Results, best: Found) -> Text:
     text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
     text += f"{results.lead(score)} than the untouched content"
     preset = results.best_preset()
-    if preset and not best.record.preset:
+    if best.record.preset:
+        text += f". It is the preset {best.record.preset}: the search found nothing better; more"
+        text += " trials or a wider space may"
+    elif preset:
         base = results.score(preset)
         change = results.change(score, base)
         than = f"{abs(change):.0%} {'worse' if change < 0 else 'better'}"

@@ -22,6 +22,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.cluster.tunnel import Tunnel
 from tests.tuner.processes import CLI
 from tuner.results import load_results
 
@@ -86,6 +87,13 @@ def done(*command: str, env: Mapping[str, str], cwd: Path | None = None) -> tupl
         command, env=env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     return found.returncode, found.stdout + found.stderr
+
+
+def started(command: list[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A process whose words, of whatever kind, can be read line by line."""
+    return subprocess.Popen(
+        command, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -176,9 +184,7 @@ def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path:
     assert "3/3 trials" in printed
     assert len(load_results(tmp_path / "a").records) == 3
     launch[-1] = str(tmp_path / "b")
-    with subprocess.Popen(
-        launch, env=dict(cluster), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as follower:
+    with started(launch, env=cluster) as follower:
         assert follower.stdout is not None
         said = ""
         while not (found := re.search(r"submitted as (\S+);", said)):
@@ -191,6 +197,49 @@ def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path:
     assert len(load_results(tmp_path / "b").records) == 3
     code, printed = done(*CLI, "attach", "nobody", *address, env=cluster)
     assert code == 2 and "no such job" in printed
+
+
+@pytest.mark.timeout(1200)
+def test_a_tunnel_that_is_cut(cluster: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
+    """Who follows a launch says once that the cluster is away and that it is back, and goes on."""
+    options = ["--set", "search.trials=20", "--set", "halving.max_steps=54", "--submit"]
+    launch = [*CLI, "launch", str(job_file), *options, "--run-dir", str(tmp_path / "a")]
+    deadline = time.monotonic() + PATIENCE_S
+    with Tunnel(8265).opened() as tunnel:
+        launch += ["--address", f"http://127.0.0.1:{tunnel.port}"]
+        said = ""
+        while "submitted as" not in said:
+            assert time.monotonic() < deadline, said  # the head has only just started
+            follower = subprocess.Popen(
+                launch,
+                env=dict(cluster),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            assert follower.stdout is not None
+            said = read_until(follower, "trials", "No available agent")
+        tunnel.cut()
+        said += read_until(follower, "is away")
+        time.sleep(5)
+        assert follower.poll() is None
+        tunnel.open()
+        said += follower.communicate(timeout=PATIENCE_S)[0]
+    assert follower.returncode == 0, said
+    assert said.count("is away") == said.count("is back") == 1
+    assert said.index("is away") < said.index("is back") < said.index("20/20 trials")
+    assert len(load_results(tmp_path / "a").records) == 20
+
+
+def read_until(process: subprocess.Popen[str], *words: str) -> str:
+    """What a process prints up to the line with one of these, or its end."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if any(word in line for word in words):
+            break
+    return said
 
 
 @pytest.mark.timeout(900)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.backend import InlineBackend
 from tuner.console import PlainConsole
+from tuner.job import JobSpec
 from tuner.jobfile import load_job
 from tuner.metric_tables import scores_table
+from tuner.objective import COSTS
 from tuner.results import load_results
 from tuner.run import run_job
 from tuner.run_tables import best_table
@@ -91,6 +94,19 @@ def test_tables_fit_a_terminal(run: Path) -> None:
     Console(file=shown, width=80).print(scores_table(results.baselines))
     assert "…" not in shown.getvalue()
     assert all(shown.getvalue().count(metric) >= 2 for metric in METRICS)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tables_with_costs_fit_a_terminal(run: Path, count: int) -> None:
+    """Costs that a run asks for take the room of metrics that it does not ask for."""
+    results = load_results(run)
+    bounds = dict.fromkeys(list(COSTS)[:count], "<= 100")
+    job = JobSpec.model_validate({**results.job.model_dump(), "constraints": bounds})
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(best_table(replace(results, job=job), 12))
+    assert "…" not in shown.getvalue()
+    headings = shown.getvalue().splitlines()[1]
+    assert "s per" in headings and "lpips" in headings and "color" in headings
 
 
 def test_export_stylize_score(run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -244,6 +244,37 @@ def test_nothing_is_said_against_a_result_that_cannot_be_compared(objective: Any
     assert "NOT beat" not in said and "Nothing was gained" not in said and "nan" not in said
 
 
+def on_pairs(record: TrialRecord, *lpips: float) -> TrialRecord:
+    """The trial with these scores of its pairs, of the search and held out."""
+    pair_scores = [{"lpips": value, "ssim": 0.5} for value in lpips]
+    return replace(record, rungs={STEPS: replace(record.rungs[STEPS], pair_scores=pair_scores)})
+
+
+@pytest.mark.parametrize(("other", "named"), [(0.4, True), (0.5, False), (0.6, False)])
+def test_a_finalist_that_does_better_on_held_out_pairs_is_named(other: float, named: bool) -> None:
+    """Where the best by the search is not the best on pairs that it never saw, both are said."""
+    pair = {"content": "h.png", "style": "s.png", "reference": "r.png"}
+    asked = job(holdout=[pair], finals={"count": 2, "seeds": 1})
+    goals = asked.goals
+    finals = [
+        on_pairs(trial(2, goals, 0.2, final_of=0), 0.2, 0.5),
+        on_pairs(trial(3, goals, 0.3, final_of=1), 0.3, other),
+    ]
+    found = results(asked, [trial(0, goals, 0.2), trial(1, goals, 0.3), *finals])
+    assert order(found)[:2] == [0, 1]
+    sentence = "On the held-out pairs trial 1 does better: 0.4000 against 0.5000."
+    for said in (verdict(found).plain, " ".join(summary(found))):
+        assert (sentence in said) is named
+
+
+def test_a_preset_that_nothing_beats_is_named_in_the_verdict() -> None:
+    """Who searched for nothing is told so, and what may help."""
+    asked = job()
+    best = replace(trial(0, asked.goals, 0.2), preset="adam-1000")
+    said = verdict(results(asked, [best, trial(1, asked.goals, 0.3)])).plain
+    assert "It is the preset adam-1000: the search found nothing better" in said
+
+
 def test_before_the_first_report_nothing_beats_the_content() -> None:
     """Without a result the answer is no, not unknown."""
     found = results(job(), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuner.results import Found, Results
+from tuner.run_tables import on_held_out
 
 
 def summary(results: Results) -> list[str]:
@@ -73,6 +74,8 @@ def _again(results: Results, best: Found) -> list[str]:
             against = f", {'better' if beats else 'NOT better'} than their untouched photos"
             against += f" ({first.of(untouched):.4g})"
         sentences.append(f"On pairs that the search never saw it scores {held_out:.4g}{against}.")
+    if other := results.better_held_out():
+        sentences.append(on_held_out(results, other))
     return sentences
 
 

@@ -1,0 +1,69 @@
+"""A tunnel to a port of this machine that can be cut, as one to a cluster is."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+
+
+class Tunnel:
+    """Takes connections at `port` and passes them on, until it is cut."""
+
+    def __init__(self, target: int):
+        self._target = target
+        self._ends: list[socket.socket] = []
+        self._server: socketserver.ThreadingTCPServer | None = None
+        self.port = 0
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Tunnel]:
+        """Open from here on, and cut in the end."""
+        self.open()
+        try:
+            yield self
+        finally:
+            self.cut()
+
+    def open(self) -> None:
+        """Take connections, at the same port as before."""
+        tunnel = self
+
+        class Pass(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                tunnel._pass_on(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address, daemon_threads = True, True
+
+        self._server = Server(("127.0.0.1", self.port), Pass)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections, and take no more."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def _pass_on(self, near: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", self._target)) as far:
+            self._ends += [near, far]
+            back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+            back.start()
+            _copy(near, far)
+            back.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := source.recv(65536):
+            target.sendall(content)
+        target.shutdown(socket.SHUT_WR)
