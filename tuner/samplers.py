@@ -80,7 +80,7 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
     if name == "tpe":
         return Shown(TPESampler(**TPE, seed=seed), goals=goals)
     if name == "gp":
-        gp = GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+        gp = LoneThreadGP(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
         return Shown(gp, goals=goals, most=MOST_SEEN // 2, stopped_as_complete=True)
     if name == "cmaes":
         cmaes = ReplayedCmaEs(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
@@ -89,6 +89,27 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
         return Shown(nsga2, goals=goals, most=None, stopped_as_complete=True)
     return RandomSampler(seed=seed)
+
+
+class LoneThreadGP(GPSampler):
+    """A Gaussian process on one thread.
+
+    Its matrices are small: where others work on the same cores, threads that wait for each other
+    took it five times as long.
+    """
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See `BaseSampler`."""
+        import torch  # as Optuna does: only here
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().sample_relative(study, trial, search_space)
+        finally:
+            torch.set_num_threads(threads)
 
 
 class ReplayedCmaEs(CmaEsSampler):

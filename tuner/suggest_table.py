@@ -24,5 +24,5 @@ def suggestions_table(suggestions: Sequence[Suggestion], size_px: int) -> Render
             str(place), Text(settings_text(one.params)), str(one.steps), f"{one.share:.0%}"
         )
     like = ", ".join(f"{name} {weight:.0%}" for name, weight in suggestions[0].like)
-    said = f"Most like: {like}. Tuned at {size_px} px; a short run of its own is better."
+    said = f"Most like: {like}. Tuned at {size_px} px: at others expect less, and tune."
     return Group(table, Text(said))

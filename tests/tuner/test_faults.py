@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from tests.tuner.disks import SmallDisk
 from tests.tuner.helpers import Recorder
@@ -18,6 +19,7 @@ from tests.tuner.processes import (
     Launches,
     assert_calm,
     engines_of,
+    events,
     finished,
     settings,
     wait_for_said,
@@ -76,6 +78,45 @@ def test_a_killed_engine_is_replaced(job_file: Path, tmp_path: Path, launches: L
     assert sorted(after) == list(range(8))
     assert before.items() <= after.items()
     assert load_results(folder).counts()["failed"] == 0
+
+
+def test_a_node_dies_while_another_joins(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """Every node of a cluster gets trials, one that joins too; nobody is blamed for a node."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    folder = tmp_path / "run"
+    options = settings(
+        *("search.trials=40", "search.presets=false", "resources.lanes=2"),
+        *("halving.rule=none", "halving.max_steps=18"),
+    )
+    try:
+        dies, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
+        address = ("--address", cluster.address)
+        process = launches.start("launch", job_file, "--run-dir", folder, *address, *options)
+        for engine in ("engine-0", "engine-1"):
+            wait_for_said(folder, process, f"{engine} is up")
+        wait_for_trials(folder, process, 4)
+        before = finished(folder)
+        cluster.remove_node(dies, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        wait_for_said(folder, process, "engine-2 is up")
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 0, stderr
+    assert_calm(stderr)
+    after = finished(folder)
+    assert sorted(after) == list(range(40))
+    assert {state for state, _ in after.values()} == {"complete"}
+    assert before.items() <= after.items()
+    said = [event["message"] for event in events(folder)]
+    assert any("is gone with its node" in message for message in said)
+    assert not any("another one starts" in message for message in said)
+    reports = [rung for record in load_results(folder).records for rung in record.rungs.values()]
+    assert len({rung.worker for rung in reports}) == 3
 
 
 @pytest.mark.faults

@@ -175,28 +175,6 @@ def test_a_slot_keeps_its_process(
     assert 1 <= len(processes) <= 2 * (os.cpu_count() or 1)
 
 
-def test_a_cluster_of_two_nodes(job_file: Path, tmp_path: Path) -> None:
-    """On a running cluster, at its address, each node gets an engine and both get trials."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster()
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, include_dashboard=False)
-        launch(
-            job_file,
-            tmp_path / "a",
-            ray_backend(cluster.address),
-            *("search.trials=6", "search.presets=false", "resources.lanes=2"),
-        )
-    finally:
-        cluster.shutdown()
-    results = load_results(tmp_path / "a")
-    assert len(results.records) == 6
-    assert {record.state for record in results.records} <= {"complete", "pruned"}
-    assert len({found.rung.worker for found in results.ranked()}) == 2
-
-
 @pytest.mark.parametrize("source", ["feed-forward", "long-run"])
 def test_a_reference_that_the_job_has_made(
     source: str, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

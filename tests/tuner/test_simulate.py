@@ -44,6 +44,13 @@ def test_every_sampler_with_every_rule(sampler: str, rule: str) -> None:
         assert events[-1].steps < 30 * 90
 
 
+def test_a_gaussian_process_is_told_of_rungs() -> None:
+    """It draws from what trials reported that were stopped or wait, and the same again."""
+    courses = [simulate(job("gp", trials=14), SPACE, bowl, workers=4) for _ in range(2)]
+    assert courses[0] == courses[1]
+    assert {event.trial for event in courses[0].events} == set(range(14))
+
+
 def test_finals_run_their_finalists() -> None:
     """A final is looked up with the parameters of its finalist."""
     asked: list[Params] = []

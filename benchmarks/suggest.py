@@ -1,0 +1,94 @@
+"""What `nst-tuner suggest` names for a pair, carried out, beside the starts of the space.
+
+A pair that the recorded curves know by that name is left out of what suggestions learn from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks.common import (
+    Goal,
+    JsonOption,
+    Pair,
+    PairsOption,
+    QuickOption,
+    Row,
+    Section,
+    pairs_from,
+    progress,
+    publish,
+    run,
+)
+from benchmarks.record import METRICS_KEPT, record
+from benchmarks.runs import engine_pair, weights_of_a_job
+from nst_core.metrics import Judge
+from nst_core.stylization import default_device
+from tuner.curves import SHIPPED, Curves, load_curves
+from tuner.evaluate import baseline_scores
+from tuner.pictures import picture_features
+from tuner.suggest import experiences_of, suggest_for
+
+SIZE_PX, QUICK_SIZE_PX = 160, 64
+#: Suggestions that are carried out, as many as the space has starts.
+TOP = 3
+
+
+def main(
+    pair: PairsOption = None,
+    curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
+    size_px: Annotated[int | None, typer.Option(help="longer side")] = None,
+    quick: QuickOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Run suggestions and starts on pairs, at a size other than that of the recorded curves."""
+    size_px = size_px or (QUICK_SIZE_PX if quick else SIZE_PX)
+    known = load_curves(curves)
+    with progress() as bar:
+        pairs = pairs_from(pair, count=1 if quick else 3)
+        rows = [row_of(one, known, size_px) for one in bar.track(pairs, description="pairs")]
+    publish(
+        "Suggestions",
+        f"LPIPS as a share of the untouched content's, the best of {TOP} settings within"
+        f" {known.steps[-1]} steps, at {size_px} px; suggestions learn from"
+        f" {known.size_px} px, from other pairs only.",
+        [Section(title="Pairs", rows=rows)],
+        goals=[
+            Goal(
+                name="suggested over the space's starts, mean",
+                value=mean(row["suggested"] / row["starts"] for row in rows),
+                goal=1.0,
+                at_most=True,
+            )
+        ],
+        json_file=json_file,
+    )
+
+
+def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
+    """Suggestions and starts on one pair."""
+    prepared = engine_pair(pair, size_px)
+    judge = Judge.load(weights_of_a_job().__getitem__, default_device())
+    untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
+    others = [one for one in experiences_of(curves) if one.name != pair.name]
+    features_F = np.asarray(picture_features(prepared.materials))
+    suggested = suggest_for(features_F, others, curves.space, top=TOP)
+    tried = [*(one.params for one in suggested), *curves.space.starts]
+    score_NSM = record(pair, curves.space, tried, size_px)
+    share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
+    return {
+        "pair": pair.name,
+        "suggested": float(share_N[:TOP].min()),
+        "starts": float(share_N[TOP:].min()),
+        "first suggestion": float(share_N[0]),
+        "expected of it": suggested[0].share,
+    }
+
+
+if __name__ == "__main__":
+    run(main)
