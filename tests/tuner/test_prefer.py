@@ -152,6 +152,24 @@ def test_votes_are_kept_in_the_study_and_order_the_results(voted: Path) -> None:
     assert "40 of 40" in said and "by 40 votes" in said
 
 
+def test_every_style_image_is_shown(tmp_path: Path, pictures: Path) -> None:
+    """What a person judges by is the content, each style image by its number, the reference."""
+    content, style, reference = (
+        str(pictures / f"{name}.png") for name in ("content", "style", "reference")
+    )
+    pair = {"content": content, "reference": reference}
+    blended = [{"image": style}, {"image": content}]
+    run = made_run(tmp_path / "two", pictures, trials=6, pairs_=[{**pair, "style": blended}])
+    assert Poll(load_results(run)).state()["inputs"] == {
+        "content0": "content",
+        "style0": "style 1",
+        "style0n1": "style 2",
+        "reference0": "reference",
+    }
+    run = made_run(tmp_path / "one", pictures, trials=6)
+    assert list(Poll(load_results(run)).state()["inputs"].values())[1] == "style"
+
+
 def test_votes_can_be_skipped_and_taken_back(tmp_path: Path, pictures: Path) -> None:
     """A skip asks something else; undoing forgets the last vote; what is no vote is refused."""
     run = made_run(tmp_path / "run", pictures, trials=8)

@@ -95,6 +95,7 @@ class Poll:
         left, right, pair = self._question
         return {
             "question": {"left": left, "right": right, "pair": pair},
+            "inputs": self._album.names_of(pair),
             "votes": len(self._votes),
             "sure": f"the first is the best with {chance:.0%}" if chance > _SURE else "",
             "order": [

@@ -67,6 +67,17 @@ class Album:
         pairs = range(len(self._results.job.pairs))
         return {key: path for pair in pairs for key, path in self._inputs_of(pair).items()}
 
+    def names_of(self, pair: int) -> dict[str, str]:
+        """Key -> what it is, of the same of one pair."""
+        keys = list(self._inputs_of(pair))
+        styles = [key for key in keys if key.startswith("style")]
+        numbers = {key: f" {number}" for number, key in enumerate(styles, 1) if len(styles) > 1}
+        roles = ("content", "style", "reference")
+        return {
+            key: next(role for role in roles if key.startswith(role)) + numbers.get(key, "")
+            for key in keys
+        }
+
     def trials(self) -> dict[str, Path]:
         """Key -> file of every trial's image, the best trial first."""
         pairs = range(len(self._results.job.pairs))

@@ -15,8 +15,8 @@ function h(tag, attributes = {}, ...children) {
 
 function render() {
   const { left, right, pair } = state.question;
-  byId("inputs").replaceChildren(...["content", "style", "reference"].map((role) =>
-    h("figure", {}, h("img", { src: `picture/${role}${pair}`, alt: `the ${role}` }), h("figcaption", {}, role))));
+  byId("inputs").replaceChildren(...Object.entries(state.inputs).map(([key, name]) =>
+    h("figure", {}, h("img", { src: `picture/${key}`, alt: `the ${name}` }), h("figcaption", {}, name))));
   const focused = [...byId("two").children].indexOf(document.activeElement);
   byId("two").replaceChildren(...[left, right].map((trial, side) =>
     h("button", { type: "button", "aria-label": side ? "The right one is better" : "The left one is better", onclick: () => choose(side) },
