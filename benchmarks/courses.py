@@ -176,7 +176,8 @@ def courses(
 def suggested_from_others(curves: Curves, pair: str) -> list[Suggestion]:
     """What is suggested for a pair by all pairs but this one."""
     others = [one for one in experiences_of(curves) if one.name != pair]
-    return suggest_for(curves.pairs[pair].features_F, others, curves.space, top=OF_ONE_SOURCE)
+    features_F = curves.pairs[pair].features_F
+    return suggest_for(features_F, others, curves.space, curves.kernel, top=OF_ONE_SOURCE)
 
 
 def suggestion_row(curves: Curves, pair: str) -> Row:

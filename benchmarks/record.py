@@ -10,7 +10,7 @@ import functools
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from tuner.evaluate import baseline_scores
 from tuner.jobfile import find_space
 from tuner.pictures import FEATURES, picture_features
 from tuner.samplers import planned_point
+from tuner.surrogate import Kernel, encode_all, fitted_kernel
 
 SIZE_PX = 64
 STEPS = (5, 10, 15, 20, 30, 45, 60, 90)
@@ -83,18 +84,15 @@ def row_of(curves: Curves, pair: str) -> Row:
     """What was recorded of one pair."""
     known = curves.pairs[pair]
     last_N = known.score_NSM[:, -1, curves.metrics.index("lpips")]
-    guesses = [
-        curves.scores(pair, params, curves.steps[-1], without=index)["lpips"]
-        for index, params in enumerate(curves.params)
-    ]
+    guess_N = curves.left_out(pair)[:, -1, curves.metrics.index("lpips")]
     return {
         "pair": pair,
         "diverged": int(np.isnan(last_N).sum()),
         "best lpips": float(np.nanmin(known.score_NSM[:, :, curves.metrics.index("lpips")])),
         "median": float(np.nanmedian(last_N)),
         "untouched": known.untouched["lpips"],
-        "guess off by": float(np.nanmean(np.abs(np.asarray(guesses) - last_N))),
-        "random guess off by": float(np.nanmean(np.abs(last_N - np.nanmedian(last_N)))),
+        "guess off by": float(np.nanmean(np.abs(guess_N - last_N))),
+        "median off by": float(np.nanmean(np.abs(last_N - np.nanmedian(last_N)))),
     }
 
 
@@ -132,10 +130,18 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 features=FEATURES,
                 pairs=pairs,
                 size_px=size_px,
+                kernel=kernel_of(encode_all(chosen, points), pairs.values()),
             )
             _replace(out, made)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
     return load_curves(out)
+
+
+def kernel_of(points_ND: np.ndarray, pairs: Iterable[PairCurves]) -> Kernel:
+    """How alike configurations score at the last step, by LPIPS, on all pairs together."""
+    last_NP = np.stack([one.score_NSM[:, -1, METRICS_KEPT.index("lpips")] for one in pairs], 1)
+    known_N = ~np.isnan(last_NP).any(1)
+    return fitted_kernel(points_ND[known_N], last_NP[known_N])
 
 
 def _processes() -> ProcessPoolExecutor:

@@ -77,7 +77,7 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
     others = [one for one in experiences_of(curves) if one.name != pair.name]
     features_F = np.asarray(picture_features(prepared.materials))
-    suggested = suggest_for(features_F, others, curves.space, top=TOP)
+    suggested = suggest_for(features_F, others, curves.space, curves.kernel, top=TOP)
     tried = [*(one.params for one in suggested), *curves.space.starts]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched

@@ -41,7 +41,7 @@ def suggest(
     curves = load_curves()
     known = experiences_of(curves)
     known += [experience_of_run(folder, curves.space) for folder in run_dir or ()]
-    found = suggestions(materials, known, curves.space, top=top)
+    found = suggestions(materials, known, curves.space, curves.kernel, top=top)
     configs = [curves.space.build(s.params, size_px=size_px, steps=s.steps) for s in found]
     if out_file:
         best = found[0]

@@ -18,7 +18,7 @@ import numpy as np
 
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
-from tuner.nearest import encode, encode_all, nearest
+from tuner.surrogate import Kernel, Surrogate, encode, encode_all
 
 #: The curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
@@ -53,6 +53,7 @@ class Curves:
         features: names of the statistics of pictures.
         pairs: by name.
         size_px: longer side of the results.
+        kernel: how alike configurations are expected to score.
     """
 
     space: Space
@@ -62,38 +63,57 @@ class Curves:
     features: Sequence[str]
     pairs: Mapping[str, PairCurves]
     size_px: int
+    kernel: Kernel
 
     @cached_property
     def _points_ND(self) -> np.ndarray:
         return encode_all(self.space, self.params)
 
-    def scores(
-        self, pair: str, params: Params, steps: int, *, without: int | None = None
-    ) -> dict[str, float]:
-        """Scores of any configuration of the space after ``steps``, guessed from the nearest ones.
+    @cached_property
+    def _guesses(self) -> dict[str, tuple[Surrogate, np.ndarray]]:
+        return {}
 
-        Between recorded steps the logarithm of the steps is interpolated. A configuration that was
-        recorded gets its own scores. Where the nearest one diverged, so does the guess (NaN); of
-        the others those that did are left out.
+    def _guess(self, pair: str) -> tuple[Surrogate, np.ndarray]:
+        """A surrogate of one pair, and which configurations it knows: those that never diverged."""
+        if pair not in self._guesses:
+            score_NSM = self.pairs[pair].score_NSM
+            known_N = ~np.isnan(score_NSM).any((1, 2))
+            values_NV = score_NSM[known_N].reshape(int(known_N.sum()), -1)
+            self._guesses[pair] = (
+                Surrogate(self._points_ND[known_N], values_NV, self.kernel),
+                known_N,
+            )
+        return self._guesses[pair]
+
+    def scores(self, pair: str, params: Params, steps: int) -> dict[str, float]:
+        """Scores of any configuration of the space after ``steps``, guessed from those recorded.
+
+        Between recorded steps the logarithm of the steps is interpolated. Where the most similar
+        configuration had diverged, so has the guess (NaN).
 
         Args:
             pair: name of a recorded pair.
             params: of the space.
             steps: at least 1; beyond the last recorded step nothing changes.
-            without: index of a configuration to leave out, to see how good the guess is.
         """
-        found_K, weight_K = nearest(self._points_ND, encode(self.space, params), without=without)
-        curve_KSM = self.pairs[pair].score_NSM[found_K]
+        point_1D = encode(self.space, params)[None]
+        score_SM = self._guess(pair)[0](point_1D).reshape(len(self.steps), len(self.metrics))
         at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
         low = int(at)
-        score_KM = curve_KSM[:, low]
-        if at > low:
-            score_KM = score_KM + (at - low) * (curve_KSM[:, low + 1] - score_KM)
-        known_K = ~np.isnan(score_KM).any(1)
-        if not known_K[0]:
+        nearest = int(self.kernel(point_1D, self._points_ND)[0].argmax())
+        if np.isnan(self.pairs[pair].score_NSM[nearest, : int(np.ceil(at)) + 1]).any():
             return dict.fromkeys(self.metrics, math.nan)
-        found_M = weight_K[known_K] @ score_KM[known_K] / weight_K[known_K].sum()
-        return dict(zip(self.metrics, found_M.tolist(), strict=True))
+        score_M = score_SM[low]
+        if at > low:
+            score_M = score_M + (at - low) * (score_SM[low + 1] - score_M)
+        return dict(zip(self.metrics, score_M.tolist(), strict=True))
+
+    def left_out(self, pair: str) -> np.ndarray:
+        """Scores_NSM of each configuration, guessed from all others; NaN where it diverged."""
+        guess, known_N = self._guess(pair)
+        found_NSM = np.full_like(self.pairs[pair].score_NSM, np.nan)
+        found_NSM[known_N] = guess.left_out().reshape(-1, *found_NSM.shape[1:])
+        return found_NSM
 
     def save(self, path: Path) -> None:
         """Write as an ``.npz`` of plain arrays."""
@@ -103,6 +123,7 @@ class Curves:
             "metrics": list(self.metrics),
             "features": list(self.features),
             "size_px": self.size_px,
+            "kernel": {"lengths": self.kernel.lengths_D.tolist(), "noise": self.kernel.noise},
             "params": [dict(params) for params in self.params],
             "pairs": [
                 {"name": pair.name, "untouched": dict(pair.untouched)}
@@ -156,6 +177,10 @@ def load_curves(path: Path | None = None) -> Curves:
             features=header["features"],
             pairs=pairs,
             size_px=header["size_px"],
+            kernel=Kernel(
+                lengths_D=np.asarray(header["kernel"]["lengths"], float),
+                noise=float(header["kernel"]["noise"]),
+            ),
         )
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None

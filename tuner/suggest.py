@@ -18,10 +18,10 @@ from search_spaces import Params, Space
 from tuner.curves import Curves
 from tuner.evaluate import load_pair
 from tuner.jobfile import load_job
-from tuner.nearest import encode_all, nearest
 from tuner.pictures import picture_features
 from tuner.results import load_results
 from tuner.rundir import RunDir
+from tuner.surrogate import Kernel, Surrogate, encode_all
 
 #: Two suggestions are at least so far apart: a second one like the first tells little.
 APART = 0.2
@@ -127,7 +127,12 @@ def fitting(params: Params, space: Space) -> Params:
 
 
 def suggest(
-    materials: Materials, experiences: Sequence[Experience], space: Space, *, top: int = 3
+    materials: Materials,
+    experiences: Sequence[Experience],
+    space: Space,
+    kernel: Kernel,
+    *,
+    top: int = 3,
 ) -> list[Suggestion]:
     """The most promising configurations for a pair, best first, none like another.
 
@@ -135,25 +140,29 @@ def suggest(
         materials: its pictures.
         experiences: at least one.
         space: that all were searched in.
+        kernel: how alike its configurations are expected to score.
         top: how many.
     """
     features_F = np.asarray(picture_features(materials))
-    return suggest_for(features_F, experiences, space, top=top)
+    return suggest_for(features_F, experiences, space, kernel, top=top)
 
 
 def suggest_for(
-    features_F: np.ndarray, experiences: Sequence[Experience], space: Space, *, top: int = 3
+    features_F: np.ndarray,
+    experiences: Sequence[Experience],
+    space: Space,
+    kernel: Kernel,
+    *,
+    top: int = 3,
 ) -> list[Suggestion]:
     """As `suggest`, of pictures with these statistics."""
     weight_P = similarities(features_F, [one.features_F for one in experiences])
     candidates, points_CD = _candidates(experiences, space)
-    share_C, steps_C = np.zeros(len(candidates)), np.zeros(len(candidates))
+    found_C2 = np.zeros((len(candidates), 2))
     for weight, one in zip(weight_P, experiences, strict=True):
-        points_ND = encode_all(space, one.params)
-        for index, point_D in enumerate(points_CD):
-            near_K, near_weight_K = nearest(points_ND, point_D)
-            share_C[index] += weight * float(near_weight_K @ one.share_N[near_K])
-            steps_C[index] += weight * float(near_weight_K @ np.log(one.steps_N[near_K]))
+        tried_N2 = np.stack([one.share_N, np.log(one.steps_N)], 1)
+        found_C2 += weight * Surrogate(encode_all(space, one.params), tried_N2, kernel)(points_CD)
+    share_C, steps_C = found_C2.T
     like = sorted(
         zip([one.name for one in experiences], weight_P.tolist(), strict=True), key=lambda x: -x[1]
     )

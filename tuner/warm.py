@@ -8,10 +8,10 @@ from pathlib import Path
 from nst_core.materials import Materials
 from search_spaces import Params, Space
 from tuner.curves import load_curves
-from tuner.nearest import encode_all
 from tuner.results import load_results
 from tuner.rundir import RunDir
 from tuner.suggest import apart, experiences_of, fitting, suggest
+from tuner.surrogate import encode_all
 
 #: In place of a run: the pairs that come with the package.
 SIMILAR = "similar"
@@ -68,5 +68,7 @@ def _similar(space: Space, materials: Materials) -> list[Params]:
     curves = load_curves()
     if curves.space.name != space.name:
         return []
-    found = suggest(materials, experiences_of(curves), curves.space, top=OF_ONE_SOURCE)
+    found = suggest(
+        materials, experiences_of(curves), curves.space, curves.kernel, top=OF_ONE_SOURCE
+    )
     return [params for one in found if (params := fitting(one.params, space))]
