@@ -1,6 +1,6 @@
 # The image for Kubernetes (cluster/kuberay.yaml), or for a machine with Docker:
 #   docker build -t nst-tuner .
-#   docker run --rm --gpus all -v "$PWD:/work" -w /work nst-tuner nst-tuner launch job.yaml --run-dir run
+#   docker run --rm --gpus all -v "$PWD:/data" -w /data nst-tuner nst-tuner launch job.yaml --run-dir run
 # Of the Ray version in constraints.txt; torch brings CUDA's libraries, the host an NVIDIA driver of
 # 580 or later (CUDA 13).
 FROM rayproject/ray:2.60.0-py312

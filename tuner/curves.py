@@ -40,6 +40,11 @@ class PairCurves:
     score_NSM: np.ndarray
     untouched: Mapping[str, float]
 
+    @property
+    def known_N(self) -> np.ndarray:
+        """Which configurations never diverged."""
+        return np.asarray(~np.isnan(self.score_NSM).any((1, 2)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
@@ -70,20 +75,14 @@ class Curves:
         return encode_all(self.space, self.params)
 
     @cached_property
-    def _guesses(self) -> dict[str, tuple[Surrogate, np.ndarray]]:
-        return {}
-
-    def _guess(self, pair: str) -> tuple[Surrogate, np.ndarray]:
-        """A surrogate of one pair, and which configurations it knows: those that never diverged."""
-        if pair not in self._guesses:
-            score_NSM = self.pairs[pair].score_NSM
-            known_N = ~np.isnan(score_NSM).any((1, 2))
-            values_NV = score_NSM[known_N].reshape(int(known_N.sum()), -1)
-            self._guesses[pair] = (
-                Surrogate(self._points_ND[known_N], values_NV, self.kernel),
-                known_N,
-            )
-        return self._guesses[pair]
+    def _guesses(self) -> dict[str, Surrogate]:
+        """Of each pair, from the configurations that never diverged there."""
+        found = {}
+        for name, pair in self.pairs.items():
+            known_N = pair.known_N
+            values_NV = pair.score_NSM[known_N].reshape(int(known_N.sum()), -1)
+            found[name] = Surrogate(self._points_ND[known_N], values_NV, self.kernel)
+        return found
 
     def scores(self, pair: str, params: Params, steps: int) -> dict[str, float]:
         """Scores of any configuration of the space after ``steps``, guessed from those recorded.
@@ -97,7 +96,7 @@ class Curves:
             steps: at least 1; beyond the last recorded step nothing changes.
         """
         point_1D = encode(self.space, params)[None]
-        score_SM = self._guess(pair)[0](point_1D).reshape(len(self.steps), len(self.metrics))
+        score_SM = self._guesses[pair](point_1D).reshape(len(self.steps), len(self.metrics))
         at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
         low = int(at)
         nearest = int(self.kernel(point_1D, self._points_ND)[0].argmax())
@@ -110,9 +109,9 @@ class Curves:
 
     def left_out(self, pair: str) -> np.ndarray:
         """Scores_NSM of each configuration, guessed from all others; NaN where it diverged."""
-        guess, known_N = self._guess(pair)
         found_NSM = np.full_like(self.pairs[pair].score_NSM, np.nan)
-        found_NSM[known_N] = guess.left_out().reshape(-1, *found_NSM.shape[1:])
+        left_out_NV = self._guesses[pair].left_out()
+        found_NSM[self.pairs[pair].known_N] = left_out_NV.reshape(-1, *found_NSM.shape[1:])
         return found_NSM
 
     def save(self, path: Path) -> None:
@@ -169,18 +168,22 @@ def load_curves(path: Path | None = None) -> Curves:
             )
             for index, known in found
         }
+        space = space_from_dict(header["space"], str(path))
+        kernel = Kernel(
+            lengths_D=np.asarray(header["kernel"]["lengths"], float),
+            noise=float(header["kernel"]["noise"]),
+        )
+        if kernel.lengths_D.shape != encode(space, {}).shape or not (kernel.lengths_D > 0).all():
+            raise ValueError("its kernel is not one of its space")
         return Curves(
-            space=space_from_dict(header["space"], str(path)),
+            space=space,
             params=header["params"],
             steps=header["steps"],
             metrics=header["metrics"],
             features=header["features"],
             pairs=pairs,
             size_px=header["size_px"],
-            kernel=Kernel(
-                lengths_D=np.asarray(header["kernel"]["lengths"], float),
-                noise=float(header["kernel"]["noise"]),
-            ),
+            kernel=kernel,
         )
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None

@@ -58,8 +58,8 @@ def best_table(results: Results, top: int) -> RenderableType:
 
 def _that_fit(metrics: Sequence[str], asked: Collection[str], room: int) -> list[str]:
     """As many metrics as there is room for, those that the run asks for among them."""
-    spare = [metric for metric in metrics if metric not in asked]
-    left_out = spare[max(0, len(spare) - max(0, len(metrics) - room)) :]
+    spare = [metric for metric in reversed(metrics) if metric not in asked]
+    left_out = spare[: max(0, len(metrics) - room)]
     return [metric for metric in metrics if metric not in left_out]
 
 

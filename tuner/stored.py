@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.journal_reader import ReadTrial
 from tuner.records import EngineStats, RungRecord, TrialRecord
-from tuner.samplers import RUNG, reported
+from tuner.shown import RUNG, reported
 
 #: What people call Optuna's states.
 STATES: Mapping[TrialState, str] = {

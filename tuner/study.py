@@ -23,15 +23,14 @@ from tuner.job import SamplerName
 from tuner.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
-from tuner.samplers import (
+from tuner.samplers import make_sampler, suggested
+from tuner.shown import (
     FINAL_OF,
     PRESET,
     RUNG,
     VALUES,
     WAITS,
     WENT_ON,
-    make_sampler,
-    suggested,
 )
 from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
 from tuner.stored import check_compared, known_notes, record_of

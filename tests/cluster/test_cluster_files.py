@@ -295,16 +295,16 @@ def test_runs_on_kubernetes_outlive_their_job() -> None:
         (volume,) = pod["volumes"]
         assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
         (mount,) = pod["containers"][0]["volumeMounts"]
-        assert mount == {"name": volume["name"], "mountPath": "/work"}
+        assert mount == {"name": volume["name"], "mountPath": "/data"}
 
 
 @pytest.mark.parametrize(
     ("there", "done"),
     [
-        ([], "launch /work/pictures/job.yaml --run-dir /work/run"),
-        (["job.yaml"], "launch /work/pictures/job.yaml --run-dir /work/run"),
-        (["job.yaml", "study.journal"], "resume /work/run"),
-        (["job.yaml", "study.json"], "resume /work/run"),
+        ([], "launch /data/pictures/job.yaml --run-dir /data/run"),
+        (["job.yaml"], "launch /data/pictures/job.yaml --run-dir /data/run"),
+        (["job.yaml", "study.journal"], "resume /data/run"),
+        (["job.yaml", "study.json"], "resume /data/run"),
     ],
 )
 def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
@@ -318,7 +318,7 @@ def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
     (tmp_path / "run").mkdir()
     for name in there:
         (tmp_path / "run" / name).touch()
-    entrypoint = read("cluster/kuberay.yaml")["spec"]["entrypoint"].replace("/work", str(tmp_path))
+    entrypoint = read("cluster/kuberay.yaml")["spec"]["entrypoint"].replace("/data", str(tmp_path))
     submit = "import shlex, subprocess, sys; subprocess.run(shlex.join(sys.argv[1:]), shell=True)"
     (tmp_path / "nst-tuner").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "nst-tuner").chmod(0o755)
@@ -329,7 +329,7 @@ def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
         text=True,
         check=True,
     ).stdout
-    assert said.replace(str(tmp_path), "/work") == f"{done} --address auto\n"
+    assert said.replace(str(tmp_path), "/data") == f"{done} --address auto\n"
 
 
 def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:

@@ -7,11 +7,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
+from ray.cluster_utils import Cluster
 
 from tuner.results import load_results
 
@@ -42,6 +43,18 @@ class Launches:
         )
         self._started.append(process)
         return process
+
+
+@contextlib.contextmanager
+def cluster_with_head(cpus: int) -> Iterator[Cluster]:
+    """A Ray cluster on this machine, without a dashboard; the head has so many CPUs for trials."""
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False}
+    )
+    try:
+        yield made
+    finally:
+        made.shutdown()
 
 
 def settings(*assignments: str) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
-from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 
 from tests.tuner.helpers import noisy_space
@@ -22,6 +21,7 @@ from tests.tuner.processes import (
     PATIENCE_S,
     Launches,
     assert_calm,
+    cluster_with_head,
     events,
     finished,
     settings,
@@ -187,12 +187,9 @@ def test_killed_while_it_decides(job_file: Path, tmp_path: Path, launches: Launc
         *(f"search.trials={trials}", "search.presets=false", "halving.max_steps=54"),
         *("resources.lanes=1", "finals={count: 2, seeds: 3}", noisy_space(tmp_path)),
     )
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
     whole, folder, chance = tmp_path / "whole", tmp_path / "broken", random.Random(0)
-    address = ("--address", cluster.address)
-    try:
+    with cluster_with_head(1) as cluster:
+        address = ("--address", cluster.address)
         process = launches.start("launch", job_file, "--run-dir", whole, *options, *address)
         _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
         assert process.returncode == 0, stderr
@@ -224,8 +221,6 @@ def test_killed_while_it_decides(job_file: Path, tmp_path: Path, launches: Launc
         _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
         assert process.returncode == 0, stderr
         assert_calm(stderr)
-    finally:
-        cluster.shutdown()
     assert sum(map(says("took up its lanes"), events(folder))) >= EACH
     one, other = load_results(whole), load_results(folder)
     assert {r.state for r in one.records} >= {"complete", "pruned"}
@@ -259,15 +254,12 @@ def decided(record: TrialRecord) -> tuple[object, ...]:
 @pytest.mark.timeout(1800)
 def test_nodes_die_while_others_join(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """On three nodes, one killed every 20 s while another joins, all trials are accounted for."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
     chance = random.Random(0)
     folder = tmp_path / "run"
     options = settings(
         "search.trials=150", "halving.max_steps=162", "resources.lanes=2", "search.presets=false"
     )
-    try:
+    with cluster_with_head(0) as cluster:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
         process = launches.start(
             *("launch", job_file, "--run-dir", folder, "--address", cluster.address, *options)
@@ -282,8 +274,6 @@ def test_nodes_die_while_others_join(job_file: Path, tmp_path: Path, launches: L
             while time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.5)
         _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
-    finally:
-        cluster.shutdown()
     assert process.returncode == 0, stderr
     assert_calm(stderr)
     records = load_results(folder).records
@@ -300,15 +290,12 @@ def test_nodes_die_while_others_join(job_file: Path, tmp_path: Path, launches: L
 @pytest.mark.timeout(1800)
 def test_a_node_that_is_to_go(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """A drained node gets no more trials; those there go on elsewhere from where they are."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
     folder = tmp_path / "run"
     options = settings(
         *("search.trials=5000", "search.presets=false", "resources.lanes=2"),
         *("halving.rule=none", "halving.max_steps=162"),
     )
-    try:
+    with cluster_with_head(0) as cluster:
         goes, stays = (cluster.add_node(num_cpus=1) for _ in range(2))
         process = launches.start(
             *("launch", job_file, "--run-dir", folder, "--address", cluster.address, *options)
@@ -325,8 +312,6 @@ def test_a_node_that_is_to_go(job_file: Path, tmp_path: Path, launches: Launches
         assert 0 < before <= left < reports_from(folder, stays)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=PATIENCE_S)
-    finally:
-        cluster.shutdown()
     assert process.returncode == 130, stderr
     assert_calm(stderr)
     rungs: dict[int, int] = {}

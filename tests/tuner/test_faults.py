@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
 from tests.tuner.disks import SmallDisk
 from tests.tuner.helpers import Recorder
@@ -18,6 +17,7 @@ from tests.tuner.processes import (
     PATIENCE_S,
     Launches,
     assert_calm,
+    cluster_with_head,
     engines_of,
     events,
     finished,
@@ -84,15 +84,12 @@ def test_a_node_dies_while_another_joins(
     job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
     """Every node of a cluster gets trials, one that joins too; nobody is blamed for a node."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-    )
     folder = tmp_path / "run"
     options = settings(
         *("search.trials=40", "search.presets=false", "resources.lanes=2"),
         *("halving.rule=none", "halving.max_steps=18"),
     )
-    try:
+    with cluster_with_head(0) as cluster:
         dies, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
         address = ("--address", cluster.address)
         process = launches.start("launch", job_file, "--run-dir", folder, *address, *options)
@@ -104,8 +101,6 @@ def test_a_node_dies_while_another_joins(
         cluster.add_node(num_cpus=1)
         wait_for_said(folder, process, "engine-2 is up")
         _, stderr = process.communicate(timeout=PATIENCE_S)
-    finally:
-        cluster.shutdown()
     assert process.returncode == 0, stderr
     assert_calm(stderr)
     after = finished(folder)

@@ -45,7 +45,15 @@ def test_who_knows_optuna() -> None:
         if any("optuna" in name for name in imported(path))
     }
     assert users == {
-        *("journal.py", "journal_reader.py", "samplers.py", "storage.py", "stored.py", "study.py"),
+        *(
+            "journal.py",
+            "journal_reader.py",
+            "samplers.py",
+            "shown.py",
+            "storage.py",
+            "stored.py",
+            "study.py",
+        ),
         *("dashboard.py", "frame.py", "report/figures.py"),
     }
 

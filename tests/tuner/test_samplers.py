@@ -9,7 +9,8 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.samplers import MOST_SEEN, make_sampler, thinned
+from tuner.samplers import make_sampler
+from tuner.shown import MOST_SEEN, thinned
 
 
 class Bomb:

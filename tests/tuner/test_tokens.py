@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 
-from tests.tuner.processes import CLI, PATIENCE_S, assert_calm
+from tests.tuner.processes import CLI, PATIENCE_S, assert_calm, cluster_with_head
 
 WRONG = "0" * 64
 #: What is in the environment of somebody whom the cluster does not take.
@@ -27,11 +26,8 @@ def test_a_cluster_takes_nobody_but_who_has_its_token(job_file: Path, tmp_path: 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cache = os.environ.get("NST_TUNER_CACHE") or str(Path.home() / ".cache" / "nst-tuner")
     kept.update(NST_TUNER_CACHE=cache, HOME=str(tmp_path))  # where there is no token either
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    launch = [*CLI, "launch", str(job_file), "--address", cluster.address, "--run-dir"]
-    try:
+    with cluster_with_head(1) as cluster:
+        launch = [*CLI, "launch", str(job_file), "--address", cluster.address, "--run-dir"]
         for name, env in STRANGERS.items():
             done = subprocess.run(
                 [*launch, str(tmp_path / name)],
@@ -47,5 +43,3 @@ def test_a_cluster_takes_nobody_but_who_has_its_token(job_file: Path, tmp_path: 
             said = [line for line in done.stderr.splitlines() if "oken" in line]
             assert len(said) == 1 and said[0].startswith("error: --address"), done.stderr
             assert not (tmp_path / name).exists()
-    finally:
-        cluster.shutdown()

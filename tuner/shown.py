@@ -1,0 +1,219 @@
+"""What samplers are shown of a study: no more than they need, and as they should take it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, cast
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.halving import Values
+from tuner.objective import Goals, non_dominated
+
+#: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
+#: What it learns from them hardly does: it compares the best tenth, but never more than 25, with
+#: all others.
+MOST_SEEN = 192
+
+#: Attributes of trials that a sampler does not learn from: they have no point in the space, or
+#: repeat one.
+PRESET, FINAL_OF = "preset", "final_of"
+#: Attribute of a trial that waits at a rung, with the steps of the rung.
+WAITS = "waits"
+#: The same of one that was told to go on beyond a rung.
+WENT_ON = "went_on"
+#: Attribute of a report at a rung, with its steps.
+RUNG = "rung-{}"
+#: In it, what the trial is ranked by.
+VALUES = "values"
+#: Optuna's own: by how much a trial breaks a constraint.
+CONSTRAINT = "constraints:{}"
+
+
+class Shown(BaseSampler):
+    """A sampler that sees a study as it should.
+
+    Args:
+        sampler: what draws.
+        goals: see `make_sampler`.
+        most: finished trials that it is shown at most.
+        stopped_as_complete: whether trials that were stopped or wait at a rung are shown as
+            complete with what they reported last, to samplers that know no early stopping.
+    """
+
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        *,
+        goals: Goals | None = None,
+        most: int | None = MOST_SEEN,
+        stopped_as_complete: bool = False,
+    ):
+        self._sampler, self._goals, self._most = sampler, goals, most
+        self._stopped_as_complete = stopped_as_complete
+        self._view: _View | None = None
+        self._drawn: int | None = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """See `BaseSampler`."""
+        return self._sampler.infer_relative_search_space(self._shown(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See `BaseSampler`."""
+        return self._sampler.sample_relative(self._shown(study, trial), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """See `BaseSampler`."""
+        shown = self._shown(study, trial)
+        return self._sampler.sample_independent(shown, trial, param_name, param_distribution)
+
+    def _shown(self, study: optuna.Study, drawn: FrozenTrial) -> optuna.Study:
+        """The view for one draw, in which a sampler asks for trials several times."""
+        if self._view is None or self._drawn != drawn._trial_id:
+            self._drawn = drawn._trial_id
+            trials = [
+                self._as_shown(trial, study.directions)
+                for trial in study.get_trials(deepcopy=False)
+                if PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
+            ]
+            if self._most is not None:
+                trials = thinned(trials, study.directions, self._most)
+            self._view = _View(study, trials)
+        return cast("optuna.Study", self._view)
+
+    def _as_shown(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> FrozenTrial:
+        """A trial that has reported and is not over counts as if it were stopped there."""
+        # With several objectives Optuna knows nothing of rungs, whatever the sampler.
+        as_complete = self._stopped_as_complete or len(directions) > 1
+        if trial.state is TrialState.PRUNED and not as_complete:
+            return trial
+        if trial.state not in (TrialState.RUNNING, TrialState.PRUNED):
+            return trial
+        rungs = reported(trial.user_attrs)
+        if not rungs:
+            return trial
+        last = trial.user_attrs[RUNG.format(max(rungs))]
+        shown = copy.copy(trial)
+        shown.state = TrialState.PRUNED
+        if as_complete:
+            shown.state, shown.values = TrialState.COMPLETE, list(last[VALUES])
+        if self._goals:
+            broken = self._goals.excess(last["scores"])
+            known = {CONSTRAINT.format(name): excess for name, excess in broken.items()}
+            shown.system_attrs = {**trial.system_attrs, **known}
+        return shown
+
+
+def reported(user_attrs: Mapping[str, Any]) -> list[int]:
+    """Steps of the rungs at which a trial reported, by its attributes."""
+    start = RUNG.format("")
+    return [int(key.removeprefix(start)) for key in user_attrs if key.startswith(start)]
+
+
+class _View:
+    """A study at one moment, with the trials that a sampler sees; all else is the study's."""
+
+    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]):
+        self._study, self._trials = study, trials
+
+        self._storage = _ShownStorage(study._storage, {t._trial_id: t for t in trials})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Trials to learn from; a sampler does not change them, so they are never copied."""
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        """By this name Optuna's samplers ask for them."""
+        return self.get_trials(deepcopy, states)
+
+
+class _ShownStorage:
+    """A study's storage, whose trials are those of a view; NSGA-II looks parents up here."""
+
+    def __init__(self, storage: Any, trials: Mapping[int, FrozenTrial]):
+        self._storage, self._trials = storage, trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """A trial as it is shown."""
+        shown = self._trials.get(trial_id)
+        return shown if shown is not None else self._storage.get_trial(trial_id)
+
+
+def thinned(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int = MOST_SEEN
+) -> list[FrozenTrial]:
+    """At most ``most`` of the finished trials and all others, in their order.
+
+    Those that came furthest with the best values are kept, and an even choice of the rest.
+    """
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    if len(finished) <= most:
+        return list(trials)
+    rank = (
+        _single_rank(directions[0]) if len(directions) == 1 else _pareto_rank(finished, directions)
+    )
+    ranked = sorted(finished, key=rank)
+    best, rest = ranked[: most // 4], sorted(ranked[most // 4 :], key=lambda trial: trial.number)
+    places = most - len(best)
+    even = [rest[place * len(rest) // places] for place in range(places)]
+    shown = {trial.number for trial in [*best, *even]}
+    return [t for t in trials if t.number in shown or not t.state.is_finished()]
+
+
+def _single_rank(direction: StudyDirection) -> Callable[[FrozenTrial], tuple[Any, ...]]:
+    """As TPE ranks: complete ones first, then by the step where they were stopped."""
+    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+
+    def rank(trial: FrozenTrial) -> tuple[Any, ...]:
+        if trial.state is TrialState.COMPLETE:
+            return False, 0, sign * (trial.value or 0.0)
+        values = trial.intermediate_values
+        last = max(values, default=-1)
+        return True, -last, sign * values.get(last, 0.0)
+
+    return rank
+
+
+def _pareto_rank(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> Callable[[FrozenTrial], tuple[Any, ...]]:
+    """Complete ones first, by non-dominated rank."""
+    signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    points: list[Values] = [
+        tuple(s * v for s, v in zip(signs, trial.values, strict=True)) for trial in complete
+    ]
+    ranks, crowding = non_dominated(points) if points else ([], [])
+    places = {
+        trial.number: (rank, -distance)
+        for trial, rank, distance in zip(complete, ranks, crowding, strict=True)
+    }
+    return lambda trial: (trial.number not in places, *places.get(trial.number, (0, 0.0)))
