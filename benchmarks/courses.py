@@ -27,7 +27,7 @@ from tuner.suggest import Suggestion, experiences_of, suggest_for
 from tuner.warm import OF_ONE_SOURCE
 
 WORKERS = 8
-STEPS, REDUCTION = (10, 90), 3
+STEPS, REDUCTION = (5, 90), 3
 #: Trials of the random search whose score is to be reached.
 RANDOM_TRIALS = 100
 #: Trials of stock Ray Tune, whose steps are the budgets.
@@ -48,7 +48,7 @@ def curves_at(path: Path) -> Curves:
 
 def job_of(
     *,
-    sampler: str = "tpe",
+    sampler: str = "gp",
     rule: str = "promote",
     seed: int = 0,
     trials: int = 10_000,
@@ -229,6 +229,7 @@ def scaling(path: Path, pair: str, workers: int, trials: int, sampler: str) -> R
     return {
         "sampler": sampler,
         "workers": workers,
+        "trials": trials,
         "hours of a second a step": course.end_s / 3600,
         "efficiency": course.busy_s / (workers * course.end_s),
         "best": course.best_by(np.inf),

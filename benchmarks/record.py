@@ -44,7 +44,7 @@ from tuner.engine import Engine
 from tuner.evaluate import baseline_scores
 from tuner.jobfile import find_space
 from tuner.pictures import FEATURES, picture_features
-from tuner.samplers import planned_point
+from tuner.points import planned_point
 from tuner.surrogate import Kernel, encode_all, fitted_kernel
 
 SIZE_PX = 64

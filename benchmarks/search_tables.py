@@ -28,7 +28,6 @@ class Measured:
         ladders: by first rung and reduction.
         warm: best shares by trials, warm and cold, of each seed, by pair.
         scale: of numbers of workers.
-        scale_trials: of these runs.
     """
 
     courses: Mapping[tuple[str, int], dict[str, Course]]
@@ -37,7 +36,6 @@ class Measured:
     ladders: Mapping[tuple[int, int], Found]
     warm: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]
     scale: Sequence[Row]
-    scale_trials: int
 
 
 def budget_rows(found: Mapping[Any, dict[str, Course]]) -> list[Row]:
@@ -180,7 +178,7 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
     scale.plot([r["workers"] for r in shown], [r["efficiency"] for r in shown], marker="o")
     scale.axhline(0.85, color="grey", linestyle=":")
     scale.set(
-        title=f"{found.scale_trials} trials",
+        title="Workers",
         xscale="log",
         xlabel="workers",
         ylabel="share of ideal",

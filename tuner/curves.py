@@ -122,7 +122,11 @@ class Curves:
             "metrics": list(self.metrics),
             "features": list(self.features),
             "size_px": self.size_px,
-            "kernel": {"lengths": self.kernel.lengths_D.tolist(), "noise": self.kernel.noise},
+            "kernel": {
+                "lengths": self.kernel.lengths_D.tolist(),
+                "noise": self.kernel.noise,
+                "amplitude": self.kernel.amplitude,
+            },
             "params": [dict(params) for params in self.params],
             "pairs": [
                 {"name": pair.name, "untouched": dict(pair.untouched)}
@@ -172,6 +176,7 @@ def load_curves(path: Path | None = None) -> Curves:
         kernel = Kernel(
             lengths_D=np.asarray(header["kernel"]["lengths"], float),
             noise=float(header["kernel"]["noise"]),
+            amplitude=float(header["kernel"]["amplitude"]),
         )
         if kernel.lengths_D.shape != encode(space, {}).shape or not (kernel.lengths_D > 0).all():
             raise ValueError("its kernel is not one of its space")

@@ -155,7 +155,7 @@ class PairSpec(_Spec):
 class SearchSpec(_Spec):
     """How configurations are proposed."""
 
-    sampler: Annotated[SamplerName, Field(description="how configurations are proposed")] = "tpe"
+    sampler: Annotated[SamplerName, Field(description="how configurations are proposed")] = "gp"
     trials: Annotated[
         int, Field(ge=1, le=1_000_000, description="configurations in all, presets included")
     ] = 64
@@ -194,7 +194,7 @@ class HalvingSpec(_Spec):
             " not; hyperband: promote in brackets; median: it ends if worse than half; none"
         ),
     ] = "promote"
-    min_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of the first rung")] = 30
+    min_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of the first rung")] = 15
     max_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of a full run")] = 300
     reduction: Annotated[
         int, Field(ge=2, le=100, description="rungs grow by this; 1/reduction survive")

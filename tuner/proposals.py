@@ -9,7 +9,7 @@ from nst_core.config import StyleConfig
 from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.job import JobSpec
-from tuner.samplers import planned_point
+from tuner.points import planned_point
 from tuner.study import RunStudy
 
 
@@ -59,7 +59,7 @@ class Proposals:
             note = "; ".join(notes) or None
             self._study.assign(number, config.to_dict(), preset=preset[0].name, note=note)
             return config
-        params = self._study.draw(number, self._space)
+        params = self._study.draw(number, self._space, max_steps)
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
         config = self._space.build(params, **fixed)
         self._study.assign(number, config.to_dict())

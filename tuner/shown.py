@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.gp import Tried
 from tuner.halving import Values
 from tuner.objective import Goals, non_dominated
 
@@ -117,6 +118,33 @@ class Shown(BaseSampler):
             known = {CONSTRAINT.format(name): excess for name, excess in broken.items()}
             shown.system_attrs = {**trial.system_attrs, **known}
         return shown
+
+
+def tried(trials: Sequence[FrozenTrial], goals: Goals, drawn: int) -> list[Tried]:
+    """What `gp.propose` is told of a study: all but presets, finals and what is drawn now."""
+    return [
+        _as_tried(trial, goals)
+        for trial in trials
+        if trial.params
+        and trial.number != drawn
+        and PRESET not in trial.user_attrs
+        and FINAL_OF not in trial.user_attrs
+    ]
+
+
+def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried:
+    found = {steps: trial.user_attrs[RUNG.format(steps)] for steps in reported(trial.user_attrs)}
+    running = trial.state is TrialState.RUNNING
+    return Tried(
+        params=trial.params,
+        values={
+            steps: [goal.loss(v) for goal, v in zip(goals.objectives, rung[VALUES], strict=True)]
+            for steps, rung in found.items()
+        },
+        excess={steps: list(goals.excess(r["scores"]).values()) for steps, r in found.items()},
+        pending=running and trial.user_attrs.get(WAITS) is None,
+        failed=trial.state is TrialState.FAIL,
+    )
 
 
 def reported(user_attrs: Mapping[str, Any]) -> list[int]:

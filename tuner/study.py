@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import NstError, RunError
 from search_spaces import Params, Space
+from tuner.gp import propose
 from tuner.job import SamplerName
 from tuner.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.objective import Goals
@@ -31,6 +32,7 @@ from tuner.shown import (
     VALUES,
     WAITS,
     WENT_ON,
+    tried,
 )
 from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
 from tuner.stored import check_compared, known_notes, record_of
@@ -78,6 +80,8 @@ class RunStudy:
         self._driver = kept.driver
         self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
+        #: Parameters that trials must have which have not drawn any yet.
+        self._fixed: dict[int, Params] = {}
         self._signed_s = 0.0
 
     @classmethod
@@ -187,21 +191,35 @@ class RunStudy:
 
     def fix(self, number: int, params: Params) -> None:
         """Let a trial that has begun draw these parameters as given."""
+        self._fixed[number] = params
         study = self._with_sampler(number, params)
         self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
 
     def revive(self, number: int, fixed: Params | None = None) -> None:
         """Take up a trial that a killed driver left running."""
         frozen = self._frozen(number)
+        if fixed is not None:
+            self._fixed[number] = fixed
         study = self._with_sampler(number, fixed)
         self._live[number] = optuna.Trial(study, frozen._trial_id)
 
-    def draw(self, number: int, space: Space) -> Params:
+    def draw(self, number: int, space: Space, max_steps: int) -> Params:
         """Draw the parameters of a trial.
 
         The sampler is seeded by the run's seed and the trial's number, so a draw depends on the
         study alone and a resumed run draws what an uninterrupted one would.
+
+        Args:
+            number: of the trial.
+            space: where they are drawn from.
+            max_steps: that the trial takes unless it is stopped.
         """
+        given = self._fixed.pop(number, None)
+        if self._sampler_name == "gp":
+            known = tried(self._study.get_trials(deepcopy=False), self._goals, number)
+            settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
+            self.fix(number, propose(space, known, **settings, given=given))
+            self._fixed.pop(number)
         return suggested(self._live[number], space)
 
     def assign(

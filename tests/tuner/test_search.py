@@ -48,7 +48,7 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
     assert len(records) == 8
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
 def test_partial_starts_are_completed(job_file: Path, tmp_path: Path, sampler: str) -> None:
     """What a start leaves open is drawn, after a break like before it; the rest is as given."""
     overrides = (f"search.sampler={sampler}", "space=optimizers")

@@ -63,7 +63,7 @@ def test_every_space_moves_pixels(
     number = study.begin()
     if "extractor" in space.params:
         study.fix(number, {"extractor": "vgg16"})
-    config = space.build(study.draw(number, space), size_px=job.size_px, steps=2)
+    config = space.build(study.draw(number, space, 2), size_px=job.size_px, steps=2)
     materials = load_pair(job.pairs[0], job.size_px).materials
     *_, last = advance(store, config, materials)
     assert (last.step, last.outcome) == (2, Outcome.RUNNING)

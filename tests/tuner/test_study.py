@@ -21,14 +21,14 @@ def rung(value: float) -> RungRecord:
 
 def run_one(study: RunStudy, value: float) -> dict[str, object]:
     number = study.begin()
-    params = study.draw(number, SPACE)
+    params = study.draw(number, SPACE, 90)
     study.assign(number, SPACE.build(params).to_dict())
     study.report(number, 10, rung(value))
     study.finish(number, "complete")
     return dict(params)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
 def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
     """A run interrupted after any trial draws on as an uninterrupted one."""
     settings = {**SETTINGS, "sampler": sampler}

@@ -18,8 +18,8 @@ from tuner.backend import InlineBackend
 from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.jobfile import find_space, load_job
 from tuner.pictures import FEATURES, picture_features
+from tuner.points import planned_point
 from tuner.run import run_job
-from tuner.samplers import planned_point
 from tuner.suggest import (
     Experience,
     experience_of_run,

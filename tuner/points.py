@@ -1,0 +1,101 @@
+"""Points of a space that need no study: Sobol sequences and grids, and what shares stand for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces import Choice, Int, Params, Space
+from tuner.job import SamplerName
+
+#: Values of a number on a grid.
+GRID_LEVELS = 3
+
+
+def planned_point(
+    name: SamplerName, space: Space, index: int, seed: int, given: Params | None = None
+) -> Params | None:
+    """The ``index``-th point of a Sobol sequence or a grid; None for other samplers.
+
+    Args:
+        name: of the sampler.
+        space: where the point is.
+        index: of the point, from 0.
+        seed: of the sequence.
+        given: parameters that it must have, whatever the sequence says.
+    """
+    if name == "sobol":
+        from scipy.stats import qmc
+
+        points = qmc.Sobol(len(space.params), rng=seed)
+        if index:
+            points.fast_forward(index)
+        shares = dict(zip(space.params, points.random(1)[0].tolist(), strict=True))
+        return point_at(space, shares, given)
+    if name == "grid":
+        levels = [_levels(parameter) for parameter in space.params.values()]
+        total = math.prod(levels)
+        # In an order that favours no corner; without a list of all points, which may be millions.
+        step = _coprime(random.Random(seed).randrange(total), total)
+        place = (index * step + seed) % total
+        shares = dict[str, float]()
+        for parameter, count in zip(space.params, levels, strict=True):
+            place, level = divmod(place, count)
+            shares[parameter] = level / (count - 1) if count > 1 else 0.0
+        return point_at(space, shares, given)
+    return None
+
+
+def _levels(parameter: Any) -> int:
+    return len(parameter.options) if isinstance(parameter, Choice) else GRID_LEVELS
+
+
+def _coprime(start: int, total: int) -> int:
+    return next(n for n in itertools.count(max(1, start)) if math.gcd(n, total) == 1)
+
+
+def point_at(space: Space, shares: Mapping[str, float], given: Params | None = None) -> Params:
+    """The point of a space whose parameters lie at these shares of their ranges, from 0 to 1.
+
+    Args:
+        space: where the point is.
+        shares: of each parameter, also of those that turn out to have no meaning there.
+        given: values that it has whatever the shares say.
+    """
+    drawn: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if not space.active(name, drawn):
+            continue
+        if given and name in given:
+            drawn[name] = given[name]
+            continue
+        share = shares[name]
+        if isinstance(parameter, Choice):
+            count = len(parameter.options)
+            drawn[name] = parameter.options[min(count - 1, int(share * count))]
+            continue
+        low, high = float(parameter.low), float(parameter.high)
+        value = low * (high / low) ** share if parameter.log else low + (high - low) * share
+        value = min(high, max(low, float(value)))
+        drawn[name] = round(value) if isinstance(parameter, Int) else value
+    return drawn
+
+
+def shares_of(space: Space, params: Params) -> dict[str, float]:
+    """Shares at which `point_at` finds a point again; none for parameters it does not have."""
+    shares = {}
+    for name, parameter in space.params.items():
+        if name not in params:
+            continue
+        if isinstance(parameter, Choice):
+            place = parameter.options.index(str(params[name]))
+            shares[name] = (place + 0.5) / len(parameter.options)
+            continue
+        low, high, at = float(parameter.low), float(parameter.high), float(params[name])
+        if parameter.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        shares[name] = min(1.0, max(0.0, (at - low) / (high - low))) if high > low else 0.5
+    return shares
