@@ -133,7 +133,7 @@ def ask_and_tell(trials: int) -> Row:
     """
     with tempfile.TemporaryDirectory() as scratch:
         _play(trials, Path(scratch), sampler="random")
-        taken = _play(trials + ASKED, Path(scratch), sampler="tpe")
+        taken = _play(trials + ASKED, Path(scratch), sampler="gp")
         memory = psutil.Process().memory_info().rss
         started = time.perf_counter()
         _look(Path(scratch))

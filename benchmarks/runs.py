@@ -80,7 +80,8 @@ def scratch_search(
     steps: tuple[int, int],
     size_px: int = 128,
     lanes: int | None = None,
-    sampler: str = "tpe",
+    sampler: str = "gp",
+    seed: int = 0,
     rule: str = "promote",
     objective: str = "lpips",
     folder: Path | None = None,
@@ -95,6 +96,7 @@ def scratch_search(
         size_px: longer side.
         lanes: trials at a time on an engine.
         sampler: of the job.
+        seed: of the sampler.
         rule: of its halving.
         objective: a metric.
         folder: of the run, which goes on if there is one; a scratch folder by default.
@@ -105,13 +107,13 @@ def scratch_search(
             "pairs": [{"content": "-", "style": "-", "reference": "-"}],
             "size_px": size_px,
             "objective": objective,
-            "search": {"trials": trials, "presets": False, "sampler": sampler},
+            "search": {"trials": trials, "presets": False, "sampler": sampler, "seed": seed},
             "halving": {"min_steps": steps[0], "max_steps": steps[1], "rule": rule},
             "finals": {"count": 0},
             "resources": {"lanes": lanes},
         }
     )
-    settings: dict[str, Any] = {"sampler": sampler, "seed": 0}
+    settings: dict[str, Any] = {"sampler": sampler, "seed": seed}
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()

@@ -120,20 +120,37 @@ class Shown(BaseSampler):
         return shown
 
 
-def tried(trials: Sequence[FrozenTrial], goals: Goals, drawn: int) -> list[Tried]:
-    """What `gp.propose` is told of a study: all but presets, finals and what is drawn now."""
-    return [
-        _as_tried(trial, goals)
-        for trial in trials
-        if trial.params
-        and trial.number != drawn
-        and PRESET not in trial.user_attrs
-        and FINAL_OF not in trial.user_attrs
-    ]
+class Trials:
+    """What `gp.propose` is told of a study: all but presets, finals and what is drawn now.
+
+    Trials that are over stay as they are, so they are read once.
+
+    Args:
+        goals: that they are ranked by.
+    """
+
+    def __init__(self, goals: Goals):
+        self._goals = goals
+        self._over: dict[int, Tried | None] = {}
+
+    def tried(self, trials: Sequence[FrozenTrial], drawn: int) -> list[Tried]:
+        """Of all trials of a study, of which one is drawn now."""
+        found = [self._of(trial) for trial in trials if trial.number != drawn]
+        return [one for one in found if one is not None]
+
+    def _of(self, trial: FrozenTrial) -> Tried | None:
+        if not trial.state.is_finished():
+            return _as_tried(trial, self._goals)
+        if trial.number not in self._over:
+            self._over[trial.number] = _as_tried(trial, self._goals)
+        return self._over[trial.number]
 
 
-def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried:
-    found = {steps: trial.user_attrs[RUNG.format(steps)] for steps in reported(trial.user_attrs)}
+def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried | None:
+    attrs = trial.user_attrs
+    if not trial.params or PRESET in attrs or FINAL_OF in attrs:
+        return None
+    found = {steps: attrs[RUNG.format(steps)] for steps in reported(attrs)}
     running = trial.state is TrialState.RUNNING
     return Tried(
         params=trial.params,
@@ -142,7 +159,7 @@ def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried:
             for steps, rung in found.items()
         },
         excess={steps: list(goals.excess(r["scores"]).values()) for steps, r in found.items()},
-        pending=running and trial.user_attrs.get(WAITS) is None,
+        pending=running and attrs.get(WAITS) is None,
         failed=trial.state is TrialState.FAIL,
     )
 

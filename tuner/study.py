@@ -32,7 +32,7 @@ from tuner.shown import (
     VALUES,
     WAITS,
     WENT_ON,
-    tried,
+    Trials,
 )
 from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
 from tuner.stored import check_compared, known_notes, record_of
@@ -82,6 +82,7 @@ class RunStudy:
         self._live: dict[int, optuna.Trial] = {}
         #: Parameters that trials must have which have not drawn any yet.
         self._fixed: dict[int, Params] = {}
+        self._trials = Trials(goals)
         self._signed_s = 0.0
 
     @classmethod
@@ -216,7 +217,7 @@ class RunStudy:
         """
         given = self._fixed.pop(number, None)
         if self._sampler_name == "gp":
-            known = tried(self._study.get_trials(deepcopy=False), self._goals, number)
+            known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
             settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
             self.fix(number, propose(space, known, **settings, given=given))
             self._fixed.pop(number)
