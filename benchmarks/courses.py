@@ -34,8 +34,8 @@ RANDOM_TRIALS = 100
 BUDGETS = (10, 20, 40, 80)
 #: Trials of the search that a warm start is compared with.
 COLD_TRIALS = 40
-#: Steps of all trials at which searches are compared, those of 10 and of 40 full trials.
-EARLY, LATE = 10 * STEPS[1], 40 * STEPS[1]
+#: Steps of all trials at which searches are compared, those of 10 and of 30 full trials.
+EARLY, LATE = 10 * STEPS[1], 30 * STEPS[1]
 #: Where courses are drawn.
 GRID_S = np.geomspace(3 * STEPS[1], LATE, 40)
 
@@ -104,7 +104,7 @@ class Found:
 
     Attributes:
         early_C: best share of each course at the steps of 10 full trials.
-        late_C: the same of 40.
+        late_C: the same of 30.
         grid_CS: the same at `GRID_S`.
     """
 
@@ -126,11 +126,10 @@ class Found:
 def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
     """Ours, stock and a random search on one pair with one seed."""
     scores = Recorded(curves_at(path), pair)
-    most = RANDOM_TRIALS * STEPS[1]
     full = job_of(sampler="random", rule="full", seed=seed, trials=RANDOM_TRIALS)
     return {
         "random, full": simulate(full, scores.space, scores, workers=WORKERS),
-        "ours": simulate(job_of(seed=seed, steps=most // 2), scores.space, scores, workers=WORKERS),
+        "ours": simulate(job_of(seed=seed, steps=LATE), scores.space, scores, workers=WORKERS),
         **{
             f"stock {trials}": simulate_stock(
                 scores.space,
