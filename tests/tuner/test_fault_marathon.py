@@ -182,9 +182,11 @@ def test_killed_while_it_decides(job_file: Path, tmp_path: Path, launches: Launc
 
     With one lane in all reports come in one order, so all that is decided must be the same.
     """
-    trials = 140
+    # Drawn at random, as many trials wait late in the run as early.
+    trials = 200
     options = settings(
-        *(f"search.trials={trials}", "search.presets=false", "halving.max_steps=54"),
+        *(f"search.trials={trials}", "search.sampler=random", "search.presets=false"),
+        "halving.max_steps=54",
         *("resources.lanes=1", "finals={count: 2, seeds: 3}", noisy_space(tmp_path)),
     )
     whole, folder, chance = tmp_path / "whole", tmp_path / "broken", random.Random(0)
