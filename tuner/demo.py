@@ -18,7 +18,7 @@ _JOB = {
     "size_px": 128,
     "space": "gram",
     "objective": "lpips",
-    "search": {"sampler": "tpe", "trials": 20, "seed": 0},
+    "search": {"trials": 20, "seed": 0},
     "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},
     "finals": {"count": 1, "seeds": 2},
 }

@@ -25,7 +25,7 @@ from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
 from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
 
-SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "sobol", "grid"]
+SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 
 
 class _Spec(BaseModel):
@@ -355,7 +355,7 @@ class JobSpec(_Spec):
                 raise ValueError("budget.target: expected a single objective")
             if self.search.sampler == "cmaes":
                 raise ValueError(
-                    "search.sampler: cmaes knows one objective, got several; expected tpe, gp,"
+                    "search.sampler: cmaes knows one objective, got several; expected gp, tpe,"
                     " nsga2, random, sobol or grid"
                 )
         return self
