@@ -173,6 +173,8 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
         axes.set(
             title=title, xscale="log", xlabel="steps of all trials", ylabel="0 = best recorded"
         )
+        axes.set_xticks([300, 600, 1200, 2400], ["300", "600", "1,200", "2,400"])
+        axes.minorticks_off()
         axes.legend()
     shown = [row for row in found.scale if row["sampler"] == "random"]
     scale.plot([r["workers"] for r in shown], [r["efficiency"] for r in shown], marker="o")
