@@ -237,11 +237,14 @@ def _thinned(told: Sequence[Tried]) -> Sequence[Tried]:
         last = max(told[place].values)
         return -last, float(sum(told[place].values[last]))
 
-    ranked = sorted(range(len(told)), key=rank)
-    best, rest = ranked[: MOST_SEEN // 4], sorted(ranked[MOST_SEEN // 4 :])
-    places = MOST_SEEN - len(best)
-    even = [rest[place * len(rest) // places] for place in range(places)]
-    return [told[place] for place in sorted([*best, *even])]
+    return [told[place] for place in best_and_even(sorted(range(len(told)), key=rank), MOST_SEEN)]
+
+
+def best_and_even(ranked: Sequence[int], most: int) -> list[int]:
+    """Of more than ``most`` numbers, ranked best first, the best quarter and others evenly."""
+    best, rest = ranked[: most // 4], sorted(ranked[most // 4 :])
+    places = most - len(best)
+    return sorted([*best, *(rest[place * len(rest) // places] for place in range(places))])
 
 
 # --- where to look --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.gp import Tried
+from tuner.gp import Tried, best_and_even
 from tuner.halving import Values
 from tuner.objective import Goals, non_dominated
 
@@ -225,11 +225,7 @@ def thinned(
     rank = (
         _single_rank(directions[0]) if len(directions) == 1 else _pareto_rank(finished, directions)
     )
-    ranked = sorted(finished, key=rank)
-    best, rest = ranked[: most // 4], sorted(ranked[most // 4 :], key=lambda trial: trial.number)
-    places = most - len(best)
-    even = [rest[place * len(rest) // places] for place in range(places)]
-    shown = {trial.number for trial in [*best, *even]}
+    shown = set(best_and_even([trial.number for trial in sorted(finished, key=rank)], most))
     return [t for t in trials if t.number in shown or not t.state.is_finished()]
 
 

@@ -193,6 +193,9 @@ class RunStudy:
     def fix(self, number: int, params: Params) -> None:
         """Let a trial that has begun draw these parameters as given."""
         self._fixed[number] = params
+        self._draws(number, params)
+
+    def _draws(self, number: int, params: Params) -> None:
         study = self._with_sampler(number, params)
         self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
 
@@ -219,8 +222,7 @@ class RunStudy:
         if self._sampler_name == "gp":
             known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
             settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
-            self.fix(number, propose(space, known, **settings, given=given))
-            self._fixed.pop(number)
+            self._draws(number, propose(space, known, **settings, given=given))
         return suggested(self._live[number], space)
 
     def assign(
