@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from search_spaces import Choice, Params, Space
-from tuner.points import planned_point, point_at, shares_of
+from tuner.points import point_at, shares_of
 from tuner.surrogate import (
     Kernel,
     Surrogate,
@@ -35,13 +35,13 @@ from tuner.surrogate import (
     with_conditions,
 )
 
-#: Trials that must have reported before there is enough to learn from; a Sobol sequence until then.
+#: Trials that must have reported before there is enough to learn from.
 STARTUP = 8
 #: Trials that are looked at, the best of them and an even choice of the rest, and the latest of
 #: those that have not reported: the time of a draw grows with the cube of all.
 MOST_SEEN, MOST_PENDING = 160, 64
 #: Reports by which the kernel is fitted, which takes most of the time.
-MOST_FITTED = 160
+MOST_FITTED = 80
 #: How little is known beforehand of the mean of a value and of its slope along the steps.
 TREND = 4.0
 #: What is worse than the median by more than this, in units of the usual distance from it, counts
@@ -85,8 +85,8 @@ def propose(
     index: int,
     seed: int,
     given: Params | None = None,
-) -> Params:
-    """The configuration to try next.
+) -> Params | None:
+    """The configuration to try next; None while there is too little to learn from.
 
     Args:
         space: where it is drawn from.
@@ -100,9 +100,7 @@ def propose(
     told = _thinned([one for one in tried if one.values])
     failed = [one for one in tried if one.failed and not one.values][-MOST_PENDING:]
     if len(told) + len(failed) < STARTUP or not told:
-        planned = planned_point("sobol", space, index, seed, given)
-        assert planned is not None
-        return planned
+        return None
     rng = np.random.default_rng([seed, index])
     pending = [one for one in tried if one.pending and not one.values][-MOST_PENDING:]
     belief = _Belief(space, [*told, *failed, *pending], max_steps, rng)
@@ -285,13 +283,18 @@ def _most_promising(
 def _next_to(
     space: Space, share_BP: np.ndarray, count: int, far: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Points_NP in which some parameters of others are moved, and some choices made anew."""
+    """Points_NP in which some parameters of others are moved, and some choices made anew.
+
+    What would leave a range is reflected at its end: cut off there, points would gather at the
+    ends, and those of many ranges at once are corners, which are the least known and rarely good.
+    """
     share_NP = share_BP[rng.integers(len(share_BP), size=count)]
     choice_P = np.array([isinstance(one, Choice) for one in space.params.values()])
     near_NP = share_NP + far * rng.normal(size=share_NP.shape)
     moved_NP = np.where(choice_P, rng.random(share_NP.shape), near_NP)
     moves_NP = rng.random(share_NP.shape) < np.where(choice_P, MOVES / 3, MOVES)
-    return np.clip(np.where(moves_NP, moved_NP, share_NP), 0, 1)
+    inside_NP = np.abs(np.where(moves_NP, moved_NP, share_NP))
+    return np.clip(np.where(inside_NP > 1, 2 - inside_NP, inside_NP), 0, 1)
 
 
 def _shares(space: Space, params: Params, rng: np.random.Generator) -> np.ndarray:

@@ -222,7 +222,9 @@ class RunStudy:
         if self._sampler_name == "gp":
             known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
             settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
-            self._draws(number, propose(space, known, **settings, given=given))
+            proposed = propose(space, known, **settings, given=given)
+            if proposed is not None:
+                self._draws(number, proposed)
         return suggested(self._live[number], space)
 
     def assign(

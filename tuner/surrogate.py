@@ -149,8 +149,12 @@ def _with_noise(covariance_NN: np.ndarray, noise: float) -> np.ndarray:
 
 
 #: What is expected of a kernel before any value is known, as natural logarithms: of lengths, where
-#: 1 is the range of a number, of the noise and of the amplitude; and how sure that is.
-_LENGTH, _NOISE, _AMPLITUDE = (np.log(0.6), 1.0), (np.log(1e-3), 1.5), (0.0, 0.7)
+#: 1 is the range of a number, of the noise and of the amplitude; and how sure that is. A length is
+#: for one coordinate and grows with the root of their number, as the distance of two points does:
+#: else all points of a large space were strangers, and its corners the most promising of all
+#: (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian Optimization Performs Great in High Dimensions",
+#: ICML 2024; how long they are was found on pictures, with `benchmarks.live`).
+_LENGTH, _NOISE, _AMPLITUDE = (np.log(0.57), 1.0), (np.log(1e-3), 1.5), (0.0, 0.7)
 #: The last coordinate is that of the steps where there is a trend: curves change slowly.
 _LENGTH_OF_STEPS = (np.log(1.5), 1.0)
 #: Where to look for them.
@@ -173,7 +177,8 @@ def fitted_kernel(
     count, dims = points_ND.shape
     apart_ED = ((points_ND[:, None] - points_ND[None]) ** 2).reshape(count * count, dims)
     trend_NN = _trend(trend, points_ND, points_ND)
-    lengths = [_LENGTH] * (dims - 1) + [_LENGTH_OF_STEPS if trend else _LENGTH]
+    length = (_LENGTH[0] + np.log(dims) / 2, _LENGTH[1])
+    lengths = [length] * (dims - 1) + [_LENGTH_OF_STEPS if trend else length]
     expected, unsure = np.transpose([*lengths, _NOISE, _AMPLITUDE])
 
     def unlikely(logs: np.ndarray) -> tuple[float, np.ndarray]:
