@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.common import Row
-from benchmarks.runs import without_starts
+from benchmarks.runs import with_starts
 from benchmarks.stock import simulate_stock
 from search_spaces import Params, Space
 from tuner import samplers
@@ -84,7 +84,7 @@ class Recorded:
     @property
     def space(self) -> Space:
         """What is searched, without starts, which may stem from any pair."""
-        return without_starts(self.curves.space)
+        return with_starts(self.curves.space)
 
     def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
         """Scores after so many steps, the objective as a share."""
@@ -202,7 +202,7 @@ def warm_against_cold(path: Path, pair: str, seed: int) -> tuple[np.ndarray, np.
     curves = curves_at(path)
     scores = Recorded(curves, pair)
     starts = [one.params for one in suggested_from_others(curves, pair)]
-    space = Space(**{**vars(scores.space), "starts": tuple(starts)})
+    space = with_starts(scores.space, starts)
     job = job_of(seed=seed, trials=COLD_TRIALS)
     cold = simulate(job, scores.space, scores, workers=WORKERS)
     return _by_trials(simulate(job, space, scores, workers=WORKERS)), _by_trials(cold)

@@ -1,18 +1,18 @@
 """Samplers on real pictures: the decisions of a run, carried out, next to those on recorded curves.
 
 Recorded curves are guessed between the configurations that were recorded, which smooths them; here
-every step is taken. Each search knows nothing of its pair before.
+every step is taken. No search knows its pair before; one begins with what other pairs suggest.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Annotated
 
 import torch
@@ -32,11 +32,21 @@ from benchmarks.common import (
     run,
 )
 from benchmarks.runs import Timeline, scratch_search, workload_of
-from search_spaces import CATALOGUE
+from benchmarks.suggest import suggested_by_others
+from search_spaces import CATALOGUE, Params
 from tuner.backend import InlineBackend
+from tuner.curves import load_curves
+from tuner.warm import OF_ONE_SOURCE
 
-SAMPLERS, QUICK_SAMPLERS = ("gp", "tpe", "random"), ("gp", "random")
-SEEDS = 3
+#: The default first, which the others are compared with; the last one has suggestions as starts.
+SEARCHES = {
+    "gp": "gp",
+    "tpe": "tpe",
+    "random": "random",
+    (SUGGESTED := "gp, suggestions first"): "gp",
+}
+QUICK_SEARCHES = ("gp", SUGGESTED)
+SEEDS = 5
 SIZE_PX = 64
 STEPS, QUICK_STEPS = (5, 90), (5, 15)
 TRIALS, QUICK_TRIALS = 60, 10
@@ -47,12 +57,20 @@ LANES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The lowest LPIPS of a search, at each of the steps in `AT_FULL_TRIALS`."""
+    """The lowest LPIPS of a search, after so many steps of all its trials."""
 
     pair: str
-    sampler: str
+    name: str
     seed: int
-    best_S: Sequence[float]
+    course: Sequence[tuple[int, float]]
+
+    def best_by(self, steps: float) -> float:
+        """After so many steps; the first one of all before there is any."""
+        return min(best for spent, best in self.course if spent <= max(steps, self.course[0][0]))
+
+    def steps_until(self, goal: float) -> float:
+        """Steps that a score takes; infinity if it is never reached."""
+        return next((float(spent) for spent, best in self.course if best <= goal), float("inf"))
 
 
 def main(
@@ -64,13 +82,13 @@ def main(
 ) -> None:
     """Compare samplers by what their searches find on pairs of pictures."""
     names = pair or list(built_in_pairs())[: 1 if quick else None]
-    chosen = QUICK_SAMPLERS if quick else SAMPLERS
+    chosen = QUICK_SEARCHES if quick else tuple(SEARCHES)
     steps = QUICK_STEPS if quick else STEPS
     cases = [
-        (name, sampler, seed)
+        (name, how, seed)
         for seed in range(seeds or (1 if quick else SEEDS))
         for name in names
-        for sampler in chosen
+        for how in chosen
     ]
     task = partial(search, trials=trials or (QUICK_TRIALS if quick else TRIALS), steps=steps)
     context = multiprocessing.get_context("spawn")
@@ -80,39 +98,64 @@ def main(
     ):
         running = pool.map(task, *zip(*cases, strict=True))
         found = list(bar.track(running, total=len(cases), description="searches"))
-    columns = [f"{count * steps[1]} steps" for count in AT_FULL_TRIALS]
-    lasts = {s: [one.best_S[-1] for one in found if one.sampler == s] for s in chosen}
-    ahead = {
-        sampler: [a - b for a, b in zip(lasts[sampler], lasts[chosen[0]], strict=True)]
-        for sampler in chosen[1:]
-    }
+    budgets = [count * steps[1] for count in AT_FULL_TRIALS]
+    of = {how: [one for one in found if one.name == how] for how in chosen}
+    behind = {how: _behind(of[how], of[chosen[0]], budgets[-1]) for how in chosen[1:]}
     publish(
-        "Samplers on real pictures",
+        "Searches on real pictures",
         f"Best LPIPS of searches of {task.keywords['trials']} trials with rungs from {steps[0]} to"
         f" {steps[1]} steps at {SIZE_PX} px, {LANES} at a time, by steps of all trials.",
         [
-            Section(title="Mean of all searches", rows=[_mean(found, s, columns) for s in chosen]),
-            Section(title="Search by search", rows=[_row(one, columns) for one in found]),
             Section(
-                title="Behind the default at the end",
-                text="By pair and seed, with the standard error.",
+                title="Mean of all",
+                rows=[{"search": how, **_means(of[how], budgets)} for how in chosen],
+            ),
+            Section(
+                title="Next to the default",
+                text="By pair and seed. Behind: at the last of these steps, with its standard"
+                " error. Steps: to the score that the default ends with, as a share of its own;"
+                " the median, inf where most never come to it.",
+                rows=list(behind.values()),
+            ),
+            Section(
+                title="Search by search",
                 rows=[
-                    {"sampler": sampler, "behind": mean(by), "±": _error(by), "of": len(by)}
-                    for sampler, by in ahead.items()
+                    {
+                        "pair": one.pair.partition("=")[0],
+                        "seed": one.seed,
+                        "search": one.name,
+                        **_means([one], budgets),
+                    }
+                    for one in found
                 ],
             ),
         ],
         goals=[
-            Goal(name=f"{sampler} behind the default, LPIPS", value=mean(by), goal=0.0)
-            for sampler, by in ahead.items()
+            *(
+                Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
+                for how, row in behind.items()
+                if how != SUGGESTED
+            ),
+            Goal(
+                name="steps to the score of the default, suggestions first",
+                value=behind[SUGGESTED]["steps"],
+                goal=0.5,
+                at_most=True,
+            ),
         ],
         json_file=json_file,
     )
 
 
-def search(pair: str, sampler: str, seed: int, *, trials: int, steps: tuple[int, int]) -> Found:
+def search(pair: str, how: str, seed: int, *, trials: int, steps: tuple[int, int]) -> Found:
     """One search in this process."""
     timeline = Timeline()
+    pictures = pairs_from([pair])[0]
+    workload = workload_of(pictures, SIZE_PX)
+    starts: list[Params] = []
+    if how == SUGGESTED:
+        known = (pictures.name, workload.pairs[0].materials, load_curves(), OF_ONE_SOURCE)
+        starts = [one.params for one in suggested_by_others(*known)]
     made = scratch_search(
         CATALOGUE["gram"],
         timeline,
@@ -120,31 +163,42 @@ def search(pair: str, sampler: str, seed: int, *, trials: int, steps: tuple[int,
         steps=steps,
         size_px=SIZE_PX,
         lanes=LANES,
-        sampler=sampler,
+        sampler=SEARCHES[how],
         seed=seed,
+        starts=starts,
     )
     with made as (scratch, job):
-        InlineBackend().run(scratch, workload_of(pairs_from([pair])[0], SIZE_PX), job)
+        InlineBackend().run(scratch, workload, job)
     at: dict[int, int] = {}
-    spent: list[int] = []
-    best: list[float] = []
+    course: list[tuple[int, float]] = []
+    best = float("inf")
     for report in timeline.reports:
         at[report.trial] = report.steps
-        spent.append(sum(at.values()))
-        best.append(min([report.objective, *best[-1:]]))
-    upto = [max(sum(s <= count * steps[1] for s in spent) - 1, 0) for count in AT_FULL_TRIALS]
-    return Found(pair=pair, sampler=sampler, seed=seed, best_S=[best[index] for index in upto])
+        best = min(best, report.objective)
+        course.append((sum(at.values()), best))
+    return Found(pair=pair, name=how, seed=seed, course=course)
 
 
-def _mean(found: Sequence[Found], sampler: str, columns: Sequence[str]) -> Row:
-    of_sampler = [one.best_S for one in found if one.sampler == sampler]
-    means = map(mean, zip(*of_sampler, strict=True))
-    return {"sampler": sampler, **dict(zip(columns, means, strict=True))}
+def _means(found: Sequence[Found], budgets: Sequence[int]) -> Mapping[str, float]:
+    return {f"{steps} steps": mean(one.best_by(steps) for one in found) for steps in budgets}
 
 
-def _row(one: Found, columns: Sequence[str]) -> Row:
-    values = dict(zip(columns, one.best_S, strict=True))
-    return {"pair": one.pair.partition("=")[0], "seed": one.seed, "sampler": one.sampler, **values}
+def _behind(found: Sequence[Found], default: Sequence[Found], steps: int) -> Row:
+    by = [
+        one.best_by(steps) - other.best_by(steps) for one, other in zip(found, default, strict=True)
+    ]
+    goals = [other.best_by(steps) for other in default]
+    shares = [
+        one.steps_until(goal) / other.steps_until(goal)
+        for one, other, goal in zip(found, default, goals, strict=True)
+    ]
+    return {
+        "search": found[0].name,
+        "behind": mean(by),
+        "±": _error(by),
+        "steps": median(shares),
+        "of": len(by),
+    }
 
 
 def _error(values: Sequence[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from nst_core.images import to_uint8
 from nst_core.materials import Materials
 from nst_core.metric_names import DEFAULT_METRICS, weights_of
 from nst_core.weights import Weights, get_weights
-from search_spaces import Space
+from search_spaces import Params, Space
 from tuner import evaluate
 from tuner.backend import Workload
 from tuner.connect import ray_backend
@@ -84,6 +84,7 @@ def scratch_search(
     seed: int = 0,
     rule: str = "promote",
     objective: str = "lpips",
+    starts: Sequence[Params] = (),
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
     """A search without presets and without early trials of the space's own.
@@ -99,6 +100,7 @@ def scratch_search(
         seed: of the sampler.
         rule: of its halving.
         objective: a metric.
+        starts: trials that come first.
         folder: of the run, which goes on if there is one; a scratch folder by default.
     """
     job = JobSpec.model_validate(
@@ -121,12 +123,12 @@ def scratch_search(
         study = (RunStudy.open if known else RunStudy.create)(
             place, goals=job.goals, **settings, **begin
         )
-        yield Search(study, RunDir(place), job, without_starts(space), watcher=watcher), job
+        yield Search(study, RunDir(place), job, with_starts(space, starts), watcher=watcher), job
 
 
-def without_starts(space: Space) -> Space:
-    """The space as a search knows it that has no earlier experience."""
-    parts = {**vars(space), "starts": ()}
+def with_starts(space: Space, starts: Sequence[Params] = ()) -> Space:
+    """The space with other starts than its own; with none for a search that knows nothing."""
+    parts = {**vars(space), "starts": tuple(starts)}
     return Space(**parts)
 
 

@@ -27,12 +27,13 @@ from benchmarks.common import (
 )
 from benchmarks.record import METRICS_KEPT, record
 from benchmarks.runs import engine_pair, weights_of_a_job
+from nst_core.materials import Materials
 from nst_core.metrics import Judge
 from nst_core.stylization import default_device
 from tuner.curves import SHIPPED, Curves, load_curves
 from tuner.evaluate import baseline_scores
 from tuner.pictures import picture_features
-from tuner.suggest import experiences_of, suggest_for
+from tuner.suggest import Suggestion, experiences_of, suggest_for
 
 SIZE_PX, QUICK_SIZE_PX = 160, 64
 #: Suggestions that are carried out, as many as the space has starts.
@@ -75,9 +76,7 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     prepared = engine_pair(pair, size_px)
     judge = Judge.load(weights_of_a_job().__getitem__, default_device())
     untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
-    others = [one for one in experiences_of(curves) if one.name != pair.name]
-    features_F = np.asarray(picture_features(prepared.materials))
-    suggested = suggest_for(features_F, others, curves.space, curves.kernel, top=TOP)
+    suggested = suggested_by_others(pair.name, prepared.materials, curves, TOP)
     tried = [*(one.params for one in suggested), *curves.space.starts]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
@@ -88,6 +87,15 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
         "first suggestion": float(share_N[0]),
         "expected of it": suggested[0].share,
     }
+
+
+def suggested_by_others(
+    name: str, materials: Materials, curves: Curves, top: int
+) -> list[Suggestion]:
+    """What recorded pairs suggest for one, which is left out if it is recorded itself."""
+    others = [one for one in experiences_of(curves) if one.name != name]
+    features_F = np.asarray(picture_features(materials))
+    return suggest_for(features_F, others, curves.space, curves.kernel, top=top)
 
 
 if __name__ == "__main__":
