@@ -377,7 +377,8 @@ def test_starts_that_an_engine_lacks_are_said(init: str) -> None:
     """Whatever is not the preset's own start is named; a given picture stays one."""
     preset = Preset(name="x", config=StyleConfig(init=init, gram="per_element"))
     found = neural_style_pt(preset, height=64, width=64)
-    assert any(init in line for line in found.warnings) == (init != "image")
+    starts = [line for line in found.warnings if "start" in line]
+    assert any(init in line for line in starts) == (init != "image")
     assert ("-init_image START" in found.text) == (init == "image")
     said = pystiche(preset, height=64, width=64).warnings
     assert any(f"no start from {init}" in line for line in said) == (init != "noise")
@@ -435,7 +436,10 @@ def test_neural_style_pt_is_given_its_own_units() -> None:
     found = neural_style_pt(Preset(name="x", config=config), height=64, width=64)
     assert "-content_weight 5 " in found.text and "-style_weight 100 " in found.text
     assert "-learning_rate 2.56 " in found.text
-    assert not found.warnings
+    assert ["other weights than torchvision's" in line for line in found.warnings] == [True]
+    own = {"weights": {config.extractor: {"file": "vgg-caffe.pth"}}}
+    said = neural_style_pt(Preset(name="x", config=config, provenance=own), height=64, width=64)
+    assert ["from vgg-caffe.pth" in line for line in said.warnings] == [True]
     odd = config.replace(style_layers={"relu1_1": 1.0, "relu2_1": 4.0}, scales=2, gram="per_pixel")
     said = " ".join(neural_style_pt(Preset(name="x", config=odd), height=64, width=64).warnings)
     assert "differ by up to" in said and "one size only" in said

@@ -66,6 +66,11 @@ def neural_style_pt(
     weights = to_engine_weights(config, "neural-style-pt", height=height, width=width)
     _common_losses(found, preset, styles)
     _neural_style_losses(found, config)
+    found.lacks(
+        preset.weights_file is None,
+        f"its networks are Caffe's, with other weights than torchvision's {config.extractor}:"
+        " expect the same style, not the same picture",
+    )
     found.lacks(weights.tv_weight is None, f"no total variation {config.tv_norm}: left out")
     files = {"vgg16": "vgg16-00b39a1b", "vgg19": "vgg19-d01eb7cb"}
     blend = shares(config, styles)
@@ -177,8 +182,7 @@ def _neural_style_losses(found: Translation, config: StyleConfig) -> None:
     )
     found.lacks(
         config.normalization != "caffe",
-        f"its networks are Caffe's, with other weights than torchvision's {config.extractor}:"
-        " expect the same style, not the same picture",
+        f"no normalization {config.normalization}: it gives its networks what Caffe's expect",
     )
     found.lacks(
         config.optimizer not in ("adam", "lbfgs"), f"no optimizer {config.optimizer}: it uses adam"
