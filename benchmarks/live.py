@@ -1,7 +1,8 @@
 """Samplers on real pictures: the decisions of a run, carried out, next to those on recorded curves.
 
 Recorded curves are guessed between the configurations that were recorded, which smooths them; here
-every step is taken. No search knows its pair before; one begins with what other pairs suggest.
+every step is taken. No search knows its pictures before; one begins with what is suggested for them
+by pairs that share neither photo nor painting. All go on until they have taken the same steps.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from benchmarks.common import (
     run,
 )
 from benchmarks.runs import Timeline, scratch_search, workload_of
-from benchmarks.suggest import suggested_by_others
+from benchmarks.suggest import suggested_by_strangers
 from search_spaces import CATALOGUE, Params
 from tuner.backend import InlineBackend
 from tuner.curves import load_curves
+from tuner.interrupt import Interrupt
+from tuner.records import RungRecord
 from tuner.warm import OF_ONE_SOURCE
 
 #: The default first, which the others are compared with; the last one has suggestions as starts.
@@ -49,8 +52,7 @@ QUICK_SEARCHES = ("gp", SUGGESTED)
 SEEDS = 5
 SIZE_PX = 64
 STEPS, QUICK_STEPS = (5, 90), (5, 15)
-TRIALS, QUICK_TRIALS = 60, 10
-#: Steps of all trials at which searches are compared, as shares of so many full trials' steps.
+#: Steps of all trials at which searches are compared, as those of so many full trials.
 AT_FULL_TRIALS = (4, 8, 12, 16)
 LANES = 8
 
@@ -76,7 +78,6 @@ class Found:
 def main(
     pair: PairsOption = None,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="of each search")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -90,7 +91,8 @@ def main(
         for name in names
         for how in chosen
     ]
-    task = partial(search, trials=trials or (QUICK_TRIALS if quick else TRIALS), steps=steps)
+    budgets = [count * steps[1] for count in AT_FULL_TRIALS]
+    task = partial(search, steps=steps, upto=budgets[-1])
     context = multiprocessing.get_context("spawn")
     with (
         progress() as bar,
@@ -98,13 +100,12 @@ def main(
     ):
         running = pool.map(task, *zip(*cases, strict=True))
         found = list(bar.track(running, total=len(cases), description="searches"))
-    budgets = [count * steps[1] for count in AT_FULL_TRIALS]
     of = {how: [one for one in found if one.name == how] for how in chosen}
     behind = {how: _behind(of[how], of[chosen[0]], budgets[-1]) for how in chosen[1:]}
     publish(
         "Searches on real pictures",
-        f"Best LPIPS of searches of {task.keywords['trials']} trials with rungs from {steps[0]} to"
-        f" {steps[1]} steps at {SIZE_PX} px, {LANES} at a time, by steps of all trials.",
+        f"Best LPIPS of searches with rungs from {steps[0]} to {steps[1]} steps at {SIZE_PX} px,"
+        f" {LANES} at a time, by steps of all trials.",
         [
             Section(
                 title="Mean of all",
@@ -147,19 +148,39 @@ def main(
     )
 
 
-def search(pair: str, how: str, seed: int, *, trials: int, steps: tuple[int, int]) -> Found:
-    """One search in this process."""
-    timeline = Timeline()
-    pictures = pairs_from([pair])[0]
-    workload = workload_of(pictures, SIZE_PX)
+class _Upto(Timeline):
+    """A timeline that ends its search when all trials together have taken so many steps."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._steps, self._taken = steps, dict[int, int]()
+        self.course: list[tuple[int, float]] = []
+        self.interrupt: Interrupt | None = None
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        """As `Watcher`."""
+        super().reported(trial, steps, rung)
+        self._taken[trial] = steps
+        taken = sum(self._taken.values())
+        best = min([rung.objective, *(best for _, best in self.course[-1:])])
+        self.course.append((taken, best))
+        if self.interrupt and taken >= self._steps:
+            self.interrupt.winding_up = True
+
+
+def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int) -> Found:
+    """One search in this process, until its trials have taken ``upto`` steps."""
+    timeline = _Upto(upto)
+    workload = workload_of(pairs_from([pair])[0], SIZE_PX)
     starts: list[Params] = []
     if how == SUGGESTED:
-        known = (pictures.name, workload.pairs[0].materials, load_curves(), OF_ONE_SOURCE)
-        starts = [one.params for one in suggested_by_others(*known)]
+        materials = workload.pairs[0].materials
+        suggested = suggested_by_strangers(materials, load_curves(), OF_ONE_SOURCE)
+        starts = [one.params for one in suggested]
     made = scratch_search(
         CATALOGUE["gram"],
         timeline,
-        trials=trials,
+        trials=upto // steps[0],  # more than there can be
         steps=steps,
         size_px=SIZE_PX,
         lanes=LANES,
@@ -168,15 +189,9 @@ def search(pair: str, how: str, seed: int, *, trials: int, steps: tuple[int, int
         starts=starts,
     )
     with made as (scratch, job):
+        timeline.interrupt = scratch.interrupt
         InlineBackend().run(scratch, workload, job)
-    at: dict[int, int] = {}
-    course: list[tuple[int, float]] = []
-    best = float("inf")
-    for report in timeline.reports:
-        at[report.trial] = report.steps
-        best = min(best, report.objective)
-        course.append((sum(at.values()), best))
-    return Found(pair=pair, name=how, seed=seed, course=course)
+    return Found(pair=pair, name=how, seed=seed, course=timeline.course)
 
 
 def _means(found: Sequence[Found], budgets: Sequence[int]) -> Mapping[str, float]:

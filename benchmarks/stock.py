@@ -84,11 +84,11 @@ def simulate_stock(
 
 
 def _reports(first: int, last: int, reduction: int) -> list[int]:
-    """ASHA counts its rungs down from the end: last / reduction**k."""
-    rungs = [last]
-    while rungs[0] // reduction >= first:
-        rungs.insert(0, rungs[0] // reduction)
-    return rungs
+    """Its own rungs, which ASHA counts up from the grace period, and the end."""
+    rungs = [first]
+    while rungs[-1] * reduction < last:
+        rungs.append(rungs[-1] * reduction)
+    return [*rungs, last]
 
 
 def _defined(space: Space) -> Any:

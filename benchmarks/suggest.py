@@ -1,6 +1,6 @@
 """What `nst-tuner suggest` names for a pair, carried out, beside the starts of the space.
 
-A pair that the recorded curves know by that name is left out of what suggestions learn from.
+They learn from no recorded pair that has its photo or its painting.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks.common import (
     publish,
     run,
 )
+from benchmarks.courses import strangers
 from benchmarks.record import METRICS_KEPT, record
 from benchmarks.runs import engine_pair, weights_of_a_job
 from nst_core.materials import Materials
@@ -57,7 +58,7 @@ def main(
         "Suggestions",
         f"LPIPS as a share of the untouched content's, the best of {TOP} settings within"
         f" {known.steps[-1]} steps, at {size_px} px; suggestions learn from"
-        f" {known.size_px} px, from other pairs only.",
+        f" {known.size_px} px, from pairs with other photos and paintings.",
         [Section(title="Pairs", rows=rows)],
         goals=[
             Goal(
@@ -76,7 +77,7 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     prepared = engine_pair(pair, size_px)
     judge = Judge.load(weights_of_a_job().__getitem__, default_device())
     untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
-    suggested = suggested_by_others(pair.name, prepared.materials, curves, TOP)
+    suggested = suggested_by_strangers(prepared.materials, curves, TOP)
     tried = [*(one.params for one in suggested), *curves.space.starts]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
@@ -89,13 +90,11 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     }
 
 
-def suggested_by_others(
-    name: str, materials: Materials, curves: Curves, top: int
-) -> list[Suggestion]:
-    """What recorded pairs suggest for one, which is left out if it is recorded itself."""
-    others = [one for one in experiences_of(curves) if one.name != name]
+def suggested_by_strangers(materials: Materials, curves: Curves, top: int) -> list[Suggestion]:
+    """What recorded pairs suggest for one whose photo and painting are in none of them."""
     features_F = np.asarray(picture_features(materials))
-    return suggest_for(features_F, others, curves.space, curves.kernel, top=top)
+    known = strangers(features_F, experiences_of(curves))
+    return suggest_for(features_F, known, curves.space, curves.kernel, top=top)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nst_core.config import StyleConfig
 from nst_core.starts import is_random
-from tuner.objective import Goals
+from tuner.objective import Goals, ranking
 from tuner.records import TrialRecord
 
 #: Images of the first run of a finalist, which show how its result comes to be.
@@ -53,7 +53,7 @@ def missing_finals(
     # The ends of a front are equal by the order; the best by the first objective goes first then.
     # As `Results.ranked`: of equals the one with the fewest steps comes first.
     ranked = sorted(
-        zip(goals.order(values), values, entered, strict=True),
+        zip(ranking(values), values, entered, strict=True),
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
     there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}

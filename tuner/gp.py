@@ -18,13 +18,17 @@ nothing would ever be learned of it, and it would be proposed for ever (seen on 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import log_ndtr
 
 from search_spaces import Choice, Params, Space
+from tuner.halving import Values
+from tuner.objective import ranking
 from tuner.points import point_at, shares_of
 from tuner.surrogate import (
     Kernel,
@@ -47,6 +51,8 @@ TREND = 4.0
 #: What is worse than the median by more than this, in units of the usual distance from it, counts
 #: as no worse: a few that go astray would stretch the scale for all others.
 OUTLIER = 4.0
+#: Points that are no further apart are the same one.
+SAME = 1e-6
 #: Points at random, and points next to the best of those that were tried.
 ANYWHERE, NEAR = 600, 400
 #: How far from the best of them points are then looked for, as shares of a range.
@@ -63,15 +69,15 @@ class Tried:
 
     Attributes:
         params: that it runs.
-        values: steps -> one value for each objective, lower is better; empty if it has not reported
-            yet.
+        values: steps -> what it is ranked by, as of `Goals.values`: what is broken, then one value
+            for each objective, lower is better; empty if it has not reported yet.
         excess: steps -> by how much it breaks each constraint, at most 0 where it keeps it.
         pending: whether it is under way, and will say more.
         failed: whether it went wrong, whatever it had reported.
     """
 
     params: Params
-    values: Mapping[int, Sequence[float]]
+    values: Mapping[int, Values]
     excess: Mapping[int, Sequence[float]]
     pending: bool = False
     failed: bool = False
@@ -125,6 +131,7 @@ class _Belief:
         self._space = space
         told = [one for one in tried if one.values]
         first = min(min(one.values) for one in told)
+        self._known_KD = encode_all(space, [one.params for one in tried])
         # From 0 at the first rung to 1 at the last.
         span = np.log(max_steps / first) or 1.0
         # What went wrong counts as the worst of all at the end, however good it looked.
@@ -141,9 +148,10 @@ class _Belief:
             value_NV = np.array(values, dtype=float)
             return np.vstack([value_NV, *[value_NV.max(0)] * len(wrong)])
 
-        value_NV = known([one.values[steps] for one, steps in rows])
+        value_NV = known([one.values[steps][1:] for one, steps in rows])
         excess_NC = known([one.excess[steps] for one, steps in rows])
-        self._value = self._model(_joined(value_NV, rng))
+        self._value = self._model(_without_outliers(_joined(value_NV, rng)))
+        # By nothing else than a bound is told apart what keeps it: outliers of it stay.
         self._bounds = [self._model(excess_N) for excess_N in excess_NC.T]
         # What is believed of others is to be improved upon as well.
         known_MD = np.vstack([self._told_MD, self._believed_QD])
@@ -154,14 +162,18 @@ class _Belief:
         self._best = float(expected_M[kept_M].min()) if self._kept else 0.0
 
     def __call__(self, share_NP: np.ndarray) -> np.ndarray:
-        """The logarithm of the improvement_N that is expected of shares of parameters."""
+        """The logarithm of the improvement_N that is expected of shares of parameters.
+
+        There is none in running again what was run.
+        """
         encoded_ND = encode_shares(self._space, with_conditions(self._space, share_NP))
         point_ND = _at_the_end(encoded_ND)
-        kept_N = self._log_kept(point_ND)
-        if not self._kept:
-            return kept_N
-        mean_N, spread_N = self._value(point_ND)[:, 0], self._value.spread(point_ND)[:, 0]
-        return np.asarray(log_improvement(mean_N, spread_N, self._best) + kept_N)
+        promising_N = self._log_kept(point_ND)
+        if self._kept:
+            mean_N, spread_N = self._value(point_ND)[:, 0], self._value.spread(point_ND)[:, 0]
+            promising_N += log_improvement(mean_N, spread_N, self._best)
+        again_N = cdist(encoded_ND, self._known_KD).min(1) < SAME
+        return np.where(again_N, -np.inf, promising_N)
 
     def best_first(self) -> np.ndarray:
         """Places of those that reported, the best first."""
@@ -177,7 +189,7 @@ class _Belief:
 
     def _model(self, value_N: np.ndarray) -> Surrogate:
         """Of a value, with what is expected of trials that have not come to the end for theirs."""
-        value_N1 = _without_outliers(value_N)[:, None]
+        value_N1 = value_N[:, None]
         model = Surrogate(self._point_ND, value_N1, self._kernel(value_N1))
         if not len(self._believed_QD):
             return model
@@ -230,12 +242,17 @@ def _thinned(told: Sequence[Tried]) -> Sequence[Tried]:
     """At most `MOST_SEEN`: those that came furthest with the best values, and others evenly."""
     if len(told) <= MOST_SEEN:
         return told
-
-    def rank(place: int) -> tuple[int, float]:
-        last = max(told[place].values)
-        return -last, float(sum(told[place].values[last]))
-
-    return [told[place] for place in best_and_even(sorted(range(len(told)), key=rank), MOST_SEEN)]
+    by_steps: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(told):
+        by_steps[max(one.values)].append(place)
+    ranked: list[int] = []
+    for steps in sorted(by_steps, reverse=True):
+        places = by_steps[steps]
+        if len(ranked) < MOST_SEEN // 4:  # the order of others does not matter, and takes long
+            keys = ranking([told[place].values[steps] for place in places])
+            places = [place for _, place in sorted(zip(keys, places, strict=True))]
+        ranked += places
+    return [told[place] for place in best_and_even(ranked, MOST_SEEN)]
 
 
 def best_and_even(ranked: Sequence[int], most: int) -> list[int]:

@@ -5,6 +5,7 @@ No torch here: tables and `status` read it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,10 @@ class Goals:
         """Constraint -> by how much it is broken."""
         return {bound.name: bound.excess(scores) for bound in self.constraints}
 
+    def not_finite(self, scores: Mapping[str, float]) -> list[str]:
+        """Measures that are asked for and are not finite: such a constraint would pass as kept."""
+        return [name for name in sorted(self.measures) if not math.isfinite(scores[name])]
+
     def broken(self, scores: Mapping[str, float]) -> list[str]:
         """The constraints that are broken, as people write them."""
         return [name for name, over in self.excess(scores).items() if over > 0]
@@ -185,23 +190,25 @@ class Goals:
         )
         return (broken, *(o.loss(o.of(scores)) for o in self.objectives))
 
-    def order(self, values: Sequence[Values]) -> Sequence[Any]:
-        """Sort keys of what goes on: what keeps the bounds first, by non-dominated rank.
 
-        What breaks them counts for nothing else (Deb's constrained domination, the same paper).
+def ranking(values: Sequence[Values]) -> Sequence[Any]:
+    """Sort keys of `Goals.values`: what keeps the bounds first, by non-dominated rank.
 
-        Within a rank, results far from their neighbours come first (the crowding distance of
-        NSGA-II, Deb et al., IEEE TEC 2002), so that what is kept spreads over the trade-offs. The
-        ends of a front are equal then, so this does not tell the best: see `Results.ranked`.
-        """
-        if not self.pareto:
-            return values
-        keys = [(value[0], 0, 0.0) for value in values]
-        kept = [i for i, value in enumerate(values) if not value[0]]
-        ranks, crowding = non_dominated([values[i][1:] for i in kept])
-        for i, rank, distance in zip(kept, ranks, crowding, strict=True):
-            keys[i] = (0.0, rank, -distance)
-        return keys
+    What breaks them counts for nothing else (Deb's constrained domination, Deb et al., IEEE TEC
+    2002).
+
+    Within a rank, results far from their neighbours come first (the crowding distance of NSGA-II,
+    the same paper), so that what is kept spreads over the trade-offs. The ends of a front are equal
+    then, so this does not tell the best: see `Results.ranked`.
+    """
+    if not values or len(values[0]) == 2:  # one objective
+        return values
+    keys = [(value[0], 0, 0.0) for value in values]
+    kept = [i for i, value in enumerate(values) if not value[0]]
+    ranks, crowding = non_dominated([values[i][1:] for i in kept])
+    for i, rank, distance in zip(kept, ranks, crowding, strict=True):
+        keys[i] = (0.0, rank, -distance)
+    return keys
 
 
 def non_dominated(points: Sequence[Values]) -> tuple[list[int], list[float]]:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from search_spaces import Choice, Int, Params, Space
 from tuner.job import SamplerName
 
@@ -99,3 +101,14 @@ def shares_of(space: Space, params: Params) -> dict[str, float]:
             low, high, at = math.log(low), math.log(high), math.log(at)
         shares[name] = min(1.0, max(0.0, (at - low) / (high - low))) if high > low else 0.5
     return shares
+
+
+def whole_shares(parameter: Int, share_N: np.ndarray) -> np.ndarray:
+    """Shares of the whole numbers that shares stand for; NaN stays."""
+    low, high = float(parameter.low), float(parameter.high)
+    if high <= low:
+        return np.where(np.isnan(share_N), share_N, 0.5)  # as `shares_of`
+    if parameter.log:
+        whole_N = np.round(low * (high / low) ** share_N)
+        return np.asarray(np.log(whole_N / low) / np.log(high / low))
+    return np.asarray((np.round(low + (high - low) * share_N) - low) / (high - low))

@@ -70,8 +70,8 @@ class Proposals:
         if self.preset(number) or number in self._finals:
             return None
         index = number - len(self._presets) - sum(final < number for final in self._finals)
-        if self._replay:
-            return self._replay[index]
+        if self._replay:  # it ends early if the run was given fewer trials than it had begun
+            return self._replay[index] if index < len(self._replay) else None
         if index < len(self._starts):
             return self._starts[index]
         search = self._job.search

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tuner.finals import final_config, final_rungs, missing_finals
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
+from tuner.objective import ranking
 from tuner.plan import Plan, Watcher
 from tuner.proposals import Proposals
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
@@ -75,7 +75,7 @@ class Search:
             rule=job.halving.rule,
             min_steps=job.halving.min_steps,
             reduction=job.halving.reduction,
-            order=self.goals.order,
+            order=ranking,
         )
         worked_s = float(study.notes.get("worked_s", 0.0))
         self._waiting: dict[int, Rung] = {}
@@ -315,8 +315,8 @@ class Search:
         if report.taken_up is not None:
             _log(number, "took up its lanes", steps=report.taken_up, came_at=report.came_at)
         failure = report.failure
-        if not failure and not all(map(math.isfinite, self.goals.values(report.scores))):
-            failure = f"step {report.steps}: the objective is not a finite number"
+        if not failure and (odd := self.goals.not_finite(report.scores)):
+            failure = f"step {report.steps}: {', '.join(odd)} is not a finite number"
         final = self._plans[number].final
         if not final:
             self._budget.worked(number, report.seconds)

@@ -154,10 +154,7 @@ def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried | None:
     running = trial.state is TrialState.RUNNING
     return Tried(
         params=trial.params,
-        values={
-            steps: [goal.loss(v) for goal, v in zip(goals.objectives, rung[VALUES], strict=True)]
-            for steps, rung in found.items()
-        },
+        values={steps: goals.values(rung["scores"]) for steps, rung in found.items()},
         excess={steps: list(goals.excess(r["scores"]).values()) for steps, r in found.items()},
         pending=running and attrs.get(WAITS) is None,
         failed=trial.state is TrialState.FAIL,
@@ -230,23 +227,30 @@ def thinned(
 
 
 def _single_rank(direction: StudyDirection) -> Callable[[FrozenTrial], tuple[Any, ...]]:
-    """As TPE ranks: complete ones first, then by the step where they were stopped."""
+    """As TPE ranks: what keeps the constraints, complete ones, by the step of being stopped."""
     sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
 
     def rank(trial: FrozenTrial) -> tuple[Any, ...]:
         if trial.state is TrialState.COMPLETE:
-            return False, 0, sign * (trial.value or 0.0)
+            return _broken(trial), False, 0, sign * (trial.value or 0.0)
         values = trial.intermediate_values
         last = max(values, default=-1)
-        return True, -last, sign * values.get(last, 0.0)
+        return _broken(trial), True, -last, sign * values.get(last, 0.0)
 
     return rank
+
+
+def _broken(trial: FrozenTrial) -> float:
+    """By how much a trial breaks its constraints, as samplers of Optuna's add it up."""
+    start = CONSTRAINT.format("")
+    known = [by for key, by in trial.system_attrs.items() if key.startswith(start)]
+    return float(sum(max(0.0, by) for by in known))
 
 
 def _pareto_rank(
     trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
 ) -> Callable[[FrozenTrial], tuple[Any, ...]]:
-    """Complete ones first, by non-dominated rank."""
+    """What keeps the constraints first, then complete ones, by non-dominated rank."""
     signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     points: list[Values] = [
@@ -257,4 +261,9 @@ def _pareto_rank(
         trial.number: (rank, -distance)
         for trial, rank, distance in zip(complete, ranks, crowding, strict=True)
     }
-    return lambda trial: (trial.number not in places, *places.get(trial.number, (0, 0.0)))
+
+    def rank(trial: FrozenTrial) -> tuple[Any, ...]:
+        place = places.get(trial.number, (0, 0.0))
+        return _broken(trial), trial.number not in places, *place
+
+    return rank

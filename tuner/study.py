@@ -184,7 +184,10 @@ class RunStudy:
 
     def begin(self) -> int:
         """Create a trial and return its number, which no other driver gets."""
-        trial = self._with_sampler(len(self), None).ask()
+        # A sampler may draw as soon as there is a trial, but only `draw` knows its number's seed:
+        # drivers that share the study may begin at the same moment.
+        self._study.sampler = optuna.samplers.RandomSampler()
+        trial = self._study.ask()
         self._live[trial.number] = trial
         if self._driver is not None:
             trial.set_user_attr(_DRIVER, self._driver)
@@ -193,19 +196,13 @@ class RunStudy:
     def fix(self, number: int, params: Params) -> None:
         """Let a trial that has begun draw these parameters as given."""
         self._fixed[number] = params
-        self._draws(number, params)
-
-    def _draws(self, number: int, params: Params) -> None:
-        study = self._with_sampler(number, params)
-        self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
 
     def revive(self, number: int, fixed: Params | None = None) -> None:
         """Take up a trial that a killed driver left running."""
-        frozen = self._frozen(number)
         if fixed is not None:
-            self._fixed[number] = fixed
-        study = self._with_sampler(number, fixed)
-        self._live[number] = optuna.Trial(study, frozen._trial_id)
+            self.fix(number, fixed)
+        self._study.sampler = optuna.samplers.RandomSampler()
+        self._live[number] = optuna.Trial(self._study, self._frozen(number)._trial_id)
 
     def draw(self, number: int, space: Space, max_steps: int) -> Params:
         """Draw the parameters of a trial.
@@ -222,10 +219,10 @@ class RunStudy:
         if self._sampler_name == "gp":
             known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
             settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
-            proposed = propose(space, known, **settings, given=given)
-            if proposed is not None:
-                self._draws(number, proposed)
-        return suggested(self._live[number], space)
+            given = propose(space, known, **settings, given=given) or given
+        study = self._with_sampler(number, given)
+        trial = self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
+        return suggested(trial, space)
 
     def assign(
         self,

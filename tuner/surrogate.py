@@ -14,8 +14,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
-from search_spaces import Choice, Params, Space
-from tuner.points import shares_of
+from search_spaces import Choice, Int, Params, Space
+from tuner.points import shares_of, whole_shares
 
 #: How far apart two choices of a parameter are, as a share of a number's range.
 CHOICE_DISTANCE = 0.5
@@ -51,7 +51,8 @@ def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
             chosen_N = choices(parameter, share_N)
             columns += [apart * (chosen_N == option) for option in range(count)]
         else:
-            columns.append(np.where(np.isnan(share_N), 0.5, share_N))
+            at_N = whole_shares(parameter, share_N) if isinstance(parameter, Int) else share_N
+            columns.append(np.where(np.isnan(at_N), 0.5, at_N))
     return np.stack(columns, 1)
 
 

@@ -12,10 +12,10 @@ from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
-from search_spaces import CATALOGUE, Float, Params, Space
+from search_spaces import CATALOGUE, Choice, Float, Int, Params, Space
 from tuner import surrogate
-from tuner.gp import MOST_SEEN, STARTUP, Tried, log_improvement, propose
-from tuner.points import planned_point, point_at, shares_of
+from tuner.gp import MOST_SEEN, STARTUP, Tried, _thinned, log_improvement, propose
+from tuner.points import planned_point, point_at, shares_of, whole_shares
 from tuner.surrogate import Kernel, Surrogate, fitted_kernel
 
 STEPS = (10, 30, 90)
@@ -35,7 +35,9 @@ def bowl(params: Params, steps: int) -> float:
 def told(params: Params, upto: int, score: Callable[[Params, int], float] = bowl) -> Tried:
     steps = [s for s in STEPS if s <= upto]
     return Tried(
-        params=params, values={s: [score(params, s)] for s in steps}, excess={s: [] for s in steps}
+        params=params,
+        values={s: (0.0, score(params, s)) for s in steps},
+        excess={s: [] for s in steps},
     )
 
 
@@ -120,6 +122,31 @@ def test_what_is_always_stopped_is_not_proposed_for_ever() -> None:
     assert sum(map(slow, drawn)) <= len(drawn) / 2
 
 
+def test_nothing_is_run_twice() -> None:
+    """In a space of few points none is proposed again, until there is no other."""
+    few = Space(
+        name="few",
+        why="Twenty points.",
+        params={
+            "steps": Int(low=10, high=160, log=True),
+            "pooling": Choice(options=("max", "average")),
+        },
+    )
+    points = [
+        {"steps": steps, "pooling": how}
+        for steps in (10, 11, 80, 160)
+        for how in ("max", "average")
+    ]
+
+    def score(params: Params, steps: int) -> float:
+        return abs(math.log(int(params["steps"]) / 40)) + 0.1 * (params["pooling"] == "max")
+
+    known = [told(point, 90, score) for point in points]
+    for index in range(30):
+        known.append(told(proposed(few, known, index=index), 90, score))
+    assert len({tuple(sorted(one.params.items())) for one in known}) == len(known)
+
+
 def test_the_same_trials_lead_to_the_same_proposal() -> None:
     """A draw depends on trials, seed and index alone."""
     known = [told(point, 90) for point in sobol(PLANE, 12)]
@@ -147,7 +174,7 @@ def test_what_goes_wrong_late_is_not_tempting() -> None:
     def one(params: Params) -> Tried:
         rate = float(params["lr"])
         if rate > 0.3:
-            return Tried(params=params, values={10: [-rate]}, excess={10: []}, failed=True)
+            return Tried(params=params, values={10: (0.0, -rate)}, excess={10: []}, failed=True)
         return told(params, 90, lambda params, steps: 0.3 - rate)
 
     known = [one(point) for point in sobol(PLANE, 24)]
@@ -161,10 +188,25 @@ def test_constraints_are_kept() -> None:
     def one(params: Params) -> Tried:
         over = 0.4 - float(params["tv_weight"])  # at least 0.4 is asked for
         value = float(params["tv_weight"])
-        return Tried(params=params, values={90: [value]}, excess={90: [over]})
+        return Tried(params=params, values={90: (max(0.0, over), value)}, excess={90: [over]})
 
     found = [proposed(PLANE, [one(p) for p in sobol(PLANE, 24)], index=i) for i in range(30, 34)]
     assert all(0.38 < float(point["tv_weight"]) < 0.6 for point in found)
+
+
+def test_a_bound_that_few_break_at_the_end_is_kept() -> None:
+    """A cost that grows with the steps is far below its bound in most reports, and still counts."""
+
+    def one(params: Params, upto: int) -> Tried:
+        """The best are those that take longest, up to 10 seconds where 5 are allowed."""
+        cost = {s: (2 + 8 * float(params["tv_weight"])) * s / 90 for s in STEPS if s <= upto}
+        values = {s: (max(0.0, c - 5), 1 - c / 10) for s, c in cost.items()}
+        return Tried(params=params, values=values, excess={s: [c - 5] for s, c in cost.items()})
+
+    known = [one(p, 90 if i % 5 == 0 else 10) for i, p in enumerate(sobol(PLANE, 40))]
+    assert 0 < sum(one.values[90][0] > 0 for one in known if 90 in one.values) < 8
+    found = [proposed(PLANE, known, index=i) for i in range(40, 44)]
+    assert max(2 + 8 * float(point["tv_weight"]) for point in found) < 5.5
 
 
 def test_where_nothing_keeps_a_constraint_it_comes_first() -> None:
@@ -172,7 +214,9 @@ def test_where_nothing_keeps_a_constraint_it_comes_first() -> None:
 
     def one(params: Params) -> Tried:
         rate = math.log10(float(params["lr"]))
-        return Tried(params=params, values={90: [-rate]}, excess={90: [rate + 1.9]})
+        return Tried(
+            params=params, values={90: (max(0.0, rate + 1.9), -rate)}, excess={90: [rate + 1.9]}
+        )
 
     known = [one(p) for p in sobol(PLANE, 32) if float(p["lr"]) > 0.05]
     assert float(proposed(PLANE, known)["lr"]) < 0.03
@@ -183,7 +227,9 @@ def test_several_objectives_are_weighed_anew_by_each_draw() -> None:
 
     def one(params: Params) -> Tried:
         tv, rate = float(params["tv_weight"]), math.log10(float(params["lr"])) + 1
-        return Tried(params=params, values={90: [tv + rate**2, 1 - tv + rate**2]}, excess={90: []})
+        return Tried(
+            params=params, values={90: (0.0, tv + rate**2, 1 - tv + rate**2)}, excess={90: []}
+        )
 
     known = [one(p) for p in sobol(PLANE, 24)]
     found = [proposed(PLANE, known, index=i) for i in range(100, 108)]
@@ -205,7 +251,7 @@ def test_what_is_given_stays() -> None:
 def test_one_that_goes_astray_does_not_hide_the_others() -> None:
     """A value a million times too high changes nothing of note."""
     known = [told(point, 90) for point in sobol(PLANE, 20)]
-    worst = max(range(20), key=lambda i: known[i].values[90][0])
+    worst = max(range(20), key=lambda i: known[i].values[90][1])
     known[worst] = told(known[worst].params, 90, lambda p, s: 1e6)
     assert bowl(proposed(PLANE, known), 90) - 3 / 90 < 0.03
 
@@ -225,6 +271,24 @@ def test_many_trials_are_thinned() -> None:
     assert bowl(proposed(PLANE, known), 90) - 3 / 90 < 0.01
 
 
+def test_what_is_kept_of_many_trials() -> None:
+    """The best of those that keep the bounds, and of several objectives both ends of the front."""
+    rng = np.random.default_rng(0)
+
+    def some(values: Sequence[float], broken: float) -> Tried:
+        excess = [broken if broken else -1.0]
+        return Tried(params={}, values={90: (broken, *values)}, excess={90: excess})
+
+    single = [some([rng.random()], 0.0 if rng.random() < 0.3 else 1.0) for _ in range(1000)]
+    best = min((one for one in single if not one.values[90][0]), key=lambda one: one.values[90])
+    assert best in _thinned(single)
+    several = [some([x := rng.random(), 30 * (1 - x) + rng.random()], 0.0) for _ in range(1000)]
+    kept = _thinned(several)
+    assert len(kept) == MOST_SEEN
+    for objective in (1, 2):
+        assert min(several, key=lambda one: one.values[90][objective]) in kept
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(list(CATALOGUE)), st.integers(0, 2**31 - 1), st.integers(0, 30))
 def test_every_proposal_is_of_the_space(name: str, seed: int, count: int) -> None:
@@ -234,22 +298,31 @@ def test_every_proposal_is_of_the_space(name: str, seed: int, count: int) -> Non
     for _ in range(count):
         params = point_at(space, {one: rng.random() for one in space.params})
         steps = STEPS[: rng.integers(len(STEPS) + 1)]
-        values = {s: [float(rng.normal())] for s in steps}
+        values = {s: (0.0, float(rng.normal())) for s in steps}
         failed, pending = (bool(rng.random() < 0.2) for _ in range(2))
         excess = {s: [float(rng.normal())] for s in steps}
         known.append(
             Tried(params=params, values=values, excess=excess, failed=failed, pending=pending)
         )
-    params = asked(space, known, seed=seed)
-    if params is None:
+    found = asked(space, known, seed=seed)
+    if found is None:
         assert not any(one.values for one in known) or len(known) < STARTUP + sum(
             not one.values and not one.failed for one in known
         )
         return
-    space.build(params, size_px=64, steps=90)
-    active = {one for one in space.params if space.active(one, params)}
-    assert set(params) == active
-    assert all(space.params[one].contains(value) for one, value in params.items())
+    space.build(found, size_px=64, steps=90)
+    active = {one for one in space.params if space.active(one, found)}
+    assert set(found) == active
+    assert all(space.params[one].contains(value) for one, value in found.items())
+
+
+@given(st.integers(1, 500), st.integers(0, 3000), st.booleans(), st.floats(0, 1))
+def test_shares_of_whole_numbers(low: int, width: int, log: bool, share: float) -> None:
+    """All shares of one whole number are the share at which it is found again."""
+    number = Int(low=low, high=low + width, log=log)
+    space = Space(name="whole", why="One number.", params={"steps": number})
+    expected = shares_of(space, point_at(space, {"steps": share}))["steps"]
+    assert whole_shares(number, np.array([share, np.nan]))[0] == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.sampled_from(list(CATALOGUE)), st.integers(0, 2**31 - 1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.objective import Constraint, Goals, Objective, non_dominated
+from tuner.objective import Constraint, Goals, Objective, non_dominated, ranking
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1)
 
@@ -76,12 +76,11 @@ def test_ranks_are_layers_of_non_dominated_points(points: list[tuple[int, int, i
 
 def test_what_breaks_a_bound_displaces_nothing() -> None:
     """What keeps the bounds is ranked among itself, however good what breaks them is."""
-    several = goals("lpips", "rmse")
     kept = [(0.0, 0.5, 0.6), (0.0, 0.7, 0.3), (0.0, 0.8, 0.8)]
     better = [(1.0, 0.4, 0.4), (0.5, 0.1, 0.5)]
-    keys = several.order([*better, *kept])
+    keys = ranking([*better, *kept])
     assert sorted(range(5), key=keys.__getitem__)[2:] == [4, 1, 0]
-    assert keys[2:] == several.order(kept)
+    assert keys[2:] == ranking(kept)
 
 
 def test_the_ends_of_a_front_are_never_crowded() -> None:
@@ -91,6 +90,5 @@ def test_the_ends_of_a_front_are_never_crowded() -> None:
     assert set(ranks) == {0}
     assert math.isinf(crowding[0]) and math.isinf(crowding[-1])
     assert crowding[3] > crowding[2]
-    several = goals("lpips", "rmse")
-    keys = several.order([(0.0, *point) for point in front])
+    keys = ranking([(0.0, *point) for point in front])
     assert sorted(range(5), key=keys.__getitem__)[:2] == [0, 4]

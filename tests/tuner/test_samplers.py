@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.samplers import make_sampler
-from tuner.shown import MOST_SEEN, thinned
+from tuner.shown import CONSTRAINT, MOST_SEEN, thinned
 
 
 class Bomb:
@@ -77,6 +77,22 @@ def test_of_many_trials_the_best_are_shown(maximize: bool) -> None:
     complete = [t for t in many if t.state is TrialState.COMPLETE]
     best = sorted(complete, key=lambda t: t.value or 0.0, reverse=maximize)[: MOST_SEEN // 4]
     assert all(trial in shown for trial in best)
+
+
+def test_of_many_trials_the_best_that_keep_the_bounds_are_shown() -> None:
+    """A sampler that puts what breaks a bound aside needs the best of the others."""
+    many = trials(4 * MOST_SEEN)
+    draw = random.Random(1)
+    for trial in many:
+        trial.system_attrs = {CONSTRAINT.format("vram_gb"): 1.0 if draw.random() < 0.7 else -1.0}
+    shown = thinned(many, [StudyDirection.MINIMIZE])
+    kept = [
+        trial
+        for trial in many
+        if trial.state is TrialState.COMPLETE and max(trial.system_attrs.values()) < 0
+    ]
+    best = sorted(kept, key=lambda trial: trial.value or 0.0)[: MOST_SEEN // 4]
+    assert len(best) == MOST_SEEN // 4 and all(trial in shown for trial in best)
 
 
 def test_the_rest_is_shown_evenly() -> None:

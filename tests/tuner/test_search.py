@@ -180,6 +180,21 @@ def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
         check_replay(longer, space, recorded, presets=2)
 
 
+def test_a_replay_with_fewer_trials_than_begun_ends(job_file: Path, tmp_path: Path) -> None:
+    """A run that is resumed with fewer trials takes up those under way that have no point left."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    play(make_search(job_file, tmp_path / "first"), quality)
+    recorded, _ = load_records(tmp_path / "first")
+    replay = [record.params for record in recorded if record.searched]
+    search = make_search(job_file, tmp_path / "second", replay=replay)
+    while search.next():  # all begin, and none reports
+        pass
+    again = make_search(job_file, tmp_path / "second", "search.trials=3", replay=replay[:1])
+    play(again, quality)
+    assert again.over
+
+
 def test_an_extended_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
     """Finals stand between the trials of a run that was extended; what it searched is replayed."""
     finals = ("finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
@@ -217,8 +232,9 @@ def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> 
 
 
 def test_the_best_of_each_rung_go_on(job_file: Path, tmp_path: Path) -> None:
-    """Of 18 trials the best six come to the second rung, whoever came first."""
-    play(promoting(job_file, tmp_path, "halving.min_steps=2"), quality, lanes=4)
+    """Of 18 trials at random the best six come to the second rung, whoever came first."""
+    options = ("halving.min_steps=2", "search.sampler=random")
+    play(promoting(job_file, tmp_path, *options), quality, lanes=4)
     records, _ = load_records(tmp_path)
     first = {r.trial: r.rungs[2].objective for r in records}
     second = {r.trial for r in records if 6 in r.rungs}
@@ -272,7 +288,7 @@ def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) 
     assert search.report(report(plan, 2, value), lambda: []) is Decision.STOP
     (record,) = load_records(tmp_path)[0]
     assert record.state == "failed"
-    assert record.reason == "step 2: the objective is not a finite number"
+    assert record.reason == "step 2: lpips is not a finite number"
 
 
 @pytest.mark.parametrize(

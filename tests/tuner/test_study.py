@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import optuna
 import pytest
 
 from nst_core.errors import RunError
@@ -45,6 +46,28 @@ def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
         drawn.append(draws)
     assert drawn[0] == drawn[1]
     assert len({str(draw) for draw in drawn[0]}) == STARTUP + 4
+
+
+def test_drivers_that_begin_at_once_draw_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a trial draws hangs on its number, not on how many trials its driver had seen."""
+    url, settings = f"sqlite:///{tmp_path / 'shared.db'}", {**SETTINGS, "sampler": "random"}
+    studies = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        studies.append(RunStudy.create(tmp_path / name, url=url, name="shared", **settings))
+    one, other = studies
+    ask, numbers = one._study.ask, []
+
+    def late() -> optuna.Trial:
+        numbers.append(other.begin())
+        return ask()
+
+    monkeypatch.setattr(one._study, "ask", late)
+    mine = one.begin()
+    assert numbers != [mine]
+    assert one.draw(mine, SPACE, 90) != other.draw(numbers[0], SPACE, 90)
 
 
 def test_what_is_told_is_read_back(tmp_path: Path) -> None:
