@@ -20,7 +20,7 @@ from search_spaces.derived import (
     STYLE_SETS,
     base_of,
 )
-from search_spaces.parameters import Choice, Float, Parameter
+from search_spaces.parameters import Choice, Float, Int, Parameter
 
 Declared = Mapping[str, Parameter]
 
@@ -31,6 +31,17 @@ _INSTEAD = {
     "style_blend": f"{BLEND}2",
 }
 
+#: Fields that a job sets for all of its trials, and by which key.
+_BY_JOB = {
+    "size_px": "size_px",
+    "steps": "halving.max_steps",
+    "schedule_steps": "halving.max_steps",
+    "seed": "search.seed and finals.seeds",
+}
+
+#: Logarithms beyond are no weights any more; most likely the weight itself stands there.
+_MOST_LOG10 = 12
+
 
 def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str]:
     """Each problem in one sentence, all at once."""
@@ -39,6 +50,7 @@ def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str
         for key in fixed
         if key not in FIELDS
     ]
+    problems += [f"`fixed.{key}`: {_of_the_job(key)}" for key in fixed if key in _BY_JOB]
     if not params:
         problems.append("`params`: expected at least one parameter")
     for name, parameter in params.items():
@@ -48,6 +60,7 @@ def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str
             problems += _option_problems(name, parameter, params, fixed)
         else:
             problems += _range_problems(name, parameter)
+            problems += _derived_problems(name, parameter, params, fixed)
         problems += _when_problems(name, parameter, params)
     return problems + _variant_problems(params) + _blend_problems(params)
 
@@ -66,7 +79,9 @@ def is_choice(name: str) -> bool:
 
 def _name_problems(name: str) -> list[str]:
     base, at, variant = name.partition("@")
-    known = [key for key in (*FIELDS, *DERIVED) if key not in _INSTEAD]
+    known = [key for key in (*FIELDS, *DERIVED) if key not in {*_INSTEAD, *_BY_JOB}]
+    if base in _BY_JOB:
+        return [f"`params.{name}`: {_of_the_job(base)}"]
     if base in _INSTEAD:
         return [f"`params.{name}`: holds several values; search {_INSTEAD[base]} instead"]
     if base in known:
@@ -75,6 +90,10 @@ def _name_problems(name: str) -> list[str]:
         return []
     variants = [f"{key}@{name[len(key) + 1 :]}" for key in known if name.startswith(f"{key}_")]
     return [f"`params.{name}`: no such parameter{near_miss(name, [*known, *variants])}"]
+
+
+def _of_the_job(field_name: str) -> str:
+    return f"is the same for all trials, and set in the job by {_BY_JOB[field_name]}"
 
 
 def _kind_problems(name: str, parameter: Parameter) -> list[str]:
@@ -95,6 +114,27 @@ def _range_problems(name: str, parameter: Parameter) -> list[str]:
     if parameter.log and parameter.low <= 0:
         return [f"`params.{name}`: a log range needs low above 0"]
     return []
+
+
+def _derived_problems(
+    name: str, parameter: Float | Int, params: Declared, fixed: Mapping[str, Any]
+) -> list[str]:
+    """Of numbers that are no field, so that no field's limits say what they may be."""
+    base = base_of(name)
+    if base.startswith("log10_"):
+        low, high = -_MOST_LOG10, _MOST_LOG10
+        what = "logarithms to base 10"
+    elif base == "style_depth":
+        networks = _networks(parameter, params, fixed)
+        low, high = 1, max((len(NETWORKS[one].style_layers) for one in networks), default=1)
+        what = f"numbers of layers of {' or '.join(networks)}"
+    else:
+        return []
+    return [
+        f"`params.{name}`: expected {what}, from {low} to {high}, got {end:g}"
+        for end in parameter.ends
+        if math.isfinite(end) and not low <= end <= high
+    ]
 
 
 def _option_problems(

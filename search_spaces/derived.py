@@ -94,9 +94,12 @@ def _set_layer_weight(number: int, value: float, fields: Fields) -> None:
     """Weighs a layer against the first one; together they keep the weight 1."""
     weights = _style_layers(fields)
     layers = list(weights)
+    name = f"log10_layer_{number}"
     if len(layers) < number:
-        name, there = f"log10_layer_{number}", ", ".join(layers)
+        there = ", ".join(layers)
         raise ConfigError(name, [f"`{name}`: there are only {len(layers)} style layers ({there})"])
+    if not weights[layers[0]]:
+        raise ConfigError(name, [f"`{name}`: compares with {layers[0]}, whose weight is 0"])
     fields["style_layers"] = _shared(
         {**weights, layers[number - 1]: weights[layers[0]] * 10.0**value}
     )

@@ -9,6 +9,7 @@ YAML file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,7 +48,7 @@ class Space:
     def __post_init__(self) -> None:
         problems = declaration_problems(self.params, self.fixed)
         if not problems:
-            problems = _config_problems(lambda: StyleConfig.from_dict(self.fixed), "`fixed`: ")
+            problems = _config_problems(self._build_fixed, "`fixed`: ")
         if not problems:
             problems = _config_problems(lambda: self.build(self._sample({})), "as built: ")
         if not problems:
@@ -98,11 +99,19 @@ class Space:
 
     def completed(self, given: Params) -> Params:
         """``given`` with the conditions that its parameters hang on, where it leaves them open."""
-        found = dict(given)
+        needed = set(given)
         for name in reversed(list(self.params)):  # a condition names an earlier one
-            if name in found:
-                for other, values in self.params[name].when.items():
-                    found.setdefault(other, values[0])
+            if name in needed:
+                needed.update(self.params[name].when)
+        found = dict(given)
+        for name in needed.difference(given).intersection(self.params):
+            ways = [
+                p.when[name]
+                for other, p in self.params.items()
+                if other in needed and name in p.when
+            ]
+            common = [value for value in ways[0] if all(value in way for way in ways)]
+            found[name] = (common or ways[0])[0]
         return found
 
     def build(self, params: Params, **job: Any) -> StyleConfig:
@@ -122,18 +131,29 @@ class Space:
                 apply(values[name], fields)
         return StyleConfig.from_dict(fields, source=f"space {self.name}")
 
+    def _build_fixed(self) -> None:
+        """Only what is fixed, where what it may be hangs on what is drawn first."""
+        decides = {
+            base: value
+            for name, value in self._sample({}).items()
+            if (base := base_of(name)) in ("extractor", "optimizer")
+        }
+        StyleConfig.from_dict({**self.fixed, **decides})
+
     def try_ends(self) -> None:
-        """Build a configuration with each end of each parameter: what single draws may not show.
+        """Build a configuration with each two ends of parameters: what single draws may not show.
 
         Raises:
             ConfigError: with every problem that was met.
         """
+        ends = [(name, end) for name, p in self.params.items() for end in p.ends]
         problems: dict[str, str] = {}
-        for name, parameter in self.params.items():
-            for end in parameter.ends:
-                sample = self._sample(self.completed({name: end}))
-                for problem in _config_problems(partial(self.build, sample)):
-                    problems.setdefault(problem, f"with `{name}` = {end}: {problem}")
+        # One at a time first, so that what is wrong with one alone is said of it.
+        for one, other in [*zip(ends, ends, strict=True), *itertools.combinations(ends, 2)]:
+            sample = self._sample(self.completed(dict([one, other])))
+            there = " and ".join(f"`{name}` = {end}" for name, end in dict([one, other]).items())
+            for problem in _config_problems(partial(self.build, sample)):
+                problems.setdefault(problem, f"with {there}: {problem}")
         if problems:
             raise ConfigError(f"space {self.name}", list(problems.values()))
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from nst_core.config import StyleConfig
+from nst_core.errors import ConfigError
 from nst_core.files import read_limited
 from nst_core.presets import Preset
 from search_spaces import Params, Space
@@ -212,12 +213,13 @@ class Search:
             # A promotion is a decision: should the trial lose its place, it is not judged again.
             self._study.go_on(promoted, rung.steps)
             return self._plan(promoted, self._study.record(promoted))
-        if self._to_begin:
+        while self._to_begin:
             number = self._begin()
             self._begun += 1
             if (fixed := self._proposals.fixed(number)) is not None:
                 self._study.fix(number, fixed)
-            return self._plan(number, None)
+            if (plan := self._planned(number, None)) is not None:
+                return plan
         if any(not plan.final for plan in self._plans.values()):
             return None
         if self.awaits_others:
@@ -238,7 +240,9 @@ class Search:
         number, left = next(iter(self._orphans.items()))
         del self._orphans[number]
         record = self._study.record(number)
-        plan = self._plans[number] = self._plan(number, record)
+        if (plan := self._planned(number, record)) is None:
+            return None
+        self._plans[number] = plan
         last = max(record.rungs, default=0)
         if last > left.went_on:
             decision = self._decide(number, last, record.rungs[last])
@@ -282,6 +286,18 @@ class Search:
             return []  # whoever ends last knows who the best are
         finals = self._job.finals
         return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
+
+    def _planned(self, number: int, record: TrialRecord | None) -> Plan | None:
+        """As `_plan`; None where what was drawn is no configuration, which fails the trial.
+
+        Spaces are tried when a job is read, but not with every three values together.
+        """
+        try:
+            return self._plan(number, record)
+        except ConfigError as error:
+            self._orphans[number] = self._study.left(number)  # under way until it has ended
+            self._end(number, "failed", "; ".join(error.problems))
+            return None
 
     def _plan(self, number: int, record: TrialRecord | None) -> Plan:
         if record is not None and record.config:

@@ -73,6 +73,13 @@ def test_wrong_parameters_are_all_named() -> None:
         ({"style_set": {"options": ["conv1-layer3"]}}, "`conv1`: vgg16 has no such layer"),
         ({"log10_blend_3": {"low": 0, "high": 1}}, "expected log10_blend_2"),
         ({"lr": {"low": -1, "high": 1}}, "lr"),
+        ({"steps": {"low": 10, "high": 90}}, "set in the job by halving.max_steps"),
+        ({"size_px": {"low": 64, "high": 90}}, "set in the job by size_px"),
+        ({"seed": {"low": 0, "high": 9}}, "search.seed and finals.seeds"),
+        ({"log10_style_content": {"low": 1, "high": 1000}}, "base 10, from -12 to 12, got 1000"),
+        ({"log10_blend_2": {"low": -400, "high": 1}}, "base 10, from -12 to 12, got -400"),
+        ({"style_depth": {"low": 0, "high": 3}}, "layers of vgg16, from 1 to 5, got 0"),
+        ({"style_depth": {"low": 1, "high": 99}}, "layers of vgg16, from 1 to 5, got 99"),
         ({}, "at least one parameter"),
         ([], "expected parameters"),
     ],
@@ -88,6 +95,52 @@ OPTIMIZERS: dict[str, Any] = {
     "lr@adam": {"low": 0.01, "high": 0.1, "log": True, "when": {"optimizer": "adam"}},
     "lr@sgd": {"low": 1, "high": 100, "log": True, "when": {"optimizer": "sgd"}},
 }
+
+
+def test_what_the_job_sets_is_not_fixed() -> None:
+    """A size, steps or a seed of a space would be overridden, or tell presets what was not run."""
+    fixed = {"steps": 50, "size_px": 512, "seed": 1, "schedule_steps": 9}
+    with pytest.raises(ConfigError) as caught:
+        space_of({"lr": {"low": 0.1, "high": 1}}, fixed=fixed)
+    assert [p.split(":")[0] for p in caught.value.problems] == [f"`fixed.{key}`" for key in fixed]
+
+
+def test_two_choices_that_do_not_go_together_are_found() -> None:
+    """Each is right with the first of the others, and still no configuration with one of them."""
+    params = {
+        "style_set": {"options": ["relu1_1-5_1", "relu1_1-3_1"]},
+        "style_scheme": {"options": ["equal", "explicit"]},
+        "log10_layer_4": {"low": -1, "high": 1, "when": {"style_scheme": "explicit"}},
+    }
+    with pytest.raises(ConfigError, match=r"relu1_1-3_1.*explicit.*only 3 style layers"):
+        space_of(params)
+
+
+def test_a_first_layer_without_weight_compares_with_nothing() -> None:
+    """Others are weighed against the first one."""
+    fixed = {"style_layers": {"relu1_1": 0, "relu2_1": 1}}
+    with pytest.raises(ConfigError, match="relu1_1, whose weight is 0"):
+        space_of({"log10_layer_2": {"low": -1, "high": 1}}, fixed=fixed)
+
+
+def test_what_is_fixed_is_checked_with_what_is_drawn() -> None:
+    """Layers of a network that every configuration has, though it is not the default one."""
+    params = {"extractor": {"options": ["resnet18"]}, "lr": {"low": 0.1, "high": 1}}
+    fixed = {"content_layers": {"layer1": 1}, "style_layers": {"layer1": 1}}
+    space = space_of(params, fixed=fixed)
+    assert space.build({"extractor": "resnet18", "lr": 0.5}).content_layers == {"layer1": 1.0}
+
+
+def test_starts_are_completed_by_all_their_conditions() -> None:
+    """What is left open gets a value that everything given has a meaning with."""
+    params = {
+        "optimizer": {"options": ["adam", "adamw", "sgd"]},
+        "lr@adam": {"low": 0.01, "high": 1, "when": {"optimizer": ["adam", "sgd"]}},
+        "lr@adamw": {"low": 0.01, "high": 1, "when": {"optimizer": "adamw"}},
+        "beta2": {"low": 0.9, "high": 0.99, "when": {"optimizer": ["adam", "adamw"]}},
+    }
+    start = {"lr@adamw": 0.02, "beta2": 0.95}
+    assert space_of(params, starts=[start]).starts[0] == {"optimizer": "adamw", **start}
 
 
 def test_a_parameter_has_variants_by_condition() -> None:

@@ -1,6 +1,7 @@
 import errno
 import math
 import os
+import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from nst_core.built_in import BASELINES
 from nst_core.errors import ConfigError
+from search_spaces import Space
 from tests.tuner.helpers import Recorder, make_search, noisy_space, play, report
 from tuner.halving import Decision
 from tuner.jobfile import load_job
@@ -223,6 +225,31 @@ def test_an_extended_run_tries_every_start(job_file: Path, tmp_path: Path) -> No
     records, _ = load_records(tmp_path)
     tried = [record.params["lr"] for record in records if record.searched]
     assert tried[:5] == pytest.approx([start["lr"] for start in starts])
+
+
+def test_what_is_no_configuration_fails_its_trial_alone(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should values that do not go together pass the checks of a space, their trial fails alone."""
+    monkeypatch.setattr(Space, "try_ends", lambda _: None)
+    space = """
+    name: odd
+    why: Fits but for three values together.
+    params:
+      pooling: {options: [max, average]}
+      style_set: {options: [relu1_1-5_1, relu1_1-3_1]}
+      style_scheme: {options: [equal, explicit]}
+      log10_layer_4: {low: -1, high: 1, when: {pooling: average, style_scheme: explicit}}
+    """
+    file = tmp_path / "odd.yaml"
+    file.write_text(textwrap.dedent(space))
+    options = (f"space={file}", "search.sampler=random", "search.trials=40", "finals.count=0")
+    play(make_search(job_file, tmp_path, *options), lambda *_: 0.3)
+    records, _ = load_records(tmp_path)
+    failed = [record for record in records if record.state == "failed"]
+    assert failed and len(records) == 40
+    assert all("only 3 style layers" in str(record.reason) for record in failed)
+    assert make_search(job_file, tmp_path, *options).over
 
 
 def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
