@@ -7,15 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.halving import MEDIAN_OF, Decision, Halving, Ladder, Rule, Rung, Values
-from tuner.objective import Goals, Objective
+from tuner.objective import ranking
 
-GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
-TWO = Goals(objectives=[Objective(weights={"lpips": 1.0}), Objective(weights={"rmse": 1.0})])
 DISTINCT = st.lists(st.floats(0, 10), max_size=40, unique=True)
 
 
 def halving(rule: Rule = "promote", **changes: object) -> Halving:
-    made = Halving(rule=rule, min_steps=10, reduction=3, order=GOALS.order)
+    made = Halving(rule=rule, min_steps=10, reduction=3, order=ranking)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -148,7 +146,7 @@ def test_brackets_do_not_compete() -> None:
 
 def test_several_objectives_are_halved_by_rank() -> None:
     """The non-dominated go on first, and of the dominated nobody while there are enough."""
-    rule = halving(order=TWO.order)
+    rule = halving()
     ladder = Ladder()
     points = [(0.1, 0.9), (0.9, 0.1), (0.5, 0.5), (0.6, 0.6), (0.95, 0.95), (0.7, 0.8)]
     for trial, values in enumerate(points):
