@@ -232,7 +232,9 @@ class Assembly:
             after, states = self._updated(before, grad, moving.optimizers, step_N, good_N)
             shared = {**moving.shared, **scale_state, "balance": balance_N}
             if self._keeps:
-                shared.update(self._kept(before, after, losses.total.detach(), moving.shared))
+                # By its own weights: what a schedule begins with is lower at every early step.
+                own_N = parts.weighed(torch.ones_like(factor_N)).total
+                shared.update(self._kept(before, after, own_N.detach(), moving.shared))
         return losses, _Moving(images_N3HW=after, step_N=step_N, shared=shared, optimizers=states)
 
     def _gradient(

@@ -116,7 +116,8 @@ def _check_header(path: Path, picture: Image.Image) -> None:
         raise ImageError(
             f"{path}: {width}x{height} is too small; each side must have at least {MIN_SIDE_PX} px"
         )
-    if frames > 1:
+    # Cameras put a preview behind the photo, which makes an MPO of a JPEG: the first is the photo.
+    if frames > 1 and picture.format != "MPO":
         raise ImageError(
             f"{path}: holds {frames} frames, expected a still picture; save the frame you mean as a"
             " file of its own"

@@ -77,11 +77,13 @@ class BatchingJournal(BaseJournalBackend):
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        with self._path.open("ab") as file:
-            end = file.tell()
+        left = memoryview("".join(f"{line}\n" for line in lines).encode())
+        # Without a buffer, which would be written when the file is closed, after all.
+        with self._path.open("ab", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
             try:
-                file.write("".join(f"{line}\n" for line in lines).encode())
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except OSError:
                 os.ftruncate(file.fileno(), end)  # half a record would spoil what follows

@@ -306,7 +306,7 @@ class Results:
             steps: after how many steps; its best result's if None. Others are kept in Pareto runs.
         """
         pairs = range(len(self.job.pairs))
-        if steps in (None, self.found(trial).steps):
+        if steps is None or steps == self.found(trial).steps:
             return [self.run.image(trial, pair) for pair in pairs]
         return [self.run.frame(trial, steps, pair) for pair in pairs]
 

@@ -41,6 +41,15 @@ CORNERS = {
 # Modes
 
 
+def test_a_photo_with_a_preview_behind_it(tmp_path: Path) -> None:
+    """The JPEG of a camera may hold a preview as well; the photo comes first."""
+    photo, preview = (Image.new("RGB", size, "red") for size in ((64, 48), (16, 12)))
+    photo.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "camera.jpg") as picture:
+        assert picture.format == "MPO" and picture.n_frames == 2  # type: ignore[attr-defined]
+    assert load_image(tmp_path / "camera.jpg").shape == (3, 48, 64)
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
 def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     """Grey, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nst_core.config import StyleConfig
+from nst_core.images import resize_longer_side
 from nst_core.lanes import Outcome
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import stylize
@@ -35,6 +36,25 @@ def test_divergence_is_an_outcome(weights: Mapping[str, Weights]) -> None:
     )
     assert steps[-1].outcome is Outcome.EXPLODED_IMAGE
     assert steps[-1].step < 60
+
+
+def test_the_best_is_judged_by_the_own_weights(weights: Mapping[str, Weights]) -> None:
+    """Under a ramp losses begin low, since style counts for little; that is not what is best."""
+    config = StyleConfig(
+        size_px=48, steps=20, style_weight=30.0, weight_schedule="ramp", keep="best", lr=0.05
+    )
+    *_, last = stylize(
+        config, sample_content(), [(sample_style(96), 1.0)], weights=weights.__getitem__
+    )
+    *_, other = stylize(
+        config.replace(keep="last"),
+        sample_content(),
+        [(sample_style(96), 1.0)],
+        weights=weights.__getitem__,
+    )
+    untouched_3HW = resize_longer_side(sample_content(), 48)
+    moved = (other.image_3HW - untouched_3HW).abs().mean()
+    assert (last.image_3HW - untouched_3HW).abs().mean() > moved / 2
 
 
 def test_samples_depend_on_their_seed_alone() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
 
 from nst_core.errors import RunError, WorkError
 from tests.tuner.disks import SmallDisk
@@ -15,6 +18,7 @@ from tests.tuner.helpers import Recorder
 from tests.tuner.processes import PATIENCE_S, Launches, finished, settings
 from tuner.backend import InlineBackend
 from tuner.jobfile import load_job
+from tuner.journal import BatchingJournal
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
 from tuner.runlog import logged
@@ -94,6 +98,29 @@ def test_half_a_record_is_taken_back(
     content = (tmp_path / "a" / "study.journal").read_bytes()
     assert content.endswith(b"}\n")
     load_results(tmp_path / "a")
+
+
+def test_a_disk_that_fills_within_a_record(small_disk: SmallDisk) -> None:
+    """Of a record that only fits in part nothing stays, and what was written before is read."""
+    path = small_disk.path / "study.journal"
+    storage = JournalStorage(BatchingJournal(path))
+    study = optuna.create_study(storage=storage, study_name="run")
+    written = 0
+    for round_ in range(3):
+        filler = small_disk.path / "filler"
+        with filler.open("wb") as file:  # but for a page or so, which ends within a record
+            left = os.statvfs(small_disk.path).f_bavail * os.statvfs(small_disk.path).f_frsize
+            file.write(bytes(left - 8192))
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                study.set_user_attr(f"note {round_} {written}", "x" * 700)
+                written += 1
+        filler.unlink()
+        assert all(json.loads(line) for line in path.read_bytes().splitlines())
+        again = JournalStorage(BatchingJournal(path))
+        assert len(optuna.load_study(storage=again, study_name="run").user_attrs) == written
+        study = optuna.load_study(storage=again, study_name="run")
+    assert written > 3
 
 
 def test_a_run_that_cannot_be_written(job_file: Path, small_disk: SmallDisk) -> None:

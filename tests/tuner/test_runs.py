@@ -31,6 +31,7 @@ from tuner.prepare import _presets_of
 from tuner.records import RungRecord
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
+from tuner.run_doctor import check_run
 
 
 def launch(job_file: Path, folder: Path, backend: Backend, *overrides: str) -> Recorder:
@@ -70,6 +71,7 @@ def ray_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> tuple[P
 def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> None:
     """On Ray every trial ends, presets first and finals last, each with its image."""
     folder, watcher = ray_run
+    assert [check.found for check in check_run(folder) if check.ok is False] == []
     results = load_results(folder)
     (finalist,) = (found for found in results.ranked() if found.finals)
     seeds = 2 if is_random(StyleConfig.from_dict(finalist.config)) else 1
