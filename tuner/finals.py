@@ -11,6 +11,8 @@ from tuner.records import TrialRecord
 
 #: Images of the first run of a finalist, which show how its result comes to be.
 FRAMES = 8
+#: Of every run of the search.
+SEARCH_SEED = StyleConfig().seed
 
 
 def final_rungs(config: StyleConfig) -> tuple[int, ...]:
@@ -18,9 +20,18 @@ def final_rungs(config: StyleConfig) -> tuple[int, ...]:
 
     Most happens in the first steps, so frame k of n is taken after ``steps * (k / n) ** 2``.
     """
-    frames = FRAMES if config.seed == 0 else 1
+    frames = FRAMES if config.seed == final_seeds(config, 1)[0] else 1
     shares = ((k / frames) ** 2 for k in range(1, frames + 1))
     return tuple(sorted({max(1, round(config.steps * share)) for share in shares}))
+
+
+def final_seeds(config: StyleConfig, count: int) -> range:
+    """The seeds of a finalist's runs: none is that of the search, by whose luck it was chosen.
+
+    One run, to look at, where no seed changes anything.
+    """
+    first = SEARCH_SEED + is_random(config)
+    return range(first, first + (count if is_random(config) else 1))
 
 
 def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
@@ -60,6 +71,6 @@ def missing_finals(
     wanted = [
         (record.trial, seed)
         for *_, (record, _, _) in ranked[:count]
-        for seed in range(seeds if is_random(StyleConfig.from_dict(record.config)) else 1)
+        for seed in final_seeds(StyleConfig.from_dict(record.config), seeds)
     ]
     return [final for final in wanted if final not in there]

@@ -121,23 +121,31 @@ class Results:
         return self._ranking
 
     @cached_property
-    def _ranking(self) -> Sequence[Found]:
+    def finals(self) -> Mapping[int, Sequence[TrialRecord]]:
+        """The runs of each finalist, by its number."""
         finals: dict[int, list[TrialRecord]] = {}
         for record in self.records:
             if record.final_of is not None:
                 finals.setdefault(record.final_of, []).append(record)
+        return finals
+
+    @cached_property
+    def _ranking(self) -> Sequence[Found]:
         found = []
         for record in self.records:
             best = record.best_rung(self.goals)
             if best is not None and record.state != "failed" and record.final_of is None:
-                found.append(_found(record, best, finals.get(record.trial, [])))
+                found.append(_found(record, best, self.finals.get(record.trial, [])))
         keyed = zip(self._places(found), found, strict=True)
         ranked = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
         return [one for _, one in ranked]
 
     def _places(self, found: Sequence[Found]) -> list[tuple[float, ...]]:
         """By what each is ranked: what it breaks first."""
-        values = [self.goals.values(one.rung.scores) for one in found]
+        values = [
+            (self.goals.values(self.scores(one))[0], *self.goals.values(one.rung.scores)[1:])
+            for one in found
+        ]
         if self.goals.pareto:
             # With what is broken among the values, nothing that breaks a bound beats what does not.
             ranks, _ = non_dominated(values)
@@ -167,7 +175,18 @@ class Results:
 
     def broken(self, found: Found) -> list[str]:
         """The bounds that a trial breaks, as people write them."""
-        return self.goals.broken(found.rung.scores)
+        return self.goals.broken(self.scores(found))
+
+    def scores(self, found: Found) -> Scores:
+        """By what a trial is held to the bounds: the means of its finals, or its best report.
+
+        Costs are always those of the search: a final may score held-out pairs as well.
+        """
+        finals, here = list(found.finals.values()), found.rung.scores
+        return {
+            name: value if name in COSTS or not finals else mean(f.scores[name] for f in finals)
+            for name, value in here.items()
+        }
 
     def front(self) -> list[Found]:
         """Of several objectives, the results that no other is better than in all of them.

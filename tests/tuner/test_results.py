@@ -147,6 +147,21 @@ def test_finalists_keep_the_bounds_before_they_score() -> None:
     assert [t for t, _ in missing_finals(records[:3], goals, count=2, seeds=1)] == [2, 1]
 
 
+def test_bounds_on_metrics_hold_for_the_mean_of_the_finals() -> None:
+    """What kept a bound by its luck alone is said to break it, and ranks after what keeps it."""
+    asked = job(constraints={"ssim": ">= 0.4", "seconds_per_image": "<= 5"})
+    goals = asked.goals
+    records = [
+        trial(0, goals, 0.2, ssim=0.41),
+        trial(1, goals, 0.3, ssim=0.45),
+        *(trial(2 + n, goals, 0.2, seed=1 + n, final_of=0, ssim=0.3) for n in range(2)),
+        *(trial(4 + n, goals, 0.3, seed=1 + n, final_of=1, ssim=0.44, seconds=9) for n in range(2)),
+    ]
+    found = results(asked, records)
+    assert order(found) == [1, 0]
+    assert [found.broken(one) for one in found.ranked()] == [[], ["ssim >= 0.4"]]
+
+
 def test_a_final_that_fails_counts() -> None:
     """Who fails with some seeds ranks after who never does, and the tables say how often."""
     asked = job()

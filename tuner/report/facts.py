@@ -65,10 +65,9 @@ def run_state(results: Results) -> str:
 def strip(results: Results) -> dict[str, Any] | None:
     """How the best finalist's image came to be: its frames, those there are of them."""
     for found in results.ranked():
-        runs = (r for r in results.records if r.final_of == found.record.trial)
-        first = next((r for r in runs if r.config.get("seed") == 0), None)
-        if first is None:
+        if not (runs := results.finals.get(found.record.trial)):
             continue
+        first = max(runs, key=lambda record: len(record.rungs))  # frames are of one run alone
         frames = [
             {"steps": steps, "objective": _number(rung.objective)}
             for steps, rung in first.rungs.items()
