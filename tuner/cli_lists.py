@@ -103,6 +103,7 @@ def presets(
     from rich.table import Table
 
     from nst_core.built_in import BUILT_IN, load_preset
+    from tuner.results import dump
     from tuner.tables import preset_table
 
     if name:
@@ -111,6 +112,9 @@ def presets(
             print(preset.to_json(), end="")  # noqa: T201
         else:
             out.print(preset_table(preset))
+        return
+    if json:
+        print(dump({preset.name: preset.description for preset in BUILT_IN.values()}))  # noqa: T201
         return
     table = Table("preset", "what it is")
     for preset in BUILT_IN.values():

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from nst_core.images import save_image
 from nst_core.samples import sample_content, sample_reference, sample_style
 from nst_core.stylization import Step
 from nst_core.weights import Weights
+from tuner.yamlfile import yaml_text
 
 #: Small enough for two CPU cores and a few minutes.
 _JOB = {
@@ -33,5 +32,5 @@ def write_demo_job(
     save_image(sample_reference(weights, on_step), folder / "reference.png")
     pair = {"content": "content.png", "style": "style.png", "reference": "reference.png"}
     job_file = folder / "job.yaml"
-    job_file.write_text(yaml.safe_dump({**_JOB, "pairs": [pair]}, sort_keys=False))
+    job_file.write_text(yaml_text({**_JOB, "pairs": [pair]}))
     return job_file

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from nst_core.errors import ConfigError, near_miss
 from nst_core.files import write_atomic
 from tuner.jobfile import load_job
 from tuner.replay import replay_of
 from tuner.rundir import RunDir
 from tuner.study import load_records
-from tuner.yamlfile import read_yaml, set_key
+from tuner.yamlfile import read_yaml, set_key, yaml_text
 
 #: Keys that may change between two launches of a run: what was found stays comparable.
 CHANGEABLE = (
@@ -56,5 +54,5 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
     content = read_yaml(run.job_file).data
     for assignment in assignments:
         set_key(content, assignment)
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text = yaml_text(content)
     write_atomic(run.job_file, text.encode())

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,6 +23,7 @@ from nst_core.errors import InputError, near_miss
 from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
 from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
+from tuner.yamlfile import yaml_text
 
 SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 
@@ -374,7 +374,7 @@ class JobSpec(_Spec):
     def to_yaml(self) -> str:
         """The file's content, with every default written out."""
         content = self.model_dump(mode="json", by_alias=True)
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return yaml_text(content)
 
 
 def schema_json() -> str:

@@ -20,6 +20,7 @@ from torch import Tensor
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
 from nst_core.errors import ImageError, InputError, Say, WorkError
+from nst_core.files import check_writable
 from nst_core.images import digest, load_image, read_text, save_image
 from nst_core.lanes import LaneBatch
 from nst_core.laplacian import check_photorealism
@@ -152,6 +153,13 @@ def apply_to_many(
     tally.kept = len(pictures) - len(waiting)
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} are there already")
+    for folder in {picture.out.parent for picture in waiting}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
+        except OSError as error:
+            why = f"cannot be written ({error.strerror or error}); name another folder"
+            raise InputError(f"--out {folder}: {why}") from None
     crew = _Crew(
         preset.config,
         styles,
@@ -167,7 +175,6 @@ def apply_to_many(
                 say(tally.failed[-1])
             else:
                 text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
-                picture.out.parent.mkdir(parents=True, exist_ok=True)
                 save_image(result, picture.out, text=text)
                 tally.done += 1
             bar.advance(task)

@@ -351,7 +351,7 @@ class Search:
         with self._at_once():
             self._look_around()
             self._study.report(number, report.steps, rung)
-            if self._job.budget.minutes is not None and not final:
+            if not final:  # also without a time limit, which a later launch may set
                 self._study.note("worked_s", self._budget.worked_s)
             if self._competes(number):
                 improved = self._count(number, report.steps, rung, begun=self._numbers)

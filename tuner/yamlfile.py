@@ -51,6 +51,27 @@ def _integer(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would take for something else than a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML declares it so
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+            *_Loader.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """`read_yaml` refuses them."""
+        return True
+
+
+def yaml_text(content: Any) -> str:
+    """Plain values as a file that `read_yaml` reads the same from."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class YamlFile:
     """A parsed file.

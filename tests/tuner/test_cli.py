@@ -335,6 +335,7 @@ def test_lists_of_what_there_is() -> None:
         (("spaces", "report-tv-amp"), "content_layers=(conv4_2:1)"),
         (("spaces", "--json"), '"gram-wide": {'),
         (("presets",), "tv-amp"),
+        (("presets", "--json"), '"tv-amp": "'),
         (("presets", "tv-amp"), "0-255"),
         (("presets", "tv-amp", "--json"), '"schema_version": 1'),
     ):

@@ -174,6 +174,17 @@ def test_a_blend_of_another_number_of_styles_is_named(
     assert any("expected a weight for each style image (1), got 2" in why for why in tally.failed)
 
 
+def test_a_folder_that_cannot_be_made_is_named_before_the_work(
+    folder: Path, tmp_path: Path, pictures: Path
+) -> None:
+    """Nothing is computed for a place that nothing can be written to."""
+    (tmp_path / "file").write_text("")
+    said: list[str] = []
+    with pytest.raises(InputError, match=r"cannot be written.*name another folder"):
+        apply(folder, tmp_path / "file" / "out", pictures, said)
+    assert not said
+
+
 def test_two_pictures_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
     """Their results would have one name."""
     shutil.copy(folder / "a.png", folder / "a.webp")

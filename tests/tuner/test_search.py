@@ -165,6 +165,20 @@ def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> 
     assert again.over
 
 
+def test_a_time_limit_counts_what_was_worked_before_it_was_set(
+    job_file: Path, tmp_path: Path
+) -> None:
+    """It is one of all launches, also of those that had none."""
+    now = 0.0
+    search = make_search(job_file, tmp_path, clock=lambda: now)
+    plan = search.next()
+    assert plan is not None
+    now = 120.0
+    search.report(report(plan, 2, 0.5), lambda: [])
+    again = make_search(job_file, tmp_path, "budget.minutes=1", clock=lambda: now)
+    assert again.next() is None and again.reason == "the time budget was spent"
+
+
 def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
     """With another sampler seed, a replay still tries exactly the recorded configurations."""
     for name in ("first", "second"):

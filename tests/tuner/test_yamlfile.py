@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.errors import ConfigError
-from tuner.yamlfile import parse_yaml, read_yaml, set_key
+from tuner.yamlfile import parse_yaml, read_yaml, set_key, yaml_text
 
 
 def test_lines_of_keys() -> None:
@@ -89,3 +89,22 @@ def test_set_key() -> None:
     for wrong in ("a.b.c=1", "p.7.q=1", "p.x=1", "novalue", "=1"):
         with pytest.raises(ConfigError):
             set_key(data, wrong)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("7e10523", "1e3", "0o17", ".5e3", "on", "no", "0x1f", "null", "~", "", "1_000", ".inf"),
+        *("2026-01-02", "12:30:00", "é", "a: b", 1e-5, 1e300, 3, True, None, [], {}),
+    ],
+)
+def test_what_is_written_is_read_back(value: object) -> None:
+    """Texts that either version of YAML takes for numbers stay texts, such as a commit's name."""
+    content = {"name": value, "list": [value]}
+    assert parse_yaml(yaml_text(content), "x").data == content
+
+
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=12))
+def test_any_text_is_read_back(text: str) -> None:
+    """Whatever a job is called."""
+    assert parse_yaml(yaml_text({"name": text}), "x").data == {"name": text}
