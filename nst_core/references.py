@@ -12,10 +12,14 @@ from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError, WorkError
 from nst_core.images import resize_longer_side
 from nst_core.lanes import Outcome
+from nst_core.materials import Style
 from nst_core.stylization import Step, stylize
 from nst_core.weights import Weights
 
 SOURCES = ("feed-forward", "adain", "long-run")
+
+#: What is said where the networks are given some.
+NO_REGIONS = "this network puts all styles everywhere; from: long-run keeps to regions"
 
 #: A long coarse-to-fine L-BFGS run on VGG16, with average pooling, the Wasserstein style loss and
 #: the best iterate kept: what one would do for one picture with time to spare.
@@ -46,7 +50,7 @@ def check_reference_source(source: str, encoder: Path | None, decoder: Path | No
 def make_reference(
     source: str,
     content_3HW: Tensor,
-    styles: Sequence[tuple[Tensor, float]],
+    styles: Sequence[Style | tuple[Tensor, float]],
     *,
     size_px: int,
     weights: Callable[[str], Weights],
@@ -62,7 +66,8 @@ def make_reference(
             ``adain`` the network of the two files, ``long-run`` an optimization by
             `LONG_RUN_CONFIG`.
         content_3HW: the picture, float32 in [0, 1].
-        styles: style images with blend weights.
+        styles: style images, or pairs of style image and blend weight; only ``long-run`` knows
+            what regions are.
         size_px: longer side of the result.
         weights: gives a network's weights by name, for ``long-run``.
         encoder: weights file for ``adain``.
@@ -74,28 +79,35 @@ def make_reference(
         image_3HW in [0, 1], float32.
 
     Raises:
-        InputError: an optional extra is missing, or a file is not what it should be.
+        InputError: an optional extra is missing, or a file is not what it should be; or a region
+            is given that would be ignored.
         WorkError: the long run diverged.
     """
     check_reference_source(source, encoder, decoder)
+    given = [
+        one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles
+    ]
     if not MIN_SIDE_PX <= size_px <= MAX_SIZE_PX:
         raise InputError(f"size_px: expected {MIN_SIDE_PX} to {MAX_SIZE_PX}, got {size_px}")
     content = resize_longer_side(content_3HW, size_px)
+    if source == "long-run":
+        return _long_run(content, given, size_px, steps, weights, on_step)
+    if any(one.region_HW is not None or one.style_region_HW is not None for one in given):
+        raise InputError(f"{source}: {NO_REGIONS}")
+    pairs = [(one.image_3HW, one.weight) for one in given]
     if source == "feed-forward":
         from nst_core.feed_forward import feed_forward  # an optional dependency
 
-        return feed_forward(content, styles)
-    if source == "adain":
-        from nst_core.adain import Adain
+        return feed_forward(content, pairs)
+    from nst_core.adain import Adain
 
-        assert encoder is not None and decoder is not None
-        return Adain.load(encoder, decoder)(content, styles)
-    return _long_run(content, styles, size_px, steps, weights, on_step)
+    assert encoder is not None and decoder is not None
+    return Adain.load(encoder, decoder)(content, pairs)
 
 
 def _long_run(
     content_3HW: Tensor,
-    styles: Sequence[tuple[Tensor, float]],
+    styles: Sequence[Style],
     size_px: int,
     steps: int | None,
     weights: Callable[[str], Weights],

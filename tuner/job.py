@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -257,7 +258,8 @@ class BudgetSpec(_Spec):
         ),
     ] = None
     target: Annotated[
-        float | None, Field(description="value of the objective that is good enough")
+        float | None,
+        Field(allow_inf_nan=False, description="value of the objective that is good enough"),
     ] = None
 
 
@@ -330,8 +332,8 @@ class JobSpec(_Spec):
                 raise ValueError(
                     f"expected any of {', '.join(MEASURES)}{near_miss(name, MEASURES)}"
                 )
-        if isinstance(value, dict) and not (value and all(w > 0 for w in value.values())):
-            raise ValueError("expected weights above 0")
+        if isinstance(value, dict) and not (value and all(0 < w < inf for w in value.values())):
+            raise ValueError("expected finite weights above 0")
         if isinstance(value, list) and not 1 <= len(set(value)) == len(value) <= MOST_OBJECTIVES:
             raise ValueError(f"expected 1 to {MOST_OBJECTIVES} different measures")
         if not any(name in OBJECTIVES for name in names):

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -158,6 +158,7 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
             problems += _pair_problems(pair, job.size_px, (key, index), file)
+    problems += _weights_problems(job.weights, file)
     try:
         space = find_space(job.space)
     except ConfigError as error:
@@ -244,7 +245,9 @@ def find_space(name_or_path: str) -> Space:
 
 
 def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
-    from nst_core.images import check_image, fit_size  # brings torch, which `status` must not load
+    # They bring torch, which `status` must not load.
+    from nst_core.images import check_image, fit_size
+    from nst_core.references import NO_REGIONS
 
     problems: list[str] = []
     sizes: dict[KeyPath, tuple[int, int]] = {}
@@ -260,6 +263,10 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
         for role, name in _weights_files(pair)
         if not is_file(name)
     ]
+    reference = pair.reference
+    regions = any(style.region or style.style_region for style in pair.style)
+    if isinstance(reference, ReferenceSpec) and reference.source != "long-run" and regions:
+        problems.append(f"{_place(file, (*path, 'reference'))}: {NO_REGIONS}")
     content = sizes.get(("content",))
     for key, size in sizes.items():
         shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
@@ -268,6 +275,19 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
                 f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
                 f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
             )
+    return problems
+
+
+def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
+    from nst_core.weights import SOURCES  # brings torch, as above
+
+    problems = []
+    for name, path in weights.items():
+        where = _place(file, ("weights", name))
+        if name not in SOURCES:
+            problems.append(f"{where}: no such weights{near_miss(name, SOURCES)}")
+        elif not is_file(path):
+            problems.append(f"{where}: {path} is not a file")
     return problems
 
 

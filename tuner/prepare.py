@@ -19,13 +19,13 @@ from nst_core.references import make_reference
 from nst_core.weights import Weights, cached_path, get_weights, tensor_digest
 from search_spaces import Params, Space
 from tuner.backend import Workload
-from tuner.evaluate import baseline_scores, load_pair
+from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.records import Scores
 from tuner.replay import replay_of
 from tuner.rundir import RunDir
 from tuner.storage import check_database
-from tuner.warm import warm_starts
+from tuner.warm import SIMILAR, warm_starts
 
 
 class Prepared(NamedTuple):
@@ -49,6 +49,8 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         check_photorealism()
     if job.search.study:
         check_database(job.search.study, job.name, job.goals.directions)
+    for source in {*job.search.warm_start, job.search.replay} - {SIMILAR, None}:
+        RunDir(Path(str(source))).require()  # before references are made, which may take long
     with tempfile.TemporaryDirectory() as made:
         job = with_references(job, Path(made), say)
         workload = load_workload(job, space, say)
@@ -114,7 +116,7 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
         image = make_reference(
             pair.reference.source,
             load_image(pair.content),
-            [(load_image(style.image), style.weight) for style in pair.style],
+            [load_style(style) for style in pair.style],
             size_px=job.size_px,
             weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
             encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,

@@ -201,3 +201,28 @@ def test_any_mapping_is_a_job_or_a_config_error(tmp_path: Path, data: dict[str, 
         load_job(path)
     except ConfigError as error:
         assert error.problems
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("weights={vgg61: a.pth}", "`weights.vgg61`: no such weights; did you mean `vgg"),
+        ("weights={vgg16: nofile.pth}", "`weights.vgg16`: .*nofile.pth is not a file"),
+        ("budget.target=.nan", "budget.target"),
+        ("objective={lpips: .inf}", "finite weights above 0"),
+    ],
+)
+def test_what_can_have_no_effect_is_refused(job_file: Path, override: str, expected: str) -> None:
+    """A name that nothing reads, a file that is not there, a number that nothing reaches."""
+    with pytest.raises(ConfigError, match=expected):
+        load_job(job_file, [override])
+
+
+def test_references_of_regions_keep_to_them(job_file: Path, pictures: Path) -> None:
+    """A network that puts all styles everywhere makes no goal for styles in regions."""
+    pair = load_job(job_file)[0].pairs[0]
+    style = f"[{{image: {pair.style[0].image}, region: {pictures / 'content.png'}}}]"
+    asked = f"{{content: {pair.content}, style: {style}, reference: {{from: SOURCE}}}}"
+    load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'long-run')}"])
+    with pytest.raises(ConfigError, match="from: long-run keeps to regions"):
+        load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'feed-forward')}"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from unittest import mock
 
+import numpy as np
 import pytest
 import safetensors.torch
 from PIL import Image
@@ -27,7 +28,7 @@ from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
 from tuner.jobfile import find_space, load_job
 from tuner.objective import COSTS
-from tuner.prepare import _presets_of
+from tuner.prepare import _presets_of, with_references
 from tuner.records import RungRecord
 from tuner.results import load_results
 from tuner.run import resume_run, run_job
@@ -197,6 +198,29 @@ def test_a_reference_that_the_job_has_made(
             assert image.size == (64, 43)
         assert Path(one.reference_file).is_relative_to(tmp_path / "a" / "inputs")
     assert load_results(tmp_path / "a").records[0].state == "complete"
+
+
+def test_a_long_run_keeps_to_the_regions_of_a_job(
+    job_file: Path, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a mask is black its style leaves no trace in the reference."""
+    monkeypatch.setattr(
+        "nst_core.references.LONG_RUN_CONFIG", LONG_RUN_CONFIG.replace(steps=6, scales=1)
+    )
+    made = []
+    for name, left in (("masked", 0), ("whole", 255)):
+        mask = Image.new("L", Image.open(pictures / "content.png").size, 255)
+        mask.paste(left, (0, 0, mask.width // 2, mask.height))
+        mask.save(tmp_path / f"{name}.png")
+        pair = load_job(job_file)[0].pairs[0]
+        style = f"[{{image: {pair.style[0].image}, region: {tmp_path / name}.png}}]"
+        asked = f"{{content: {pair.content}, style: {style}, reference: {{from: long-run}}}}"
+        job, _ = load_job(job_file, [f"pairs.0={asked}"])
+        (tmp_path / f"of-{name}").mkdir()
+        made.append(with_references(job, tmp_path / f"of-{name}", print).pairs[0].reference_file)
+    masked, whole = (np.asarray(Image.open(path), dtype=float) for path in made)
+    off = np.abs(masked - whole).mean((0, 2))
+    assert off[: len(off) // 4].mean() > 2 * off[3 * len(off) // 4 :].mean()
 
 
 def test_a_run_knows_the_weights_that_it_began_with(
