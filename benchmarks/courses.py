@@ -33,8 +33,8 @@ STEPS, REDUCTION = (5, 90), 3
 RANDOM_TRIALS = 100
 #: Trials of stock Ray Tune, whose steps are the budgets.
 BUDGETS = (10, 20, 40, 80)
-#: Trials of the search that a warm start is compared with.
-COLD_TRIALS = 40
+#: Trials of the searches that a warm start is compared with; short ones begin the longest.
+COLD_TRIALS = (10, 20, 40)
 #: Steps of all trials at which searches are compared, those of 10 and of 30 full trials.
 EARLY, LATE = 10 * STEPS[1], 30 * STEPS[1]
 #: Statistics of pictures that differ by no more are of one picture, or of two by one generator.
@@ -234,13 +234,13 @@ def warm_against_cold(path: Path, pair: str, seed: int) -> tuple[np.ndarray, np.
     scores = Recorded(curves, pair)
     starts = [one.params for one in suggested_from_others(curves, pair)]
     space = with_starts(scores.space, starts)
-    job = job_of(seed=seed, trials=COLD_TRIALS)
+    job = job_of(seed=seed, trials=COLD_TRIALS[-1])
     cold = simulate(job, scores.space, scores, workers=WORKERS)
     return _by_trials(simulate(job, space, scores, workers=WORKERS)), _by_trials(cold)
 
 
 def _by_trials(course: Course) -> np.ndarray:
-    best_K, best, seen = np.full(COLD_TRIALS, np.inf), np.inf, set()
+    best_K, best, seen = np.full(COLD_TRIALS[-1], np.inf), np.inf, set()
     for event in course.events:
         seen.add(event.trial)
         best = min(best, event.value)

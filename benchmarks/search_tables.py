@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Row
-from benchmarks.courses import BUDGETS, GRID_S, Found
+from benchmarks.courses import BUDGETS, COLD_TRIALS, GRID_S, Found
 from tuner.halving import Rule
 from tuner.job import SamplerName
 from tuner.simulate import Course
@@ -119,24 +119,25 @@ def way_rows(names: Sequence[str], found: Mapping[Any, Found], default: Any) -> 
 
 
 def warm_rows(found: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]) -> list[Row]:
-    """One for each pair: trials until the median course is as good as the cold one at its end."""
+    """One for each pair."""
     rows: list[Row] = []
     for name, of_seeds in found.items():
-        warm_K, cold_K = np.median(np.array(of_seeds), 0)
-        goal = cold_K[-1]
-        rows.append(
-            {
-                "pair": name,
-                "share, cold": float(goal),
-                "share, warm": float(warm_K[-1]),
-                "trials, cold": trials_until(cold_K, goal),
-                "trials, warm": trials_until(warm_K, goal),
-            }
-        )
+        row: Row = {"pair": name}
+        for count in COLD_TRIALS:
+            row[f"cold, {count} trials"] = median(cold_K[count - 1] for _, cold_K in of_seeds)
+            row[f"to {count}'s, share"] = median(warm_share(*one, count) for one in of_seeds)
+        row[f"warm, {COLD_TRIALS[-1]} trials"] = median(warm_K[-1] for warm_K, _ in of_seeds)
+        rows.append(row)
     return rows
 
 
-def trials_until(best_K: np.ndarray, goal: float) -> int:
+def warm_share(warm_K: np.ndarray, cold_K: np.ndarray, count: int) -> float:
+    """Trials to the best score of so many cold ones with the same seed, as a share of theirs."""
+    goal = cold_K[count - 1]
+    return _trials_until(warm_K, goal) / _trials_until(cold_K, goal)
+
+
+def _trials_until(best_K: np.ndarray, goal: float) -> int:
     """Trials until a score; twice as many as there were if it was never reached."""
     there = np.nonzero(best_K <= goal)[0]
     return int(there[0]) + 1 if len(there) else 2 * len(best_K)
