@@ -33,6 +33,7 @@ from search_spaces import CATALOGUE
 from tuner.job import JobSpec
 from tuner.records import Report
 from tuner.results import Results
+from tuner.results_json import best_json, status_json
 from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.study import load_records
@@ -152,8 +153,8 @@ def _look(folder: Path) -> None:
     with _search(1, Timeline(), rungs=False) as (_, job):
         records, notes = load_records(folder)
         results = Results(run=RunDir(folder), job=job, records=records, notes=notes)
-        results.status_json()
-        results.best_json(10)
+        status_json(results)
+        best_json(results, 10)
 
 
 def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from tuner.halving import Values
 from tuner.objective import Goals
+from tuner.ranking import Values
 from tuner.records import RungRecord, TrialRecord
 from tuner.rundir import RunDir
 

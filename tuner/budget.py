@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tuner.halving import Values
 from tuner.job import JobSpec
+from tuner.ranking import Values
 
 
 class Budget:

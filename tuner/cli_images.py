@@ -144,7 +144,7 @@ def score(
     """Metrics of one picture against a reference, compared at the picture's size."""
     from tuner.apply import score_image
     from tuner.metric_tables import scores_table
-    from tuner.results import dump
+    from tuner.results_json import dump
 
     scores = score_image(
         image, reference, content, metrics=metric or (), weights=weights or (), say=say

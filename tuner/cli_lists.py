@@ -24,7 +24,7 @@ def weights_list(context: typer.Context, json: JsonOption = False) -> None:
     from rich.table import Table
 
     from nst_core.weights import SOURCES, cached_path
-    from tuner.results import dump
+    from tuner.results_json import dump
 
     here = {name: cached_path(name).is_file() for name in SOURCES}
     if json:
@@ -61,7 +61,7 @@ def extractors(
     from nst_core.errors import InputError, near_miss
     from nst_core.network_info import describe_network
     from nst_core.networks import NETWORKS
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.tables import layers_table, networks_table
 
     if name is not None and name not in NETWORKS:
@@ -83,7 +83,7 @@ def spaces(
     """List the search spaces, or draw one as a table; its JSON can begin a space file."""
     from search_spaces import CATALOGUE, space_to_dict
     from tuner.jobfile import find_space
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.tables import space_table, spaces_table
 
     chosen = find_space(name) if name else None
@@ -103,7 +103,7 @@ def presets(
     from rich.table import Table
 
     from nst_core.built_in import BUILT_IN, load_preset
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.tables import preset_table
 
     if name:
@@ -132,7 +132,7 @@ def doctor(
 ) -> None:
     """Check this machine (Python, torch, GPU, Ray, weights, disk, address), or a run."""
     from tuner.doctor import check_all
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.run_doctor import check_run
 
     checks = check_run(run_dir) if run_dir else check_all(address)

@@ -45,7 +45,7 @@ def metrics(
         return
     from tuner.metric_check import check_json, judge_of_all, rank
     from tuner.metric_tables import rankings_table
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.weightsfiles import WeightsFiles
 
     pairs, of_job = _pairs(job, files, size_px)
@@ -60,7 +60,7 @@ def metrics(
 def _list(json: bool) -> None:
     from nst_core.metric_names import METRICS
     from tuner.metric_tables import metrics_table
-    from tuner.results import dump
+    from tuner.results_json import dump
 
     if json:
         listed = {name: {"direction": m.direction, **vars(m)} for name, m in METRICS.items()}

@@ -18,11 +18,12 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="default: a free
 @app.command(epilog=example("status runs/cafe"))
 def status(run_dir: RunArgument, json: JsonOption = False) -> None:
     """Where a run is."""
-    from tuner.results import dump, load_results
+    from tuner.results import load_results
+    from tuner.results_json import dump, status_json
 
     results = load_results(run_dir)
     if json:
-        print(dump(results.status_json()))  # noqa: T201
+        print(dump(status_json(results)))  # noqa: T201
         return
     from tuner.run_tables import status_table
 
@@ -39,11 +40,12 @@ def best(
     json: JsonOption = False,
 ) -> None:
     """The best configurations beside the baselines."""
-    from tuner.results import dump, load_results
+    from tuner.results import load_results
+    from tuner.results_json import best_json, dump
 
     results = load_results(run_dir)
     if json:
-        print(dump(results.best_json(top)))  # noqa: T201
+        print(dump(best_json(results, top)))  # noqa: T201
         return
     from tuner.run_tables import best_table
 
@@ -119,7 +121,8 @@ def prefer(
 ) -> None:
     """Choose between results by eye; the votes order them and say which metrics agree."""
     from tuner.prefer.outcome import outcome_json, outcome_table, write_job
-    from tuner.results import dump, load_results
+    from tuner.results import load_results
+    from tuner.results_json import dump
 
     if not (result or json or job):
         from tuner.prefer.page import Poll

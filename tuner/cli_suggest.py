@@ -32,7 +32,7 @@ def suggest(
     from nst_core.materials import Materials
     from nst_core.presets import Preset
     from tuner.curves import load_curves
-    from tuner.results import dump
+    from tuner.results_json import dump
     from tuner.suggest import experience_of_run, experiences_of
     from tuner.suggest import suggest as suggestions
     from tuner.suggest_table import suggestions_table

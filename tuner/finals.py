@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from nst_core.config import StyleConfig
 from nst_core.starts import is_random
-from tuner.objective import Goals, ranking
+from tuner.objective import Goals
+from tuner.ranking import ranking
 from tuner.records import TrialRecord
 
 #: Images of the first run of a finalist, which show how its result comes to be.

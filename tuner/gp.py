@@ -27,9 +27,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import log_ndtr
 
 from search_spaces import Choice, Params, Space
-from tuner.halving import Values
-from tuner.objective import ranking
 from tuner.points import point_at, shares_of
+from tuner.ranking import Values, ranking
 from tuner.surrogate import (
     Kernel,
     Surrogate,

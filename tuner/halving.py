@@ -15,19 +15,15 @@ import enum
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
+from tuner.ranking import Values, ranking
 from tuner.rungs import rung_steps
 
 Rule = Literal["promote", "stop", "hyperband", "median", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-
-#: What a trial reported at a rung; lower is better, whatever the metric.
-Values = tuple[float, ...]
-#: Sort keys of values, one for each: the best has the lowest, equals have the same.
-Order = Callable[[Sequence[Values]], Sequence[Any]]
 
 #: Trials that must have come as far before the median says anything.
 MEDIAN_OF = 5
@@ -77,13 +73,11 @@ class Halving:
             worse than the median at that step; ``none``.
         min_steps: first rung.
         reduction: rungs grow by this, and 1/reduction goes on.
-        order: ranks what was reported.
     """
 
     rule: Rule
     min_steps: int
     reduction: int
-    order: Order
 
     def rungs(self, trial: int, max_steps: int) -> tuple[int, ...]:
         """Steps at which a trial reports, the last of them ``max_steps``."""
@@ -156,6 +150,6 @@ class Halving:
 
     def _places(self, rivals: Mapping[int, Values]) -> dict[int, int]:
         """Trial -> its place at a rung, 1 for the best; equals share the better place."""
-        keys = dict(zip(rivals, self.order(list(rivals.values())), strict=True))
+        keys = dict(zip(rivals, ranking(list(rivals.values())), strict=True))
         ranked = sorted(keys.values())
         return {trial: 1 + bisect_left(ranked, key) for trial, key in keys.items()}

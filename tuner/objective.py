@@ -9,13 +9,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from nst_core.errors import near_miss
 from nst_core.metric_names import METRICS, Metric
-from tuner.halving import Values
+from tuner.ranking import Values
 
 #: What a result costs, reported beside its scores.
 COSTS: Mapping[str, Metric] = {
@@ -189,51 +187,3 @@ class Goals:
             max(0.0, bound.excess(scores)) / (abs(bound.bound) or 1.0) for bound in self.constraints
         )
         return (broken, *(o.loss(o.of(scores)) for o in self.objectives))
-
-
-def ranking(values: Sequence[Values]) -> Sequence[Any]:
-    """Sort keys of `Goals.values`: what keeps the bounds first, by non-dominated rank.
-
-    What breaks them counts for nothing else (Deb's constrained domination, Deb et al., IEEE TEC
-    2002).
-
-    Within a rank, results far from their neighbours come first (the crowding distance of NSGA-II,
-    the same paper), so that what is kept spreads over the trade-offs. The ends of a front are equal
-    then, so this does not tell the best: see `Results.ranked`.
-    """
-    if not values or len(values[0]) == 2:  # one objective
-        return values
-    keys = [(value[0], 0, 0.0) for value in values]
-    kept = [i for i, value in enumerate(values) if not value[0]]
-    ranks, crowding = non_dominated([values[i][1:] for i in kept])
-    for i, rank, distance in zip(kept, ranks, crowding, strict=True):
-        keys[i] = (0.0, rank, -distance)
-    return keys
-
-
-def non_dominated(points: Sequence[Values]) -> tuple[list[int], list[float]]:
-    """Rank of each point, 0 for the front, and its crowding distance within the rank."""
-    values_NK = np.asarray(points, dtype=np.float64)
-    nowhere_worse_NN = (values_NK[:, None] <= values_NK[None]).all(-1)
-    better_NN = np.logical_and(nowhere_worse_NN, np.logical_not(nowhere_worse_NN.T))
-    rank_N, crowding_N = np.full(len(points), -1), np.zeros(len(points))
-    for level in range(len(points)):
-        left_N = rank_N < 0
-        front = np.flatnonzero(left_N & ~better_NN[left_N].any(0))
-        if not len(front):
-            break
-        rank_N[front], crowding_N[front] = level, _crowding(values_NK[front])
-    return rank_N.tolist(), crowding_N.tolist()
-
-
-def _crowding(values_NK: np.ndarray) -> np.ndarray:
-    """Sum over objectives of the gap between a point's neighbours, as a share of the range."""
-    distance_N = np.zeros(len(values_NK))
-    for value_N in values_NK.T:
-        order = np.argsort(value_N, kind="stable")
-        ranked = value_N[order]
-        extent = ranked[-1] - ranked[0]
-        distance_N[order[[0, -1]]] = np.inf
-        if extent > 0:
-            distance_N[order[1:-1]] += (ranked[2:] - ranked[:-2]) / extent
-    return distance_N

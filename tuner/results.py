@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,9 +19,11 @@ from nst_core.errors import RunError
 from nst_core.networks import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets import Preset
 from tuner.job import JobSpec
-from tuner.objective import COSTS, Goals, Objective, non_dominated
+from tuner.objective import COSTS, Goals, Objective
+from tuner.ranking import non_dominated
 from tuner.records import EngineStats, RungRecord, Scores, TrialRecord, mean_baselines
 from tuner.rundir import RunDir
+from tuner.stored import check_scores
 from tuner.study import load_records
 from tuner.yamlfile import read_yaml
 
@@ -250,11 +251,6 @@ class Results:
         gain = self.gain(score)
         return "better" if math.isnan(gain) else f"{gain:.0%} better"
 
-    def _best_beats_content(self) -> bool | None:
-        """The same of the best trial; before the first report there is nothing that does."""
-        ranked = self.ranked()
-        return self.beats_content(self.score(ranked[0])) if ranked else False
-
     @property
     def engines(self) -> Sequence[EngineStats]:
         """What engines did with their time, one for each engine of each launch that ended."""
@@ -270,53 +266,6 @@ class Results:
         counted = Counter(r.state for r in self.records if r.final_of is None)
         return {state: counted[state] for state in ("complete", "pruned", "failed", "running")}
 
-    def best_json(self, top: int | None = None) -> dict[str, Any]:
-        """What `nst-tuner best --json` prints."""
-        ranked = self.ranked()
-        reported = {found.record.trial for found in ranked}
-        rest = [r for r in self.records if r.trial not in reported and r.final_of is None]
-        shown = [*((f.record, f) for f in ranked), *((record, None) for record in rest)][:top]
-        return {
-            "run": self.job.name,
-            "objective": self.goals.name,
-            "direction": self.goals.directions[0],
-            "beats_content": self._best_beats_content(),
-            "baselines": self.baselines,
-            "trials": [self._trial_json(record, found) for record, found in shown],
-            "front": self._front_json() if self.goals.pareto else [],
-        }
-
-    def _front_json(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "trial": found.record.trial,
-                "steps": found.steps,
-                "scores": dict(found.rung.scores),
-                "images": self.images(found.record.trial, found.steps),
-            }
-            for found in self.front()
-        ]
-
-    def _trial_json(self, record: TrialRecord, found: Found | None) -> dict[str, Any]:
-        return {
-            "trial": record.trial,
-            "state": record.state,
-            "objective": self.score(found) if found else None,
-            "finals": found.final_scores if found else [],
-            "finals_failed": found.failed if found else 0,
-            "broken": self.broken(found) if found else [],
-            "held_out": self.held_out(found) if found else None,
-            "scores": dict(found.rung.scores) if found else {},
-            "config": found.config if found else dict(record.config),
-            "steps": found.steps if found else 0,
-            "seconds": found.rung.seconds if found else record.seconds,
-            "preset": record.preset,
-            "image": self.run.image(record.trial, 0) if found else None,
-            "images": self.images(record.trial) if found else [],
-            "note": record.note,
-            "reason": record.reason,
-        }
-
     def images(self, trial: int, steps: int | None = None) -> list[str]:
         """A trial's images, relative to the run, one per pair.
 
@@ -328,26 +277,6 @@ class Results:
         if steps is None or steps == self.found(trial).steps:
             return [self.run.image(trial, pair) for pair in pairs]
         return [self.run.frame(trial, steps, pair) for pair in pairs]
-
-    def status_json(self) -> dict[str, Any]:
-        """What `nst-tuner status --json` prints."""
-        ranked = self.ranked()
-        counts = self.counts()
-        done = counts["complete"] + counts["pruned"] + counts["failed"]
-        best = self._trial_json(ranked[0].record, ranked[0]) if ranked else None
-        return {
-            "run": self.job.name,
-            "target": self.job.search.trials,
-            "done": done,
-            "states": counts,
-            "objective": self.goals.name,
-            "best": best,
-            "beats_content": self._best_beats_content(),
-            "engines": [asdict(stats) for stats in self.engines],
-            "finals": sum(len(found.finals) for found in ranked),
-            "ended_because": self.notes.get("over"),
-            "finished": self.notes.get("over") is not None,
-        }
 
     def found(self, trial: int | None = None, steps: int | None = None) -> Found:
         """The best, or what ``trial`` reached, at its best or after ``steps``.
@@ -459,27 +388,5 @@ def load_results(folder: Path) -> Results:
             " as the run wrote it"
         ) from None
     records, notes = load_records(folder)
-    _check_scores(run, job, records)
+    check_scores(run.path, job.goals.measures, records)
     return Results(run=run, job=job, records=records, notes=notes)
-
-
-def _check_scores(run: RunDir, job: JobSpec, records: Sequence[TrialRecord]) -> None:
-    wanted = job.goals.measures
-    pairs_of_finals: set[int] = set()
-    for record in records:
-        for steps, rung in record.rungs.items():
-            of_pairs = [wanted.difference(scores, COSTS) for scores in rung.pair_scores]
-            if record.final_of is not None:
-                pairs_of_finals.add(len(rung.pair_scores))
-            if missing := wanted.difference(rung.scores).union(*of_pairs):
-                raise RunError(
-                    f"{run.path}: trial {record.trial} has no {', '.join(sorted(missing))} at step"
-                    f" {steps}, which its job asks for; the job must stay as the run wrote it"
-                )
-    if len(pairs_of_finals) > 1:
-        raise RunError(f"{run.path}: its finals have scores of different numbers of pairs")
-
-
-def dump(content: Mapping[str, Any]) -> str:
-    """JSON for standard output; never NaN, which is no JSON."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)

@@ -11,6 +11,7 @@ from nst_core.errors import ImageError, InputError
 from nst_core.files import read_limited
 from tuner.doctor import Check, checked
 from tuner.results import Results, load_results
+from tuner.results_json import status_json
 from tuner.rundir import MAX_BYTES, RunDir
 from tuner.storage import STUDY_FILE
 
@@ -71,7 +72,7 @@ def _is_json(line: bytes) -> bool:
 
 
 def _trials(results: Results) -> Check:
-    status = results.status_json()
+    status = status_json(results)
     states = ", ".join(f"{count} {state}" for state, count in status["states"].items() if count)
     unfinished = status["states"].get("running", 0)
     if unfinished and not results.run.is_held:

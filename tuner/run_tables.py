@@ -14,6 +14,7 @@ from rich.text import Text
 from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.objective import COSTS
 from tuner.results import Found, Results
+from tuner.results_json import status_json
 from tuner.tables import settings_text
 
 #: Columns of scores and comparisons for which a terminal of 80 columns has room.
@@ -237,7 +238,7 @@ def _gained(results: Results, best: Found) -> Text:
 
 def status_table(results: Results) -> RenderableType:
     """Where a run is."""
-    status = results.status_json()
+    status = status_json(results)
     table = Table(show_header=False, box=None)
     table.add_row("run", Text(results.job.name))
     table.add_row("trials", f"{status['done']} of {status['target']} done")

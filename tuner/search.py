@@ -24,7 +24,6 @@ from tuner.finals import final_config, final_rungs, missing_finals
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
-from tuner.objective import ranking
 from tuner.plan import Plan, Watcher
 from tuner.proposals import Proposals
 from tuner.records import EngineStats, Report, RungRecord, TrialRecord
@@ -76,7 +75,6 @@ class Search:
             rule=job.halving.rule,
             min_steps=job.halving.min_steps,
             reduction=job.halving.reduction,
-            order=ranking,
         )
         worked_s = float(study.notes.get("worked_s", 0.0))
         self._waiting: dict[int, Rung] = {}

@@ -13,8 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.gp import Tried, best_and_even
-from tuner.halving import Values
-from tuner.objective import Goals, non_dominated
+from tuner.objective import Goals
+from tuner.ranking import Values, non_dominated
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
 #: What it learns from them hardly does: it compares the best tenth, but never more than 25, with

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from optuna.trial import FrozenTrial, TrialState
 
+from nst_core.errors import RunError
 from tuner.journal_reader import ReadTrial
+from tuner.objective import COSTS
 from tuner.records import EngineStats, RungRecord, TrialRecord
 from tuner.shown import RUNG, reported
 
@@ -112,3 +115,20 @@ def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
         reason=known.reason,
         failed_s=known.seconds,
     )
+
+
+def check_scores(run: Path, wanted: set[str], records: Sequence[TrialRecord]) -> None:
+    """Raise RunError unless every report has what is asked for, and finals the same pairs."""
+    pairs_of_finals: set[int] = set()
+    for record in records:
+        for steps, rung in record.rungs.items():
+            of_pairs = [wanted.difference(scores, COSTS) for scores in rung.pair_scores]
+            if record.final_of is not None:
+                pairs_of_finals.add(len(rung.pair_scores))
+            if missing := wanted.difference(rung.scores).union(*of_pairs):
+                raise RunError(
+                    f"{run}: trial {record.trial} has no {', '.join(sorted(missing))} at step"
+                    f" {steps}, which its job asks for; the job must stay as the run wrote it"
+                )
+    if len(pairs_of_finals) > 1:
+        raise RunError(f"{run}: its finals have scores of different numbers of pairs")

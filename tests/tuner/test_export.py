@@ -194,6 +194,7 @@ def tuned_with(file: Path, config: StyleConfig) -> Preset:
 def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path) -> None:
     """Commands and the preset name the file, and so does what cannot carry it."""
     file = tmp_path / "caffe's weights.pth"
+    file.touch()
     files = {"vgg16": str(file)}
     run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
     done = nst_tuner("export", run, "--out", tmp_path / "p.json")
@@ -220,6 +221,8 @@ def test_weights_that_a_configuration_does_not_read_are_not_its_own(
 ) -> None:
     """A job's file for another network, or for a metric, changes nothing about the preset."""
     files = {name: str(tmp_path / f"{name}.pth") for name in ("vgg19", "alexnet")}
+    for file in files.values():
+        Path(file).touch()
     run = made_run(tmp_path / "run", pictures, trials=4, presets=0, weights=files)
     preset = load_results(run).preset()
     assert preset.config.extractor == "vgg16" and preset.weights_file is None

@@ -8,6 +8,7 @@ from tuner.backend import InlineBackend
 from tuner.extend import extend
 from tuner.jobfile import load_job
 from tuner.results import load_results
+from tuner.results_json import status_json
 from tuner.run import resume_run, run_job
 
 
@@ -22,15 +23,15 @@ def run(job_file: Path, tmp_path: Path) -> Path:
 def test_a_finished_run_goes_on_to_a_new_target(run: Path) -> None:
     """With more trials a run that is over goes on, keeps what it found, and is over again."""
     before = load_results(run)
-    assert before.status_json()["finished"]
+    assert status_json(before)["finished"]
     extend(run, ["search.trials=5", "finals.count=1", "finals.seeds=1"])
     watcher = Recorder()
     resume_run(run, InlineBackend(), watcher=watcher, say=watcher.say)
     after = load_results(run)
     assert after.records[:3] == before.records
     assert [r.final_of is None for r in after.records] == [True] * 5 + [False]
-    assert after.status_json()["target"] == 5
-    assert after.status_json()["finished"]
+    assert status_json(after)["target"] == 5
+    assert status_json(after)["finished"]
     images = [event for event in watcher.events if event[0] == "ended"]
     assert len(images) == 3
 
@@ -59,15 +60,17 @@ def test_what_was_found_must_stay_comparable(run: Path) -> None:
 
 def test_what_a_machine_has_may_change(run: Path, tmp_path: Path) -> None:
     """Where a run goes on, engines, storage, watchers and files of weights may be others."""
+    weights = tmp_path / "vgg16.safetensors"
+    weights.touch()
     changes = [
         *("resources.gpus=2", "resources.engine_deadline_s=60", "watch=[tensorboard]"),
-        *(f"storage={tmp_path / 'copy'}", "weights.vgg16=/elsewhere/vgg16.safetensors"),
+        *(f"storage={tmp_path / 'copy'}", f"weights.vgg16={weights}"),
     ]
     extend(run, changes)
     job, _ = load_job(run / "job.yaml")
     assert (job.resources.gpus, job.resources.engine_deadline_s) == (2, 60)
     assert (job.watch, job.storage) == (["tensorboard"], str(tmp_path / "copy"))
-    assert job.weights == {"vgg16": "/elsewhere/vgg16.safetensors"}
+    assert job.weights == {"vgg16": str(weights)}
     extend(run, ["storage=null"])
     assert load_job(run / "job.yaml")[0].storage is None
 

@@ -16,6 +16,7 @@ from nst_core.errors import RunError
 from tests.tuner.helpers import Recorder
 from tuner.backend import InlineBackend
 from tuner.results import load_results
+from tuner.results_json import best_json
 from tuner.run import resume_run
 from tuner.run_doctor import check_run
 from tuner.study import FORMAT, FORMAT_NOTE, RunStudy
@@ -40,7 +41,7 @@ def test_runs_are_read(old_run: Path) -> None:
     """Trials, baselines and the best of a run of every format are there, and nothing is wrong."""
     results = load_results(old_run)
     assert results.counts() == {"complete": 0, "pruned": 2, "failed": 0, "running": 4}
-    assert results.best_json()["trials"][0]["objective"] > 0
+    assert best_json(results)["trials"][0]["objective"] > 0
     assert {"content"} <= results.baselines.keys()
     assert all(check.ok is not False for check in check_run(old_run))
 

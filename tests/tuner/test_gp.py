@@ -126,20 +126,20 @@ def test_nothing_is_run_twice() -> None:
     """In a space of few points none is proposed again, until there is no other."""
     few = Space(
         name="few",
-        why="Twenty points.",
+        why="Forty-two points.",
         params={
-            "steps": Int(low=10, high=160, log=True),
+            "warmup_steps": Int(low=0, high=20),
             "pooling": Choice(options=("max", "average")),
         },
     )
     points = [
-        {"steps": steps, "pooling": how}
-        for steps in (10, 11, 80, 160)
+        {"warmup_steps": steps, "pooling": how}
+        for steps in (0, 1, 10, 20)
         for how in ("max", "average")
     ]
 
     def score(params: Params, steps: int) -> float:
-        return abs(math.log(int(params["steps"]) / 40)) + 0.1 * (params["pooling"] == "max")
+        return abs(int(params["warmup_steps"]) - 12) + 0.1 * (params["pooling"] == "max")
 
     known = [told(point, 90, score) for point in points]
     for index in range(30):
@@ -320,8 +320,8 @@ def test_every_proposal_is_of_the_space(name: str, seed: int, count: int) -> Non
 def test_shares_of_whole_numbers(low: int, width: int, log: bool, share: float) -> None:
     """All shares of one whole number are the share at which it is found again."""
     number = Int(low=low, high=low + width, log=log)
-    space = Space(name="whole", why="One number.", params={"steps": number})
-    expected = shares_of(space, point_at(space, {"steps": share}))["steps"]
+    space = Space(name="whole", why="One number.", params={"warmup_steps": number})
+    expected = shares_of(space, point_at(space, {"warmup_steps": share}))["warmup_steps"]
     assert whole_shares(number, np.array([share, np.nan]))[0] == pytest.approx(expected, abs=1e-9)
 
 

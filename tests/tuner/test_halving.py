@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.halving import MEDIAN_OF, Decision, Halving, Ladder, Rule, Rung, Values
-from tuner.objective import ranking
+from tuner.halving import MEDIAN_OF, Decision, Halving, Ladder, Rule, Rung
+from tuner.ranking import Values
 
 DISTINCT = st.lists(st.floats(0, 10), max_size=40, unique=True)
 
 
 def halving(rule: Rule = "promote", **changes: object) -> Halving:
-    made = Halving(rule=rule, min_steps=10, reduction=3, order=ranking)
+    made = Halving(rule=rule, min_steps=10, reduction=3)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -33,7 +33,8 @@ from tuner.prefer.votes import kept_votes
 from tuner.records import EngineStats
 from tuner.report.facts import report_facts
 from tuner.report.page import as_block
-from tuner.results import dump, load_results
+from tuner.results import load_results
+from tuner.results_json import best_json, dump, status_json
 from tuner.run_doctor import check_run
 from tuner.run_tables import best_table
 
@@ -220,7 +221,7 @@ def test_run_directories(count: int, here: Path, job_file: Path, tmp_path: Path)
             damaged = changed_bytes(content, chance) if name == spoiled else content
             (folder / name).write_bytes(damaged)
         try:
-            refuses_or_reads(lambda: load_results(folder).best_json())
+            refuses_or_reads(lambda: best_json(load_results(folder)))
             refuses_or_reads(lambda: check_run(folder))
         except Exception as error:
             raise AssertionError(f"seed {seed}, {spoiled}: {error!r}") from error
@@ -231,8 +232,8 @@ def look_at(folder: Path) -> None:
     """What the commands say of a run, each of them."""
     results = load_results(folder)
     for look in (
-        lambda: dump(results.status_json()),
-        lambda: dump(results.best_json()),
+        lambda: dump(status_json(results)),
+        lambda: dump(best_json(results)),
         lambda: best_table(results, 5),
         lambda: as_block(report_facts(results)),
         lambda: results.preset().to_json(),

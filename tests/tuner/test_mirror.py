@@ -19,6 +19,7 @@ from tuner.backend import Backend, InlineBackend
 from tuner.jobfile import load_job
 from tuner.mirror import Mirror, fetch
 from tuner.results import load_results
+from tuner.results_json import best_json, status_json
 from tuner.run import resume_run, run_job
 
 
@@ -37,7 +38,7 @@ def test_what_is_mirrored_comes_back(job_file: Path, tmp_path: Path) -> None:
     Mirror(folder, str(tmp_path / "mirror")).push()
     names = fetch(str(tmp_path / "mirror"), tmp_path / "back")
     assert "launch.json" not in names and not [name for name in names if "tmp" in name]
-    assert load_results(tmp_path / "back").best_json() == load_results(folder).best_json()
+    assert best_json(load_results(tmp_path / "back")) == best_json(load_results(folder))
 
 
 def test_only_changes_are_copied(
@@ -157,12 +158,12 @@ def test_storage_that_stays_away_fails_the_launch(
     folder = tmp_path / "run"
     with pytest.raises(WorkError, match=r"is not whole; `nst-tuner resume .*run` finishes it"):
         run_job(job, space, folder, InlineBackend(), watcher=InTheWay(), say=print)
-    before = load_results(folder).best_json()
+    before = best_json(load_results(folder))
     copy.unlink()
     resume_run(folder, _NoEngine(), watcher=Recorder(), say=print)
     fetch(str(copy), tmp_path / "back")
-    assert load_results(tmp_path / "back").status_json()["finished"]
-    assert load_results(tmp_path / "back").best_json() == before
+    assert status_json(load_results(tmp_path / "back"))["finished"]
+    assert best_json(load_results(tmp_path / "back")) == before
 
 
 @pytest.mark.usefixtures("impatient")
@@ -194,9 +195,9 @@ def test_a_mirrored_run_resumes_elsewhere(job_file: Path, tmp_path: Path) -> Non
     watcher = Recorder()
     options = {"watcher": watcher, "say": watcher.say}
     run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
-    before = load_results(tmp_path / "run").best_json()
+    before = best_json(load_results(tmp_path / "run"))
     fetch(str(tmp_path / "mirror"), tmp_path / "back")
-    assert load_results(tmp_path / "back").best_json() == before
+    assert best_json(load_results(tmp_path / "back")) == before
     changes = ["search.trials=3"]
     resume_run(tmp_path / "back", InlineBackend(), changes=changes, **options)  # type: ignore[arg-type]
     fetch(str(tmp_path / "mirror"), tmp_path / "again")
@@ -295,7 +296,7 @@ def test_a_shared_run_is_a_run_too(job_file: Path, tmp_path: Path) -> None:
     options = {"watcher": watcher, "say": watcher.say}
     run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
     fetch(str(tmp_path / "mirror"), tmp_path / "back")
-    assert load_results(tmp_path / "back").best_json() == load_results(tmp_path / "run").best_json()
+    assert best_json(load_results(tmp_path / "back")) == best_json(load_results(tmp_path / "run"))
     assert Mirror(tmp_path / "back", str(tmp_path / "mirror"))
 
 

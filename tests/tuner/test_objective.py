@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.objective import Constraint, Goals, Objective, non_dominated, ranking
+from tuner.objective import Constraint, Goals, Objective
+from tuner.ranking import non_dominated, ranking
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1)
 

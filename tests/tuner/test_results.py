@@ -23,6 +23,7 @@ from tuner.records import RungRecord, TrialRecord
 from tuner.report.facts import report_facts
 from tuner.report.words import summary
 from tuner.results import Results, load_results
+from tuner.results_json import best_json, status_json
 from tuner.run_tables import best_table, status_table, verdict
 from tuner.rundir import RunDir
 
@@ -117,7 +118,7 @@ def test_a_trial_stands_on_the_front_with_fewer_steps_too() -> None:
     assert found.preset(0, 4).provenance["score"] == 0.30
     assert found.images(0) == ["trials/0000/pair0.png"]
     assert found.images(0, 4) == ["trials/0000/steps-00004-pair0.png"]
-    assert [point["steps"] for point in found.best_json()["front"]] == [STEPS, 4]
+    assert [point["steps"] for point in best_json(found)["front"]] == [STEPS, 4]
     with pytest.raises(RunError, match=r"no score after 5 steps \(it did after 4, 10\)"):
         found.preset(0, 5)
 
@@ -180,7 +181,7 @@ def test_a_final_that_fails_counts() -> None:
     assert order(found) == [1, 0, 3, 2]
     table = printed(best_table(found, 5))
     assert "2 of 3 failed" in table and "3 of 3 failed" in table and "…" not in table
-    assert [one["finals_failed"] for one in found.best_json()["trials"]] == [0, 2, 0, 3]
+    assert [one["finals_failed"] for one in best_json(found)["trials"]] == [0, 2, 0, 3]
     only = replace(found, records=[records[0], *records[7:10]])
     assert "When it was run again, 2 of 3 seeds failed." in summary(only)
 
@@ -207,7 +208,7 @@ def test_a_best_that_breaks_a_bound_is_said_to() -> None:
     assert broken in " ".join(summary(found))
     assert broken in printed(best_table(found, 1))
     assert broken in found.preset().description
-    assert found.best_json()["trials"][0]["broken"] == ["seconds_per_image <= 5"]
+    assert best_json(found)["trials"][0]["broken"] == ["seconds_per_image <= 5"]
     kept = results(asked, [trial(0, asked.goals, 0.3, seconds=4)])
     assert "breaks" not in verdict(kept).plain + " ".join(summary(kept)) + kept.preset().description
 
@@ -217,15 +218,15 @@ def test_one_answer_to_whether_it_beats_the_content(monkeypatch: pytest.MonkeyPa
     asked = job()
     finals = [trial(1 + seed, asked.goals, 0.7, seed=seed, final_of=0) for seed in range(2)]
     found = results(asked, [trial(0, asked.goals, 0.5), *finals])  # the content has 0.6
-    assert not found.best_json()["beats_content"]
-    assert not found.status_json()["beats_content"]
+    assert not best_json(found)["beats_content"]
+    assert not status_json(found)["beats_content"]
     assert "NOT" in verdict(found).plain
     assert found.preset().description == "tuned: lpips 0.7000"
     labels: dict[str, Path] = {}
     monkeypatch.setattr(tuner.sheet, "contact_sheet", lambda cells, columns: labels.update(cells))
     tuner.sheet.run_sheet(found)
     assert "best: trial 0\nlpips 0.700" in labels
-    assert json.loads(json.dumps(found.best_json(), allow_nan=False))["direction"] == "minimize"
+    assert json.loads(json.dumps(best_json(found), allow_nan=False))["direction"] == "minimize"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_nothing_is_said_against_a_result_that_cannot_be_compared(objective: Any
     asked = job(objective=objective)
     found = results(asked, [trial(0, asked.goals, 0.3)])
     assert found.beats_content(found.score(found.ranked()[0])) is None
-    for shown in (found.best_json(), found.status_json()):
+    for shown in (best_json(found), status_json(found)):
         assert json.loads(json.dumps(shown, allow_nan=False))["beats_content"] is None
     said = verdict(found).plain + " ".join(summary(found)) + printed(best_table(found, 1))
     assert "NOT beat" not in said and "Nothing was gained" not in said and "nan" not in said
@@ -293,8 +294,8 @@ def test_a_preset_that_nothing_beats_is_named_in_the_verdict() -> None:
 def test_before_the_first_report_nothing_beats_the_content() -> None:
     """Without a result the answer is no, not unknown."""
     found = results(job(), [])
-    assert found.best_json()["beats_content"] is False
-    assert found.status_json()["beats_content"] is False
+    assert best_json(found)["beats_content"] is False
+    assert status_json(found)["beats_content"] is False
 
 
 def test_a_content_that_scores_nothing_can_be_beaten() -> None:

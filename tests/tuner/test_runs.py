@@ -31,6 +31,7 @@ from tuner.objective import COSTS
 from tuner.prepare import _presets_of, with_references
 from tuner.records import RungRecord
 from tuner.results import load_results
+from tuner.results_json import best_json, status_json
 from tuner.run import resume_run, run_job
 from tuner.run_doctor import check_run
 
@@ -154,7 +155,7 @@ def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:100])
     resume_run(tmp_path / "a", InlineBackend(), watcher=Recorder(), say=print)
     results = load_results(tmp_path / "a")
-    assert results.status_json()["finished"]
+    assert status_json(results)["finished"]
     (note,) = [r.note for r in results.records if r.note]
     assert note.startswith("its saved lanes could not be used, so it began again: not saved lanes")
 
@@ -263,7 +264,7 @@ def test_a_diverging_trial_on_ray_is_told_as_failed(job_file: Path, tmp_path: Pa
 
 def test_best_json_has_the_documented_shape(ray_run: tuple[Path, Recorder]) -> None:
     """`best --json` holds run, objective, direction, baselines and trials, best first."""
-    best = load_results(ray_run[0]).best_json()
+    best = best_json(load_results(ray_run[0]))
     assert set(best) >= {"run", "objective", "direction", "baselines", "trials"}
     assert best["direction"] == "minimize"
     assert set(best["baselines"]) == {"content", "style", "blurred_reference", "grey_reference"}
