@@ -17,6 +17,7 @@ from nst_core.functional import Moments, color_quantiles, moments
 from nst_core.images import resize_longer_side
 from nst_core.materials import Materials, Region, Style, resize_mask
 from nst_core.networks import NETWORKS, Backbone
+from nst_core.recent import Key, Recent
 from nst_core.step_graph import StepGraphs
 from nst_core.weights import Weights
 
@@ -26,6 +27,10 @@ MEMORY_FORMAT = torch.channels_last
 #: What the network computes in where that is not the store's own type.
 NETWORK_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
+#: What a store keeps of targets. Searches try settings, such as how large the style is seen, of
+#: which each value has targets of its own; without a bound, 7 MiB a trial stayed with an engine.
+MOST_KEPT_BYTES = 256 * 2**20
+
 #: Features of a homogeneous network are kept so much smaller in float16, which ends at 65504.
 FLOAT16_SCALE = 1 / 32
 
@@ -34,8 +39,8 @@ class FeatureStore:
     """Extractors and targets on one device: weights once, each target once.
 
     Targets are always computed in the store's own precision: they are computed once, and an error
-    in them would be there in every step. They are kept until `forget`; what depends on a style
-    image alone stays, for all pictures of one size.
+    in them would be there in every step. They are kept until `forget`, or until others need the
+    room; what depends on a style image alone stays for all pictures of one size.
 
     Args:
         weights: returns the weights of a network by its name; asked once per network.
@@ -61,7 +66,7 @@ class FeatureStore:
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
-        self._made: dict[tuple[object, ...], Any] = {}
+        self._made = Recent(MOST_KEPT_BYTES)
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
@@ -157,7 +162,7 @@ class FeatureStore:
         found: Moments = self._layered(key, layer, make)
         return found
 
-    def _look(self, config: StyleConfig, materials: Materials, style: Style) -> tuple[object, ...]:
+    def _look(self, config: StyleConfig, materials: Materials, style: Style) -> Key:
         """All that the moments of one style image depend on; the content only if it recolours."""
         size_px = round(materials.size_px * config.style_scale)
         content = materials.key if self._recolors(config) else None
@@ -168,12 +173,13 @@ class FeatureStore:
         key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
         height, width = materials.height_width
         if key not in self._made:
-            self._made[key] = [
+            made = [
                 color_quantiles(
                     self._recolored(config, materials, self.place(image)), height * width
                 )
                 for image, _ in materials.styles
             ]
+            self._made.add({key: made})
         shares = [share for _, share in materials.blended(config.style_blend)]
         parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
@@ -184,7 +190,7 @@ class FeatureStore:
         if key not in self._made:
             from nst_core.laplacian import matting_laplacian  # an optional dependency
 
-            self._made[key] = self.place(matting_laplacian(materials.content_3HW))
+            self._made.add({key: self.place(matting_laplacian(materials.content_3HW))})
         found: Tensor = self._made[key]
         return found
 
@@ -197,16 +203,16 @@ class FeatureStore:
     def forget(self, materials: Materials) -> None:
         """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
         keys = materials.keys
-        self._made = {key: made for key, made in self._made.items() if keys.isdisjoint(key)}
+        self._made.drop(lambda key: not keys.isdisjoint(key))
 
-    def _view(self, config: StyleConfig) -> tuple[object, ...]:
+    def _view(self, config: StyleConfig) -> Key:
         """What of a configuration changes how a picture looks to its network."""
         grey = config.preserve_color == "luminance"
         return config.backbone, config.normalization, grey
 
-    def _layered(self, key: tuple[object, ...], layer: str, make: Callable[[], Any]) -> Any:
+    def _layered(self, key: Key, layer: str, make: Callable[[], Any]) -> Any:
         if (*key, layer) not in self._made:
-            self._made.update({(*key, name): value for name, value in make().items()})
+            self._made.add({(*key, name): value for name, value in make().items()})
         return self._made[(*key, layer)]
 
     def _style_image(

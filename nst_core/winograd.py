@@ -12,6 +12,8 @@ result differs from the direct convolution by about 1e-5 of its largest value.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -135,12 +137,34 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, feat: Tensor, conv: WinogradConv) -> Tensor:
         ctx.conv = conv  # type: ignore[attr-defined]
-        return convolve(feat, conv.filters, conv.padding, conv.convolution.bias)
+        return convolve(feat, conv.filters.forward, conv.padding, conv.convolution.bias)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
         conv: WinogradConv = ctx.conv  # type: ignore[attr-defined]
-        return convolve(grads[0], conv.filters_of_gradient, KERNEL - 1 - conv.padding), None
+        return convolve(grads[0], conv.filters.gradient, KERNEL - 1 - conv.padding), None
+
+
+class _Filters:
+    """Transformed filters of one convolution, made at their first use."""
+
+    def __init__(self, weight_OI33: Tensor):
+        self._weight_OI33 = weight_OI33
+
+    @cached_property
+    def forward(self) -> Tensor:
+        """Of `convolve`."""
+        return transformed(self._weight_OI33)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The same of the convolution that takes an output's gradient to the input's."""
+        return transformed(self._weight_OI33.flip(2, 3).transpose(0, 1))
+
+
+#: By where weights are in memory: networks with other pooling or padding share theirs. Who holds
+#: filters holds the weights, so no other weights can come to lie there meanwhile.
+_FILTERS = WeakValueDictionary[tuple[int, torch.Size], _Filters]()
 
 
 class WinogradConv(nn.Module):
@@ -156,7 +180,6 @@ class WinogradConv(nn.Module):
         super().__init__()
         self.convolution = convolution
         self.padding = int(convolution.padding[0])
-        self._filters: dict[str, Tensor] = {}
 
     @staticmethod
     def suits(convolution: nn.Conv2d) -> bool:
@@ -167,20 +190,12 @@ class WinogradConv(nn.Module):
         square = convolution.kernel_size == (KERNEL, KERNEL)
         return plain and padding and square and channels >= LEAST_CHANNELS
 
-    @property
-    def filters(self) -> Tensor:
-        """Of `convolve`, made at their first use."""
-        if "forward" not in self._filters:
-            self._filters["forward"] = transformed(self.convolution.weight.detach())
-        return self._filters["forward"]
-
-    @property
-    def filters_of_gradient(self) -> Tensor:
-        """The same of the convolution that takes an output's gradient to the input's."""
-        if "gradient" not in self._filters:
-            turned = self.convolution.weight.detach().flip(2, 3).transpose(0, 1)
-            self._filters["gradient"] = transformed(turned)
-        return self._filters["gradient"]
+    @cached_property
+    def filters(self) -> _Filters:
+        """Shared with all convolutions that have the same weights in memory."""
+        weight_OI33 = self.convolution.weight.detach()
+        key = (weight_OI33.data_ptr(), weight_OI33.shape)
+        return _FILTERS.setdefault(key, _Filters(weight_OI33))
 
     def forward(self, feat_NCHW: Tensor) -> Tensor:
         """As the convolution."""

@@ -20,10 +20,10 @@ from pydantic import (
 )
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
-from nst_core.errors import InputError, near_miss
+from nst_core.errors import InputError
 from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
-from tuner.objective import MEASURES, MOST_OBJECTIVES, Constraint, Goals, Objective
+from tuner.objective import MOST_OBJECTIVES, Constraint, Goals, Objective, check_measure
 from tuner.yamlfile import yaml_text
 
 SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
@@ -328,10 +328,7 @@ class JobSpec(_Spec):
     ) -> str | dict[str, float] | list[str]:
         names = [value] if isinstance(value, str) else list(value)
         for name in names:
-            if name not in MEASURES:
-                raise ValueError(
-                    f"expected any of {', '.join(MEASURES)}{near_miss(name, MEASURES)}"
-                )
+            check_measure(name)
         if isinstance(value, dict) and not (value and all(0 < w < inf for w in value.values())):
             raise ValueError("expected finite weights above 0")
         if isinstance(value, list) and not 1 <= len(set(value)) == len(value) <= MOST_OBJECTIVES:

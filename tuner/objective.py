@@ -38,6 +38,12 @@ MOST_OBJECTIVES = 3
 _BOUND = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 
+def check_measure(name: str) -> None:
+    """Raise ValueError if there is no such measure."""
+    if name not in MEASURES:
+        raise ValueError(f"{name!r} is none of {', '.join(MEASURES)}{near_miss(name, MEASURES)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """One number to optimise.
@@ -103,10 +109,7 @@ class Constraint:
         Raises:
             ValueError: it is neither, or there is no such measure.
         """
-        if measure not in MEASURES:
-            raise ValueError(
-                f"{measure!r} is none of {', '.join(MEASURES)}{near_miss(measure, MEASURES)}"
-            )
+        check_measure(measure)
         found = _BOUND.fullmatch(text)
         if found is None:
             raise ValueError(f'{measure}: expected a bound such as "<= 5", got {text!r}')

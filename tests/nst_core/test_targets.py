@@ -8,6 +8,7 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.lanes import LaneBatch
 from nst_core.materials import Materials, Style
+from nst_core.recent import Recent
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 
@@ -53,14 +54,15 @@ def run(store: FeatureStore, config: StyleConfig, materials: Materials) -> Tenso
     return saved.image_3HW
 
 
-def kept_bytes(store: FeatureStore) -> int:
-    """Of all targets."""
-    parts = [part for made in store._made.values() for part in _tensors(made)]
-    return sum(part.numel() * part.element_size() for part in parts)
-
-
-def _tensors(made: Any) -> list[Tensor]:
-    return [made] if isinstance(made, Tensor) else [t for part in made for t in _tensors(part)]
+def test_what_is_kept_is_bounded(store: CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of which each value has targets of its own fill no memory, and change no result."""
+    first = run(store, CONFIG, frame(0))
+    alone = store._made.bytes
+    monkeypatch.setattr(store, "_made", Recent(2 * alone))
+    for scale in (0.8, 0.9, 1.1, 1.2):
+        run(store, CONFIG.replace(style_scale=scale), frame(0))
+        assert 0 < store._made.bytes <= 2 * alone
+    assert torch.equal(run(store, CONFIG, frame(0)), first)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +84,9 @@ def test_what_is_kept_does_not_grow_with_pictures(
     for seed in range(4):
         materials = frame(seed, STYLE, OTHER)
         run(store, config, materials)
-        assert kept_bytes(store) > (kept[-1] if kept else 0)
+        assert store._made.bytes > (kept[-1] if kept else 0)
         store.forget(materials)
-        kept.append(kept_bytes(store))
+        kept.append(store._made.bytes)
     assert len(set(kept)) == 1
 
 

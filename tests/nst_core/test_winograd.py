@@ -63,6 +63,16 @@ def test_other_precisions_are_direct() -> None:
     assert torch.equal(WinogradConv(double)(exact), double(exact))
 
 
+def test_filters_are_shared() -> None:
+    """Convolutions with the same weights in memory have one set of filters, others their own."""
+    one, other = (convolution(LEAST_CHANNELS, LEAST_CHANNELS, 1) for _ in range(2))
+    same = convolution(LEAST_CHANNELS, LEAST_CHANNELS, 0)
+    same.weight = torch.nn.Parameter(one.weight.detach())
+    first, second, third = map(WinogradConv, (one, same, other))
+    assert first.filters is second.filters is not third.filters
+    assert first.filters.forward is second.filters.forward
+
+
 def test_only_what_it_can_do_is_replaced() -> None:
     """Strides, groups, other kernels and few channels stay as they are."""
     many = LEAST_CHANNELS
