@@ -276,13 +276,15 @@ def _combination_problems(values: Mapping[str, Any]) -> list[str]:
     problems = []
     if not any(w > 0 for w in values["style_layers"].values()):
         problems.append("`style_layers`: expected at least one layer with a weight above 0")
-    if not (values["content_weight"] or values["style_weight"]):
-        problems.append("`style_weight`: expected above 0 where `content_weight` is 0")
-    if values["weight_schedule"] == "balance" and not (
-        values["content_weight"] and values["style_weight"]
-    ):
+    content = values["content_weight"] and any(w > 0 for w in values["content_layers"].values())
+    if not (content or values["style_weight"]):
         problems.append(
-            "`weight_schedule`: balance needs `content_weight` and `style_weight` above 0"
+            "`style_weight`: expected above 0 where `content_weight` or all `content_layers` are 0"
+        )
+    if values["weight_schedule"] == "balance" and not (content and values["style_weight"]):
+        problems.append(
+            "`weight_schedule`: balance needs `content_weight`, one of `content_layers` and"
+            " `style_weight` above 0"
         )
     if values["schedule_steps"] is not None and values["schedule_steps"] < values["steps"]:
         problems.append(

@@ -78,15 +78,25 @@ def fit_size(width: int, height: int, size_px: int) -> tuple[int, int]:
     Raises:
         InputError: the shorter side would fall below `MIN_SIDE_PX`.
     """
-    scale = size_px / max(width, height)
-    new_height, new_width = round(height * scale), round(width * scale)
+    new_height, new_width = scaled_size(width, height, size_px)
     if min(new_height, new_width) < MIN_SIDE_PX:
-        needed = -(-MIN_SIDE_PX * max(width, height) // min(width, height))
         raise InputError(
             f"a {width}x{height} image at size_px {size_px} becomes {new_width}x{new_height}; the"
-            f" shorter side must keep {MIN_SIDE_PX} px, so size_px must be at least {needed}"
+            f" shorter side must keep {MIN_SIDE_PX} px, so size_px must be at least"
+            f" {least_size_px(width, height)}"
         )
     return new_height, new_width
+
+
+def scaled_size(width: int, height: int, size_px: int) -> tuple[int, int]:
+    """`fit_size` however short the shorter side becomes."""
+    scale = size_px / max(width, height)
+    return round(height * scale), round(width * scale)
+
+
+def least_size_px(width: int, height: int) -> int:
+    """The longer side with which an image of this shape has a shorter side of `MIN_SIDE_PX`."""
+    return -(-MIN_SIDE_PX * max(width, height) // min(width, height))
 
 
 def resize(image_3HW: Tensor, height: int, width: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.errors import InputError
-from nst_core.images import digest, fit_size, resize, resize_longer_side
+from nst_core.images import digest, fit_size, least_size_px, resize, resize_longer_side
 
 #: Style images are kept up to this much larger than the result, for `StyleConfig.style_scale`.
 MAX_STYLE_SCALE = 2
@@ -113,6 +113,10 @@ class Materials:
         given = [s if isinstance(s, Style) else Style(image_3HW=s[0], weight=s[1]) for s in styles]
         if not given:
             raise InputError("no style image given; expected at least one")
+        if any(s.style_region_HW is not None and s.style_region_HW.mean() < 1e-4 for s in given):
+            raise InputError(
+                "a mask on a style image is empty: nothing of it counts; expected white pixels"
+            )
         content = resize_longer_side(content_3HW, size_px)
         size = (content.shape[1], content.shape[2])
         return cls(
@@ -190,6 +194,15 @@ def resize_mask(mask_HW: Tensor, height: int, width: int) -> Tensor:
     )[0, 0].clamp(0, 1)
 
 
+def resize_style(image_3HW: Tensor, size_px: int) -> Tensor:
+    """A style image with a longer side of ``size_px``, or more where it is long.
+
+    Of a long one little would be left but a line, which no network can read.
+    """
+    _, height, width = image_3HW.shape
+    return resize_longer_side(image_3HW, max(size_px, least_size_px(width, height)))
+
+
 def _regions(styles: Sequence[Style], size: tuple[int, int]) -> tuple[Region, ...]:
     """Styles by the region they share; those without one take what no region covers."""
     groups: dict[str, list[int]] = {}
@@ -227,7 +240,7 @@ def _at_most(style: Style, size_px: int) -> Style:
     """Spare the memory of a style image far larger than any use of it."""
     if max(style.image_3HW.shape[1:]) <= size_px:
         return style
-    return replace(style, image_3HW=resize_longer_side(style.image_3HW, size_px))
+    return replace(style, image_3HW=resize_style(style.image_3HW, size_px))
 
 
 def _digest(mask_HW: Tensor | None) -> str:

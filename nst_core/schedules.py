@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nst_core.config import MIN_SIDE_PX, SCALE_STEP, StyleConfig
+from nst_core.images import scaled_size
 
 #: Steps between two measurements of the gradients' norms under ``weight_schedule: balance``; each
 #: costs another backward pass.
@@ -41,9 +42,9 @@ def stages(config: StyleConfig, height: int, width: int) -> tuple[Stage, ...]:
         `MIN_SIDE_PX` are left out. The first stage takes two shares of the steps, as its steps are
         cheap and have the farthest way to go, the others one.
     """
-    longer, shorter = max(height, width), min(height, width)
+    longer = max(height, width)
     sizes = [round(longer / SCALE_STEP**k) for k in reversed(range(config.scales))]
-    sizes = [size for size in sizes if round(shorter * size / longer) >= MIN_SIDE_PX] or [longer]
+    sizes = [s for s in sizes if min(scaled_size(width, height, s)) >= MIN_SIDE_PX] or [longer]
     sizes = sorted(set(sizes))[-config.horizon :]  # each size needs a step at least
     shares = len(sizes) + (len(sizes) > 1)
     ends: list[int] = []
@@ -79,6 +80,7 @@ class Schedules:
         self.balance_ratio_N = vector([c.balance_ratio for c in configs])
         self._balances_N = vector([c.weight_schedule == "balance" for c in configs]).bool()
         self._balances = [c.weight_schedule == "balance" for c in configs]
+        self._from_content = [c.init == "content" for c in configs]
 
     def lr_factor(self, step_N: Tensor) -> Tensor:
         """Factor in (0, 1] of the learning rates for step ``step_N``, from 1 -> factor_N.
@@ -109,10 +111,16 @@ class Schedules:
         return any(self._balances)
 
     def balance_due(self, steps: Sequence[int]) -> list[bool]:
-        """Whether each lane, with so many steps done, measures its gradients now."""
+        """Whether each lane, with so many steps done, measures its gradients now.
+
+        Before its first step a lane that starts from the content has no content loss: its gradient
+        would be that of rounding, which differs with the lanes beside it.
+        """
         return [
-            balances and step % BALANCE_EVERY == 0
-            for balances, step in zip(self._balances, steps, strict=True)
+            balances and step % BALANCE_EVERY == 0 and not (from_content and step == 0)
+            for balances, from_content, step in zip(
+                self._balances, self._from_content, steps, strict=True
+            )
         ]
 
     def balanced(self, factor_N: Tensor, content_N: Tensor, style_N: Tensor) -> Tensor:
@@ -120,7 +128,7 @@ class Schedules:
 
         The factor that gives the wanted ratio, averaged with the old one in the logarithm, since
         a single measurement is noisy (after GradNorm, Chen et al., arXiv 1711.02257). It stays
-        where either gradient is zero, as the content's is before the first step from the content.
+        where either gradient is zero.
         """
         wanted_N = self.balance_ratio_N * content_N.double() / style_N.double()
         usable_N = torch.isfinite(wanted_N) & (wanted_N > 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 
 from nst_core.colors import luminance, luminance_like, recolored
-from nst_core.config import MIN_SIDE_PX, StyleConfig
+from nst_core.config import StyleConfig
 from nst_core.extractors import Extractor, Normalizer
 from nst_core.functional import Moments, color_quantiles, moments
-from nst_core.images import resize_longer_side
-from nst_core.materials import Materials, Region, Style, resize_mask
+from nst_core.materials import Materials, Region, Style, resize_mask, resize_style
 from nst_core.networks import NETWORKS, Backbone
 from nst_core.recent import Key, Recent
 from nst_core.step_graph import StepGraphs
@@ -218,10 +216,7 @@ class FeatureStore:
     def _style_image(
         self, config: StyleConfig, materials: Materials, style: Style, size_px: int
     ) -> tuple[Tensor, Tensor | None]:
-        _, height, width = style.image_3HW.shape
-        # At a coarse scale a long style image would become a line that no network can read.
-        least = math.ceil(MIN_SIDE_PX * max(height, width) / min(height, width))
-        image = self.place(resize_longer_side(style.image_3HW, max(size_px, least)))
+        image = self.place(resize_style(style.image_3HW, size_px))
         image = self._recolored(config, materials, image)
         mask = style.style_region_HW
         return image, None if mask is None else self.place(mask)

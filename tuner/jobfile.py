@@ -254,7 +254,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
     for key, name in _pictures(pair):
         try:
             sizes[key] = check_image(name)
-            if key[0] in ("content", "style"):
+            if key == ("content",):
                 fit_size(*sizes[key], size_px)
         except InputError as error:
             problems.append(f"{_place(file, (*path, *key))}: {error}")
@@ -267,6 +267,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
     regions = any(style.region or style.style_region for style in pair.style)
     if isinstance(reference, ReferenceSpec) and reference.source != "long-run" and regions:
         problems.append(f"{_place(file, (*path, 'reference'))}: {NO_REGIONS}")
+    problems += _style_mask_problems(pair, sizes, path, file)
     content = sizes.get(("content",))
     for key, size in sizes.items():
         shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
@@ -274,6 +275,22 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
             problems.append(
                 f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
                 f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
+            )
+    return problems
+
+
+def _style_mask_problems(
+    pair: PairSpec, sizes: Mapping[KeyPath, tuple[int, int]], path: KeyPath, file: YamlFile
+) -> list[str]:
+    """Masks that lie on a style image, of another shape than it."""
+    problems = []
+    for index in range(len(pair.style)):
+        image = sizes.get(("style",) if len(pair.style) == 1 else ("style", index))
+        mask = sizes.get(key := ("style", index, "style_region"))
+        if image and mask and shapes_differ(image, mask):
+            problems.append(
+                f"{_place(file, (*path, *key))}: {mask[0]}x{mask[1]} has another shape than the"
+                f" style image's {image[0]}x{image[1]}; crop the mask to that image's frame"
             )
     return problems
 

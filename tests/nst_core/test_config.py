@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -67,3 +68,14 @@ def test_any_json_gives_a_config_or_a_config_error(values: dict[str, object]) ->
         assert error.problems
     else:
         assert StyleConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("content", [{"content_weight": 0}, {"content_layers": {"relu4_2": 0}}])
+def test_without_a_content_loss_there_is_a_style_loss_and_nothing_to_balance(
+    content: dict[str, Any],
+) -> None:
+    """No weight and no layer of the content are the same; with neither loss nothing moves."""
+    StyleConfig.from_dict(content)
+    for other in ({"style_weight": 0}, {"weight_schedule": "balance"}):
+        with pytest.raises(ConfigError, match="above 0"):
+            StyleConfig.from_dict(content | other)

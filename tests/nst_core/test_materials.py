@@ -3,6 +3,7 @@ import pickle
 import pytest
 import torch
 
+from nst_core.config import MIN_SIDE_PX
 from nst_core.errors import InputError
 from nst_core.materials import Materials, Style
 
@@ -89,3 +90,18 @@ def test_they_travel_light() -> None:
     arrived = pickle.loads(pickle.dumps(full))
     assert len(pickle.dumps(full)) == before
     assert arrived.key == full.key and arrived.at(48).height_width == (32, 48)
+
+
+def test_long_style_images_stay_readable() -> None:
+    """Of a style image like a ribbon the shorter side is kept at what networks read."""
+    content, ribbon = torch.rand(3, 64, 64), torch.rand(3, 60, 1500)
+    made = Materials.at_size(content, [(ribbon, 1.0)], 64)
+    (kept,) = made.regions[0].styles
+    assert min(kept.image_3HW.shape[1:]) == MIN_SIDE_PX
+
+
+def test_an_empty_mask_on_a_style_image_is_refused() -> None:
+    """Where nothing of a style image counts it says nothing."""
+    style = Style(image_3HW=torch.rand(3, 64, 64), style_region_HW=torch.zeros(64, 64))
+    with pytest.raises(InputError, match="mask on a style image is empty"):
+        Materials.at_size(torch.rand(3, 64, 64), [style], 64)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.config import MIN_SIDE_PX, StyleConfig
+from nst_core.images import fit_size
 from nst_core.schedules import Schedules, Stage, stage_at, stages
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def test_stages_cover_every_step(scales: int, steps: int, height: int, width: in
     sizes, ends = [s.size_px for s in plan], [s.until for s in plan]
     assert sizes == sorted(set(sizes)) and sizes[-1] == max(height, width)
     assert ends == sorted(set(ends)) and ends[-1] == steps and ends[0] >= 1
-    assert all(round(min(height, width) * s / max(height, width)) >= MIN_SIDE_PX for s in sizes)
+    assert all(min(fit_size(width, height, size)) >= MIN_SIDE_PX for size in sizes)
     assert stage_at(plan, 0) == plan[0]
     assert stage_at(plan, steps) == stage_at(plan, steps - 1) == plan[-1]
 
@@ -93,3 +94,15 @@ def test_balancing_waits_for_both_gradients(content: float, style: float) -> Non
     factor = torch.full((1,), 0.7)
     found = made.balanced(factor, torch.tensor([content]), torch.tensor([style]))
     assert found.item() == pytest.approx(0.7)
+
+
+def test_balancing_begins_where_there_is_a_content_loss() -> None:
+    """From the content the first measurement waits: before any step it would be of rounding."""
+    made = schedules(
+        StyleConfig(weight_schedule="balance", init="content"),
+        StyleConfig(weight_schedule="balance", init="noise"),
+        StyleConfig(init="noise"),
+    )
+    assert made.balance_due([0, 0, 0]) == [False, True, False]
+    assert made.balance_due([10, 10, 10]) == [True, True, False]
+    assert made.balance_due([11, 11, 11]) == [False, False, False]

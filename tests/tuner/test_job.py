@@ -80,6 +80,24 @@ def test_a_reference_must_have_the_contents_shape(job_file: Path) -> None:
         load_job(job_file, ["pairs.0.reference=square.png"])
 
 
+def test_a_mask_on_a_style_image_must_have_its_shape(job_file: Path, pictures: Path) -> None:
+    """What of a style image counts is a picture of that image's frame, however large."""
+    width, height = Image.open(pictures / "style.png").size
+    Image.new("RGB", (2 * width, 2 * height), "white").save(job_file.parent / "mask.png")
+    Image.new("RGB", (width, 3 * height), "white").save(job_file.parent / "tall.png")
+
+    def load(mask: str) -> None:
+        data = yaml.safe_load(job_file.read_text())
+        part = {"image": str(pictures / "style.png"), "style_region": str(job_file.parent / mask)}
+        data["pairs"][0]["style"] = [part]
+        (job_file.parent / "masked.yaml").write_text(json.dumps(data))
+        load_job(job_file.parent / "masked.yaml")
+
+    load("mask.png")
+    with pytest.raises(ConfigError, match=r"style_region.*another shape than the style image's"):
+        load("tall.png")
+
+
 def test_a_blend_needs_style_images(job_file: Path, pictures: Path) -> None:
     """A space that weighs style images is refused by the key where they are missing."""
     style, mask = {"image": str(pictures / "style.png")}, str(pictures / "content.png")
