@@ -17,9 +17,11 @@ LUMA = (0.299, 0.587, 0.114)
 
 def luminance(image_N3HW: Tensor) -> Tensor:
     """Brightness of each pixel, in all three channels -> image_N3HW."""
-    luma_3 = image_N3HW.new_tensor(LUMA)
-    luma_N1HW = (image_N3HW * luma_3[:, None, None]).sum(-3, keepdim=True)
-    return luma_N1HW.expand_as(image_N3HW)
+    # Numbers of the host, no tensor: recorded steps may copy nothing to the device.
+    red, green, blue = (
+        weight * channel for weight, channel in zip(LUMA, image_N3HW.unbind(-3), strict=True)
+    )
+    return (red + green + blue).unsqueeze(-3).expand_as(image_N3HW)
 
 
 def with_hues_of(image_3HW: Tensor, content_3HW: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,11 @@ MAX_BYTES = 1_000_000_000
 #: Pictures as people have them. Pillow opens others by programs that are no match for a stranger's
 #: file, such as Ghostscript for EPS.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
+
+#: Programs write a preview of a TIFF, or the mask of its transparency, as a page beside it.
+_REDUCED, _MASK = 1, 4
+#: Pages that are looked at; who has more of them has more than a preview.
+MOST_TIFF_PAGES = 1000
 
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} megapixels; scale it down first"
 
@@ -109,15 +115,13 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _check_header(path: Path, picture: Image.Image) -> None:
     width, height = picture.size
-    frames = getattr(picture, "n_frames", 1)
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width}x{height} is {_TOO_LARGE}")
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
             f"{path}: {width}x{height} is too small; each side must have at least {MIN_SIDE_PX} px"
         )
-    # Cameras put a preview behind the photo, which makes an MPO of a JPEG: the first is the photo.
-    if frames > 1 and picture.format != "MPO":
+    if (frames := _frames(path, picture)) > 1:
         raise ImageError(
             f"{path}: holds {frames} frames, expected a still picture; save the frame you mean as a"
             " file of its own"
@@ -127,6 +131,28 @@ def _check_header(path: Path, picture: Image.Image) -> None:
             f"{path}: holds 16 bits a channel in separate planes without compression, which Pillow"
             " misreads; save it with the channels of each pixel together"
         )
+
+
+def _frames(path: Path, picture: Image.Image) -> int:
+    """How many pictures the file holds, without previews and masks of the first."""
+    # Cameras put a preview behind the photo, which makes an MPO of a JPEG: the first is the photo.
+    if picture.format == "MPO":
+        return 1
+    if not isinstance(picture, TiffImageFile):
+        return getattr(picture, "n_frames", 1)
+    try:
+        if picture.n_frames == 1:
+            return 1
+    except SyntaxError:
+        pass  # Pillow knows no page that is a mask, and counts none then
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            kinds = [page.aspage().subfiletype for page in islice(file.pages, MOST_TIFF_PAGES)]
+    except tifffile.TiffFileError as error:
+        raise OSError(str(error)) from None
+    return 1 + sum(not kind & (_REDUCED | _MASK) for kind in kinds[1:])
 
 
 def _has_raw_deep_planes(picture: Image.Image) -> bool:
@@ -172,7 +198,7 @@ def _profile(picture: Image.Image) -> ImageCms.ImageCmsProfile | None:
     mode = _PROFILE_MODES.get(profile.profile.xcolor_space.strip())
     fits = {
         "RGB": picture.mode != "CMYK",  # grey counts as RGB too: programs leave RGB profiles on it
-        "L": picture.mode in ("1", "L", "LA"),
+        "L": picture.mode in ("1", "L", "LA", *_DEEP_GREY_MODES),
         "CMYK": picture.mode == "CMYK",
     }
     return profile if mode and fits[mode] else None
@@ -210,7 +236,14 @@ def _decode_deep_grey(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | No
     grey_HW = np.clip(_unit(pixels_HW, full_scale), 0.0, 1.0)
     if white_is_0:
         grey_HW = 1 - grey_HW
-    return np.repeat(grey_HW[..., None], 3, axis=2), alpha_HW
+    profile = _profile(picture)
+    if profile is None:
+        return np.repeat(grey_HW[..., None], 3, axis=2), alpha_HW
+    # Pillow knows profiles of 8 bits only; between those levels the curve is as good as straight.
+    levels = np.arange(256, dtype=np.uint8)
+    srgb_L3 = _unit(np.asarray(_to_srgb(Image.fromarray(levels[None]), profile))[0], 255)
+    curve = (np.interp(grey_HW * 255, levels, srgb_L).astype(np.float32) for srgb_L in srgb_L3.T)
+    return np.stack(list(curve), axis=2), alpha_HW
 
 
 def _has_deep_colour(path: Path, picture: Image.Image) -> bool:

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from nst_core.decode import FORMATS, MAX_BYTES
 from nst_core.errors import ImageError
-from nst_core.images import check_image, load_alpha, load_image
+from nst_core.images import check_image, load_alpha, load_image, to_uint8
 from tests.nst_core.picture_files import (
     LINEAR_GREY,
     LINEAR_RGB,
@@ -48,6 +48,23 @@ def test_a_photo_with_a_preview_behind_it(tmp_path: Path) -> None:
     with Image.open(tmp_path / "camera.jpg") as picture:
         assert picture.format == "MPO" and picture.n_frames == 2  # type: ignore[attr-defined]
     assert load_image(tmp_path / "camera.jpg").shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize(("kind", "still"), [(1, True), (4, True), (0, False), (2, False)])
+def test_a_tiff_with_a_page_beside_it(tmp_path: Path, kind: int, still: bool) -> None:
+    """A preview or a mask beside the picture is no second picture; a page of a document is."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, photometric="rgb")
+        if kind == 4:
+            file.write(pixels[..., 0] > 127, photometric="mask", subfiletype=kind)
+        else:
+            file.write(pixels[::2, ::2], photometric="rgb", subfiletype=kind)
+    if still:
+        assert np.array_equal(to_uint8(load_image(tmp_path / "a.tif")), pixels)
+        return
+    with pytest.raises(ImageError, match="2 frames"):
+        load_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
@@ -281,6 +298,18 @@ def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -
     assert load_image(write(tmp_path / "a.png", picture)).mean().item() == pytest.approx(128 / 255)
     image = load_image(write(tmp_path / "a.png", picture, icc_profile=profile))
     torch.testing.assert_close(image, torch.full_like(image, 188 / 255), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("profile", [LINEAR_GREY, LINEAR_RGB])
+def test_profiles_of_deep_grey_count(tmp_path: Path, profile: bytes) -> None:
+    """Grey of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
+    ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
+    deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
+    small = Image.fromarray((ramp / 257).round().astype(np.uint8))
+    shallow = load_image(write(tmp_path / "b.tif", small, icc_profile=profile)).numpy()
+    # Where light is linear, the darkest steps of 8 bits are far apart.
+    assert np.abs(deep - shallow)[..., 400:].max() < 0.012
+    assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
 
 
 def test_profiles_for_other_channels_are_ignored(tmp_path: Path) -> None:
