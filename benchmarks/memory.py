@@ -30,7 +30,7 @@ from benchmarks.common import (
 )
 from nst_core.config import MAX_SIZE_PX, StyleConfig
 from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
+from nst_core.materials import Materials, Style
 from nst_core.memory import GIB, free_bytes, largest_size, needed_bytes
 from nst_core.networks import EXTRACTORS
 from nst_core.stylization import default_device
@@ -175,21 +175,23 @@ def pixels_of(size: str) -> int:
     return width * height
 
 
-def measure(network: str, size_px: int, *, checkpointing: bool = False, lanes: int = 1) -> Peak:
+def measure(
+    network: str, size_px: int, *, checkpointing: bool = False, lanes: int = 1, masks: int = 0
+) -> Peak:
     """The peak of two steps at ``size_px``, 4:3, in a fresh process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_two_steps, network, size_px, checkpointing, lanes).result()
+        return pool.submit(_two_steps, network, size_px, checkpointing, lanes, masks).result()
 
 
-def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int) -> Peak:
+def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int, masks: int) -> Peak:
     config = StyleConfig(extractor=network, size_px=size_px)
     height, width = size_px * 3 // 4, size_px
     picture = torch.rand(3, height, width)
     store = FeatureStore(random_weights, default_device())
     store.checkpointing = checkpointing
     store.extractor(config.backbone, config.layers)
-    materials = Materials.at_size(picture, [(picture, 1.0)], size_px)
+    materials = Materials.at_size(picture, _styles(picture, masks), size_px)
     with _Watch(store.device) as watch:
         batch = LaneBatch(store)
         for lane in range(lanes):
@@ -202,11 +204,20 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int) -> P
             width,
             device=store.device,
             lanes=lanes,
+            masks=masks,
             checkpointing=checkpointing,
         ),
         peak_bytes=watch.peak_bytes,
         seconds=watch.seconds,
     )
+
+
+def _styles(picture: torch.Tensor, masks: int) -> list[Style]:
+    """One style image, or one for each of so many strips of the picture."""
+    if not masks:
+        return [Style(image_3HW=picture)]
+    strips = torch.linspace(0, masks, picture.shape[2] + 1)[:-1].long().expand(picture.shape[1:])
+    return [Style(image_3HW=picture, region_HW=(strips == n).float()) for n in range(masks)]
 
 
 class _Watch:

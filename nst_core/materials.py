@@ -132,6 +132,11 @@ class Materials:
         return height, width
 
     @property
+    def masks(self) -> int:
+        """How many regions have a mask, each of which takes memory of its own."""
+        return sum(region.mask_HW is not None for region in self.regions)
+
+    @property
     def size_px(self) -> int:
         """Longer side of the result."""
         return max(self.height_width)

@@ -6,6 +6,7 @@ An estimate from the shapes of the network's activations alone, before anything 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,6 +38,7 @@ GIB = 2**30
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_FILES = ("memory.max", "memory.current")
+_PAGE_CACHE = re.compile(r"^inactive_file (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ def free_bytes(device: torch.device) -> int:
     """Memory that may be used on a device now."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved and not given out is free to it, and taken to the driver.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free * USABLE_SHARE)
     available = min(psutil.virtual_memory().available, _container_bytes())
     return int(available * USABLE_SHARE)
@@ -75,9 +79,11 @@ def _container_bytes() -> float:
     """What a container's limit leaves, which the machine's own figures do not tell."""
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in _CGROUP_FILES)
+        cached = _PAGE_CACHE.search((_CGROUP / "memory.stat").read_text())
     except (OSError, ValueError):  # not Linux, no cgroup v2, or no limit ("max")
         return math.inf
-    return limit - used
+    # Files that were read stay in memory until somebody needs it, and count as used.
+    return limit - used + (int(cached[1]) if cached else 0)
 
 
 def needed_bytes(
@@ -87,9 +93,20 @@ def needed_bytes(
     *,
     device: torch.device | str,
     lanes: int = 1,
+    masks: int = 0,
     checkpointing: bool = False,
 ) -> int:
-    """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels."""
+    """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels.
+
+    Args:
+        config: of the lanes.
+        height: in pixels.
+        width: in pixels.
+        device: where they run.
+        lanes: how many.
+        masks: regions of the picture with a mask, see `Materials.masks`.
+        checkpointing: whether activations are computed again in the backward pass.
+    """
     segments, read = _activations(config.extractor, frozenset(config.layers), height, width)
     item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
     largest = max(max(sizes) for sizes in segments)
@@ -99,8 +116,9 @@ def needed_bytes(
     else:
         stored = sum(sum(sizes) for sizes in segments)
     network = (stored + 2 * largest) * item
-    # Gradients of the features that are read, and their copies in the precision of the losses.
-    losses = 4 * read * (2 if item < 4 else 1)
+    # Gradients of the features that are read, their copies in the precision of the losses, and what
+    # a mask leaves of them, forward and backward.
+    losses = 4 * read * (2 if item < 4 else 1) + 4 * read * 2 * masks
     images = _images(config) * 3 * height * width * 4
     per_lane = int((network + losses + images) * OVERHEAD)
     return fixed_bytes(config, device) + lanes * per_lane
@@ -113,18 +131,22 @@ def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
     return FIXED_BYTES + (_winograd_bytes(config.extractor, deepest) if on_cpu else 0)
 
 
-def plan_memory(config: StyleConfig, height: int, width: int, device: torch.device) -> Plan:
-    """How one stylization of this size fits onto a device.
+def plan_memory(
+    config: StyleConfig, height: int, width: int, device: torch.device, *, masks: int = 0
+) -> Plan:
+    """How one stylization of this size, with so many masks, fits onto a device.
 
     Raises:
         InputError: not at all; names the largest size that does.
     """
     free = free_bytes(device)
     for checkpointing in (False, True):
-        needed = needed_bytes(config, height, width, device=device, checkpointing=checkpointing)
+        needed = needed_bytes(
+            config, height, width, device=device, masks=masks, checkpointing=checkpointing
+        )
         if needed <= free:
             return Plan(bytes_needed=needed, bytes_free=free, checkpointing=checkpointing)
-    largest = largest_size(config, height, width, device, free)
+    largest = largest_size(config, height, width, device, free, masks=masks)
     advice = f"the largest that fits is size_px {largest}" if largest else "no size fits"
     raise InputError(
         f"{width}x{height} needs about {needed / GIB:.1f} GiB even with activations computed twice,"
@@ -139,6 +161,7 @@ def largest_size(
     device: torch.device,
     free: int,
     *,
+    masks: int = 0,
     checkpointing: bool = True,
 ) -> int | None:
     """Longer side of the largest picture that ``free`` bytes are enough for.
@@ -149,7 +172,9 @@ def largest_size(
 
     def fits(side: int) -> bool:
         scaled = [max(1, round(edge * side / longer)) for edge in (height, width)]
-        needed = needed_bytes(config, *scaled, device=device, checkpointing=checkpointing)
+        needed = needed_bytes(
+            config, *scaled, device=device, masks=masks, checkpointing=checkpointing
+        )
         return needed <= free
 
     low, high = -(-MIN_SIDE_PX * longer // min(height, width)), longer

@@ -88,7 +88,7 @@ def stylize(
         starts = {**(starts or {}), "feed_forward": made}
     store = FeatureStore(weights, device or default_device())
     materials = Materials.at_size(content_3HW, given, config.size_px, starts)
-    plan = plan_memory(config, *materials.height_width, store.device)
+    plan = plan_memory(config, *materials.height_width, store.device, masks=materials.masks)
     store.checkpointing = plan.checkpointing
     if plan.bytes_needed > WORTH_SAYING_BYTES or plan.checkpointing:
         height, width = materials.height_width

@@ -141,7 +141,8 @@ class Batches:
         """Add a lane, fresh or going on from a state."""
         group = group_of(config, materials, state.step if state else 0)
         if group not in self._sizes:
-            self._sizes[group] = BatchSize(planned=self._most_lanes(config, group))
+            most = self._most_lanes(config, group, materials.masks)
+            self._sizes[group] = BatchSize(planned=most)
         batch = self._with_room(group) or LaneBatch(self._store)
         batch.add(key, config, materials, state)
         self._stands(key, batch)
@@ -257,10 +258,12 @@ class Batches:
         step_s = self._step_s.get(group, 0.0)
         return CHUNK_STEPS if step_s * CHUNK_STEPS <= share_s else max(1, int(share_s / step_s))
 
-    def _most_lanes(self, config: StyleConfig, group: GroupKey) -> int:
+    def _most_lanes(self, config: StyleConfig, group: GroupKey, masks: int) -> int:
         """Lanes that fit into the memory that is free now."""
         device, size = self._store.device, (group.height, group.width)
-        one, two = (needed_bytes(config, *size, device=device, lanes=n) for n in (1, 2))
+        one, two = (
+            needed_bytes(config, *size, device=device, lanes=n, masks=masks) for n in (1, 2)
+        )
         free = free_bytes(device) * LANES_SHARE
         return max(1, 1 + int((free - one) // (two - one)))
 

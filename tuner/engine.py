@@ -384,8 +384,9 @@ class Engine:
     def _memory_gb(self, config: StyleConfig) -> float:
         """What the largest pair needs alone."""
         device = self._store.device
-        sizes = {pair.materials.height_width for pair in self._pairs}
-        return max(needed_bytes(config, *size, device=device) for size in sizes) / 1e9
+        kinds = {(*pair.materials.height_width, pair.materials.masks) for pair in self._pairs}
+        needed = (needed_bytes(config, *size, device=device, masks=n) for *size, n in kinds)
+        return max(needed) / 1e9
 
 
 def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:

@@ -223,25 +223,26 @@ class _Crew:
                 starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
             materials = Materials.at_size(content, self._styles, size_px, starts)
             materials.check_blend(self._config.style_blend)
-            self._plan(*materials.height_width)
+            self._plan(materials)
             self._batches.put((number, 0), self._config, materials, None)
         except (ImageError, InputError) as error:
             return str(error)
         self._under_way[number] = picture, materials
         return None
 
-    def _plan(self, height: int, width: int) -> None:
+    def _plan(self, materials: Materials) -> None:
         """Find out, once a shape, how many fit, and whether activations are computed twice.
 
         Raises:
             InputError: not even one fits.
         """
+        height, width = materials.height_width
         if (height, width) in self._fits:
             return
         device = self._store.device
         if device.type == "cuda":
             torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
-        plan = plan_memory(self._config, height, width, device)
+        plan = plan_memory(self._config, height, width, device, masks=materials.masks)
         self._fits[height, width] = plan.bytes_free // plan.bytes_needed
         if plan.checkpointing:
             self._store.checkpointing = True

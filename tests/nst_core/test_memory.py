@@ -1,3 +1,5 @@
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 from benchmarks.memory import measure
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.memory import GIB, fixed_bytes, needed_bytes, plan_memory
+from nst_core.memory import GIB, _container_bytes, fixed_bytes, needed_bytes, plan_memory
 from nst_core.networks import EXTRACTORS
 
 CPU = torch.device("cpu")
@@ -25,6 +27,25 @@ def needed(config: StyleConfig, height: int, width: int) -> tuple[int, int]:
 def test_estimates_are_near_what_is_used(extractor: str, checkpointing: bool) -> None:
     """A run takes no more than the estimate, and not much less."""
     assert 0.9 < measure(extractor, 512, checkpointing=checkpointing).ratio < 1.6
+
+
+@pytest.mark.parametrize("masks", [1, 4])
+def test_regions_take_memory_of_their_own(masks: int) -> None:
+    """What each mask leaves of the features is in the estimate."""
+    assert 0.9 < measure("vgg16", 256, masks=masks).ratio < 1.6
+
+
+def test_files_in_memory_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the cache of files that were read is given up for whoever asks."""
+    monkeypatch.setattr("nst_core.memory._CGROUP", tmp_path)
+    contents = {"memory.max": 1000, "memory.current": 900}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(f"{content}\n")
+    assert _container_bytes() == math.inf
+    (tmp_path / "memory.stat").write_text("anon 200\ninactive_file 650\nactive_file 50\n")
+    assert _container_bytes() == 750
+    (tmp_path / "memory.stat").write_text("anon 200\n")
+    assert _container_bytes() == 100
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
