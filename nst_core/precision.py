@@ -28,6 +28,15 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
+def exact_by_default() -> None:
+    """Turn TF32 off for this process but where `arithmetic` lets it in.
+
+    For whoever scores in another thread, which shares the flags. Lanes with ``precision: tf32`` and
+    less still let it into scores that are computed during their steps.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
 class LossScaler:
     """Dynamic loss scaling, one scale a lane (Micikevicius et al., arXiv 1710.03740, section 3.2).
 

@@ -117,6 +117,7 @@ class StepGraphs:
             if kind in self._trusted:
                 return graph
             self._check(graph, step, moving, TOLERANCE[precision])
+            del graph  # it has moved on; its memory is for the one that begins anew
         except RuntimeError as error:  # of CUDA, while it records, or ours
             reason = str(error).splitlines()[0]
             _log.warning("steps of %s are taken one kernel at a time: %s", kind, reason)
@@ -138,22 +139,27 @@ class StepGraphs:
 
 
 class _CudaRecorder:
-    """Records on a stream of its own; all recordings share one pool of memory."""
+    """Records on a stream of its own; all recordings share it and one pool of memory."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        # One for all: libraries keep working memory for every stream that they ever ran on.
+        self._stream: torch.cuda.Stream | None = None
 
     def __call__(
         self, function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence[Tensor]
     ) -> Replay:
         # Libraries prepare for a stream when they first run on it, which cannot be recorded.
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             function([tensor.clone() for tensor in fixed])
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream):
+        # Scores are computed by another thread meanwhile, which may ask for memory.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+        ):
             outputs = function(fixed)
 
         def replay() -> list[Tensor]:

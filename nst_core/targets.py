@@ -15,6 +15,7 @@ from nst_core.extractors import Extractor, Normalizer
 from nst_core.functional import Moments, color_quantiles, moments
 from nst_core.materials import Materials, Region, Style, resize_mask, resize_style
 from nst_core.networks import NETWORKS, Backbone
+from nst_core.precision import arithmetic
 from nst_core.recent import Key, Recent
 from nst_core.step_graph import StepGraphs
 from nst_core.weights import Weights
@@ -238,4 +239,5 @@ class FeatureStore:
     ) -> list[tuple[str, Tensor]]:
         normalize = Normalizer([config.normalization], image_3HW)
         pixels = normalize(image_3HW[None]).contiguous(memory_format=MEMORY_FORMAT)
-        return list(self.extractor(config.backbone, layers)(pixels).items())
+        with arithmetic("float32", self.device):
+            return list(self.extractor(config.backbone, layers)(pixels).items())

@@ -26,6 +26,7 @@ from nst_core.lanes import Lane, LaneBatch
 from nst_core.memory import needed_bytes
 from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.metrics import Judge
+from nst_core.precision import exact_by_default
 from nst_core.stylization import lane_losses
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
@@ -62,6 +63,7 @@ class Engine:
         if threads:
             torch.set_num_threads(threads)
         self._searched, self._pairs = len(pairs), [*pairs, *holdout]
+        exact_by_default()
         self._store = FeatureStore(weights.__getitem__, device)
         self._batches = Batches(self._store)
         self._scorer = Scorer(

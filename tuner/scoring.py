@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import threading
@@ -47,7 +48,8 @@ class Scorer:
             try:
                 scores = self._scored([images for images, _ in jobs])
             except Exception:  # of somebody's images, or of so many at a time
-                torch.cuda.empty_cache()
+                with contextlib.suppress(RuntimeError):  # of a device that is no more
+                    torch.cuda.empty_cache()
                 for images, future in jobs:
                     self._answer_alone(images, future)
                 continue
