@@ -59,7 +59,7 @@ class InlineBackend:
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
         while True:
-            search.interrupt.check()
+            search.tend()
             while len(plans) < lanes and (plan := search.next()):
                 number = plan.trial
                 plans[number] = plan

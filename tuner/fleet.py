@@ -148,6 +148,7 @@ class Fleet:
         self._make, self._device, self._lanes, self._trials = make, device, lanes, trials
         self._deadline_s, self._gpus = deadline_s, gpus
         self.hopeless: str | None = None
+        self._last_words: str | None = None
         self._engines: dict[str, _Engine] = {}
         self._names = map("engine-{}".format, itertools.count())
         self._deaths: Counter[Place] = Counter()
@@ -248,6 +249,8 @@ class Fleet:
         self._follow_nodes()
         if self._engines:
             self._had_one_at, self._said_waiting = self._looked_at, 0
+        elif self._last_words and not self._doubted:  # nor has a node come that takes one
+            self.hopeless = self._last_words
         else:
             self._wait_for_nodes(self._looked_at - self._had_one_at)
 
@@ -385,8 +388,8 @@ class Fleet:
         self._deaths[engine.place] += 1
         given_up = self._deaths[engine.place] >= MOST_DEATHS
         log.warning("%s %s; %s", name, reason, "given up" if given_up else "another one starts")
-        if given_up and not self._engines:
-            self.hopeless = f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
+        if given_up:
+            self._last_words = f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
 
 
 def _nodes() -> dict[str, Mapping[str, float]]:

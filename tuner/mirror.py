@@ -57,7 +57,10 @@ class Mirror:
         self._copied: dict[str, tuple[int, int]] = {}
         #: Lanes that are in the copy beside older ones, whose place they are to take.
         self._newer: set[str] = set()
+        #: What the study in the copy was when it was last looked at: size and time of writing.
+        self._study_there: tuple[int | None, int | None] | None = None
         self._away = False
+        self._taken: str | None = None
         if self._is_local:
             self._check_apart()
         self._check_ours()
@@ -85,7 +88,9 @@ class Mirror:
                             f" {self._folder} does; {name_another}"
                         )
                     self._copied.update(dict.fromkeys(self._lanes_there(), _UNKNOWN))
+                    self._study_there = self._seen_there()
                     return
+            self._study_there = self._seen_there()
             if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
                 raise InputError(
                     f"storage {self._url}: is not empty, and no copy of this run; name a new folder"
@@ -114,7 +119,13 @@ class Mirror:
 
         Raises:
             OSError: the storage is away; what was copied, stays.
+            WorkError: another launch copies to it.
         """
+        if self._seen_there() != self._study_there:
+            raise WorkError(
+                f"storage {self._url}: another launch copies to it; what is there is the other's"
+                f" from here on; `{self._resume} --set storage=FOLDER` copies this run elsewhere"
+            )
         names = self._names()
         first = {JOB_FILE, *(name for name in names if name.endswith(LANES_FILE))}
         for name in sorted(first):
@@ -125,11 +136,17 @@ class Mirror:
                 self._push(name)
         if study:
             self._write(STUDY_FILE, study)
+            self._study_there = self._seen_there()
         for name in sorted(self._newer):
             self._replace(f"{self._root}/{name}")
             self._newer.remove(name)
         for name in set(self._copied).difference(names):
             self._delete(name)
+
+    def _seen_there(self) -> tuple[int | None, int | None]:
+        """Which study is in the copy; none has no size."""
+        info = self._system.get_file_info(f"{self._root}/{STUDY_FILE}")
+        return info.size, info.mtime_ns
 
     def _replace(self, older: str) -> None:
         newer = older + _NEWER
@@ -184,7 +201,8 @@ class Mirror:
         """Copy every `EVERY_S` seconds, and what is left at the end.
 
         Raises:
-            WorkError: the storage was away at the end, and for `END_WITHIN_S` after it.
+            WorkError: another launch copies to the same storage, or it was away at the end, and for
+                `END_WITHIN_S` after it.
             RunInterruptedError: somebody would not wait for it.
         """
         over = threading.Event()
@@ -195,7 +213,7 @@ class Mirror:
         except BaseException:  # which is what is to be said of the launch
             over.set()
             keeper.join()
-            if not self._try_to_push():
+            if not self._try_to_push() and not self._taken:
                 log.warning("%s", self._not_whole)
             raise
         over.set()
@@ -212,6 +230,8 @@ class Mirror:
         until_s, said = time.monotonic() + END_WITHIN_S, False
         try:
             while not self._try_to_push():
+                if self._taken:
+                    raise WorkError(self._taken)
                 if time.monotonic() > until_s:
                     raise WorkError(self._not_whole)
                 if not said:
@@ -226,13 +246,22 @@ class Mirror:
 
     @property
     def _not_whole(self) -> str:
-        resume = f"nst-tuner resume {shlex.quote(str(self._folder))}"
-        return f"the copy at {self._url} is not whole; `{resume}` finishes it"
+        return f"the copy at {self._url} is not whole; `{self._resume}` finishes it"
+
+    @property
+    def _resume(self) -> str:
+        return f"nst-tuner resume {shlex.quote(str(self._folder))}"
 
     def _try_to_push(self) -> bool:
         """Whether the copy is up to date; of an outage, people are told its beginning and end."""
+        if self._taken:
+            return False
         try:
             self.push()
+        except WorkError as error:
+            self._taken = str(error)
+            log.warning("%s", error)
+            return False
         except Exception as error:  # whatever a storage's library does, the run goes on
             log.log(
                 logging.INFO if self._away else logging.WARNING,

@@ -151,7 +151,7 @@ class FleetCallback(_NotSaved, tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Several times a second, whether or not anything happened."""
-        self._search.interrupt.check()
+        self._search.tend()
         tend(self._search, self._fleet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import fnmatch
 import json
 import os
@@ -132,16 +133,18 @@ class RunDir:
     @property
     def is_held(self) -> bool:
         """Whether a launch works on it now."""
-        lock = FileLock(self.path / _LOCK_FILE, timeout=0)
-        if not (self.path / _LOCK_FILE).is_file():
-            return False
         try:
-            with lock:
-                return False
-        except Timeout:
-            return True
-        except OSError:  # it cannot even be opened, so nobody can have
+            file = (self.path / _LOCK_FILE).open("rb")  # somebody else's may not be written
+        except OSError:
             return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:  # no locks here, so nobody can have one
+                return False
+        return False
 
     @property
     def holder(self) -> str:

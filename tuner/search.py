@@ -172,6 +172,11 @@ class Search:
         """Whether other drivers of a shared study have trials under way."""
         return self._others_running > 0
 
+    def tend(self) -> None:
+        """What is due whether or not anything happens; to be called often."""
+        self.interrupt.check()
+        self._study.sign()
+
     @property
     def awaits_others(self) -> bool:
         """Whether all that is left waits at rungs, where reports of other drivers may help it."""

@@ -83,7 +83,7 @@ class RunStudy:
         #: Parameters that trials must have which have not drawn any yet.
         self._fixed: dict[int, Params] = {}
         self._trials = Trials(goals)
-        self._signed_s = 0.0
+        self._sign_at_s = 0.0
 
     @classmethod
     def create(
@@ -155,16 +155,19 @@ class RunStudy:
         """How a trial stands."""
         return _left(self._frozen(number))
 
+    def sign(self) -> None:
+        """Let other drivers know that this one lives, if it is time to; to be called often."""
+        if self.shared and time.monotonic() > self._sign_at_s:
+            self._sign_at_s = time.monotonic() + SIGN_EVERY_S
+            self.note(_SEEN.format(self._driver), time.time())
+
     def others_running(self) -> int:
-        """Trials that other drivers run now, those that wait left out; says that this one lives.
+        """Trials that other drivers run now, those that wait left out; signs.
 
         What a driver left behind that has not been heard of for `SILENT_S` runs no more.
         """
-        now_s = time.time()
-        if now_s - self._signed_s > SIGN_EVERY_S:
-            self._signed_s = now_s
-            self.note(_SEEN.format(self._driver), now_s)
-        notes = self.notes
+        self.sign()
+        now_s, notes = time.time(), self.notes
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         drivers = [trial.user_attrs.get(_DRIVER) for trial in running if _left(trial).waits is None]
         return sum(

@@ -19,6 +19,7 @@ def thumbnail(path: Path, size_px: int) -> Image.Image | None:
     """
     try:
         with open_picture(path) as opened:
+            opened.draft(opened.mode, (2 * size_px, 2 * size_px))  # of a photo all is not needed
             colours_HW3, alpha_HW = decode(path, opened)
     except ImageError:
         return None

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Events that may wait for a slow server before it is given up, some 100 bytes each.
 MOST_WAITING = 100_000
+#: Trials whose curves are open at a time; those of others are opened again.
+MOST_WRITERS = 64
 #: Seconds for the last events, when the run is over.
 FINISH_S = 20.0
 
@@ -178,20 +180,20 @@ class TensorBoardWatcher(Watcher):
     def __init__(self, job: JobSpec, run: RunDir):
         from tensorboardX import SummaryWriter
 
+        # A file and a thread each.
         self._open: Callable[[int], Any] = lambda trial: SummaryWriter(
             str(run.path / "tensorboard" / f"{trial:04d}")
         )
         self._writers: dict[int, Any] = {}
 
-    def planned(self, plan: Plan, preset: str | None) -> None:
-        """See `Watcher`."""
-        if plan.trial not in self._writers:
-            self._writers[plan.trial] = self._open(plan.trial)
-
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Watcher`."""
+        writer = self._writers.pop(trial, None) or self._open(trial)
+        self._writers[trial] = writer  # the last one now
         for name, value in rung.scores.items():
-            self._writers[trial].add_scalar(name, value, steps)
+            writer.add_scalar(name, value, steps)
+        if len(self._writers) > MOST_WRITERS:  # a trial may wait for its promotion for ever
+            self._writers.pop(next(iter(self._writers))).close()
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Watcher`."""

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorUnavailableError
+from ray.exceptions import ActorUnavailableError, RayActorError
 
-from tuner.fleet import DECIDED_WITHIN_S, NODES_WITHIN_S, Fleet
+from tuner.fleet import DECIDED_WITHIN_S, MOST_DEATHS, NODES_WITHIN_S, Fleet
 from tuner.records import Pulse
 
 NODE = "a" * 56
@@ -120,6 +120,26 @@ def test_an_engine_that_cannot_be_reached(
     assert caplog.messages[-1] == said
     assert fleet.left("engine-0") == left
     assert len(cluster.actors) == (1 if left else 2)
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_run_whose_engines_die(another: bool, cluster: FakeCluster) -> None:
+    """A place where engines die again and again is given up; the run only if there is no other."""
+    cluster.nodes[NODE] = {"CPU": 1.0}
+    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    fleet.look()
+    for death in range(MOST_DEATHS):
+        assert fleet.hopeless is None and len(cluster.actors) == death + 1
+
+        def dies() -> Pulse:
+            raise RayActorError
+
+        cluster.actors[-1].answer = dies
+        if another and death == MOST_DEATHS - 1:
+            cluster.nodes["b" * 56] = {"CPU": 1.0}
+        fleet.look()
+    assert (fleet.hopeless is None) == another
+    assert len(cluster.actors) == MOST_DEATHS + another
 
 
 @pytest.mark.parametrize(

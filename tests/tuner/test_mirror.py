@@ -133,6 +133,26 @@ def test_a_run_that_is_over_waits_for_its_storage(
     assert (copy / "study.journal").read_bytes() == (folder / "study.journal").read_bytes()
 
 
+@pytest.mark.usefixtures("impatient")
+def test_two_launches_do_not_mix_in_one_storage(
+    job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who comes second, both having found it empty, leaves it to the first and says so."""
+    copy = tmp_path / "mirror"
+    first, second = (Mirror(a_run(job_file, tmp_path / name), str(copy)) for name in "ab")
+    first.push()
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(WorkError, match=r"another launch copies to it.*resume .*b --set storage="),
+        second.kept_up(),
+    ):
+        assert not second._try_to_push() and not second._try_to_push()
+    assert caplog.text.count("another launch copies to it") == 1
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert first._try_to_push()
+
+
 class _NoEngine(Backend):
     """For runs that are over."""
 

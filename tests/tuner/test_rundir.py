@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -93,3 +95,23 @@ def test_a_contact_sheet_that_cannot_be_written(job_file: Path, tmp_path: Path) 
     (tmp_path / "run" / "contact-sheet.jpg").mkdir()
     with pytest.raises(InputError, match=r"contact-sheet.jpg: cannot be written"):
         _show_result(tmp_path / "run")
+
+
+def test_looking_whether_a_run_is_held_takes_nothing(job_file: Path, tmp_path: Path) -> None:
+    """It is held while a launch works on it; whoever looks reads only, and holds nothing."""
+    run = a_run(job_file, tmp_path / "run")
+    assert not run.is_held
+    with run.held():
+        assert run.is_held and run.is_held
+    assert not run.is_held
+    lock = run.path / ".lock"
+    opened: list[str] = []
+    real = Path.open
+
+    def noted(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        opened.append(mode) if path == lock else None
+        return real(path, mode, *args, **kwargs)
+
+    with mock.patch.object(Path, "open", noted):
+        assert not run.is_held
+    assert opened == ["rb"]

@@ -1,13 +1,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 from textual_image.renderable import HalfcellImage
 
 from benchmarks.made_run import made_run
+from nst_core.images import load_image
 from tests.tuner.helpers import nst_tuner
+from tuner import thumbnails
 from tuner.results import load_results
 from tuner.sheet import run_sheet
 from tuner.terminal_images import pictures_of
@@ -62,3 +65,26 @@ def test_without_a_terminal_it_says_so(run: Path) -> None:
     assert done.returncode == 0
     assert "standard output is no terminal" in done.stderr
     assert "best by lpips" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_photos_of_any_size_are_not_decoded_whole(
+    mode: str, orientation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large JPEG a smaller one is decoded, upright and with the colours of the whole."""
+    colour = {"RGB": (200, 80, 40), "L": 90, "CMYK": (20, 60, 90, 10)}[mode]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo.jpg"
+    Image.new(mode, (1600, 800), colour).save(path, exif=exif)
+    decoded: list[tuple[int, int]] = []
+    real = thumbnails.decode
+    monkeypatch.setattr(
+        thumbnails, "decode", lambda path, p: (decoded.append(p.size), real(path, p))[1]
+    )
+    found = thumbnail(path, 100)
+    assert found is not None and found.size == ((100, 50) if orientation == 1 else (50, 100))
+    assert decoded == [(400, 200)]
+    expected = (load_image(path).mean((1, 2)) * 255).tolist()
+    assert np.asarray(found).mean((0, 1)) == pytest.approx(expected, abs=2)

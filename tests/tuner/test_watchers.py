@@ -23,7 +23,13 @@ from tuner.jobfile import load_job
 from tuner.records import EngineStats, Pulse, RungRecord
 from tuner.rundir import RunDir
 from tuner.study import load_records
-from tuner.watchers import KINDS, PrometheusWatcher, Watchers, watchers_of
+from tuner.watchers import (
+    KINDS,
+    PrometheusWatcher,
+    TensorBoardWatcher,
+    Watchers,
+    watchers_of,
+)
 
 
 def job_of(job_file: Path, *watch: str) -> JobSpec:
@@ -43,6 +49,26 @@ def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
     assert [path.parent.name for path in files] == [f"{trial:04d}" for trial in range(8)]
     content = files[0].read_bytes()
     assert b"lpips" in content and b"seconds_per_image" in content
+
+
+def test_tensorboard_keeps_few_files_open(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many trials wait for their promotion, only so many of their files are open."""
+    monkeypatch.setattr("tuner.watchers.MOST_WRITERS", 2)
+    watcher = TensorBoardWatcher(job_of(job_file, "tensorboard"), RunDir(tmp_path))
+    opened: list[int] = []
+    real = watcher._open
+    monkeypatch.setattr(watcher, "_open", lambda trial: (opened.append(trial), real(trial))[1])
+    rung = RungRecord(scores={"lpips": 0.5}, objective=0.5, seconds=1.0)
+    for trial in (0, 1, 0, 2, 0, 1):
+        watcher.reported(trial, 10, rung)
+        assert len(watcher._writers) <= 2
+    assert opened == [0, 1, 2, 1]
+    for trial in range(3):
+        watcher.ended(trial, "complete", None)
+    assert not watcher._writers
+    assert {p.parent.name for p in tmp_path.rglob("events.*")} == {"0000", "0001", "0002"}
 
 
 def test_mlflow_has_a_run_for_each_trial(
