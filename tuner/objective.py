@@ -72,6 +72,12 @@ class Objective:
         """Its direction."""
         return self.single is not None and MEASURES[self.single].higher_is_better
 
+    @property
+    def has_turned(self) -> bool:
+        """Whether it is a sum in which a measure counts with its sign turned."""
+        turned = any(MEASURES[name].higher_is_better for name in self.weights)
+        return self.single is None and turned
+
     def of(self, scores: Mapping[str, float]) -> float:
         """Its value."""
         if self.single:

@@ -45,6 +45,8 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
     """
+    for remark in _without_effect(job):
+        say(remark)
     if space.may_set("photo_weight") != (0.0,):
         check_photorealism()
     if job.search.study:
@@ -72,6 +74,18 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
             replay=replay,
             baselines=baselines,
         )
+
+
+def _without_effect(job: JobSpec) -> list[str]:
+    """What the job asks for that does nothing beside its other settings."""
+    remarks = []
+    if job.holdout and not job.finals.count:
+        remarks.append("holdout: only finals are scored on it, and finals.count is 0")
+    if job.search.replay and job.search.warm_start:
+        remarks.append("search.warm_start: without effect beside search.replay")
+    if job.resources.device == "cpu" and job.resources.gpus:
+        remarks.append("resources.gpus: without effect beside device: cpu")
+    return remarks
 
 
 def prepared_before(

@@ -231,7 +231,13 @@ class Results:
         return self.change(score, first.of(content))
 
     def change(self, score: float, base: float) -> float:
-        """By which share ``score`` is better than ``base``; below 0 where it is worse."""
+        """By which share ``score`` is better than ``base``; below 0 where it is worse.
+
+        NaN where there are no shares: by a sum in which measures count with their sign turned,
+        nothing is half as bad.
+        """
+        if self.goals.first.has_turned:
+            return math.nan
         change = (score - base) / abs(base) if base else math.nan
         return change if self.goals.first.higher_is_better else -change
 
@@ -246,10 +252,11 @@ class Results:
             return None
         return first.loss(score) < first.loss(first.of(content))
 
-    def lead(self, score: float) -> str:
-        """``30% better`` than the content; ``better`` alone where the content scores 0."""
-        gain = self.gain(score)
-        return "better" if math.isnan(gain) else f"{gain:.0%} better"
+    def against(self, score: float, base: float) -> str:
+        """``30% better`` or ``5% worse`` than ``base``; the word alone where there is no share."""
+        loss, change = self.goals.first.loss, self.change(score, base)
+        word = "worse" if loss(score) > loss(base) else "better"
+        return word if math.isnan(change) else f"{abs(change):.0%} {word}"
 
     @property
     def engines(self) -> Sequence[EngineStats]:

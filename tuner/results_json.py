@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from tuner.records import TrialRecord
 from tuner.results import Found, Results
+
+#: Control characters that JSON lets stand as they are.
+_COMMANDS = re.compile(r"[\x7f-\x9f]")
 
 
 def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
@@ -89,5 +93,6 @@ def _best_beats_content(results: Results) -> bool | None:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """JSON for standard output; never NaN, which is no JSON."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

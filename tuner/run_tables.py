@@ -214,8 +214,8 @@ def _gained(results: Results, best: Found) -> Text:
     beats = results.beats_content(score)
     if beats is None:
         return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
+    untouched = first.of(results.baselines["content"])
     if not beats:
-        untouched = first.of(results.baselines["content"])
         return Text(
             f"The best trial ({first.name} {score:.4f}) does NOT beat the untouched content"
             f" ({untouched:.4f}). Doing nothing would score better:"
@@ -223,15 +223,13 @@ def _gained(results: Results, best: Found) -> Text:
             style="bold red",
         )
     text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
-    text += f"{results.lead(score)} than the untouched content"
+    text += f"{results.against(score, untouched)} than the untouched content"
     preset = results.best_preset()
     if best.record.preset:
         text += f". It is the preset {best.record.preset}: the search found nothing better; more"
         text += " trials or a wider space may"
     elif preset:
-        base = results.score(preset)
-        change = results.change(score, base)
-        than = f"{abs(change):.0%} {'worse' if change < 0 else 'better'}"
+        than = results.against(score, results.score(preset))
         text += f", {than} than the best preset ({preset.record.preset})"
     return Text(text + ".", style="green")
 

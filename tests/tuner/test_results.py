@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tuner.records import RungRecord, TrialRecord
 from tuner.report.facts import report_facts
 from tuner.report.words import summary
 from tuner.results import Results, load_results
-from tuner.results_json import best_json, status_json
+from tuner.results_json import best_json, dump, status_json
 from tuner.run_tables import best_table, status_table, verdict
 from tuner.rundir import RunDir
 
@@ -369,3 +370,20 @@ def test_a_folder_with_brackets_is_shown_as_it_is() -> None:
     """A path is text, not markup, and can be pasted into a shell."""
     found = results(job(), [], Path("runs/[red]my café"))
     assert "nst-tuner resume 'runs/[red]my café'" in printed(status_table(found))
+
+
+def test_json_commands_no_terminal() -> None:
+    """What JSON may hold as it is, and a terminal obeys, is escaped; it reads back the same."""
+    content = {"note": "\x9b31m\x7f naïve ü\u2028"}
+    text = dump(content)
+    assert json.loads(text) == content and "ü" in text
+    assert not any("\x7f" <= character <= "\x9f" for character in text)
+
+
+def test_a_sum_with_turned_signs_has_no_shares() -> None:
+    """Nothing is half as bad as the content by a sum that may be below 0: it is just better."""
+    found = results(job(objective={"lpips": 1.0, "ssim": 1.0}), [])
+    assert math.isnan(found.change(-0.5, -0.1))
+    assert (found.against(-0.5, -0.1), found.against(0.2, -0.1)) == ("better", "worse")
+    plain = results(job(), [])
+    assert (plain.against(0.3, 0.6), plain.against(0.9, 0.6)) == ("50% better", "50% worse")

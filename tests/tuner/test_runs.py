@@ -28,7 +28,7 @@ from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
 from tuner.jobfile import find_space, load_job
 from tuner.objective import COSTS
-from tuner.prepare import _presets_of, with_references
+from tuner.prepare import _presets_of, _without_effect, with_references
 from tuner.records import RungRecord
 from tuner.results import load_results
 from tuner.results_json import best_json, status_json
@@ -439,3 +439,21 @@ def test_a_machine_that_is_too_busy_for_ray(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(WorkError, match=f"{NO_RAY}.*timed out") as caught, connected(None):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_settings_without_effect_are_named(job_file: Path) -> None:
+    """What a job asks for in vain is said at its launch; what has an effect is not."""
+    job = load_job(job_file)[0]
+    assert _without_effect(job) == []
+    vain = job.model_copy(
+        update={
+            "holdout": job.pairs,
+            "finals": job.finals.model_copy(update={"count": 0}),
+            "search": job.search.model_copy(update={"replay": "a", "warm_start": ["b"]}),
+            "resources": job.resources.model_copy(update={"device": "cpu", "gpus": 2}),
+        }
+    )
+    said = _without_effect(vain)
+    assert [line.partition(":")[0] for line in said] == [
+        *("holdout", "search.warm_start", "resources.gpus")
+    ]

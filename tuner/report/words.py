@@ -33,15 +33,15 @@ def _gained(results: Results, best: Found) -> str:
             f"Nothing was gained: the untouched photo scores {untouched:.4g}, the best trial only"
             f" {score:.4g} ({first.name}). Try a wider space, more steps or another objective."
         )
-    text += f". That is {results.lead(score)} than leaving the photo as it is ({untouched:.4g})"
+    than = results.against(score, untouched)
+    text += f". That is {than} than leaving the photo as it is ({untouched:.4g})"
     preset = results.best_preset()
     if preset is None:
         return text + "."
     if preset is best:
         return f"{text}. It is the preset {best.record.preset}: the search found nothing better."
     base = results.score(preset)
-    change = results.change(score, base)
-    than = f"{abs(change):.0%} {'worse' if change < 0 else 'better'}"
+    than = results.against(score, base)
     return f"{text} and {than} than the best preset, {preset.record.preset} ({base:.4g})."
 
 
