@@ -102,10 +102,13 @@ class PairSpec(_Spec):
         str | None, Field(description="image file to start from, for `init: image`")
     ] = None
 
-    @field_validator("style", mode="before", json_schema_input_type=str | list[StyleImage])
+    @field_validator(
+        "style", mode="before", json_schema_input_type=str | StyleImage | list[StyleImage]
+    )
     @classmethod
-    def _one_file(cls, value: Any) -> Any:
-        return [{"image": value}] if isinstance(value, str) else value
+    def _just_one(cls, value: Any) -> Any:
+        value = {"image": value} if isinstance(value, str) else value
+        return [value] if isinstance(value, dict) else value
 
     @property
     def reference_file(self) -> str:
@@ -183,6 +186,11 @@ class SearchSpec(_Spec):
         str | None,
         Field(description="run directory whose recorded suggestions are used again, in order"),
     ] = None
+
+    @field_validator("warm_start", mode="before", json_schema_input_type=str | list[str])
+    @classmethod
+    def _just_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 class HalvingSpec(_Spec):

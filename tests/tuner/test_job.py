@@ -244,3 +244,20 @@ def test_references_of_regions_keep_to_them(job_file: Path, pictures: Path) -> N
     load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'long-run')}"])
     with pytest.raises(ConfigError, match="from: long-run keeps to regions"):
         load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'feed-forward')}"])
+
+
+def test_one_of_what_may_be_several_needs_no_list(job_file: Path, pictures: Path) -> None:
+    """A single style with its weight, and a single run to start from, stand as they are."""
+    data = yaml.safe_load(job_file.read_text())
+    data["pairs"][0]["style"] = {"image": str(pictures / "style.png"), "weight": 2}
+    data["search"] = {**data.get("search", {}), "warm_start": "similar"}
+    (job_file.parent / "one.yaml").write_text(json.dumps(data))
+    job, _ = load_job(job_file.parent / "one.yaml")
+    assert [(style.image, style.weight) for style in job.pairs[0].style] == [
+        (str(pictures / "style.png"), 2.0)
+    ]
+    assert job.search.warm_start == ["similar"]
+    data["pairs"][0]["style"]["weigt"] = 2
+    (job_file.parent / "one.yaml").write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="`pairs.0.style.weigt`: no such key; did you mean"):
+        load_job(job_file.parent / "one.yaml")
