@@ -259,5 +259,5 @@ def test_one_of_what_may_be_several_needs_no_list(job_file: Path, pictures: Path
     assert job.search.warm_start == ["similar"]
     data["pairs"][0]["style"]["weigt"] = 2
     (job_file.parent / "one.yaml").write_text(json.dumps(data))
-    with pytest.raises(ConfigError, match="`pairs.0.style.weigt`: no such key; did you mean"):
+    with pytest.raises(ConfigError, match=r"`pairs\.0\.style\.weigt`: no such key; did you mean"):
         load_job(job_file.parent / "one.yaml")
