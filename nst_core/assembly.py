@@ -146,6 +146,7 @@ class Assembly:
         self._best_N = torch.tensor([c.keep == "best" for c in configs], device=device)
         self._keeps = any(c.keep != "last" for c in configs)
         self._loss = BatchLoss(store, [(lane.config, lane.materials) for lane in lanes])
+        store.trim()
         self.normal_loss_N = self._loss.of_nothing()
         self._graphs = store.graphs
         self._graph: StepGraph | None = None

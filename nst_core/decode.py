@@ -143,8 +143,8 @@ def _frames(path: Path, picture: Image.Image) -> int:
     try:
         if picture.n_frames == 1:
             return 1
-    except SyntaxError:
-        pass  # Pillow knows no page that is a mask, and counts none then
+    except (SyntaxError, KeyError):  # Pillow knows no page that is a mask; it stands there now
+        picture.seek(0)
     import tifffile
 
     try:

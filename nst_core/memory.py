@@ -67,9 +67,8 @@ class Plan:
 def free_bytes(device: torch.device) -> int:
     """Memory that may be used on a device now."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
         free, _ = torch.cuda.mem_get_info(device)
-        # What torch has reserved and not given out is free to it, and taken to the driver.
-        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free * USABLE_SHARE)
     available = min(psutil.virtual_memory().available, _container_bytes())
     return int(available * USABLE_SHARE)

@@ -6,17 +6,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 Key = tuple[object, ...]
 
 
 class Recent:
-    """Values that can be made again: those asked for longest ago are let go of first.
+    """Values that can be made again: at `trim` those asked for longest ago are let go of.
 
     Args:
-        most_bytes: of all tensors in the values; what was added last stays however large it is.
+        most_bytes: of all tensors in the values.
     """
 
     def __init__(self, most_bytes: int):
@@ -33,13 +32,20 @@ class Recent:
         self._values.move_to_end(key)
         return self._values[key]
 
-    def add(self, made: Mapping[Key, Any]) -> None:
-        """Keep values that were made together, and let go of others if these are too much."""
+    def update(self, made: Mapping[Key, Any]) -> None:
+        """Keep values."""
         for key, value in made.items():
             self._values[key] = value
             self._values.move_to_end(key)
+
+    def trim(self) -> None:
+        """Let go of what is too much.
+
+        Not while values are asked for one after the other: where all of them are a little too
+        much, each would push out the one that is asked for next.
+        """
         total = self.bytes
-        while total > self._most_bytes and len(self._values) > len(made):
+        while total > self._most_bytes:
             _, value = self._values.popitem(last=False)
             total -= sum(map(_bytes, _tensors(value)))
 
@@ -63,6 +69,4 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    if tensor.layout == torch.sparse_coo:
-        return _bytes(tensor.values()) + _bytes(tensor.indices())
     return tensor.numel() * tensor.element_size()

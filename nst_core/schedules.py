@@ -59,6 +59,11 @@ def stage_at(plan: Sequence[Stage], step: int) -> Stage:
     return next((stage for stage in plan if step < stage.until), plan[-1])
 
 
+def starts_from_content(config: StyleConfig) -> bool:
+    """Whether the first step finds the content as it is, which has no content loss."""
+    return config.init == "content" or (config.init == "mix" and not config.init_noise)
+
+
 class Schedules:
     """Learning rates and style weights of N lanes over their steps.
 
@@ -80,7 +85,7 @@ class Schedules:
         self.balance_ratio_N = vector([c.balance_ratio for c in configs])
         self._balances_N = vector([c.weight_schedule == "balance" for c in configs]).bool()
         self._balances = [c.weight_schedule == "balance" for c in configs]
-        self._from_content = [c.init == "content" for c in configs]
+        self._from_content = [starts_from_content(c) for c in configs]
 
     def lr_factor(self, step_N: Tensor) -> Tensor:
         """Factor in (0, 1] of the learning rates for step ``step_N``, from 1 -> factor_N.

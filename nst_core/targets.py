@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,9 +26,9 @@ MEMORY_FORMAT = torch.channels_last
 #: What the network computes in where that is not the store's own type.
 NETWORK_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-#: What a store keeps of targets. Searches try settings, such as how large the style is seen, of
-#: which each value has targets of its own; without a bound, 7 MiB a trial stayed with an engine.
-MOST_KEPT_BYTES = 256 * 2**20
+#: What a store keeps of styles' targets. Searches try settings, such as how large a style is seen,
+#: of which each value has targets of its own; without a bound, 7 MiB a trial stayed with an engine.
+MOST_OF_STYLES_BYTES = 512 * 2**20
 
 #: Features of a homogeneous network are kept so much smaller in float16, which ends at 65504.
 FLOAT16_SCALE = 1 / 32
@@ -38,8 +38,8 @@ class FeatureStore:
     """Extractors and targets on one device: weights once, each target once.
 
     Targets are always computed in the store's own precision: they are computed once, and an error
-    in them would be there in every step. They are kept until `forget`, or until others need the
-    room; what depends on a style image alone stays for all pictures of one size.
+    in them would be there in every step. They are kept until `forget`; what depends on a style
+    image alone stays for all pictures of one size, until `trim` finds it too much.
 
     Args:
         weights: returns the weights of a network by its name; asked once per network.
@@ -65,7 +65,8 @@ class FeatureStore:
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
-        self._made = Recent(MOST_KEPT_BYTES)
+        self._made: dict[Key, Any] = {}
+        self._made_of_styles = Recent(MOST_OF_STYLES_BYTES)
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
@@ -116,7 +117,7 @@ class FeatureStore:
             layers = {name for name, weight in config.content_layers.items() if weight > 0}
             return {k: feat[0] for k, feat in self._features(config, image, layers | {layer})}
 
-        found: Tensor = self._layered(key, layer, make)
+        found: Tensor = _layered(self._made, key, layer, make)
         return found
 
     def style(self, config: StyleConfig, materials: Materials, region: int, layer: str) -> Moments:
@@ -126,11 +127,11 @@ class FeatureStore:
         pictures' own, so that lanes share it; searched weights are hardly ever the same twice.
         """
         chosen = materials.regions[region]
+        if len(chosen.styles) == 1:
+            return self._one_style(config, materials, chosen.styles[0], layer)
 
         def blended() -> Moments:
             parts = [self._one_style(config, materials, style, layer) for style in chosen.styles]
-            if len(parts) == 1:
-                return parts[0]
             shares = chosen.blend(config.style_blend)
             weighed = [[m * share for m in part] for part, share in zip(parts, shares, strict=True)]
             return Moments(*(torch.stack(field).sum(0) for field in zip(*weighed, strict=True)))
@@ -139,7 +140,7 @@ class FeatureStore:
             return blended()
         looks = [(*self._look(config, materials, s), s.weight) for s in chosen.styles]
         key = ("blend", *itertools.chain.from_iterable(looks))
-        found: Moments = self._layered(key, layer, lambda: {layer: blended()})
+        found: Moments = _layered(self._made_of_styles, key, layer, lambda: {layer: blended()})
         return found
 
     def _one_style(
@@ -158,7 +159,7 @@ class FeatureStore:
             return found
 
         key = ("style", *self._look(config, materials, style))
-        found: Moments = self._layered(key, layer, make)
+        found: Moments = _layered(self._made_of_styles, key, layer, make)
         return found
 
     def _look(self, config: StyleConfig, materials: Materials, style: Style) -> Key:
@@ -172,13 +173,12 @@ class FeatureStore:
         key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
         height, width = materials.height_width
         if key not in self._made:
-            made = [
+            self._made[key] = [
                 color_quantiles(
                     self._recolored(config, materials, self.place(image)), height * width
                 )
                 for image, _ in materials.styles
             ]
-            self._made.add({key: made})
         shares = [share for _, share in materials.blended(config.style_blend)]
         parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
@@ -189,7 +189,7 @@ class FeatureStore:
         if key not in self._made:
             from nst_core.laplacian import matting_laplacian  # an optional dependency
 
-            self._made.add({key: self.place(matting_laplacian(materials.content_3HW))})
+            self._made[key] = self.place(matting_laplacian(materials.content_3HW))
         found: Tensor = self._made[key]
         return found
 
@@ -202,17 +202,17 @@ class FeatureStore:
     def forget(self, materials: Materials) -> None:
         """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
         keys = materials.keys
-        self._made.drop(lambda key: not keys.isdisjoint(key))
+        self._made = {key: made for key, made in self._made.items() if keys.isdisjoint(key)}
+        self._made_of_styles.drop(lambda key: not keys.isdisjoint(key))
+
+    def trim(self) -> None:
+        """Let go of styles' targets that nobody asked for lately, where there are too many."""
+        self._made_of_styles.trim()
 
     def _view(self, config: StyleConfig) -> Key:
         """What of a configuration changes how a picture looks to its network."""
         grey = config.preserve_color == "luminance"
         return config.backbone, config.normalization, grey
-
-    def _layered(self, key: Key, layer: str, make: Callable[[], Any]) -> Any:
-        if (*key, layer) not in self._made:
-            self._made.add({(*key, name): value for name, value in make().items()})
-        return self._made[(*key, layer)]
 
     def _style_image(
         self, config: StyleConfig, materials: Materials, style: Style, size_px: int
@@ -241,3 +241,12 @@ class FeatureStore:
         pixels = normalize(image_3HW[None]).contiguous(memory_format=MEMORY_FORMAT)
         with arithmetic("float32", self.device):
             return list(self.extractor(config.backbone, layers)(pixels).items())
+
+
+def _layered(
+    kept: dict[Key, Any] | Recent, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]
+) -> Any:
+    """What was made for a layer, together with others, or is made now."""
+    if (*key, layer) not in kept:
+        kept.update({(*key, name): value for name, value in make().items()})
+    return kept[(*key, layer)]

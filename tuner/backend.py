@@ -59,7 +59,8 @@ class InlineBackend:
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
         while True:
-            search.tend()
+            search.interrupt.check()
+            search.sign()
             while len(plans) < lanes and (plan := search.next()):
                 number = plan.trial
                 plans[number] = plan

@@ -121,6 +121,8 @@ class Batches:
         self._turns: deque[LaneBatch] = deque()
         self._where: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
+        # The most masks that a lane had for which sizes are planned.
+        self._masks: dict[GroupKey, int] = {}
         self._step_s: dict[GroupKey, float] = {}
         # Lanes of batches in which something went wrong: one of them may be to blame.
         self._alone: set[LaneKey] = set()
@@ -140,9 +142,11 @@ class Batches:
     ) -> None:
         """Add a lane, fresh or going on from a state."""
         group = group_of(config, materials, state.step if state else 0)
-        if group not in self._sizes:
+        if materials.masks > self._masks.get(group, -1):
+            self._masks[group] = materials.masks
             most = self._most_lanes(config, group, materials.masks)
-            self._sizes[group] = BatchSize(planned=most)
+            size = self._sizes.setdefault(group, BatchSize(planned=most))
+            size.planned = min(size.planned, most)
         batch = self._with_room(group) or LaneBatch(self._store)
         batch.add(key, config, materials, state)
         self._stands(key, batch)

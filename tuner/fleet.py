@@ -248,7 +248,7 @@ class Fleet:
         self._decide_doubts()
         self._follow_nodes()
         if self._engines:
-            self._had_one_at, self._said_waiting = self._looked_at, 0
+            self._had_one_at, self._said_waiting, self._last_words = self._looked_at, 0, None
         elif self._last_words and not self._doubted:  # nor has a node come that takes one
             self.hopeless = self._last_words
         else:

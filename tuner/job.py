@@ -29,6 +29,10 @@ from tuner.yamlfile import yaml_text
 SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 
 
+#: Run directories.
+Runs = Annotated[list[str], Field(max_length=20)]
+
+
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -175,9 +179,8 @@ class SearchSpec(_Spec):
         ),
     ] = None
     warm_start: Annotated[
-        list[str],
+        Runs,
         Field(
-            max_length=20,
             description="run directories whose best configurations are tried first; `similar` for"
             " what did well on similar pictures",
         ),
@@ -187,7 +190,7 @@ class SearchSpec(_Spec):
         Field(description="run directory whose recorded suggestions are used again, in order"),
     ] = None
 
-    @field_validator("warm_start", mode="before", json_schema_input_type=str | list[str])
+    @field_validator("warm_start", mode="before", json_schema_input_type=str | Runs)
     @classmethod
     def _just_one(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

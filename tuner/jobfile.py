@@ -285,12 +285,13 @@ def _style_mask_problems(
     """Masks that lie on a style image, of another shape than it."""
     problems = []
     for index in range(len(pair.style)):
-        image = sizes.get(("style",) if len(pair.style) == 1 else ("style", index))
-        mask = sizes.get(key := ("style", index, "style_region"))
+        key = _style_key(pair, index)
+        image, mask = sizes.get(key), sizes.get((*key, "style_region"))
         if image and mask and shapes_differ(image, mask):
+            place = _place(file, (*path, *key, "style_region"))
             problems.append(
-                f"{_place(file, (*path, *key))}: {mask[0]}x{mask[1]} has another shape than the"
-                f" style image's {image[0]}x{image[1]}; crop the mask to that image's frame"
+                f"{place}: {mask[0]}x{mask[1]} has another shape than the style image's"
+                f" {image[0]}x{image[1]}; crop the mask to that image's frame"
             )
     return problems
 
@@ -311,16 +312,21 @@ def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
 def _pictures(pair: PairSpec) -> Iterator[tuple[KeyPath, str]]:
     yield ("content",), pair.content
     for index, style in enumerate(pair.style):
-        key: KeyPath = ("style",) if len(pair.style) == 1 else ("style", index)
+        key = _style_key(pair, index)
         yield key, style.image
         if style.region:
-            yield ("style", index, "region"), style.region
+            yield (*key, "region"), style.region
         if style.style_region:
-            yield ("style", index, "style_region"), style.style_region
+            yield (*key, "style_region"), style.style_region
     if isinstance(pair.reference, str):
         yield ("reference",), pair.reference
     if pair.start:
         yield ("start",), pair.start
+
+
+def _style_key(pair: PairSpec, index: int) -> KeyPath:
+    """Of a style image; a single one may stand without a list."""
+    return ("style",) if len(pair.style) == 1 else ("style", index)
 
 
 def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
@@ -331,6 +337,9 @@ def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
 
 
 def _place(file: YamlFile, key: KeyPath) -> str:
+    pair, of_style = key[:3], key[3:]
+    if of_style and isinstance(of_style[0], str) and (*pair, 0) in file.lines:
+        key = (*pair, 0, *of_style)  # a list of one style
     return f"{file.where(key)}`{'.'.join(map(str, key))}`"
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -240,8 +239,6 @@ class _Crew:
         if (height, width) in self._fits:
             return
         device = self._store.device
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
         plan = plan_memory(self._config, height, width, device, masks=materials.masks)
         self._fits[height, width] = plan.bytes_free // plan.bytes_needed
         if plan.checkpointing:

@@ -88,9 +88,9 @@ class Mirror:
                             f" {self._folder} does; {name_another}"
                         )
                     self._copied.update(dict.fromkeys(self._lanes_there(), _UNKNOWN))
-                    self._study_there = self._seen_there()
+                    self._study_there = _version(self._study_info())
                     return
-            self._study_there = self._seen_there()
+            self._study_there = _version(self._study_info())
             if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
                 raise InputError(
                     f"storage {self._url}: is not empty, and no copy of this run; name a new folder"
@@ -121,11 +121,7 @@ class Mirror:
             OSError: the storage is away; what was copied, stays.
             WorkError: another launch copies to it.
         """
-        if self._seen_there() != self._study_there:
-            raise WorkError(
-                f"storage {self._url}: another launch copies to it; what is there is the other's"
-                f" from here on; `{self._resume} --set storage=FOLDER` copies this run elsewhere"
-            )
+        self._check_alone()
         names = self._names()
         first = {JOB_FILE, *(name for name in names if name.endswith(LANES_FILE))}
         for name in sorted(first):
@@ -135,18 +131,31 @@ class Mirror:
             if name not in {STUDY_FILE, *first}:
                 self._push(name)
         if study:
+            self._check_alone()  # copying may have taken long
             self._write(STUDY_FILE, study)
-            self._study_there = self._seen_there()
+            self._study_there = _version(self._study_info())
         for name in sorted(self._newer):
             self._replace(f"{self._root}/{name}")
             self._newer.remove(name)
         for name in set(self._copied).difference(names):
             self._delete(name)
 
-    def _seen_there(self) -> tuple[int | None, int | None]:
-        """Which study is in the copy; none has no size."""
-        info = self._system.get_file_info(f"{self._root}/{STUDY_FILE}")
-        return info.size, info.mtime_ns
+    def _check_alone(self) -> None:
+        """Whether the study in the copy is the one that this launch left there."""
+        info = self._study_info()
+        if _version(info) == self._study_there:
+            return
+        if not info.is_file:  # as while a folder of somebody else's machine is not mounted
+            raise OSError(f"{info.path} is not there any more")
+        if not self._begins_with(STUDY_FILE, info):
+            raise WorkError(
+                f"storage {self._url}: another launch copies to it; what is there is the other's"
+                f" from here on; `{self._resume} --set storage=FOLDER` copies this run elsewhere"
+            )
+        self._study_there = _version(info)  # written, as it turns out, when it was taken for lost
+
+    def _study_info(self) -> Any:
+        return self._system.get_file_info(f"{self._root}/{STUDY_FILE}")
 
     def _replace(self, older: str) -> None:
         newer = older + _NEWER
@@ -274,6 +283,11 @@ class Mirror:
             log.warning("storage %s: is back, and the copy is up to date", self._url)
         self._away = False
         return True
+
+
+def _version(info: Any) -> tuple[int | None, int | None]:
+    """What tells one version of a file from another; what is not there has no size."""
+    return info.size, info.mtime_ns
 
 
 def fetch(url: str, folder: Path) -> list[str]:

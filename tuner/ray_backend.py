@@ -68,8 +68,7 @@ class StudySearcher(_NotSaved, Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
-        self._search.interrupt.check()
-        tend(self._search, self._pool.fleet)  # while no trial runs, Tune comes round only here
+        tend(self._search, self._pool)  # while no trial runs, Tune comes round only here
         if self._search.over or self._search.wound_up or self._pool.stopped:
             return Searcher.FINISHED
         if self._pool.full:
@@ -137,22 +136,24 @@ def keep_arrived(search: Search, pool: EnginePool, *, within_s: float = 0) -> No
         search.keep_lanes(trial, lanes)
 
 
-def tend(search: Search, fleet: Fleet) -> None:
-    """Look after the engines if it is time to, and tell the watchers how they do."""
-    if fleet.tend():
-        search.watcher.pulsed(fleet.pulses)
+def tend(search: Search, pool: EnginePool) -> None:
+    """What is due now and then: looking after engines, telling watchers and other drivers."""
+    search.interrupt.check()
+    with pool.watched():
+        search.sign()
+    if pool.fleet.tend():
+        search.watcher.pulsed(pool.fleet.pulses)
 
 
 class FleetCallback(_NotSaved, tune.Callback):
     """Looks after the engines whenever Tune comes round."""
 
-    def __init__(self, fleet: Fleet, search: Search):
-        self._fleet, self._search = fleet, search
+    def __init__(self, pool: EnginePool, search: Search):
+        self._pool, self._search = pool, search
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Several times a second, whether or not anything happened."""
-        self._search.tend()
-        tend(self._search, self._fleet)
+        tend(self._search, self._pool)
 
 
 class RungScheduler(_NotSaved, FIFOScheduler):
@@ -226,6 +227,7 @@ class RayBackend:
             try:
                 for _ in fleet.opening():
                     search.interrupt.check()
+                    search.sign()
                     if search.wound_up:
                         return
                 self._tune(search, EnginePool(fleet), scratch)
@@ -246,7 +248,7 @@ class RayBackend:
                 name="run",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[FleetCallback(pool.fleet, search)],
+                callbacks=[FleetCallback(pool, search)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 # A lane's state lives in its engine; Tune has nothing to save.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -274,7 +276,7 @@ class RayBackend:
             device=wanted.device,
             lanes=wanted.lanes,
             trials=job.search.trials if job.search.sampler in LEARNING else None,
-            gpus=wanted.gpus,
+            gpus=None if wanted.device == "cpu" else wanted.gpus,
             deadline_s=wanted.engine_deadline_s,
         )
 

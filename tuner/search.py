@@ -172,9 +172,8 @@ class Search:
         """Whether other drivers of a shared study have trials under way."""
         return self._others_running > 0
 
-    def tend(self) -> None:
-        """What is due whether or not anything happens; to be called often."""
-        self.interrupt.check()
+    def sign(self) -> None:
+        """Let drivers that share the study know that this one lives; to be called often."""
         self._study.sign()
 
     @property

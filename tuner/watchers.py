@@ -5,6 +5,7 @@ Each is a few calls of a library. What goes wrong in one is said once and stops 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -180,9 +181,10 @@ class TensorBoardWatcher(Watcher):
     def __init__(self, job: JobSpec, run: RunDir):
         from tensorboardX import SummaryWriter
 
-        # A file and a thread each.
+        # A file and a thread each. By its time alone a second file could be one of the same second.
+        opened = itertools.count()
         self._open: Callable[[int], Any] = lambda trial: SummaryWriter(
-            str(run.path / "tensorboard" / f"{trial:04d}")
+            str(run.path / "tensorboard" / f"{trial:04d}"), filename_suffix=f".{next(opened)}"
         )
         self._writers: dict[int, Any] = {}
 

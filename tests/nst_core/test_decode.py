@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,30 @@ def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     image = load_image(write(tmp_path / f"a.{suffix}", picture))
     assert image.shape == (3, 40, 40)
     assert image.min() > 0.99
+
+
+@pytest.mark.parametrize("kind", ["turned", "deep", "white is 0", "preview too"])
+def test_a_mask_beside_a_tiff_changes_nothing(tmp_path: Path, kind: str) -> None:
+    """A page that Pillow does not know takes neither turn nor depth nor meaning from the first."""
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 60, 3), np.uint16)
+    options: dict[str, Any] = {"photometric": "rgb"}
+    if kind == "turned":
+        options["extratags"] = [(274, "H", 1, 6, True)]
+    elif kind == "white is 0":
+        pixels, options = pixels[..., 0], {"photometric": "miniswhite"}
+    if kind not in {"deep", "white is 0"}:
+        pixels = (pixels >> 8).astype(np.uint8)
+    found = []
+    for name in ("alone", "beside"):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            file.write(pixels, **options)
+            if name == "beside" and kind == "preview too":
+                file.write(pixels[::2, ::2], photometric="rgb", subfiletype=1)
+            if name == "beside":
+                mask = np.ones(pixels.shape[:2], bool)
+                file.write(mask, photometric="mask", subfiletype=4)
+        found.append(load_image(tmp_path / f"{name}.tif"))
+    assert torch.equal(*found)
 
 
 def test_grey_has_three_equal_channels(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def test_balancing_begins_where_there_is_a_content_loss() -> None:
         StyleConfig(weight_schedule="balance", init="content"),
         StyleConfig(weight_schedule="balance", init="noise"),
         StyleConfig(init="noise"),
+        StyleConfig(weight_schedule="balance", init="mix", init_noise=0),
+        StyleConfig(weight_schedule="balance", init="mix", init_noise=0.1),
     )
-    assert made.balance_due([0, 0, 0]) == [False, True, False]
-    assert made.balance_due([10, 10, 10]) == [True, True, False]
-    assert made.balance_due([11, 11, 11]) == [False, False, False]
+    assert made.balance_due([0] * 5) == [False, True, False, False, True]
+    assert made.balance_due([10] * 5) == [True, True, False, True, True]
+    assert made.balance_due([11] * 5) == [False] * 5

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nst_core.config import StyleConfig
 from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
+from nst_core.materials import Materials, Style
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tuner.batches import DARE_AGAIN, FIRST_LANES, Batches, BatchSize
@@ -121,3 +121,25 @@ def test_a_newcomer_joins_at_the_next_turn(batches: Batches, materials: Material
         **{(0, 0): 2, (2, 0): 2, (3, 0): 2},
         (9, 0): 1,
     }
+
+
+def test_lanes_with_masks_need_room_for_them(
+    batches: Batches, materials: Materials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that began without masks is planned again when a lane has some."""
+    monkeypatch.setattr("tuner.batches.free_bytes", lambda _: 2**30)
+    batches.put("plain", SHALLOW, materials, None)
+    (size,) = batches._sizes.values()
+    before = size.planned
+    left = torch.zeros(32, 32)
+    left[:, :16] = 1
+    (style,) = materials.regions[0].styles
+    halves = [
+        Style(image_3HW=style.image_3HW, region_HW=left),
+        Style(image_3HW=style.image_3HW, region_HW=1 - left),
+    ]
+    masked = Materials.at_size(materials.content_3HW, halves, 32)
+    batches.put("masked", SHALLOW, masked, None)
+    assert len(batches._sizes) == 1 and 1 <= size.planned < before
+    batches.put("plain again", SHALLOW, materials, None)
+    assert size.planned < before

@@ -35,6 +35,10 @@ class FakeActor:
         self.answer = unreachable
 
 
+def _dies() -> Pulse:
+    raise RayActorError
+
+
 @dataclass
 class FakeCluster:
     """What Ray says of its nodes and engines."""
@@ -130,16 +134,30 @@ def test_a_run_whose_engines_die(another: bool, cluster: FakeCluster) -> None:
     fleet.look()
     for death in range(MOST_DEATHS):
         assert fleet.hopeless is None and len(cluster.actors) == death + 1
-
-        def dies() -> Pulse:
-            raise RayActorError
-
-        cluster.actors[-1].answer = dies
+        cluster.actors[-1].answer = _dies
         if another and death == MOST_DEATHS - 1:
             cluster.nodes["b" * 56] = {"CPU": 1.0}
         fleet.look()
     assert (fleet.hopeless is None) == another
     assert len(cluster.actors) == MOST_DEATHS + another
+
+
+def test_deaths_of_long_ago_end_no_run(cluster: FakeCluster) -> None:
+    """After a place was given up another one worked; when that is gone a node is waited for."""
+    cluster.nodes[NODE] = {"CPU": 1.0}
+    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    fleet.look()
+    for _ in range(MOST_DEATHS - 1):
+        cluster.actors[-1].answer = _dies
+        fleet.look()
+    cluster.nodes["b" * 56] = {"CPU": 1.0}
+    fleet.look()
+    cluster.actors[-2].answer = _dies
+    fleet.look()
+    assert len(fleet.lanes) == 1
+    del cluster.nodes["b" * 56]
+    fleet.look()
+    assert not fleet.lanes and fleet.hopeless is None
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,25 @@ def test_one_of_what_may_be_several_needs_no_list(job_file: Path, pictures: Path
     (job_file.parent / "one.yaml").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=r"`pairs\.0\.style\.weigt`: no such key; did you mean"):
         load_job(job_file.parent / "one.yaml")
+
+
+@pytest.mark.parametrize(
+    ("styles", "place"),
+    [
+        ({"image": "s", "region": "none.png"}, "pairs.0.style.region"),
+        ([{"image": "s", "region": "none.png"}], "pairs.0.style.0.region"),
+        ([{"image": "s"}, {"image": "s", "region": "none.png"}], "pairs.0.style.1.region"),
+    ],
+)
+def test_a_mask_is_named_where_it_stands(
+    styles: Any, place: str, job_file: Path, pictures: Path
+) -> None:
+    """Keys of errors are those of the file, whether a single style stands in a list or not."""
+    data = yaml.safe_load(job_file.read_text())
+    for style in [styles] if isinstance(styles, dict) else styles:
+        style["image"] = str(pictures / "style.png")
+    data["pairs"][0]["style"] = styles
+    (job_file.parent / "masked.yaml").write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as caught:
+        load_job(job_file.parent / "masked.yaml")
+    assert f"`{place}`: " in str(caught.value)

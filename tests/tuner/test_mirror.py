@@ -153,6 +153,32 @@ def test_two_launches_do_not_mix_in_one_storage(
     assert first._try_to_push()
 
 
+def test_a_storage_that_comes_back_is_ones_own(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was away for a while, and a write that was taken for lost, are no other's."""
+    folder, copy = a_run(job_file, tmp_path / "run"), tmp_path / "mirror"
+    mirror = Mirror(folder, str(copy))
+    mirror.push()
+    copy.rename(tmp_path / "unmounted")
+    assert not mirror._try_to_push() and not copy.exists()
+    (tmp_path / "unmounted").rename(copy)
+    assert mirror._try_to_push()
+    journal = folder / "study.journal"
+    journal.write_bytes(journal.read_bytes() + journal.read_bytes().splitlines(True)[-1])
+    real = mirror._write
+
+    def lost(name: str, seen: Any) -> None:
+        real(name, seen)
+        if name == "study.journal":
+            monkeypatch.setattr(mirror, "_write", real)
+            raise OSError("no answer")
+
+    monkeypatch.setattr(mirror, "_write", lost)
+    assert not mirror._try_to_push() and mirror._try_to_push()
+    assert (copy / "study.journal").read_bytes() == journal.read_bytes()
+
+
 class _NoEngine(Backend):
     """For runs that are over."""
 

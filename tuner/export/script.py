@@ -13,7 +13,7 @@ from nst_core.config import StyleConfig
 from nst_core.extractors import NORMALIZATION_STATS
 from nst_core.networks import NETWORKS, OWN_WEIGHTS_LICENCE, POOLING_GAIN, WEIGHTS_LICENCE
 from nst_core.presets import Preset
-from nst_core.schedules import BALANCE_EVERY
+from nst_core.schedules import BALANCE_EVERY, starts_from_content
 from tuner.export.templates import in_docstring, rendered
 from tuner.job import StyleImage
 
@@ -60,6 +60,7 @@ def script_of(
         bgr=stats.bgr,
         gain=POOLING_GAIN[config.pooling],
         balance_every=BALANCE_EVERY,
+        from_content=starts_from_content(config),
         config_comment=_settings(config),
     )
     return text, warnings
