@@ -15,6 +15,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from nst_core.errors import InputError, NstError
@@ -69,6 +70,12 @@ class Pair:
 
         content_3HW = resize_longer_side(self.content_3HW, size_px)
         return feed_forward(content_3HW, [(self.style_3HW, 1.0)])
+
+
+def on_one_thread() -> None:
+    """One thread for this process, which is one of several that share the cores."""
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def run(main: Callable[..., None]) -> None:

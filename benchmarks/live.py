@@ -16,7 +16,6 @@ from functools import partial
 from statistics import mean, median, stdev
 from typing import Annotated
 
-import torch
 import typer
 
 from benchmarks.common import (
@@ -27,6 +26,7 @@ from benchmarks.common import (
     Row,
     Section,
     built_in_pairs,
+    on_one_thread,
     pairs_from,
     progress,
     publish,
@@ -97,7 +97,7 @@ def main(
     context = multiprocessing.get_context("spawn")
     with (
         progress() as bar,
-        ProcessPoolExecutor(os.cpu_count(), context, torch.set_num_threads, (1,)) as pool,
+        ProcessPoolExecutor(os.cpu_count(), context, on_one_thread) as pool,
     ):
         running = pool.map(task, *zip(*cases, strict=True))
         found = list(bar.track(running, total=len(cases), description="searches"))

@@ -6,7 +6,6 @@ stopping. What is there already is kept: the file grows from pair to pair.
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import os
 import tempfile
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 
 from benchmarks.common import (
@@ -28,6 +26,7 @@ from benchmarks.common import (
     Row,
     Section,
     err,
+    on_one_thread,
     pairs_from,
     progress,
     publish,
@@ -150,7 +149,7 @@ def _processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         1 if one else os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=None if one else functools.partial(torch.set_num_threads, 1),
+        initializer=None if one else on_one_thread,
     )
 
 

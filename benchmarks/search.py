@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from benchmarks.common import (
@@ -19,6 +18,7 @@ from benchmarks.common import (
     JsonOption,
     QuickOption,
     Section,
+    on_one_thread,
     progress,
     publish,
     run,
@@ -147,7 +147,7 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
 
     with (
         progress() as bar,
-        ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ProcessPoolExecutor(initializer=on_one_thread) as pool,
     ):
 
         def each(

@@ -35,6 +35,7 @@ from tuner.surrogate import (
     encode_all,
     encode_shares,
     fitted_kernel,
+    one_thread,
     with_conditions,
 )
 
@@ -82,6 +83,7 @@ class Tried:
     failed: bool = False
 
 
+@one_thread()
 def propose(
     space: Space,
     tried: Sequence[Tried],

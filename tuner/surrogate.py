@@ -6,13 +6,16 @@ Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 4.2 and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from threadpoolctl import ThreadpoolController
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.points import shares_of, whole_shares
@@ -75,6 +78,22 @@ def with_conditions(space: Space, share_NP: np.ndarray) -> np.ndarray:
             chosen_N = choices(decides, share_NP[:, place[other]])
             share_NP[~np.isin(chosen_N, holds), place[name]] = np.nan
     return share_NP
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra on one core while it is entered.
+
+    Matrices here are small. Threads of BLAS would wait for each other in loops, which beside busy
+    engines takes twenty times as long.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True, kw_only=True)
