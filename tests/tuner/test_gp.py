@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from search_spaces import CATALOGUE, Choice, Float, Int, Params, Space
-from tuner import surrogate
+from tuner import gp, surrogate
 from tuner.gp import MOST_SEEN, STARTUP, Tried, _thinned, log_improvement, propose
 from tuner.points import planned_point, point_at, shares_of, whole_shares
 from tuner.surrogate import Kernel, Surrogate, fitted_kernel
@@ -382,3 +383,19 @@ def test_the_gradient_of_the_kernels_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     rng = np.random.default_rng(1)
     fitted_kernel(rng.random((12, 3)), rng.normal(size=(12, 2)), trend=4.0)
     assert seen["off"] < 1e-4 * seen["size"]
+
+
+def test_it_keeps_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linear algebra of a proposal runs on one core, and on as many as before when it is done."""
+
+    def threads() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    seen: list[set[int]] = []
+    real = gp.fitted_kernel
+    monkeypatch.setattr(
+        gp, "fitted_kernel", lambda *a, **k: (seen.append(threads()), real(*a, **k))[1]
+    )
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert proposed(PLANE, [told(point, 90) for point in sobol(PLANE, 12)]) is not None
+        assert seen == [{1}] and threads() == {2}
