@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from statistics import mean, median, stdev
+from statistics import mean, stdev
 from typing import Annotated
 
 import typer
@@ -70,11 +70,6 @@ class Found:
         """After so many steps; the first one of all before there is any."""
         return min(best for spent, best in self.course if spent <= max(steps, self.course[0][0]))
 
-    def steps_until(self, goal: float) -> float:
-        """Steps that a score takes; twice as many as there were if it was never reached."""
-        never = 2.0 * self.course[-1][0]
-        return next((float(spent) for spent, best in self.course if best <= goal), never)
-
 
 def main(
     pair: PairsOption = None,
@@ -120,8 +115,8 @@ def main(
             ),
             Section(
                 title="Suggestions first",
-                text="Steps to what the default has after so many, as a share of those in which it"
-                " got there; the median. Twice all its steps stand for never.",
+                text="Of mean courses: steps to what the default has after so many, as a share of"
+                " those in which it got there. Twice all its steps stand for never.",
                 rows=[
                     {"steps of the default": steps, "share": _share(of, chosen[0], steps)}
                     for steps in budgets
@@ -218,11 +213,20 @@ def _behind(found: Sequence[Found], default: Sequence[Found], steps: int) -> Row
 
 
 def _share(of: Mapping[str, Sequence[Found]], default: str, steps: int) -> float:
-    """Steps that suggestions take to what a cold search has after ``steps``, share of its own."""
-    return median(
-        warm.steps_until(goal) / cold.steps_until(goal)
-        for warm, cold in zip(of[SUGGESTED], of[default], strict=True)
-        for goal in [cold.best_by(steps)]
+    """Steps that suggestions take to what a cold search has after ``steps``, share of its own.
+
+    Of mean courses; see `search_tables.warm_share`.
+    """
+    goal = mean(one.best_by(steps) for one in of[default])
+    return _steps_until(of[SUGGESTED], goal) / _steps_until(of[default], goal)
+
+
+def _steps_until(found: Sequence[Found], goal: float) -> float:
+    """Steps of the mean course to a score; twice as many as there were if it never comes there."""
+    every = sorted({spent for one in found for spent, _ in one.course})
+    return next(
+        (float(s) for s in every if mean(one.best_by(s) for one in found) <= goal),
+        2.0 * every[-1],
     )
 
 

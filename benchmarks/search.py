@@ -124,8 +124,8 @@ def main(
             ),
             Section(
                 title="Warm starts, leaving the pair out",
-                text="Medians over seeds: the best share after so many trials, cold, and the trials"
-                " until that with a warm start, as a share of the cold search's; "
+                text="Of the median course of each pair: the best share after so many trials, cold,"
+                " and the trials until that with a warm start, as a share of the cold one's; "
                 f"{2 * COLD_TRIALS[-1]} trials stand for never.",
                 rows=warm_rows(found.warm),
             ),
@@ -219,10 +219,8 @@ def goals_of(found: Measured) -> list[Goal]:
         ),
         *(
             Goal(
-                name=f"trials to the cold score of {count} trials, warm, share",
-                value=median(
-                    warm_share(*one, count) for of_seeds in found.warm.values() for one in of_seeds
-                ),
+                name=f"trials to the score of {count} cold ones, warm, share, median pair",
+                value=median(warm_share(of_seeds, count) for of_seeds in found.warm.values()),
                 goal=0.5,
                 at_most=True,
             )

@@ -119,20 +119,26 @@ def way_rows(names: Sequence[str], found: Mapping[Any, Found], default: Any) -> 
 
 
 def warm_rows(found: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]) -> list[Row]:
-    """One for each pair."""
+    """One for each pair: the median cold search, and what a warm start takes to its scores."""
     rows: list[Row] = []
     for name, of_seeds in found.items():
+        warm_K, cold_K = np.median(np.array(of_seeds), 0)
         row: Row = {"pair": name}
         for count in COLD_TRIALS:
-            row[f"cold, {count} trials"] = median(cold_K[count - 1] for _, cold_K in of_seeds)
-            row[f"to {count}'s, share"] = median(warm_share(*one, count) for one in of_seeds)
-        row[f"warm, {COLD_TRIALS[-1]} trials"] = median(warm_K[-1] for warm_K, _ in of_seeds)
+            row[f"cold, {count} trials"] = float(cold_K[count - 1])
+            row[f"to {count}'s, share"] = warm_share(of_seeds, count)
+        row[f"warm, {COLD_TRIALS[-1]} trials"] = float(warm_K[-1])
         rows.append(row)
     return rows
 
 
-def warm_share(warm_K: np.ndarray, cold_K: np.ndarray, count: int) -> float:
-    """Trials to the best score of so many cold ones with the same seed, as a share of theirs."""
+def warm_share(of_seeds: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> float:
+    """Trials that a warm start takes to the score of so many cold ones, as a share of theirs.
+
+    Of median courses. Search by search the cold one would set the goal at the very trial that was
+    lucky, and two searches of one kind would not come out at 1.
+    """
+    warm_K, cold_K = np.median(np.array(of_seeds), 0)
     goal = cold_K[count - 1]
     return _trials_until(warm_K, goal) / _trials_until(cold_K, goal)
 

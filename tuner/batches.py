@@ -68,9 +68,11 @@ class BatchSize:
 
     Attributes:
         planned: lanes that should fit into memory.
+        masks: of a lane that this is planned for; see `Materials.masks`.
     """
 
     planned: int
+    masks: int = 0
     _short_of: int | None = None
     _good_turns: int = 0
     _lane_step_s: dict[int, float] = field(default_factory=dict)
@@ -121,8 +123,6 @@ class Batches:
         self._turns: deque[LaneBatch] = deque()
         self._where: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
-        # The most masks that a lane had for which sizes are planned.
-        self._masks: dict[GroupKey, int] = {}
         self._step_s: dict[GroupKey, float] = {}
         # Lanes of batches in which something went wrong: one of them may be to blame.
         self._alone: set[LaneKey] = set()
@@ -142,11 +142,13 @@ class Batches:
     ) -> None:
         """Add a lane, fresh or going on from a state."""
         group = group_of(config, materials, state.step if state else 0)
-        if materials.masks > self._masks.get(group, -1):
-            self._masks[group] = materials.masks
-            most = self._most_lanes(config, group, materials.masks)
-            size = self._sizes.setdefault(group, BatchSize(planned=most))
-            size.planned = min(size.planned, most)
+        size, masks = self._sizes.get(group), materials.masks
+        if size is None:
+            most = self._most_lanes(config, group, masks)
+            self._sizes[group] = BatchSize(planned=most, masks=masks)
+        elif masks > size.masks:
+            size.masks = masks
+            size.planned = min(size.planned, self._most_lanes(config, group, masks))
         batch = self._with_room(group) or LaneBatch(self._store)
         batch.add(key, config, materials, state)
         self._stands(key, batch)

@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
     """Linear algebra on one core while it is entered.
 
     Matrices here are small. Threads of BLAS would wait for each other in loops, which beside busy
-    engines takes twenty times as long.
+    engines takes many times as long.
     """
     with _blas().limit(limits=1, user_api="blas"):
         yield
