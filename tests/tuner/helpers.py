@@ -14,13 +14,16 @@ from unittest import mock
 from nst_core.built_in import BASELINES
 from tuner import cli
 from tuner.halving import Decision
-from tuner.job import JobSpec
+from tuner.job import JobSpec, StyleImage
 from tuner.jobfile import load_job
 from tuner.plan import Plan, Watcher
 from tuner.records import Report, RungRecord
 from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.study import RunStudy
+
+#: A blend of which the first image counts three quarters.
+TWO_STYLES = [StyleImage(image="a.png", weight=3.0), StyleImage(image="b.png")]
 
 Objective = Callable[[Plan, int], float]
 
