@@ -108,7 +108,9 @@ def test_a_node_dies_while_another_joins(
     assert {state for state, _ in after.values()} == {"complete"}
     assert before.items() <= after.items()
     said = [event["message"] for event in events(folder)]
-    assert any("is gone with its node" in message for message in said)
+    # Ray is sure of a node's death after some 15 s; a run may be over before that.
+    gone = ("is gone with its node", "perhaps its node is gone")
+    assert any(words in message for message in said for words in gone)
     assert not any("another one starts" in message for message in said)
     reports = [rung for record in load_results(folder).records for rung in record.rungs.values()]
     assert len({rung.worker for rung in reports}) == 3
