@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +22,7 @@ from search_spaces import Params, Space
 from tuner import samplers
 from tuner.curves import Curves, load_curves
 from tuner.job import JobSpec
+from tuner.lengths import Lengths, known_lengths
 from tuner.pictures import FEATURES
 from tuner.simulate import Course, simulate
 from tuner.suggest import Experience, Suggestion, experiences_of, suggest_for
@@ -35,12 +36,16 @@ RANDOM_TRIALS = 100
 BUDGETS = (10, 20, 40, 80)
 #: Trials of the searches that a warm start is compared with; short ones begin the longest.
 COLD_TRIALS = (10, 20, 40)
+#: Full trials whose steps a cold search takes, next to which a warm one is put.
+COLD_FULL = (4, 8, 16)
 #: Steps of all trials at which searches are compared, those of 10 and of 30 full trials.
 EARLY, LATE = 10 * STEPS[1], 30 * STEPS[1]
 #: Statistics of pictures that differ by no more are of one picture, or of two by one generator.
 ALIKE = 0.04
 #: Where courses are drawn.
 GRID_S = np.geomspace(3 * STEPS[1], LATE, 40)
+#: Where it is looked how far cold and warm searches are.
+WARM_GRID_S = np.arange(10, LATE + 1, 10)
 
 
 @cache
@@ -84,6 +89,12 @@ class Recorded:
     curves: Curves
     pair: str
 
+    @cached_property
+    def lengths(self) -> Lengths:
+        """What a search knows of its space by pairs that share neither photo nor painting."""
+        features_F = self.curves.pairs[self.pair].features_F
+        return known_lengths(self.curves, but=kin_of(features_F, experiences_of(self.curves)))
+
     @property
     def space(self) -> Space:
         """What is searched, without starts, which may stem from any pair."""
@@ -126,6 +137,11 @@ class Found:
         return float(behind_C.mean()), float(behind_C.std(ddof=1) / count**0.5)
 
 
+def ours(job: JobSpec, scores: Recorded) -> Course:
+    """A search as a job has it, but for presets and starts."""
+    return simulate(job, scores.space, scores, workers=WORKERS, lengths=scores.lengths)
+
+
 def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
     """Ours, stock and a random search on one pair with one seed."""
     scores = Recorded(curves_at(path), pair)
@@ -146,7 +162,7 @@ def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
     most = max(LATE, *(course.events[-1].steps for course in stock.values()))
     return {
         "random, full": simulate(full, scores.space, scores, workers=WORKERS),
-        "ours": simulate(job_of(seed=seed, steps=most), scores.space, scores, workers=WORKERS),
+        "ours": ours(job_of(seed=seed, steps=most), scores),
         **stock,
     }
 
@@ -170,7 +186,7 @@ def courses(
         scores = Recorded(curves_at(path), pair)
         job = job_of(**settings, seed=seed, steps=LATE)
         with patch.dict(samplers.TPE, tpe or {}):
-            found.append(simulate(job, scores.space, scores, workers=WORKERS))
+            found.append(ours(job, scores))
     return Found(
         early_C=[course.best_by(EARLY) for course in found],
         late_C=[course.best_by(LATE) for course in found],
@@ -201,6 +217,12 @@ def strangers(features_F: np.ndarray, known: Sequence[Experience]) -> list[Exper
     ]
 
 
+def kin_of(features_F: np.ndarray, known: Sequence[Experience]) -> set[str]:
+    """Names of tuned pairs that share the photo or the painting."""
+    others = {one.name for one in strangers(features_F, known)}
+    return {one.name for one in known} - others
+
+
 def suggestion_row(curves: Curves, pair: str) -> Row:
     """What suggestions reach on a pair that they were not made from, next to no knowledge.
 
@@ -228,24 +250,50 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
     }
 
 
-def warm_against_cold(path: Path, pair: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best share after as many trials had reported: best_K with a warm start, and best_K cold."""
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """A warm start next to a cold one, on one pair with one seed.
+
+    Attributes:
+        cold_T: the best share of cold searches of as many trials (`COLD_TRIALS`).
+        warm_T: that of warm ones of half as many.
+        cold_S: the best share of a cold search by its steps (`WARM_GRID_S`).
+        warm_S: that of a warm one.
+    """
+
+    cold_T: np.ndarray
+    warm_T: np.ndarray
+    cold_S: np.ndarray
+    warm_S: np.ndarray
+
+
+def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
+    """Searches on a pair, with and without what other pairs teach.
+
+    A cold one knows neither good settings nor which parameters matter.
+    """
     curves = curves_at(path)
     scores = Recorded(curves, pair)
     starts = [one.params for one in suggested_from_others(curves, pair)]
     space = with_starts(scores.space, starts)
-    job = job_of(seed=seed, trials=COLD_TRIALS[-1])
-    cold = simulate(job, scores.space, scores, workers=WORKERS)
-    return _by_trials(simulate(job, space, scores, workers=WORKERS)), _by_trials(cold)
+
+    def cold(**budget: Any) -> Course:
+        return simulate(job_of(seed=seed, **budget), scores.space, scores, workers=WORKERS)
+
+    def warm(**budget: Any) -> Course:
+        job = job_of(seed=seed, **budget)
+        return simulate(job, space, scores, workers=WORKERS, lengths=scores.lengths)
+
+    return Warm(
+        cold_T=np.array([cold(trials=count).best_by(np.inf) for count in COLD_TRIALS]),
+        warm_T=np.array([warm(trials=count // 2).best_by(np.inf) for count in COLD_TRIALS]),
+        cold_S=_by_steps(cold(steps=LATE)),
+        warm_S=_by_steps(warm(steps=LATE)),
+    )
 
 
-def _by_trials(course: Course) -> np.ndarray:
-    best_K, best, seen = np.full(COLD_TRIALS[-1], np.inf), np.inf, set()
-    for event in course.events:
-        seen.add(event.trial)
-        best = min(best, event.value)
-        best_K[len(seen) - 1] = best
-    return best_K
+def _by_steps(course: Course) -> np.ndarray:
+    return np.array([course.best_by(float(steps)) for steps in WARM_GRID_S])
 
 
 def scaling(path: Path, pair: str, workers: int, trials: int, sampler: str) -> Row:

@@ -1,8 +1,9 @@
 """Samplers on real pictures: the decisions of a run, carried out, next to those on recorded curves.
 
 Recorded curves are guessed between the configurations that were recorded, which smooths them; here
-every step is taken. No search knows its pictures before; one begins with what is suggested for them
-by pairs that share neither photo nor painting. All go on until they have taken the same steps.
+every step is taken. What searches know of other pairs is by pairs that share neither photo nor
+painting: the default, which parameters matter; one, which settings are suggested as well; one, and
+all other samplers, nothing. All go on until they have taken the same steps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from statistics import mean, stdev
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from benchmarks.common import (
@@ -32,23 +34,28 @@ from benchmarks.common import (
     publish,
     run,
 )
+from benchmarks.courses import kin_of
 from benchmarks.runs import Timeline, scratch_search, workload_of
 from benchmarks.suggest import suggested_by_strangers
 from search_spaces import CATALOGUE, Params
 from tuner.backend import InlineBackend
 from tuner.curves import load_curves
 from tuner.interrupt import Interrupt
+from tuner.lengths import known_lengths
+from tuner.pictures import picture_features
 from tuner.records import RungRecord
+from tuner.suggest import experiences_of
 from tuner.warm import OF_ONE_SOURCE
 
-#: The default first, which the others are compared with; the last one has suggestions as starts.
+#: The default first, which the others are compared with.
 SEARCHES = {
     "gp": "gp",
+    (COLD := "gp, cold"): "gp",
+    (SUGGESTED := "gp, suggestions first"): "gp",
     "tpe": "tpe",
     "random": "random",
-    (SUGGESTED := "gp, suggestions first"): "gp",
 }
-QUICK_SEARCHES = ("gp", SUGGESTED)
+QUICK_SEARCHES = ("gp", COLD, SUGGESTED)
 SEEDS = 5
 SIZE_PX = 64
 STEPS, QUICK_STEPS = (5, 90), (5, 15)
@@ -114,11 +121,14 @@ def main(
                 rows=list(behind.values()),
             ),
             Section(
-                title="Suggestions first",
-                text="Of mean courses: steps to what the default has after so many, as a share of"
-                " those in which it got there. Twice all its steps stand for never.",
+                title="Next to the cold search",
+                text="Of mean courses: steps to what it has after so many, as a share of those in"
+                " which it got there. Twice all its steps stand for never.",
                 rows=[
-                    {"steps of the default": steps, "share": _share(of, chosen[0], steps)}
+                    {
+                        "steps, cold": steps,
+                        **{how: _share(of, how, steps) for how in (chosen[0], SUGGESTED)},
+                    }
                     for steps in budgets
                 ],
             ),
@@ -139,12 +149,12 @@ def main(
             *(
                 Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
                 for how, row in behind.items()
-                if how != SUGGESTED
+                if how not in {COLD, SUGGESTED}
             ),
             *(
                 Goal(
-                    name=f"steps to what the default has after {steps}, suggestions first, share",
-                    value=_share(of, chosen[0], steps),
+                    name=f"steps to what a cold search has after {steps}, warm, share",
+                    value=_share(of, SUGGESTED, steps),
                     goal=0.5,
                     at_most=True,
                 )
@@ -180,10 +190,11 @@ def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int)
     timeline = _Upto(upto)
     workload = workload_of(pairs_from([pair])[0], SIZE_PX)
     starts: list[Params] = []
+    curves, materials = load_curves(), workload.pairs[0].materials
     if how == SUGGESTED:
-        materials = workload.pairs[0].materials
-        suggested = suggested_by_strangers(materials, load_curves(), OF_ONE_SOURCE)
+        suggested = suggested_by_strangers(materials, curves, OF_ONE_SOURCE)
         starts = [one.params for one in suggested]
+    kin = kin_of(np.asarray(picture_features(materials)), experiences_of(curves))
     made = scratch_search(
         CATALOGUE["gram"],
         timeline,
@@ -194,6 +205,7 @@ def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int)
         sampler=SEARCHES[how],
         seed=seed,
         starts=starts,
+        lengths={} if how == COLD else known_lengths(curves, but=kin),
     )
     with made as (scratch, job):
         timeline.interrupt = scratch.interrupt
@@ -212,13 +224,13 @@ def _behind(found: Sequence[Found], default: Sequence[Found], steps: int) -> Row
     return {"search": found[0].name, "behind": mean(by), "±": _error(by), "of": len(by)}
 
 
-def _share(of: Mapping[str, Sequence[Found]], default: str, steps: int) -> float:
-    """Steps that suggestions take to what a cold search has after ``steps``, share of its own.
+def _share(of: Mapping[str, Sequence[Found]], how: str, steps: int) -> float:
+    """Steps that a search takes to what the cold one has after ``steps``, share of its own.
 
     Of mean courses; see `search_tables.warm_share`.
     """
-    goal = mean(one.best_by(steps) for one in of[default])
-    return _steps_until(of[SUGGESTED], goal) / _steps_until(of[default], goal)
+    goal = mean(one.best_by(steps) for one in of[COLD])
+    return _steps_until(of[how], goal) / _steps_until(of[COLD], goal)
 
 
 def _steps_until(found: Sequence[Found], goal: float) -> float:

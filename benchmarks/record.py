@@ -120,7 +120,8 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
             for part, future in zip(parts, recorded[one.name], strict=True):
                 found.append(future.result())
                 bar.advance(task, len(part))
-            pairs[one.name] = pair_curves(one, size_px, np.concatenate(found))
+            encoded_ND = encode_all(chosen, points)
+            pairs[one.name] = pair_curves(one, size_px, np.concatenate(found), encoded_ND)
             made = Curves(
                 space=chosen,
                 params=points,
@@ -129,7 +130,7 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 features=FEATURES,
                 pairs=pairs,
                 size_px=size_px,
-                kernel=kernel_of(encode_all(chosen, points), pairs.values()),
+                kernel=kernel_of(encoded_ND, pairs.values()),
             )
             _replace(out, made)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
@@ -196,8 +197,17 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
     return score_NSM
 
 
-def pair_curves(pair: Pair, size_px: int, score_NSM: np.ndarray) -> PairCurves:
-    """What is kept of one pair."""
+def lengths_of(points_ND: np.ndarray, score_NSM: np.ndarray) -> np.ndarray:
+    """The lengths_D of the kernel by which the best LPIPS of configurations is alike."""
+    best_N = np.fmin.reduce(score_NSM[:, :, METRICS_KEPT.index("lpips")], axis=1)
+    known_N = np.isfinite(best_N)
+    return fitted_kernel(points_ND[known_N], best_N[known_N, None]).lengths_D
+
+
+def pair_curves(
+    pair: Pair, size_px: int, score_NSM: np.ndarray, points_ND: np.ndarray
+) -> PairCurves:
+    """What is kept of one pair, whose configurations are these points."""
     prepared = engine_pair(pair, size_px)
     judge = Judge.load(weights_of_a_job().__getitem__, default_device())
     untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
@@ -206,6 +216,7 @@ def pair_curves(pair: Pair, size_px: int, score_NSM: np.ndarray) -> PairCurves:
         features_F=np.asarray(picture_features(prepared.materials)),
         score_NSM=score_NSM,
         untouched={name: untouched[name] for name in METRICS_KEPT},
+        lengths_D=lengths_of(points_ND, score_NSM),
     )
 
 

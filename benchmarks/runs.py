@@ -20,6 +20,7 @@ from tuner import evaluate
 from tuner.backend import Workload
 from tuner.connect import ray_backend
 from tuner.job import JobSpec
+from tuner.lengths import LENGTHS, Lengths
 from tuner.plan import Plan, Watcher
 from tuner.records import RungRecord
 from tuner.rundir import RunDir
@@ -85,6 +86,7 @@ def scratch_search(
     rule: str = "promote",
     objective: str = "lpips",
     starts: Sequence[Params] = (),
+    lengths: Lengths | None = None,
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
     """A search without presets and without early trials of the space's own.
@@ -101,6 +103,7 @@ def scratch_search(
         rule: of its halving.
         objective: a metric.
         starts: trials that come first.
+        lengths: what is known of parameters.
         folder: of the run, which goes on if there is one; a scratch folder by default.
     """
     job = JobSpec.model_validate(
@@ -119,7 +122,8 @@ def scratch_search(
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()
-        begin: dict[str, Any] = {} if known else {"notes": {"pair_baselines": [{"content": {}}]}}
+        notes = {"pair_baselines": [{"content": {}}], LENGTHS: dict(lengths or {})}
+        begin: dict[str, Any] = {} if known else {"notes": notes}
         study = (RunStudy.open if known else RunStudy.create)(
             place, goals=job.goals, **settings, **begin
         )

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Row
-from benchmarks.courses import BUDGETS, COLD_TRIALS, GRID_S, Found
+from benchmarks.courses import (
+    BUDGETS,
+    COLD_FULL,
+    COLD_TRIALS,
+    GRID_S,
+    STEPS,
+    WARM_GRID_S,
+    Found,
+    Warm,
+)
 from tuner.halving import Rule
 from tuner.job import SamplerName
 from tuner.simulate import Course
@@ -26,7 +35,7 @@ class Measured:
         table: by sampler and rule.
         tpe: by settings of TPE.
         ladders: by first rung and reduction.
-        warm: best shares by trials, warm and cold, of each seed, by pair.
+        warm: warm and cold searches of each seed, by pair.
         scale: of numbers of workers.
     """
 
@@ -34,7 +43,7 @@ class Measured:
     table: Mapping[tuple[SamplerName, Rule], Found]
     tpe: Mapping[str, Found]
     ladders: Mapping[tuple[int, int], Found]
-    warm: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]
+    warm: Mapping[str, Sequence[Warm]]
     scale: Sequence[Row]
 
 
@@ -118,35 +127,43 @@ def way_rows(names: Sequence[str], found: Mapping[Any, Found], default: Any) -> 
     return rows
 
 
-def warm_rows(found: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]) -> list[Row]:
-    """One for each pair: the median cold search, and what a warm start takes to its scores."""
+def warm_rows(found: Mapping[str, Sequence[Warm]]) -> list[Row]:
+    """One for each pair: a cold start, and a warm one with half its trials or its score."""
     rows: list[Row] = []
     for name, of_seeds in found.items():
-        warm_K, cold_K = np.median(np.array(of_seeds), 0)
         row: Row = {"pair": name}
-        for count in COLD_TRIALS:
-            row[f"cold, {count} trials"] = float(cold_K[count - 1])
-            row[f"to {count}'s, share"] = warm_share(of_seeds, count)
-        row[f"warm, {COLD_TRIALS[-1]} trials"] = float(warm_K[-1])
+        for index, count in enumerate(COLD_TRIALS):
+            row[f"cold, {count} trials"] = median(one.cold_T[index] for one in of_seeds)
+            row[f"warm, {count // 2}"] = median(one.warm_T[index] for one in of_seeds)
+        for count in COLD_FULL:
+            row[f"steps to {count * STEPS[1]} cold ones' score"] = warm_share(of_seeds, count)
         rows.append(row)
     return rows
 
 
-def warm_share(of_seeds: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> float:
-    """Trials that a warm start takes to the score of so many cold ones, as a share of theirs.
+def warm_behind(of_seeds: Sequence[Warm], count: int) -> float:
+    """How far a warm search of half the trials is behind a cold one of so many; medians."""
+    index = COLD_TRIALS.index(count)
+    warm = median(float(one.warm_T[index]) for one in of_seeds)
+    return warm - median(float(one.cold_T[index]) for one in of_seeds)
+
+
+def warm_share(of_seeds: Sequence[Warm], full: int) -> float:
+    """Steps to what a cold search has after those of full trials, as a share of a cold one's.
 
     Of median courses. Search by search the cold one would set the goal at the very trial that was
     lucky, and two searches of one kind would not come out at 1.
     """
-    warm_K, cold_K = np.median(np.array(of_seeds), 0)
-    goal = cold_K[count - 1]
-    return _trials_until(warm_K, goal) / _trials_until(cold_K, goal)
+    warm_S = np.median([one.warm_S for one in of_seeds], 0)
+    cold_S = np.median([one.cold_S for one in of_seeds], 0)
+    goal = cold_S[int(np.searchsorted(WARM_GRID_S, full * STEPS[1]))]
+    return _steps_until(warm_S, goal) / _steps_until(cold_S, goal)
 
 
-def _trials_until(best_K: np.ndarray, goal: float) -> int:
-    """Trials until a score; twice as many as there were if it was never reached."""
-    there = np.nonzero(best_K <= goal)[0]
-    return int(there[0]) + 1 if len(there) else 2 * len(best_K)
+def _steps_until(best_S: np.ndarray, goal: float) -> float:
+    """Steps until a score; twice as many as there were if it was never reached."""
+    there = np.nonzero(best_S <= goal)[0]
+    return float(WARM_GRID_S[there[0]] if len(there) else 2 * WARM_GRID_S[-1])
 
 
 def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None:

@@ -33,12 +33,14 @@ class PairCurves:
         features_F: statistics of its pictures, in the order of the file's ``features``.
         score_NSM: scores of N configurations at S steps by M metrics; NaN where a lane diverged.
         untouched: metric -> score of the content as it is.
+        lengths_D: over which each coordinate of a configuration matters for its best LPIPS.
     """
 
     name: str
     features_F: np.ndarray
     score_NSM: np.ndarray
     untouched: Mapping[str, float]
+    lengths_D: np.ndarray
 
     @property
     def known_N(self) -> np.ndarray:
@@ -129,7 +131,11 @@ class Curves:
             },
             "params": [dict(params) for params in self.params],
             "pairs": [
-                {"name": pair.name, "untouched": dict(pair.untouched)}
+                {
+                    "name": pair.name,
+                    "untouched": dict(pair.untouched),
+                    "lengths": pair.lengths_D.tolist(),
+                }
                 for pair in self.pairs.values()
             ],
         }
@@ -169,6 +175,7 @@ def load_curves(path: Path | None = None) -> Curves:
                 features_F=arrays["features_PF"][index],
                 score_NSM=arrays["score_PNSM"][index],
                 untouched=known["untouched"],
+                lengths_D=np.asarray(known["lengths"], float),
             )
             for index, known in found
         }
@@ -178,8 +185,9 @@ def load_curves(path: Path | None = None) -> Curves:
             noise=float(header["kernel"]["noise"]),
             amplitude=float(header["kernel"]["amplitude"]),
         )
-        if kernel.lengths_D.shape != encode(space, {}).shape or not (kernel.lengths_D > 0).all():
-            raise ValueError("its kernel is not one of its space")
+        for lengths_D in (kernel.lengths_D, *(pair.lengths_D for pair in pairs.values())):
+            if lengths_D.shape != encode(space, {}).shape or not (lengths_D > 0).all():
+                raise ValueError("its kernels are not of its space")
         return Curves(
             space=space,
             params=header["params"],

@@ -92,6 +92,7 @@ def propose(
     index: int,
     seed: int,
     given: Params | None = None,
+    lengths_D: np.ndarray | None = None,
 ) -> Params | None:
     """The configuration to try next; None while there is too little to learn from.
 
@@ -102,6 +103,7 @@ def propose(
         index: number of the draw, which no two draws share.
         seed: of all draws.
         given: parameters that it must have.
+        lengths_D: over which parameters are expected to matter; see `fitted_kernel`.
     """
     given = given or {}
     told = _thinned([one for one in tried if one.values])
@@ -110,7 +112,7 @@ def propose(
         return None
     rng = np.random.default_rng([seed, index])
     pending = [one for one in tried if one.pending and not one.values][-MOST_PENDING:]
-    belief = _Belief(space, [*told, *failed, *pending], max_steps, rng)
+    belief = _Belief(space, [*told, *failed, *pending], max_steps, rng, lengths_D)
     start_NP = np.stack([_shares(space, one.params, rng) for one in told])
     share_P = _most_promising(space, belief, start_NP, given, rng)
     return point_at(space, dict(zip(space.params, share_P.tolist(), strict=True)), given)
@@ -128,6 +130,7 @@ class _Belief:
         tried: Sequence[Tried],
         max_steps: int,
         rng: np.random.Generator,
+        lengths_D: np.ndarray | None,
     ):
         self._space = space
         told = [one for one in tried if one.values]
@@ -151,7 +154,7 @@ class _Belief:
 
         value_NV = known([one.values[steps][1:] for one, steps in rows])
         excess_NC = known([one.excess[steps] for one, steps in rows])
-        self._value = self._model(_without_outliers(_joined(value_NV, rng)))
+        self._value = self._model(_without_outliers(_joined(value_NV, rng)), lengths_D)
         # By nothing else than a bound is told apart what keeps it: outliers of it stay.
         self._bounds = [self._model(excess_N) for excess_N in excess_NC.T]
         # What is believed of others is to be improved upon as well.
@@ -188,10 +191,10 @@ class _Belief:
             log_N += log_ndtr(-bound(point_ND)[:, 0] / bound.spread(point_ND)[:, 0])
         return log_N
 
-    def _model(self, value_N: np.ndarray) -> Surrogate:
+    def _model(self, value_N: np.ndarray, lengths_D: np.ndarray | None = None) -> Surrogate:
         """Of a value, with what is expected of trials that have not come to the end for theirs."""
         value_N1 = value_N[:, None]
-        model = Surrogate(self._point_ND, value_N1, self._kernel(value_N1))
+        model = Surrogate(self._point_ND, value_N1, self._kernel(value_N1, lengths_D))
         if not len(self._believed_QD):
             return model
         return Surrogate(
@@ -200,9 +203,10 @@ class _Belief:
             model.kernel,
         )
 
-    def _kernel(self, value_N1: np.ndarray) -> Kernel:
+    def _kernel(self, value_N1: np.ndarray, lengths_D: np.ndarray | None) -> Kernel:
         spaced = np.linspace(0, len(value_N1) - 1, min(len(value_N1), MOST_FITTED)).astype(int)
-        return fitted_kernel(self._point_ND[spaced], value_N1[spaced], trend=TREND)
+        points_ND = self._point_ND[spaced]
+        return fitted_kernel(points_ND, value_N1[spaced], trend=TREND, lengths_D=lengths_D)
 
 
 def _at_the_end(encoded_ND: np.ndarray) -> np.ndarray:

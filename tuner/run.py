@@ -13,10 +13,12 @@ from typing import Any
 from nst_core.errors import InputError, RunError, RunInterruptedError, Say, WorkError
 from search_spaces import Space
 from tuner.backend import Backend
+from tuner.curves import load_curves
 from tuner.extend import extend
 from tuner.interrupt import interruptible
 from tuner.job import JobSpec
 from tuner.jobfile import fingerprint, load_job
+from tuner.lengths import LENGTHS, known_lengths
 from tuner.mirror import Mirror
 from tuner.plan import Watcher
 from tuner.prepare import Prepared, digests_of, prepare, prepared_before
@@ -55,6 +57,7 @@ def run_job(
                 "pair_baselines": prepared.baselines,
                 "presets": presets,
                 "starts": [dict(params) for params in prepared.starts],
+                LENGTHS: known_lengths(load_curves()),
                 "environment": environment(),
                 ASKED: fingerprint(job, space, presets),
                 "weights": digests_of(job, prepared.workload),

@@ -15,6 +15,7 @@ from pathlib import Path
 from search_spaces import Params, Space
 from tuner.halving import Decision
 from tuner.job import JobSpec
+from tuner.lengths import LENGTHS, Lengths
 from tuner.plan import Plan, Watcher
 from tuner.records import Report
 from tuner.rundir import RunDir
@@ -76,6 +77,7 @@ def simulate(
     scores: Scores,
     *,
     workers: int = 1,
+    lengths: Lengths | None = None,
 ) -> Course:
     """Carry out a job on a virtual clock, in memory; a step takes one second.
 
@@ -84,11 +86,13 @@ def simulate(
         space: what is searched.
         scores: what a configuration reaches.
         workers: trials at a time.
+        lengths: over which parameters matter, where that is known.
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = RunStudy.in_memory(
             goals=job.goals, sampler=job.search.sampler, seed=job.search.seed
         )
+        study.note(LENGTHS, dict(lengths or {}))
         now = _Clock()
         search = Search(study, RunDir(Path(scratch)), job, space, watcher=_Silent(), clock=now)
         return _play(search, study, scores, workers, now)

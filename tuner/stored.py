@@ -47,6 +47,7 @@ class _Notes(msgspec.Struct, omit_defaults=True):
     environment: dict[str, Any] = {}
     weights: dict[str, str] = {}
     over: str | None = None
+    lengths: dict[str, float] = {}
     worked_s: float = 0.0
     improved_after: int = 0
 

@@ -22,6 +22,7 @@ from search_spaces import Params, Space
 from tuner.gp import propose
 from tuner.job import SamplerName
 from tuner.journal_reader import ReadTrial, UnknownRecordError, read_journal
+from tuner.lengths import LENGTHS, expected_lengths
 from tuner.objective import Goals
 from tuner.records import RungRecord, TrialRecord
 from tuner.samplers import make_sampler, suggested
@@ -222,7 +223,10 @@ class RunStudy:
         if self._sampler_name == "gp":
             known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
             settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
-            given = propose(space, known, **settings, given=given) or given
+            # They are of an objective like those that they were learned by.
+            lengths = {} if self._goals.pareto else self._study.user_attrs.get(LENGTHS, {})
+            lengths_D = expected_lengths(space, lengths)
+            given = propose(space, known, **settings, given=given, lengths_D=lengths_D) or given
         study = self._with_sampler(number, given)
         trial = self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
         return suggested(trial, space)

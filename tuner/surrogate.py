@@ -175,6 +175,8 @@ def _with_noise(covariance_NN: np.ndarray, noise: float) -> np.ndarray:
 #: (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian Optimization Performs Great in High Dimensions",
 #: ICML 2024; how long they are was found on pictures, with `benchmarks.live`).
 _LENGTH, _NOISE, _AMPLITUDE = (np.log(0.57), 1.0), (np.log(1e-3), 1.5), (0.0, 0.7)
+#: How sure a length is that other pairs had.
+_KNOWN = 0.5
 #: The last coordinate is that of the steps where there is a trend: curves change slowly.
 _LENGTH_OF_STEPS = (np.log(1.5), 1.0)
 #: Where to look for them.
@@ -182,14 +184,20 @@ _BOUNDS = ((-4.0, 4.0), (-12.0, 0.0), (-3.0, 3.0))
 
 
 def fitted_kernel(
-    points_ND: np.ndarray, values_NV: np.ndarray, *, trend: float = 0.0, rounds: int = 20
+    points_ND: np.ndarray,
+    values_NV: np.ndarray,
+    *,
+    trend: float = 0.0,
+    lengths_D: np.ndarray | None = None,
+    rounds: int = 20,
 ) -> Kernel:
     """The likeliest kernel, by values and by what is expected of any.
 
     Args:
         points_ND: that were tried.
         values_NV: what they reached, each column by a measure of its own.
-        trend: of the kernel.
+        trend: of the kernel; the last coordinate is that of the steps then.
+        lengths_D: that are expected, but of the steps; NaN where nothing is known.
         rounds: of L-BFGS.
     """
     scale_V = values_NV.std(0)
@@ -197,8 +205,12 @@ def fitted_kernel(
     count, dims = points_ND.shape
     apart_ED = ((points_ND[:, None] - points_ND[None]) ** 2).reshape(count * count, dims)
     trend_NN = _trend(trend, points_ND, points_ND)
-    length = (_LENGTH[0] + np.log(dims) / 2, _LENGTH[1])
-    lengths = [length] * (dims - 1) + [_LENGTH_OF_STEPS if trend else length]
+    lengths = [(_LENGTH[0] + np.log(dims) / 2, _LENGTH[1])] * dims
+    if lengths_D is not None:
+        for index, length in enumerate(lengths_D):
+            lengths[index] = (np.log(length), _KNOWN) if length > 0 else lengths[index]
+    if trend:
+        lengths[-1] = _LENGTH_OF_STEPS
     expected, unsure = np.transpose([*lengths, _NOISE, _AMPLITUDE])
 
     def unlikely(logs: np.ndarray) -> tuple[float, np.ndarray]:

@@ -51,6 +51,7 @@ def curves_of(likes: dict[str, float]) -> Curves:
             features_F=np.full(len(FEATURES), liked),
             score_NSM=score_NSM,
             untouched={"lpips": 0.8},
+            lengths_D=np.full_like(KERNEL.lengths_D, 0.5 + 0.1 * len(pairs)),
         )
     return Curves(
         space=SPACE,
