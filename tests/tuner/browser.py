@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from tuner.web import Site
 
 CHROMIUM = next(
     (
@@ -84,3 +87,27 @@ def chromium(width: int = 1280, height: int = 900, scheme: str = "light") -> Ite
             yield Watched(page)
         finally:
             browser.close()
+
+
+@contextmanager
+def served(site: Site) -> Iterator[str]:
+    """A site under way."""
+    thread = threading.Thread(target=site.serve, args=(lambda _: None,), kwargs={"show": False})
+    thread.start()
+    try:
+        yield site.url
+    finally:
+        site.stop()
+        thread.join()
+
+
+def focus(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.id"))
+
+
+def title(page: Page) -> str:
+    return page.locator("#dialog-title").inner_text()
+
+
+def said(page: Page) -> str:
+    return page.locator("#said").inner_text()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from nst_core.built_in import BASELINES
@@ -143,3 +145,14 @@ def nst_tuner(*arguments: object, **environment: str) -> Done:
             code = exit_.code
     assert isinstance(code, int)
     return Done(code, stdout.getvalue(), stderr.getvalue())
+
+
+def quality(plan: Plan, steps: int) -> float:
+    """A made-up score: best near a learning rate of 0.03, better with steps."""
+    return abs(math.log10(plan.config.lr / 0.03)) + 1 / steps
+
+
+def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
+    """A search without presets and finals, unless they are asked for."""
+    options.setdefault("presets", 0)
+    return make_search(job_file, folder, "search.trials=18", *overrides, **options)

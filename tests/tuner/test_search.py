@@ -1,36 +1,31 @@
+"""Decisions of a run: what is tried, judged, promoted, repeated and kept."""
+
 import errno
 import math
 import os
 import textwrap
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nst_core.built_in import BASELINES
 from nst_core.errors import ConfigError
 from search_spaces import Space
-from tests.tuner.helpers import Recorder, make_search, noisy_space, play, report
+from tests.tuner.helpers import (
+    Recorder,
+    make_search,
+    noisy_space,
+    play,
+    promoting,
+    quality,
+    report,
+)
 from tuner.halving import Decision
 from tuner.jobfile import load_job
 from tuner.journal import BatchingJournal
-from tuner.objective import Goals, Objective
-from tuner.plan import Plan
-from tuner.records import Report
 from tuner.replay import check_replay
-from tuner.results import Results
-from tuner.rundir import RunDir
-from tuner.search import Search
 from tuner.study import load_records
-
-GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
-
-
-def quality(plan: Plan, steps: int) -> float:
-    """A made-up score: best near a learning rate of 0.03, better with steps."""
-    return abs(math.log10(plan.config.lr / 0.03)) + 1 / steps
 
 
 def outcome(folder: Path) -> list[tuple[object, ...]]:
@@ -145,40 +140,6 @@ def test_lanes_outlive_a_decision_that_was_not_written(
     assert again.kept_lanes(plan.trial) is None
 
 
-def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> None:
-    """Once the minutes are spent, no trial starts and running ones stop, after a resume too."""
-    now = 0.0
-
-    def clock() -> float:
-        return now
-
-    search = make_search(job_file, tmp_path, "budget.minutes=1", clock=clock)
-    first, second = search.next(), search.next()
-    now = 50.0
-    assert search.report(report(first, 2, 0.5), lambda: []) is Decision.GO_ON
-    now = 70.0
-    assert search.report(report(second, 2, 0.5), lambda: []) is Decision.STOP
-    assert search.next() is None
-    now = 0.0
-    again = make_search(job_file, tmp_path, "budget.minutes=1", clock=clock)
-    assert again.next() is None
-    assert again.over
-
-
-def test_a_time_limit_counts_what_was_worked_before_it_was_set(
-    job_file: Path, tmp_path: Path
-) -> None:
-    """It is one of all launches, also of those that had none."""
-    now = 0.0
-    search = make_search(job_file, tmp_path, clock=lambda: now)
-    plan = search.next()
-    assert plan is not None
-    now = 120.0
-    search.report(report(plan, 2, 0.5), lambda: [])
-    again = make_search(job_file, tmp_path, "budget.minutes=1", clock=lambda: now)
-    assert again.next() is None and again.reason == "the time budget was spent"
-
-
 def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
     """With another sampler seed, a replay still tries exactly the recorded configurations."""
     for name in ("first", "second"):
@@ -266,12 +227,6 @@ def test_what_is_no_configuration_fails_its_trial_alone(
     assert make_search(job_file, tmp_path, *options).over
 
 
-def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
-    """A search without presets and finals, unless they are asked for."""
-    options.setdefault("presets", 0)
-    return make_search(job_file, folder, "search.trials=18", *overrides, **options)
-
-
 def test_the_best_of_each_rung_go_on(job_file: Path, tmp_path: Path) -> None:
     """Of 18 trials at random the best six come to the second rung, whoever came first."""
     options = ("halving.min_steps=2", "search.sampler=random")
@@ -332,105 +287,6 @@ def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) 
     assert record.reason == "step 2: lpips is not a finite number"
 
 
-@pytest.mark.parametrize(
-    ("limit", "reason", "trials"),
-    [
-        ("budget.target=0.5", "the target was reached by trial 4", 5),
-        ("budget.patience=3", "3 trials brought nothing better than trial 4", 8),
-        ("budget.engine_seconds=12", "the budget of engine seconds was spent", 6),
-    ],
-)
-def test_a_run_stops_early(
-    job_file: Path, tmp_path: Path, limit: str, reason: str, trials: int
-) -> None:
-    """A run ends by target, by patience or by cost, says why, and stays over when resumed."""
-
-    def values(plan: Plan, _: int) -> float:
-        return 0.4 if plan.trial == 4 else 2.0 - plan.trial / 10
-
-    options = ("halving.min_steps=2", "halving.max_steps=2", limit)
-    search = promoting(job_file, tmp_path, *options)
-    play(search, values)
-    assert search.over
-    assert search.reason == reason
-    assert len(load_records(tmp_path)[0]) == trials
-    assert promoting(job_file, tmp_path, *options).next() is None
-
-
-def test_finals(job_file: Path, tmp_path: Path) -> None:
-    """The best are run again to their best step, once with each of other seeds, and only once."""
-    finals = ("finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
-    search = promoting(job_file, tmp_path, *finals)
-    plans: list[Plan] = []
-
-    def noted(plan: Plan, steps: int) -> float:
-        plans.append(plan)
-        return quality(plan, steps)
-
-    play(search, noted, lanes=3)
-    records, _ = load_records(tmp_path)
-    ends = [r for r in records if r.final_of is not None]
-    assert len(records) == 18 + 6
-    assert sorted(Counter(r.final_of for r in ends).values()) == [3, 3]
-    assert sorted(r.config["seed"] for r in ends) == [1, 1, 2, 2, 3, 3]
-    best = min((r for r in records if r.searched), key=lambda r: r.best_rung(GOALS)[1].objective)
-    assert best.trial in {r.final_of for r in ends}
-    assert all(plan.final == (plan.trial >= 18) for plan in plans)
-    assert promoting(job_file, tmp_path, *finals).next() is None
-
-
-def test_patience_counts_those_that_wait(job_file: Path, tmp_path: Path) -> None:
-    """Trials that were passed and wait count like ended ones, before a restart and after."""
-    options = ("halving.max_steps=18", "budget.patience=5")
-
-    def values(plan: Plan, steps: int) -> float:
-        return plan.trial + (1 if plan.trial else 0)
-
-    play(promoting(job_file, tmp_path, *options), values, limit=4)
-    search = promoting(job_file, tmp_path, *options)
-    play(search, values)
-    assert search.reason == "5 trials brought nothing better than trial 0"
-    assert len(load_records(tmp_path)[0]) == 6
-
-
-def test_patience_begins_anew_with_every_gain(job_file: Path, tmp_path: Path) -> None:
-    """A trial that waited and then brings the best counts from then on, after a restart too."""
-    options = ("halving.max_steps=18", "budget.patience=5")
-
-    def values(plan: Plan, steps: int) -> float:
-        return plan.trial + 1 / steps
-
-    search = promoting(job_file, tmp_path, *options)
-    play(search, values, limit=11)
-    records, _ = load_records(tmp_path)
-    gained = max(records[0].rungs)
-    assert gained > 2  # trial 0 went on after others had come, and that was a gain
-    again = promoting(job_file, tmp_path, *options)
-    play(search, values)
-    assert search.reason == "5 trials brought nothing better than trial 0"
-    begun = len(load_records(tmp_path)[0])
-    assert begun > 6
-    (tmp_path / "broken").mkdir()
-    broken = promoting(job_file, tmp_path / "broken", *options)
-    play(broken, values, limit=11)
-    again = promoting(job_file, tmp_path / "broken", *options)
-    play(again, values)
-    assert len(load_records(tmp_path / "broken")[0]) == begun
-
-
-def test_patience_with_several_objectives(job_file: Path, tmp_path: Path) -> None:
-    """As long as the front grows anywhere, a Pareto search has not come to an end."""
-    options = ("objective=[lpips, seconds_per_image]", "budget.patience=4", "halving.rule=none")
-    search = promoting(job_file, tmp_path, *options, "halving.min_steps=2", "halving.max_steps=2")
-    while plan := search.next():
-        told = report(plan, 2, 0.5 + plan.trial)
-        cheaper = max(1.0, 8.0 - plan.trial)  # worse and worse, but cheaper for a while
-        told = replace(told, scores={**told.scores, "seconds_per_image": cheaper})
-        search.report(told, lambda: [b"png"])
-    assert search.reason == "4 trials brought nothing better than the trade-off so far"
-    assert len(load_records(tmp_path)[0]) == 8 + 4
-
-
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "cmaes"])
 def test_samplers_know_what_waiting_trials_break(
     job_file: Path, tmp_path: Path, sampler: str
@@ -451,107 +307,6 @@ def test_samplers_know_what_waiting_trials_break(
     assert {r.state for r in records} == {"complete", "pruned"}
 
 
-def test_what_failed_costs_too(job_file: Path, tmp_path: Path) -> None:
-    """Engine seconds of trials that failed are spent; those of finals are not, after a resume."""
-    options = ("budget.engine_seconds=20", "halving.max_steps=6", "finals.count=1")
-    search = promoting(job_file, tmp_path, *options)
-    first = search.next()
-    search.report(Report(trial=first.trial, steps=3, seconds=15.0, failure="NaN"), list)
-    assert load_records(tmp_path)[0][0].seconds == 15
-    again = promoting(job_file, tmp_path, *options)
-    play(again, quality)
-    records, _ = load_records(tmp_path)
-    assert again.reason == "the budget of engine seconds was spent"
-    assert sum(record.seconds for record in records if record.searched) < 20 + 6
-    assert records[-1].final_of is not None
-    more = make_search(job_file, tmp_path, "search.trials=30", *options[1:], presets=0)
-    assert not more.over
-    spent = sum(record.seconds for record in records if record.final_of is None)
-    left = (f"budget.engine_seconds={spent + 1}", "search.trials=30", *options[1:])
-    assert not make_search(job_file, tmp_path, *left, presets=0).over
-
-
-@pytest.mark.parametrize(("init", "runs"), [("content", 1), ("noise", 3)])
-def test_a_final_runs_once_where_no_seed_matters(
-    job_file: Path, tmp_path: Path, init: str, runs: int
-) -> None:
-    """Without noise at its start a finalist would only repeat itself, so it runs once."""
-    search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3")
-    play(search, lambda plan, steps: quality(plan, steps) + 9 * (plan.config.init != init))
-    ends = [r for r in load_records(tmp_path)[0] if r.final_of is not None]
-    seeds = range(1, 1 + runs) if init == "noise" else [0]
-    assert [(r.config["init"], r.config["seed"]) for r in ends] == [(init, seed) for seed in seeds]
-
-
-def test_finals_run_side_by_side(job_file: Path, tmp_path: Path) -> None:
-    """Once the search is over all finals are handed out, however many lanes there are."""
-    job = ("halving.rule=none", "finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
-    search = promoting(job_file, tmp_path, *job)
-    for plan in [search.next() for _ in range(18)]:
-        assert search.next() is None
-        for steps in plan.rungs:
-            search.report(report(plan, steps, quality(plan, steps)), lambda: [b"png"])
-    finals = [search.next() for _ in range(6)]
-    assert {(plan.final, plan.config.seed) for plan in finals} == {(True, 1), (True, 2), (True, 3)}
-    assert search.next() is None
-
-
-def test_finals_come_on_top_of_the_budget(job_file: Path, tmp_path: Path) -> None:
-    """When time is up the search ends and the finals begin; a killed one goes on after a resume."""
-    now = 0.0
-    options = ("budget.minutes=1", "finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
-
-    def begun() -> Search:
-        return promoting(job_file, tmp_path, *options, clock=lambda: now)
-
-    search = begun()
-    first, second = search.next(), search.next()
-    search.report(report(first, 2, 0.5), lambda: [b"png"])
-    now = 70.0
-    assert search.report(report(second, 2, 0.4), lambda: [b"png"]) is Decision.STOP
-    final = search.next()
-    assert (final.final, final.config.steps) == (True, 2)
-    assert {r.trial for r in load_records(tmp_path)[0] if r.state == "pruned"} == {0, 1}
-    again = begun()
-    taken_up = again.next()
-    assert (taken_up.trial, taken_up.rungs) == (final.trial, final.rungs)
-    play(again, quality)
-    again.report(report(taken_up, 2, 0.4), lambda: [b"png"])
-    assert again.next() is None and again.over
-    assert again.reason == "the time budget was spent"
-    ends = [(r.final_of, r.state) for r in load_records(tmp_path)[0] if r.final_of is not None]
-    assert ends == [(1, "complete")] * 2
-
-
-def test_interrupted_runs_have_no_finals(job_file: Path, tmp_path: Path) -> None:
-    """Ctrl-C ends a launch without its finals, budget or not."""
-    search = promoting(job_file, tmp_path, "budget.engine_seconds=1", "finals.count=1")
-    plan = search.next()
-    search.interrupt.winding_up = True
-    search.report(report(plan, 2, 0.5), lambda: [b"png"])
-    assert search.next() is None
-    assert search.wound_up
-
-
-def test_better_trials_of_an_extended_run(job_file: Path, tmp_path: Path) -> None:
-    """What later trials reach is run again too, and no old finalist stands above it."""
-    finals = ("finals.count=1", "finals.seeds=1")
-    play(promoting(job_file, tmp_path, *finals), quality)
-    options = ("search.trials=24", *finals)
-    play(
-        make_search(job_file, tmp_path, *options, presets=0),
-        lambda plan, steps: quality(plan, steps) - (not plan.final and plan.trial > 18) * 9,
-    )
-    job, _ = load_job(job_file, options)
-    records, notes = load_records(tmp_path)
-    ranked = Results(run=RunDir(tmp_path), job=job, records=records, notes=notes).ranked()
-    old, new = sorted(r.final_of for r in records if r.final_of is not None)
-    assert ranked[0].record.trial == new > 18
-    own = [found.rung.objective for found in ranked]
-    assert own == sorted(own)
-    assert old in [found.record.trial for found in ranked if found.finals]
-
-
 def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
     """With a higher target the search goes on where it was; what was found is not run again."""
     play(promoting(job_file, tmp_path), quality)
@@ -560,21 +315,6 @@ def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
     records, _ = load_records(tmp_path)
     assert len(records) == 21
     assert longer.over
-
-
-def test_a_costly_trial_ends_as_soon_as_it_breaks_its_bound(job_file: Path, tmp_path: Path) -> None:
-    """Costs do not fall, so what is over the bound stops; its earlier rungs stay good."""
-    bound = ("halving.rule=none", "halving.max_steps=18", "constraints.seconds_per_image=<= 3")
-    play(promoting(job_file, tmp_path, *bound), quality)
-    records, _ = load_records(tmp_path)
-    goals = load_job(job_file, bound)[0].goals
-    assert {r.reason for r in records} == {"breaks seconds_per_image <= 3 at step 6"}
-    assert {r.best_rung(goals)[0] for r in records} == {2}
-    (tmp_path / "large").mkdir()
-    play(promoting(job_file, tmp_path / "large", "constraints.vram_gb=<= 0.5"), quality)
-    assert {r.reason for r in load_records(tmp_path / "large")[0]} == {
-        "breaks vram_gb <= 0.5 at step 2"
-    }
 
 
 def test_images_of_a_trade_off(job_file: Path, tmp_path: Path) -> None:
