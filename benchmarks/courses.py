@@ -26,7 +26,7 @@ from tuner.lengths import Lengths, known_lengths
 from tuner.pictures import FEATURES
 from tuner.simulate import Course, simulate
 from tuner.suggest import Experience, Suggestion, experiences_of, suggest_for
-from tuner.warm import OF_ONE_SOURCE
+from tuner.warm import OF_ONE_SOURCE, most_starts
 
 WORKERS = 8
 STEPS, REDUCTION = (5, 90), 3
@@ -137,9 +137,10 @@ class Found:
         return float(behind_C.mean()), float(behind_C.std(ddof=1) / count**0.5)
 
 
-def ours(job: JobSpec, scores: Recorded) -> Course:
+def ours(job: JobSpec, scores: Recorded, *, knows: bool = True) -> Course:
     """A search as a job has it, but for presets and starts."""
-    return simulate(job, scores.space, scores, workers=WORKERS, lengths=scores.lengths)
+    lengths = scores.lengths if knows else None
+    return simulate(job, scores.space, scores, workers=WORKERS, lengths=lengths)
 
 
 def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
@@ -172,6 +173,8 @@ def courses(
     cases: Sequence[tuple[str, int]],
     settings: Mapping[str, Any],
     tpe: Mapping[str, Any] | None = None,
+    *,
+    knows: bool = True,
 ) -> Found:
     """Courses of one way to search.
 
@@ -180,13 +183,14 @@ def courses(
         cases: pair and seed of each course.
         settings: arguments of `job_of`.
         tpe: arguments of Optuna's TPE other than ours.
+        knows: whether it is told by other pairs which parameters matter, as a run is.
     """
     found = []
     for pair, seed in cases:
         scores = Recorded(curves_at(path), pair)
         job = job_of(**settings, seed=seed, steps=LATE)
         with patch.dict(samplers.TPE, tpe or {}):
-            found.append(ours(job, scores))
+            found.append(ours(job, scores, knows=knows))
     return Found(
         early_C=[course.best_by(EARLY) for course in found],
         late_C=[course.best_by(LATE) for course in found],
@@ -259,12 +263,14 @@ class Warm:
         warm_T: that of warm ones of half as many.
         cold_S: the best share of a cold search by its steps (`WARM_GRID_S`).
         warm_S: that of a warm one.
+        settings_S: that of one that begins with the same settings, and knows nothing else.
     """
 
     cold_T: np.ndarray
     warm_T: np.ndarray
     cold_S: np.ndarray
     warm_S: np.ndarray
+    settings_S: np.ndarray
 
 
 def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
@@ -275,20 +281,21 @@ def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
     curves = curves_at(path)
     scores = Recorded(curves, pair)
     starts = [one.params for one in suggested_from_others(curves, pair)]
-    space = with_starts(scores.space, starts)
 
     def cold(**budget: Any) -> Course:
-        return simulate(job_of(seed=seed, **budget), scores.space, scores, workers=WORKERS)
+        return ours(job_of(seed=seed, **budget), scores, knows=False)
 
-    def warm(**budget: Any) -> Course:
+    def warm(*, lengths: Lengths | None = scores.lengths, **budget: Any) -> Course:
         job = job_of(seed=seed, **budget)
-        return simulate(job, space, scores, workers=WORKERS, lengths=scores.lengths)
+        space = with_starts(scores.space, starts[: most_starts(job.search.trials)])
+        return simulate(job, space, scores, workers=WORKERS, lengths=lengths)
 
     return Warm(
         cold_T=np.array([cold(trials=count).best_by(np.inf) for count in COLD_TRIALS]),
         warm_T=np.array([warm(trials=count // 2).best_by(np.inf) for count in COLD_TRIALS]),
         cold_S=_by_steps(cold(steps=LATE)),
         warm_S=_by_steps(warm(steps=LATE)),
+        settings_S=_by_steps(warm(steps=LATE, lengths=None)),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -99,8 +100,10 @@ def main(
     publish(
         "Search",
         f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without its starts,"
-        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers; shares of the way from"
-        " the best recorded score (0) to the untouched content (1).",
+        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, and so ours, knows"
+        " by pairs that share neither photo nor painting which parameters matter, as in a run; no"
+        " other sampler can. Shares of the way from the best recorded score (0) to the untouched"
+        " content (1).",
         [
             Section(title="For the steps of stock Ray Tune", rows=budget_rows(found.courses)),
             Section(title="Pair by pair", rows=pair_rows(found.courses, names)),
@@ -120,6 +123,12 @@ def main(
                 rows=way_rows(("first rung", "reduction"), found.ladders, (STEPS[0], REDUCTION)),
             ),
             Section(
+                title="What is known of parameters",
+                text="Whether the default is told by pairs that share neither photo nor painting"
+                " which parameters matter.",
+                rows=way_rows(("told",), found.knows, True),
+            ),
+            Section(
                 title="Suggestions, leaving the pair out",
                 text="Shares that the settings reach which `nst-tuner suggest` names.",
                 rows=[suggestion_row(recorded, name) for name in names],
@@ -127,9 +136,10 @@ def main(
             Section(
                 title="Warm starts, leaving the pair out",
                 text="Shares of the best in so many trials, cold, and in half as many of a search"
-                " that begins with suggestions and knows which parameters matter; medians. Then"
-                " the steps until the median warm search has what the median cold one has after"
-                f" so many, as a share of the cold one's; {2 * LATE} steps stand for never.",
+                " that begins with suggestions, as many as a run takes, and knows which parameters"
+                " matter; medians. Then the steps until the median warm search has what the median"
+                f" cold one has after so many, as a share of the cold one's; {2 * LATE} steps stand"
+                " for never. Last what suggested settings do alone.",
                 rows=warm_rows(found.warm),
             ),
             Section(title="Workers", rows=found.scale),
@@ -175,12 +185,18 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
             courses,
             [(curves, fewer, {"first": first, "reduction": r}) for first, r in LADDERS],
         )
+        knows = each(
+            "what is known of parameters",
+            partial(courses, knows=False),
+            [(curves, fewer, {})],
+        )
         warm = each("warm starts", warm_and_cold, [(curves, *case) for case in cases])
         return Measured(
             courses=dict(zip(cases, ours, strict=True)),
             table=dict(zip(ways, table, strict=True)),
             tpe=dict(zip(TPE_SETTINGS, tpe, strict=True)),
             ladders=dict(zip(LADDERS, ladders, strict=True)),
+            knows={True: ladders[LADDERS.index((STEPS[0], REDUCTION))], False: knows[0]},
             warm={
                 name: [w for w, (pair, _) in zip(warm, cases, strict=True) if pair == name]
                 for name in names

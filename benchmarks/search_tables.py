@@ -35,6 +35,7 @@ class Measured:
         table: by sampler and rule.
         tpe: by settings of TPE.
         ladders: by first rung and reduction.
+        knows: by whether it is known which parameters matter.
         warm: warm and cold searches of each seed, by pair.
         scale: of numbers of workers.
     """
@@ -43,6 +44,7 @@ class Measured:
     table: Mapping[tuple[SamplerName, Rule], Found]
     tpe: Mapping[str, Found]
     ladders: Mapping[tuple[int, int], Found]
+    knows: Mapping[bool, Found]
     warm: Mapping[str, Sequence[Warm]]
     scale: Sequence[Row]
 
@@ -136,7 +138,9 @@ def warm_rows(found: Mapping[str, Sequence[Warm]]) -> list[Row]:
             row[f"cold, {count} trials"] = median(one.cold_T[index] for one in of_seeds)
             row[f"warm, {count // 2}"] = median(one.warm_T[index] for one in of_seeds)
         for count in COLD_FULL:
-            row[f"steps to {count * STEPS[1]} cold ones' score"] = warm_share(of_seeds, count)
+            steps = count * STEPS[1]
+            row[f"steps to {steps} cold ones' score"] = warm_share(of_seeds, count)
+            row[f"to {steps} by settings alone"] = warm_share(of_seeds, count, "settings_S")
         rows.append(row)
     return rows
 
@@ -148,13 +152,13 @@ def warm_behind(of_seeds: Sequence[Warm], count: int) -> float:
     return warm - median(float(one.cold_T[index]) for one in of_seeds)
 
 
-def warm_share(of_seeds: Sequence[Warm], full: int) -> float:
+def warm_share(of_seeds: Sequence[Warm], full: int, how: str = "warm_S") -> float:
     """Steps to what a cold search has after those of full trials, as a share of a cold one's.
 
     Of median courses. Search by search the cold one would set the goal at the very trial that was
     lucky, and two searches of one kind would not come out at 1.
     """
-    warm_S = np.median([one.warm_S for one in of_seeds], 0)
+    warm_S = np.median([getattr(one, how) for one in of_seeds], 0)
     cold_S = np.median([one.cold_S for one in of_seeds], 0)
     goal = cold_S[int(np.searchsorted(WARM_GRID_S, full * STEPS[1]))]
     return _steps_until(warm_S, goal) / _steps_until(cold_S, goal)

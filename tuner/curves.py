@@ -175,7 +175,8 @@ def load_curves(path: Path | None = None) -> Curves:
                 features_F=arrays["features_PF"][index],
                 score_NSM=arrays["score_PNSM"][index],
                 untouched=known["untouched"],
-                lengths_D=np.asarray(known["lengths"], float),
+                # Files of before had those of all pairs together only.
+                lengths_D=np.asarray(known.get("lengths", header["kernel"]["lengths"]), float),
             )
             for index, known in found
         }

@@ -43,7 +43,12 @@ def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
 
 def expected_lengths(space: Space, known: Lengths) -> np.ndarray:
     """The lengths_D of a space's coordinates, as of `surrogate.encode`; NaN where none is known."""
-    return np.array([known.get(name, np.nan) / extent for name, extent in _coordinates(space)])
+    return np.array(
+        [
+            known.get(name, np.nan) / extent if extent > 0 else np.nan  # a range of one value
+            for name, extent in _coordinates(space)
+        ]
+    )
 
 
 def _coordinates(space: Space) -> Iterable[tuple[str, float]]:

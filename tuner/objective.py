@@ -119,7 +119,9 @@ class Constraint:
         found = _BOUND.fullmatch(text)
         if found is None:
             raise ValueError(f'{measure}: expected a bound such as "<= 5", got {text!r}')
-        return cls(measure=measure, at_most=found[1] == "<=", bound=float(found[2]))
+        if not math.isfinite(bound := float(found[2])):
+            raise ValueError(f"{measure}: expected a bound that is a finite number, got {text!r}")
+        return cls(measure=measure, at_most=found[1] == "<=", bound=bound)
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,21 +38,44 @@ def planned_point(
         shares = dict(zip(space.params, points.random(1)[0].tolist(), strict=True))
         return point_at(space, shares, given)
     if name == "grid":
-        levels = [_levels(parameter) for parameter in space.params.values()]
-        total = math.prod(levels)
-        # In an order that favours no corner; without a list of all points, which may be millions.
-        step = _coprime(random.Random(seed).randrange(total), total)
+        points = list(itertools.islice(_grid(space, seed), index + 1))
+        return point_at(space, points[index % len(points)], given)
+    return None
+
+
+def grid_points(space: Space, seed: int, upto: int) -> int:
+    """How many points a grid has, none like another; at most ``upto``."""
+    return sum(1 for _ in itertools.islice(_grid(space, seed), upto))
+
+
+def _grid(space: Space, seed: int) -> Iterator[dict[str, float]]:
+    """Shares of the points of a grid, none like another, in an order that favours no corner.
+
+    Where a parameter has no meaning its levels make one point, so some have fewer than all levels
+    multiply to. Those may be millions: they are made one by one.
+    """
+    levels = [_levels(parameter) for parameter in space.params.values()]
+    total = math.prod(levels)
+    step = _coprime(random.Random(seed).randrange(total), total)
+    seen = set[tuple[tuple[str, float | int | str], ...]]()
+    for index in range(total):
         place = (index * step + seed) % total
         shares = dict[str, float]()
         for parameter, count in zip(space.params, levels, strict=True):
             place, level = divmod(place, count)
             shares[parameter] = level / (count - 1) if count > 1 else 0.0
-        return point_at(space, shares, given)
-    return None
+        point = tuple(point_at(space, shares).items())
+        if point not in seen:
+            seen.add(point)
+            yield shares
 
 
 def _levels(parameter: Any) -> int:
-    return len(parameter.options) if isinstance(parameter, Choice) else GRID_LEVELS
+    if isinstance(parameter, Choice):
+        return len(parameter.options)
+    if isinstance(parameter, Int):
+        return min(GRID_LEVELS, parameter.high - parameter.low + 1)
+    return GRID_LEVELS if parameter.high > parameter.low else 1
 
 
 def _coprime(start: int, total: int) -> int:

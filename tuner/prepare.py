@@ -21,6 +21,7 @@ from search_spaces import Params, Space
 from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
+from tuner.points import grid_points
 from tuner.records import Scores
 from tuner.replay import replay_of
 from tuner.rundir import RunDir
@@ -45,7 +46,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
     """
-    for remark in _without_effect(job):
+    for remark in _without_effect(job, space):
         say(remark)
     if space.may_set("photo_weight") != (0.0,):
         check_photorealism()
@@ -65,7 +66,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         )
         for remark in remarks:
             say(remark)
-        starts = [*starts, *space.starts]
+        starts = [*starts, *(start for start in space.starts if start not in starts)]
         return Prepared(
             job=run.write_job(job),
             workload=workload,
@@ -76,7 +77,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         )
 
 
-def _without_effect(job: JobSpec) -> list[str]:
+def _without_effect(job: JobSpec, space: Space) -> list[str]:
     """What the job asks for that does nothing beside its other settings."""
     remarks = []
     if job.holdout and not job.finals.count:
@@ -85,6 +86,13 @@ def _without_effect(job: JobSpec) -> list[str]:
         remarks.append("search.warm_start: without effect beside search.replay")
     if job.resources.device == "cpu" and job.resources.gpus:
         remarks.append("resources.gpus: without effect beside device: cpu")
+    if job.search.sampler == "grid":
+        known = grid_points(space, job.search.seed, job.search.trials)
+        if known < job.search.trials:
+            remarks.append(
+                f"search.trials: the grid of {space.name} has {known} points, which begin anew"
+                " after that"
+            )
     return remarks
 
 

@@ -78,6 +78,8 @@ def run_job(
             raise
         if study.shared:
             study.note("over", None)
+        # Of a study that another driver began its starts, since all drivers draw by their order.
+        prepared = prepared._replace(starts=study.notes["starts"])
         with _files_explained(run), mirror, _taken_back(run, study), watchers as told:
             _search(study, run, space, prepared, told, backend, say)
 

@@ -10,6 +10,7 @@ import heapq
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from search_spaces import Params, Space
@@ -59,7 +60,7 @@ class Course:
 
     def best_by(self, steps: float) -> float:
         """The lowest objective that was reported within so many steps of all trials."""
-        found = [event.value for event in self.events if event.steps <= steps]
+        found = [e.value for e in self.events if e.steps <= steps and isfinite(e.value)]
         return min(found, default=float("inf"))
 
     def steps_until(self, value: float) -> float:

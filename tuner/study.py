@@ -191,11 +191,15 @@ class RunStudy:
         # A sampler may draw as soon as there is a trial, but only `draw` knows its number's seed:
         # drivers that share the study may begin at the same moment.
         self._study.sampler = optuna.samplers.RandomSampler()
-        trial = self._study.ask()
+        trial = self._study.ask() if self._driver is None else self._own_trial(self._driver)
         self._live[trial.number] = trial
-        if self._driver is not None:
-            trial.set_user_attr(_DRIVER, self._driver)
         return trial.number
+
+    def _own_trial(self, driver: str) -> optuna.Trial:
+        """A new trial that bears its driver's name from its first moment: nobody mends others'."""
+        signed = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={_DRIVER: driver})
+        made = self._study._storage.create_new_trial(self._study_id, signed)
+        return optuna.Trial(self._study, made)
 
     def fix(self, number: int, params: Params) -> None:
         """Let a trial that has begun draw these parameters as given."""

@@ -92,7 +92,7 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
     """
     run = RunDir(folder).require()
     job, searched = load_job(run.job_file)
-    if searched.name != space.name or job.objective != "lpips":
+    if searched.name != space.name or job.goals.name != "lpips":
         raise InputError(
             f"{folder}: searched the space {searched.name} for {job.goals.name}, expected"
             f" {space.name} for lpips"
@@ -106,13 +106,15 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
     ]
     if not found:
         raise InputError(f"{folder}: has found nothing yet that fits the space {space.name}")
-    untouched = results.baselines["content"]["lpips"]
+    untouched = results.pair_baselines[0]["content"]["lpips"]
+    if untouched <= 0:
+        raise InputError(f"{folder}: the reference of its first pair is the content as it is")
     pair = load_pair(job.pairs[0], job.size_px)
     return Experience(
         name=job.name,
         features_F=np.asarray(picture_features(pair.materials)),
         params=[f.record.params for f in found],
-        share_N=np.asarray([f.rung.objective / untouched for f in found]),
+        share_N=np.asarray([f.rung.on_pair(0)["lpips"] / untouched for f in found]),
         steps_N=np.asarray([f.steps for f in found]),
     )
 

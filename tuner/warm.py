@@ -51,14 +51,19 @@ def warm_starts(
         found[place] for place in range(OF_ONE_SOURCE) for found in per_source if place < len(found)
     ]
     unique = [params for i, params in enumerate(ranked) if params not in ranked[:i]]
-    return unique[: max(1, int(trials * SHARE))], remarks
+    return unique[: most_starts(trials)], remarks
+
+
+def most_starts(trials: int) -> int:
+    """How many starting points a run of so many trials takes from elsewhere, at most."""
+    return max(1, int(trials * SHARE))
 
 
 def _of_run(folder: Path, space: Space) -> list[Params]:
-    """The best parameters of a run."""
+    """The best parameters of a run, but for those that its space starts with anyway."""
     results = load_results(RunDir(folder).require().path)
     fits = [fitting(f.record.params, space) for f in results.ranked() if f.record.searched]
-    fits = [params for params in fits if params]
+    fits = [params for params in fits if params and params not in space.starts]
     if not fits:
         return []
     chosen = apart(range(len(fits)), encode_all(space, fits), OF_ONE_SOURCE)

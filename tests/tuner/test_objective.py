@@ -51,6 +51,12 @@ def test_what_is_no_bound_is_refused(text: str) -> None:
         Constraint.parse("vram_gb", text)
 
 
+def test_an_infinite_bound_is_refused() -> None:
+    """What is too large for a number is no bound that a search could learn to keep."""
+    with pytest.raises(ValueError, match="finite number, got '<= 1e400'"):
+        Constraint.parse("vram_gb", "<= 1e400")
+
+
 def test_an_unknown_measure_is_refused() -> None:
     """A bound on a measure that does not exist names a near miss."""
     with pytest.raises(ValueError, match="vram_gb"):

@@ -26,7 +26,9 @@ from nst_core.weights import Weights, cached_path, tensor_digest
 from tests.tuner.helpers import Recorder
 from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
+from tuner.curves import load_curves
 from tuner.jobfile import find_space, load_job
+from tuner.lengths import LENGTHS, known_lengths
 from tuner.objective import COSTS
 from tuner.prepare import _presets_of, _without_effect, with_references
 from tuner.records import RungRecord
@@ -135,14 +137,17 @@ def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, report
 
 
 def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
-    """With `warm_start` the best of the earlier run come first, before the space's own starts."""
+    """The best of the `warm_start` come first, then the space's own starts, each once."""
     few = ("search.presets=false", "search.trials=6", "space=gram")
     launch(job_file, tmp_path / "a", InlineBackend(), *few)
-    best = [found.record.params for found in load_results(tmp_path / "a").ranked()]
+    starts = find_space("gram").starts
+    ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
+    best = [params for params in ranked if params not in starts]
     launch(job_file, tmp_path / "b", InlineBackend(), *few, f"search.warm_start=[{tmp_path / 'a'}]")
     tried = [record.params for record in load_results(tmp_path / "b").records]
     assert tried[:2] == best[:2]  # a third of the trials
-    assert tried[2] == find_space("gram").starts[0]
+    assert tried[2:5] == [*starts]
+    assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
 
 
 def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
@@ -444,16 +449,21 @@ def test_a_machine_that_is_too_busy_for_ray(monkeypatch: pytest.MonkeyPatch) -> 
 def test_settings_without_effect_are_named(job_file: Path) -> None:
     """What a job asks for in vain is said at its launch; what has an effect is not."""
     job = load_job(job_file)[0]
-    assert _without_effect(job) == []
+    space = find_space("gram")
+    assert _without_effect(job, space) == []
     vain = job.model_copy(
         update={
             "holdout": job.pairs,
             "finals": job.finals.model_copy(update={"count": 0}),
-            "search": job.search.model_copy(update={"replay": "a", "warm_start": ["b"]}),
+            "search": job.search.model_copy(
+                update={
+                    **{"replay": "a", "warm_start": ["b"], "sampler": "grid", "trials": 9**6},
+                }
+            ),
             "resources": job.resources.model_copy(update={"device": "cpu", "gpus": 2}),
         }
     )
-    said = _without_effect(vain)
+    said = _without_effect(vain, space)
     assert [line.partition(":")[0] for line in said] == [
-        *("holdout", "search.warm_start", "resources.gpus")
+        *("holdout", "search.warm_start", "resources.gpus", "search.trials")
     ]

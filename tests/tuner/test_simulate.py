@@ -2,10 +2,14 @@ import math
 
 import pytest
 
-from search_spaces import CATALOGUE, Params, Space
+from search_spaces import CATALOGUE, Choice, Float, Params, Space
+from tuner.curves import load_curves
 from tuner.halving import RULES
 from tuner.job import JobSpec
-from tuner.simulate import Course, simulate
+from tuner.lengths import known_lengths
+from tuner.points import grid_points, planned_point
+from tuner.samplers import STARTUP
+from tuner.simulate import Course, Event, simulate
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "starts": ()})
 SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
@@ -54,6 +58,65 @@ def test_finals_run_their_finalists() -> None:
 
     simulate(job(trials=9, finals={"count": 2, "seeds": 1}), SPACE, scores)
     assert all("lr" in params for params in asked)
+
+
+def test_what_diverges_is_never_best() -> None:
+    """A first report that is no number neither wins nor hides what comes after it."""
+    course = Course(
+        events=[
+            Event(steps=i, trial=i, trial_steps=1, value=value)
+            for i, value in enumerate((math.nan, 0.5, 0.7))
+        ]
+    )
+    assert course.best_by(0) == math.inf
+    assert course.best_by(2) == 0.5
+    assert simulate(job(), SPACE, lambda *_: {"lpips": math.nan}).best_by(math.inf) == math.inf
+
+
+def test_a_range_of_one_value_is_searched() -> None:
+    """Every sampler draws from a space with a number that cannot vary."""
+    pinned = Float(low=0.05, high=0.05, log=True)
+    space = Space(**{**vars(SPACE), "params": {**SPACE.params, "lr": pinned}})
+    for sampler in SAMPLERS:
+        seen = set[object]()
+
+        def scores(params: Params, steps: int, seen: set[object] = seen) -> dict[str, float]:
+            seen.add(params["lr"])
+            return bowl(params, steps)
+
+        simulate(job(sampler, trials=12), space, scores, lengths={"log10 lr": 0.5})
+        assert seen == {0.05}
+
+
+def test_a_search_draws_by_known_lengths() -> None:
+    """What is known of parameters changes what the default draws, but of several objectives."""
+    known = known_lengths(load_curves())
+
+    def drawn(**parts: object) -> list[list[Event]]:
+        one = job("gp", **parts)
+        return [simulate(one, SPACE, bowl, lengths=lengths).events for lengths in (None, known)]
+
+    cold, warm = drawn()
+    assert cold[:STARTUP] == warm[:STARTUP] and cold != warm
+    cold, warm = drawn(objective=["lpips", "seconds_per_image"])
+    assert cold == warm
+
+
+def test_a_grid_has_no_point_twice() -> None:
+    """Levels of what has no meaning at a point, or has one value, make no more points of it."""
+    space = Space(
+        name="some",
+        why="-",
+        params={
+            "tv": Choice(options=("off", "on")),
+            "tv_weight": Float(low=1, high=9, when={"tv": ("on",)}),
+            "lr": Float(low=0.05, high=0.05),
+            "log10_style_content": Float(low=0, high=1),
+        },
+    )
+    assert grid_points(space, 3, upto=99) == 3 + 3 * 3
+    points = [str(planned_point("grid", space, index, 3)) for index in range(24)]
+    assert len(set(points[:12])) == 12 and points[:12] == points[12:]
 
 
 def test_lower_is_better_whatever_the_metric() -> None:

@@ -17,7 +17,7 @@ from nst_core.errors import InputError, RunError, WorkError
 from tests.tuner.helpers import Recorder, compared, noisy_space, report
 from tuner.backend import InlineBackend
 from tuner.engine_pool import EnginePool
-from tuner.jobfile import fingerprint, load_job
+from tuner.jobfile import find_space, fingerprint, load_job
 from tuner.run import run_job
 from tuner.rundir import RunDir
 from tuner.search import Search
@@ -74,6 +74,37 @@ def test_a_driver_leaves_the_trials_of_others_alone(job_file: Path, tmp_path: Pa
     assert first and second and first.trial != second.trial
     again = driver(job_file, tmp_path / "a")
     assert list(again.unfinished) == [first.trial]
+
+
+def test_a_driver_that_dies_as_it_begins_finds_its_trial(job_file: Path, tmp_path: Path) -> None:
+    """A shared study knows whose a trial is from its first moment, so its driver takes it up."""
+    search = driver(job_file, tmp_path / "a")
+    with (
+        mock.patch("optuna.Trial", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        search.next()
+    again = driver(job_file, tmp_path / "a")
+    assert list(again.unfinished) == [0]
+    while turn(again):
+        pass
+    assert [r.trial for r in load_records(tmp_path / "a")[0]] == list(range(12))
+
+
+def test_all_drivers_begin_with_the_starts_of_the_first(job_file: Path, tmp_path: Path) -> None:
+    """A driver with another warm start runs what the study began with, as it does when resumed."""
+    few = ("search.presets=false", "search.trials=4", "space=gram", "finals.count=0")
+    shared = f"search.study=sqlite:///{tmp_path / 'shared.db'}"
+
+    def launch(name: str, *overrides: str) -> None:
+        job, space = load_job(job_file, [*few, *overrides])
+        run_job(job, space, tmp_path / name, InlineBackend(), watcher=Recorder(), say=print)
+
+    launch("known")
+    launch("a", shared, "search.trials=1")
+    launch("b", shared, f"search.warm_start=[{tmp_path / 'known'}]", "search.trials=3")
+    records, _ = load_records(tmp_path / "b")
+    assert [record.params for record in records] == [*find_space("gram").starts][:3]
 
 
 def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from pathlib import Path
+from typing import Any
 
-import optuna
 import pytest
 
 from nst_core.errors import RunError
@@ -58,13 +58,14 @@ def test_drivers_that_begin_at_once_draw_apart(
         (tmp_path / name).mkdir()
         studies.append(RunStudy.create(tmp_path / name, url=url, name="shared", **settings))
     one, other = studies
-    ask, numbers = one._study.ask, []
+    storage, numbers = one._study._storage, []
+    create = storage.create_new_trial
 
-    def late() -> optuna.Trial:
+    def late(*arguments: Any) -> int:
         numbers.append(other.begin())
-        return ask()
+        return create(*arguments)
 
-    monkeypatch.setattr(one._study, "ask", late)
+    monkeypatch.setattr(storage, "create_new_trial", late)
     mine = one.begin()
     assert numbers != [mine]
     assert one.draw(mine, SPACE, 90) != other.draw(numbers[0], SPACE, 90)

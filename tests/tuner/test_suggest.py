@@ -85,6 +85,20 @@ def test_a_kernel_of_another_space_is_refused(tmp_path: Path, lengths: np.ndarra
         load_curves(tmp_path / "c.npz")
 
 
+def test_curves_of_before_lengths_are_read(tmp_path: Path) -> None:
+    """A file that has them only for all pairs together still serves: it took hours to record."""
+    curves = curves_of({"a": 0.0})
+    curves.save(tmp_path / "c.npz")
+    with np.load(tmp_path / "c.npz") as arrays:
+        kept = dict(arrays)
+    header = json.loads(kept["header"].tobytes())
+    del header["pairs"][0]["lengths"]
+    kept["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "before.npz", **kept)
+    found = load_curves(tmp_path / "before.npz").pairs["a"].lengths_D
+    np.testing.assert_array_equal(found, curves.kernel.lengths_D)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense", b"\x93NUMPY"])
 def test_what_are_no_curves_is_refused(tmp_path: Path, content: bytes) -> None:
     """Another file is refused by name; nothing in it is run."""
