@@ -126,13 +126,14 @@ class Mirror:
         first = {JOB_FILE, *(name for name in names if name.endswith(LANES_FILE))}
         for name in sorted(first):
             self._push(name)
-        study = self._changed(STUDY_FILE)
+        of_study = self._study_name
+        study = self._changed(of_study)
         for name in names:
-            if name not in {STUDY_FILE, *first}:
+            if name not in {of_study, *first}:
                 self._push(name)
         if study:
             self._check_alone()  # copying may have taken long
-            self._write(STUDY_FILE, study)
+            self._write(of_study, study)
             self._study_there = _version(self._study_info())
         for name in sorted(self._newer):
             self._replace(f"{self._root}/{name}")
@@ -147,15 +148,20 @@ class Mirror:
             return
         if not info.is_file:  # as while a folder of somebody else's machine is not mounted
             raise OSError(f"{info.path} is not there any more")
-        if not self._begins_with(STUDY_FILE, info):
+        if not self._begins_with(self._study_name, info):
             raise WorkError(
                 f"storage {self._url}: another launch copies to it; what is there is the other's"
                 f" from here on; `{self._resume} --set storage=FOLDER` copies this run elsewhere"
             )
         self._study_there = _version(info)  # written, as it turns out, when it was taken for lost
 
+    @property
+    def _study_name(self) -> str:
+        """The file that tells this run from others: its study, or which of its drivers it is."""
+        return SHARED_FILE if (self._folder / SHARED_FILE).is_file() else STUDY_FILE
+
     def _study_info(self) -> Any:
-        return self._system.get_file_info(f"{self._root}/{STUDY_FILE}")
+        return self._system.get_file_info(f"{self._root}/{self._study_name}")
 
     def _replace(self, older: str) -> None:
         newer = older + _NEWER

@@ -346,6 +346,23 @@ def test_a_shared_run_is_a_run_too(job_file: Path, tmp_path: Path) -> None:
     assert Mirror(tmp_path / "back", str(tmp_path / "mirror"))
 
 
+@pytest.mark.usefixtures("impatient")
+def test_two_drivers_of_a_study_do_not_mix_in_one_storage(tmp_path: Path) -> None:
+    """Each has files of its own, so the second one leaves the storage to the first."""
+    mirrors = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        mirrors.append(Mirror(tmp_path / name, str(tmp_path / "mirror")))
+        (tmp_path / name / "job.yaml").write_text("name: one\n")
+        (tmp_path / name / "study.json").write_text(f'{{"driver": "{name}"}}')
+    first, second = mirrors
+    first.push()
+    with pytest.raises(WorkError, match="another launch copies to it"):
+        second.push()
+    assert '"a"' in (tmp_path / "mirror" / "study.json").read_text()
+    first.push()
+
+
 def test_a_copy_is_replaced_whole(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
