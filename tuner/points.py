@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,36 +38,60 @@ def planned_point(
         shares = dict(zip(space.params, points.random(1)[0].tolist(), strict=True))
         return point_at(space, shares, given)
     if name == "grid":
-        points = list(itertools.islice(_grid(space, seed), index + 1))
-        return point_at(space, points[index % len(points)], given)
+        grid = _Grid(space)
+        # In an order that favours no corner; without a list of all points, which may be millions.
+        step = _coprime(random.Random(seed).randrange(grid.size), grid.size)
+        return point_at(space, grid.shares((index * step + seed) % grid.size), given)
     return None
 
 
-def grid_points(space: Space, seed: int, upto: int) -> int:
-    """How many points a grid has, none like another; at most ``upto``."""
-    return sum(1 for _ in itertools.islice(_grid(space, seed), upto))
+def grid_size(space: Space) -> int:
+    """How many points the grid of a space has."""
+    return _Grid(space).size
 
 
-def _grid(space: Space, seed: int) -> Iterator[dict[str, float]]:
-    """Shares of the points of a grid, none like another, in an order that favours no corner.
+class _Grid:
+    """Points that differ: levels of what has no meaning at a point do not multiply."""
 
-    Where a parameter has no meaning its levels make one point, so some have fewer than all levels
-    multiply to. Those may be millions: they are made one by one.
-    """
-    levels = [_levels(parameter) for parameter in space.params.values()]
-    total = math.prod(levels)
-    step = _coprime(random.Random(seed).randrange(total), total)
-    seen = set[tuple[tuple[str, float | int | str], ...]]()
-    for index in range(total):
-        place = (index * step + seed) % total
-        shares = dict[str, float]()
-        for parameter, count in zip(space.params, levels, strict=True):
-            place, level = divmod(place, count)
-            shares[parameter] = level / (count - 1) if count > 1 else 0.0
-        point = tuple(point_at(space, shares).items())
-        if point not in seen:
-            seen.add(point)
-            yield shares
+    def __init__(self, space: Space):
+        self._space, self._params = space, list(space.params.items())
+        self._asked = {other for _, parameter in self._params for other in parameter.when}
+        self._known: dict[tuple[object, ...], int] = {}
+        self.size = self._count(0, {})
+
+    def shares(self, place: int) -> dict[str, float]:
+        """Of each parameter at one of the points; 0 where it has no meaning."""
+        shares, drawn = dict.fromkeys(self._space.params, 0.0), dict[str, float | int | str]()
+        for at, (name, parameter) in enumerate(self._params):
+            if not self._space.active(name, drawn):
+                continue
+            count = _levels(parameter)
+            if isinstance(parameter, Choice):
+                for level, option in enumerate(parameter.options):  # noqa: B007
+                    drawn[name] = option
+                    if place < (below := self._count(at + 1, drawn)):
+                        break
+                    place -= below
+            else:
+                place, level = divmod(place, count)
+            shares[name] = level / (count - 1) if count > 1 else 0.0
+        return shares
+
+    def _count(self, at: int, drawn: dict[str, float | int | str]) -> int:
+        """Points that parameters from one on make, by what those before them are."""
+        if at == len(self._params):
+            return 1
+        key = (at, *((name, drawn[name]) for name in self._asked & drawn.keys()))
+        if key not in self._known:
+            name, parameter = self._params[at]
+            if not self._space.active(name, drawn):
+                self._known[key] = self._count(at + 1, drawn)
+            elif isinstance(parameter, Choice):
+                each = [self._count(at + 1, {**drawn, name: o}) for o in parameter.options]
+                self._known[key] = sum(each)
+            else:
+                self._known[key] = _levels(parameter) * self._count(at + 1, drawn)
+        return self._known[key]
 
 
 def _levels(parameter: Any) -> int:

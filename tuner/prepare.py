@@ -21,7 +21,7 @@ from search_spaces import Params, Space
 from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
-from tuner.points import grid_points
+from tuner.points import grid_size
 from tuner.records import Scores
 from tuner.replay import replay_of
 from tuner.rundir import RunDir
@@ -87,10 +87,10 @@ def _without_effect(job: JobSpec, space: Space) -> list[str]:
     if job.resources.device == "cpu" and job.resources.gpus:
         remarks.append("resources.gpus: without effect beside device: cpu")
     if job.search.sampler == "grid":
-        known = grid_points(space, job.search.seed, job.search.trials)
-        if known < job.search.trials:
+        size = grid_size(space)
+        if size < job.search.trials:
             remarks.append(
-                f"search.trials: the grid of {space.name} has {known} points, which begin anew"
+                f"search.trials: the grid of {space.name} has {size} points, which begin anew"
                 " after that"
             )
     return remarks

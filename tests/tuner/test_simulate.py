@@ -7,7 +7,7 @@ from tuner.curves import load_curves
 from tuner.halving import RULES
 from tuner.job import JobSpec
 from tuner.lengths import known_lengths
-from tuner.points import grid_points, planned_point
+from tuner.points import grid_size, planned_point
 from tuner.samplers import STARTUP
 from tuner.simulate import Course, Event, simulate
 
@@ -114,9 +114,18 @@ def test_a_grid_has_no_point_twice() -> None:
             "log10_style_content": Float(low=0, high=1),
         },
     )
-    assert grid_points(space, 3, upto=99) == 3 + 3 * 3
+    assert grid_size(space) == 3 + 3 * 3
     points = [str(planned_point("grid", space, index, 3)) for index in range(24)]
     assert len(set(points[:12])) == 12 and points[:12] == points[12:]
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_grids_of_named_spaces(name: str) -> None:
+    """However large, the points of a grid are made one by one, and none comes twice."""
+    space = CATALOGUE[name]
+    count = min(grid_size(space), 300)
+    points = {str(planned_point("grid", space, index, 7)) for index in range(count)}
+    assert len(points) == count
 
 
 def test_lower_is_better_whatever_the_metric() -> None:
