@@ -85,8 +85,9 @@ def test_a_node_dies_while_another_joins(
 ) -> None:
     """Every node of a cluster gets trials, one that joins too; nobody is blamed for a node."""
     folder = tmp_path / "run"
+    # More trials than there is time for: on any machine it goes on until all that was said.
     options = settings(
-        *("search.trials=40", "search.presets=false", "resources.lanes=2"),
+        *("search.trials=1000", "search.presets=false", "resources.lanes=2"),
         *("halving.rule=none", "halving.max_steps=18"),
     )
     with cluster_with_head(0) as cluster:
@@ -100,18 +101,18 @@ def test_a_node_dies_while_another_joins(
         cluster.remove_node(dies, allow_graceful=False)
         cluster.add_node(num_cpus=1)
         wait_for_said(folder, process, "engine-2 is up")
+        wait_for_said(folder, process, "is gone with its node")
+        wait_for_trials(folder, process, len(finished(folder)) + 8)
+        process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, stderr
+    assert process.returncode == 130, stderr
     assert_calm(stderr)
     after = finished(folder)
-    assert sorted(after) == list(range(40))
     assert {state for state, _ in after.values()} == {"complete"}
     assert before.items() <= after.items()
-    said = [event["message"] for event in events(folder)]
-    # Ray is sure of a node's death after some 15 s; a run may be over before that.
-    gone = ("is gone with its node", "perhaps its node is gone")
-    assert any(words in message for message in said for words in gone)
-    assert not any("another one starts" in message for message in said)
+    # What the node had is taken up elsewhere: of all that began none is left behind.
+    assert set(range(max(after) - 8)) <= after.keys()
+    assert not any("another one starts" in event["message"] for event in events(folder))
     reports = [rung for record in load_results(folder).records for rung in record.rungs.values()]
     assert len({rung.worker for rung in reports}) == 3
 
