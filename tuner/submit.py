@@ -6,6 +6,7 @@ connection ends it.
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import tempfile
 import time
@@ -126,6 +127,8 @@ def _client(address: str) -> Any:
         raise InputError(
             f"--address {address}: expected the dashboard's, such as http://127.0.0.1:8265"
         )
+    if importlib.util.find_spec("aiohttp") is None:
+        raise InputError("--submit and attach need ray[default]: pip install 'nst-tuner[cluster]'")
     from ray.job_submission import JobSubmissionClient
 
     try:

@@ -90,3 +90,12 @@ def test_what_stays_on_this_machine_is_listed(
     assert not client.submit_job.called
     job, _ = load_job(job_file, ["storage=file:///copies"])
     assert submit.submit(job, tmp_path / "run", ADDRESS)
+
+
+def test_submitting_without_its_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rather than that no cluster answers, which is how Ray says it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'nst-tuner\[cluster\]'"):
+        submit._client("http://127.0.0.1:8265")
