@@ -16,11 +16,12 @@ from tuner.surrogate import encode_all
 #: In place of a run: the pairs that come with the package.
 SIMILAR = "similar"
 
-#: Starting points from one source, and their share of all trials at most. With four a search had
-#: the scores of one that knows nothing after 0.3 to 0.7 of the steps, with eight after 0.4 to 1.3
-#: (`benchmarks.search`): they leave room for draws from elsewhere before the sampler begins.
+#: Starting points from one source. With four a search had the scores of one that knows nothing
+#: after 0.3 to 0.7 of the steps, with eight after 0.4 to 1.3 (`benchmarks.search`): they leave room
+#: for draws from elsewhere before the sampler begins. Of five trials, too, four are ahead of fewer.
 OF_ONE_SOURCE = 4
-SHARE = 1 / 3
+#: The share of all trials that starting points take at most, if that is more than one source's.
+SHARE = 1 / 2
 
 
 def warm_starts(
@@ -56,7 +57,7 @@ def warm_starts(
 
 def most_starts(trials: int) -> int:
     """How many starting points a run of so many trials takes from elsewhere, at most."""
-    return max(1, int(trials * SHARE))
+    return min(trials, max(OF_ONE_SOURCE, int(trials * SHARE)))
 
 
 def _of_run(folder: Path, space: Space) -> list[Params]:

@@ -138,15 +138,15 @@ def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, report
 
 def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
     """The best of the `warm_start` come first, then the space's own starts, each once."""
-    few = ("search.presets=false", "search.trials=6", "space=gram")
+    few = ("search.presets=false", "search.trials=8", "space=gram")
     launch(job_file, tmp_path / "a", InlineBackend(), *few)
     starts = find_space("gram").starts
     ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
     best = [params for params in ranked if params not in starts]
     launch(job_file, tmp_path / "b", InlineBackend(), *few, f"search.warm_start=[{tmp_path / 'a'}]")
     tried = [record.params for record in load_results(tmp_path / "b").records]
-    assert tried[:2] == best[:2]  # a third of the trials
-    assert tried[2:5] == [*starts]
+    assert tried[0] == best[0] and all(params in best for params in tried[:4])
+    assert tried[4:7] == [*starts]
     assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
 
 
