@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.common import Row
-from benchmarks.runs import with_starts
+from benchmarks.runs import REDUCTION, with_starts
 from benchmarks.stock import simulate_stock
 from search_spaces import Params, Space
 from tuner import samplers
@@ -29,7 +29,7 @@ from tuner.suggest import Experience, Suggestion, experiences_of, suggest_for
 from tuner.warm import OF_ONE_SOURCE, most_starts
 
 WORKERS = 8
-STEPS, REDUCTION = (5, 90), 3
+STEPS = (5, 90)
 #: Trials of the random search whose score is to be reached.
 RANDOM_TRIALS = 100
 #: Trials of stock Ray Tune, whose steps are the budgets.

@@ -3,7 +3,8 @@
 Recorded curves are guessed between the configurations that were recorded, which smooths them; here
 every step is taken. What searches know of other pairs is by pairs that share neither photo nor
 painting: the default, which parameters matter; one, which settings are suggested as well; one, and
-all other samplers, nothing. All go on until they have taken the same steps.
+all other samplers, nothing. All go on until they have taken the same steps, and so does stock Ray
+Tune, whose own classes decide what is carried out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from statistics import mean, stdev
 from typing import Annotated
 
@@ -35,27 +37,53 @@ from benchmarks.common import (
     run,
 )
 from benchmarks.courses import kin_of
-from benchmarks.runs import Timeline, scratch_search, workload_of
+from benchmarks.runs import REDUCTION, Timeline, scratch_search, with_starts, workload_of
+from benchmarks.stock import simulate_stock
 from benchmarks.suggest import suggested_by_strangers
-from search_spaces import CATALOGUE, Params
-from tuner.backend import InlineBackend
+from nst_core.stylization import default_device
+from search_spaces import CATALOGUE, Params, Space
+from tuner.backend import InlineBackend, Workload
 from tuner.curves import load_curves
+from tuner.engine import Engine
 from tuner.interrupt import Interrupt
+from tuner.job import SamplerName
 from tuner.lengths import known_lengths
 from tuner.pictures import picture_features
-from tuner.records import RungRecord
+from tuner.records import Report, RungRecord
 from tuner.suggest import experiences_of
 from tuner.warm import OF_ONE_SOURCE
 
-#: The default first, which the others are compared with.
-SEARCHES = {
-    "gp": "gp",
-    (COLD := "gp, cold"): "gp",
-    (SUGGESTED := "gp, suggestions first"): "gp",
-    "tpe": "tpe",
-    "random": "random",
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a search differs from the default.
+
+    Attributes:
+        sampler: of its job.
+        knows: whether it is told by other pairs which parameters matter.
+        suggested: whether it begins with what other pairs suggest.
+        reduction: of its halving.
+    """
+
+    sampler: SamplerName = "gp"
+    knows: bool = True
+    suggested: bool = False
+    reduction: int = REDUCTION
+
+
+#: The default first, which the others are compared with; None for what is not ours.
+SEARCHES: dict[str, Way | None] = {
+    "gp": Way(),
+    (COLD := "gp, cold"): Way(knows=False),
+    (SUGGESTED := "gp, suggestions first"): Way(suggested=True),
+    (HALVED := "gp, reduction 2"): Way(reduction=2),
+    "tpe": Way(sampler="tpe"),
+    "random": Way(sampler="random"),
+    (STOCK := "stock Ray Tune"): None,
 }
-QUICK_SEARCHES = ("gp", COLD, SUGGESTED)
+QUICK_SEARCHES = ("gp", COLD, SUGGESTED, STOCK)
+#: Not compared with the default for a goal: settings of it.
+SETTINGS = {COLD, SUGGESTED, HALVED}
 SEEDS = 5
 SIZE_PX = 64
 STEPS, QUICK_STEPS = (5, 90), (5, 15)
@@ -149,7 +177,7 @@ def main(
             *(
                 Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
                 for how, row in behind.items()
-                if how not in {COLD, SUGGESTED}
+                if how not in SETTINGS
             ),
             *(
                 Goal(
@@ -185,15 +213,45 @@ class _Upto(Timeline):
             self.interrupt.winding_up = True
 
 
+class _CarriedOut:
+    """Scores of what is carried out when it is asked for; NaN of what goes astray."""
+
+    def __init__(self, workload: Workload, space: Space, steps: int):
+        self._engine = Engine(workload.pairs, workload.weights, device=default_device())
+        self._space, self._steps = space, steps
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._known: dict[tuple[int, int], Mapping[str, float]] = {}
+        self._failed: set[int] = set()
+
+    def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
+        number = self._numbers.setdefault(tuple(params.items()), len(self._numbers))
+        if (number, steps) not in self._known and number not in self._failed:
+            config = self._space.build(params, size_px=SIZE_PX, steps=self._steps)
+            self._engine.submit(number, config, steps, None)
+            reports: Sequence[Report] = ()
+            while not reports:
+                reports = self._engine.advance()
+            if reports[0].failure is not None:
+                self._failed.add(number)
+            self._known[number, steps] = reports[0].scores
+        return {"lpips": nan} if number in self._failed else self._known[number, steps]
+
+
 def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int) -> Found:
     """One search in this process, until its trials have taken ``upto`` steps."""
-    timeline = _Upto(upto)
     workload = workload_of(pairs_from([pair])[0], SIZE_PX)
-    starts: list[Params] = []
+    way = SEARCHES[how]
+    courses = _of_stock if way is None else partial(_of_ours, way)
+    course = courses(workload, seed=seed, steps=steps, upto=upto)
+    return Found(pair=pair, name=how, seed=seed, course=course)
+
+
+def _of_ours(
+    way: Way, workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
+) -> Sequence[tuple[int, float]]:
+    timeline = _Upto(upto)
     curves, materials = load_curves(), workload.pairs[0].materials
-    if how == SUGGESTED:
-        suggested = suggested_by_strangers(materials, curves, OF_ONE_SOURCE)
-        starts = [one.params for one in suggested]
+    suggested = suggested_by_strangers(materials, curves, OF_ONE_SOURCE) if way.suggested else []
     kin = kin_of(np.asarray(picture_features(materials)), experiences_of(curves))
     made = scratch_search(
         CATALOGUE["gram"],
@@ -202,15 +260,33 @@ def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int)
         steps=steps,
         size_px=SIZE_PX,
         lanes=LANES,
-        sampler=SEARCHES[how],
+        sampler=way.sampler,
         seed=seed,
-        starts=starts,
-        lengths={} if how == COLD else known_lengths(curves, but=kin),
+        reduction=way.reduction,
+        starts=[one.params for one in suggested],
+        lengths=known_lengths(curves, but=kin) if way.knows else {},
     )
     with made as (scratch, job):
         timeline.interrupt = scratch.interrupt
         InlineBackend().run(scratch, workload, job)
-    return Found(pair=pair, name=how, seed=seed, course=timeline.course)
+    return timeline.course
+
+
+def _of_stock(
+    workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
+) -> Sequence[tuple[int, float]]:
+    space = with_starts(CATALOGUE["gram"])
+    found = simulate_stock(
+        space,
+        _CarriedOut(workload, space, steps[1]),
+        trials=upto // steps[0],
+        steps=steps,
+        reduction=REDUCTION,
+        workers=LANES,
+        seed=seed,
+        upto=upto,
+    )
+    return [(event.steps, found.best_by(event.steps)) for event in found.events]
 
 
 def _means(found: Sequence[Found], budgets: Sequence[int]) -> Mapping[str, float]:

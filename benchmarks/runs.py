@@ -27,6 +27,9 @@ from tuner.rundir import RunDir
 from tuner.search import Search
 from tuner.study import RunStudy
 
+#: How many times as many trials a rung has as the next one, as jobs have it by default.
+REDUCTION = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
@@ -84,6 +87,7 @@ def scratch_search(
     sampler: str = "gp",
     seed: int = 0,
     rule: str = "promote",
+    reduction: int = REDUCTION,
     objective: str = "lpips",
     starts: Sequence[Params] = (),
     lengths: Lengths | None = None,
@@ -101,6 +105,7 @@ def scratch_search(
         sampler: of the job.
         seed: of the sampler.
         rule: of its halving.
+        reduction: of its halving.
         objective: a metric.
         starts: trials that come first.
         lengths: what is known of parameters.
@@ -113,7 +118,12 @@ def scratch_search(
             "size_px": size_px,
             "objective": objective,
             "search": {"trials": trials, "presets": False, "sampler": sampler, "seed": seed},
-            "halving": {"min_steps": steps[0], "max_steps": steps[1], "rule": rule},
+            "halving": {
+                "min_steps": steps[0],
+                "max_steps": steps[1],
+                "rule": rule,
+                "reduction": reduction,
+            },
             "finals": {"count": 0},
             "resources": {"lanes": lanes},
         }

@@ -31,7 +31,6 @@ from benchmarks.courses import (
     GRID_S,
     LATE,
     RANDOM_TRIALS,
-    REDUCTION,
     STEPS,
     WORKERS,
     compare,
@@ -40,6 +39,7 @@ from benchmarks.courses import (
     suggestion_row,
     warm_and_cold,
 )
+from benchmarks.runs import REDUCTION
 from benchmarks.search_tables import (
     Measured,
     budget_rows,

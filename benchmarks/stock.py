@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import warnings
 from collections.abc import Mapping
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ def simulate_stock(
     workers: int,
     seed: int,
     metric: str = "lpips",
+    upto: float = inf,
 ) -> Course:
     """Carry out a search as stock Ray Tune would: a step takes a second.
 
@@ -38,6 +40,7 @@ def simulate_stock(
         workers: trials at a time.
         seed: of the sampler.
         metric: to minimise.
+        upto: steps of all trials after which it ends.
     """
     from ray.tune.schedulers import ASHAScheduler, TrialScheduler
     from ray.tune.search.optuna import OptunaSearch
@@ -64,7 +67,7 @@ def simulate_stock(
             scheduler.on_trial_add(None, trial)
             heapq.heappush(heap, (clock_s + rungs[0], begun, trial, 0))
             begun, idle = begun + 1, idle - 1
-        if not heap:
+        if not heap or all_steps >= upto:
             course.end_s = clock_s
             return course
         clock_s, number, trial, at = heapq.heappop(heap)
