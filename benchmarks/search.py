@@ -257,7 +257,7 @@ def goals_of(found: Measured) -> list[Goal]:
         Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
         Goal(
             name="the default behind the best of sampler and rule, mean over budgets",
-            value=max(-one.behind(found.table[DEFAULT])[0] for one in found.table.values()),
+            value=abs(min(one.behind(found.table[DEFAULT])[0] for one in found.table.values())),
             goal=0.01,
             at_most=True,
         ),
