@@ -19,7 +19,7 @@ from search_spaces import Params, Space
 from tuner import evaluate
 from tuner.backend import Workload
 from tuner.connect import ray_backend
-from tuner.job import JobSpec
+from tuner.job import HalvingSpec, JobSpec
 from tuner.lengths import LENGTHS, Lengths
 from tuner.plan import Plan, Watcher
 from tuner.records import RungRecord
@@ -28,7 +28,7 @@ from tuner.search import Search
 from tuner.study import RunStudy
 
 #: How many times as many trials a rung has as the next one, as jobs have it by default.
-REDUCTION = 3
+REDUCTION = HalvingSpec().reduction
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,11 +67,10 @@ class _Grid:
                 continue
             count = _levels(parameter)
             if isinstance(parameter, Choice):
-                for level, option in enumerate(parameter.options):  # noqa: B007
-                    drawn[name] = option
-                    if place < (below := self._count(at + 1, drawn)):
-                        break
-                    place -= below
+                level, drawn[name] = 0, parameter.options[0]
+                while place >= (below := self._count(at + 1, drawn)):
+                    place, level = place - below, level + 1
+                    drawn[name] = parameter.options[level]
             else:
                 place, level = divmod(place, count)
             shares[name] = level / (count - 1) if count > 1 else 0.0

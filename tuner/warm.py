@@ -16,9 +16,9 @@ from tuner.surrogate import encode_all
 #: In place of a run: the pairs that come with the package.
 SIMILAR = "similar"
 
-#: Starting points from one source. With four a search had the scores of one that knows nothing
-#: after 0.3 to 0.7 of the steps, with eight after 0.4 to 1.3 (`benchmarks.search`): they leave room
-#: for draws from elsewhere before the sampler begins. Of five trials, too, four are ahead of fewer.
+#: Starting points from one source. Eight took more steps than four to the scores of a search that
+#: knows nothing (`benchmarks.search`): four leave room for draws from elsewhere before the sampler
+#: begins. Of five trials, too, four are ahead of fewer.
 OF_ONE_SOURCE = 4
 #: The share of all trials that starting points take at most, if that is more than one source's.
 SHARE = 1 / 2

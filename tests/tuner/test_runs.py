@@ -26,9 +26,7 @@ from nst_core.weights import Weights, cached_path, tensor_digest
 from tests.tuner.helpers import Recorder
 from tuner.backend import Backend, InlineBackend
 from tuner.connect import ray_backend
-from tuner.curves import load_curves
 from tuner.jobfile import find_space, load_job
-from tuner.lengths import LENGTHS, known_lengths
 from tuner.objective import COSTS
 from tuner.prepare import _presets_of, _without_effect, with_references
 from tuner.records import RungRecord
@@ -134,20 +132,6 @@ def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, report
     )
     assert stats.lane_steps - stats.lane_steps_lost <= left + 2 * 12
     assert not list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
-
-
-def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
-    """The best of the `warm_start` come first, then the space's own starts, each once."""
-    few = ("search.presets=false", "search.trials=8", "space=gram")
-    launch(job_file, tmp_path / "a", InlineBackend(), *few)
-    starts = find_space("gram").starts
-    ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
-    best = [params for params in ranked if params not in starts]
-    launch(job_file, tmp_path / "b", InlineBackend(), *few, f"search.warm_start=[{tmp_path / 'a'}]")
-    tried = [record.params for record in load_results(tmp_path / "b").records]
-    assert tried[0] == best[0] and all(params in best for params in tried[:4])
-    assert tried[4:7] == [*starts]
-    assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
 
 
 def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
