@@ -7,13 +7,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 from ray.cluster_utils import Cluster
 
+from tuner.records import TrialRecord
 from tuner.results import load_results
 
 # As from a terminal: shells let what they start in the background ignore Ctrl-C.
@@ -62,24 +63,42 @@ def settings(*assignments: str) -> list[str]:
     return [part for assignment in assignments for part in ("--set", assignment)]
 
 
-def wait_for_trials(folder: Path, process: subprocess.Popen[str], count: int) -> None:
-    """Until ``count`` trials are over."""
+def wait_until(process: subprocess.Popen[str], what: str, there: Callable[[], object]) -> None:
+    """Until something is there; the launch must not end before."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if (folder / "study.journal").exists():
-            counts = load_results(folder).counts()
-            if sum(counts.values()) - counts["running"] >= count:
-                return
+        if there():
+            return
         assert process.poll() is None, process.communicate()
         time.sleep(0.3)
-    raise AssertionError(f"no {count} trials within {PATIENCE_S} s")
+    raise AssertionError(f"no {what} within {PATIENCE_S} s")
+
+
+def wait_for_trials(folder: Path, process: subprocess.Popen[str], count: int) -> None:
+    """Until ``count`` trials are over."""
+    wait_until(process, f"{count} trials", lambda: len(finished(folder)) >= count)
+
+
+def wait_for_said(folder: Path, process: subprocess.Popen[str], words: str) -> None:
+    """Until the run has logged something with these words."""
+    wait_until(process, f"{words!r} in the log", lambda: said(folder, words))
+
+
+def wait_for_reports(folder: Path, process: subprocess.Popen[str], count: int) -> None:
+    """Until so many rungs were reported."""
+    wait_until(process, f"{count} reports", lambda: count_reports(folder) >= count)
+
+
+def records(folder: Path) -> Sequence[TrialRecord]:
+    """Trials of a run that has begun or not."""
+    return load_results(folder).records if (folder / "study.journal").exists() else ()
 
 
 def finished(folder: Path) -> dict[int, tuple[str, dict[int, float]]]:
     """Trials that are over: state, and the objective at each rung."""
     return {
         r.trial: (r.state, {steps: rung.objective for steps, rung in r.rungs.items()})
-        for r in load_results(folder).records
+        for r in records(folder)
         if r.state != "running"
     }
 
@@ -104,15 +123,14 @@ def events(folder: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def wait_for_said(folder: Path, process: subprocess.Popen[str], words: str) -> None:
-    """Until the run has logged something with these words."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if any(words in event["message"] for event in events(folder)):
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.3)
-    raise AssertionError(f"nobody said {words!r} within {PATIENCE_S} s")
+def said(folder: Path, words: str) -> int:
+    """How often the run has logged something with these words."""
+    return sum(words in event["message"] for event in events(folder))
+
+
+def count_reports(folder: Path) -> int:
+    """Rungs that were reported so far."""
+    return said(folder, "reported")
 
 
 def assert_calm(stderr: str) -> None:

@@ -22,9 +22,11 @@ from tests.tuner.processes import (
     Launches,
     assert_calm,
     cluster_with_head,
+    count_reports,
     events,
     finished,
     settings,
+    wait_for_reports,
     wait_for_said,
 )
 from tuner.ray_backend import NO_RAY
@@ -344,22 +346,6 @@ def drain(address: str, node: Any) -> None:
         node.node_id, reason, "wanted back", until_ms
     )
     assert accepted, why_not
-
-
-def count_reports(folder: Path) -> int:
-    """Rungs that were reported so far."""
-    return sum(map(says("reported"), events(folder)))
-
-
-def wait_for_reports(folder: Path, process: subprocess.Popen[str], count: int) -> None:
-    """Until so many rungs were reported."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        if count_reports(folder) >= count:
-            return
-        time.sleep(0.5)
-    raise AssertionError("no reports")
 
 
 def check_what_was_lost(logged: list[Event]) -> None:

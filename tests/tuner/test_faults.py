@@ -18,10 +18,13 @@ from tests.tuner.processes import (
     Launches,
     assert_calm,
     cluster_with_head,
+    count_reports,
     engines_of,
-    events,
     finished,
+    records,
+    said,
     settings,
+    wait_for_reports,
     wait_for_said,
     wait_for_trials,
 )
@@ -36,7 +39,7 @@ from tuner.run import run_job
 def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """After Ctrl-C, then after SIGKILL, a run resumes to its target and loses nothing finished."""
     folder = tmp_path / "run"
-    options = settings("search.trials=10", "halving.max_steps=12")
+    options = settings("search.trials=1000", "halving.max_steps=12")  # none ends by itself
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 2)
     process.send_signal(signal.SIGINT)
@@ -51,11 +54,12 @@ def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches:
     process.wait()
     before |= finished(folder)
 
-    process = launches.start("resume", folder)
+    target = len(records(folder)) + 4
+    process = launches.start("resume", folder, "--trials", target)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     after = finished(folder)
-    assert sorted(after) == list(range(10))
+    assert sorted(after) == list(range(target))
     assert {state for state, _ in after.values()} <= {"complete", "pruned"}
     assert before.items() <= after.items()
 
@@ -63,7 +67,7 @@ def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches:
 def test_a_killed_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """When the engine's process dies another one goes on with its trials, and none is blamed."""
     folder = tmp_path / "run"
-    options = settings("search.trials=8", "halving.max_steps=60")
+    options = settings("search.trials=8", "halving.max_steps=60", "halving.rule=none")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     before = finished(folder)
@@ -112,7 +116,7 @@ def test_a_node_dies_while_another_joins(
     assert before.items() <= after.items()
     # What the node had is taken up elsewhere: of all that began none is left behind.
     assert set(range(max(after) - 8)) <= after.keys()
-    assert not any("another one starts" in event["message"] for event in events(folder))
+    assert not said(folder, "another one starts")
     reports = [rung for record in load_results(folder).records for rung in record.rungs.values()]
     assert len({rung.worker for rung in reports}) == 3
 
@@ -272,20 +276,22 @@ def test_interrupted_once_finishes_its_rungs_twice_stops_now(
 ) -> None:
     """Ctrl-C lets the rungs under way end and keeps their lanes; a second one waits for nothing."""
     folder = tmp_path / "run"
-    options = settings("search.trials=8", "halving.max_steps=50", "halving.rule=none")
+    # Trials so long that none can be over before the signal, nor at the rung after it.
+    options = settings("halving.max_steps=5000", "halving.rule=none")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
-    wait_for_trials(folder, process, 1)
+    wait_for_reports(folder, process, 1)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert "finishing the rungs under way" in stderr and "nst-tuner resume" in stderr
-    running = [r for r in load_results(folder).records if r.state == "running"]
+    running = [record for record in records(folder) if record.state == "running"]
     assert running
     for record in running:
         assert record.rungs and (folder / f"trials/{record.trial:04d}/lanes.safetensors").is_file()
 
+    before = count_reports(folder)
     process = launches.start("resume", folder)
-    time.sleep(8)
+    wait_for_reports(folder, process, before + 1)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
