@@ -125,7 +125,10 @@ def test_a_node_dies_while_another_joins(
 def test_a_hanging_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """An engine that gives no sign of life within its deadline is killed and replaced."""
     folder = tmp_path / "run"
-    options = settings("search.trials=6", "halving.max_steps=60", "resources.engine_deadline_s=8")
+    options = settings(
+        *("search.trials=6", "halving.max_steps=60", "halving.rule=none"),
+        "resources.engine_deadline_s=8",
+    )
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     engine, *_ = engines_of(process)
@@ -318,12 +321,14 @@ def test_interrupted_twice_while_it_starts(
 def test_one_launch_at_a_time(job_file: Path, tmp_path: Path, launches: Launches) -> None:
     """A second launch on a run directory is refused, with who holds it, and changes nothing."""
     folder = tmp_path / "run"
-    process = launches.start("launch", job_file, "--run-dir", folder)
-    wait_for_trials(folder, process, 1)
+    options = settings("search.trials=1000")  # it goes on meanwhile
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    wait_for_reports(folder, process, 1)
     second = launches.start("resume", folder, "--trials", "50")
     _, stderr = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 2
     assert f"process {process.pid} on " in stderr
     assert "trials: 50" not in (folder / "job.yaml").read_text(encoding="utf-8")
+    process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, stderr
+    assert process.returncode == 130, stderr
