@@ -62,10 +62,16 @@ def missing_finals(
         and (best := record.best_rung(goals))
     ]
     values = [goals.values(rung.scores) for _, _, rung in entered]
+    others = [
+        goals.values(rung.scores)
+        for record, steps, _ in entered
+        for rung in record.other_rungs(steps)
+    ]
     # The ends of a front are equal by the order; the best by the first objective goes first then.
-    # As `Results.ranked`: of equals the one with the fewest steps comes first.
+    # As `Results.ranked`: of equals the one with the fewest steps comes first, and what any other
+    # report beats in everything is not on the front.
     ranked = sorted(
-        zip(ranking(values), values, entered, strict=True),
+        zip(ranking([*values, *others])[: len(values)], values, entered, strict=True),
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
     there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}

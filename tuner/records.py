@@ -165,6 +165,10 @@ class TrialRecord:
             return None
         return min(self.rungs.items(), key=lambda item: (goals.values(item[1].scores)[:2], item[0]))
 
+    def other_rungs(self, steps: int) -> Sequence[RungRecord]:
+        """Its reports, but for that after ``steps``."""
+        return [rung for at, rung in self.rungs.items() if at != steps]
+
     @property
     def seconds(self) -> float:
         """Engine time spent on it."""

@@ -117,7 +117,8 @@ class Results:
         the bounds come first. Of a single objective, finalists come before others, by the mean of
         their runs with several seeds, which luck has less part in; those of whom a run failed after
         those of whom none did; those that were passed by later trials count as these do. Of
-        several, the front comes first, by the first objective.
+        several, what is on the front comes first, by the first objective; what another trial beat
+        in all of them is not, be it after fewer steps than that one's best.
         """
         return self._ranking
 
@@ -149,7 +150,12 @@ class Results:
         ]
         if self.goals.pareto:
             # With what is broken among the values, nothing that breaks a bound beats what does not.
-            ranks, _ = non_dominated(values)
+            others = [
+                self.goals.values(rung.scores)
+                for one in found
+                for rung in one.record.other_rungs(one.steps)
+            ]
+            ranks = non_dominated([*values, *others])[0][: len(values)]
             return [
                 (broken, rank, one.failed, loss)
                 for one, rank, (broken, loss, *_) in zip(found, ranks, values, strict=True)

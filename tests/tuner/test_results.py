@@ -124,6 +124,22 @@ def test_a_trial_stands_on_the_front_with_fewer_steps_too() -> None:
         found.preset(0, 5)
 
 
+def test_what_an_early_report_beats_is_no_finalist() -> None:
+    """A trial whose best another one beat in all objectives, earlier than its own best, is behind.
+
+    The third is the fastest of all at its best, but the first one was better and faster before.
+    """
+    asked = job(objective=["lpips", "seconds_per_image"])
+    points = [(0.2, 9.0), (0.3, 4.0), (0.4, 1.0)]
+    records = [trial(n, asked.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
+    early = trial(0, asked.goals, 0.35, seconds=0.9).rungs[STEPS]
+    records[0] = replace(records[0], rungs={4: early, **records[0].rungs})
+    found = results(asked, records)
+    assert order(found) == [0, 1, 2]
+    assert missing_finals(records, asked.goals, count=2, seeds=1) == [(0, 0), (1, 0)]
+    assert [(one.record.trial, one.steps) for one in found.front()] == [(0, 10), (1, 10), (0, 4)]
+
+
 def test_the_best_of_a_front_is_not_its_cheapest_end() -> None:
     """What reads the best of a trade-off (headline, export, sheet) gets no poor fast picture."""
     asked = job(objective=["lpips", "seconds_per_image"])
