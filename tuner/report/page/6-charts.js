@@ -13,13 +13,15 @@ async function loadPlotly() {
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-function themed(layout) {
+function themed({ data, layout = {} }) {
+  const named = data.filter((trace) => trace.name && trace.showlegend !== false).length > 1;
   const axis = { gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), automargin: true };
   const base = {
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("ink"), size: 13 },
-    margin: { l: 60, r: 20, t: 20, b: 50 }, hoverlabel: { font: { family: "inherit" } },
+    margin: { l: 60, r: 20, t: named ? 64 : 36, b: 50 }, hoverlabel: { font: { family: "inherit" } },
     colorway: [colour("accent"), colour("warn"), colour("busy"), colour("bad"), colour("good")],
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, // below the tools
+    modebar: { bgcolor: "transparent", color: colour("muted"), activecolor: colour("ink") },
     uirevision: "kept", // so that what was zoomed stays so when the data change
     ...layout, title: undefined, template: undefined,
     paper_bgcolor: "transparent", plot_bgcolor: "transparent",
@@ -45,7 +47,7 @@ async function draw(canvas) {
   if (!drawn.has(canvas)) return; // let go of meanwhile
   const figure = drawn.get(canvas)();
   const isNew = !canvas.classList.contains("js-plotly-plot");
-  await Plotly.react(canvas, figure.data, themed(figure.layout || {}), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+  await Plotly.react(canvas, figure.data, themed(figure), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
   for (const svg of canvas.querySelectorAll("svg.main-svg")) svg.setAttribute("aria-hidden", "true"); // numbers of axes
   if (isNew && figure.trials) canvas.on("plotly_click", ({ points: [point] }) => {
     const trial = point.customdata;
