@@ -47,8 +47,8 @@ class BestImages:
         """
         if number not in self._best:
             best = self._record(number).best_rung(self._goals)
-            self._best[number] = self._goals.values(best[1].scores)[:2] if best else (math.inf,)
-        values = self._goals.values(rung.scores)[:2]
+            self._best[number] = self._goals.values(best[1].scores) if best else (math.inf,)
+        values = self._goals.values(rung.scores)
         is_best = values < self._best[number]
         every = final or self._goals.pareto
         if is_best or every:

@@ -8,7 +8,7 @@ from nst_core.config import StyleConfig
 from nst_core.starts import is_random
 from tuner.objective import Goals
 from tuner.ranking import ranking
-from tuner.records import TrialRecord
+from tuner.records import TrialRecord, values_beside
 
 #: Images of the first run of a finalist, which show how its result comes to be.
 FRAMES = 8
@@ -62,16 +62,12 @@ def missing_finals(
         and (best := record.best_rung(goals))
     ]
     values = [goals.values(rung.scores) for _, _, rung in entered]
-    others = [
-        goals.values(rung.scores)
-        for record, steps, _ in entered
-        for rung in record.other_rungs(steps)
-    ]
+    beside = values_beside(((record, steps) for record, steps, _ in entered), goals)
     # The ends of a front are equal by the order; the best by the first objective goes first then.
     # As `Results.ranked`: of equals the one with the fewest steps comes first, and what any other
     # report beats in everything is not on the front.
     ranked = sorted(
-        zip(ranking([*values, *others])[: len(values)], values, entered, strict=True),
+        zip(ranking([*values, *beside])[: len(values)], values, entered, strict=True),
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
     there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from search_spaces import Params
 from tuner.objective import COSTS, Goals
+from tuner.ranking import Values
 
 #: Measure -> value.
 Scores = Mapping[str, float]
@@ -159,20 +160,30 @@ class TrialRecord:
     def best_rung(self, goals: Goals) -> tuple[int, RungRecord] | None:
         """(steps, record) of its best report; the fewest steps among equals.
 
-        Of several objectives the first one counts here, after the constraints.
+        Of several objectives the first one counts, after the constraints; the others where that
+        is equal, so that no report of its own beats it.
         """
         if not self.rungs:
             return None
-        return min(self.rungs.items(), key=lambda item: (goals.values(item[1].scores)[:2], item[0]))
-
-    def other_rungs(self, steps: int) -> Sequence[RungRecord]:
-        """Its reports, but for that after ``steps``."""
-        return [rung for at, rung in self.rungs.items() if at != steps]
+        return min(self.rungs.items(), key=lambda item: (goals.values(item[1].scores), item[0]))
 
     @property
     def seconds(self) -> float:
         """Engine time spent on it."""
         return max([self.failed_s, *(rung.seconds for rung in self.rungs.values())])
+
+
+def values_beside(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list[Values]:
+    """What these trials reported beside their best, which is after so many steps.
+
+    It takes part in a trade-off: what a trial had earlier may beat the best of another.
+    """
+    return [
+        goals.values(rung.scores)
+        for record, best_steps in best
+        for steps, rung in record.rungs.items()
+        if steps != best_steps
+    ]
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:

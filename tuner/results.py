@@ -6,10 +6,10 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,61 +18,15 @@ from nst_core.config import StyleConfig
 from nst_core.errors import RunError
 from nst_core.networks import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets import Preset
+from tuner.found import Found, found_of
 from tuner.job import JobSpec
-from tuner.objective import COSTS, Goals, Objective
+from tuner.objective import COSTS, Goals
 from tuner.ranking import non_dominated
-from tuner.records import EngineStats, RungRecord, Scores, TrialRecord, mean_baselines
+from tuner.records import EngineStats, Scores, TrialRecord, mean_baselines, values_beside
 from tuner.rundir import RunDir
 from tuner.stored import check_scores
 from tuner.study import load_records
 from tuner.yamlfile import read_yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A trial's best: the configuration with the steps at which it was reached.
-
-    Attributes:
-        finals: what the same configuration reached when it was run again, by seed.
-        failed: how many of those runs failed.
-    """
-
-    record: TrialRecord
-    steps: int
-    rung: RungRecord
-    finals: Mapping[int, RungRecord] = field(default_factory=dict)
-    failed: int = 0
-
-    @property
-    def final_scores(self) -> list[float]:
-        """The objective of each run again."""
-        return [rung.objective for rung in self.finals.values()]
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of these; None where all are one, as from a start without noise."""
-        scores = self.final_scores
-        return stdev(scores) if len(set(scores)) > 1 else None
-
-    def held_out(self, objective: Objective, pairs: int) -> float | None:
-        """The objective on the held-out pairs, which come after the ``pairs`` of the search."""
-        scores = [
-            objective.of(rung.on_pair(index))
-            for rung in self.finals.values()
-            for index in range(pairs, len(rung.pair_scores))
-        ]
-        return mean(scores) if scores else None
-
-    def at(self, steps: int) -> Found:
-        """The same trial after another number of steps at which it reported."""
-        if steps == self.steps:
-            return self
-        return replace(self, steps=steps, rung=self.record.rungs[steps], finals={}, failed=0)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Settings that reproduce this very image."""
-        return StyleConfig.from_dict(self.record.config).stopped_at(self.steps).to_dict()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +71,7 @@ class Results:
         the bounds come first. Of a single objective, finalists come before others, by the mean of
         their runs with several seeds, which luck has less part in; those of whom a run failed after
         those of whom none did; those that were passed by later trials count as these do. Of
-        several, what is on the front comes first, by the first objective; what another trial beat
-        in all of them is not, be it after fewer steps than that one's best.
+        several, what no report of any trial beats in all comes first, by the first objective.
         """
         return self._ranking
 
@@ -137,7 +90,7 @@ class Results:
         for record in self.records:
             best = record.best_rung(self.goals)
             if best is not None and record.state != "failed" and record.final_of is None:
-                found.append(_found(record, best, self.finals.get(record.trial, [])))
+                found.append(found_of(record, best, self.finals.get(record.trial, [])))
         keyed = zip(self._places(found), found, strict=True)
         ranked = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
         return [one for _, one in ranked]
@@ -150,12 +103,8 @@ class Results:
         ]
         if self.goals.pareto:
             # With what is broken among the values, nothing that breaks a bound beats what does not.
-            others = [
-                self.goals.values(rung.scores)
-                for one in found
-                for rung in one.record.other_rungs(one.steps)
-            ]
-            ranks = non_dominated([*values, *others])[0][: len(values)]
+            beside = values_beside(((one.record, one.steps) for one in found), self.goals)
+            ranks = non_dominated([*values, *beside])[0][: len(values)]
             return [
                 (broken, rank, one.failed, loss)
                 for one, rank, (broken, loss, *_) in zip(found, ranks, values, strict=True)
@@ -370,20 +319,6 @@ class Results:
             return {}
         file = os.path.normpath(self.run.path / self.job.weights[network])
         return {network: {"file": file, "digest": self.notes.get("weights", {}).get(network)}}
-
-
-def _found(
-    record: TrialRecord, best: tuple[int, RungRecord], finals: Sequence[TrialRecord]
-) -> Found:
-    """A trial with its best report and what came of its finals."""
-    complete = [final for final in finals if final.state == "complete"]
-    return Found(
-        record=record,
-        steps=best[0],
-        rung=best[1],
-        finals={final.config["seed"]: final.rungs[max(final.rungs)] for final in complete},
-        failed=sum(final.state == "failed" for final in finals),
-    )
 
 
 def load_results(folder: Path) -> Results:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tuner.found import Found
 from tuner.records import TrialRecord
-from tuner.results import Found, Results
+from tuner.results import Results
 
 #: Control characters that JSON lets stand as they are.
 _COMMANDS = re.compile(r"[\x7f-\x9f]")

@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.found import Found
 from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.objective import COSTS
-from tuner.results import Found, Results
+from tuner.results import Results
 from tuner.results_json import status_json
 from tuner.tables import settings_text
 

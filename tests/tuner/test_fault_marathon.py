@@ -25,6 +25,7 @@ from tests.tuner.processes import (
     count_reports,
     events,
     finished,
+    said,
     settings,
     wait_for_reports,
     wait_for_said,
@@ -165,7 +166,7 @@ def test_killed_at_random_moments(
     _, stderr = last.communicate(timeout=ENDS_WITHIN_S)
     assert last.returncode == 0, stderr
     assert_calm(stderr)
-    assert sum(map(says("took up its lanes"), events(folder))) >= HITS
+    assert said(folder, "took up its lanes") >= HITS
     expected = finished(tmp_path / "whole")
     after = finished(folder)
     assert sorted(after) == sorted(expected)
@@ -225,7 +226,7 @@ def test_killed_while_it_decides(job_file: Path, tmp_path: Path, launches: Launc
         _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
         assert process.returncode == 0, stderr
         assert_calm(stderr)
-    assert sum(map(says("took up its lanes"), events(folder))) >= EACH
+    assert said(folder, "took up its lanes") >= EACH
     one, other = load_results(whole), load_results(folder)
     assert {r.state for r in one.records} >= {"complete", "pruned"}
     assert sum(r.final_of is not None for r in one.records) == 6
@@ -284,9 +285,9 @@ def test_nodes_die_while_others_join(job_file: Path, tmp_path: Path, launches: L
     assert [record.trial for record in records] == list(range(150))
     assert {record.state for record in records} <= {"complete", "pruned"}
     logged = events(folder)
-    assert sum("is gone with its node" in event["message"] for event in logged) >= 3
+    assert said(folder, "is gone with its node") >= 3
     # Nobody is blamed: no engine is said to have died where its node did.
-    assert not any("another one starts" in event["message"] for event in logged)
+    assert not said(folder, "another one starts")
     check_what_was_lost(logged)
     check_how_soon(logged, lanes=2)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 import tuner.sheet
@@ -17,138 +15,20 @@ from benchmarks.made_run import made_run
 from nst_core.config import StyleConfig
 from nst_core.errors import RunError
 from tests.tuner.helpers import nst_tuner
+from tests.tuner.made_results import STEPS, UNTOUCHED, job, order, results, trial
 from tuner.finals import missing_finals
-from tuner.job import JobSpec
-from tuner.objective import Goals
-from tuner.records import RungRecord, TrialRecord
+from tuner.records import TrialRecord
 from tuner.report.facts import report_facts
 from tuner.report.words import summary
-from tuner.results import Results, load_results
+from tuner.results import load_results
 from tuner.results_json import best_json, dump, status_json
 from tuner.run_tables import best_table, status_table, verdict
-from tuner.rundir import RunDir
-
-UNTOUCHED = {"lpips": 0.6, "ssim": 0.5}
-STEPS = 10
-
-#: lpips, ssim and seconds per image of a trial: few values each, so that there are ties.
-POINTS = st.lists(
-    st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12
-)
-
-
-def job(**keys: Any) -> JobSpec:
-    pair = {"content": "c.png", "style": "s.png", "reference": "r.png"}
-    return JobSpec.model_validate({"name": "made", "pairs": [pair], **keys})
-
-
-def trial(
-    number: int,
-    goals: Goals,
-    lpips: float,
-    *,
-    ssim: float = 0.5,
-    seconds: float = 1.0,
-    seed: int = 0,
-    final_of: int | None = None,
-    state: str = "complete",
-) -> TrialRecord:
-    """A trial with one report; one that failed has none."""
-    scores = {"lpips": lpips, "ssim": ssim, "seconds_per_image": seconds, "vram_gb": 1.0}
-    metrics = {"lpips": lpips, "ssim": ssim}
-    rung = RungRecord(objective=goals.first.of(scores), scores=scores, pair_scores=[metrics])
-    return TrialRecord(
-        trial=number,
-        state=state,
-        params={},
-        config=StyleConfig(steps=STEPS, seed=seed).to_dict(),
-        preset=None,
-        final_of=final_of,
-        note=None,
-        rungs={} if state == "failed" else {STEPS: rung},
-        reason="went to NaN" if state == "failed" else None,
-    )
-
-
-def results(asked: JobSpec, records: list[TrialRecord], folder: Path = Path("run")) -> Results:
-    notes = {"pair_baselines": [{"content": UNTOUCHED}]}
-    return Results(run=RunDir(folder), job=asked, records=records, notes=notes)
-
-
-def order(found: Results) -> list[int]:
-    return [one.record.trial for one in found.ranked()]
 
 
 def printed(shown: RenderableType, width: int = 80) -> str:
     file = io.StringIO()
     Console(file=file, width=width).print(shown)
     return file.getvalue()
-
-
-@given(POINTS, st.sampled_from(["<= 3", "<= 0.5", "<= 9"]))
-def test_the_best_of_a_trade_off_is_the_best_by_its_first_objective(
-    points: list[tuple[int, int, int]], bound: str
-) -> None:
-    """Of several objectives the front comes first, by the first one, after the bounds only."""
-    asked = job(objective=["lpips", "seconds_per_image"], constraints={"seconds_per_image": bound})
-    records = [
-        trial(number, asked.goals, lpips / 10, ssim=ssim / 10, seconds=seconds)
-        for number, (lpips, ssim, seconds) in enumerate(points)
-    ]
-    found = results(asked, records)
-    ranked = found.ranked()
-    broken = [bool(found.broken(one)) for one in ranked]
-    assert broken == sorted(broken)
-    kept = [one for one in ranked if not found.broken(one)]
-    if kept:
-        assert ranked[0].rung.objective == min(one.rung.objective for one in kept)
-        front = found.front()
-        assert ranked[: len(front)] == front
-
-
-def test_a_trial_stands_on_the_front_with_fewer_steps_too() -> None:
-    """What a trial was earlier, worse and cheaper, is a choice; what that beats is none."""
-    asked = job(objective=["lpips", "seconds_per_image"])
-    slow, beaten = (trial(n, asked.goals, 0.29, seconds=9.0) for n in (0, 1))
-    early = trial(0, asked.goals, 0.30, seconds=1.0).rungs[STEPS]
-    slow = replace(slow, rungs={4: early, STEPS: slow.rungs[STEPS]})
-    beaten = replace(beaten, rungs={STEPS: trial(1, asked.goals, 0.35, seconds=1.0).rungs[STEPS]})
-    found = results(asked, [slow, beaten])
-    assert [(one.record.trial, one.steps) for one in found.front()] == [(0, STEPS), (0, 4)]
-    assert found.preset(0, 4).config.steps == 4
-    assert found.preset(0, 4).provenance["score"] == 0.30
-    assert found.images(0) == ["trials/0000/pair0.png"]
-    assert found.images(0, 4) == ["trials/0000/steps-00004-pair0.png"]
-    assert [point["steps"] for point in best_json(found)["front"]] == [STEPS, 4]
-    with pytest.raises(RunError, match=r"no score after 5 steps \(it did after 4, 10\)"):
-        found.preset(0, 5)
-
-
-def test_what_an_early_report_beats_is_no_finalist() -> None:
-    """A trial whose best another one beat in all objectives, earlier than its own best, is behind.
-
-    The third is the fastest of all at its best, but the first one was better and faster before.
-    """
-    asked = job(objective=["lpips", "seconds_per_image"])
-    points = [(0.2, 9.0), (0.3, 4.0), (0.4, 1.0)]
-    records = [trial(n, asked.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
-    early = trial(0, asked.goals, 0.35, seconds=0.9).rungs[STEPS]
-    records[0] = replace(records[0], rungs={4: early, **records[0].rungs})
-    found = results(asked, records)
-    assert order(found) == [0, 1, 2]
-    assert missing_finals(records, asked.goals, count=2, seeds=1) == [(0, 0), (1, 0)]
-    assert [(one.record.trial, one.steps) for one in found.front()] == [(0, 10), (1, 10), (0, 4)]
-
-
-def test_the_best_of_a_front_is_not_its_cheapest_end() -> None:
-    """What reads the best of a trade-off (headline, export, sheet) gets no poor fast picture."""
-    asked = job(objective=["lpips", "seconds_per_image"])
-    points = [(0.5, 1.0), (0.3, 4.0), (0.2, 9.0)]
-    records = [trial(n, asked.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
-    found = results(asked, records)
-    assert order(found) == [2, 1, 0]
-    assert found.preset().provenance["trial"] == 2
-    assert missing_finals(records, asked.goals, count=1, seeds=1) == [(2, 0)]
 
 
 def test_finalists_keep_the_bounds_before_they_score() -> None:

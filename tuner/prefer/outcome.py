@@ -14,12 +14,13 @@ from nst_core.errors import InputError
 from nst_core.files import write_atomic
 from search_spaces import CATALOGUE
 from tuner.console import writing
+from tuner.found import Found
 from tuner.job import JobSpec
 from tuner.prefer.agreement import agreements, learned_objective
 from tuner.prefer.strengths import Strengths, strengths
 from tuner.prefer.votes import Vote, kept_votes
 from tuner.records import Scores
-from tuner.results import Found, Results
+from tuner.results import Results
 
 #: With fewer votes a learned objective would be made of chance.
 FEWEST_VOTES = 10

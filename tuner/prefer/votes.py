@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tuner.results import Found, Results
+from tuner.found import Found
+from tuner.results import Results
 
 #: Where the study keeps them.
 NOTE = "votes"

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.found import Found
 from tuner.report.facts import picture_key, strip
-from tuner.results import Found, Results
+from tuner.results import Results
 from tuner.thumbnails import thumbnail
 from tuner.web import Answer
 

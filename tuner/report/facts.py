@@ -11,11 +11,12 @@ from typing import Any
 from nst_core.decode import open_picture, upright_size
 from nst_core.errors import ImageError
 from tuner.export.commands import stylize_inputs
+from tuner.found import Found
 from tuner.job import PairSpec
 from tuner.objective import MEASURES, Objective
 from tuner.records import Scores, TrialRecord
 from tuner.report.words import summary
-from tuner.results import Found, Results
+from tuner.results import Results
 
 
 def report_facts(results: Results) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.results import Found, Results
+from tuner.found import Found
+from tuner.results import Results
 from tuner.run_tables import on_held_out
 
 
