@@ -26,6 +26,8 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     """
     if address is not None:
         _check_address(address)
+    for name in [name for name in os.environ if name.startswith("RAY_") and not os.environ[name]]:
+        del os.environ[name]  # exported empty, as by `export RAY_AUTH_TOKEN=$TOKEN`, means not set
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no log files per trial
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # no progress display beside ours
@@ -35,28 +37,34 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     # Our searcher hands out no more trials than there are lanes, however many these become.
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
     if address is None:
-        # None but the processes of this run may talk to the cluster that it starts.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Only processes of this run may talk to the cluster that it starts.
+        os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Ray starts workers with a niceness of 15; beside other busy programs they would get next
+        # to nothing of a core, and a run would stand still instead of slowing down.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     from tuner.ray_backend import RayBackend
 
     return RayBackend(address, engine) if engine else RayBackend(address)
 
 
 def _check_address(address: str) -> None:
-    """Ray itself would try for ten minutes before it gives up on an address."""
+    """Raise InputError where nothing listens; Ray itself would try for ten minutes."""
+    name = f"--address {address}"
     if address == "auto":
-        return
+        if not (address := os.environ.get("RAY_ADDRESS", "")):
+            return  # Ray looks for a cluster on this machine and knows at once
+        name = f"RAY_ADDRESS={address}"
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()) or "://" in address:
         raise InputError(
-            f"--address {address}: expected HOST:PORT of the cluster's head, or auto; from another"
-            " network use --submit"
+            f"{name}: expected HOST:PORT of the cluster's head, or auto; from another network use"
+            " --submit"
         )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({error}); check the address and"
-            " that the cluster is up (`ray status` on its head)"
+            f"{name}: no Ray cluster answers there ({error}); check the address and that the"
+            " cluster is up (`ray status` on its head)"
         ) from None

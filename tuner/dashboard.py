@@ -17,10 +17,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import InputError, Say
+from tuner.optuna_private import FrozenStudy
 from tuner.results import load_results
 from tuner.rundir import RunDir
 from tuner.storage import load_study

@@ -79,7 +79,7 @@ def _ray(address: str | None) -> Check:
     if address is None:
         return Check(name="ray", ok=True, found=f"ray {version('ray')}; no --address to check")
     ray_backend(address)
-    from tuner.ray_backend import connected
+    from tuner.cluster.session import connected
 
     with connected(address) as resources:
         listed = ", ".join(f"{resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,21 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import ray
-from ray._private import state as ray_state
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
+from tuner.cluster.cpu_share import CpuShare
+from tuner.cluster.engine_shapes import EngineShape, shapes_of
+from tuner.cluster.ray_private import actor_id, actor_state, draining_nodes
 from tuner.lane_counts import CPU_LANES, GPU_LANES
 from tuner.records import EngineStats, Pulse
 
-#: What an engine leaves of its cores for the trials' sake.
-CPUS_LEFT_FOR_TRIALS = 0.1
-#: Memory to plan with for an engine on a CPU (one had 1.4 GB at 96 px with four lanes). Two engines
-#: of one thread did 1.3 times what one of two threads did (96 px, 4 lanes), so there are as many as
-#: memory allows, up to one per core.
-CPU_ENGINE_BYTES = 3 * 2**30
 #: A sampler that learns should see so many rounds of trials: the more run at once, the less each
 #: knows of the others.
 LEARNING_ROUNDS = 4
@@ -55,20 +50,6 @@ ANSWERS_WITHIN_S = 10
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineShape:
-    """What one engine takes of a node."""
-
-    cpus: float
-    gpus: int = 0
-    threads: int | None = None
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-        return "cuda" if self.gpus else "cpu"
-
-
 class Place(NamedTuple):
     """Where an engine stands: on which node, and which one of its engines it is."""
 
@@ -86,6 +67,7 @@ class _Engine:
         up: whether it has been ready.
         waits: whether others have its node's room.
         pulse: its last sign of life.
+        cpu_share: of the processor time that it wants, how much it gets.
     """
 
     actor: Any
@@ -96,25 +78,7 @@ class _Engine:
     up: bool = False
     waits: bool = False
     pulse: Pulse = field(default_factory=Pulse)
-
-
-def shapes_of(resources: Mapping[str, float], device: str) -> list[EngineShape]:
-    """The engines that a node has room for: one per GPU, or one per core or group of cores.
-
-    Args:
-        resources: of the node, as Ray counts them.
-        device: of the job: ``auto``, ``cpu`` or ``cuda``.
-    """
-    gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-    if gpus:
-        return [EngineShape(cpus=0.5, gpus=1)] * gpus
-    cores = int(resources.get("CPU", 0)) if device != "cuda" else 0
-    if not cores:
-        return []
-    fit = int(min(cores, resources.get("memory", math.inf) / CPU_ENGINE_BYTES))
-    threads = -(-cores // max(1, fit))
-    shape = EngineShape(cpus=threads - CPUS_LEFT_FOR_TRIALS, threads=threads)
-    return [shape] * (cores // threads)
+    cpu_share: CpuShare = field(default_factory=CpuShare)
 
 
 class Fleet:
@@ -156,7 +120,7 @@ class Fleet:
         self._left: set[str] = set()
         #: Engines that cannot be reached, and since when: perhaps their nodes are gone.
         self._doubted: dict[str, tuple[_Engine, float]] = {}
-        self._said_busy, self._said_waiting = False, 0
+        self._said_busy, self._said_slow, self._said_waiting = False, False, 0
         self._looked_at = self._had_one_at = time.monotonic()
 
     # --- who is there -----------------------------------------------------------------------------
@@ -285,7 +249,7 @@ class Fleet:
 
     def _follow_nodes(self) -> None:
         nodes = _nodes()
-        self._leaving = frozenset(ray_state.state.get_draining_nodes())
+        self._leaving = draining_nodes()
         for name, engine in list(self._engines.items()):
             if engine.place.node not in nodes:
                 self._leave(name)
@@ -345,20 +309,34 @@ class Fleet:
         if not engine.up:
             log.info("%s is up", name)
         engine.up, engine.waits, engine.pulse = True, False, pulse
+        self._tell_of_others(name, engine.cpu_share.waiting(pulse.cpu, now))
         engine.asked, engine.asked_at = engine.actor.pulse.remote(), now
 
     def _waits_for_room(self, engine: _Engine, now: float) -> bool:
         """Whether an engine could not start yet, as others have its node's cores or GPUs."""
         if engine.up or now - engine.asked_at < ROOM_WITHIN_S:
             return False
-        known = ray_state.state.actor_table(engine.actor._actor_id.hex())
-        # An actor has a node while it waits for room there, and a port when a process is there.
-        nowhere = known["Address"]["Port"] == 0 if known else False
-        engine.waits = nowhere and known["State"] in ("DEPENDENCIES_UNREADY", "PENDING_CREATION")
+        known = actor_state(actor_id(engine.actor))
+        # An actor has a node while it waits for room there, and a process only afterwards.
+        engine.waits = (
+            known is not None
+            and not known.has_process
+            and known.state in ("DEPENDENCIES_UNREADY", "PENDING_CREATION")
+        )
         if engine.waits and not self._said_busy:
             self._said_busy = True
             log.warning("the cluster is busy: waiting for room for an engine")
         return engine.waits
+
+    def _tell_of_others(self, name: str, waiting: float | None) -> None:
+        if waiting is not None and not self._said_slow:
+            self._said_slow = True
+            log.warning(
+                "%s waits for a processor core %.0f %% of the time, since other programs keep its"
+                " machine busy; the run is that much slower",
+                name,
+                100 * waiting,
+            )
 
     def _leave(self, name: str) -> None:
         log.warning("%s is gone with its node", name)
@@ -374,7 +352,7 @@ class Fleet:
         nodes = _nodes() if self._doubted else {}
         for name, (engine, since) in list(self._doubted.items()):
             late = time.monotonic() - since > DECIDED_WITHIN_S
-            if late or engine.place.node not in nodes or _died_on(engine.actor._actor_id.hex()):
+            if late or engine.place.node not in nodes or _died_on(actor_id(engine.actor)):
                 del self._doubted[name]
                 self._engines[name] = engine
                 self._lose(name, "could not be reached" if late else "died")
@@ -399,13 +377,16 @@ def _nodes() -> dict[str, Mapping[str, float]]:
 
 def _died_on(actor: str) -> str | None:
     """The node of an actor, given its id, if Ray knows that it is no more; else None."""
-    known = ray_state.state.actor_table(actor)
-    return str(known["Address"]["NodeID"]) if known and known["State"] == "DEAD" else None
+    known = actor_state(actor)
+    return known.node if known and known.state == "DEAD" else None
 
 
 def _reason(error: Exception) -> str:
-    """What befell an engine, in some words."""
-    if isinstance(error, RayActorError):
-        return "died, perhaps for want of memory (Ray's logs say more)"
-    cause = getattr(error, "cause", None) or error
-    return f"failed: {str(cause).strip().splitlines()[0]}"
+    """What happened to an engine, in one line."""
+    if not isinstance(error, RayActorError):
+        cause = getattr(error, "cause", None) or error
+        return f"failed: {str(cause).strip().splitlines()[0]}"
+    last_line = error.error_msg.strip().splitlines()[-1].strip()
+    if error.actor_init_failed:
+        return f"could not start: {last_line}"
+    return f"died ({last_line})"

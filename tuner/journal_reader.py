@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 from optuna.distributions import json_to_distribution
-from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
+
+from tuner.optuna_private import JournalOperation
 
 _STUDY = int(JournalOperation.CREATE_STUDY)
 _NOTE = int(JournalOperation.SET_STUDY_USER_ATTR)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nst_core.config import StyleConfig
 from nst_core.errors import WorkError
+from tuner.cluster.cpu_share import cpu_times
 from tuner.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class LaneEngine:
         since = self._at_it_since
         busy_s = 0.0 if since is None else time.monotonic() - since
         steps, stats = self._seen
-        return Pulse(busy_s, self._warnings.taken(), steps, stats, self._memory_gb())
+        return Pulse(busy_s, self._warnings.taken(), steps, stats, self._memory_gb(), cpu_times())
 
     def _memory_gb(self) -> tuple[float, float] | None:
         if not self._on_gpu:

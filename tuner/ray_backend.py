@@ -8,27 +8,25 @@ Searcher and a TrialScheduler. Both are thin: every decision and everything wort
 from __future__ import annotations
 
 import json
-import logging
-import secrets
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray import tune
-from ray._private import worker
-from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-from ray._raylet import InnerGcsClient  # type: ignore[attr-defined]  # compiled
-from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nst_core.errors import InputError, WorkError
+from nst_core.errors import WorkError
 from tuner.backend import Workload
+from tuner.cluster.engine_shapes import EngineShape
+from tuner.cluster.ray_private import keep_one_more_process
+from tuner.cluster.session import connected
 from tuner.engine_pool import MOST_LOSSES, EnginePool, Stay
-from tuner.fleet import EngineShape, Fleet
+from tuner.fleet import Fleet
 from tuner.halving import Decision
 from tuner.job import JobSpec
 from tuner.lane_engine import LaneEngine
@@ -37,14 +35,6 @@ from tuner.samplers import LEARNING
 from tuner.search import Search
 from tuner.trial import CONFIG, ENGINE, HOLDOUT, REPORT, RUNGS, SLOT, TRIAL, WAITED, StyleTrial
 
-NAMESPACE = "nst-tuner"
-
-#: What is said where Ray's own processes do not come up.
-NO_RAY = "Ray could not start on this machine"
-#: Name of a cluster, of the length that Ray wants, that is none.
-NO_CLUSTER = "e" * 56
-#: For the head to answer.
-HEAD_WITHIN_S = 5
 #: When a run ends before its trials do, their lanes are waited for.
 LANES_WITHIN_S = 60
 
@@ -169,8 +159,7 @@ class RungScheduler(_NotSaved, FIFOScheduler):
         super().on_trial_add(tune_controller, trial)
         if trial.config[SLOT] not in self._kept:
             self._kept.add(trial.config[SLOT])
-            cache = tune_controller._tune_controller._actor_cache
-            cache.increase_max(trial.placement_group_factory)
+            keep_one_more_process(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Tell the searcher, whom Tune will tell that a trial broke and not how."""
@@ -219,6 +208,9 @@ class RayBackend:
 
     def __init__(self, address: str | None = None, engine: type = LaneEngine):
         self._address, self._engine = address, engine
+        if engine is not LaneEngine:
+            # Workers import installed packages only, and this one may be in none.
+            cloudpickle.register_pickle_by_value(sys.modules[engine.__module__])
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
@@ -279,70 +271,3 @@ class RayBackend:
             gpus=None if wanted.device == "cpu" else wanted.gpus,
             deadline_s=wanted.engine_deadline_s,
         )
-
-
-def _check_token(address: str) -> None:
-    """Ask the head whether it takes us; Ray would try a wrong token for half a minute.
-
-    The head looks at the token before it looks at which cluster is meant, so of no cluster is
-    asked, and to be told that is to be taken.
-
-    Raises:
-        AuthenticationError: there is no token, or it is another cluster's.
-    """
-    # A client without a token would end this process.
-    ensure_token_if_auth_enabled(None, create_token_if_missing=False)
-    head = InnerGcsClient.standalone(
-        address, cluster_id=NO_CLUSTER, timeout_ms=HEAD_WITHIN_S * 1000
-    )
-    try:
-        head.internal_kv_get(b"", None, HEAD_WITHIN_S)
-    except AuthenticationError as error:
-        if "InvalidAuthToken" in str(error):
-            raise
-    except RayError:
-        pass  # whatever it is, Ray says it when it connects
-
-
-def _to_log(data: Mapping[str, Any], **_: Any) -> None:
-    logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[Mapping[str, float]]:
-    """Connect to a cluster, or start one on this machine; gives its resources."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # At the end Tune lists trials that lost their engine as errors, though they went on elsewhere.
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-    # Ray prints what its daemons warn of, such as many processes on few cores, to standard output,
-    # which is ours for results; it has no setting for that.
-    worker.print_to_stdstream = _to_log  # type: ignore[assignment]
-    common: dict[str, Any] = {
-        "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
-    if address is None:
-        common.update(include_dashboard=False, _node_ip_address="127.0.0.1")
-    try:
-        if address not in (None, "auto"):
-            _check_token(address)
-        ray.init(address=address or "local", **common)
-    except AuthenticationError as error:
-        reason = error.message.splitlines()[0].rpartition(": ")[2]
-        raise InputError(
-            f"--address {address}: the cluster does not take us ({reason}); set"
-            " RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
-        ) from None
-    except Exception as error:  # on a machine that is too busy for it Ray raises no more than that
-        reason = str(error).splitlines()[0]
-        if address is None:
-            raise WorkError(f"{NO_RAY} ({reason})") from None
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); check the address and"
-            " that the cluster is up (`ray status` on its head)"
-        ) from None
-    try:
-        yield ray.cluster_resources()
-    finally:
-        ray.shutdown()

@@ -80,6 +80,13 @@ class EngineStats:
         return self.advancing_s / self.alive_s if self.alive_s else 0.0
 
 
+class CpuTimes(NamedTuple):
+    """Seconds that a process computed, and that it was ready to compute and had no core."""
+
+    ran_s: float = 0.0
+    waited_s: float = 0.0
+
+
 class Pulse(NamedTuple):
     """An engine's sign of life, and how it is doing.
 
@@ -89,6 +96,7 @@ class Pulse(NamedTuple):
         steps: trial -> the step that it is at, of those whose lanes are under way.
         stats: what it did with its time.
         memory_gb: taken and in all, of its GPU.
+        cpu: processor time of its process, since the start.
     """
 
     busy_s: float = 0.0
@@ -96,6 +104,7 @@ class Pulse(NamedTuple):
     steps: Mapping[int, int] = MappingProxyType({})
     stats: EngineStats | None = None
     memory_gb: tuple[float, float] | None = None
+    cpu: CpuTimes = CpuTimes()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,21 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna._transform import _SearchSpaceTransform
-from optuna.distributions import BaseDistribution
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.job import SamplerName
 from tuner.objective import Goals
+from tuner.optuna_private import ReplayedCmaEs
 from tuner.shown import Shown
 
 #: Random trials before there is enough to learn from.
@@ -57,39 +48,6 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
         return Shown(nsga2, goals=goals, most=None, stopped_as_complete=True)
     return RandomSampler(seed=seed)
-
-
-class ReplayedCmaEs(CmaEsSampler):
-    """CMA-ES whose state is worked out anew from the trials of its generations.
-
-    Optuna keeps the state as a pickle in the study, which whoever hands over a run may have
-    written.
-    """
-
-    _among: dict[str, BaseDistribution]
-    _direction: StudyDirection
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """See `BaseSampler`."""
-        self._among, self._direction = search_space, study.direction
-        return super().sample_relative(study, trial, search_space)
-
-    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        """In place of Optuna's; with no generation left to tell, it keeps no pickle either."""
-        space = _SearchSpaceTransform(self._among, transform_step=True, transform_0_1=True)
-        optimizer: Any = self._init_optimizer(space, self._direction)
-        sign = -1.0 if self._direction is StudyDirection.MAXIMIZE else 1.0
-
-        def place(trial: FrozenTrial) -> Any:
-            return space.transform({name: trial.params[name] for name in self._among})
-
-        known = [trial for trial in completed_trials if self._among.keys() <= trial.params.keys()]
-        size = optimizer.population_size
-        while len(told := self._get_solution_trials(known, optimizer.generation)) >= size:
-            optimizer.tell([(place(t), sign * (t.value or 0.0)) for t in told[:size]])
-        return optimizer
 
 
 def suggested(trial: optuna.Trial, space: Space) -> Params:

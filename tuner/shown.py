@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.gp import Tried, best_and_even
 from tuner.objective import Goals
+from tuner.optuna_private import study_with
 from tuner.ranking import Values, non_dominated
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
@@ -57,7 +58,7 @@ class Shown(BaseSampler):
     ):
         self._sampler, self._goals, self._most = sampler, goals, most
         self._stopped_as_complete = stopped_as_complete
-        self._view: _View | None = None
+        self._view: optuna.Study | None = None
         self._drawn: int | None = None
 
     def infer_relative_search_space(
@@ -85,8 +86,8 @@ class Shown(BaseSampler):
 
     def _shown(self, study: optuna.Study, drawn: FrozenTrial) -> optuna.Study:
         """The view for one draw, in which a sampler asks for trials several times."""
-        if self._view is None or self._drawn != drawn._trial_id:
-            self._drawn = drawn._trial_id
+        if self._view is None or self._drawn != drawn.number:
+            self._drawn = drawn.number
             trials = [
                 self._as_shown(trial, study.directions)
                 for trial in study.get_trials(deepcopy=False)
@@ -94,8 +95,8 @@ class Shown(BaseSampler):
             ]
             if self._most is not None:
                 trials = thinned(trials, study.directions, self._most)
-            self._view = _View(study, trials)
-        return cast("optuna.Study", self._view)
+            self._view = study_with(study, trials)
+        return self._view
 
     def _as_shown(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> FrozenTrial:
         """A trial that has reported and is not over counts as if it were stopped there."""
@@ -165,48 +166,6 @@ def reported(user_attrs: Mapping[str, Any]) -> list[int]:
     """Steps of the rungs at which a trial reported, by its attributes."""
     start = RUNG.format("")
     return [int(key.removeprefix(start)) for key in user_attrs if key.startswith(start)]
-
-
-class _View:
-    """A study at one moment, with the trials that a sampler sees; all else is the study's."""
-
-    def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]):
-        self._study, self._trials = study, trials
-
-        self._storage = _ShownStorage(study._storage, {t._trial_id: t for t in trials})
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """Trials to learn from; a sampler does not change them, so they are never copied."""
-        return [trial for trial in self._trials if states is None or trial.state in states]
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        """By this name Optuna's samplers ask for them."""
-        return self.get_trials(deepcopy, states)
-
-
-class _ShownStorage:
-    """A study's storage, whose trials are those of a view; NSGA-II looks parents up here."""
-
-    def __init__(self, storage: Any, trials: Mapping[int, FrozenTrial]):
-        self._storage, self._trials = storage, trials
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """A trial as it is shown."""
-        shown = self._trials.get(trial_id)
-        return shown if shown is not None else self._storage.get_trial(trial_id)
 
 
 def thinned(

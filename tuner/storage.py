@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 
 from nst_core.errors import InputError, RunError
 from nst_core.files import is_file, read_limited, write_atomic
 from tuner.journal import BatchingJournal
+from tuner.optuna_private import LOCK_FILE_SUFFIX
 from tuner.yamlfile import MAX_BYTES, read_yaml
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from tuner.job import SamplerName
 from tuner.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.lengths import LENGTHS, expected_lengths
 from tuner.objective import Goals
+from tuner.optuna_private import CHECKED, storage_of, trial_id
 from tuner.records import RungRecord, TrialRecord
 from tuner.samplers import make_sampler, suggested
 from tuner.shown import (
@@ -37,6 +38,7 @@ from tuner.shown import (
 )
 from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
 from tuner.stored import check_compared, known_notes, record_of
+from tuner.versions import warn_if_unchecked
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 log = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class RunStudy:
         **settings: Any,
     ) -> RunStudy:
         """Start the study of a new run in ``folder``, or join one; see `storage.create_study`."""
+        warn_if_unchecked("optuna", CHECKED)
         whole = {**(notes or {}), FORMAT_NOTE: FORMAT}
         kept = create_study(folder, goals.directions, url=url, name=name, notes=whole)
         return cls(kept, goals=goals, **settings)
@@ -105,6 +108,7 @@ class RunStudy:
     @classmethod
     def open(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
         """Go on with the study of a run, after mending what a killed driver left."""
+        warn_if_unchecked("optuna", CHECKED)
         mend(folder)
         return cls(load_study(folder), goals=goals, **settings)
 
@@ -198,7 +202,7 @@ class RunStudy:
     def _own_trial(self, driver: str) -> optuna.Trial:
         """A new trial that bears its driver's name from its first moment: nobody mends others'."""
         signed = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={_DRIVER: driver})
-        made = self._study._storage.create_new_trial(self._study_id, signed)
+        made = storage_of(self._study).create_new_trial(self._study_id, signed)
         return optuna.Trial(self._study, made)
 
     def fix(self, number: int, params: Params) -> None:
@@ -210,7 +214,7 @@ class RunStudy:
         if fixed is not None:
             self.fix(number, fixed)
         self._study.sampler = optuna.samplers.RandomSampler()
-        self._live[number] = optuna.Trial(self._study, self._frozen(number)._trial_id)
+        self._live[number] = optuna.Trial(self._study, trial_id(self._frozen(number)))
 
     def draw(self, number: int, space: Space, max_steps: int) -> Params:
         """Draw the parameters of a trial.
@@ -232,7 +236,7 @@ class RunStudy:
             lengths_D = expected_lengths(space, lengths)
             given = propose(space, known, **settings, given=given, lengths_D=lengths_D) or given
         study = self._with_sampler(number, given)
-        trial = self._live[number] = optuna.Trial(study, self._live[number]._trial_id)
+        trial = self._live[number] = optuna.Trial(study, trial_id(self._live[number]))
         return suggested(trial, space)
 
     def assign(

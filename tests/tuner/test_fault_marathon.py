@@ -30,7 +30,7 @@ from tests.tuner.processes import (
     wait_for_reports,
     wait_for_said,
 )
-from tuner.ray_backend import NO_RAY
+from tuner.cluster.session import NO_RAY
 from tuner.records import TrialRecord
 from tuner.results import load_results
 

@@ -28,9 +28,11 @@ from tests.tuner.processes import (
     wait_for_said,
     wait_for_trials,
 )
-from tuner.fleet import EngineShape, Fleet
+from tuner.cluster.engine_shapes import EngineShape
+from tuner.cluster.session import connected
+from tuner.fleet import Fleet
 from tuner.jobfile import load_job
-from tuner.ray_backend import RayBackend, connected
+from tuner.ray_backend import RayBackend
 from tuner.records import Pulse
 from tuner.results import load_results
 from tuner.run import run_job

@@ -421,7 +421,7 @@ def test_no_cluster_at_an_address(job_file: Path, tmp_path: Path) -> None:
 
 def test_a_machine_that_is_too_busy_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Ray raises when its processes do not come up in time is work that failed, in a line."""
-    from tuner.ray_backend import NO_RAY, connected
+    from tuner.cluster.session import NO_RAY, connected
 
     late = Exception("The current node timed out during startup.\nSee …")
     monkeypatch.setattr("ray.init", mock.Mock(side_effect=late))
