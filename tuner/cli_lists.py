@@ -23,10 +23,10 @@ def weights_list(context: typer.Context, json: JsonOption = False) -> None:
         return
     from rich.table import Table
 
-    from nst_core.weights import SOURCES, cached_path
+    from nst_core.weights import SOURCES, is_cached
     from tuner.results_json import dump
 
-    here = {name: cached_path(name).is_file() for name in SOURCES}
+    here = {name: is_cached(name) for name in SOURCES}
     if json:
         print(dump({name: {"cached": there} for name, there in here.items()}))  # noqa: T201
         return

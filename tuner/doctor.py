@@ -87,9 +87,9 @@ def _ray(address: str | None) -> Check:
 
 
 def _weights() -> Check:
-    from nst_core.weights import SOURCES, cache_dir, cached_path, get_weights
+    from nst_core.weights import SOURCES, cache_dir, get_weights, is_cached
 
-    here = [name for name in SOURCES if cached_path(name).is_file()]
+    here = [name for name in SOURCES if is_cached(name)]
     for name in here:
         get_weights(name)
     missing = [name for name in SOURCES if name not in here]

@@ -16,7 +16,7 @@ from nst_core.metric_names import weights_of, with_default
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import make_reference
-from nst_core.weights import Weights, cached_path, get_weights, tensor_digest
+from nst_core.weights import Weights, get_weights, is_cached, tensor_digest
 from search_spaces import Params, Space
 from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair, load_style
@@ -167,7 +167,7 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
     }
     if job.search.presets:
         for name in sorted({preset.config.extractor for preset in BASELINES.values()} - needed):
-            if name in job.weights or cached_path(name).is_file():
+            if name in job.weights or is_cached(name):
                 weights[name] = get_weights(name, file=job.weights.get(name), say=say)
     feed_forward = "feed_forward" in space.may_set("init")
     pairs, holdout = (

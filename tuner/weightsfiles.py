@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nst_core.errors import ConfigError, InputError, Say, near_miss
 from nst_core.presets import Preset
-from nst_core.weights import SOURCES, Weights, cached_path, get_weights
+from nst_core.weights import SOURCES, Weights, get_weights, is_cached
 
 
 class WeightsFiles:
@@ -42,7 +42,7 @@ class WeightsFiles:
 
     def available(self, name: str) -> bool:
         """Whether the weights can be had now; tries to fetch them if they are not here."""
-        if name in self._files or cached_path(name).is_file():
+        if name in self._files or is_cached(name):
             return True
         try:
             self(name)

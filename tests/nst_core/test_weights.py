@@ -119,6 +119,40 @@ def test_a_changed_cache_is_noticed(
         get_weights("vgg16")
 
 
+def test_a_cache_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_weights: Callable[[str], Weights]
+) -> None:
+    """Weights are used without being kept, which is said before they are fetched, and once."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NST_TUNER_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(module, "_not_kept", {})
+    fetched, said = list[str](), list[str]()
+
+    def download(url: str, target: str, **_: object) -> None:
+        fetched.append(url)
+        assert any("NST_TUNER_CACHE" in line for line in said)
+        torch.save(random_weights("vgg19"), target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        assert tensor_digest(get_weights("vgg19", say=said.append))
+    assert len(fetched) == 1
+    assert said[-1] == "vgg19: from torchvision, not kept"
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a home folder one error names the variable that says where weights may be kept."""
+    for name in ("NST_TUNER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", _homeless)
+    with pytest.raises(WeightsError, match="NST_TUNER_CACHE"):
+        get_weights("vgg16")
+
+
+def _homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
 class _Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch exploded",)

