@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 
 from nst_core.errors import InputError, WorkError
 from tuner.cluster import ray_private
+from tuner.cluster.limits import check_limits
 from tuner.versions import warn_if_unchecked
 
 NAMESPACE = "nst-tuner"
@@ -46,7 +47,7 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
 
     Raises:
         InputError: no cluster answers at the address, or it does not accept our token.
-        WorkError: Ray could not start on this machine.
+        WorkError: Ray could not start on this machine, or may not by the limits of this shell.
     """
     warn_if_unchecked("ray", ray_private.CHECKED)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -55,6 +56,7 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     ray_private.log_what_daemons_print()
     with tempfile.TemporaryDirectory() as empty:
         if address is None:
+            check_limits()
             _start(_settings(empty))
         else:
             _join(address, _settings(empty))
