@@ -29,6 +29,8 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     for name in [name for name in os.environ if name.startswith("RAY_") and not os.environ[name]]:
         del os.environ[name]  # exported empty, as by `export RAY_AUTH_TOKEN=$TOKEN`, means not set
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
+    # In a job of Ray's jobs API: the working folder of our workers replaces the submitter's.
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no log files per trial
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # no progress display beside ours
     # A trial that lost its engine is no news for people: the run says what became of it.

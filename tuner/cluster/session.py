@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -67,26 +66,14 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
 
 
 def _settings(empty_folder: str) -> dict[str, Any]:
-    settings: dict[str, Any] = {
+    return {
         "namespace": f"{NAMESPACE}-{secrets.token_hex(4)}",
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-    }
-    if not _is_submitted_with_folder():
         # Without a working folder of their own, Ray's workers import modules from the folder that
         # the driver was started in, on every node. Anyone's `statistics.py` would run there.
-        settings["runtime_env"] = {"working_dir": empty_folder}
-    return settings
-
-
-def _is_submitted_with_folder() -> bool:
-    """Whether this process is a job of Ray's jobs API whose submitter set the working folder.
-
-    Workers then import from that upload, which `submit` fills with a job file and pictures only,
-    and Ray refuses to change it.
-    """
-    given = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
-    return "working_dir" in (given.get("runtime_env") or {})
+        "runtime_env": {"working_dir": empty_folder},
+    }
 
 
 def _start(settings: Mapping[str, Any]) -> None:
