@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +17,12 @@ from torch.nn import functional as F
 
 from nst_core.config import MIN_SIDE_PX
 from nst_core.decode import decode, open_picture, upright_size
+from nst_core.decoder_errors import DECODER_ERRORS
 from nst_core.encode import check_format, check_place, encode, write_picture
 from nst_core.errors import InputError
+from nst_core.picture_source import check_is_file
+
+_log = logging.getLogger(__name__)
 
 
 def load_image(path: str | os.PathLike[str]) -> Tensor:
@@ -27,16 +33,13 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
     read at full depth; where they carry a colour profile other than sRGB, or are CMYK, colour beats
     depth and they are converted at 8 bits.
 
+    Metadata that cannot be read is ignored, and the range of gray values of 32 bits is taken from
+    the values; both are said in a line, as a warning of the logger ``nst_core``.
+
     Raises:
         ImageError: the file is missing, no picture, truncated, animated, or of an unusable size.
     """
-    path = Path(path)
-    with open_picture(path) as picture:
-        image_HW3, alpha_HW = decode(path, picture)
-    if alpha_HW is not None:
-        image_HW3 *= alpha_HW[..., None]
-        image_HW3 += 1 - alpha_HW[..., None]
-    return torch.from_numpy(image_HW3).permute(2, 0, 1)
+    return load_with_alpha(path)[0]
 
 
 def load_alpha(path: str | os.PathLike[str]) -> Tensor | None:
@@ -44,19 +47,36 @@ def load_alpha(path: str | os.PathLike[str]) -> Tensor | None:
 
     EXIF rotation is applied, so it fits what `load_image` gives. Errors as `load_image`.
     """
+    return load_with_alpha(path)[1]
+
+
+def load_with_alpha(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor | None]:
+    """What `load_image` and `load_alpha` give, of one reading: a pipe can be read only once."""
     path = Path(path)
     with open_picture(path) as picture:
-        _, alpha_HW = decode(path, picture)
-    if alpha_HW is None or alpha_HW.min() == 1:
-        return None
-    return torch.from_numpy(alpha_HW)[None]
+        image_HW3, alpha_HW, notes = decode(picture)
+    for note in notes:
+        _tell_once(f"{path}: {note}")
+    alpha_1HW = None
+    if alpha_HW is not None:
+        image_HW3 *= alpha_HW[..., None]
+        image_HW3 += 1 - alpha_HW[..., None]
+        alpha_1HW = None if alpha_HW.min() == 1 else torch.from_numpy(alpha_HW)[None]
+    return torch.from_numpy(image_HW3).permute(2, 0, 1), alpha_1HW
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell_once(line: str) -> None:
+    """Log a warning; a picture may be read several times, and one line is enough."""
+    _log.warning("%s", line)
 
 
 def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Read only the header: (width, height) in pixels, EXIF rotation applied.
+    """Check a picture that is read later: (width, height) in pixels, EXIF rotation applied.
 
-    Errors as `load_image`.
+    Errors as `load_image`; also if it is a pipe, which could not be read again.
     """
+    check_is_file(Path(path))
     with open_picture(Path(path)) as picture:
         return upright_size(picture)
 
@@ -64,12 +84,16 @@ def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
 def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
     """The text chunks of a PNG, as `save_image` writes them; empty for every other format.
 
-    Errors as `load_image`.
+    Also empty where they cannot be read. Errors as `load_image`.
     """
     with open_picture(Path(path)) as picture:
-        if not isinstance(picture, PngImagePlugin.PngImageFile):
+        if picture.format != "PNG":
             return {}
-        return {key: str(value) for key, value in picture.text.items()}
+    try:
+        with PngImagePlugin.PngImageFile(path) as whole:
+            return {key: str(value) for key, value in whole.text.items()}
+    except DECODER_ERRORS:
+        return {}
 
 
 def fit_size(width: int, height: int, size_px: int) -> tuple[int, int]:

@@ -20,11 +20,11 @@ def thumbnail(path: Path, size_px: int) -> Image.Image | None:
     try:
         with open_picture(path) as opened:
             opened.draft(opened.mode, (2 * size_px, 2 * size_px))  # of a photo all is not needed
-            colours_HW3, alpha_HW = decode(path, opened)
+            colors_HW3, alpha_HW, _ = decode(opened)
     except ImageError:
         return None
     if alpha_HW is not None:
-        colours_HW3 = 1 + (colours_HW3 - 1) * alpha_HW[..., None]
-    shown = Image.fromarray((colours_HW3 * 255).round().astype("uint8"))
+        colors_HW3 = 1 + (colors_HW3 - 1) * alpha_HW[..., None]
+    shown = Image.fromarray((colors_HW3 * 255).round().astype("uint8"))
     shown.thumbnail((size_px, size_px), Image.Resampling.LANCZOS)
     return shown

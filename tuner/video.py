@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from torch import Tensor
 
-from nst_core.decode import MAX_PIXELS
+from nst_core.decoder_errors import MAX_PIXELS
 from nst_core.errors import InputError, Say
 from nst_core.images import from_uint8, load_image, to_uint8
 from nst_core.materials import Style

@@ -1,0 +1,238 @@
+"""What a file is that is not a picture we read, by its first bytes, and what to do about it.
+
+Imports nothing heavy: commands also ask this before they load Pillow or torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Bytes of a file's beginning that `describe` looks at.
+HEAD_BYTES = 4096
+
+_CONVERT = "convert it to PNG or JPEG"
+_EXPORT = "export it as PNG or JPEG from the program that made it"
+_HEIC = "convert it to JPEG, for example with `heif-convert photo.heic photo.jpg`"
+_DEVELOP = "develop it in a raw converter, such as darktable, and export it as TIFF or JPEG"
+_UNPACK = "unpack it and name the pictures in it"
+_FETCH = "fetch the picture itself with `git lfs pull`"
+_SAVED = "download the picture itself, not the page that shows it"
+_VIDEO = "give it to `stylize --content` by itself, or save the frame you mean as a picture"
+_MAP = "render it to 8 or 16 bits a channel and save that as PNG or TIFF"
+
+#: Offset, first bytes, what it is, what to do.
+_SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the picture itself", _FETCH),
+    (0, b"\0\5\x16\7", "an AppleDouble file: notes of macOS about another file", "leave it out"),
+    (0, b"%PDF", "a PDF document", _CONVERT),
+    (0, b"8BPS", "a Photoshop document (PSD)", _EXPORT),
+    (0, b"gimp xcf", "a GIMP document (XCF)", _EXPORT),
+    (0, b"%!PS", "a PostScript document (EPS)", _CONVERT),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript document (EPS)", _CONVERT),
+    (0, b"\xff\x0a", "a JPEG XL picture", _CONVERT),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", _CONVERT),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture", _CONVERT),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _CONVERT),
+    (0, b"II\xbc", "a JPEG XR picture", _CONVERT),
+    (0, b"BPG\xfb", "a BPG picture", _CONVERT),
+    (0, b"qoif", "a QOI picture", _CONVERT),
+    (0, b"DDS ", "a DirectDraw texture (DDS)", _CONVERT),
+    (0, b"icns", "an Apple icon (ICNS)", _CONVERT),
+    (0, b"\0\0\1\0", "a Windows icon (ICO)", _CONVERT),
+    (0, b"P7\n", "a PAM picture", _CONVERT),
+    (0, b"PF\n", "a color PFM picture of 32-bit floating point", _MAP),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR picture of floating point", _MAP),
+    (0, b"#?RADIANCE", "a Radiance HDR picture", _MAP),
+    (0, b"#?RGBE", "a Radiance HDR picture", _MAP),
+    (0, b"SIMPLE  =", "a FITS file", _MAP),
+    (128, b"DICM", "a DICOM file", _MAP),
+    (0, b"\x93NUMPY", "a NumPy array", _MAP),
+    (0, b"\x89HDF", "an HDF5 file", _MAP),
+    (0, b"FUJIFILMCCD-RAW", "a camera raw photo (RAF)", _DEVELOP),
+    (0, b"IIRO", "a camera raw photo (ORF)", _DEVELOP),
+    (0, b"IIRS", "a camera raw photo (ORF)", _DEVELOP),
+    (0, b"MMOR", "a camera raw photo (ORF)", _DEVELOP),
+    (0, b"IIU\0", "a camera raw photo (RW2)", _DEVELOP),
+    (0, b"FOVb", "a camera raw photo (X3F)", _DEVELOP),
+    (0, b"\0MRM", "a camera raw photo (MRW)", _DEVELOP),
+    (4, b"ftypcrx ", "a camera raw photo (CR3)", _DEVELOP),
+    (8, b"CR\2", "a camera raw photo (CR2)", _DEVELOP),
+    (0, b"\x1aE\xdf\xa3", "a video (Matroska or WebM)", _VIDEO),
+    (8, b"AVI ", "a video (AVI)", _VIDEO),
+    (0, b"OggS", "a video or sound (Ogg)", _VIDEO),
+    (0, b"FLV\1", "a video (FLV)", _VIDEO),
+    (0, b"\0\0\1\xba", "a video (MPEG)", _VIDEO),
+    (0, b"\x30\x26\xb2\x75", "a video (WMV)", _VIDEO),
+    (0, b"PK\3\4", "a ZIP archive or office document", _UNPACK),
+    (0, b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (0, b"7z\xbc\xaf", "a 7z archive", _UNPACK),
+    (0, b"Rar!", "a RAR archive", _UNPACK),
+    (0, b"\xfd7zXZ", "an xz archive", _UNPACK),
+    (0, b"BZh", "a bzip2 archive", _UNPACK),
+    (257, b"ustar", "a tar archive", _UNPACK),
+)
+
+_HEIF_BRANDS = frozenset({b"mif1", b"msf1", *(b"he" + end for end in (b"ic", b"ix", b"im", b"is"))})
+_HEIF_BRANDS |= {b"hevc", b"hevx", b"hevm", b"hevs"}
+
+#: First bytes of formats that are read. Of TIFF also those of BigTIFF.
+_READ = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    **{b"P%d" % number + end: "PPM" for number in range(1, 7) for end in (b"\n", b" ", b"\r")},
+    b"Pf\n": "PPM",
+}
+
+#: Raw photos of cameras. Most are built as TIFF, and what TIFF readers find is a small preview.
+RAW_SUFFIXES = frozenset(
+    {
+        ".3fr",
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".dcr",
+        ".dng",
+        ".erf",
+        ".iiq",
+        ".kdc",
+        ".mef",
+        ".mos",
+        ".mrw",
+        ".nef",
+        ".nrw",
+        ".orf",
+        ".pef",
+        ".raf",
+        ".raw",
+        ".rw2",
+        ".rwl",
+        ".sr2",
+        ".srf",
+        ".srw",
+        ".x3f",
+    }
+)
+
+#: Files that lie beside pictures and are known to be none.
+_BESIDE = frozenset(
+    {
+        ".aae",
+        ".bib",
+        ".cfg",
+        ".csv",
+        ".db",
+        ".doc",
+        ".docx",
+        ".htm",
+        ".html",
+        ".ini",
+        ".js",
+        ".json",
+        ".jsonl",
+        ".lnk",
+        ".log",
+        ".lrcat",
+        ".lrprev",
+        ".md",
+        ".nfo",
+        ".odt",
+        ".on1",
+        ".pp3",
+        ".py",
+        ".rtf",
+        ".sh",
+        ".thm",
+        ".toml",
+        ".torrent",
+        ".tsv",
+        ".txt",
+        ".url",
+        ".webloc",
+        ".xls",
+        ".xlsx",
+        ".xml",
+        ".xmp",
+        ".yaml",
+        ".yml",
+        ".md5",
+        ".sha1",
+        ".sha256",
+        ".sidecar",
+        ".dop",
+        ".bak",
+        ".tmp",
+        ".part",
+        ".crdownload",
+    }
+)
+
+
+def is_no_picture(path: Path) -> bool:
+    """Whether a file of a folder is known by its name to be no picture of the user's.
+
+    Those are hidden files, such as AppleDouble's ``._photo.jpg`` and ``.DS_Store``, and sidecars,
+    lists and thumbnail caches that programs leave beside pictures.
+    """
+    name = path.name.lower()
+    return name.startswith((".", "~$")) or path.suffix.lower() in _BESIDE or name == "icon\r"
+
+
+def read_format(head: bytes) -> str | None:
+    """Name of the readable format that a file begins as; None if it begins as none of them."""
+    for start, name in _READ.items():
+        if head.startswith(start):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return "AVIF" if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis") else None
+
+
+def describe(head: bytes, suffix: str = "") -> str | None:
+    """Say what a file is that cannot be opened as a picture, and what to do; None if unknown.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+        suffix: of its name, such as ``.nef``; the content counts first.
+    """
+    if not head:
+        return "is empty (0 bytes); copy or download it again"
+    if not head.strip(b"\0"):
+        return "holds zero bytes only, as after a broken download or copy; fetch it again"
+    for offset, start, what, remedy in _SIGNATURES:
+        if head.startswith(start, offset):
+            return f"is {what}; {remedy}"
+    if head[4:8] == b"ftyp":
+        heif = head[8:12] in _HEIF_BRANDS
+        heic = f"a HEIC photo (HEIF), a format that is not read; {_HEIC}"
+        return f"is {heic if heif else f'a video (MP4 or QuickTime); {_VIDEO}'}"
+    return raw_photo(suffix) if suffix.lower() in RAW_SUFFIXES else _describe_text(head)
+
+
+def raw_photo(suffix: str) -> str:
+    """The same words for raw photos that are built as TIFF."""
+    return f"is a camera raw photo ({suffix.lstrip('.').upper()}), which is not read; {_DEVELOP}"
+
+
+def _describe_text(head: bytes) -> str | None:
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    # The last character may be cut in two.
+    text = head.decode(encoding, errors="replace").removesuffix("\ufffd").strip()
+    begin = text[:1000].lower()
+    if "<svg" in begin:
+        return f"is an SVG drawing; {_EXPORT}"
+    if begin.startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in begin:
+        return f"is an HTML page, as a browser or a failed download saves it; {_SAVED}"
+    if "\ufffd" in text or any(ord(sign) < 32 and sign not in "\t\n\r\f" for sign in text):
+        return None
+    if begin.startswith("<"):
+        return f"is an XML document; {_SAVED}"
+    if "/annex/objects/" in begin:
+        return "is a git-annex pointer, not the picture itself; fetch it with `git annex get`"
+    return "is a text file, not a picture; name the picture itself"

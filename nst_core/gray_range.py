@@ -1,0 +1,70 @@
+"""Which values of a gray picture are black and white, where its number format does not say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+#: Share of the pixels at either end that may lie outside the range: single hot pixels, and lights
+#: that a camera measured at many times the rest.
+_OUTLIERS = 0.001
+
+
+class GrayRange(NamedTuple):
+    """Values of black and white, and a sentence about how they were found; None if it is plain."""
+
+    black: float
+    white: float
+    note: str | None
+
+
+def gray_range(values_HW: np.ndarray, full_scale: float | None) -> GrayRange:
+    """Find the values that are black and white.
+
+    Integers of 16 bits have a full scale. Floating point and integers of 32 bits come with any:
+    from 0 to 1, from 0 to 255 as ImageJ writes them, heights in meters, or light in any unit.
+
+    Args:
+        values_HW: any integer or floating point type; may hold infinite values and NaN.
+        full_scale: the value of white, if the format gives one.
+    """
+    finite = values_HW
+    if values_HW.dtype.kind == "f":
+        finite = values_HW[np.isfinite(values_HW)]
+        if finite.size == 0:
+            raise ValueError("none of its values is a finite number")
+    least, most = float(finite.min()), float(finite.max())
+    if full_scale is not None:
+        return GrayRange(0.0, full_scale, _nearly_black(most, full_scale))
+    if values_HW.dtype.kind == "f" and least >= 0 and most <= 1:
+        note = None if finite.size == values_HW.size else "values that are no number become black"
+        return GrayRange(0.0, 1.0, note)
+    low, high = (float(edge) for edge in np.quantile(finite, (_OUTLIERS, 1 - _OUTLIERS)))
+    if low == high:
+        low, high = least, most
+    if low == high:
+        return _even(low)
+    note = (
+        f"its values go from {least:g} to {most:g} and the file does not say which are black and"
+        f" white: {low:g} is taken as black and {high:g} as white"
+    )
+    return GrayRange(low, high, note)
+
+
+def _nearly_black(most: float, full_scale: float) -> str | None:
+    if not 0 < most < full_scale / 16:
+        return None
+    return (
+        f"its brightest value is {most:g} of {full_scale:g}, so it is nearly black; stretch its"
+        " range first if that is not meant"
+    )
+
+
+def _even(value: float) -> GrayRange:
+    """All values are equal: gray of the smallest usual range that holds them."""
+    full = next((full for full in (1.0, 255.0, 65535.0) if 0 <= value <= full), None)
+    if full is None:
+        full = 2 * abs(value)
+    note = f"all its values are {value:g}, and {full:g} is taken as white"
+    return GrayRange(min(0.0, -full if value < 0 else 0.0), full, note)

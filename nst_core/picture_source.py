@@ -1,0 +1,97 @@
+"""The bytes of a picture file: from a file, or from a pipe such as ``<(command)`` makes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from pathlib import Path
+
+from nst_core.errors import ImageError
+
+#: Seconds that a pipe may take to give its first byte: one that nobody writes to never does.
+PIPE_WAIT_S = 60.0
+
+
+def read_picture(path: Path, most: int) -> bytes:
+    """The content of a picture file; a pipe is read to its end.
+
+    Raises:
+        ImageError: there is no such file, it cannot be read, or has more than ``most`` bytes.
+    """
+    try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            raise ImageError(_not_a_file(path, status.st_mode))
+        if status.st_size > most:
+            raise ImageError(f"{path}: {status.st_size:,} bytes, expected at most {most:,}")
+        with open(path, "rb", opener=_open_at_once) as file:
+            if stat.S_ISFIFO(status.st_mode):
+                _await(path, file.fileno())
+            content = file.read(most + 1)
+    except ValueError:
+        raise ImageError(f"{str(path)!r}: a file name holds no NUL character") from None
+    except OSError as error:
+        raise ImageError(f"{_shortened(path)}: {_reason(path, error)}") from None
+    if len(content) > most:
+        raise ImageError(f"{path}: more than {most:,} bytes, expected at most that many")
+    return content
+
+
+def check_is_file(path: Path) -> None:
+    """Raise ImageError if it is a pipe, whose content can be read only once."""
+    try:
+        pipe = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):
+        return  # reading says why
+    if pipe:
+        raise ImageError(
+            f"{path}: is a pipe, which can be read only once, and this is read more often; save it"
+            " as a file first"
+        )
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    """Open without waiting for somebody who writes to a pipe; there may never be one."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _await(path: Path, number: int) -> None:
+    """Wait for a pipe's first byte, or for its end; then let reading wait for the others."""
+    readable, _, _ = select.select([number], [], [], PIPE_WAIT_S)
+    if not readable:
+        raise ImageError(
+            f"{path}: is a pipe that nobody wrote to for {PIPE_WAIT_S:.0f} s; expected a picture"
+            " from it"
+        )
+    os.set_blocking(number, True)
+
+
+def _not_a_file(path: Path, mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return f"{path}: is a folder, expected an image file"
+    kind = "a socket" if stat.S_ISSOCK(mode) else "a device"
+    return f"{path}: is {kind}, expected an image file"
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name is longer than a file's name can be; name an image file that exists"
+    if error.errno == errno.ENOENT and os.path.islink(path):  # noqa: PTH114
+        target = os.readlink(path)  # noqa: PTH115
+        remedy = "run `git annex get`" if "annex" in target else "name the file itself"
+        return f"is a symbolic link to {target}, which does not exist; {remedy}"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "no such image file"
+    if error.errno == errno.EACCES:
+        return "may not be read; check its permissions"
+    if error.errno == errno.ENXIO:
+        return "is a socket or device, expected an image file"
+    return f"cannot be read ({error.strerror or error}); expected an image file"
+
+
+def _shortened(path: Path) -> str:
+    """A path of a length that a person reads."""
+    text = str(path)
+    return text if len(text) <= 500 else f"{text[:60]}…{text[-20:]}"
