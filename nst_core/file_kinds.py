@@ -91,86 +91,26 @@ _READ = {
 
 #: Raw photos of cameras. Most are built as TIFF, and what TIFF readers find is a small preview.
 RAW_SUFFIXES = frozenset(
-    {
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    }
+    (
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq"),
+        *(".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
+        *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    )
 )
 
 #: Files that lie beside pictures and are known to be none.
 _BESIDE = frozenset(
-    {
-        ".aae",
-        ".bib",
-        ".cfg",
-        ".csv",
-        ".db",
-        ".doc",
-        ".docx",
-        ".htm",
-        ".html",
-        ".ini",
-        ".js",
-        ".json",
-        ".jsonl",
-        ".lnk",
-        ".log",
-        ".lrcat",
-        ".lrprev",
-        ".md",
-        ".nfo",
-        ".odt",
-        ".on1",
-        ".pp3",
-        ".py",
-        ".rtf",
-        ".sh",
-        ".thm",
-        ".toml",
-        ".torrent",
-        ".tsv",
-        ".txt",
-        ".url",
-        ".webloc",
-        ".xls",
-        ".xlsx",
-        ".xml",
-        ".xmp",
-        ".yaml",
-        ".yml",
-        ".md5",
-        ".sha1",
-        ".sha256",
-        ".sidecar",
-        ".dop",
-        ".bak",
-        ".tmp",
-        ".part",
-        ".crdownload",
-    }
+    (
+        *(".aae", ".bib", ".cfg", ".csv", ".db", ".doc", ".docx", ".dop", ".htm"),
+        *(".html", ".ini", ".js", ".json", ".jsonl", ".lnk", ".log", ".lrcat"),
+        *(".lrprev", ".md", ".md5", ".nfo", ".odt", ".on1", ".pp3", ".py", ".rtf"),
+        *(".sh", ".sha1", ".sha256", ".sidecar", ".thm", ".toml", ".torrent", ".tsv"),
+        *(".txt", ".url", ".webloc", ".xls", ".xlsx", ".xml", ".xmp", ".yaml", ".yml"),
+    )
+)
+#: Folders that systems keep in people's folders, and the icon of a folder on macOS.
+_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "icon\r"}
 )
 
 
@@ -181,7 +121,7 @@ def is_no_picture(path: Path) -> bool:
     lists and thumbnail caches that programs leave beside pictures.
     """
     name = path.name.lower()
-    return name.startswith((".", "~$")) or path.suffix.lower() in _BESIDE or name == "icon\r"
+    return name.startswith((".", "~$")) or path.suffix.lower() in _BESIDE or name in _FOLDERS
 
 
 def read_format(head: bytes) -> str | None:

@@ -40,7 +40,9 @@ def gray_range(values_HW: np.ndarray, full_scale: float | None) -> GrayRange:
     if values_HW.dtype.kind == "f" and least >= 0 and most <= 1:
         note = None if finite.size == values_HW.size else "values that are no number become black"
         return GrayRange(0.0, 1.0, note)
-    low, high = (float(edge) for edge in np.quantile(finite, (_OUTLIERS, 1 - _OUTLIERS)))
+    outliers = int(_OUTLIERS * (finite.size - 1))
+    ends = (outliers, finite.size - 1 - outliers)
+    low, high = (float(edge) for edge in np.partition(finite, ends, axis=None)[list(ends)])
     if low == high:
         low, high = least, most
     if low == high:

@@ -234,13 +234,20 @@ def _separate_png(content: memoryview, found: Metadata) -> bytes:
                 _read_png_profile(data if whole else b"", found)
             elif kind == b"iTXt":
                 xmp = data if data.startswith(b"XML:com.adobe.xmp\0") else xmp
-            elif whole:
+            elif whole and len(data) >= _png_needed(kind, content):
                 kept.append(content[start:end])
             elif kind == b"tRNS":
                 found.notes.append(ODD_TRANSPARENCY)
         start = end
     found.read_orientation(exif, xmp)
     return b"".join([*kept, content[start:]])
+
+
+def _png_needed(kind: bytes, content: memoryview) -> int:
+    """Bytes that a chunk must have: two for each channel of a transparent color."""
+    if kind == b"tRNS":
+        return {0: 2, 2: 6}.get(content[25], 1)
+    return 8 if kind == b"acTL" else 0
 
 
 def _read_png_profile(data: bytes, found: Metadata) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,11 @@ from nst_core.built_in import load_preset, runnable
 from nst_core.colors import luminance
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, Say, WorkError, near_miss
+from nst_core.files import is_file
 from nst_core.images import (
     check_writable_image,
-    load_alpha,
     load_image,
+    load_with_alpha,
     resize,
     save_image,
     to_uint8,
@@ -186,7 +188,7 @@ def apply_preset(
         WorkError: the stylization diverged; the result was not written.
     """
     outputs.check()
-    content_3HW = load_image(sources.content)
+    content_3HW, alpha_1HW = load_with_alpha(sources.content)
     styles = [parse_style(text) for text in sources.styles]
     starts = {"image": load_image(sources.start)} if sources.start else None
     weights = WeightsFiles(sources.weights, say)
@@ -208,7 +210,7 @@ def apply_preset(
                 )
             image = step.image_3HW
             film.take(step)
-    alpha = load_alpha(sources.content) if outputs.keep_alpha else None
+    alpha = alpha_1HW if outputs.keep_alpha else None
     text = {"nst-tuner-preset": preset.to_json()}
     save_image(image, outputs.image, text=text, bits=outputs.bits, alpha_1HW=alpha)
     say(f"wrote {outputs.image} ({image.shape[2]}x{image.shape[1]})")
@@ -317,7 +319,8 @@ def parse_style(text: str) -> Style:
         InputError: a file cannot be read, or the weight is not a number above 0.
     """
     file, masks = text, list[str]()
-    while not Path(_split_weight(file)[0]).exists() and "@" in file and len(masks) < 2:
+    # Not `Path.exists`: it raises for a name that is too long.
+    while not os.path.exists(_split_weight(file)[0]) and "@" in file and len(masks) < 2:  # noqa: PTH110
         file, _, mask = file.rpartition("@")
         masks.insert(0, mask)
     path, weight = _split_weight(file)
@@ -331,7 +334,7 @@ def parse_style(text: str) -> Style:
 
 def _split_weight(text: str) -> tuple[str, float]:
     """``FILE`` or ``FILE:WEIGHT`` -> (file, weight); a file whose name holds a colon wins."""
-    if Path(text).is_file():
+    if is_file(text):
         return text, 1.0
     path, colon, number = text.rpartition(":")
     if not colon:

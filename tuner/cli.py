@@ -22,7 +22,7 @@ from tuner import (
     cli_runs,
     cli_suggest,
 )
-from tuner.console import err, out
+from tuner.console import err, out, say_warnings
 
 INTERRUPTED = 130
 
@@ -41,6 +41,7 @@ for part in (cli_runs, cli_results, cli_suggest, cli_images, cli_metrics, cli_li
 
 def main() -> None:
     """Run the command line; the console script."""
+    say_warnings()
     try:
         app()
     except NstError as error:

@@ -59,12 +59,14 @@ def stylize(
     weights: WeightsOption = None,
 ) -> None:
     """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
+    from nst_core.files import is_folder
     from tuner.apply import Outputs, Sources, apply_preset, parse_style, settings
     from tuner.video import SUFFIXES, apply_to_video
 
     assignments = [*(set_ or ()), *(["init=image"] if start else [])]
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
-    many = content.is_dir() or content.suffix.lower() in SUFFIXES
+    folder = is_folder(content)
+    many = folder or content.suffix.lower() in SUFFIXES
     if many:
         single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
@@ -72,7 +74,7 @@ def stylize(
             raise InputError(f"{', '.join(given)}: of a single picture only, not of {content}")
         styles = [parse_style(text) for text in style]
         options: Any = {"weights": weights or (), "console": err, "say": say}
-        if content.is_dir():
+        if folder:
             _folder(chosen, content, styles, out_file, options)
         else:
             apply_to_video(chosen, content, styles, out_file, **options)
@@ -85,12 +87,17 @@ def stylize(
 
 
 def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type: ignore[no-untyped-def]
-    from tuner.many import apply_to_many, check_all, pictures_in
+    from tuner.folder import pictures_in
+    from tuner.many import apply_to_many, check_all
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file, expected a folder for the results")
-    tally = apply_to_many(preset, pictures_in(content, out), styles, **options)
-    say(f"{tally.done} done, {tally.kept} there already, in {out}")
+    pictures, left_out = pictures_in(content, out)
+    for line in left_out:
+        say(line)
+    tally = apply_to_many(preset, pictures, styles, **options)
+    omitted = f", {len(left_out)} left out" if left_out else ""
+    say(f"{tally.done} done, {tally.kept} there already{omitted}, in {out}")
     check_all(tally)
 
 

@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -67,3 +68,18 @@ def example(command: str) -> str:
 def say(line: str) -> None:
     """One line for people, on standard error."""
     err.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Said(logging.Handler):
+    """Says what the library warns of, such as metadata of a picture that it ignored."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+_SAID = _Said(logging.WARNING)
+
+
+def say_warnings() -> None:
+    """Let warnings of ``nst_core`` reach people as `say` does; a second call changes nothing."""
+    logging.getLogger("nst_core").addHandler(_SAID)

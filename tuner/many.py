@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,9 +17,9 @@ from torch import Tensor
 
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
-from nst_core.errors import ImageError, InputError, Say, WorkError
+from nst_core.errors import InputError, NstError, Say, WorkError
 from nst_core.files import check_writable
-from nst_core.images import digest, load_image, read_text, save_image
+from nst_core.images import digest, read_text, save_image
 from nst_core.lanes import LaneBatch
 from nst_core.laplacian import check_photorealism
 from nst_core.materials import Materials, Style
@@ -30,31 +29,16 @@ from nst_core.starts import feed_forward_start
 from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
 from tuner.batches import Batches
+from tuner.faults import described, is_broken_device, is_out_of_memory
+from tuner.folder import Picture
 from tuner.lane_counts import CPU_LANES, GPU_LANES
 from tuner.weightsfiles import WeightsFiles
-
-#: What counts as a picture in a folder.
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
 
 #: Text in each result: by what it was made.
 MADE_BY = "nst-tuner-made-by"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One picture to stylize.
-
-    Attributes:
-        name: what people call it.
-        source: what tells it from all others, so that its result is known again.
-        load: gives it, as image_3HW in [0, 1].
-        out: where the result goes.
-    """
-
-    name: str
-    source: str
-    load: Callable[[], Tensor]
-    out: Path
+#: Failures that the last line lists with their reasons.
+_LISTED = 20
 
 
 @dataclass
@@ -62,55 +46,12 @@ class Tally:
     """What came of many pictures.
 
     Attributes:
-        failed: why, of each that could not be done.
+        failed: name and reason of each that could not be done.
     """
 
     done: int = 0
     kept: int = 0
     failed: list[str] = field(default_factory=list)
-
-
-def pictures_in(folder: Path, out: Path) -> list[Picture]:
-    """The pictures of a folder, each with a result of its name in ``out``, as PNG.
-
-    Raises:
-        InputError: there are none, or two would have one result.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            if path.stem in found:
-                raise InputError(
-                    f"{folder}: {found[path.stem].name} and {path.name} would both become"
-                    f" {path.stem}.png; rename one"
-                )
-            found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
-    if out.resolve() == folder.resolve():
-        raise InputError(f"--out {out}: is the folder of the pictures; name another one")
-    return [
-        Picture(
-            name=path.name,
-            source=file_digest(path),
-            load=lambda path=path: load_image(path),  # type: ignore[misc]
-            out=out / f"{stem}.png",
-        )
-        for stem, path in found.items()
-    ]
-
-
-def file_digest(path: Path) -> str:
-    """Short SHA-256 of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def apply_to_many(
@@ -169,15 +110,32 @@ def apply_to_many(
     with _bar(console) as bar:
         task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
         for picture, result in crew.work(waiting):
-            if isinstance(result, str):
-                tally.failed.append(f"{picture.name}: {result}")
+            text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
+            if problem := result if isinstance(result, str) else _save(result, picture, text):
+                tally.failed.append(_named(picture, problem))
                 say(tally.failed[-1])
             else:
-                text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
-                save_image(result, picture.out, text=text)
                 tally.done += 1
             bar.advance(task)
     return tally
+
+
+def _save(image_3HW: Tensor, picture: Picture, text: Mapping[str, str]) -> str | None:
+    """Write a result; returns why that failed."""
+    try:
+        save_image(image_3HW, picture.out, text=text)
+    except Exception as error:  # whatever befalls one picture, the others are done
+        return _reason(error)
+    return None
+
+
+def _named(picture: Picture, problem: str) -> str:
+    """A failure with the picture's name, which most of our errors begin with already."""
+    return problem if picture.name in problem.partition(": ")[0] else f"{picture.name}: {problem}"
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, NstError) else described(error)
 
 
 class _Crew:
@@ -203,8 +161,16 @@ class _Crew:
         while waiting or self._under_way:
             while waiting and len(self._under_way) < self._room:
                 number, picture = waiting.pop(0)
-                if problem := self._begin(number, picture):
-                    yield picture, problem
+                try:
+                    self._begin(number, picture)
+                except Exception as error:  # whatever befalls one picture, the others are done
+                    if is_broken_device(error):
+                        raise
+                    if is_out_of_memory(error) and self._under_way:
+                        waiting.insert(0, (number, picture))
+                        self._lanes = len(self._under_way)
+                        break
+                    yield picture, _reason(error)
             if self._under_way:
                 yield from self._advance()
 
@@ -214,20 +180,20 @@ class _Crew:
         shapes = {materials.height_width for _, materials in self._under_way.values()}
         return min([self._lanes, *(self._fits[shape] for shape in shapes)])
 
-    def _begin(self, number: int, picture: Picture) -> str | None:
+    def _begin(self, number: int, picture: Picture) -> None:
+        content = picture.load()
+        size_px, starts = self._config.size_px, {}
+        if self._config.init == "feed_forward":
+            starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
+        materials = Materials.at_size(content, self._styles, size_px, starts)
+        materials.check_blend(self._config.style_blend)
+        self._plan(materials)
         try:
-            content = picture.load()
-            size_px, starts = self._config.size_px, {}
-            if self._config.init == "feed_forward":
-                starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
-            materials = Materials.at_size(content, self._styles, size_px, starts)
-            materials.check_blend(self._config.style_blend)
-            self._plan(materials)
             self._batches.put((number, 0), self._config, materials, None)
-        except (ImageError, InputError) as error:
-            return str(error)
+        except Exception:
+            self._store.forget(materials)
+            raise
         self._under_way[number] = picture, materials
-        return None
 
     def _plan(self, materials: Materials) -> None:
         """Find out, once a shape, how many fit, and whether activations are computed twice.
@@ -250,19 +216,31 @@ class _Crew:
         ended = list(zip(list(chunk.batch.lanes), chunk.failures, strict=True))
         for lane, failure in ended:
             key: tuple[int, int] = lane.key  # type: ignore[assignment]
-            picture, materials = self._under_way[key[0]]
+            materials = self._under_way[key[0]][1]
             if failure is not None:
                 result: Tensor | str = f"step {lane.step}: {failure}"
             elif lane.step >= self._config.steps:
                 result = chunk.batch.picture(lane.key)
             else:
-                self._batches.moved_on(key, self._config, materials)
-                continue
+                try:
+                    self._batches.moved_on(key, self._config, materials)
+                    continue
+                except Exception as error:
+                    result = f"step {lane.step}: {_reason(error)}"
+            yield self._ended(key, result)
+        try:
+            self._batches.even_out()
+        except Exception as error:
+            lost = [(number, 0) for number in self._under_way if (number, 0) not in self._batches]
+            for key in lost:
+                yield self._ended(key, _reason(error))
+
+    def _ended(self, key: tuple[int, int], result: Tensor | str) -> tuple[Picture, Tensor | str]:
+        if key in self._batches:
             self._batches.take(key)
-            del self._under_way[key[0]]
-            self._store.forget(materials)
-            yield picture, result
-        self._batches.even_out()
+        picture, materials = self._under_way.pop(key[0])
+        self._store.forget(materials)
+        return picture, result
 
     def _steps_left(self, batch: LaneBatch) -> int:
         return min(self._config.steps - lane.step for lane in batch.lanes)
@@ -294,11 +272,14 @@ def _is_there(picture: Picture, mark: str) -> bool:
 
 
 def check_all(tally: Tally) -> None:
-    """Raise WorkError if any picture could not be done."""
+    """Raise WorkError that names every picture that could not be done."""
     if tally.failed:
+        total, more = tally.done + tally.kept + len(tally.failed), len(tally.failed) - _LISTED
         raise WorkError(
-            f"{len(tally.failed)} of {tally.done + tally.kept + len(tally.failed)} could not be"
-            " done; the others are; run it again once they are mended"
+            f"{len(tally.failed)} of {total} could not be done; the others are. Mend or remove"
+            " these and run it again:"
+            + "".join(f"\n  {line}" for line in tally.failed[:_LISTED])
+            + (f"\n  and {more} more" if more > 0 else "")
         )
 
 

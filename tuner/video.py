@@ -17,7 +17,8 @@ from nst_core.errors import InputError, Say
 from nst_core.images import from_uint8, load_image, to_uint8
 from nst_core.materials import Style
 from nst_core.presets import Preset
-from tuner.many import Picture, apply_to_many, check_all, file_digest
+from tuner.folder import Picture, file_digest
+from tuner.many import apply_to_many, check_all
 
 SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -94,3 +95,55 @@ def grey_cyan_cmyk() -> bytes:
     table = struct.pack(">4x4B9i", 4, 3, 2, 0, *(65536 * (k % 4 == 0) for k in range(9)))
     table += identity * 4 + b"".join(bytes([level, 128, 128]) for level in lightness) + identity * 3
     return icc("CMYK", "Lab", wtpt=WHITE, A2B0=b"mft1" + table)
+
+
+def exif_block(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """An EXIF block of entries (tag, type, count, value), whatever these are."""
+    start, body, rows = 8 + 2 + 12 * len(entries) + 4, b"", b""
+    for tag, kind, count, value in sorted(entries):
+        field = value.ljust(4, b"\0")
+        if len(value) > 4:
+            field = struct.pack("<I", start + len(body))
+            body += value
+        rows += struct.pack("<HHI", tag, kind, count) + field
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4) + body
+
+
+#: The orientation by which cameras say that a photo is to be turned a quarter to the right.
+SIDEWAYS = (0x112, 3, 1, struct.pack("<H", 6))
+
+#: EXIF blocks of a photo held sideways, each with one entry out of the ordinary.
+ODD_EXIF = {
+    "rational": exif_block(SIDEWAYS, (0x11A, 10, 1, struct.pack("<ii", -1, 0))),
+    "short": exif_block(SIDEWAYS, (0x128, 8, 1, struct.pack("<h", -5))),
+    "text": exif_block(SIDEWAYS, (0x11A, 2, 4, b"72\0\0")),
+    "offset": exif_block(SIDEWAYS, (0x8769, 4, 1, struct.pack("<I", 2**31))),
+    "count": exif_block(SIDEWAYS, (0x10F, 2, 2**32 - 1, b"Camera\0\0")),
+    "type": exif_block(SIDEWAYS, (0x110, 99, 1, b"abcd")),
+    "thumbnail": exif_block(SIDEWAYS, (0x201, 4, 1, b"\xff\xff\xff\0"), (0x202, 4, 1, b"\xff" * 4)),
+}
+
+
+def jpeg_with_exif(picture: Image.Image, block: bytes) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=95)
+    content, data = buffer.getvalue(), b"Exif\0\0" + block
+    segment = b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
+    return content[:2] + segment + content[2:]
+
+
+def png_with_chunks(
+    picture: Image.Image, *chunks: tuple[bytes, bytes], broken: bool = False
+) -> bytes:
+    """A PNG with chunks behind its header; their checksums may be wrong."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    content = buffer.getvalue()
+    added = b"".join(
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data) ^ broken)
+        for kind, data in chunks
+    )
+    return content[:33] + added + content[33:]

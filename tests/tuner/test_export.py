@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
+import tifffile
 import torch
 from hypothesis import given, settings
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from benchmarks.made_run import made_run
 from nst_core.built_in import BUILT_IN, load_preset
@@ -25,7 +27,7 @@ from nst_core.starts import initial_image
 from nst_core.stylization import stylize
 from nst_core.weights import Weights
 from search_spaces import CATALOGUE, Params
-from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB
+from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
 from tests.search_spaces.test_catalogue import samples
 from tests.tuner.helpers import TWO_STYLES, nst_tuner
 from tuner.export.engines import neural_style_pt
@@ -304,6 +306,64 @@ def test_the_script_reads_a_picture_as_the_engine_does(
         picture.convert(mode).save(tmp_path / "p.png", icc_profile=profile or None)
     script = loaded(StyleConfig(), tmp_path / "x.py")
     torch.testing.assert_close(script["load"](tmp_path / "p.png"), load_image(tmp_path / "p.png"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*(f"turned {number}" for number in range(1, 9)), "odd exif", "damaged profile", "large text"],
+)
+def test_the_script_ignores_metadata_as_the_engine_does(
+    kind: str, tmp_path: Path, pictures: Path
+) -> None:
+    """Of EXIF the orientation alone counts; what cannot be read is no reason to refuse a picture."""
+    path = tmp_path / "p.png"
+    with Image.open(pictures / "content.png") as picture:
+        if kind.startswith("turned"):
+            exif = Image.Exif()
+            exif[ExifTags.Base.Orientation] = int(kind[-1])
+            picture.save(path, exif=exif)
+        elif kind == "odd exif":
+            path = tmp_path / "p.jpg"
+            path.write_bytes(jpeg_with_exif(picture, ODD_EXIF["rational"]))
+        elif kind == "damaged profile":
+            picture.save(path, icc_profile=b"none" * 64)
+        else:
+            text = PngImagePlugin.PngInfo()
+            text.add_text("workflow", "x" * 2_000_000, zip=True)
+            picture.save(path, pnginfo=text)
+    script = loaded(StyleConfig(), tmp_path / "x.py")
+    torch.testing.assert_close(script["load"](path), load_image(path))
+
+
+@pytest.mark.parametrize("kind", ["16", "32", "signed", "float", "to 255", "white is 0"])
+def test_the_script_reads_deep_gray_as_the_engine_does(kind: str, tmp_path: Path) -> None:
+    """Gray of 16 and of 32 bits has the same range, and is no white sheet."""
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (48, 1))
+    options = {"photometric": "miniswhite" if kind == "white is 0" else "minisblack"}
+    pixels = {
+        "16": (ramp * 65535).astype(np.uint16),
+        "32": (ramp * 1e6).astype(np.uint32),
+        "signed": (ramp * 4000 - 1000).astype(np.int16),
+        "float": ramp,
+        "to 255": ramp * 255,
+        "white is 0": ramp,
+    }[kind]
+    tifffile.imwrite(tmp_path / "p.tif", pixels, **options)  # type: ignore[arg-type]
+    script = loaded(StyleConfig(), tmp_path / "x.py")
+    found = script["load"](tmp_path / "p.tif")
+    torch.testing.assert_close(found, load_image(tmp_path / "p.tif"), atol=2e-5, rtol=0)
+    assert found.mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_script_names_a_picture_that_it_cannot_read(tmp_path: Path, pictures: Path) -> None:
+    """Whatever a decoder raises becomes one line that begins with the file's name."""
+    whole = (pictures / "content.png").read_bytes()
+    script = loaded(StyleConfig(), tmp_path / "x.py")
+    for content in (b"", b"text", whole[:500], whole[:30]):
+        (tmp_path / "p.png").write_bytes(content)
+        with pytest.raises(SystemExit) as caught:
+            script["load"](tmp_path / "p.png")
+        assert str(caught.value.code).startswith(f"{tmp_path / 'p.png'}: cannot be read")
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))

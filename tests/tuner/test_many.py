@@ -18,7 +18,8 @@ from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tests.tuner.helpers import nst_tuner
 from tuner.console import err
-from tuner.many import Picture, _Crew, _mark, apply_to_many, pictures_in
+from tuner.folder import Picture, pictures_in
+from tuner.many import _Crew, _mark, apply_to_many
 from tuner.video import _Reader, apply_to_video
 
 CONFIG = StyleConfig(size_px=48, steps=6, scales=1)
@@ -43,7 +44,7 @@ def styles_of(pictures: Path) -> list[Style]:
 def apply(folder: Path, out: Path, pictures: Path, said: list[str], preset: Preset | None = None):  # type: ignore[no-untyped-def]
     return apply_to_many(
         preset or Preset(name="x", config=CONFIG),
-        pictures_in(folder, out),
+        pictures_in(folder, out)[0],
         styles_of(pictures),
         weights=(),
         console=err,
@@ -124,7 +125,7 @@ def test_what_is_kept_does_not_grow_with_pictures(
     for chosen in (["a"], ["b", "c", "d"]):
         store = FeatureStore(random_weights)
         crew = _Crew(CONFIG, styles_of(pictures), store, 2, lambda _: None)
-        asked = [p for p in pictures_in(folder, tmp_path / "out") if p.out.stem in chosen]
+        asked = [p for p in pictures_in(folder, tmp_path / "out")[0] if p.out.stem in chosen]
         assert all(isinstance(result, torch.Tensor) for _, result in crew.work(asked))
         kept.append((len(store._made), len(store._made_of_styles)))
     assert kept[0] == kept[1] and sum(kept[0]) > 0
@@ -159,7 +160,7 @@ def test_no_more_are_under_way_than_fit(
     monkeypatch.setattr("nst_core.memory.free_bytes", lambda _: int(2.5 * one))
     crew = _Crew(CONFIG, styles_of(pictures), FeatureStore(random_weights), 4, lambda _: None)
     most = 0
-    for _ in crew.work([p for p in pictures_in(folder, tmp_path) if p.out.stem in "abcd"]):
+    for _ in crew.work([p for p in pictures_in(folder, tmp_path)[0] if p.out.stem in "abcd"]):
         most = max(most, len(crew._under_way) + 1)
     assert most == 2
 
