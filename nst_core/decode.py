@@ -200,7 +200,8 @@ def _decode_deep_gray(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | No
         if picture.mode == "I" and unsigned:
             pixels_HW = pixels_HW.view(np.uint32)  # Pillow knows no mode of that range
         black, white, note = gray_range(pixels_HW, None)
-        pixels_HW = np.nan_to_num(np.subtract(pixels_HW, black, dtype=np.float64))
+        above_HW = np.nan_to_num(np.subtract(pixels_HW, black, dtype=np.float64))
+        pixels_HW = np.clip(above_HW, 0.0, white - black)
     metadata.notes += [note] if note else []
     gray_HW = np.clip(_unit(pixels_HW, white - black), 0.0, 1.0)
     if white_is_0:

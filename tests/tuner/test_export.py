@@ -315,7 +315,7 @@ def test_the_script_reads_a_picture_as_the_engine_does(
 def test_the_script_ignores_metadata_as_the_engine_does(
     kind: str, tmp_path: Path, pictures: Path
 ) -> None:
-    """Of EXIF the orientation alone counts; what cannot be read is no reason to refuse a picture."""
+    """Of EXIF the orientation alone counts; what cannot be read refuses no picture."""
     path = tmp_path / "p.png"
     with Image.open(pictures / "content.png") as picture:
         if kind.startswith("turned"):
