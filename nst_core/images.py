@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from nst_core.config import MIN_SIDE_PX
 from nst_core.decode import decode, open_picture, upright_size
-from nst_core.decoder_errors import DECODER_ERRORS
+from nst_core.decoder_errors import explained
 from nst_core.encode import check_format, check_place, encode, write_picture
-from nst_core.errors import InputError
+from nst_core.errors import ImageError, InputError
 from nst_core.picture_source import check_is_file
 
 _log = logging.getLogger(__name__)
@@ -90,9 +90,9 @@ def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
         if picture.format != "PNG":
             return {}
     try:
-        with PngImagePlugin.PngImageFile(path) as whole:
+        with explained(Path(path)), PngImagePlugin.PngImageFile(path) as whole:
             return {key: str(value) for key, value in whole.text.items()}
-    except DECODER_ERRORS:
+    except ImageError:
         return {}
 
 

@@ -79,7 +79,7 @@ def pictures_in(folder: Path, out: Path) -> tuple[list[Picture], list[str]]:
     for path in paths:
         if is_no_picture(path) or os.path.realpath(path) == results:
             continue
-        if why := _why_not(path):
+        if why := _why_not(path) or _too_long(f"{path.stem}.png"):
             left_out.append(f"left out: {path.name}: {why}")
         elif path.stem in found:
             raise InputError(
@@ -111,6 +111,12 @@ def _why_not(path: Path) -> str | None:
     if suffix in RAW_SUFFIXES:  # most begin as a TIFF does
         return raw_photo(suffix)
     return None if read_format(head) else _what_else(head, suffix)
+
+
+def _too_long(result: str) -> str | None:
+    """Why no file can have a result's name; None if one can."""
+    size = len(os.fsencode(result))
+    return f"its result's name would have {size} bytes of 255; rename it" if size > 255 else None
 
 
 def _what_else(head: bytes, suffix: str) -> str:

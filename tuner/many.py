@@ -6,6 +6,7 @@ same preset is kept, so a broken-off run goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, NstError, Say, WorkError
+from nst_core.errors import ImageError, InputError, NstError, Say, WorkError
 from nst_core.files import check_writable
 from nst_core.images import digest, read_text, save_image
 from nst_core.lanes import LaneBatch
@@ -263,8 +264,9 @@ def _made_by(picture: Picture, mark: str) -> str:
 def _is_there(picture: Picture, mark: str) -> bool:
     if not picture.out.exists():
         return False
-    if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
-        return True
+    with contextlib.suppress(ImageError):  # damaged: it is not ours as it is
+        if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
+            return True
     raise InputError(
         f"{picture.out}: is there already and was not made by this preset of {picture.name} as it"
         " is now and these styles; name another place for the results, or remove it"

@@ -130,7 +130,7 @@ def test_large_text_refuses_no_picture(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_large_profile_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A color profile of several megabytes in a PNG is applied as a small one is."""
+    """A color profile of several megabytes is applied as a small one is, in PNG and in JPEG."""
     size = 3_000_000
     large = struct.pack(">I", size) + LINEAR_RGB[4:] + bytes(size - len(LINEAR_RGB))
     found = []
@@ -139,6 +139,8 @@ def test_a_large_profile_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture
         (tmp_path / "a.png").write_bytes(png_with_chunks(picture(), chunk))
         found.append(load_image(tmp_path / "a.png"))
     torch.testing.assert_close(*found)
+    (tmp_path / "a.jpg").write_bytes(saved("JPEG", icc_profile=large, quality=100))
+    torch.testing.assert_close(load_image(tmp_path / "a.jpg"), found[0], atol=0.06, rtol=0)
     assert found[0][0, 30, 30].item() > 0.4 and not caplog.records
 
 

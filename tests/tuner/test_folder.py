@@ -92,6 +92,24 @@ def test_a_picture_is_known_by_its_content_too(folder: Path, tmp_path: Path) -> 
     assert names(folder, tmp_path / "out") == (["IMG.jpg_large", "a.png", "photo"], "")
 
 
+def test_a_moving_picture_is_a_failure_of_its_own(folder: Path, tmp_path: Path) -> None:
+    """An animated GIF is no still picture; its frames are counted when it is loaded."""
+    frames = [Image.new("RGB", (48, 40), color) for color in ("red", "blue")]
+    frames[0].save(folder / "b.gif", save_all=True, append_images=frames[1:])
+    *_, moving = pictures_in(folder, tmp_path / "out")[0]
+    with pytest.raises(ImageError, match=r"b\.gif: holds 2 frames"):
+        moving.load()
+
+
+def test_a_name_too_long_for_a_result_is_named_before_the_work(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A picture of 255 bytes without a suffix could not get a result of its name."""
+    (folder / ("n" * 255)).write_bytes((folder / "a.png").read_bytes())
+    found, left_out = names(folder, tmp_path / "out")
+    assert found == ["a.png"] and "would have 259 bytes of 255" in left_out
+
+
 def test_a_picture_that_cannot_be_read_is_a_failure_of_its_own(
     folder: Path, tmp_path: Path
 ) -> None:

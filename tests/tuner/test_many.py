@@ -99,6 +99,9 @@ def test_results_of_something_else_are_not_touched(
     other = Preset(name="y", config=CONFIG.replace(steps=2))
     with pytest.raises(InputError, match="not made by this preset"):
         apply(folder, out, pictures, [], other)
+    (out / "a.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"a\.png: is there already .* or remove it"):
+        apply(folder, out, pictures, [])
     with pytest.raises(InputError, match="is the folder of the pictures"):
         apply(folder, folder, pictures, [])
 
