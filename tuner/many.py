@@ -94,13 +94,7 @@ def apply_to_many(
     tally.kept = len(pictures) - len(waiting)
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} are there already")
-    for folder in {picture.out.parent for picture in waiting}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_writable(folder)
-        except OSError as error:
-            why = f"cannot be written ({error.strerror or error}); name another folder"
-            raise InputError(f"--out {folder}: {why}") from None
+    _make_folders(waiting)
     crew = _Crew(
         preset.config,
         styles,
@@ -119,6 +113,17 @@ def apply_to_many(
                 tally.done += 1
             bar.advance(task)
     return tally
+
+
+def _make_folders(pictures: Sequence[Picture]) -> None:
+    """Make the folders of the results, before any work; InputError where that fails."""
+    for folder in {picture.out.parent for picture in pictures}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
+        except OSError as error:
+            why = f"cannot be written ({error.strerror or error}); name another folder"
+            raise InputError(f"--out {folder}: {why}") from None
 
 
 def _save(image_3HW: Tensor, picture: Picture, text: Mapping[str, str]) -> str | None:

@@ -1,20 +1,15 @@
-import os
 import shutil
-import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, WorkError
-from nst_core.images import load_image, read_text, save_image, to_uint8
+from nst_core.errors import InputError
+from nst_core.images import load_image, read_text, to_uint8
 from nst_core.materials import Style
 from nst_core.memory import needed_bytes
 from nst_core.presets import Preset
@@ -22,10 +17,9 @@ from nst_core.stylization import stylize
 from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tests.tuner.helpers import nst_tuner
-from tuner.batches import Batches
 from tuner.console import err
 from tuner.folder import Picture, pictures_in
-from tuner.many import _Crew, _mark, apply_to_many, check_all
+from tuner.many import _Crew, _mark, apply_to_many
 from tuner.video import _Reader, apply_to_video
 
 CONFIG = StyleConfig(size_px=48, steps=6, scales=1)
@@ -223,105 +217,6 @@ def test_a_diverging_picture_stops_no_other(tmp_path: Path, pictures: Path) -> N
     assert "bad" in tally.failed[0] and not (tmp_path / "bad.png").exists()
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("out of memory"),
-        WorkError("no result"),
-        struct.error("argument out of range"),
-        RecursionError("too deep"),
-        InputError("cannot be read"),
-        OSError(5, "Input/output error"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-@pytest.mark.parametrize("place", ["load", "save"])
-def test_whatever_befalls_one_picture_the_others_are_done(
-    error: Exception, place: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Any exception on one picture, memory included, is that picture's failure and is named."""
-    good = load_image(pictures / "content.png")
-
-    def fails(*_: object, **__: object) -> torch.Tensor:
-        raise error
-
-    def saves(image: torch.Tensor, path: Path, **options: Any) -> None:
-        fails() if path.stem == "bad" else save_image(image, path, **options)
-
-    if place == "save":
-        monkeypatch.setattr("tuner.many.save_image", saves)
-    loads = {name: lambda: good for name in ("first", "bad", "last")}
-    if place == "load":
-        loads["bad"] = fails
-    asked = [
-        Picture(name=f"{name}.jpg", source=name, load=load, out=tmp_path / f"{name}.png")
-        for name, load in loads.items()
-    ]
-    said: list[str] = []
-    tally = apply_to_many(
-        Preset(name="x", config=CONFIG.replace(steps=2)),
-        asked,
-        styles_of(pictures),
-        weights=(),
-        console=err,
-        say=said.append,
-    )
-    assert tally.done == 2 and len(tally.failed) == 1 and "bad.jpg" in tally.failed[0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "last.png"]
-    assert tally.failed[0] in said and "\n" not in tally.failed[0]
-    with pytest.raises(WorkError, match=r"(?s)1 of 3 could not be done.*bad\.jpg"):
-        check_all(tally)
-
-
-def test_a_picture_for_which_no_memory_is_left_waits_for_the_others(
-    tmp_path: Path, pictures: Path
-) -> None:
-    """What fails beside others for want of memory is tried again when they are done."""
-    good, tried = load_image(pictures / "content.png"), list[int]()
-
-    def crowded() -> torch.Tensor:
-        tried.append(1)
-        if len(tried) == 1:
-            raise MemoryError
-        return good
-
-    asked = [
-        Picture(name=name, source=name, load=load, out=tmp_path / f"{name}.png")
-        for name, load in (("a", lambda: good), ("b", crowded), ("c", lambda: good))
-    ]
-    preset = Preset(name="x", config=CONFIG.replace(steps=2))
-    tally = apply_to_many(
-        preset, asked, styles_of(pictures), weights=(), console=err, say=print, lanes=3
-    )
-    assert (tally.done, tally.failed, len(tried)) == (3, [], 2)
-
-
-def test_a_stage_that_cannot_begin_is_that_pictures_failure(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A picture that fails on the way to its next size is named; the work ends."""
-    good = load_image(pictures / "content.png")
-    put = Batches.put
-
-    def fails(self: Batches, key: tuple[int, int], *rest: Any) -> None:
-        if key[0] == 1 and rest[-1] is not None:
-            raise ValueError("no such size")
-        put(self, key, *rest)
-
-    monkeypatch.setattr(Batches, "put", fails)
-    asked = [
-        Picture(name=name, source=name, load=lambda: good, out=tmp_path / f"{name}.png")
-        for name in ("a", "b", "c")
-    ]
-    preset = Preset(name="x", config=CONFIG.replace(size_px=96, scales=2, steps=4))
-    tally = apply_to_many(
-        preset, asked, styles_of(pictures), weights=(), console=err, say=lambda _: None
-    )
-    assert tally.done == 2 and len(tally.failed) == 1
-    assert tally.failed[0].startswith("b: step ") and "no such size" in tally.failed[0]
-
-
 def test_a_folder_with_everything_in_it(folder: Path, tmp_path: Path, pictures: Path) -> None:
     """The command does what can be done, names the rest, and says at the end what failed."""
     (folder / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
@@ -337,46 +232,6 @@ def test_a_folder_with_everything_in_it(folder: Path, tmp_path: Path, pictures: 
     assert "broken.jpg: is a text file" in done.stderr.partition("1 of 5 could not be done")[2]
     assert "._a" not in done.stderr and "notes.txt" not in done.stderr
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == list("abcd")
-
-
-def test_the_command_says_which_metadata_it_ignored(tmp_path: Path, pictures: Path) -> None:
-    """A warning of the library reaches people as a line, once for each picture."""
-    with Image.open(pictures / "content.png") as picture:
-        picture.save(tmp_path / "a.png", icc_profile=b"none" * 64)
-    settings = ("--set", "steps=1", "--set", "size_px=48", "--out", tmp_path / "o.png")
-    done = nst_tuner(
-        "stylize", "--content", tmp_path / "a.png", "--style", tmp_path / "a.png", *settings
-    )
-    assert done.returncode == 0
-    assert done.stderr.count("a.png: its color profile cannot be read and is ignored") == 1
-
-
-def test_names_that_no_file_has_end_in_a_line(tmp_path: Path, pictures: Path) -> None:
-    """A content or a style whose name is too long for a file is refused in one line."""
-    long = "n" * 300 + ".png"
-    good = pictures / "style.png"
-    for content, style in ((long, good), (good, long), (good, f"{good}@{long}")):
-        command = ("stylize", "--content", content, "--style", style, "--set", "steps=1")
-        done = nst_tuner(*command, "--out", tmp_path / "o.png")
-        assert done.returncode == 2 and "longer than a file's name can be" in done.stderr
-
-
-def test_a_pipe_keeps_its_transparency(tmp_path: Path, pictures: Path) -> None:
-    """A content that can be read only once is read once, with the transparency it has."""
-    os.mkfifo(tmp_path / "pipe")
-    with Image.open(pictures / "content.png") as picture:
-        picture.putalpha(100)
-        picture.save(tmp_path / "a.png")
-    content = (tmp_path / "a.png").read_bytes()
-    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
-    writer.start()
-    settings = ("--set", "steps=1", "--set", "size_px=48", "--keep-alpha")
-    command = ("stylize", "--content", tmp_path / "pipe", "--style", pictures / "style.png")
-    done = nst_tuner(*command, *settings, "--out", tmp_path / "o.png")
-    writer.join()
-    assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "o.png") as result:
-        assert result.getchannel("A").getextrema() == (100, 100)
 
 
 def test_the_command_takes_folders(folder: Path, tmp_path: Path, pictures: Path) -> None:
