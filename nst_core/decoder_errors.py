@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 import warnings
 import zlib
@@ -24,6 +25,11 @@ DECODER_ERRORS = (
     *(MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error, ImageCms.PyCMSError, Image.DecompressionBombError),
 )
+
+# What they log of a damaged file would reach standard error beside our own line about it; whoever
+# configures logging still gets it.
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager

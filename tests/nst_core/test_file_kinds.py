@@ -136,6 +136,18 @@ def test_lab_of_8_bits_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
+def test_a_decoder_adds_no_lines_of_its_own(tmp_path: Path) -> None:
+    """What Pillow logs of a damaged TIFF does not stand beside our one line about it."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 48, 3), np.uint8), photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages.first.tags["SamplesPerPixel"].overwrite(2048)
+    code = "import sys, nst_core; nst_core.load_image(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1 and "ImageError" in done.stderr
+    assert "More samples" not in done.stderr
+
+
 # Sources that are no regular file
 
 
