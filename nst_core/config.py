@@ -50,6 +50,13 @@ DEFAULT_LR: Mapping[str, float] = {
 }
 
 
+def is_random(config: StyleConfig) -> bool:
+    """Whether ``config.seed`` changes anything: nothing but noise at the start is drawn."""
+    if config.init == "mix":
+        return config.init_noise > 0
+    return config.init in ("noise", "style_noise")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig:
     """Every knob of one stylization (Gatys, Ecker, Bethge, CVPR 2016, and its descendants).

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.errors import InputError
-from nst_core.images import digest, fit_size, least_size_px, resize, resize_longer_side
+from nst_core.images import digest, resize, resize_longer_side
+from nst_core.sizes import fit_size, least_size_px
 
 #: Style images are kept up to this much larger than the result, for `StyleConfig.style_scale`.
 MAX_STYLE_SCALE = 2

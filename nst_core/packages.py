@@ -19,15 +19,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from nst_core.errors import WeightsError
 from nst_core.metric_names import LPIPS_LAYERS
 from nst_core.networks import NETWORKS
+
+if TYPE_CHECKING:  # torch takes seconds to load, and who only lists weights does without it
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +117,8 @@ def _member(archive: Path, path: str) -> bytes:
 
 def read_torch(content: bytes) -> Any:
     """Tensors of a file of `torch.save`; torch refuses one that holds anything else."""
+    import torch
+
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
@@ -156,6 +157,9 @@ def _network_of_flax(network: str, called: str, content: bytes) -> dict[str, Ten
 
 
 def _tensor(array: Any) -> Tensor:
+    import numpy as np
+    import torch
+
     return torch.from_numpy(np.array(array, dtype=np.float32))
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nst_core.built_in import BUILT_IN
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError, WorkError
-from nst_core.images import resize_longer_side
-from nst_core.lanes import Outcome
-from nst_core.materials import Style
-from nst_core.stylization import Step, stylize
 from nst_core.weights import Weights
+
+if TYPE_CHECKING:  # torch takes seconds to load, and a job is checked without it
+    from torch import Tensor
+
+    from nst_core.materials import Style
+    from nst_core.stylization import Step
 
 SOURCES = ("feed-forward", "adain", "long-run")
 
@@ -83,6 +84,9 @@ def make_reference(
             is given that would be ignored.
         WorkError: the long run diverged.
     """
+    from nst_core.images import resize_longer_side
+    from nst_core.materials import Style
+
     check_reference_source(source, encoder, decoder)
     given = [
         one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles
@@ -113,6 +117,9 @@ def _long_run(
     weights: Callable[[str], Weights],
     on_step: Callable[[Step], None],
 ) -> Tensor:
+    from nst_core.lanes import Outcome
+    from nst_core.stylization import stylize
+
     config = LONG_RUN_CONFIG.replace(size_px=size_px, steps=steps or LONG_RUN_CONFIG.steps)
     image = content_3HW
     for step in stylize(config, content_3HW, styles, weights=weights):

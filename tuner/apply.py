@@ -8,37 +8,31 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from nst_core.animation import check_animation_path, save_animation
 from nst_core.built_in import load_preset, runnable
-from nst_core.colors import luminance
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, Say, WorkError, near_miss
 from nst_core.files import is_file
-from nst_core.images import (
-    check_writable_image,
-    load_image,
-    load_with_alpha,
-    resize,
-    save_image,
-    to_uint8,
-)
-from nst_core.lanes import Outcome
-from nst_core.materials import Style
 from nst_core.metric_names import DEFAULT_METRICS, METRICS
-from nst_core.metrics import Judge
 from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
 from nst_core.resolution import at_size
-from nst_core.stylization import Step, default_device, stylize
+from tuner.light_checks import check_output
 from tuner.plots import check_plot_path, plot_losses
 from tuner.weightsfiles import WeightsFiles
 from tuner.yamlfile import set_key
+
+if TYPE_CHECKING:  # torch takes seconds to load, and options are checked without it
+    import numpy as np
+
+    from nst_core.materials import Style
+    from nst_core.stylization import Step
 
 #: Frames of an animation, where `--every` does not say otherwise.
 GIF_FRAMES = 40
@@ -83,7 +77,7 @@ class Outputs:
 
     def check(self) -> None:
         """Raise ImageError if any of it could not be written."""
-        check_writable_image(self.image, bits=self.bits, alpha=self.keep_alpha)
+        check_output(self.image, bits=self.bits, alpha=self.keep_alpha)
         if self.gif:
             check_animation_path(self.gif)
         if self.plot:
@@ -115,6 +109,8 @@ class _Film:
 
     def take(self, step: Step) -> None:
         """Look at a step."""
+        from nst_core.images import save_image, to_uint8
+
         self.losses[step.step] = dict(step.losses)
         last = step.step == self.total
         if step.step % self.interval and not last:
@@ -187,6 +183,10 @@ def apply_preset(
         InputError: a picture, the preset or the output cannot be used; nothing was written.
         WorkError: the stylization diverged; the result was not written.
     """
+    from nst_core.images import load_image, load_with_alpha, save_image
+    from nst_core.lanes import Outcome
+    from nst_core.stylization import default_device, stylize
+
     outputs.check()
     content_3HW, alpha_1HW = load_with_alpha(sources.content)
     styles = [parse_style(text) for text in sources.styles]
@@ -230,8 +230,10 @@ def save_reference(
     say: Say,
 ) -> None:
     """Make a reference stylization and save it. Errors as `references.make_reference`."""
+    from nst_core.images import load_image, save_image
+
     check_reference_source(source, encoder, decoder)
-    check_writable_image(out_file)
+    check_output(out_file)
     content_3HW = load_image(sources.content)
     styles = [(style.image_3HW, style.weight) for style in map(parse_style, sources.styles)]
     total = steps or LONG_RUN_CONFIG.steps
@@ -281,6 +283,9 @@ def score_image(
         InputError: no such metric, a metric that needs the content without one, or a picture or
             weights that cannot be had.
     """
+    from nst_core.images import load_image, resize, to_uint8
+    from nst_core.metrics import Judge
+
     check_metrics(metrics, content is not None)
     picture = load_image(image)
     goal = load_image(reference)
@@ -318,6 +323,10 @@ def parse_style(text: str) -> Style:
     Raises:
         InputError: a file cannot be read, or the weight is not a number above 0.
     """
+    from nst_core.colors import luminance
+    from nst_core.images import load_image
+    from nst_core.materials import Style
+
     file, masks = text, list[str]()
     # Not `Path.exists`: it raises for a name that is too long.
     while not os.path.exists(_split_weight(file)[0]) and "@" in file and len(masks) < 2:  # noqa: PTH110

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nst_core.errors import InputError
+from tuner import completion
 from tuner.console import JsonOption, WeightsOption, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -32,7 +33,14 @@ def stylize(
         Path, typer.Option("--out", metavar="O", help="the result; a folder for a folder")
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", metavar="P", help="built-in name or file")
+        str | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            metavar="P",
+            help="built-in name or file",
+            autocompletion=completion.presets,
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -61,12 +69,13 @@ def stylize(
     """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
     from nst_core.files import is_folder
     from tuner.apply import Outputs, Sources, apply_preset, parse_style, settings
-    from tuner.video import SUFFIXES, apply_to_video
+    from tuner.light_checks import check_output, check_sources, is_video
 
+    check_sources(content, style, start)
     assignments = [*(set_ or ()), *(["init=image"] if start else [])]
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
     folder = is_folder(content)
-    many = folder or content.suffix.lower() in SUFFIXES
+    many = folder or is_video(content)
     if many:
         single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
@@ -77,8 +86,11 @@ def stylize(
         if folder:
             _folder(chosen, content, styles, out_file, options)
         else:
+            from tuner.video import apply_to_video
+
             apply_to_video(chosen, content, styles, out_file, **options)
         return
+    check_output(out_file, bits=bits, alpha=keep_alpha)
     sources = Sources(content=content, styles=style, start=start, weights=weights or ())
     outputs = Outputs(
         image=out_file, every=every, gif=gif, plot=plot, bits=bits, keep_alpha=keep_alpha
@@ -119,7 +131,10 @@ def reference(
 ) -> None:
     """Make a reference to tune against, where nobody has made one by hand."""
     from tuner.apply import Sources, save_reference
+    from tuner.light_checks import check_output, check_sources
 
+    check_sources(content, style)
+    check_output(out_file)
     save_reference(
         source,
         Sources(content=content, styles=style, weights=weights or ()),
@@ -143,16 +158,23 @@ def score(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="M", help="only this one; repeatable; default: all but dists"),
+        typer.Option(
+            metavar="M",
+            help="only this one; repeatable; default: all but dists",
+            autocompletion=completion.metrics,
+        ),
     ] = None,
     json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Metrics of one picture against a reference, compared at the picture's size."""
-    from tuner.apply import score_image
+    from tuner.apply import check_metrics, score_image
+    from tuner.light_checks import check_sources
     from tuner.metric_tables import scores_table
     from tuner.results_json import dump
 
+    check_metrics(metric or (), content is not None)
+    check_sources(image, (), reference, content)
     scores = score_image(
         image, reference, content, metrics=metric or (), weights=weights or (), say=say
     )

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from tuner import completion
 from tuner.console import AddressOption, JsonOption, example, out, say
+from tuner.plain_help import PlainCommand, PlainGroup
 
 app = typer.Typer(rich_markup_mode="rich")
 
 
-weights_app = typer.Typer(help="Pretrained weights: what is cached, and fetching more.")
+weights_app = typer.Typer(
+    help="Pretrained weights: what is cached, and fetching more.", cls=PlainGroup
+)
 app.add_typer(weights_app, name="weights")
 
 
@@ -37,9 +41,12 @@ def weights_list(context: typer.Context, json: JsonOption = False) -> None:
     out.print(table)
 
 
-@weights_app.command("fetch", epilog=example("weights fetch vgg16 alexnet"))
+@weights_app.command("fetch", cls=PlainCommand, epilog=example("weights fetch vgg16 alexnet"))
 def weights_fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="default: what the demo needs")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="default: what the demo needs", autocompletion=completion.weights),
+    ] = None,
 ) -> None:
     """Fetch weights into the cache, verified."""
     from nst_core.weights import check_name, get_weights
@@ -54,7 +61,10 @@ def weights_fetch(
 
 @app.command(epilog=example("extractors vgg16"))
 def extractors(
-    name: Annotated[str | None, typer.Argument(help="a network, to list its layers")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="a network, to list its layers", autocompletion=completion.networks),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List the networks, or a network's layers with receptive field and cost."""
@@ -77,7 +87,10 @@ def extractors(
 
 @app.command(epilog=example("spaces gram"))
 def spaces(
-    name: Annotated[str | None, typer.Argument(help="a space or a path to one")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="a space or a path to one", autocompletion=completion.spaces),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List the search spaces, or draw one as a table; its JSON can begin a space file."""
@@ -96,7 +109,10 @@ def spaces(
 
 @app.command(epilog=example("presets adam-1000"))
 def presets(
-    name: Annotated[str | None, typer.Argument(help="a preset or a path to one")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="a preset or a path to one", autocompletion=completion.presets),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List the built-in presets, or show one."""
@@ -125,17 +141,26 @@ def presets(
 @app.command(epilog=example("doctor runs/cafe"))
 def doctor(
     run_dir: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="a run to check instead")
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="a run to check instead", autocompletion=completion.runs
+        ),
     ] = None,
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check this machine (Python, torch, GPU, Ray, weights, disk, address), or a run."""
     from tuner.doctor import check_all
+    from tuner.light_checks import check_run as check_is_run
     from tuner.results_json import dump
-    from tuner.run_doctor import check_run
 
-    checks = check_run(run_dir) if run_dir else check_all(address)
+    if run_dir:
+        check_is_run(run_dir)
+        from tuner.run_doctor import check_run
+
+        checks = check_run(run_dir)
+    else:
+        checks = check_all(address)
     failed = any(check.ok is False for check in checks)
     if json:
         print(dump({"checks": [vars(check) for check in checks], "ok": not failed}))  # noqa: T201

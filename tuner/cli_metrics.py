@@ -43,6 +43,7 @@ def metrics(
     if job is None and not any(files):
         _list(json)
         return
+    _check(job, files, size_px)
     from tuner.metric_check import check_json, judge_of_all, rank
     from tuner.metric_tables import rankings_table
     from tuner.results_json import dump
@@ -69,16 +70,34 @@ def _list(json: bool) -> None:
         out.print(metrics_table())
 
 
-def _pairs(
-    job: Path | None, files: tuple[Path | None, Path | None, Path | None], size_px: int | None
-) -> tuple[list[Pair], list[str]]:
-    """The pairs to look at, and the weights files that a job names."""
+_Files = tuple[Path | None, Path | None, Path | None]
+
+
+def _check(job: Path | None, files: _Files, size_px: int | None) -> None:
+    """Check what is named before torch is loaded.
+
+    Raises:
+        InputError: the options do not fit together, or a file cannot be used.
+    """
     from nst_core.errors import InputError
-    from tuner.metric_check import pair_of_files, pairs_of_job
+    from tuner.jobfile import load_job
+    from tuner.light_checks import check_sources
 
     content, style, reference = files
     if job is not None and not any(files):
+        load_job(job, [] if size_px is None else [f"size_px={size_px}"])
+    elif job is None and content and style and reference:
+        check_sources(content, [str(style)], reference)
+    else:
+        raise InputError("expected either a job file or all of --content, --style and --reference")
+
+
+def _pairs(job: Path | None, files: _Files, size_px: int | None) -> tuple[list[Pair], list[str]]:
+    """The pairs to look at, and the weights files that a job names."""
+    from tuner.metric_check import pair_of_files, pairs_of_job
+
+    content, style, reference = files
+    if job is not None:
         return pairs_of_job(job, size_px, say)
-    if job is None and content and style and reference:
-        return [pair_of_files(content, style, reference, size_px)], []
-    raise InputError("expected either a job file or all of --content, --style and --reference")
+    assert content and style and reference
+    return [pair_of_files(content, style, reference, size_px)], []

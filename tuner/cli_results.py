@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from nst_core.errors import InputError
+from tuner import completion
 from tuner.console import JsonOption, RunArgument, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -142,7 +143,12 @@ def prefer(
 @app.command(epilog=example("export runs/cafe --out cafe.json"))
 def export(
     run_dirs: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="a run directory; several for --pack")
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="a run directory; several for --pack",
+            autocompletion=completion.runs,
+        ),
     ],
     out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="to write")] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="which trial; default: the best")] = None,
@@ -164,6 +170,10 @@ def export(
 ) -> None:
     """Take the best configuration home: a preset, a script, or the terms of another engine."""
     from tuner.console import writing
+    from tuner.light_checks import check_run
+
+    for run_dir in run_dirs:
+        check_run(run_dir)
     from tuner.export.files import export_one, export_pack
 
     if pack is not None:

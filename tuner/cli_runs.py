@@ -31,9 +31,14 @@ def launch(
 ) -> None:
     """Run a job on this machine or on a cluster."""
     from tuner.jobfile import load_job
+    from tuner.light_checks import check_runs_of
+    from tuner.rundir import RunDir
 
+    if not submit:
+        RunDir(run_dir).check_new()
     spec, space = load_job(job, set_ or ())
     if not submit:
+        check_runs_of(spec)
         _launch(spec, space, run_dir, address)
         return
     from tuner.submit import submit as send
@@ -80,12 +85,14 @@ def fetch(
 
 
 def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: ignore[no-untyped-def]
-    from tuner.connect import ray_backend
+    from tuner.connect import check_address, ray_backend
     from tuner.progress import ProgressWatcher
-    from tuner.run import run_job
 
-    backend = ray_backend(address)
+    check_address(address)
     with ProgressWatcher(spec, err) as watcher:
+        backend = ray_backend(address)
+        from tuner.run import run_job
+
         run_job(spec, space, run_dir, backend, watcher=watcher, say=watcher.say)
     _show_result(run_dir)
 
@@ -103,18 +110,22 @@ def resume(
     ] = None,
 ) -> None:
     """Go on to the job's target after any interruption, or to a new one."""
-    from tuner.connect import ray_backend
+    from tuner.connect import check_address, ray_backend
+    from tuner.extend import check_changes
     from tuner.jobfile import load_job
     from tuner.progress import ProgressWatcher
     from tuner.results import load_results
-    from tuner.run import resume_run
 
     changes = [*(set_ or ()), *([f"search.trials={trials}"] if trials else [])]
     results = load_results(run_dir)
     # As it will be: the run's own file changes only once the launch holds the run.
+    check_changes(run_dir, changes)
     spec, _ = load_job(results.run.job_file, changes)
-    backend = ray_backend(address)
+    check_address(address)
     with ProgressWatcher(spec, err, before=results.records) as watcher:
+        backend = ray_backend(address)
+        from tuner.run import resume_run
+
         resume_run(run_dir, backend, watcher=watcher, say=watcher.say, changes=changes)
     _show_result(run_dir)
 
@@ -146,13 +157,14 @@ def demo(
 
     from rich.progress import Progress
 
-    from nst_core.samples import REFERENCE_CONFIG
     from nst_core.weights import get_weights
-    from tuner.demo import write_demo_job
     from tuner.jobfile import load_job
     from tuner.rundir import RunDir
 
     RunDir(out_dir).begin()
+    from nst_core.samples import REFERENCE_CONFIG
+    from tuner.demo import write_demo_job
+
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}
     with tempfile.TemporaryDirectory() as folder:
         with Progress(console=err) as progress:

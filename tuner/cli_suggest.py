@@ -28,6 +28,11 @@ def suggest(
     json: JsonOption = False,
 ) -> None:
     """Settings worth trying first, from pairs that were tuned and are most like this one."""
+    from tuner.light_checks import check_run, check_sources
+
+    check_sources(content, [str(style)])
+    for folder in run_dir or ():
+        check_run(folder)
     from nst_core.images import load_image
     from nst_core.materials import Materials
     from nst_core.presets import Preset

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from typing import TYPE_CHECKING
 
 from nst_core.errors import InputError
-from tuner.backend import Backend
+
+if TYPE_CHECKING:  # it brings torch, and an address is checked without it
+    from tuner.backend import Backend
 
 CONNECT_TIMEOUT_S = 5
 
@@ -24,8 +27,7 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     Raises:
         InputError: nothing listens at the address.
     """
-    if address is not None:
-        _check_address(address)
+    check_address(address)
     for name in [name for name in os.environ if name.startswith("RAY_") and not os.environ[name]]:
         del os.environ[name]  # exported empty, as by `export RAY_AUTH_TOKEN=$TOKEN`, means not set
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no phoning home
@@ -50,8 +52,10 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
     return RayBackend(address, engine) if engine else RayBackend(address)
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str | None) -> None:
     """Raise InputError where nothing listens; Ray itself would try for ten minutes."""
+    if address is None:
+        return
     name = f"--address {address}"
     if address == "auto":
         if not (address := os.environ.get("RAY_ADDRESS", "")):

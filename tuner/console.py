@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from nst_core.errors import InputError
+from tuner import completion
 
 #: What a terminal would obey: all control characters but the new line.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -36,7 +37,22 @@ class PlainConsole(Console):
 out = PlainConsole()
 err = PlainConsole(stderr=True)
 
-RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]
+
+def _a_run(context: typer.Context, path: Path) -> Path:
+    """Refuse what is no run before anything heavy is imported to read it."""
+    if context.resilient_parsing:  # the shell completes
+        return path
+    from tuner.light_checks import check_run
+
+    return check_run(path)
+
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="a run directory", callback=_a_run, autocompletion=completion.runs
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else")]
 AddressOption = Annotated[
     str | None, typer.Option(metavar="ADDR", help="a running Ray cluster; default: this machine")

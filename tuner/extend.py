@@ -30,6 +30,25 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
 
     Args:
         folder: the run directory.
+        assignments: as in `check_changes`.
+
+    Raises:
+        InputError: as `check_changes`.
+    """
+    check_changes(folder, assignments)
+    run = RunDir(folder)
+    content = read_yaml(run.job_file).data
+    for assignment in assignments:
+        set_key(content, assignment)
+    text = yaml_text(content)
+    write_atomic(run.job_file, text.encode())
+
+
+def check_changes(folder: Path, assignments: Sequence[str]) -> None:
+    """Check changes to a run's job without writing anything.
+
+    Args:
+        folder: the run directory.
         assignments: ``key=value`` with keys of `CHANGEABLE`, or ``weights.NAME=FILE``; paths are
             relative to the run directory, as in its job.
 
@@ -51,8 +70,3 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
     job, space = load_job(run.job_file, assignments)
     _, notes = load_records(folder)
     replay_of(job, space, presets=len(notes.get("presets", [])))
-    content = read_yaml(run.job_file).data
-    for assignment in assignments:
-        set_key(content, assignment)
-    text = yaml_text(content)
-    write_atomic(run.job_file, text.encode())

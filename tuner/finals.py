@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nst_core.config import StyleConfig
-from nst_core.starts import is_random
+from nst_core.config import StyleConfig, is_random
 from tuner.objective import Goals
 from tuner.ranking import ranking
 from tuner.records import TrialRecord, values_beside

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
 from nst_core.files import is_file
+from nst_core.references import NO_REGIONS
+from nst_core.sizes import check_image, fit_size
+from nst_core.weights import SOURCES
 from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
@@ -245,10 +248,6 @@ def find_space(name_or_path: str) -> Space:
 
 
 def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
-    # They bring torch, which `status` must not load.
-    from nst_core.images import check_image, fit_size
-    from nst_core.references import NO_REGIONS
-
     problems: list[str] = []
     sizes: dict[KeyPath, tuple[int, int]] = {}
     for key, name in _pictures(pair):
@@ -297,8 +296,6 @@ def _style_mask_problems(
 
 
 def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
-    from nst_core.weights import SOURCES  # brings torch, as above
-
     problems = []
     for name, path in weights.items():
         where = _place(file, ("weights", name))

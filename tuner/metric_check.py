@@ -14,9 +14,9 @@ from typing import Any
 
 from nst_core.baselines import degraded
 from nst_core.errors import InputError, Say
-from nst_core.images import check_image
 from nst_core.metric_names import METRICS
 from nst_core.metrics import Judge
+from nst_core.sizes import check_image
 from nst_core.weights import Weights
 from tuner.evaluate import Pair, baseline_scores, load_pair
 from tuner.job import JobSpec, PairSpec, StyleImage

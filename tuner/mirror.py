@@ -19,8 +19,8 @@ from typing import Any
 
 from nst_core.errors import InputError, RunInterruptedError, WorkError
 from nst_core.files import write_atomic
+from tuner.run_files import JOB_FILE, SHARED_FILE, STUDY_FILE
 from tuner.rundir import LANES_FILE, LOCAL_FILES, MAX_BYTES
-from tuner.storage import JOB_FILE, SHARED_FILE, STUDY_FILE
 
 log = logging.getLogger(__name__)
 

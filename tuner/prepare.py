@@ -21,12 +21,13 @@ from search_spaces import Params, Space
 from tuner.backend import Workload
 from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
+from tuner.light_checks import check_runs_of
 from tuner.points import grid_size
 from tuner.records import Scores
 from tuner.replay import replay_of
 from tuner.rundir import RunDir
 from tuner.storage import check_database
-from tuner.warm import SIMILAR, warm_starts
+from tuner.warm import warm_starts
 
 
 class Prepared(NamedTuple):
@@ -52,8 +53,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         check_photorealism()
     if job.search.study:
         check_database(job.search.study, job.name, job.goals.directions)
-    for source in {*job.search.warm_start, job.search.replay} - {SIMILAR, None}:
-        RunDir(Path(str(source))).require()  # before references are made, which may take long
+    check_runs_of(job)  # before references are made, which may take long
     with tempfile.TemporaryDirectory() as made:
         job = with_references(job, Path(made), say)
         workload = load_workload(job, space, say)

@@ -20,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nst_core.starts import is_random
+from nst_core.config import is_random
 from tuner.job import JobSpec
 from tuner.plan import Plan, Watcher
 from tuner.records import EngineStats, Pulse, RungRecord, TrialRecord

@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tuner.found import Found
-from tuner.records import TrialRecord
-from tuner.results import Results
+if TYPE_CHECKING:  # they bring Optuna, and commands that only print JSON do without it
+    from tuner.found import Found
+    from tuner.records import TrialRecord
+    from tuner.results import Results
 
 #: Control characters that JSON lets stand as they are.
 _COMMANDS = re.compile(r"[\x7f-\x9f]")

@@ -12,8 +12,8 @@ from nst_core.files import read_limited
 from tuner.doctor import Check, checked
 from tuner.results import Results, load_results
 from tuner.results_json import status_json
+from tuner.run_files import STUDY_FILE
 from tuner.rundir import MAX_BYTES, RunDir
-from tuner.storage import STUDY_FILE
 
 
 def check_run(folder: Path) -> list[Check]:

@@ -19,7 +19,7 @@ from nst_core.errors import RunError
 from nst_core.files import check_writable, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec
-from tuner.storage import JOB_FILE, LOCKS, STUDY_FILE, holds_study
+from tuner.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
 LOG_FILE = "log.jsonl"
 LANES_FILE = "lanes.safetensors"
@@ -154,6 +154,15 @@ class RunDir:
             return f"another launch (process {found['pid']} on {found['host']}, {found['since']})"
         except (OSError, ValueError, KeyError, TypeError):
             return "another launch"
+
+    def check_new(self) -> None:
+        """Raise RunError if `begin` would refuse the folder for what is in it; writes nothing."""
+        try:
+            self._check_free()
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be used ({error.strerror}); name another folder"
+            ) from None
 
     def begin(self) -> RunDir:
         """Itself, if a run can be started here; a start that was broken off is in nobody's way.

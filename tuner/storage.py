@@ -20,7 +20,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from nst_core.errors import InputError, RunError
 from nst_core.files import is_file, read_limited, write_atomic
 from tuner.journal import BatchingJournal
-from tuner.optuna_private import LOCK_FILE_SUFFIX
+from tuner.run_files import BEGUN_FILE, JOB_FILE, LOCK_ENDING, SHARED_FILE, STUDY_FILE
 from tuner.yamlfile import MAX_BYTES, read_yaml
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOB_FILE = "job.yaml"
-STUDY_FILE = "study.journal"
-#: A journal that is not yet whole.
-BEGUN_FILE = f".{STUDY_FILE}.tmp"
-#: Optuna locks a journal by a link of this name; a killed driver leaves it.
-LOCKS = tuple(name + LOCK_FILE_SUFFIX for name in (STUDY_FILE, BEGUN_FILE))
-#: In place of the journal: the database, and which of its drivers this run is.
-SHARED_FILE = "study.json"
 _STUDY_NAME = "run"
 #: Note of a study: what a job must share with those that join it, by `jobfile.fingerprint`.
 ASKED = "asked"
@@ -65,11 +57,6 @@ class Kept:
     driver: str | None = None
 
 
-def holds_study(folder: Path) -> bool:
-    """Whether a run's folder says where its study is."""
-    return any((folder / name).is_file() for name in (STUDY_FILE, SHARED_FILE))
-
-
 def create_study(
     folder: Path,
     directions: Directions,
@@ -95,7 +82,7 @@ def create_study(
     """
     if url is None:
         begun = folder / BEGUN_FILE
-        for left in (begun, begun.with_name(begun.name + LOCK_FILE_SUFFIX)):
+        for left in (begun, begun.with_name(begun.name + LOCK_ENDING)):
             left.unlink(missing_ok=True)
         in_file = JournalStorage(BatchingJournal(begun))
         study = optuna.create_study(storage=in_file, study_name=_STUDY_NAME, directions=directions)
@@ -203,7 +190,7 @@ def mend(folder: Path) -> None:
     Whoever calls this must know that no other driver writes.
     """
     path = folder / STUDY_FILE
-    path.with_name(path.name + LOCK_FILE_SUFFIX).unlink(missing_ok=True)
+    path.with_name(path.name + LOCK_ENDING).unlink(missing_ok=True)
     if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("r+b") as file:

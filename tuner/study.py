@@ -26,6 +26,7 @@ from tuner.lengths import LENGTHS, expected_lengths
 from tuner.objective import Goals
 from tuner.optuna_private import CHECKED, storage_of, trial_id
 from tuner.records import RungRecord, TrialRecord
+from tuner.run_files import STUDY_FILE
 from tuner.samplers import make_sampler, suggested
 from tuner.shown import (
     FINAL_OF,
@@ -36,7 +37,7 @@ from tuner.shown import (
     WENT_ON,
     Trials,
 )
-from tuner.storage import STUDY_FILE, Kept, create_study, damaged, load_study, mend
+from tuner.storage import Kept, create_study, damaged, load_study, mend
 from tuner.stored import check_compared, known_notes, record_of
 from tuner.versions import warn_if_unchecked
 

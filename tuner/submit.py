@@ -16,8 +16,8 @@ from typing import Any
 
 from nst_core.errors import InputError, Say, WorkError
 from tuner.job import JobSpec
+from tuner.run_files import JOB_FILE
 from tuner.rundir import RunDir
-from tuner.storage import JOB_FILE
 
 #: Seconds between two looks at a job, and between two tries to reach a cluster that is away.
 LOOK_EVERY_S, TRY_EVERY_S = 2.0, 5.0

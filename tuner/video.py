@@ -18,9 +18,8 @@ from nst_core.images import from_uint8, load_image, to_uint8
 from nst_core.materials import Style
 from nst_core.presets import Preset
 from tuner.folder import Picture, file_digest
+from tuner.light_checks import VIDEO_SUFFIXES as SUFFIXES
 from tuner.many import apply_to_many, check_all
-
-SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 
 #: Of H.264: visually close to lossless.
 _CRF = "16"

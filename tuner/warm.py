@@ -8,13 +8,11 @@ from pathlib import Path
 from nst_core.materials import Materials
 from search_spaces import Params, Space
 from tuner.curves import load_curves
+from tuner.light_checks import SIMILAR
 from tuner.results import load_results
 from tuner.rundir import RunDir
 from tuner.suggest import apart, experiences_of, fitting, suggest
 from tuner.surrogate import encode_all
-
-#: In place of a run: the pairs that come with the package.
-SIMILAR = "similar"
 
 #: Starting points from one source. Eight took more steps than four to the scores of a search that
 #: knows nothing (`benchmarks.search`): four leave room for draws from elsewhere before the sampler

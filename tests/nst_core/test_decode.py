@@ -13,7 +13,8 @@ from PIL import ExifTags, Image
 
 from nst_core.decode import FORMATS, MAX_BYTES
 from nst_core.errors import ImageError
-from nst_core.images import check_image, load_alpha, load_image, to_uint8
+from nst_core.images import load_alpha, load_image, to_uint8
+from nst_core.sizes import check_image
 from tests.nst_core.picture_files import (
     LINEAR_GREY,
     LINEAR_RGB,

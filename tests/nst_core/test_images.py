@@ -11,7 +11,6 @@ from nst_core.errors import ImageError, InputError
 from nst_core.images import (
     check_writable_image,
     digest,
-    fit_size,
     from_uint8,
     load_alpha,
     load_image,
@@ -20,6 +19,7 @@ from nst_core.images import (
     save_image,
     to_uint8,
 )
+from nst_core.sizes import fit_size
 
 SIDES = st.integers(32, 48)
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nst_core.extractors import Extractor, bare_network
-from nst_core.network_info import describe_network
+from nst_core.network_info import COST_SIDE_PX, describe_network
 from nst_core.networks import EXTRACTORS, NETWORKS, Backbone
 
 
@@ -46,3 +47,17 @@ def test_vggs_published_figures() -> None:
     assert info["pool5"].gflop == pytest.approx(40, rel=0.02)
     costs = [found.gflop for found in info.values()]
     assert costs == sorted(costs)
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_layers_are_those_of_torchvision(name: str) -> None:
+    """Channels and costs, written down in plain Python, are those of torchvision's networks."""
+    network = bare_network(name)
+    value = torch.empty(1, 3, COST_SIDE_PX, COST_SIDE_PX, device="meta")
+    flop = 0
+    infos = describe_network(name)
+    for info, (layer, path) in zip(infos, NETWORKS[name].node.items(), strict=True):
+        with FlopCounterMode(display=False) as counter:
+            value = network.get_submodule(path)(value)
+        flop += counter.get_total_flops()
+        assert (info.layer, info.channels, info.gflop) == (layer, value.shape[1], flop / 1e9)

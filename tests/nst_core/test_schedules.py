@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.config import MIN_SIDE_PX, StyleConfig
-from nst_core.images import fit_size
 from nst_core.schedules import Schedules, Stage, stage_at, stages
+from nst_core.sizes import fit_size
 
 CPU = torch.device("cpu")
 

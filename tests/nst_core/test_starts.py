@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from nst_core.config import FIELDS, StyleConfig
+from nst_core.config import FIELDS, StyleConfig, is_random
 from nst_core.errors import InputError
 from nst_core.materials import Materials
-from nst_core.starts import initial_image, is_random
+from nst_core.starts import initial_image
 
 PHOTO = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 PAINTING = 0.5 + 0.3 * torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))

@@ -17,6 +17,7 @@ FORBIDDEN = {
 LIGHT = (
     *("config", "presets", "built_in", "conversions", "public_engines", "networks"),
     *("resolution", "metric_names", "errors", "files"),
+    *("network_info", "packages", "references", "weights"),
 )
 
 

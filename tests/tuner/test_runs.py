@@ -13,13 +13,12 @@ import safetensors.torch
 from PIL import Image
 
 from nst_core.built_in import load_preset
-from nst_core.config import StyleConfig
+from nst_core.config import StyleConfig, is_random
 from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
 from nst_core.images import load_image
 from nst_core.metric_names import DEFAULT_METRICS, METRICS
 from nst_core.metrics import Judge
 from nst_core.references import LONG_RUN_CONFIG
-from nst_core.starts import is_random
 from nst_core.stylization import stylize
 from nst_core.weights import Weights, cached_path, tensor_digest
 from tests.tuner.helpers import Recorder

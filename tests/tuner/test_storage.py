@@ -19,9 +19,10 @@ from tuner.backend import InlineBackend
 from tuner.engine_pool import EnginePool
 from tuner.jobfile import find_space, fingerprint, load_job
 from tuner.run import run_job
+from tuner.run_files import SHARED_FILE
 from tuner.rundir import RunDir
 from tuner.search import Search
-from tuner.storage import ASKED, SHARED_FILE, check_database
+from tuner.storage import ASKED, check_database
 from tuner.study import RunStudy, load_records
 
 

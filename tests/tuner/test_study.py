@@ -7,8 +7,8 @@ from nst_core.errors import RunError
 from search_spaces import CATALOGUE
 from tuner.objective import Goals, Objective
 from tuner.records import RungRecord
+from tuner.run_files import STUDY_FILE
 from tuner.samplers import STARTUP
-from tuner.storage import STUDY_FILE
 from tuner.study import RunStudy, load_records
 
 GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])

@@ -91,7 +91,7 @@ def _fitted(preset: Preset, size_px: int, say: Say) -> Preset:
 
 def _text(results: Results, preset: Preset, out: Path, kind: str) -> tuple[str, list[str]]:
     from nst_core.decode import open_picture, upright_size
-    from nst_core.images import fit_size
+    from nst_core.sizes import fit_size
     from tuner.export.engines import neural_style_pt, pystiche
     from tuner.export.script import script_of
 

@@ -10,7 +10,7 @@ from tuner.report.album import Album
 from tuner.report.figures import report_figures
 from tuner.report.page import live_facts, render_page
 from tuner.results import Results, load_results
-from tuner.storage import STUDY_FILE
+from tuner.run_files import STUDY_FILE
 from tuner.web import Answer, Get, Site
 
 #: What was read from a database is taken for so long: a page asks for dozens of pictures at once.
