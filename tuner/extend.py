@@ -17,7 +17,7 @@ from tuner.yamlfile import read_yaml, set_key, yaml_text
 CHANGEABLE = (
     "search.trials",
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
-    *("finals.count", "finals.seeds"),
+    *("finals.count", "finals.seeds", "baselines.full"),
     *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engine_deadline_s")),
     *("storage", "watch"),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from nst_core.config import StyleConfig, is_random
 from tuner.objective import Goals
@@ -11,6 +12,8 @@ from tuner.records import TrialRecord, values_beside
 
 #: Images of the first run of a finalist, which show how its result comes to be.
 FRAMES = 8
+#: Presets in full take at most this share of the search's steps, unless the job asks for them.
+FULL_SHARE = 1 / 3
 #: Of every run of the search.
 SEARCH_SEED = StyleConfig().seed
 
@@ -69,10 +72,48 @@ def missing_finals(
         zip(ranking([*values, *beside])[: len(values)], values, entered, strict=True),
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
-    there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}
+    there = {
+        (r.final_of, r.config["seed"]) for r in records if r.final_of is not None and not r.full
+    }
     wanted = [
         (record.trial, seed)
         for *_, (record, _, _) in ranked[:count]
         for seed in final_seeds(StyleConfig.from_dict(record.config), seeds)
     ]
     return [final for final in wanted if final not in there]
+
+
+def missing_full_runs(
+    records: Sequence[TrialRecord],
+    goals: Goals,
+    own_steps: Mapping[int, int],
+    asked: bool | Literal["auto"],
+) -> list[int]:
+    """Presets that the search cut short and that are still to run in full, the best first.
+
+    Args:
+        records: all trials.
+        goals: what they are ranked by.
+        own_steps: trial of a preset -> steps that the preset has as published.
+        asked: all of them, none, or as many as `FULL_SHARE` of the search's steps has room for.
+    """
+    cut = [
+        (goals.values(best[1].scores), record.trial)
+        for record in records
+        if record.trial in own_steps
+        and record.state in ("complete", "pruned")
+        and own_steps[record.trial] > record.config["steps"]
+        and (best := record.best_rung(goals))
+    ]
+    room = float("inf")
+    if asked == "auto":
+        spent = sum(max(r.rungs, default=0) for r in records if r.final_of is None)
+        room = spent * FULL_SHARE
+    wanted = []
+    for _, trial in sorted(cut) if asked else ():
+        room -= own_steps[trial]
+        if room < 0:
+            break
+        wanted.append(trial)
+    there = {record.final_of for record in records if record.full}
+    return [trial for trial in wanted if trial not in there]

@@ -281,6 +281,19 @@ class FinalsSpec(_Spec):
     seeds: Annotated[int, Field(ge=1, le=100, description="runs of each, with other seeds")] = 3
 
 
+class BaselinesSpec(_Spec):
+    """How far the baseline presets run that the result is compared with."""
+
+    full: Annotated[
+        bool | Literal["auto"],
+        Field(
+            description="whether presets that max_steps cut short run to their own steps after the"
+            " search; auto: the best of them, as long as this takes less than a third of the"
+            " search's steps"
+        ),
+    ] = "auto"
+
+
 class JobSpec(_Spec):
     """A tuning job. Paths are relative to the job file."""
 
@@ -311,6 +324,7 @@ class JobSpec(_Spec):
     search: SearchSpec = SearchSpec()
     halving: HalvingSpec = HalvingSpec()
     finals: FinalsSpec = FinalsSpec()
+    baselines: BaselinesSpec = BaselinesSpec()
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     watch: Annotated[

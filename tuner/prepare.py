@@ -189,11 +189,28 @@ def baseline_presets(
     """The built-in presets to run first, at most half of the trials, each with a note."""
     if not job.search.presets:
         return []
-    found = [runnable(preset, lambda name: name in weights) for preset in BASELINES.values()]
-    for preset, note in found:
-        if note:
-            say(f"{preset.name}: {note}")
-    return found[: job.search.trials // 2]
+    chosen = list(BASELINES.values())[: job.search.trials // 2]
+    found = [runnable(preset, lambda name: name in weights) for preset in chosen]
+    if line := _substitutions(found):
+        say(line)
+    return found
+
+
+def _substitutions(found: Sequence[tuple[Preset, str | None]]) -> str:
+    """In one line, how presets run otherwise than published, and what helps; empty if none does."""
+    moved = [p for p, _ in found if p.config.extractor != BASELINES[p.name].config.extractor]
+    cast = [p.name for p, _ in found if p.config.precision != BASELINES[p.name].config.precision]
+    parts = []
+    if moved:
+        lacking = dict.fromkeys(BASELINES[preset.name].config.extractor for preset in moved)
+        parts.append(
+            f"{len(moved)} of {len(found)} presets run on {moved[0].config.extractor}, as weights"
+            f" of {' and '.join(lacking)} are missing:"
+            f" `nst-tuner weights fetch {' '.join(lacking)}` fetches them"
+        )
+    if cast:
+        parts.append(f"{' and '.join(cast)}: float32, as float16 is for GPUs")
+    return "; ".join(parts)
 
 
 def _presets_of(

@@ -65,6 +65,15 @@ class Proposals:
         self._study.assign(number, config.to_dict())
         return config
 
+    def own_steps(self) -> dict[int, int]:
+        """Trial of a preset -> steps that the preset has as published."""
+        return {number: preset.config.steps for number, (preset, _) in enumerate(self._presets)}
+
+    def in_full(self, number: int) -> StyleConfig:
+        """The configuration of a preset's trial, to the preset's own steps."""
+        config = self._presets[number][0].config
+        return config.replace(size_px=self._job.size_px, schedule_steps=None)
+
     def fixed(self, number: int) -> Params | None:
         """Parameters that a trial must have: replayed ones, a start of the space, a planned one."""
         if self.preset(number) or number in self._finals:

@@ -145,6 +145,7 @@ class TrialRecord:
         preset: name of the baseline preset it is, or None.
         final_of: number of the trial that it runs again, with another seed and on all pairs, or
             None.
+        full: whether it runs a preset again, ``final_of``, to the preset's own steps.
         rungs: steps done -> what was reached there.
         reason: why it failed or was stopped, in words.
         failed_s: engine time spent on it when it failed.
@@ -156,6 +157,7 @@ class TrialRecord:
     config: Mapping[str, Any]
     preset: str | None
     final_of: int | None = None
+    full: bool = False
     note: str | None
     rungs: Mapping[int, RungRecord]
     reason: str | None

@@ -77,10 +77,10 @@ class Results:
 
     @cached_property
     def finals(self) -> Mapping[int, Sequence[TrialRecord]]:
-        """The runs of each finalist, by its number."""
+        """The runs of each finalist, by its number; presets that ran in full are not among them."""
         finals: dict[int, list[TrialRecord]] = {}
         for record in self.records:
-            if record.final_of is not None:
+            if record.final_of is not None and not record.full:
                 finals.setdefault(record.final_of, []).append(record)
         return finals
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tuner.preset_runs import preset_json
+
 if TYPE_CHECKING:  # they bring Optuna, and commands that only print JSON do without it
     from tuner.found import Found
     from tuner.records import TrialRecord
@@ -29,7 +31,11 @@ def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
         "direction": results.goals.directions[0],
         "beats_content": _best_beats_content(results),
         "baselines": results.baselines,
-        "trials": [_trial_json(results, record, found) for record, found in shown],
+        "best_preset": preset_json(results),
+        "trials": [
+            {"rank": rank if found else None, **_trial_json(results, record, found)}
+            for rank, (record, found) in enumerate(shown, start=1)
+        ],
         "front": _front_json(results) if results.goals.pareto else [],
     }
 
@@ -81,6 +87,7 @@ def status_json(results: Results) -> dict[str, Any]:
         "objective": results.goals.name,
         "best": best,
         "beats_content": _best_beats_content(results),
+        "best_preset": preset_json(results),
         "engines": [asdict(stats) for stats in results.engines],
         "finals": sum(len(found.finals) for found in ranked),
         "ended_because": results.notes.get("over"),

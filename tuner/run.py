@@ -16,7 +16,7 @@ from tuner.backend import Backend
 from tuner.curves import load_curves
 from tuner.extend import extend
 from tuner.interrupt import interruptible
-from tuner.job import JobSpec
+from tuner.job import BaselinesSpec, JobSpec
 from tuner.jobfile import fingerprint, load_job
 from tuner.lengths import LENGTHS, known_lengths
 from tuner.mirror import Mirror
@@ -28,6 +28,7 @@ from tuner.search import Search
 from tuner.storage import ASKED, database_explained
 from tuner.study import RunStudy
 from tuner.watchers import watchers_of
+from tuner.yamlfile import read_yaml
 
 
 def run_job(
@@ -110,6 +111,9 @@ def resume_run(
         if changes:
             extend(folder, changes)
         job, space = load_job(run.job_file)
+        if "baselines" not in read_yaml(run.job_file).data:
+            # An older version began it and knew no presets in full: it stays as it was asked for.
+            job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
         mirror, watchers = _mirror(job, run), watchers_of(job, run, watcher)
         study = RunStudy.open(folder, **_study_settings(job))
         prepared = prepared_before(job, space, study.notes, run, say)

@@ -11,9 +11,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tuner.found import Found
+from nst_core.config import StyleConfig, is_random
+from tuner.found import Found, found_of
 from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.objective import COSTS
+from tuner.preset_runs import (
+    PresetRun,
+    best_preset_run,
+    full_runs,
+    gain_over_presets,
+    preset_run,
+)
 from tuner.results import Results
 from tuner.results_json import status_json
 from tuner.tables import settings_text
@@ -22,6 +30,8 @@ from tuner.tables import settings_text
 _ROOM = 8
 _COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 
+#: Of a finalist whose start has no noise, so that no seed changes it.
+_ONE_RUN = "deterministic: one run"
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -34,28 +44,52 @@ def best_table(results: Results, top: int) -> RenderableType:
     metrics = _that_fit(metrics, goals.measures, _ROOM - len(costs) - 1)
     table = narrow_table(f"{results.job.name}: best by {goals.name}")
     headings = [metric_heading(metric, goals) for metric in metrics]
-    preset = results.best_preset()
-    compared = preset if len(metrics) + len(costs) + 2 <= _ROOM else None
+    has_room = len(metrics) + len(costs) + 2 <= _ROOM
+    compared = best_preset_run(results) if has_room else None
     against = ["vs\ncontent", *(["vs best\npreset"] if compared else [])]
     paid = [_COST_HEADINGS[cost] for cost in costs]
-    for heading in ("", "trial", "steps", *headings, *paid, *against):
+    for heading in ("#", "trial", "steps", *headings, *paid, *against):
         table.add_column(heading, justify="right", no_wrap=True)
     shown = ranked[:top]
-    if preset and preset not in shown:
-        shown = [*shown, preset]  # so that what was gained over today's practice always shows
+    beside, remarks = _presets_beside(results, shown)
     for found in shown:
-        table.add_row(*_trial_row(results, metrics, found, ranked.index(found) + 1, compared))
+        rank = str(ranked.index(found) + 1)
+        table.add_row(*_trial_row(results, metrics, found, rank, compared))
     table.add_section()
+    for found in beside:  # so that what was gained over today's practice always shows
+        rank = str(ranked.index(found) + 1) if found in ranked else "–"
+        table.add_row(*_trial_row(results, metrics, found, rank, compared))
+    if beside:
+        table.add_section()
+    shown = [*shown, *beside]
     for name, scores in results.baselines.items():
         change = "" if name == "content" else _percent(_gain_of(results, scores))
         label = Text(name.split("_")[0] if "_" in name else name, style="italic")
         table.add_row("", label, "", *score_columns(metrics, scores), *[""] * len(costs), change)
-    parts: list[RenderableType] = [table, _details(results, shown)]
+    if compared:
+        remarks.append(f"vs best preset: {compared}")
+    parts: list[RenderableType] = [table, *(Text(line, style="dim") for line in remarks)]
+    parts.append(_details(results, shown))
     if any(found.finals or found.failed for found in shown):
         parts.append(finals_table(results))
     if goals.pareto:
         parts.append(front_table(results))
     return Group(*parts, verdict(results))
+
+
+def _presets_beside(results: Results, shown: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """The best preset and the presets in full, where the table lacks them, and why they follow."""
+    preset, ranked = results.best_preset(), results.ranked()
+    beside, said = [], []
+    if preset and preset not in shown:
+        beside.append(preset)
+        said.append(f"the best preset (rank {ranked.index(preset) + 1} of {len(ranked)})")
+    full = [found_of(record, best, ()) for record, best in full_runs(results)]
+    if full:
+        beside += full
+        said.append("presets in full, which have more steps and no rank")
+    lines = [f"below the trials, to compare with: {' and '.join(said)}"] if said else []
+    return beside, lines
 
 
 def _that_fit(metrics: Sequence[str], asked: Collection[str], room: int) -> list[str]:
@@ -70,36 +104,46 @@ def _gain_of(results: Results, scores: Mapping[str, float]) -> float:
     return results.gain(first.of(scores)) if first.known(scores) else math.nan
 
 
-def finals_table(results: Results) -> Table:
-    """The best trials run again with other seeds, and on pairs that the search never saw."""
+def finals_table(results: Results) -> RenderableType:
+    """The best trials run again with other seeds, and on pairs that the search never saw.
+
+    Columns that would be empty are left out; where nothing else is left, one line says why.
+    """
     first = results.goals.first
+    finalists = [found for found in results.ranked() if found.finals or found.failed]
+    random = any(is_random(StyleConfig.from_dict(found.config)) for found in finalists)
+    columns: dict[str, list[str | Text]] = {
+        "trial": [str(found.record.trial) for found in finalists],
+        "search": [f"{found.rung.objective:.4f}" for found in finalists],
+        "mean": [_score(results.score(f) if f.finals and random else None) for f in finalists],
+        "± spread": [_score(found.spread) for found in finalists],
+        "held out": [_score(results.held_out(found)) for found in finalists],
+        "worst pair": [_worst_pair(results, found) for found in finalists],
+        "seeds": [_seeds(found) for found in finalists],
+    }
+    left = {name: cells for name, cells in columns.items() if any(map(str, cells))}
+    if set(left) == {"trial", "search", "seeds"} and not any(f.failed for f in finalists):
+        trials = ", ".join(str(found.record.trial) for found in finalists)
+        return Text(f"finals: trial {trials}: {_ONE_RUN}")
     table = narrow_table(f"finals: {first.name} of each, run again")
-    for heading in ("trial", "search", "mean", "± spread", "held out", "worst pair", "seeds"):
+    for heading in left:
         table.add_column(heading, justify="right", no_wrap=True)
-    for found in results.ranked():
-        if found.finals or found.failed:
-            table.add_row(
-                str(found.record.trial),
-                f"{found.rung.objective:.4f}",
-                _score(results.score(found) if found.finals else None),
-                _score(found.spread),
-                _score(results.held_out(found)),
-                _worst_pair(results, found),
-                _seeds(found),
-            )
+    for row in zip(*left.values(), strict=True):
+        table.add_row(*row)
     table.caption = _untouched(results)
     return table
 
 
 def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "" if value is None else f"{value:.4f}"
 
 
 def _seeds(found: Found) -> Text:
     """How often it was run again, and whether that went well."""
     runs = found.failed + len(found.finals)
     if not found.failed:
-        return Text(str(runs))
+        random = is_random(StyleConfig.from_dict(found.config))
+        return Text(str(runs) if random or runs > 1 else _ONE_RUN)
     return Text(f"{found.failed} of {runs} failed", style="red")
 
 
@@ -124,7 +168,7 @@ def _worst_pair(results: Results, found: Found) -> str:
     ]
     means = [mean(values) for values in zip(*runs, strict=True)]
     if len(means) < 2:
-        return "–"
+        return ""
     worst = max(range(len(means)), key=lambda index: first.loss(means[index]))
     pairs = len(results.job.pairs)
     name = f"pair {worst}" if worst < pairs else f"held-out {worst - pairs}"
@@ -144,14 +188,18 @@ def front_table(results: Results) -> Table:
 
 
 def _trial_row(
-    results: Results, metrics: Sequence[str], found: Found, rank: int, compared: Found | None
+    results: Results,
+    metrics: Sequence[str],
+    found: Found,
+    rank: str,
+    compared: PresetRun | None,
 ) -> list[RenderableType]:
     score = results.score(found)
     against = [results.gain(score)]
     if compared is not None:
-        against.append(results.change(score, results.score(compared)))
+        against.append(results.change(score, compared.objective))
     return [
-        str(rank),
+        rank,
         Text(str(found.record.trial), style=_STATE_STYLES[found.record.state]),
         str(found.steps),
         *score_columns(metrics, found.rung.scores),
@@ -182,6 +230,8 @@ def _percent(share: float) -> str:
 
 def _what(found: Found) -> Text:
     record = found.record
+    if record.full:
+        return Text(f"preset {preset_run(record, found.rung.objective)}")
     if record.preset:
         return Text(f"preset {record.preset}" + (f" ({record.note})" if record.note else ""))
     return Text(settings_text(record.params))
@@ -225,13 +275,11 @@ def _gained(results: Results, best: Found) -> Text:
         )
     text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
     text += f"{results.against(score, untouched)} than the untouched content"
-    preset = results.best_preset()
     if best.record.preset:
-        text += f". It is the preset {best.record.preset}: the search found nothing better; more"
-        text += " trials or a wider space may"
-    elif preset:
-        than = results.against(score, results.score(preset))
-        text += f", {than} than the best preset ({preset.record.preset})"
+        text += f". It is the preset {preset_run(best.record, score)}: the search found nothing"
+        text += " better; more trials or a wider space may"
+    if gain := gain_over_presets(results):
+        text += f", {gain}"
     return Text(text + ".", style="green")
 
 

@@ -20,7 +20,7 @@ from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.best_images import BestImages
 from tuner.budget import Budget
-from tuner.finals import final_config, final_rungs, missing_finals
+from tuner.finals import final_config, final_rungs, missing_finals, missing_full_runs
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
@@ -82,7 +82,8 @@ class Search:
         self._plain = dataclasses.replace(self._halving, rule="none")
         self._plans: dict[int, Plan] = {}
         self._images = BestImages(run, self.goals, study.record)
-        self._finals: list[tuple[int, int]] | None = None
+        #: What is still to run after the search; of a preset that runs in full without a seed.
+        self._finals: list[tuple[int, int | None]] | None = None
         #: Trials that are over, whose lanes are to be forgotten.
         self._ended: list[int] = []
         self.interrupt = Interrupt()
@@ -148,8 +149,7 @@ class Search:
         if plan is not None:
             self._plans[plan.trial] = plan
             _log(plan.trial, "goes on", rungs=plan.rungs)
-            preset = self._proposals.preset(plan.trial)
-            self.watcher.planned(plan, preset[0].name if preset else None)
+            self.watcher.planned(plan, self._study.record(plan.trial).preset)
         return plan
 
     @property
@@ -270,24 +270,32 @@ class Search:
             self._end(number, "pruned", reason)
 
     def _final(self) -> Plan | None:
-        """The next run of a finalist."""
+        """The next run of a finalist, or of a preset in full."""
         if self._finals is None:
             self._finals = self._wanted_finals()
         if not self._finals:
             return None
         trial, seed = self._finals.pop(0)
         record = self._study.record(trial)
-        config = final_config(record, self.goals, seed)
         number = self._begin()
         self._proposals.skip(number)
-        self._study.assign(number, config.to_dict(), final_of=trial)
+        if seed is None:
+            config, preset = self._proposals.in_full(trial), record.preset
+            self._study.assign(number, config.to_dict(), preset=preset, final_of=trial, full=True)
+        else:
+            config = final_config(record, self.goals, seed)
+            self._study.assign(number, config.to_dict(), final_of=trial)
         return self._plan(number, self._study.record(number))
 
-    def _wanted_finals(self) -> list[tuple[int, int]]:
+    def _wanted_finals(self) -> list[tuple[int, int | None]]:
         if self.others_run:
             return []  # whoever ends last knows who the best are
-        finals = self._job.finals
-        return missing_finals(self._study.records(), self.goals, finals.count, finals.seeds)
+        records, finals = self._study.records(), self._job.finals
+        own_steps, asked = self._proposals.own_steps(), self._job.baselines.full
+        return [
+            *missing_finals(records, self.goals, finals.count, finals.seeds),
+            *((trial, None) for trial in missing_full_runs(records, self.goals, own_steps, asked)),
+        ]
 
     def _planned(self, number: int, record: TrialRecord | None) -> Plan | None:
         """As `_plan`; None where what was drawn is no configuration, which fails the trial.
@@ -307,7 +315,10 @@ class Search:
         else:
             config = self._proposals.configure(number)
         final = record is not None and record.final_of is not None
-        rungs = final_rungs(config) if final else self._rungs(number, config.steps)
+        if record is not None and record.full:
+            rungs = self._plain.rungs(number, config.steps)
+        else:
+            rungs = final_rungs(config) if final else self._rungs(number, config.steps)
         done = max(record.rungs, default=0) if record else 0
         left = tuple(steps for steps in rungs if steps > done)
         return Plan(trial=number, config=config, rungs=left, final=final)

@@ -8,11 +8,12 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tuner.job import StyleImage
+from tuner.preset_runs import preset_run
 from tuner.results import Results
 from tuner.thumbnails import thumbnail
 
 _CELL_PX = 224
-_LABEL_PX = 34
+_LINE_PX = 16
 _MARGIN_PX = 8
 _BEST = 3
 
@@ -21,10 +22,11 @@ Cell = tuple[str, Path | None]
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
-    """Lay out pictures with a label each; a label may have two lines."""
+    """Lay out pictures with a label each; a label may have several lines."""
     pictures = [_cell(path) for _, path in cells]
     height = max(picture.height for picture in pictures)
-    pitch = (_CELL_PX + _MARGIN_PX, height + _LABEL_PX + _MARGIN_PX)
+    lines = max(2, *(label.count("\n") + 1 for label, _ in cells))
+    pitch = (_CELL_PX + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
     rows = -(-len(cells) // columns)
     size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
     sheet = Image.new("RGB", size, "white")
@@ -85,13 +87,15 @@ def _shares(styles: Sequence[StyleImage], weights: Sequence[float]) -> list[str]
 def run_sheet(results: Results) -> Image.Image:
     """One row per pair: content, styles, reference, best baseline preset, and the best trials.
 
-    Shares of several styles are those of the best trial.
+    The best preset has a place of its own only if it is not among the best trials. Shares of
+    several styles are those of the best trial.
     """
     objective = results.goals.first
     ranked = results.ranked()
     preset = results.best_preset()
-    chosen = [("best preset", preset)] if preset else []
-    chosen += [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:_BEST])]
+    chosen = [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:_BEST])]
+    if preset and preset not in ranked[:_BEST]:
+        chosen.insert(0, ("best preset", preset))
     untouched = results.baselines["content"]
     baseline = (
         f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
@@ -106,5 +110,7 @@ def run_sheet(results: Results) -> Image.Image:
         for title, found in chosen:
             name = found.record.preset or f"trial {found.record.trial}"
             label = f"{title}: {name}\n{objective.name} {results.score(found):.3f}"
+            if found.record.preset:
+                label += f"\n{preset_run(found.record, results.score(found)).ran}"
             cells.append((label, results.run.path / results.run.image(found.record.trial, index)))
     return contact_sheet(cells, columns=2 + styles + len(chosen))

@@ -58,6 +58,7 @@ class _Attributes(msgspec.Struct):
     config: dict[str, Any] = {}
     preset: str | None = None
     final_of: int | None = None
+    full: bool = False
     note: str | None = None
     reason: str | None = None
     seconds: float = 0.0
@@ -111,6 +112,7 @@ def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
         config=known.config,
         preset=known.preset,
         final_of=known.final_of,
+        full=known.full,
         note=known.note,
         rungs=rungs,
         reason=known.reason,

@@ -247,6 +247,7 @@ class RunStudy:
         *,
         preset: str | None = None,
         final_of: int | None = None,
+        full: bool = False,
         note: str | None = None,
     ) -> None:
         """Record what a trial runs."""
@@ -255,6 +256,8 @@ class RunStudy:
             trial.set_user_attr(PRESET, preset)
         if final_of is not None:
             trial.set_user_attr(FINAL_OF, final_of)
+        if full:
+            trial.set_user_attr("full", True)
         if note:
             trial.set_user_attr("note", note)
         trial.set_user_attr("config", dict(config))

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.preset_runs import preset_run
 from tuner.results import Results
 from tuner.thumbnails import thumbnail
 
@@ -76,4 +77,6 @@ def _pictures(results: Results, top: int) -> Iterator[tuple[str, Path]]:
     for found in chosen:
         what = found.record.preset or f"trial {found.record.trial}"
         caption = f"{ranked.index(found) + 1}. {what}, {name} {results.score(found):.4g}"
+        if found.record.preset:
+            caption += f" ({preset_run(found.record, results.score(found)).ran})"
         yield caption, folder / results.run.image(found.record.trial, 0)

@@ -14,6 +14,7 @@ from tuner.export.commands import stylize_inputs
 from tuner.found import Found
 from tuner.job import PairSpec
 from tuner.objective import MEASURES, Objective
+from tuner.preset_runs import full_runs, preset_run
 from tuner.records import Scores, TrialRecord
 from tuner.report.words import summary
 from tuner.results import Results
@@ -41,6 +42,7 @@ def report_facts(results: Results) -> dict[str, Any]:
         "gain": _number(results.gain(results.score(best))) if best else None,
         "best": best.record.trial if best else None,
         "preset": preset.record.trial if preset else None,
+        "presetRan": preset_run(preset.record, results.score(preset)).ran if preset else None,
         "trials": [
             _trial(record) | _reached(results, *ranks[record.trial], on_front)
             if record.trial in ranks
@@ -200,6 +202,13 @@ def _baselines(results: Results) -> list[dict[str, Any]]:
             "scores": _scores(scores),
         }
         for name, scores in results.baselines.items()
+    ] + [
+        {
+            "name": f"preset {preset_run(record, best[1].objective)}",
+            "objective": _number(best[1].objective),
+            "scores": _scores(best[1].scores),
+        }
+        for record, best in full_runs(results)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuner.found import Found
+from tuner.preset_runs import best_preset_run, gain_over_presets, preset_run
 from tuner.results import Results
 from tuner.run_tables import on_held_out
 
@@ -36,14 +37,13 @@ def _gained(results: Results, best: Found) -> str:
         )
     than = results.against(score, untouched)
     text += f". That is {than} than leaving the photo as it is ({untouched:.4g})"
-    preset = results.best_preset()
-    if preset is None:
+    gain, run = gain_over_presets(results), best_preset_run(results)
+    if best.record.preset:
+        text += f". It is the preset {preset_run(best.record, score)}: the search found nothing"
+        text += " better"
+    if gain is None or run is None:
         return text + "."
-    if preset is best:
-        return f"{text}. It is the preset {best.record.preset}: the search found nothing better."
-    base = results.score(preset)
-    than = results.against(score, base)
-    return f"{text} and {than} than the best preset, {preset.record.preset} ({base:.4g})."
+    return f"{text} and {gain}: {run.objective:.4g}."
 
 
 def _bounds(results: Results, best: Found) -> list[str]:

@@ -49,6 +49,6 @@ function sides() {
     if (one) found.push({ id, name, key: trialKey(one), trial: one });
   };
   add("best", facts.best, "the best");
-  if (facts.preset !== facts.best) add("preset", facts.preset, "the best preset");
+  if (facts.preset !== facts.best) add("preset", facts.preset, `the best preset, ${facts.presetRan}`);
   return found;
 }

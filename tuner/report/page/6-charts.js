@@ -85,7 +85,7 @@ function lines() {
   const preset = trialOf(facts.preset);
   const found = [];
   if (!missing(untouched)) found.push(["untouched photo", untouched]);
-  if (preset) found.push(["best preset", preset.objective]);
+  if (preset) found.push([`best preset, ${facts.presetRan}`, preset.objective]);
   return found;
 }
 

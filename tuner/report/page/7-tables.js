@@ -4,7 +4,7 @@ function renderScores() {
   const columns = [];
   const add = (name, scores) => { if (scores) columns.push({ name, scores }); };
   add("the best", trialOf(facts.best)?.scores);
-  if (facts.preset !== facts.best) add("best preset", trialOf(facts.preset)?.scores);
+  if (facts.preset !== facts.best) add(`best preset, ${facts.presetRan}`, trialOf(facts.preset)?.scores);
   for (const one of facts.baselines) add(one.name === "content" ? "untouched photo" : one.name, one.scores);
   if (!columns.length) return fill("scores");
   const rows = facts.measures.map((measure) => {
