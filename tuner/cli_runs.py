@@ -90,6 +90,7 @@ def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: i
 
     check_address(address)
     with ProgressWatcher(spec, err) as watcher:
+        watcher.doing("loading torch and Ray")
         backend = ray_backend(address)
         from tuner.run import run_job
 
@@ -123,6 +124,7 @@ def resume(
     spec, _ = load_job(results.run.job_file, changes)
     check_address(address)
     with ProgressWatcher(spec, err, before=results.records) as watcher:
+        watcher.doing("loading torch and Ray")
         backend = ray_backend(address)
         from tuner.run import resume_run
 

@@ -139,6 +139,12 @@ class Fleet:
         share = max(1, self._trials // (LEARNING_ROUNDS * working))
         return {name: min(most, share) for name, most in up.items()}
 
+    @property
+    def starting(self) -> str:
+        """How many engines are up, in words, as long as some are not; then nothing."""
+        up, count = sum(engine.up for engine in self._engines.values()), len(self._engines)
+        return f"starting the engines: {up} of {count} up" if up < count else ""
+
     def actor(self, name: str) -> Any:
         """An engine's actor; None if it is no more."""
         engine = self._engines.get(name)

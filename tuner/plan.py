@@ -36,6 +36,9 @@ class Plan:
 class Watcher:
     """Is told what happens in a run, to show it; whoever inherits may leave things out."""
 
+    def doing(self, what: str) -> None:
+        """What the launch is at while no trial advances, in a few words; empty when it is done."""
+
     def planned(self, plan: Plan, preset: str | None) -> None:
         """A trial is about to start, or to go on after waiting."""
 

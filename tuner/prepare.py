@@ -41,8 +41,17 @@ class Prepared(NamedTuple):
     baselines: Sequence[Mapping[str, Scores]] = ()
 
 
-def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
+def prepare(
+    job: JobSpec, space: Space, run: RunDir, say: Say, doing: Say = lambda _: None
+) -> Prepared:
     """Everything that may refuse the job, before the first trial; the job is written last.
+
+    Args:
+        job: as `load_job` returns it.
+        space: its space.
+        run: its directory.
+        say: is told of downloads and fallbacks.
+        doing: is told what is being done, as `Watcher.doing` is.
 
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
@@ -56,11 +65,14 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
     check_runs_of(job)  # before references are made, which may take long
     with tempfile.TemporaryDirectory() as made:
         job = with_references(job, Path(made), say)
+        doing("reading pictures and weights")
         workload = load_workload(job, space, say)
         presets = baseline_presets(job, workload.weights, say)
         replay = replay_of(job, space, presets=len(presets))
+        doing("scoring the untouched pictures")
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
+        doing("choosing starting points")
         starts, remarks = warm_starts(
             job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
         )

@@ -57,12 +57,17 @@ class PresetRun:
 def preset_run(record: TrialRecord, objective: float) -> PresetRun:
     """A trial of a preset, or a run of it in full, with what it reached."""
     assert record.preset is not None
-    steps, network = int(record.config["steps"]), str(record.config["extractor"])
-    known = BUILT_IN.get(record.preset)
+    return run_of(record.preset, record.trial, record.config, objective)
+
+
+def run_of(preset: str, trial: int, config: Mapping[str, Any], objective: float) -> PresetRun:
+    """A run of a preset by its configuration, as plain JSON."""
+    steps, network = int(config["steps"]), str(config["extractor"])
+    known = BUILT_IN.get(preset)
     own_steps = known.config.steps if known else None
     return PresetRun(
-        preset=record.preset,
-        trial=record.trial,
+        preset=preset,
+        trial=trial,
         objective=objective,
         full=own_steps is not None and steps >= own_steps,
         steps=steps,

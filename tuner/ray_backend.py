@@ -132,6 +132,7 @@ def tend(search: Search, pool: EnginePool) -> None:
     with pool.watched():
         search.sign()
     if pool.fleet.tend():
+        search.watcher.doing(pool.fleet.starting)
         search.watcher.pulsed(pool.fleet.pulses)
 
 
@@ -214,10 +215,12 @@ class RayBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
+        search.watcher.doing("starting Ray")
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             fleet = self._fleet(workload, job)
             try:
                 for _ in fleet.opening():
+                    search.watcher.doing(fleet.starting)
                     search.interrupt.check()
                     search.sign()
                     if search.wound_up:

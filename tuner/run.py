@@ -52,7 +52,7 @@ def run_job(
         try:
             watchers = watchers_of(job, run, watcher)
             mirror = _mirror(job, run)
-            prepared = prepare(job, space, run, say)
+            prepared = prepare(job, space, run, say, watcher.doing)
             presets = [preset.name for preset, _ in prepared.presets]
             notes = {
                 "pair_baselines": prepared.baselines,
@@ -115,6 +115,7 @@ def resume_run(
             # An older version began it and knew no presets in full: it stays as it was asked for.
             job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
         mirror, watchers = _mirror(job, run), watchers_of(job, run, watcher)
+        watcher.doing("reading the study, pictures and weights")
         study = RunStudy.open(folder, **_study_settings(job))
         prepared = prepared_before(job, space, study.notes, run, say)
         study.note("over", None)
@@ -171,7 +172,7 @@ def _search(
     )
     go_on = f"go on with `nst-tuner resume {run.path}`"
     if not search.over:
-        say("starting the engines")
+        watcher.doing("starting the engines")
         try:
             with interruptible(search.interrupt, say):
                 backend.run(search, prepared.workload, prepared.job)

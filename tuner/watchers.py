@@ -45,6 +45,10 @@ class Watchers(Watcher):
     def __init__(self, first: Watcher, others: Sequence[Watcher] = ()):
         self._first, self._others = first, [_Aside(other) for other in others]
 
+    def doing(self, what: str) -> None:
+        """See `Watcher`; it is news for people only."""
+        self._first.doing(what)
+
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Watcher`."""
         self._first.planned(plan, preset)

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_a_terminal_shows_best_engines_and_trials(job_file: Path) -> None:
     shown = written.getvalue()
     assert "lpips 0.3000" in shown and "trial 1, 30 steps" in shown
     assert "25% better than the best preset so far" in shown
+    assert "adam-1000 (cut to 300 of its 1,000 steps, on vgg16 instead of vgg19)" in shown
     assert "1 on CPU" in shown
     assert "45/300" in shown and "7/300" in shown
     assert "trial 2 failed: went to NaN" in shown
@@ -82,7 +84,7 @@ def test_what_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
         scores = {"lpips": value, "vram_gb": memory}
         watcher.reported(trial, 30, RungRecord(objective=value, scores=scores))
         watcher.ended(trial, "complete", None)
-    assert written.getvalue().splitlines()[-1] == "2/8 trials, best lpips 0.4000"
+    assert written.getvalue().splitlines()[-1].startswith("2/8 trials, best lpips 0.4000, ")
 
 
 def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
@@ -90,11 +92,55 @@ def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
     watcher, written = watcher_on(job_file, terminal=False)
     with watcher:
         events(watcher)
-    assert written.getvalue().splitlines() == [
-        "1/8 trials, best lpips 0.4000",
-        "trial 2 failed: went to NaN",
-        "2/8 trials, best lpips 0.3000",
-    ]
+    lines = written.getvalue().splitlines()
+    assert lines[0].startswith("1/8 trials, best lpips 0.4000, ")
+    assert lines[1] == "trial 2 failed: went to NaN"
+    assert re.fullmatch(
+        r"2/8 trials, best lpips 0.3000, \d+% of the steps, time left: measuring", lines[2]
+    )
+
+
+def test_what_a_launch_does_is_said_at_once(job_file: Path) -> None:
+    """Before the first step the view says what is being done; elsewhere each change is a line."""
+    watcher, written = watcher_on(job_file, terminal=True)
+    with watcher:
+        watcher.doing("starting Ray")
+        watcher._live.refresh()
+    assert "now      starting Ray" in written.getvalue()
+    watcher, written = watcher_on(job_file, terminal=False)
+    with watcher:
+        for what in ("starting Ray", "starting Ray", "starting the engines: 1 of 2 up", ""):
+            watcher.doing(what)
+    assert written.getvalue().splitlines() == ["starting Ray", "starting the engines: 1 of 2 up"]
+
+
+def test_steps_of_trials_under_way_are_progress(
+    job_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before a trial ends its steps move the bar, and elsewhere a line comes now and then."""
+    monkeypatch.setattr("tuner.progress.LINE_EVERY_S", 0.0)
+    shares = []
+    for terminal in (True, False):
+        watcher, written = watcher_on(job_file, terminal=terminal)
+        with watcher:
+            watcher.planned(Plan(trial=0, config=StyleConfig(steps=6), rungs=(2, 6)), None)
+            watcher.pulsed({"engine-0": Pulse(0.0, (), {0: 2}, EngineStats(lane_steps=2))})
+            watcher._live.refresh()
+        assert "0/8 trials" in written.getvalue()
+        shares += re.findall(r"([1-9]\d*)%", written.getvalue())
+    assert len(set(shares)) == 1
+
+
+def test_the_view_is_narrow(job_file: Path) -> None:
+    """Nothing but a long message reaches the edge of 80 columns, where resizing would break it."""
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=200, color_system=None)
+    job = load_job(job_file)[0].model_copy(update={"name": "a name that is much too long" * 3})
+    with ProgressWatcher(job, console) as watcher:
+        events(watcher)
+        watcher._live.refresh()
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written.getvalue().replace("\r", "\n"))
+    assert max(map(len, plain.splitlines())) < 80
 
 
 def test_many_trials_are_summed_up(job_file: Path) -> None:
