@@ -1,7 +1,6 @@
 """The live view in a terminal that changes its size."""
 
 import io
-import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +41,8 @@ from rich.console import Console
 from tuner.live_view import LiveView
 console = Console()
 view = LiveView(console, lambda: "first " + "=" * 60 + "\\nsecond")
+for number in range(6):
+    print("message", number)
 view.start(refresh=True)
 time.sleep(120)
 """
@@ -71,10 +72,10 @@ def test_resizing_leaves_no_lines_behind(tmp_path: Path) -> None:
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "20", command)
 
     def shown() -> str:
-        return tmux("capture-pane", "-p")
+        return tmux("capture-pane", "-p", "-S", "-")  # with what has left the screen
 
     def once() -> bool:
-        return len(re.findall("first", shown())) == len(re.findall("second", shown())) == 1
+        return [shown().count(word) for word in ("message", "first", "second")] == [6, 1, 1]
 
     try:
         assert until(once), shown()
