@@ -6,14 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
-from tuner.console import JsonOption, WeightsOption, example, out, say
+from nst_core.metric_names import METRICS, with_default
+from tuner.console import JsonOption, WeightsOption, err, example, out, say
 
 if TYPE_CHECKING:  # it brings torch, which listing the metrics does without
-    from tuner.evaluate import Pair
+    from tuner.metric_check import Checked
 
 app = typer.Typer(rich_markup_mode="rich")
+
+#: Of the bar: images scored, and how long the others take.
+_COLUMNS: tuple[ProgressColumn, ...] = (
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=24),
+    MofNCompleteColumn(),
+    TextColumn("images, left"),
+    TimeRemainingColumn(),
+)
 
 
 @app.command(epilog=example("metrics --content photo.jpg --style art.jpg --reference wish.png"))
@@ -35,6 +53,7 @@ def metrics(
             min=MIN_SIDE_PX, max=MAX_SIZE_PX, help="longer side; default: the job's, or 256"
         ),
     ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="also metrics that take long: dists")] = False,
     json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
@@ -44,22 +63,28 @@ def metrics(
         _list(json)
         return
     _check(job, files, size_px)
-    from tuner.metric_check import check_json, judge_of_all, rank
-    from tuner.metric_tables import rankings_table
-    from tuner.results_json import dump
-    from tuner.weightsfiles import WeightsFiles
+    with Progress(*_COLUMNS, console=err, transient=True) as progress:
+        task = progress.add_task("loading torch", total=None)
+        from tuner.metric_check import IMAGES, advice, check_json, judge_of_all, rank
+        from tuner.metric_tables import rankings_table
+        from tuner.results_json import dump
+        from tuner.weightsfiles import WeightsFiles
 
-    pairs, of_job = _pairs(job, files, size_px)
-    source = WeightsFiles([*of_job, *(weights or ())], say)
-    rankings = rank(pairs, judge_of_all(source, source.available, say))
+        pairs, of_job, asked = _pairs(job, files, size_px)
+        source = WeightsFiles([*of_job, *(weights or ())], say)
+        chosen = tuple(METRICS) if all_ else with_default(asked)
+        if left_out := [name for name in METRICS if name not in chosen]:
+            say(f"{', '.join(left_out)}: left out, as it takes most of the time; --all scores it")
+        judge = judge_of_all(source, source.available, say, chosen)
+        progress.update(task, description="scoring", total=IMAGES * len(pairs))
+        rankings = rank(pairs, judge, lambda: progress.advance(task))
     if json:
         print(dump(check_json(rankings, pairs)))  # noqa: T201
     else:
-        out.print(rankings_table(rankings))
+        out.print(rankings_table(rankings, advice(rankings).reason))
 
 
 def _list(json: bool) -> None:
-    from nst_core.metric_names import METRICS
     from tuner.metric_tables import metrics_table
     from tuner.results_json import dump
 
@@ -92,12 +117,12 @@ def _check(job: Path | None, files: _Files, size_px: int | None) -> None:
         raise InputError("expected either a job file or all of --content, --style and --reference")
 
 
-def _pairs(job: Path | None, files: _Files, size_px: int | None) -> tuple[list[Pair], list[str]]:
-    """The pairs to look at, and the weights files that a job names."""
-    from tuner.metric_check import pair_of_files, pairs_of_job
+def _pairs(job: Path | None, files: _Files, size_px: int | None) -> Checked:
+    """The pairs to look at, with the weights files and the measures that a job names."""
+    from tuner.metric_check import Checked, pair_of_files, pairs_of_job
 
     content, style, reference = files
     if job is not None:
         return pairs_of_job(job, size_px, say)
     assert content and style and reference
-    return [pair_of_files(content, style, reference, size_px)], []
+    return Checked([pair_of_files(content, style, reference, size_px)])

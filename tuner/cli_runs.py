@@ -164,8 +164,9 @@ def demo(
     from tuner.rundir import RunDir
 
     RunDir(out_dir).begin()
-    from nst_core.samples import REFERENCE_CONFIG
-    from tuner.demo import write_demo_job
+    with err.status("loading torch"):
+        from nst_core.samples import REFERENCE_CONFIG
+        from tuner.demo import write_demo_job
 
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}
     with tempfile.TemporaryDirectory() as folder:

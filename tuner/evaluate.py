@@ -65,7 +65,10 @@ def load_style(spec: StyleImage) -> Style:
 
 
 def baseline_scores(
-    pairs: Sequence[Pair], judge: Judge, make: Make = baselines
+    pairs: Sequence[Pair],
+    judge: Judge,
+    make: Make = baselines,
+    on_score: Callable[[], None] = lambda: None,
 ) -> list[dict[str, dict[str, float]]]:
     """For each pair the scores of what any result must beat, by the baseline's name.
 
@@ -73,6 +76,7 @@ def baseline_scores(
         pairs: of the job.
         judge: what scores.
         make: content, style and reference -> the images to score, by name.
+        on_score: told of each image that has been scored.
     """
     per_pair = []
     for pair in pairs:
@@ -81,10 +85,9 @@ def baseline_scores(
             pair.materials.styles[0][0],
             from_uint8(pair.reference_HW3),
         )
-        per_pair.append(
-            {
-                name: judge.score(image, pair.reference_HW3, pair.content_HW3)
-                for name, image in images.items()
-            }
-        )
+        scores = {}
+        for name, image in images.items():
+            scores[name] = judge.score(image, pair.reference_HW3, pair.content_HW3)
+            on_score()
+        per_pair.append(scores)
     return per_pair

@@ -7,14 +7,14 @@ untouched content before such a copy rewards doing nothing.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_core.baselines import degraded
 from nst_core.errors import InputError, Say
-from nst_core.metric_names import METRICS
+from nst_core.metric_names import METRICS, OBJECTIVES
 from nst_core.metrics import Judge
 from nst_core.sizes import check_image
 from nst_core.weights import Weights
@@ -91,6 +91,11 @@ class Ranking:
             f" scores better than the reference without {_listed(lost)}."
         )
 
+    @property
+    def faults(self) -> int:
+        """Number of copies that look like the reference and that the content beats."""
+        return sum(name in LOOKS_ALIKE for name in self.content_beats)
+
     def to_json(self) -> dict[str, Any]:
         """What ``nst-tuner metrics --json`` prints of it."""
         return {
@@ -104,42 +109,106 @@ class Ranking:
         }
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return " or ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+def _listed(parts: Sequence[str], word: str = "or") -> str:
+    return f" {word} ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
 
 
-def rank(pairs: Sequence[Pair], judge: Judge) -> list[Ranking]:
-    """The images of all pairs, ranked by each metric of the judge."""
-    scores = mean_baselines(baseline_scores(pairs, judge, degraded))
+class Advice(NamedTuple):
+    """Which metric to use as objective, None if none is safe, and why in one sentence."""
+
+    metric: str | None
+    reason: str
+
+
+def advice(rankings: Sequence[Ranking]) -> Advice:
+    """The metric to search by on these pictures.
+
+    The first, in the order of `METRICS`, of those that put the fewest copies that look like the
+    reference behind the untouched content. A copy that lost its detail or its color does not count:
+    to put it behind the content is no fault. `color` is never advised: it says nothing of where the
+    colors are.
+    """
+    known = [r for r in rankings if r.metric in OBJECTIVES and r.metric != "color"]
+    if not known:
+        return Advice(None, "None of these metrics can be an objective by itself.")
+    best = min(known, key=lambda ranking: ranking.faults)
+    if best.faults:
+        return Advice(
+            None,
+            f"No metric is safe on these pictures: even {best.metric} puts the untouched content"
+            f" before {best.faults} of {len(LOOKS_ALIKE)} copies that look like the reference;"
+            " compare results by eye with `nst-tuner prefer`.",
+        )
+    worse = [ranking.metric for ranking in known if ranking.faults]
+    do_not = f" ({_listed(worse, 'and')} {'does' if len(worse) == 1 else 'do'} not)"
+    seen = ", and of all metrics it is nearest to what people see"
+    return Advice(
+        best.metric,
+        f"Use `objective: {best.metric}`: on these pictures it puts every copy that looks like the"
+        f" reference before the untouched content{do_not if worse else ''}"
+        f"{seen if best.metric == 'lpips' else ''}.",
+    )
+
+
+#: Images that are scored of each pair: the baselines and the copies of the reference.
+IMAGES = 2 + len(LOST) + len(LOOKS_ALIKE)
+
+
+def rank(
+    pairs: Sequence[Pair], judge: Judge, on_score: Callable[[], None] = lambda: None
+) -> list[Ranking]:
+    """The images of all pairs, ranked by each metric of the judge.
+
+    Args:
+        pairs: what is looked at.
+        judge: scores.
+        on_score: told of each of the `IMAGES` of a pair.
+    """
+    scores = mean_baselines(baseline_scores(pairs, judge, degraded, on_score))
     return [
         Ranking(metric=metric, scores={name: values[metric] for name, values in scores.items()})
         for metric in judge.measures
     ]
 
 
-def judge_of_all(weights: Callable[[str], Weights], have: Callable[[str], bool], say: Say) -> Judge:
+def judge_of_all(
+    weights: Callable[[str], Weights],
+    have: Callable[[str], bool],
+    say: Say,
+    metrics: Sequence[str] = tuple(METRICS),
+) -> Judge:
     """A judge of every metric whose weights can be had.
 
     Args:
         weights: gives weights by name.
         have: whether they can be had.
         say: told of metrics that are left out.
+        metrics: those that are asked for.
     """
-    metrics = []
-    for name, metric in METRICS.items():
+    found = []
+    for name in metrics:
+        metric = METRICS[name]
         missing = [needed for needed in metric.weights if not have(needed)]
         if missing:
             say(f"{name}: left out, no weights of {', '.join(missing)}")
         else:
-            metrics.append(name)
-    return Judge.load(weights, metrics=metrics)
+            found.append(name)
+    return Judge.load(weights, metrics=found)
 
 
-def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> tuple[list[Pair], list[str]]:
+class Checked(NamedTuple):
+    """Pairs to look at, ``NAME=FILE`` of weights files, and measures that a job asks for."""
+
+    pairs: list[Pair]
+    weights: Sequence[str] = ()
+    measures: Collection[str] = ()
+
+
+def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> Checked:
     """All pairs of a job, with references made where it asks for that, and its weights files.
 
     Returns:
-        The pairs at ``size_px`` or the job's own size, and ``NAME=FILE`` for each weights file.
+        The pairs at ``size_px`` or the job's own size.
 
     Raises:
         InputError: the job or a file that it names cannot be used.
@@ -149,7 +218,8 @@ def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> tuple[list[Pa
     with tempfile.TemporaryDirectory() as made:
         job = with_references(job, Path(made), say)
         pairs = [load_pair(pair, job.size_px) for pair in job.pairs]
-    return pairs, [f"{name}={file}" for name, file in job.weights.items()]
+    weights = [f"{name}={file}" for name, file in job.weights.items()]
+    return Checked(pairs, weights, job.goals.measures)
 
 
 def pair_of_files(content: Path, style: Path, reference: Path, size_px: int | None) -> Pair:
@@ -173,6 +243,7 @@ def check_json(rankings: Sequence[Ranking], pairs: Sequence[Pair]) -> Mapping[st
     """What ``nst-tuner metrics --json`` prints of a check."""
     return {
         "sizes": [list(pair.reference_HW3.shape[1::-1]) for pair in pairs],
+        "recommended": advice(rankings)._asdict(),
         "prefer_doing_nothing": [r.metric for r in rankings if r.prefers_doing_nothing],
         "metrics": {ranking.metric: ranking.to_json() for ranking in rankings},
     }

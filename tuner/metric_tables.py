@@ -78,8 +78,13 @@ def metrics_table() -> Table:
     return table
 
 
-def rankings_table(rankings: Sequence[Ranking]) -> RenderableType:
-    """By metric, the images from best to worst; the untouched content stands out."""
+def rankings_table(rankings: Sequence[Ranking], advised: str) -> RenderableType:
+    """By metric, the images from best to worst; the untouched content stands out.
+
+    Args:
+        rankings: of all metrics.
+        advised: which of them to use, in a sentence, which comes last.
+    """
     table = narrow_table(
         caption="content: untouched; style: stretched; the others: copies of the reference"
     )
@@ -94,7 +99,7 @@ def rankings_table(rankings: Sequence[Ranking]) -> RenderableType:
     fine = [ranking.metric for ranking in rankings if not ranking.warning]
     if fine:
         lines.append(Text(f"{', '.join(fine)}: every copy beats the content.", style="green"))
-    return Group(table, *lines)
+    return Group(table, *lines, Text(advised, style="bold"))
 
 
 def _rank_cell(ranking: Ranking, name: str) -> Text:

@@ -68,7 +68,8 @@ def test_resizing_leaves_no_lines_behind(tmp_path: Path) -> None:
         return done.stdout
 
     (tmp_path / "draws.py").write_text(DRAWS)
-    command = f"cd {ROOT} && env -u COLUMNS -u LINES PYTHONPATH=. {sys.executable} {tmp_path / 'draws.py'}"
+    program = f"{sys.executable} {tmp_path / 'draws.py'}"
+    command = f"cd {ROOT} && env -u COLUMNS -u LINES PYTHONPATH=. {program}"
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "20", command)
 
     def shown() -> str:

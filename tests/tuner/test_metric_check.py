@@ -10,7 +10,7 @@ import yaml
 from nst_core.metric_names import METRICS
 from nst_core.weights import Weights
 from tests.tuner.helpers import nst_tuner
-from tuner.metric_check import Ranking, judge_of_all
+from tuner.metric_check import Ranking, advice, judge_of_all
 
 SCORES = {
     **{"content": 0.5, "style": 0.1, "blurred_reference": 0.6, "grey_reference": 0.7},
@@ -86,7 +86,7 @@ def test_the_list() -> None:
 
 def test_a_pair_is_checked(pair: list[object]) -> None:
     """Every metric ranks the eight images; SSIM and whatever asks the content are named."""
-    done = nst_tuner("metrics", *pair, "--size-px", 64, "--json")
+    done = nst_tuner("metrics", *pair, "--size-px", 64, "--all", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["sizes"] == [[64, 43]]
@@ -112,3 +112,52 @@ def test_a_job_is_checked_on_all_of_its_pairs(job_file: Path, pair: list[object]
     shown = nst_tuner("metrics", *pair, "--size-px", 64).stdout
     assert "edges compares with the content: doing nothing is its best score." in shown
     assert all(name in shown for name in ("lpips", "content", "blurred", "shifted"))
+
+
+def of_all(**faults: int) -> list[Ranking]:
+    """Rankings of metrics, higher is better in none, that put so many look-alikes behind."""
+    alike = ["shifted_reference", "jpeg_reference", "noisy_reference", "half_reference"]
+    near = {"content": 0.5, "style": 0.9, "blurred_reference": 0.6, "grey_reference": 0.4}
+    found = []
+    for name, count in faults.items():
+        losses = near | {copy: 0.8 if i < count else 0.1 for i, copy in enumerate(alike)}
+        sign = -1 if METRICS[name].higher_is_better else 1
+        found.append(Ranking(metric=name, scores={k: sign * v for k, v in losses.items()}))
+    return found
+
+
+def test_the_advice_is_the_first_metric_without_a_fault() -> None:
+    """Advised is what puts every look-alike before the content, and nothing worse than that."""
+    found = advice(of_all(lpips=0, ssim=2, rmse=0, color=0, edges=4))
+    assert found.metric == "lpips"
+    assert found.reason == (
+        "Use `objective: lpips`: on these pictures it puts every copy that looks like the reference"
+        " before the untouched content (ssim does not), and of all metrics it is nearest to what"
+        " people see."
+    )
+    assert advice(of_all(lpips=1, ssim=2, rmse=0, color=0)).metric == "rmse"
+
+
+def test_no_metric_is_advised_where_none_is_safe() -> None:
+    """Where every metric prefers doing nothing, the advice is to look; color alone is none."""
+    found = advice(of_all(lpips=1, ssim=2, color=0))
+    assert found.metric is None
+    assert "even lpips" in found.reason and "`nst-tuner prefer`" in found.reason
+    assert advice(of_all(edges=0)).metric is None
+
+
+def test_the_check_ends_with_advice_and_leaves_out_what_is_dear(pair: list[object]) -> None:
+    """Table and JSON end with one recommendation; DISTS is scored only with --all."""
+    done = nst_tuner("metrics", *pair, "--size-px", 64, "--json")
+    found = json.loads(done.stdout)
+    assert set(METRICS) - set(found["metrics"]) == {"dists"}
+    assert "dists: left out" in done.stderr
+    shown = nst_tuner("metrics", *pair, "--size-px", 64, COLUMNS="400").stdout
+    assert shown.strip().splitlines()[-1] == found["recommended"]["reason"]
+
+
+def test_a_job_that_searches_by_dists_has_it_checked(job_file: Path) -> None:
+    """What a job optimizes is in the check, however dear."""
+    job_file.write_text(f"{job_file.read_text()}objective: dists\n")
+    found = json.loads(nst_tuner("metrics", job_file, "--json").stdout)
+    assert "dists" in found["metrics"]

@@ -15,6 +15,7 @@ from tuner.cli_runs import _show_result
 from tuner.jobfile import load_job
 from tuner.results import load_results
 from tuner.run import run_job
+from tuner.run_files import LOCK_ENDING
 from tuner.rundir import RunDir
 from tuner.runlog import logged
 
@@ -115,3 +116,10 @@ def test_looking_whether_a_run_is_held_takes_nothing(job_file: Path, tmp_path: P
     with mock.patch.object(Path, "open", noted):
         assert not run.is_held
     assert opened == ["rb"]
+
+
+def test_locks_are_called_as_optuna_calls_them() -> None:
+    """The ending of a journal's lock, written down for light commands, is Optuna's own."""
+    from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+
+    assert LOCK_ENDING == LOCK_FILE_SUFFIX
