@@ -49,7 +49,7 @@ def main() -> None:
     say_warnings()
     try:
         # Not standalone: typer would draw a box around its errors, and ours are lines.
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="nst-tuner")
         if code:
             sys.exit(_fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code)
     except _USAGE_ERROR as error:

@@ -72,7 +72,8 @@ def prepare(
         doing("scoring the untouched pictures")
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
-        doing("choosing starting points")
+        if job.search.warm_start:
+            doing("choosing starting points")
         starts, remarks = warm_starts(
             job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
         )

@@ -172,7 +172,6 @@ def _search(
     )
     go_on = f"go on with `nst-tuner resume {run.path}`"
     if not search.over:
-        watcher.doing("starting the engines")
         try:
             with interruptible(search.interrupt, say):
                 backend.run(search, prepared.workload, prepared.job)
