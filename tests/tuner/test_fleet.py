@@ -173,3 +173,15 @@ def test_a_process_that_is_gone(
     actor.state = state
     fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
     assert fleet.outlived(actor) == outlived
+
+
+def test_a_fleet_says_how_many_engines_are_up(cluster: FakeCluster) -> None:
+    """While engines start it is known how many are up; when all are, there is nothing to say."""
+    cluster.nodes = {NODE: {"CPU": 2.0}}
+    fleet = Fleet(cluster.make, device="cpu", lanes=1, deadline_s=60)
+    fleet._follow_nodes()
+    assert fleet.starting == "starting the engines: 0 of 2 up"
+    fleet._listen("engine-0")
+    assert fleet.starting == "starting the engines: 1 of 2 up"
+    fleet._listen("engine-1")
+    assert fleet.starting == ""

@@ -12,6 +12,7 @@ from tuner.plan import Plan
 from tuner.progress import ProgressWatcher, _Engines
 from tuner.records import EngineStats, Pulse, RungRecord
 from tuner.study import load_records
+from tuner.watchers import Watchers
 
 
 def watcher_on(job_file: Path, *, terminal: bool) -> tuple[ProgressWatcher, io.StringIO]:
@@ -167,3 +168,23 @@ def test_engines_are_measured_between_two_looks(monkeypatch: pytest.MonkeyPatch)
         engines.pulsed({"a": pulse, "b": pulse})
         now[0] += 1.0
     assert engines.line() == "2 on GPU, busy 80%, 80 steps/s, 20.0 of 160 GB"
+
+
+def test_what_a_launch_does_reaches_the_view_beside_other_watchers(job_file: Path) -> None:
+    """Also where Prometheus or MLflow listen as well, the view is told what is being done."""
+    watcher, written = watcher_on(job_file, terminal=False)
+    with Watchers(watcher) as told:
+        told.doing("starting Ray")
+    assert written.getvalue() == "starting Ray\n"
+
+
+def test_presets_in_full_are_named(job_file: Path) -> None:
+    """A preset that runs to its own steps is announced, and counts as no trial of the search."""
+    watcher, written = watcher_on(job_file, terminal=False)
+    with watcher:
+        plan = Plan(trial=8, config=StyleConfig(steps=1000), rungs=(1000,), final=True)
+        watcher.planned(plan, "adam-1000")
+        watcher.reported(8, 1000, RungRecord(objective=0.1, scores={}))
+        watcher.ended(8, "complete", None)
+    assert "adam-1000 runs in full: 1,000 steps" in written.getvalue()
+    assert watcher._best is None and watcher._done == 0
