@@ -14,6 +14,8 @@ from tuner.records import TrialRecord, values_beside
 FRAMES = 8
 #: Presets in full take at most this share of the search's steps, unless the job asks for them.
 FULL_SHARE = 1 / 3
+#: Reports of a preset in full.
+MOST_FULL_RUNGS = 16
 #: Of every run of the search.
 SEARCH_SEED = StyleConfig().seed
 
@@ -26,6 +28,16 @@ def final_rungs(config: StyleConfig) -> tuple[int, ...]:
     frames = FRAMES if config.seed == final_seeds(config, 1)[0] else 1
     shares = ((k / frames) ** 2 for k in range(1, frames + 1))
     return tuple(sorted({max(1, round(config.steps * share)) for share in shares}))
+
+
+def full_rungs(own_steps: int, max_steps: int) -> tuple[int, ...]:
+    """Steps at which a preset reports that runs in full.
+
+    They are no farther apart than the search's own rungs may be, since Ctrl-C waits for the next
+    one and a killed launch loses what came after the last; but few, as each has an image.
+    """
+    apart = max(max_steps, -(-own_steps // MOST_FULL_RUNGS))
+    return (*range(apart, own_steps, apart), own_steps)
 
 
 def final_seeds(config: StyleConfig, count: int) -> range:

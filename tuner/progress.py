@@ -53,6 +53,7 @@ class ProgressWatcher(Watcher):
         self._under_way: dict[int, _UnderWay] = {}
         self._engines = _Engines()
         self._steps = StepCount(job.search.trials, job.halving)
+        self._said = ""
         self._doing, self._began_s, self._line_at_s = "", time.monotonic(), time.monotonic()
         self._live = LiveView(console, self._view)
         for record in before:
@@ -88,8 +89,9 @@ class ProgressWatcher(Watcher):
 
     def doing(self, what: str) -> None:
         """See `Watcher`."""
-        if what and what != self._doing and not self._live.is_started:
+        if what not in ("", self._said) and not self._live.is_started:
             self.say(what)
+            self._said = what
         self._doing = what
 
     def planned(self, plan: Plan, preset: str | None) -> None:

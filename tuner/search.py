@@ -20,7 +20,13 @@ from nst_core.presets import Preset
 from search_spaces import Params, Space
 from tuner.best_images import BestImages
 from tuner.budget import Budget
-from tuner.finals import final_config, final_rungs, missing_finals, missing_full_runs
+from tuner.finals import (
+    final_config,
+    final_rungs,
+    full_rungs,
+    missing_finals,
+    missing_full_runs,
+)
 from tuner.halving import Decision, Halving, Ladder, Rung
 from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
@@ -316,7 +322,7 @@ class Search:
             config = self._proposals.configure(number)
         final = record is not None and record.final_of is not None
         if record is not None and record.full:
-            rungs = self._plain.rungs(number, config.steps)
+            rungs = full_rungs(config.steps, self._job.halving.max_steps)
         else:
             rungs = final_rungs(config) if final else self._rungs(number, config.steps)
         done = max(record.rungs, default=0) if record else 0

@@ -15,6 +15,7 @@ from nst_core.built_in import BASELINES, runnable
 from tests.tuner.helpers import Recorder, make_search, nst_tuner, play
 from tests.tuner.made_results import job, results, trial
 from tuner.backend import InlineBackend
+from tuner.finals import full_rungs
 from tuner.plan import Plan
 from tuner.prepare import _substitutions
 from tuner.preset_runs import best_preset_run, gain_over_presets
@@ -60,6 +61,13 @@ def test_presets_run_in_full(
     ]
     assert all(max(record.rungs) == record.config["steps"] for record in found)
     assert [record.final_of for record in found] == list(range(len(presets)))
+
+
+def test_a_preset_in_full_reports_often_enough() -> None:
+    """Its rungs are no farther apart than the search is long, and at most sixteen."""
+    assert full_rungs(1000, 300) == (300, 600, 900, 1000)
+    assert full_rungs(1000, 30)[:2] == (63, 126) and len(full_rungs(1000, 30)) == 16
+    assert full_rungs(500, 900) == (500,)
 
 
 def test_a_short_search_leaves_presets_cut(job_file: Path, tmp_path: Path) -> None:

@@ -110,7 +110,13 @@ def test_what_a_launch_does_is_said_at_once(job_file: Path) -> None:
     assert "now      starting Ray" in written.getvalue()
     watcher, written = watcher_on(job_file, terminal=False)
     with watcher:
-        for what in ("starting Ray", "starting Ray", "starting the engines: 1 of 2 up", ""):
+        for what in (
+            "starting Ray",
+            "starting Ray",
+            "starting the engines: 1 of 2 up",
+            "",
+            "starting the engines: 1 of 2 up",
+        ):
             watcher.doing(what)
     assert written.getvalue().splitlines() == ["starting Ray", "starting the engines: 1 of 2 up"]
 
