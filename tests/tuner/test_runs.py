@@ -93,7 +93,7 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert sum(stats.lane_steps for stats in results.engines) == reported + lost
     held_out = results.held_out(finalist)  # the same pair, so the same score
     assert held_out == pytest.approx(results.score(finalist), rel=2e-2)
-    substituted = any("runs on VGG16" in line for line in watcher.lines)
+    substituted = any("presets run on vgg16" in line for line in watcher.lines)
     assert substituted != cached_path("vgg19").is_file()
 
 
