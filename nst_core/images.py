@@ -132,6 +132,22 @@ def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels_HW3.copy()).permute(2, 0, 1).float().div(255)
 
 
+def encode_image(
+    image_3HW: Tensor,
+    path: str | os.PathLike[str],
+    text: Mapping[str, str] | None = None,
+    *,
+    bits: int = 8,
+    alpha_1HW: Tensor | None = None,
+) -> bytes:
+    """The content of the file that `save_image` writes. Arguments and errors as there."""
+    pixels = _levels(image_3HW, bits)
+    if alpha_1HW is not None:
+        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
+        pixels = np.concatenate([pixels, alpha_HW1], axis=2)
+    return encode(Path(path), pixels, text)
+
+
 def save_image(
     image_3HW: Tensor,
     path: str | os.PathLike[str],
@@ -154,24 +170,20 @@ def save_image(
     """
     path = Path(path)
     check_writable_image(path, bits=bits, alpha=alpha_1HW is not None)
-    pixels = _levels(image_3HW, bits)
-    if alpha_1HW is not None:
-        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
-        pixels = np.concatenate([pixels, alpha_HW1], axis=2)
-    write_picture(path, encode(path, pixels, text))
+    write_picture(path, encode_image(image_3HW, path, text, bits=bits, alpha_1HW=alpha_1HW))
 
 
 def check_writable_image(
-    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False
+    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False, size: int = 0
 ) -> None:
     """Raise ImageError if `save_image` could not write there; call it before long work.
 
     That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
-    or the folder is missing or cannot be written.
+    or the folder is missing, or no file of about ``size`` bytes and this name can be written there.
     """
     path = Path(path)
     check_format(path, bits=bits, alpha=alpha)
-    check_place(path)
+    check_place(path, size)
 
 
 def digest(image_3HW: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from nst_core.errors import InputError
 from tuner.console import JsonOption, WeightsOption, err, example, out, say
+from tuner.outputs import ForceOption
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -29,7 +31,12 @@ def stylize(
     ],
     style: StyleOption,
     out_file: Annotated[
-        Path, typer.Option("--out", metavar="O", help="the result; a folder for a folder")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="O",
+            help="the result; a folder for a folder; an earlier result of nst-tuner is replaced",
+        ),
     ],
     preset: Annotated[
         str | None, typer.Option("--preset", "-p", metavar="P", help="built-in name or file")
@@ -39,7 +46,9 @@ def stylize(
         typer.Option("--set", metavar="KEY=VALUE", help="set or override a setting; repeatable"),
     ] = None,
     size_px: Annotated[int | None, typer.Option(help="longer side of the result")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of a noise start")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="seed of the noise; only for a start with noise")
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(metavar="I", help="a picture to start from (init: image)")
     ] = None,
@@ -56,30 +65,52 @@ def stylize(
     keep_alpha: Annotated[
         bool, typer.Option("--keep-alpha", help="give the result the content's transparency")
     ] = False,
+    force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
-    from tuner.apply import Outputs, Sources, apply_preset, parse_style, settings
+    from tuner.apply import Outputs, Sources, apply_preset, preset_file, settings
+    from tuner.styles import parse_styles
     from tuner.video import SUFFIXES, apply_to_video
 
-    assignments = [*(set_ or ()), *(["init=image"] if start else [])]
+    assignments = list(set_ or ())
+    if start:
+        if inits := [a for a in assignments if a.partition("=")[0].strip() == "init"]:
+            raise InputError(f"--start: sets init=image itself; leave out --set {inits[-1]}")
+        assignments.append("init=image")
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
-    many = content.is_dir() or content.suffix.lower() in SUFFIXES
-    if many:
+    if chosen.config.init == "image" and not start:
+        raise InputError("init `image` starts from a given picture; name it with --start FILE")
+    folder = os.path.isdir(content)  # noqa: PTH112  # no name is too long for it
+    if folder or content.suffix.lower() in SUFFIXES:
         single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
         if given := [name for name, value in single.items() if value]:
             raise InputError(f"{', '.join(given)}: of a single picture only, not of {content}")
-        styles = [parse_style(text) for text in style]
-        options: Any = {"weights": weights or (), "console": err, "say": say}
-        if content.is_dir():
-            _folder(chosen, content, styles, out_file, options)
+        named = parse_styles(style, chosen.config)
+        styles = [argument.load() for argument in named]
+        read = [*(file for argument in named for file in argument.files), preset_file(preset)]
+        options: Any = {"weights": weights or (), "console": err, "say": say, "force": force}
+        if folder:
+            _folder(chosen, content, styles, out_file, {**options, "read": [content, *read]})
         else:
-            apply_to_video(chosen, content, styles, out_file, **options)
+            apply_to_video(chosen, content, styles, out_file, **options, read=[content, *read])
         return
-    sources = Sources(content=content, styles=style, start=start, weights=weights or ())
+    sources = Sources(
+        content=content,
+        styles=style,
+        start=start,
+        weights=weights or (),
+        others=[preset_file(preset)],
+    )
     outputs = Outputs(
-        image=out_file, every=every, gif=gif, plot=plot, bits=bits, keep_alpha=keep_alpha
+        image=out_file,
+        every=every,
+        gif=gif,
+        plot=plot,
+        bits=bits,
+        keep_alpha=keep_alpha,
+        force=force,
     )
     apply_preset(chosen, sources, outputs, console=err, say=say)
 
@@ -87,7 +118,7 @@ def stylize(
 def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type: ignore[no-untyped-def]
     from tuner.many import apply_to_many, check_all, pictures_in
 
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112
         raise InputError(f"--out {out}: is a file, expected a folder for the results")
     tally = apply_to_many(preset, pictures_in(content, out), styles, **options)
     say(f"{tally.done} done, {tally.kept} there already, in {out}")
@@ -105,9 +136,10 @@ def reference(
     size_px: Annotated[
         int | None, typer.Option(help="longer side; default: that of the content")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="of a long run")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="of a long run only")] = None,
     encoder: Annotated[Path | None, typer.Option(metavar="E.pth", help="of adain")] = None,
     decoder: Annotated[Path | None, typer.Option(metavar="D.pth", help="of adain")] = None,
+    force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Make a reference to tune against, where nobody has made one by hand."""
@@ -121,6 +153,7 @@ def reference(
         steps=steps,
         encoder=encoder,
         decoder=decoder,
+        force=force,
         console=err,
         say=say,
     )
@@ -142,9 +175,9 @@ def score(
     weights: WeightsOption = None,
 ) -> None:
     """Metrics of one picture against a reference, compared at the picture's size."""
-    from tuner.apply import score_image
     from tuner.metric_tables import scores_table
     from tuner.results_json import dump
+    from tuner.score import score_image
 
     scores = score_image(
         image, reference, content, metrics=metric or (), weights=weights or (), say=say

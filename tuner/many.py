@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
 from nst_core.errors import ImageError, InputError, Say, WorkError
-from nst_core.files import check_writable
+from nst_core.files import check_writable, is_file
 from nst_core.images import digest, load_image, read_text, save_image
 from nst_core.lanes import LaneBatch
 from nst_core.laplacian import check_photorealism
@@ -31,6 +31,8 @@ from nst_core.stylization import default_device
 from nst_core.targets import FeatureStore
 from tuner.batches import Batches
 from tuner.lane_counts import CPU_LANES, GPU_LANES
+from tuner.outputs import check_outputs, check_space
+from tuner.styles import check_frames
 from tuner.weightsfiles import WeightsFiles
 
 #: What counts as a picture in a folder.
@@ -122,6 +124,9 @@ def apply_to_many(
     console: Console,
     say: Say,
     lanes: int | None = None,
+    bits: int = 8,
+    read: Iterable[str | Path | None] = (),
+    force: bool = False,
 ) -> Tally:
     """Stylize all pictures; one that cannot be done stops none of the others.
 
@@ -133,26 +138,40 @@ def apply_to_many(
         console: for the bar.
         say: is told of what could not be done, and of fallbacks.
         lanes: pictures at a time; by device if None.
+        bits: a channel of the results.
+        read: files that must be kept: all that the command reads.
+        force: replace results that something else made.
 
     Raises:
         InputError: a result is there that something else made, or an optional dependency is
-            missing; nothing is touched then.
+            missing, or the preset starts from a picture of one's own; nothing is touched then.
+        WorkError: a result could not be written; those before it are kept.
     """
+    if preset.config.init == "image":
+        raise InputError(
+            f"{preset.name}: `init: image` starts from a given picture, and there is none for each"
+            " of several pictures; expected another start, such as --set init=content"
+        )
     if preset.config.photo_weight:
         check_photorealism()
     device = default_device()
     files = WeightsFiles(weights, say)
     files.check(preset)
+    asked_for = preset.config.extractor
     preset, note = runnable(preset, files.available, half=device.type == "cuda")
+    files.check_used([asked_for, preset.config.extractor])
     if note:
         say(f"{preset.name}: {note}")
     mark = _mark(preset, styles)
     tally = Tally()
-    waiting = [picture for picture in pictures if not _is_there(picture, mark)]
+    waiting = [picture for picture in pictures if not _is_there(picture, mark, force)]
     tally.kept = len(pictures) - len(waiting)
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} are there already")
+    named = [("--out", picture.out) for picture in waiting]
+    check_outputs(named, [*read, *files.files], force=force, say=say)
     for folder in {picture.out.parent for picture in waiting}:
+        check_space(folder, len(waiting) * preset.config.size_px**2 * bits // 8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder)
@@ -174,10 +193,19 @@ def apply_to_many(
                 say(tally.failed[-1])
             else:
                 text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
-                save_image(result, picture.out, text=text)
+                _save(result, picture.out, text, bits)
                 tally.done += 1
             bar.advance(task)
     return tally
+
+
+def _save(result: Tensor, out: Path, text: Mapping[str, str], bits: int) -> None:
+    try:
+        save_image(result, out, text=text, bits=bits)
+    except ImageError as error:
+        raise WorkError(
+            f"{error}; the results before it are kept, and the same command goes on from them"
+        ) from None
 
 
 class _Crew:
@@ -217,6 +245,7 @@ class _Crew:
     def _begin(self, number: int, picture: Picture) -> str | None:
         try:
             content = picture.load()
+            check_frames(content, self._styles, None)
             size_px, starts = self._config.size_px, {}
             if self._config.init == "feed_forward":
                 starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
@@ -282,14 +311,21 @@ def _made_by(picture: Picture, mark: str) -> str:
     return f"{mark}-{picture.source}"
 
 
-def _is_there(picture: Picture, mark: str) -> bool:
-    if not picture.out.exists():
+def _is_there(picture: Picture, mark: str, force: bool) -> bool:
+    if not is_file(picture.out) or not picture.out.stat().st_size:
         return False
-    if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
-        return True
+    try:
+        if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
+            return True
+    except ImageError:
+        if not force:
+            raise
+    if force:
+        return False
     raise InputError(
         f"{picture.out}: is there already and was not made by this preset of {picture.name} as it"
-        " is now and these styles; name another place for the results, or remove it"
+        " is now and these styles; name another place for the results, or remove it, or add --force"
+        " to replace it"
     )
 
 
