@@ -13,7 +13,7 @@ from typing import Any
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PresetError, near_miss
-from nst_core.files import read_limited, text_of
+from nst_core.files import foreign_path, read_limited, text_of
 from nst_core.networks import NETWORKS
 from nst_core.presets import Preset
 
@@ -323,6 +323,7 @@ def load_preset(name_or_path: str) -> Preset:
         raise PresetError(
             f"{name_or_path}: neither a file nor a built-in preset{hint}"
             f" (built in: {', '.join(BUILT_IN)})"
+            + (f"; the path {why}" if (why := foreign_path(path)) else "")
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import (
 
 from nst_core.config import MIN_SIDE_PX
 from nst_core.errors import ImageError
+from nst_core.files import foreign_path
 
 #: Above this an image is refused before it is decoded: 100 megapixels are 1.2 GB as float32.
 MAX_PIXELS = 100_000_000
@@ -97,7 +98,8 @@ def _explained(path: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", module="PIL")
             yield
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such image file") from None
+        why = foreign_path(path)
+        raise ImageError(f"{path}: no such image file{f'; it {why}' if why else ''}") from None
     except IsADirectoryError:
         raise ImageError(f"{path}: is a folder, expected an image file") from None
     except UnidentifiedImageError:

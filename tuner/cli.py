@@ -22,6 +22,7 @@ from tuner import (
     cli_runs,
     cli_suggest,
 )
+from tuner.arguments import with_home
 from tuner.console import err, out
 
 INTERRUPTED = 130
@@ -42,7 +43,7 @@ for part in (cli_runs, cli_results, cli_suggest, cli_images, cli_metrics, cli_li
 def main() -> None:
     """Run the command line; the console script."""
     try:
-        app()
+        app(with_home(sys.argv[1:]))
     except NstError as error:
         sys.exit(_fail(str(error), error.exit_code))
     except KeyboardInterrupt:

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nst_core.errors import InputError
-from tuner.console import JsonOption, WeightsOption, err, example, out, say
-from tuner.outputs import ForceOption
+from tuner.console import ForceOption, JsonOption, WeightsOption, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -92,7 +91,7 @@ def stylize(
         read = [*(file for argument in named for file in argument.files), preset_file(preset)]
         options: Any = {"weights": weights or (), "console": err, "say": say, "force": force}
         if folder:
-            _folder(chosen, content, styles, out_file, {**options, "read": [content, *read]})
+            _folder(chosen, content, styles, out_file, {**options, "read": read})
         else:
             apply_to_video(chosen, content, styles, out_file, **options, read=[content, *read])
         return
@@ -120,7 +119,9 @@ def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type:
 
     if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112
         raise InputError(f"--out {out}: is a file, expected a folder for the results")
-    tally = apply_to_many(preset, pictures_in(content, out), styles, **options)
+    pictures = pictures_in(content, out)
+    options["read"] += [content / picture.name for picture in pictures]
+    tally = apply_to_many(preset, pictures, styles, **options)
     say(f"{tally.done} done, {tally.kept} there already, in {out}")
     check_all(tally)
 

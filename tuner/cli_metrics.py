@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
+from nst_core.errors import InputError
 from tuner.console import JsonOption, WeightsOption, example, out, say
 
 if TYPE_CHECKING:  # it brings torch, which listing the metrics does without
@@ -41,15 +42,22 @@ def metrics(
     """List the metrics; or show which of them prefer doing nothing, on pictures of yours."""
     files = (content, style, reference)
     if job is None and not any(files):
+        if given := [n for n, v in {"--size-px": size_px, "--weights": weights}.items() if v]:
+            raise InputError(
+                f"{', '.join(given)}: is for a check on pictures; name a job file, or --content,"
+                " --style and --reference"
+            )
         _list(json)
         return
+    from nst_core.metric_names import METRICS, weights_of
     from tuner.metric_check import check_json, judge_of_all, rank
     from tuner.metric_tables import rankings_table
     from tuner.results_json import dump
     from tuner.weightsfiles import WeightsFiles
 
     pairs, of_job = _pairs(job, files, size_px)
-    source = WeightsFiles([*of_job, *(weights or ())], say)
+    source = WeightsFiles(weights or (), say, of_job)
+    source.check_used(weights_of(METRICS))
     rankings = rank(pairs, judge_of_all(source, source.available, say))
     if json:
         print(dump(check_json(rankings, pairs)))  # noqa: T201
@@ -73,7 +81,6 @@ def _pairs(
     job: Path | None, files: tuple[Path | None, Path | None, Path | None], size_px: int | None
 ) -> tuple[list[Pair], list[str]]:
     """The pairs to look at, and the weights files that a job names."""
-    from nst_core.errors import InputError
     from tuner.metric_check import pair_of_files, pairs_of_job
 
     content, style, reference = files

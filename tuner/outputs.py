@@ -11,9 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from nst_core.encode import MADE_BY, check_place, write_picture
 from nst_core.errors import ImageError, InputError, Say, WorkError
@@ -24,15 +21,6 @@ _MARKS = (MADE_BY.encode(), b"nst-tuner-preset", b"nst-tuner-reference", b'{\n  
 
 #: Marks are near the beginning or, in videos, WebP and TIFF, near the end.
 _LOOKED_AT_BYTES = 2**16
-
-ForceOption = Annotated[
-    bool,
-    typer.Option(
-        "--force",
-        help="replace a file that is there and that nst-tuner did not make; the command's own"
-        " input files are never replaced",
-    ),
-]
 
 #: An option and the file that it names.
 Named = tuple[str, Path]
