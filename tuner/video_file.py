@@ -282,15 +282,28 @@ def check_container(av: Any, source: Source, out: Path, say: Say) -> None:
     if left_out:
         hint = "" if out.suffix.lower() == ".mkv" else "; a .mkv file can hold most tracks"
         say(f"{out}: holds no {', no '.join(left_out)} of {source.path.name}{hint}")
+    if source.deep and _pixel_format(av, source, out) == "yuv420p":
+        say(f"{out}: holds 8 bits a channel, {source.path.name} more; a .mkv file keeps them")
     if source.alpha:
         say(f"{source.path.name}: its transparency is laid over white")
 
 
+def _codec(out: Path) -> str:
+    return "libvpx-vp9" if out.suffix.lower() == ".webm" else "libx264"
+
+
+def _pixel_format(av: Any, source: Source, out: Path) -> str:
+    """What the encoder is given: as deep as the source where this build of the encoder can."""
+    deep = "yuv420p10le"
+    known = av.Codec(_codec(out), "w").video_formats or ()
+    return deep if source.deep and deep in {form.name for form in known} else "yuv420p"
+
+
 def _add_frames(av: Any, new: Any, source: Source, out: Path, *, height: int, width: int) -> Any:
     suffix, color = out.suffix.lower(), source.color
-    stream = new.add_stream("libvpx-vp9" if suffix == ".webm" else "libx264", rate=source.rate)
+    stream = new.add_stream(_codec(out), rate=source.rate)
     stream.width, stream.height = width, height
-    stream.pix_fmt = "yuv420p10le" if source.deep else "yuv420p"
+    stream.pix_fmt = _pixel_format(av, source, out)
     stream.options = {"crf": _CRF, **({"bf": "0"} if suffix == ".avi" else {})}
     if suffix == ".webm":
         stream.options = {**stream.options, "b": "0", "deadline": "good", "cpu-used": "4"}
@@ -330,7 +343,8 @@ def write_video(av: Any, source: Source, frames: Iterable[np.ndarray], out: Path
             for index, pixels in enumerate(itertools.chain([first], pictures)):
                 time = source.times[index]
                 others.copy_until(time * source.time_base)
-                frame = _encodable(av, source, np.ascontiguousarray(pixels[:height, :width]))
+                pixels = np.ascontiguousarray(pixels[:height, :width])
+                frame = _encodable(av, source, pixels, stream.pix_fmt)
                 frame.pts, frame.time_base = time, source.time_base
                 following = source.times[index + 1 : index + 2]
                 frame.duration = following[0] - time if following else source.last
@@ -344,11 +358,11 @@ def write_video(av: Any, source: Source, frames: Iterable[np.ndarray], out: Path
         begun.unlink(missing_ok=True)
 
 
-def _encodable(av: Any, source: Source, pixels: np.ndarray) -> Any:
+def _encodable(av: Any, source: Source, pixels: np.ndarray, pixel_format: str) -> Any:
     form = "rgb48le" if source.deep else "rgb24"
     color = source.color
     frame = av.VideoFrame.from_ndarray(pixels, format=form).reformat(
-        format="yuv420p10le" if source.deep else "yuv420p",
+        format=pixel_format,
         dst_colorspace=_SWS[color.matrix],
         src_color_range="JPEG",
         dst_color_range="JPEG" if color.full_range else "MPEG",

@@ -103,7 +103,7 @@ def test_the_photo_is_kept(tmp_path: Path, pictures: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     base = ["--content", tmp_path / "content.png", "--style", tmp_path / "style.png", "--force"]
     quick, out = ["--set", "steps=2", "--size-px", 48], tmp_path / "o.png"
-    start = tmp_path / "reference.png"
+    start, frame = tmp_path / "reference.png", tmp_path / "o-00001.png"
     commands = [
         ["stylize", *base, *quick, "--out", tmp_path / "content.png"],
         ["stylize", *base, *quick, "--out", tmp_path / "style.png"],
@@ -112,13 +112,7 @@ def test_the_photo_is_kept(tmp_path: Path, pictures: Path) -> None:
         ["stylize", *base, *quick, "--out", out, "--plot", out],
         ["reference", *base, "--out", tmp_path / "content.png"],
         ["reference", *base, "--out", tmp_path / "style.png"],
-        [
-            *("stylize", "--content", tmp_path / "o-00001.png", *base[2:], *quick),
-            "--out",
-            out,
-            "--every",
-            1,
-        ],
+        ["stylize", "--content", frame, *base[2:], *quick, "--out", out, "--every", 1],
     ]
     for command in commands:
         done = nst_tuner(*command)
