@@ -70,7 +70,9 @@ def check_place(path: Path, size: int = 0) -> None:
         raise ImageError(f"{path}: is a folder, expected a file name for the result")
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
         raise ImageError(f"{path}: is no regular file, expected a file name for the result")
-    if not os.path.isdir(folder := path.parent):  # noqa: PTH112
+    if os.path.isfile(folder := path.parent):  # noqa: PTH113
+        raise ImageError(f"{path}: cannot be written ({folder} is a file, expected a folder)")
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise ImageError(f"{path}: the folder {folder} does not exist; create it first")
     try:
         check_can_write(path, size)

@@ -340,10 +340,10 @@ def write_video(av: Any, source: Source, frames: Iterable[np.ndarray], out: Path
             new.metadata["comment"] = MADE_BY
             stream = _add_frames(av, new, source, out, height=height, width=width)
             others = _Copier(old, new, other_tracks(av, source, old, out).copied)
-            for index, pixels in enumerate(itertools.chain([first], pictures)):
+            for index, picture in enumerate(itertools.chain([first], pictures)):
                 time = source.times[index]
                 others.copy_until(time * source.time_base)
-                pixels = np.ascontiguousarray(pixels[:height, :width])
+                pixels = np.ascontiguousarray(picture[:height, :width])
                 frame = _encodable(av, source, pixels, stream.pix_fmt)
                 frame.pts, frame.time_base = time, source.time_base
                 following = source.times[index + 1 : index + 2]
