@@ -80,14 +80,14 @@ def check_can_write(path: Path, size: int = 0) -> None:
     Only the file system knows which names it takes, how long they may be, and how much the quota
     of this user leaves, so it is tried; nothing stays.
     """
-    if shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     probe = temporary_beside(path)
     try:
         with probe.open("xb") as file:
             _reserve(file.fileno(), min(size, _RESERVED_BYTES))
     finally:
         probe.unlink(missing_ok=True)
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     if not os.path.lexists(path):
         path.open("xb").close()
         path.unlink()
