@@ -168,16 +168,7 @@ def apply_to_many(
     tally.kept = len(pictures) - len(waiting)
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} are there already")
-    named = [("--out", picture.out) for picture in waiting]
-    check_outputs(named, [*read, *files.files], force=force, say=say)
-    for folder in {picture.out.parent for picture in waiting}:
-        check_space(folder, len(waiting) * preset.config.size_px**2 * bits // 8)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_writable(folder)
-        except OSError as error:
-            why = f"cannot be written ({error.strerror or error}); name another folder"
-            raise InputError(f"--out {folder}: {why}") from None
+    _check_places(waiting, preset.config.size_px, bits, [*read, *files.files], force, say)
     crew = _Crew(
         preset.config,
         styles,
@@ -197,6 +188,27 @@ def apply_to_many(
                 tally.done += 1
             bar.advance(task)
     return tally
+
+
+def _check_places(
+    waiting: Sequence[Picture],
+    size_px: int,
+    bits: int,
+    read: Sequence[str | Path | None],
+    force: bool,
+    say: Say,
+) -> None:
+    """Raise InputError if a result would replace what must be kept, or cannot be written."""
+    named = [("--out", picture.out) for picture in waiting]
+    check_outputs(named, read, force=force, say=say)
+    for folder in {picture.out.parent for picture in waiting}:
+        check_space(folder, len(waiting) * size_px**2 * bits // 8)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
+        except OSError as error:
+            why = f"cannot be written ({error.strerror or error}); name another folder"
+            raise InputError(f"--out {folder}: {why}") from None
 
 
 def _save(result: Tensor, out: Path, text: Mapping[str, str], bits: int) -> None:
