@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from nst_core.encode import check_place, write_picture
+from nst_core.encode import MADE_BY, check_place, write_picture
 from nst_core.errors import ImageError
 
 #: How much longer than the others the last frame, the result, is shown.
@@ -32,14 +32,14 @@ _PALETTE_PIXELS = 300_000
 _FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 
 
-def check_animation_path(path: str | os.PathLike[str]) -> None:
+def check_animation_path(path: str | os.PathLike[str], size: int = 0) -> None:
     """Raise ImageError if `save_animation` could not write there; call it before long work."""
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
         raise ImageError(
             f"{path}: cannot save an animation as `{path.suffix}`; use {', '.join(_FORMATS)}"
         )
-    check_place(path)
+    check_place(path, size)
 
 
 def save_animation(
@@ -73,9 +73,11 @@ def save_animation(
 
 
 def _encode(pictures: list[Image.Image], form: str, durations_ms: list[int]) -> bytes:
-    options: dict[str, Any] = {"quality": 90}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = MADE_BY
+    options: dict[str, Any] = {"quality": 90, "exif": exif.tobytes()}
     if form == "GIF":
-        pictures, options = _with_one_palette(pictures), {"optimize": True}
+        pictures, options = _with_one_palette(pictures), {"optimize": True, "comment": MADE_BY}
     buffer = io.BytesIO()
     pictures[0].save(
         buffer,

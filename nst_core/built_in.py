@@ -6,13 +6,14 @@ is folded into the weights, and the note says so (`docs/conversions.md` derives 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PresetError, near_miss
-from nst_core.files import read_limited
+from nst_core.files import foreign_path, read_limited, text_of
 from nst_core.networks import NETWORKS
 from nst_core.presets import Preset
 
@@ -314,18 +315,20 @@ def load_preset(name_or_path: str) -> Preset:
     """
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]
-    path = Path(name_or_path)
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111  # it needs no home folder
     try:
-        return Preset.from_json(read_limited(path, MAX_PRESET_BYTES).decode(), str(path))
+        text = text_of(read_limited(path, MAX_PRESET_BYTES))
     except FileNotFoundError:
         hint = near_miss(name_or_path, BUILT_IN)
         raise PresetError(
             f"{name_or_path}: neither a file nor a built-in preset{hint}"
             f" (built in: {', '.join(BUILT_IN)})"
+            + (f"; the path {why}" if (why := foreign_path(path)) else "")
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise PresetError(f"{path}: cannot be read as a preset ({reason})") from None
+    return Preset.from_json(text, str(path))
 
 
 def runnable(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from nst_core.errors import ImageError
-from nst_core.files import check_writable, write_atomic
+from nst_core.files import check_can_write, foreign_path, write_atomic
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ _FORMATS = {
     ".tiff": _TIFF,
 }
 
+#: What the files of commands say of themselves, so that a later result may replace them.
+MADE_BY = "made by nst-tuner"
+
 #: Signature and header, whose length is fixed; text may stand anywhere behind them.
 _PNG_HEADER_BYTES = 33
 
@@ -54,17 +59,49 @@ def check_format(path: Path, *, bits: int = 8, alpha: bool = False) -> None:
         raise ImageError(f"{path}: {form.name} holds no transparency; use {able}")
 
 
-def check_place(path: Path) -> None:
-    """Raise ImageError if no file can be written at ``path``; call it before long work."""
-    if path.is_dir():
+def check_place(path: Path, size: int = 0) -> None:
+    """Raise ImageError if no file of about ``size`` bytes can be written at ``path``.
+
+    Call it before long work.
+    """
+    if why := foreign_path(path):
+        raise ImageError(f"{path}: {why}")
+    if os.path.isdir(path):  # noqa: PTH112  # see `files.is_file`
         raise ImageError(f"{path}: is a folder, expected a file name for the result")
-    folder = path.parent
-    if not folder.is_dir():
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise ImageError(f"{path}: is no regular file, expected a file name for the result")
+    if os.path.isfile(folder := path.parent):  # noqa: PTH113
+        raise ImageError(f"{path}: cannot be written ({folder} is a file, expected a folder)")
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise ImageError(f"{path}: the folder {folder} does not exist; create it first")
     try:
-        check_writable(folder)
+        check_can_write(path, size)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise ImageError(_unwritable(path, error)) from None
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    advice = {
+        errno.ENAMETOOLONG: "; choose a shorter name",
+        errno.ENOSPC: "; free some space or name another place",
+        errno.EDQUOT: "; free some space or name another place",
+        errno.EROFS: "; name another place",
+    }.get(error.errno or 0, "")
+    return f"{path}: cannot be written ({reason}){advice}"
+
+
+def check_writable_image(
+    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False, size: int = 0
+) -> None:
+    """Raise ImageError if `images.save_image` could not write there; call it before long work.
+
+    That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
+    or the folder is missing, or no file of about ``size`` bytes and this name can be written there.
+    """
+    path = Path(path)
+    check_format(path, bits=bits, alpha=alpha)
+    check_place(path, size)
 
 
 def write_picture(path: Path, content: bytes) -> None:
@@ -72,14 +109,14 @@ def write_picture(path: Path, content: bytes) -> None:
     try:
         write_atomic(path, content)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise ImageError(_unwritable(path, error)) from None
 
 
 def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
     """File content of uint8 or uint16 pixels, HW3 or HW4, in the format of ``path``'s suffix.
 
-    The fourth channel is alpha, which the colours are not multiplied by. ``text`` goes into a PNG
-    and is left out of other formats.
+    The fourth channel is alpha, which the colors are not multiplied by. ``text`` goes into a PNG;
+    other formats only say which program made the picture if there is any.
 
     Raises:
         ImageError: the format is unknown or cannot hold the depth, the alpha or the size.
@@ -90,9 +127,10 @@ def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None
         if form.name == "PNG":
             return encode_png(pixels, text)
         if form.name == "TIFF" and pixels.dtype == np.uint16:
-            return _encode_deep_tiff(pixels)
+            return _encode_deep_tiff(pixels, MADE_BY if text else None)
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format=form.name, **form.options)
+        options = {**form.options, **({"exif": _made_by_us()} if text else {})}
+        Image.fromarray(pixels).save(buffer, format=form.name, **options)
         return buffer.getvalue()
     except (OSError, ValueError) as error:
         height, width = pixels.shape[:2]
@@ -128,7 +166,13 @@ def _encode_deep_png(pixels: np.ndarray) -> bytes:
     return content.tobytes()
 
 
-def _encode_deep_tiff(pixels: np.ndarray) -> bytes:
+def _made_by_us() -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = MADE_BY
+    return exif.tobytes()
+
+
+def _encode_deep_tiff(pixels: np.ndarray, software: str | None) -> bytes:
     import tifffile  # OpenCV does not say in the file that the fourth channel is alpha
 
     buffer = io.BytesIO()
@@ -140,5 +184,6 @@ def _encode_deep_tiff(pixels: np.ndarray) -> bytes:
         compression="zlib",
         predictor=True,
         metadata=None,
+        software=software,
     )
     return buffer.getvalue()

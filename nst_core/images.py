@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from nst_core.decode import decode, open_picture
 from nst_core.decoder_errors import explained
-from nst_core.encode import check_format, check_place, encode, write_picture
+from nst_core.encode import check_writable_image, encode, write_picture
 from nst_core.errors import ImageError
 from nst_core.sizes import fit_size
 
@@ -118,6 +118,22 @@ def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels_HW3.copy()).permute(2, 0, 1).float().div(255)
 
 
+def encode_image(
+    image_3HW: Tensor,
+    path: str | os.PathLike[str],
+    text: Mapping[str, str] | None = None,
+    *,
+    bits: int = 8,
+    alpha_1HW: Tensor | None = None,
+) -> bytes:
+    """The content of the file that `save_image` writes. Arguments and errors as there."""
+    pixels = _levels(image_3HW, bits)
+    if alpha_1HW is not None:
+        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
+        pixels = np.concatenate([pixels, alpha_HW1], axis=2)
+    return encode(Path(path), pixels, text)
+
+
 def save_image(
     image_3HW: Tensor,
     path: str | os.PathLike[str],
@@ -140,24 +156,7 @@ def save_image(
     """
     path = Path(path)
     check_writable_image(path, bits=bits, alpha=alpha_1HW is not None)
-    pixels = _levels(image_3HW, bits)
-    if alpha_1HW is not None:
-        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
-        pixels = np.concatenate([pixels, alpha_HW1], axis=2)
-    write_picture(path, encode(path, pixels, text))
-
-
-def check_writable_image(
-    path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False
-) -> None:
-    """Raise ImageError if `save_image` could not write there; call it before long work.
-
-    That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
-    or the folder is missing or cannot be written.
-    """
-    path = Path(path)
-    check_format(path, bits=bits, alpha=alpha)
-    check_place(path)
+    write_picture(path, encode_image(image_3HW, path, text, bits=bits, alpha_1HW=alpha_1HW))
 
 
 def digest(image_3HW: Tensor) -> str:

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from nst_core.errors import ImageError
+from nst_core.files import foreign_path
 
 #: Seconds that a pipe may take to give its first byte: one that nobody writes to never does.
 PIPE_WAIT_S = 60.0
@@ -39,13 +40,17 @@ def read_picture(path: Path, most: int) -> bytes:
     return content
 
 
-def check_is_file(path: Path) -> None:
-    """Raise ImageError if it is a pipe, whose content can be read only once."""
+def is_pipe(path: Path) -> bool:
+    """Whether it is a pipe, whose content can be read only once."""
     try:
-        pipe = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
     except (OSError, ValueError):
-        return  # reading says why
-    if pipe:
+        return False  # reading says what it is
+
+
+def check_is_file(path: Path) -> None:
+    """Raise ImageError if it is a pipe."""
+    if is_pipe(path):
         raise ImageError(
             f"{path}: is a pipe, which can be read only once, and this is read more often; save it"
             " as a file first"
@@ -83,7 +88,8 @@ def _reason(path: Path, error: OSError) -> str:
         remedy = "run `git annex get`" if "annex" in target else "name the file itself"
         return f"is a symbolic link to {target}, which does not exist; {remedy}"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "no such image file"
+        why = foreign_path(path)
+        return f"no such image file{f'; it {why}' if why else ''}"
     if error.errno == errno.EACCES:
         return "may not be read; check its permissions"
     if error.errno == errno.ENXIO:

@@ -36,12 +36,35 @@ LONG_RUN_CONFIG = BUILT_IN["style-transfer-pytorch"].config.replace(
 )
 
 
-def check_reference_source(source: str, encoder: Path | None, decoder: Path | None) -> None:
-    """Raise InputError if a reference cannot be made this way; call it before long work."""
+def check_reference_source(
+    source: str,
+    encoder: Path | None,
+    decoder: Path | None,
+    *,
+    steps: int | None = None,
+    regions: bool = False,
+) -> None:
+    """Raise InputError if a reference cannot be made this way; call it before long work.
+
+    Args:
+        source: one of `SOURCES`.
+        encoder: file, for ``adain`` only.
+        decoder: file, for ``adain`` only.
+        steps: for ``long-run`` only.
+        regions: whether a style image has a mask, which only ``long-run`` keeps to.
+    """
     if source not in SOURCES:
         raise InputError(f"`{source}`: no such source of references ({', '.join(SOURCES)})")
-    if (source == "adain") != (encoder is not None and decoder is not None):
+    given = (encoder is not None, decoder is not None)
+    if given != ((True, True) if source == "adain" else (False, False)):
         raise InputError("encoder and decoder files are needed for adain, and for nothing else")
+    if steps is not None and source != "long-run":
+        raise InputError(
+            f"steps: {source} takes none, it is one pass of a network; leave steps out, or take the"
+            " source long-run"
+        )
+    if regions and source != "long-run":
+        raise InputError(f"{source}: {NO_REGIONS}")
     if source == "feed-forward":
         from nst_core.feed_forward import check_installed
 
@@ -87,17 +110,16 @@ def make_reference(
     from nst_core.images import resize_longer_side
     from nst_core.materials import Style
 
-    check_reference_source(source, encoder, decoder)
     given = [
         one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles
     ]
+    regions = any(one.region_HW is not None or one.style_region_HW is not None for one in given)
+    check_reference_source(source, encoder, decoder, steps=steps, regions=regions)
     if not MIN_SIDE_PX <= size_px <= MAX_SIZE_PX:
         raise InputError(f"size_px: expected {MIN_SIDE_PX} to {MAX_SIZE_PX}, got {size_px}")
     content = resize_longer_side(content_3HW, size_px)
     if source == "long-run":
         return _long_run(content, given, size_px, steps, weights, on_step)
-    if any(one.region_HW is not None or one.style_region_HW is not None for one in given):
-        raise InputError(f"{source}: {NO_REGIONS}")
     pairs = [(one.image_3HW, one.weight) for one in given]
     if source == "feed-forward":
         from nst_core.feed_forward import feed_forward  # an optional dependency

@@ -1,4 +1,4 @@
-"""Applying presets to pictures, scoring pictures, making references: one picture each."""
+"""Applying presets to pictures, making references: one picture each."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from nst_core.animation import check_animation_path, save_animation
-from nst_core.built_in import load_preset, runnable
+from nst_core.built_in import BUILT_IN, load_preset, runnable
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, Say, WorkError, near_miss
-from nst_core.files import is_file
-from nst_core.metric_names import DEFAULT_METRICS, METRICS
+from nst_core.effects import without_effect
+from nst_core.encode import MADE_BY, check_writable_image
+from nst_core.errors import ConfigError, InputError, NstError, Say, WorkError
 from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
 from nst_core.resolution import at_size
-from tuner.light_checks import check_output
+from nst_core.sizes import scaled_size
+from tuner.outputs import Named, check_outputs, save_elsewhere
 from tuner.plots import check_plot_path, plot_losses
+from tuner.styles import check_frames, parse_style, parse_styles
 from tuner.weightsfiles import WeightsFiles
 from tuner.yamlfile import set_key
 
 if TYPE_CHECKING:  # torch takes seconds to load, and options are checked without it
     import numpy as np
+    from torch import Tensor
 
-    from nst_core.materials import Style
     from nst_core.stylization import Step
+
+__all__ = ["Outputs", "Sources", "apply_preset", "parse_style", "save_reference"]
 
 #: Frames of an animation, where `--every` does not say otherwise.
 GIF_FRAMES = 40
@@ -47,12 +51,14 @@ class Sources:
         styles: as `parse_style` reads them.
         start: picture file for ``init: image``.
         weights: ``NAME=FILE`` each.
+        others: further files that are read and must be kept, such as the preset's.
     """
 
     content: Path
     styles: Sequence[str]
     start: Path | None = None
     weights: Sequence[str] = ()
+    others: Sequence[Path | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,7 @@ class Outputs:
         plot: a graph of the losses.
         bits: 8, or 16 for PNG and TIFF.
         keep_alpha: give the result the content's transparency.
+        force: replace files that nst-tuner did not make.
     """
 
     image: Path
@@ -74,14 +81,50 @@ class Outputs:
     plot: Path | None = None
     bits: int = 8
     keep_alpha: bool = False
+    force: bool = False
 
-    def check(self) -> None:
-        """Raise ImageError if any of it could not be written."""
-        check_output(self.image, bits=self.bits, alpha=self.keep_alpha)
+    def check(self, read: Sequence[str | Path | None], size: int, steps: int, say: Say) -> None:
+        """Try all of it before the work.
+
+        Args:
+            read: files that must be kept.
+            size: about how many bytes the result has.
+            steps: of the run.
+            say: told of frames, and of files that will be replaced.
+
+        Raises:
+            InputError: any of it could not be written, or would replace what must be kept.
+        """
+        frames = self.frames(steps)
+        total = size * (1 + len(frames))
+        check_writable_image(self.image, bits=self.bits, alpha=self.keep_alpha, size=total)
+        if frames:
+            check_writable_image(frames[-1])
         if self.gif:
             check_animation_path(self.gif)
         if self.plot:
             check_plot_path(self.plot)
+        single = [("--out", self.image), ("--gif", self.gif), ("--plot", self.plot)]
+        named: list[Named] = [(option, path) for option, path in single if path]
+        named += [("--every: the frame", frame) for frame in frames]
+        check_outputs(named, read, force=self.force, say=say)
+        if frames:
+            say(f"--every {self.every}: {len(frames)} frames, {frames[0]} to {frames[-1].name}")
+
+    def frames(self, steps: int) -> list[Path]:
+        """Files of the frames on the way through a run of so many steps.
+
+        Raises:
+            InputError: frames are asked for and there would be none.
+        """
+        if self.every is None:
+            return []
+        if self.every >= steps:
+            raise InputError(
+                f"--every {self.every}: expected fewer than the {steps} steps of the run, or there"
+                " is no frame on the way"
+            )
+        return [self.frame(step) for step in range(self.every, steps, self.every)]
 
     def frame(self, step: int) -> Path:
         """File of the frame at a step."""
@@ -96,6 +139,7 @@ class _Film:
     total: int
     frames: list[np.ndarray] = field(default_factory=list)
     losses: dict[int, dict[str, float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def interval(self) -> int:
@@ -117,17 +161,33 @@ class _Film:
             return
         if self.outputs.gif:
             self.frames.append(to_uint8(step.image_3HW))
-        if self.outputs.every and not last:
-            save_image(step.image_3HW, self.outputs.frame(step.step))
+        # A disk that is full now may take the result later, so the run goes on without frames.
+        if self.outputs.every and not last and not self.problems:
+            text = {"Software": MADE_BY}
+            self._try(lambda: save_image(step.image_3HW, self.outputs.frame(step.step), text))
 
-    def save(self, say: Say) -> None:
-        """Write what is written at the end."""
-        if self.outputs.gif:
-            save_animation(self.frames, self.outputs.gif)
-            say(f"wrote {self.outputs.gif} ({len(self.frames)} frames)")
-        if self.outputs.plot:
-            plot_losses(self.losses, self.outputs.plot)
-            say(f"wrote {self.outputs.plot}")
+    def save(self, image: Callable[[], None], say: Say) -> None:
+        """Write what is written at the end, the result first.
+
+        Raises:
+            WorkError: some of it could not be written; all else was.
+        """
+        gif, plot = self.outputs.gif, self.outputs.plot
+        self._try(image)
+        if gif and self._try(lambda: save_animation(self.frames, gif)):
+            say(f"wrote {gif} ({len(self.frames)} frames)")
+        if plot and self._try(lambda: plot_losses(self.losses, plot)):
+            say(f"wrote {plot}")
+        if self.problems:
+            raise WorkError("\n".join(self.problems))
+
+    def _try(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except NstError as error:
+            self.problems.append(str(error))
+            return False
+        return True
 
 
 def settings(
@@ -149,7 +209,7 @@ def settings(
 
     Raises:
         PresetError: no such preset.
-        ConfigError: a setting is unknown or out of range, all at once.
+        ConfigError: a setting is unknown, out of range, given twice or without effect.
     """
     if preset is None and not assignments:
         raise InputError(
@@ -159,11 +219,18 @@ def settings(
     base = load_preset(preset) if preset else Preset(name="custom", config=StyleConfig())
     # Without a preset, what follows from other settings, such as layers, is left to follow.
     values = base.config.to_dict() if preset else {}
-    for assignment in assignments:
-        set_key(values, assignment)
+    asked = [str(set_key(values, assignment)[0]) for assignment in assignments]
+    for key, value in (("seed", seed), ("size_px", size_px)):
+        if value is not None and key in asked:
+            raise ConfigError(
+                "settings", [f"`{key}`: given by --{key.replace('_', '-')} and by --set; give one"]
+            )
     if seed is not None:
         values["seed"] = seed
+        asked.append("seed")
     config = StyleConfig.from_dict(values, source="settings")
+    if vain := without_effect(config, asked):
+        raise ConfigError("settings", vain)
     if size_px is not None:
         StyleConfig.from_dict({**values, "size_px": size_px}, source="--size-px")
         config, note = (
@@ -183,26 +250,31 @@ def apply_preset(
         InputError: a picture, the preset or the output cannot be used; nothing was written.
         WorkError: the stylization diverged; the result was not written.
     """
-    from nst_core.images import load_image, load_with_alpha, save_image
+    from nst_core.images import encode_image, load_image, load_with_alpha
     from nst_core.lanes import Outcome
     from nst_core.stylization import default_device, stylize
 
-    outputs.check()
-    content_3HW, alpha_1HW = load_with_alpha(sources.content)
-    styles = [parse_style(text) for text in sources.styles]
-    starts = {"image": load_image(sources.start)} if sources.start else None
+    styles = parse_styles(sources.styles, preset.config)
     weights = WeightsFiles(sources.weights, say)
+    size_px, steps = preset.config.size_px, preset.config.steps
+    content_3HW, alpha = load_with_alpha(sources.content)
+    size = _about_bytes(content_3HW, size_px, outputs.bits)
+    outputs.check(_read(sources, weights), size, steps, say)
+    given = [style.load() for style in styles]
+    starts = {"image": load_image(sources.start)} if sources.start else {}
+    check_frames(content_3HW, given, starts.get("image"))
     weights.check(preset)
     half = default_device().type == "cuda"
+    asked_for = preset.config.extractor
     preset, note = runnable(preset, weights.available, half=half)
+    weights.check_used([asked_for, preset.config.extractor])
     if note:
         say(f"{preset.name}: {note}")
-    total = preset.config.steps
-    film, image = _Film(outputs, total), content_3HW
+    film, image = _Film(outputs, steps), content_3HW
     with Progress(console=console) as progress:
-        task = progress.add_task(escape(f"stylize {sources.content.name}"), total=total)
+        task = progress.add_task(escape(f"stylize {sources.content.name}"), total=steps)
         run = functools.partial(stylize, weights=weights, every=film.stride, starts=starts, say=say)
-        for step in run(preset.config, content_3HW, styles):
+        for step in run(preset.config, content_3HW, given):
             progress.update(task, completed=step.step)
             if step.outcome is not Outcome.RUNNING:
                 raise WorkError(
@@ -210,11 +282,35 @@ def apply_preset(
                 )
             image = step.image_3HW
             film.take(step)
-    alpha = alpha_1HW if outputs.keep_alpha else None
+    if not outputs.keep_alpha:
+        alpha = None
+    elif alpha is None:
+        say(f"--keep-alpha: {sources.content} has no transparency, so the result has none")
     text = {"nst-tuner-preset": preset.to_json()}
-    save_image(image, outputs.image, text=text, bits=outputs.bits, alpha_1HW=alpha)
-    say(f"wrote {outputs.image} ({image.shape[2]}x{image.shape[1]})")
-    film.save(say)
+
+    def save() -> None:
+        content = encode_image(image, outputs.image, text, bits=outputs.bits, alpha_1HW=alpha)
+        save_elsewhere(outputs.image, content)
+        say(f"wrote {outputs.image} ({image.shape[2]}x{image.shape[1]})")
+
+    film.save(save, say)
+
+
+def _read(sources: Sources, weights: WeightsFiles) -> list[str | Path | None]:
+    """Every file that a stylization reads."""
+    styles = [file for style in parse_styles(sources.styles) for file in style.files]
+    return [sources.content, sources.start, *styles, *weights.files, *sources.others]
+
+
+def _about_bytes(content_3HW: Tensor, size_px: int, bits: int) -> int:
+    """What a result takes at least: no picture with a style is compressed to less than half."""
+    height, width = scaled_size(content_3HW.shape[2], content_3HW.shape[1], size_px)
+    return height * width * 3 * bits // 16
+
+
+def preset_file(preset: str | None) -> Path | None:
+    """The file that a preset is read from; None for a built-in one."""
+    return Path(os.path.expanduser(preset)) if preset and preset not in BUILT_IN else None  # noqa: PTH111
 
 
 def save_reference(
@@ -226,132 +322,43 @@ def save_reference(
     steps: int | None,
     encoder: Path | None,
     decoder: Path | None,
+    force: bool = False,
     console: Console,
     say: Say,
 ) -> None:
     """Make a reference stylization and save it. Errors as `references.make_reference`."""
-    from nst_core.images import load_image, save_image
+    from nst_core.images import encode_image, load_image
 
-    check_reference_source(source, encoder, decoder)
-    check_output(out_file)
+    styles = parse_styles(sources.styles)
+    regions = any(style.region or style.style_region for style in styles)
+    check_reference_source(source, encoder, decoder, steps=steps, regions=regions)
+    weights = WeightsFiles(sources.weights, say)
+    weights.check_used([LONG_RUN_CONFIG.extractor] if source == "long-run" else [])
     content_3HW = load_image(sources.content)
-    styles = [(style.image_3HW, style.weight) for style in map(parse_style, sources.styles)]
+    if size_px is None:
+        size_px = max(content_3HW.shape[1:])
+    check_writable_image(out_file, size=_about_bytes(content_3HW, size_px, 8))
+    read = [*_read(sources, weights), encoder, decoder]
+    check_outputs([("--out", out_file)], read, force=force, say=say)
+    given = [style.load() for style in styles]
+    check_frames(content_3HW, given, None)
     total = steps or LONG_RUN_CONFIG.steps
     with Progress(console=console, disable=source != "long-run") as progress:
         task = progress.add_task("long run", total=total)
         image = make_reference(
             source,
             content_3HW,
-            styles,
-            size_px=size_px or max(content_3HW.shape[1:]),
-            weights=WeightsFiles(sources.weights, say),
+            given,
+            size_px=size_px,
+            weights=weights,
             encoder=encoder,
             decoder=decoder,
             steps=steps,
             on_step=_mover(progress, task),
         )
-    save_image(image, out_file, text={"nst-tuner-reference": source})
+    save_elsewhere(out_file, encode_image(image, out_file, {"nst-tuner-reference": source}))
     say(f"wrote {out_file} ({image.shape[2]}x{image.shape[1]}), by {source}")
 
 
 def _mover(progress: Progress, task: TaskID) -> Callable[[Step], None]:
     return lambda step: progress.update(task, completed=step.step)
-
-
-def score_image(
-    image: Path,
-    reference: Path,
-    content: Path | None,
-    *,
-    metrics: Sequence[str],
-    weights: Sequence[str],
-    say: Say,
-) -> dict[str, dict[str, float]]:
-    """Scores of a picture, and of the untouched content if given, by ``image``/``content``.
-
-    The reference, and the content, are scaled to the picture's size, as they are in a run.
-
-    Args:
-        image: the picture.
-        reference: what it should look like.
-        content: without it, metrics against the content are left out.
-        metrics: names, in any order; the default metrics if there are none.
-        weights: ``NAME=FILE`` each.
-        say: told of scaling and of downloads.
-
-    Raises:
-        InputError: no such metric, a metric that needs the content without one, or a picture or
-            weights that cannot be had.
-    """
-    from nst_core.images import load_image, resize, to_uint8
-    from nst_core.metrics import Judge
-
-    check_metrics(metrics, content is not None)
-    picture = load_image(image)
-    goal = load_image(reference)
-    size = tuple(picture.shape[1:])
-    if tuple(goal.shape[1:]) != size:
-        say(
-            f"{reference}: {goal.shape[2]}x{goal.shape[1]} scaled to {size[1]}x{size[0]},"
-            " the size of the picture"
-        )
-    pictures = {"image": to_uint8(picture)}
-    if content is not None:
-        pictures["content"] = to_uint8(resize(load_image(content), *size))
-    chosen = [name for name in METRICS if name in (metrics or DEFAULT_METRICS)]
-    judge = Judge.load(WeightsFiles(weights, say), metrics=chosen)
-    goal_HW3, content_HW3 = to_uint8(resize(goal, *size)), pictures.get("content")
-    return {name: judge.score(each, goal_HW3, content_HW3) for name, each in pictures.items()}
-
-
-def check_metrics(metrics: Sequence[str], with_content: bool) -> None:
-    """Raise InputError unless each is a metric that can be computed with or without a content."""
-    for name in metrics:
-        if name not in METRICS:
-            hint = near_miss(name, METRICS)
-            raise InputError(f"`{name}`: no such metric{hint} (there are {', '.join(METRICS)})")
-        if METRICS[name].against == "content" and not with_content:
-            raise InputError(f"`{name}` compares with the untouched content: give --content")
-
-
-def parse_style(text: str) -> Style:
-    """``FILE[:WEIGHT][@MASK[@PART]]`` -> a style; a file whose name holds a sign is taken as it is.
-
-    MASK is where in the content it applies, PART what of the style image counts; either may be
-    empty.
-
-    Raises:
-        InputError: a file cannot be read, or the weight is not a number above 0.
-    """
-    from nst_core.colors import luminance
-    from nst_core.images import load_image
-    from nst_core.materials import Style
-
-    file, masks = text, list[str]()
-    # Not `Path.exists`: it raises for a name that is too long.
-    while not os.path.exists(_split_weight(file)[0]) and "@" in file and len(masks) < 2:  # noqa: PTH110
-        file, _, mask = file.rpartition("@")
-        masks.insert(0, mask)
-    path, weight = _split_weight(file)
-    region, style_region = (
-        luminance(load_image(mask))[0] if mask else None for mask in (*masks, "", "")[:2]
-    )
-    return Style(
-        image_3HW=load_image(path), weight=weight, region_HW=region, style_region_HW=style_region
-    )
-
-
-def _split_weight(text: str) -> tuple[str, float]:
-    """``FILE`` or ``FILE:WEIGHT`` -> (file, weight); a file whose name holds a colon wins."""
-    if is_file(text):
-        return text, 1.0
-    path, colon, number = text.rpartition(":")
-    if not colon:
-        return text, 1.0
-    try:
-        weight = float(number)
-    except ValueError:
-        return text, 1.0
-    if not 0 < weight <= 1e6:
-        raise InputError(f"--style {text}: expected a weight above 0 and at most 1e6, got {number}")
-    return path, weight

@@ -22,6 +22,7 @@ from tuner import (
     cli_runs,
     cli_suggest,
 )
+from tuner.arguments import with_home
 from tuner.console import err, out, say_warnings
 from tuner.plain_help import PlainCommand, PlainGroup
 
@@ -49,7 +50,7 @@ def main() -> None:
     say_warnings()
     try:
         # Not standalone: typer would draw a box around its errors, and ours are lines.
-        code = app(standalone_mode=False, prog_name="nst-tuner")
+        code = app(with_home(sys.argv[1:]), standalone_mode=False, prog_name="nst-tuner")
         if code:
             sys.exit(_fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code)
     except _USAGE_ERROR as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nst_core.encode import check_writable_image
 from nst_core.errors import InputError
 from tuner import completion
-from tuner.console import JsonOption, WeightsOption, err, example, out, say
+from tuner.console import ForceOption, JsonOption, WeightsOption, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -30,7 +32,12 @@ def stylize(
     ],
     style: StyleOption,
     out_file: Annotated[
-        Path, typer.Option("--out", metavar="O", help="the result; a folder for a folder")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="O",
+            help="the result; a folder for a folder; an earlier result of nst-tuner is replaced",
+        ),
     ],
     preset: Annotated[
         str | None,
@@ -47,7 +54,9 @@ def stylize(
         typer.Option("--set", metavar="KEY=VALUE", help="set or override a setting; repeatable"),
     ] = None,
     size_px: Annotated[int | None, typer.Option(help="longer side of the result")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of a noise start")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="seed of the noise; only for a start with noise")
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(metavar="I", help="a picture to start from (init: image)")
     ] = None,
@@ -64,36 +73,57 @@ def stylize(
     keep_alpha: Annotated[
         bool, typer.Option("--keep-alpha", help="give the result the content's transparency")
     ] = False,
+    force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
     from nst_core.files import is_folder
-    from tuner.apply import Outputs, Sources, apply_preset, parse_style, settings
-    from tuner.light_checks import check_output, check_sources, is_video
+    from tuner.apply import Outputs, Sources, apply_preset, preset_file, settings
+    from tuner.light_checks import check_sources, is_video
+    from tuner.styles import parse_styles
 
     check_sources(content, style, start)
-    assignments = [*(set_ or ()), *(["init=image"] if start else [])]
+    assignments = list(set_ or ())
+    if start:
+        if inits := [a for a in assignments if a.partition("=")[0].strip() == "init"]:
+            raise InputError(f"--start: sets init=image itself; leave out --set {inits[-1]}")
+        assignments.append("init=image")
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
+    if chosen.config.init == "image" and not start:
+        raise InputError("init `image` starts from a given picture; name it with --start FILE")
     folder = is_folder(content)
-    many = folder or is_video(content)
-    if many:
+    if folder or is_video(content):
         single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
         if given := [name for name, value in single.items() if value]:
             raise InputError(f"{', '.join(given)}: of a single picture only, not of {content}")
-        styles = [parse_style(text) for text in style]
-        options: Any = {"weights": weights or (), "console": err, "say": say}
+        named = parse_styles(style, chosen.config)
+        styles = [argument.load() for argument in named]
+        read = [*(file for argument in named for file in argument.files), preset_file(preset)]
+        options: Any = {"weights": weights or (), "console": err, "say": say, "force": force}
         if folder:
-            _folder(chosen, content, styles, out_file, options)
+            _folder(chosen, content, styles, out_file, {**options, "read": read})
         else:
             from tuner.video import apply_to_video
 
-            apply_to_video(chosen, content, styles, out_file, **options)
+            apply_to_video(chosen, content, styles, out_file, **options, read=[content, *read])
         return
-    check_output(out_file, bits=bits, alpha=keep_alpha)
-    sources = Sources(content=content, styles=style, start=start, weights=weights or ())
+    check_writable_image(out_file, bits=bits, alpha=keep_alpha)
+    sources = Sources(
+        content=content,
+        styles=style,
+        start=start,
+        weights=weights or (),
+        others=[preset_file(preset)],
+    )
     outputs = Outputs(
-        image=out_file, every=every, gif=gif, plot=plot, bits=bits, keep_alpha=keep_alpha
+        image=out_file,
+        every=every,
+        gif=gif,
+        plot=plot,
+        bits=bits,
+        keep_alpha=keep_alpha,
+        force=force,
     )
     apply_preset(chosen, sources, outputs, console=err, say=say)
 
@@ -102,11 +132,12 @@ def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type:
     from tuner.folder import pictures_in
     from tuner.many import apply_to_many, check_all
 
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112
         raise InputError(f"--out {out}: is a file, expected a folder for the results")
     pictures, left_out = pictures_in(content, out)
     for line in left_out:
         say(line)
+    options["read"] += [content / picture.name for picture in pictures]
     tally = apply_to_many(preset, pictures, styles, **options)
     omitted = f", {len(left_out)} left out" if left_out else ""
     say(f"{tally.done} done, {tally.kept} there already{omitted}, in {out}")
@@ -124,17 +155,18 @@ def reference(
     size_px: Annotated[
         int | None, typer.Option(help="longer side; default: that of the content")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="of a long run")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="of a long run only")] = None,
     encoder: Annotated[Path | None, typer.Option(metavar="E.pth", help="of adain")] = None,
     decoder: Annotated[Path | None, typer.Option(metavar="D.pth", help="of adain")] = None,
+    force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
     """Make a reference to tune against, where nobody has made one by hand."""
     from tuner.apply import Sources, save_reference
-    from tuner.light_checks import check_output, check_sources
+    from tuner.light_checks import check_sources
 
     check_sources(content, style)
-    check_output(out_file)
+    check_writable_image(out_file)
     save_reference(
         source,
         Sources(content=content, styles=style, weights=weights or ()),
@@ -143,6 +175,7 @@ def reference(
         steps=steps,
         encoder=encoder,
         decoder=decoder,
+        force=force,
         console=err,
         say=say,
     )
@@ -168,10 +201,10 @@ def score(
     weights: WeightsOption = None,
 ) -> None:
     """Metrics of one picture against a reference, compared at the picture's size."""
-    from tuner.apply import check_metrics, score_image
     from tuner.light_checks import check_sources
     from tuner.metric_tables import scores_table
     from tuner.results_json import dump
+    from tuner.score import check_metrics, score_image
 
     check_metrics(metric or (), content is not None)
     check_sources(image, (), reference, content)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nst_core.errors import InputError
 from tuner import completion
 from tuner.console import AddressOption, JsonOption, example, out, say
 from tuner.plain_help import PlainCommand, PlainGroup
@@ -24,6 +25,8 @@ app.add_typer(weights_app, name="weights")
 def weights_list(context: typer.Context, json: JsonOption = False) -> None:
     """List pretrained weights and whether they are in the cache."""
     if context.invoked_subcommand:
+        if json:
+            raise InputError("--json: is of the list of weights, not of `fetch`; leave it out")
         return
     from rich.table import Table
 
@@ -68,7 +71,7 @@ def extractors(
     json: JsonOption = False,
 ) -> None:
     """List the networks, or a network's layers with receptive field and cost."""
-    from nst_core.errors import InputError, near_miss
+    from nst_core.errors import near_miss
     from nst_core.network_info import describe_network
     from nst_core.networks import NETWORKS
     from tuner.results_json import dump
@@ -154,6 +157,10 @@ def doctor(
     from tuner.light_checks import check_run as check_is_run
     from tuner.results_json import dump
 
+    if run_dir and address:
+        raise InputError(
+            "--address: is for a check of this machine, not of a run; give one of them"
+        )
     if run_dir:
         check_is_run(run_dir)
         from tuner.run_doctor import check_run

@@ -16,7 +16,8 @@ from rich.progress import (
 )
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
-from nst_core.metric_names import METRICS, with_default
+from nst_core.errors import InputError
+from nst_core.metric_names import METRICS, weights_of, with_default
 from tuner.console import JsonOption, WeightsOption, err, example, out, say
 
 if TYPE_CHECKING:  # it brings torch, which listing the metrics does without
@@ -60,6 +61,11 @@ def metrics(
     """List the metrics; or show which of them prefer doing nothing, on pictures of yours."""
     files = (content, style, reference)
     if job is None and not any(files):
+        if given := [n for n, v in {"--size-px": size_px, "--weights": weights}.items() if v]:
+            raise InputError(
+                f"{', '.join(given)}: is for a check on pictures; name a job file, or --content,"
+                " --style and --reference"
+            )
         _list(json)
         return
     _check(job, files, size_px)
@@ -71,8 +77,9 @@ def metrics(
         from tuner.weightsfiles import WeightsFiles
 
         pairs, of_job, asked = _pairs(job, files, size_px)
-        source = WeightsFiles([*of_job, *(weights or ())], say)
+        source = WeightsFiles(weights or (), say, of_job)
         chosen = tuple(METRICS) if all_ else with_default(asked)
+        source.check_used(weights_of(chosen))
         if left_out := [name for name in METRICS if name not in chosen]:
             say(f"{', '.join(left_out)}: left out, as it takes most of the time; --all scores it")
         judge = judge_of_all(source, source.available, say, chosen)

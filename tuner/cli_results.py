@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +11,7 @@ import typer
 
 from nst_core.errors import InputError
 from tuner import completion
-from tuner.console import JsonOption, RunArgument, err, example, out, say
+from tuner.console import ForceOption, JsonOption, RunArgument, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -44,6 +46,7 @@ def best(
     from tuner.results import load_results
     from tuner.results_json import best_json, dump
 
+    _refuse_beside("--json", {"--images": images and json})
     results = load_results(run_dir)
     if json:
         print(dump(best_json(results, top)))  # noqa: T201
@@ -72,6 +75,7 @@ def report(
         bool, typer.Option("--serve", help="on this machine only, up to date while the run goes on")
     ] = False,
     port: PortOption = 0,
+    force: ForceOption = False,
 ) -> None:
     """One HTML page about a run: pictures, plots, scores, what to do next."""
     import webbrowser
@@ -79,15 +83,22 @@ def report(
     from tuner.console import writing
     from tuner.results import load_results
 
+    _refuse_beside("--serve", {"--out": serve and out_file, "--force": serve and force})
+    if port and not serve:
+        raise InputError("--port: is the port of --serve; add that, or leave it out")
     if serve:
         from tuner.report.live import LiveReport
 
         LiveReport(run_dir).site(port).serve(say, show=open_)
         return
+    from tuner.outputs import check_text_output
     from tuner.report.page import write_report
 
     results = load_results(run_dir)
     target = out_file or results.run.report
+    # The page that is in the run is written for that, and anew each time.
+    if os.path.realpath(target) != os.path.realpath(results.run.report):
+        check_text_output("--out", target, [run_dir], force=force, say=say)
     with err.status("reading trials and pictures"), writing(target):
         size = write_report(results, target)
     say(f"wrote {target} ({size / 1e6:.1f} MB)")
@@ -110,7 +121,10 @@ def dashboard(
 @app.command(epilog=example("prefer runs/cafe --open"))
 def prefer(
     run_dir: RunArgument,
-    count: Annotated[int, typer.Option(min=2, max=50, help="how many of the best to compare")] = 8,
+    count: Annotated[
+        int | None,
+        typer.Option(min=2, max=50, help="how many of the best to compare; default: 8"),
+    ] = None,
     port: PortOption = 0,
     open_: Annotated[bool, typer.Option("--open", help="show the page in the browser")] = False,
     result: Annotated[bool, typer.Option("--result", help="only what the votes say")] = False,
@@ -118,20 +132,28 @@ def prefer(
         Path | None,
         typer.Option("--job", metavar="J.yaml", help="write a job that searches on by the votes"),
     ] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Choose between results by eye; the votes order them and say which metrics agree."""
+    from tuner.outputs import check_text_output
     from tuner.prefer.outcome import outcome_json, outcome_table, write_job
     from tuner.results import load_results
     from tuner.results_json import dump
 
-    if not (result or json or job):
+    told = next((n for n, v in {"--result": result, "--job": job, "--json": json}.items() if v), "")
+    asks = {"--count": count is not None, "--port": port, "--open": open_}
+    _refuse_beside(told, asks if told else {})
+    if force and not job:
+        raise InputError("--force: replaces the file of --job; add that, or leave it out")
+    if not told:
         from tuner.prefer.page import Poll
 
         with load_results(run_dir).run.held():
-            Poll(load_results(run_dir), count).site(port).serve(say, show=open_)
+            Poll(load_results(run_dir), count or 8).site(port).serve(say, show=open_)
     results = load_results(run_dir)
     if job:
+        check_text_output("--job", job, [run_dir], force=force, say=say)
         objective = write_job(results, job)
         say(f"wrote {job}: {', '.join(f'{name} {weight:g}' for name, weight in objective.items())}")
     if json:
@@ -162,11 +184,14 @@ def export(
     ] = "preset",
     size_px: Annotated[
         int | None,
-        typer.Option(help="longer side of what the script or command makes; default: as tuned"),
+        typer.Option(
+            min=1, help="longer side of what the script or command makes; default: as tuned"
+        ),
     ] = None,
     pack: Annotated[
         Path | None, typer.Option(metavar="DIR", help="a folder of presets with a contact sheet")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Take the best configuration home: a preset, a script, or the terms of another engine."""
     from tuner.console import writing
@@ -183,6 +208,7 @@ def export(
             "--steps": steps,
             "--format": format_ != "preset",
             "--size-px": size_px,
+            "--force": force,
         }
         if alone := [name for name, value in given.items() if value]:
             raise InputError(f"{', '.join(alone)}: of a single export only, not of --pack")
@@ -198,9 +224,17 @@ def export(
         steps=steps,
         kind=format_,
         size_px=size_px,
+        force=force,
         say=say,
         warn=_warn,
     )
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    if given := [name for name, value in others.items() if value]:
+        raise InputError(
+            f"{', '.join(given)}: changes nothing beside {option}; leave out one of them"
+        )
 
 
 def _warn(line: str) -> None:

@@ -117,6 +117,8 @@ def resume(
     from tuner.progress import ProgressWatcher
     from tuner.results import load_results
 
+    if trials and any(a.partition("=")[0].strip() == "search.trials" for a in set_ or ()):
+        raise InputError("--trials: sets search.trials, as --set does; give one of them")
     changes = [*(set_ or ()), *([f"search.trials={trials}"] if trials else [])]
     results = load_results(run_dir)
     # As it will be: the run's own file changes only once the launch holds the run.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.console import JsonOption, example, out, say
+from tuner.console import ForceOption, JsonOption, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -25,6 +25,7 @@ def suggest(
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="P.json", help="write the first as a preset")
     ] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Settings worth trying first, from pairs that were tuned and are most like this one."""
@@ -37,11 +38,16 @@ def suggest(
     from nst_core.materials import Materials
     from nst_core.presets import Preset
     from tuner.curves import load_curves
+    from tuner.outputs import check_text_output
     from tuner.results_json import dump
     from tuner.suggest import experience_of_run, experiences_of
     from tuner.suggest import suggest as suggestions
     from tuner.suggest_table import suggestions_table
 
+    if out_file:
+        check_text_output(
+            "--out", out_file, [content, style, *(run_dir or ())], force=force, say=say
+        )
     materials = Materials.at_size(load_image(content), [(load_image(style), 1.0)], size_px)
     curves = load_curves()
     known = experiences_of(curves)

@@ -61,6 +61,14 @@ WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weights", metavar="NAME=FILE", help="weights file to use; repeatable"),
 ]
+ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="replace a file that is there and that nst-tuner did not make; the command's own"
+        " input files are never replaced",
+    ),
+]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,4 +159,4 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         RunError: it is none, or it is damaged.
     """
-    return Run(load_results(Path(folder)))
+    return Run(load_results(Path(os.path.expanduser(folder))))  # noqa: PTH111

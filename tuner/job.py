@@ -70,7 +70,8 @@ class ReferenceSpec(_Spec):
 
     @model_validator(mode="after")
     def _complete(self) -> ReferenceSpec:
-        if (self.source == "adain") != bool(self.encoder and self.decoder):
+        wanted = self.source == "adain"
+        if bool(self.encoder) != wanted or bool(self.decoder) != wanted:
             raise ValueError("expected encoder and decoder with from: adain, and only there")
         return self
 

@@ -35,6 +35,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     Raises:
         ConfigError: with every problem of the file at once.
     """
+    path = Path(os.path.expanduser(path))  # noqa: PTH111
     file = read_yaml(path)
     if not isinstance(file.data, dict):
         raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
@@ -132,7 +133,7 @@ def _short(value: Any) -> str:
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:
     def place(name: str, role: str = "") -> str:
-        return os.path.normpath(folder / Path(name).expanduser())
+        return os.path.normpath(folder / os.path.expanduser(name))  # noqa: PTH111
 
     search = job.search
     if search.replay:
@@ -237,7 +238,7 @@ def find_space(name_or_path: str) -> Space:
     """
     if name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
-    path = Path(name_or_path)
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
     if not is_file(path):
         hint = near_miss(path.name, CATALOGUE)
         raise ConfigError(

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_core.encode import check_format, check_place
 from nst_core.errors import InputError
 from nst_core.files import is_file
+from nst_core.picture_source import is_pipe
 from nst_core.sizes import check_image
 from tuner.job import JobSpec
 from tuner.rundir import RunDir
+from tuner.styles import StyleArgument
 
 #: Files that are taken for videos.
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
@@ -47,31 +48,18 @@ def check_sources(content: Path, styles: Sequence[str], *others: Path | None) ->
         if not is_file(content):
             raise InputError(f"{content}: no such file, expected a video; check the path")
     else:
-        check_image(content)
+        _check_picture(content)
     for text in styles:
-        check_image(_style_file(text))
+        for file in StyleArgument.parse(text).files:
+            _check_picture(Path(file))
     for path in others:
         if path is not None:
-            check_image(path)
+            _check_picture(path)
 
 
-def _style_file(text: str) -> str:
-    """The picture in ``FILE[:WEIGHT][@MASK[@PART]]``; if there is none, the shortest guess."""
-    guess = text
-    for _ in range(3):
-        for candidate in (guess, guess.rpartition(":")[0]):
-            if candidate and is_file(candidate):
-                return candidate
-        if "@" not in guess:
-            break
-        guess = guess.rpartition("@")[0]
-    return text
-
-
-def check_output(path: Path, *, bits: int = 8, alpha: bool = False) -> None:
-    """Raise ImageError if a picture could not be written there; see `encode.check_format`."""
-    check_format(path, bits=bits, alpha=alpha)
-    check_place(path)
+def _check_picture(path: Path) -> None:
+    if not is_pipe(path):  # whose content can be read only once
+        check_image(path)
 
 
 def check_run(path: Path) -> Path:

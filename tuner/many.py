@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +20,7 @@ from torch import Tensor
 from nst_core.built_in import runnable
 from nst_core.config import StyleConfig
 from nst_core.errors import ImageError, InputError, NstError, Say, WorkError
-from nst_core.files import check_writable
+from nst_core.files import check_writable, is_file
 from nst_core.images import digest, read_text, save_image
 from nst_core.lanes import LaneBatch
 from nst_core.laplacian import check_photorealism
@@ -33,6 +34,8 @@ from tuner.batches import Batches
 from tuner.faults import described, is_broken_device, is_out_of_memory
 from tuner.folder import Picture
 from tuner.lane_counts import CPU_LANES, GPU_LANES
+from tuner.outputs import check_outputs, check_space
+from tuner.styles import check_frames
 from tuner.weightsfiles import WeightsFiles
 
 #: Text in each result: by what it was made.
@@ -64,6 +67,9 @@ def apply_to_many(
     console: Console,
     say: Say,
     lanes: int | None = None,
+    bits: int = 8,
+    read: Iterable[str | Path | None] = (),
+    force: bool = False,
 ) -> Tally:
     """Stylize all pictures; one that cannot be done stops none of the others.
 
@@ -75,26 +81,37 @@ def apply_to_many(
         console: for the bar.
         say: is told of what could not be done, and of fallbacks.
         lanes: pictures at a time; by device if None.
+        bits: a channel of the results.
+        read: files that must be kept: all that the command reads.
+        force: replace results that something else made.
 
     Raises:
         InputError: a result is there that something else made, or an optional dependency is
-            missing; nothing is touched then.
+            missing, or the preset starts from a picture of one's own; nothing is touched then.
+        WorkError: a result could not be written; those before it are kept.
     """
+    if preset.config.init == "image":
+        raise InputError(
+            f"{preset.name}: `init: image` starts from a given picture, and there is none for each"
+            " of several pictures; expected another start, such as --set init=content"
+        )
     if preset.config.photo_weight:
         check_photorealism()
     device = default_device()
     files = WeightsFiles(weights, say)
     files.check(preset)
+    asked_for = preset.config.extractor
     preset, note = runnable(preset, files.available, half=device.type == "cuda")
+    files.check_used([asked_for, preset.config.extractor])
     if note:
         say(f"{preset.name}: {note}")
     mark = _mark(preset, styles)
     tally = Tally()
-    waiting = [picture for picture in pictures if not _is_there(picture, mark)]
+    waiting = [picture for picture in pictures if not _is_there(picture, mark, force)]
     tally.kept = len(pictures) - len(waiting)
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} are there already")
-    _make_folders(waiting)
+    _check_places(waiting, preset.config.size_px, bits, [*read, *files.files], force, say)
     crew = _Crew(
         preset.config,
         styles,
@@ -106,7 +123,7 @@ def apply_to_many(
         task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
         for picture, result in crew.work(waiting):
             text = {"nst-tuner-preset": preset.to_json(), MADE_BY: _made_by(picture, mark)}
-            if problem := result if isinstance(result, str) else _save(result, picture, text):
+            if problem := result if isinstance(result, str) else _save(result, picture, text, bits):
                 tally.failed.append(_named(picture, problem))
                 say(tally.failed[-1])
             else:
@@ -115,9 +132,19 @@ def apply_to_many(
     return tally
 
 
-def _make_folders(pictures: Sequence[Picture]) -> None:
-    """Make the folders of the results, before any work; InputError where that fails."""
-    for folder in {picture.out.parent for picture in pictures}:
+def _check_places(
+    waiting: Sequence[Picture],
+    size_px: int,
+    bits: int,
+    read: Sequence[str | Path | None],
+    force: bool,
+    say: Say,
+) -> None:
+    """Raise InputError if a result would replace what must be kept, or cannot be written."""
+    named = [("--out", picture.out) for picture in waiting]
+    check_outputs(named, read, force=force, say=say)
+    for folder in {picture.out.parent for picture in waiting}:
+        check_space(folder, len(waiting) * size_px**2 * bits // 8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder)
@@ -126,10 +153,10 @@ def _make_folders(pictures: Sequence[Picture]) -> None:
             raise InputError(f"--out {folder}: {why}") from None
 
 
-def _save(image_3HW: Tensor, picture: Picture, text: Mapping[str, str]) -> str | None:
+def _save(image_3HW: Tensor, picture: Picture, text: Mapping[str, str], bits: int) -> str | None:
     """Write a result; returns why that failed."""
     try:
-        save_image(image_3HW, picture.out, text=text)
+        save_image(image_3HW, picture.out, text=text, bits=bits)
     except Exception as error:  # whatever befalls one picture, the others are done
         return _reason(error)
     return None
@@ -188,6 +215,7 @@ class _Crew:
 
     def _begin(self, number: int, picture: Picture) -> None:
         content = picture.load()
+        check_frames(content, self._styles, None)
         size_px, starts = self._config.size_px, {}
         if self._config.init == "feed_forward":
             starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
@@ -266,15 +294,18 @@ def _made_by(picture: Picture, mark: str) -> str:
     return f"{mark}-{picture.source}"
 
 
-def _is_there(picture: Picture, mark: str) -> bool:
-    if not picture.out.exists():
+def _is_there(picture: Picture, mark: str, force: bool) -> bool:
+    if not is_file(picture.out) or not picture.out.stat().st_size:
         return False
     with contextlib.suppress(ImageError):  # damaged: it is not ours as it is
         if read_text(picture.out).get(MADE_BY) == _made_by(picture, mark):
             return True
+    if force:
+        return False
     raise InputError(
         f"{picture.out}: is there already and was not made by this preset of {picture.name} as it"
-        " is now and these styles; name another place for the results, or remove it"
+        " is now and these styles; name another place for the results, or remove it, or add --force"
+        " to replace it"
     )
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from nst_core.encode import check_place, write_picture
+from nst_core.encode import MADE_BY, check_place, write_picture
 from nst_core.errors import ImageError
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -43,5 +43,8 @@ def plot_losses(losses: Mapping[int, Mapping[str, float]], path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=120)
+    form = path.suffix[1:].lower()
+    # Each format has its own word for the program that made a file.
+    made_by = {{"png": "Software"}.get(form, "Creator"): MADE_BY}
+    figure.savefig(buffer, format=form, dpi=120, metadata=made_by)
     write_picture(path, buffer.getvalue())

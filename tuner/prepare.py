@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_core.built_in import BASELINES, runnable
-from nst_core.errors import RunError, Say
+from nst_core.errors import ConfigError, RunError, Say
 from nst_core.images import load_image, save_image
 from nst_core.laplacian import check_photorealism
 from nst_core.metric_names import weights_of, with_default
 from nst_core.metrics import Judge
 from nst_core.presets import Preset
-from nst_core.references import make_reference
+from nst_core.references import LONG_RUN_CONFIG, make_reference
 from nst_core.weights import Weights, get_weights, is_cached, tensor_digest
 from search_spaces import Params, Space
 from tuner.backend import Workload
@@ -56,6 +57,7 @@ def prepare(
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
     """
+    refuse_vain_keys(job, space)
     for remark in _without_effect(job, space):
         say(remark)
     if space.may_set("photo_weight") != (0.0,):
@@ -88,6 +90,49 @@ def prepare(
             replay=replay,
             baselines=baselines,
         )
+
+
+def refuse_vain_keys(job: JobSpec, space: Space) -> None:
+    """Refuse keys that name files or numbers which the run would never look at.
+
+    Limits that a quick try may set, such as ``finals.count: 0`` beside held-out pairs, are only
+    remarked on (`_without_effect`).
+
+    Raises:
+        ConfigError: with all of them at once.
+    """
+    problems = []
+    if job.search.replay and job.search.warm_start:
+        problems.append("search.warm_start: changes nothing beside search.replay; leave one out")
+    if job.resources.device == "cpu" and job.resources.gpus:
+        problems.append("resources.gpus: contradicts device: cpu; leave one out")
+    starts = "image" in space.may_set("init")
+    for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
+        for index, pair in enumerate(pairs):
+            if pair.start and not starts:
+                problems.append(
+                    f"{key}.{index}.start: the space {space.name} never starts from it; leave it"
+                    " out, or take a space that fixes init: image"
+                )
+            together = Counter(style.region for style in pair.style)
+            problems += [
+                f"{key}.{index}.style.{k}.weight: divides a region between several style images,"
+                " and this one is alone there; leave it out"
+                for k, style in enumerate(pair.style)
+                if style.weight != 1 and together[style.region] < 2
+            ]
+    networks = {*weights_of(with_default(job.goals.measures)), *space.may_set("extractor")}
+    if job.search.presets:
+        networks |= {"vgg16", *(preset.config.extractor for preset in BASELINES.values())}
+    if any(isinstance(p.reference, ReferenceSpec) for p in [*job.pairs, *job.holdout]):
+        networks.add(LONG_RUN_CONFIG.extractor)
+    problems += [
+        f"weights.{name}: the run reads {', '.join(sorted(networks))} and not this; leave it out"
+        for name in job.weights
+        if name not in networks
+    ]
+    if problems:
+        raise ConfigError(f"job {job.name}", problems)
 
 
 def _without_effect(job: JobSpec, space: Space) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nst_core.errors import ConfigError, InputError, Say, near_miss
 from nst_core.presets import Preset
@@ -13,9 +13,20 @@ from nst_core.weights import SOURCES, Weights, get_weights, is_cached
 class WeightsFiles:
     """Weights by name, from ``NAME=FILE`` where given, else from the usual sources."""
 
-    def __init__(self, assignments: Sequence[str], say: Say):
+    def __init__(self, assignments: Sequence[str], say: Say, of_job: Sequence[str] = ()):
+        """Read the assignments.
+
+        Args:
+            assignments: of the command line.
+            say: told of downloads.
+            of_job: of a job file; the command line's go before them.
+
+        Raises:
+            ConfigError: with every problem at once.
+        """
         self._say = say
-        self._files: dict[str, str] = {}
+        self._files = dict(entry.split("=", 1) for entry in of_job)
+        self._given: dict[str, str] = {}
         problems = []
         for assignment in assignments:
             name, equals, file = assignment.partition("=")
@@ -23,8 +34,25 @@ class WeightsFiles:
                 problems.append(f"`{assignment}`: expected NAME=FILE")
             elif name not in SOURCES:
                 problems.append(f"`{name}`: no such weights{near_miss(name, SOURCES)}")
-            self._files[name] = file
+            elif name in self._given:
+                problems.append(f"`{name}`: given twice; name one file")
+            self._given[name] = file
         if problems:
+            raise ConfigError("--weights", problems)
+        self._files.update(self._given)
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that is named."""
+        return list(self._files.values())
+
+    def check_used(self, names: Iterable[str]) -> None:
+        """Raise ConfigError if the command line names a file of a network that nothing reads."""
+        read = list(dict.fromkeys(names))
+        only = f"only {', '.join(read)} is read here" if read else "no weights are read here"
+        if problems := [
+            f"`{n}={f}`: {only}; leave it out" for n, f in self._given.items() if n not in read
+        ]:
             raise ConfigError("--weights", problems)
 
     def __call__(self, name: str) -> Weights:

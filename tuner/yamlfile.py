@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from nst_core.errors import ConfigError
-from nst_core.files import read_limited
+from nst_core.files import foreign_path, read_limited, text_of
 
 KeyPath = tuple[str | int, ...]
 
@@ -101,13 +101,13 @@ def read_yaml(path: Path) -> YamlFile:
         ConfigError: missing, unreadable, too large, or not YAML.
     """
     try:
-        text = read_limited(path, MAX_BYTES).decode("utf-8")
+        text = text_of(read_limited(path, MAX_BYTES))
     except FileNotFoundError:
-        raise ConfigError(str(path), ["no such file"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError(str(path), ["not a text file in UTF-8"]) from None
+        raise ConfigError(str(path), [foreign_path(path) or "no such file"]) from None
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read ({error.strerror})"]) from None
+    except ValueError as error:
+        raise ConfigError(str(path), [str(error)]) from None
     return parse_yaml(text, str(path))
 
 

@@ -21,6 +21,7 @@ from tuner.console import err
 from tuner.folder import Picture, pictures_in
 from tuner.many import _Crew, _mark, apply_to_many
 from tuner.video import _Reader, apply_to_video
+from tuner.video_file import read_source
 
 CONFIG = StyleConfig(size_px=48, steps=6, scales=1)
 
@@ -298,7 +299,7 @@ def test_a_broken_off_video_is_not_taken_for_another(tmp_path: Path, pictures: P
     make_video(tmp_path / "b.mp4", 4, sound=False)
     preset = Preset(name="x", config=CONFIG.replace(steps=1, size_px=64))
     options = {"weights": (), "console": err, "say": lambda _: None}
-    broken_off = mock.patch("tuner.video._write", side_effect=KeyboardInterrupt)
+    broken_off = mock.patch("tuner.video.write_video", side_effect=KeyboardInterrupt)
     with broken_off, pytest.raises(KeyboardInterrupt):
         apply_to_video(
             preset, tmp_path / "a.mp4", styles_of(pictures), tmp_path / "o.mp4", **options
@@ -319,7 +320,7 @@ def test_a_video_filmed_lying_down_comes_out_upright(tmp_path: Path, turned: int
     make_video(tmp_path / "in.mp4", 2, sound=False, turned=turned)
     with av.open(str(tmp_path / "in.mp4")) as opened:
         plain = next(opened.decode(video=0)).to_ndarray(format="rgb24")
-    with _Reader(av, tmp_path / "in.mp4") as reader:
+    with _Reader(av, read_source(av, tmp_path / "in.mp4")) as reader:
         found = to_uint8(reader.frame(0))
     np.testing.assert_array_equal(found, np.rot90(plain, turned // 90))
 
@@ -348,7 +349,7 @@ def test_a_video_with_frames_too_large_is_named(
 ) -> None:
     """By its header, before any of it is decoded."""
     make_video(tmp_path / "in.mp4", 2, sound=False)
-    monkeypatch.setattr("tuner.video.MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("tuner.video_file.MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(InputError, match="frames of 64x48 are more than"):
         apply_to_video(
             Preset(name="x", config=CONFIG),

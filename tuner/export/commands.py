@@ -25,8 +25,10 @@ def stylize_inputs(
         weights: files of the job by network; that of the settings' own network is named.
     """
     words = ["--content", str(folder / pair.content)]
+    # `stylize` refuses weights that `style_blend` overrides.
+    blended = config.get("style_blend") and config.get("init") != "feed_forward"
     for style in pair.style:
-        words += ["--style", _style(folder, style)]
+        words += ["--style", _style(folder, style, weighed=not blended)]
     if pair.start and config.get("init") == "image":
         words += ["--start", str(folder / pair.start)]
     if file := (weights or {}).get(config.get("extractor", "")):
@@ -34,8 +36,8 @@ def stylize_inputs(
     return shlex.join(words)
 
 
-def _style(folder: Path, style: StyleImage) -> str:
-    """A style as `tuner.apply.parse_style` reads it."""
-    weight = "" if style.weight == 1 else f":{style.weight:.9g}"
+def _style(folder: Path, style: StyleImage, *, weighed: bool) -> str:
+    """A style as `tuner.styles.parse_style` reads it."""
+    weight = f":{style.weight:.9g}" if weighed and style.weight != 1 else ""
     masks = [str(folder / mask) if mask else "" for mask in (style.region, style.style_region)]
     return "@".join([f"{folder / style.image}{weight}", *masks]).rstrip("@")

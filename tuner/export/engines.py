@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from nst_core.config import StyleConfig
 from nst_core.conversions import to_engine_weights
+from nst_core.encode import MADE_BY
 from nst_core.errors import InputError
 from nst_core.presets import Preset
 from nst_core.starts import NOISE_SPREAD
@@ -101,7 +102,8 @@ def neural_style_pt(
     if len(blend) > 1:
         options["style_blend_weights"] = ",".join(map(_short, blend))
     words = [f"-{name} {shlex.quote(str(value))}" for name, value in options.items()]
-    found.text = " \\\n  ".join(["python neural_style.py", *words]) + "\n"
+    command = " \\\n  ".join(["python neural_style.py", *words])
+    found.text = f"# {MADE_BY}\n{command}\n"
     return found
 
 

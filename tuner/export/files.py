@@ -16,6 +16,7 @@ from nst_core.resolution import at_size
 from tuner.console import writing
 from tuner.export.commands import stylize_inputs
 from tuner.job import StyleImage
+from tuner.outputs import check_text_output
 from tuner.results import Results, load_results
 
 #: How much of a run's name becomes a file's.
@@ -30,6 +31,7 @@ def export_one(
     steps: int | None = None,
     kind: str,
     size_px: int | None = None,
+    force: bool = False,
     say: Say,
     warn: Callable[[str], None],
 ) -> None:
@@ -42,6 +44,7 @@ def export_one(
         steps: after how many steps; as at its best if None.
         kind: ``preset``, ``script``, ``neural-style-pt`` or ``pystiche``.
         size_px: longer side of what the others than a preset are to make; as tuned if None.
+        force: replace a file that nst-tuner did not make.
         say: is told what was written.
         warn: is told what was lost on the way, and of results that gain nothing.
 
@@ -53,13 +56,14 @@ def export_one(
         raise InputError("several run directories: expected --pack DIR to put them into")
     if out is None:
         raise InputError("expected --out FILE, or --pack DIR for a folder of presets")
-    if kind == "preset" and size_px:
+    if kind == "preset" and size_px is not None:
         raise InputError(
             "--size-px: `nst-tuner stylize --size-px` fits a preset when it applies it"
         )
     results = load_results(folders[0])
     preset = results.preset(trial, steps)
-    if size_px:
+    check_text_output("--out", out, [folders[0]], force=force, say=say)
+    if size_px is not None:
         preset = _fitted(preset, size_px, say)
     if kind == "preset":
         preset.save(out)
@@ -68,7 +72,10 @@ def export_one(
         if pair.start or weighed or preset.weights_file:
             config = preset.config.to_dict()
             inputs = stylize_inputs(results.run.path, pair, config, results.job.weights)
-            say(f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}")
+            say(
+                f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}"
+                " --out result.png"
+            )
     else:
         text, warnings = _text(results, preset, out, kind)
         for warning in warnings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.config import StyleConfig
+from nst_core.encode import MADE_BY
 from nst_core.extractors import NORMALIZATION_STATS
 from nst_core.networks import NETWORKS, OWN_WEIGHTS_LICENCE, POOLING_GAIN, WEIGHTS_LICENCE
 from nst_core.presets import Preset
@@ -44,12 +45,12 @@ def script_of(
         horizon=config.horizon,
         # Of grey pictures there are no colours to match.
         match_colors="none" if config.preserve_color == "luminance" else config.match_colors,
-        title=in_docstring(f"{preset.name}: a style transfer preset as a script."),
+        title=in_docstring(f"{preset.name}: a style transfer preset as a script, {MADE_BY}."),
         origin=in_docstring(_origin(preset)),
         licence=in_docstring(_licence(preset)),
-        own_weights=in_docstring(shlex.quote(_file_name(preset) or "")),
+        own_weights=in_docstring(shlex.quote(_file_name(preset))) if preset.weights_file else None,
         safetensors=(preset.weights_file or "").endswith(".safetensors"),
-        file_name=in_docstring(file_name),
+        file_name=in_docstring(shlex.quote(_as_argument(file_name))),
         warnings=[in_docstring(warning) for warning in warnings],
         styles=shares(config, styles),
         nodes=_literal(dict(network.up_to(network.deepest(config.layers)))),
@@ -126,9 +127,14 @@ def _licence(preset: Preset) -> str:
     return textwrap.fill(text, _LINE)
 
 
-def _file_name(preset: Preset) -> str | None:
-    """Of its own weights; where they lay is nobody's business."""
-    return Path(preset.weights_file).name if preset.weights_file else None
+def _file_name(preset: Preset) -> str:
+    """Of its own weights, empty without; where they lay is nobody's business."""
+    return Path(preset.weights_file or "").name
+
+
+def _as_argument(file_name: str) -> str:
+    """The name of a file that no program takes for an option."""
+    return f"./{file_name}" if file_name.startswith("-") else file_name
 
 
 def _settings(config: StyleConfig) -> str:

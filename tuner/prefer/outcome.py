@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nst_core.encode import MADE_BY
 from nst_core.errors import InputError
 from nst_core.files import write_atomic
 from search_spaces import CATALOGUE
@@ -82,7 +83,8 @@ def write_job(results: Results, path: Path) -> Mapping[str, float]:
             " them; choose by eye with `nst-tuner export DIR --trial N`"
         )
     with writing(path):
-        write_atomic(path, _next_job(results, objective).to_yaml().encode())
+        text = f"# {MADE_BY} prefer\n{_next_job(results, objective).to_yaml()}"
+        write_atomic(path, text.encode())
     return objective
 
 
