@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_core.errors import InputError
-from nst_core.files import is_file
+from nst_core.files import is_file, is_folder
 from nst_core.picture_source import is_pipe
 from nst_core.sizes import check_image
 from tuner.job import JobSpec
@@ -39,7 +39,7 @@ def check_sources(content: Path, styles: Sequence[str], *others: Path | None) ->
     Raises:
         InputError: one is missing or no picture, or the folder is empty.
     """
-    if content.is_dir():
+    if is_folder(content):
         if not any(content.iterdir()):
             raise InputError(
                 f"{content}: the folder is empty, expected pictures in it; name another folder"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nst_core.errors import InputError, Say, near_miss
-from nst_core.images import load_image, resize, to_uint8
 from nst_core.metric_names import DEFAULT_METRICS, METRICS, weights_of
-from nst_core.metrics import Judge
 from tuner.jobfile import shapes_differ
 from tuner.weightsfiles import WeightsFiles
+
+if TYPE_CHECKING:  # names of metrics are checked before torch is loaded
+    from torch import Tensor
 
 
 def score_image(
@@ -40,6 +40,9 @@ def score_image(
         InputError: no such metric, a metric that needs the content without one, or a picture or
             weights that cannot be had.
     """
+    from nst_core.images import load_image, resize, to_uint8
+    from nst_core.metrics import Judge
+
     check_metrics(metrics, content is not None)
     chosen = [name for name in METRICS if name in (metrics or DEFAULT_METRICS)]
     files = WeightsFiles(weights, say)

@@ -65,7 +65,7 @@ OTHERS = {
     "metrics --size-px 64": "is for a check on pictures",
     "metrics --weights alexnet=MASK": "is for a check on pictures",
     "metrics JOB --content CONTENT": "expected either a job file or all of",
-    "suggest PAIR --weights a=b": "No such option",
+    "suggest PAIR --weights a=b": "no such option",
     "best RUN --json --images": "changes nothing beside --json",
     "report RUN --serve --out o.html": "changes nothing beside --serve",
     "report RUN --port 8000": "is the port of --serve",
