@@ -1,12 +1,11 @@
 """The command line: parse, one call, print. Everything heavy is imported where it is needed.
 
-Exit codes: 0 done, 1 the work failed, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 bad input; 130, 143 and 129 ended by Ctrl-C, SIGTERM and
+SIGHUP.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import Annotated
 
@@ -23,12 +22,20 @@ from tuner import (
     cli_suggest,
 )
 from tuner.console import err, out
+from tuner.interrupt import end_by_signals, exit_code, ignore_signals
+from tuner.lock import require_posix
+from tuner.streams import OutputError, close_output, forget_output, open_streams
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="nst-tuner",
     help="Tune neural style transfer on a cluster, inspect the best, apply the presets.",
+    epilog=(
+        "Exit codes: 0 done, 1 the work failed, 2 bad input; ended by a signal: 130 by Ctrl-C,"
+        " 143 by SIGTERM, 129 by SIGHUP. A launch that a signal ends keeps its run: go on with"
+        " [bold]nst-tuner resume DIR[/]"
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,26 +48,40 @@ for part in (cli_runs, cli_results, cli_suggest, cli_images, cli_metrics, cli_li
 
 def main() -> None:
     """Run the command line; the console script."""
+    open_streams()
+    with end_by_signals():
+        sys.exit(_run())
+
+
+def _run() -> int | str | None:
+    """Run the command line; returns its exit code."""
     try:
-        app()
+        require_posix()
+        try:
+            app()
+        except SystemExit as leaving:
+            close_output()
+            # typer turns a Ctrl-C within a command into this, and says nothing.
+            if leaving.code != INTERRUPTED:
+                return leaving.code
+            raise KeyboardInterrupt from None
+        close_output()
+    except OutputError as error:
+        forget_output()
+        return _fail(str(error), error.exit_code) if error.exit_code else 0
     except NstError as error:
-        sys.exit(_fail(str(error), error.exit_code))
+        return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", INTERRUPTED))
-    except SystemExit as leaving:
-        # typer turns a Ctrl-C within a command into this, and says nothing.
-        sys.exit(_fail("interrupted", INTERRUPTED) if leaving.code == INTERRUPTED else leaving.code)
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does. Python would complain once more at exit
-        # when it flushes what nobody reads.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail("interrupted", INTERRUPTED)
+    return 0
 
 
 def _fail(message: str, code: int) -> int:
     if code == INTERRUPTED:
-        # Leaving takes torch a second or two; a further Ctrl-C would kill us in it, without the
+        # Leaving takes torch a second or two; a further signal would kill us in it, without the
         # message and with another exit code.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_signals()
+        code = exit_code()
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False, highlight=False, soft_wrap=True)
     return code

@@ -30,6 +30,10 @@ def launch(
     ] = False,
 ) -> None:
     """Run a job on this machine or on a cluster."""
+    from tuner.lock import check_unused
+
+    if not submit:  # else the folder is on the cluster's head
+        check_unused(run_dir)
     from tuner.jobfile import load_job
 
     spec, space = load_job(job, set_ or ())
@@ -103,6 +107,12 @@ def resume(
     ] = None,
 ) -> None:
     """Go on to the job's target after any interruption, or to a new one."""
+    from tuner.lock import check_unused
+
+    check_unused(run_dir)
+    from tuner.rundir import RunDir
+
+    RunDir(run_dir).require()  # before anything that brings torch or Ray
     from tuner.connect import ray_backend
     from tuner.jobfile import load_job
     from tuner.progress import ProgressWatcher
@@ -143,6 +153,10 @@ def demo(
 ) -> None:
     """Run the main job on a built-in pair: a photo, a painting, a reference."""
     import tempfile
+
+    from tuner.lock import check_unused
+
+    check_unused(out_dir)
 
     from rich.progress import Progress
 

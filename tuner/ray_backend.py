@@ -30,6 +30,7 @@ from tuner.backend import Workload
 from tuner.engine_pool import MOST_LOSSES, EnginePool, Stay
 from tuner.fleet import EngineShape, Fleet
 from tuner.halving import Decision
+from tuner.interrupt import children_keep_their_terminal
 from tuner.job import JobSpec
 from tuner.lane_engine import LaneEngine
 from tuner.records import Report
@@ -223,6 +224,7 @@ class RayBackend:
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
+            search.interrupt.listen()  # Ray has taken hold of SIGTERM
             fleet = self._fleet(workload, job)
             try:
                 for _ in fleet.opening():
@@ -257,7 +259,7 @@ class RayBackend:
         tuner.fit()
         if pool.fault:
             raise pool.fault
-        keep_arrived(search, pool, within_s=LANES_WITHIN_S)
+        keep_arrived(search, pool, within_s=search.interrupt.within_s(LANES_WITHIN_S))
         search.engines_ended(pool.fleet.stats())
         if pool.fleet.hopeless:
             raise WorkError(pool.fleet.hopeless)
@@ -327,7 +329,8 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     try:
         if address not in (None, "auto"):
             _check_token(address)
-        ray.init(address=address or "local", **common)
+        with children_keep_their_terminal():
+            ray.init(address=address or "local", **common)
     except AuthenticationError as error:
         reason = error.message.splitlines()[0].rpartition(": ")[2]
         raise InputError(

@@ -69,21 +69,21 @@ def _trial_json(results: Results, record: TrialRecord, found: Found | None) -> d
 def status_json(results: Results) -> dict[str, Any]:
     """What `nst-tuner status --json` prints."""
     ranked = results.ranked()
-    counts = results.counts()
-    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    user = results.run.user
     best = _trial_json(results, ranked[0].record, ranked[0]) if ranked else None
     return {
         "run": results.job.name,
         "target": results.job.search.trials,
-        "done": done,
-        "states": counts,
+        "done": results.done,
+        "states": results.counts(),
         "objective": results.goals.name,
         "best": best,
         "beats_content": _best_beats_content(results),
         "engines": [asdict(stats) for stats in results.engines],
         "finals": sum(len(found.finals) for found in ranked),
         "ended_because": results.notes.get("over"),
-        "finished": results.notes.get("over") is not None,
+        "finished": results.over,
+        "running": asdict(user) if user else None,
     }
 
 

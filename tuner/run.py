@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,6 +30,8 @@ from tuner.storage import ASKED, database_explained
 from tuner.study import RunStudy
 from tuner.watchers import watchers_of
 
+log = logging.getLogger(__name__)
+
 
 def run_job(
     job: JobSpec, space: Space, folder: Path, backend: Backend, *, watcher: Watcher, say: Say
@@ -47,7 +50,7 @@ def run_job(
         WorkError: every trial failed.
     """
     run = RunDir(folder).begin()
-    with run.held(), logged(run.log_file, say):
+    with run.held(), logged(run.log_file, say), _stops_explained(run):
         try:
             watchers = watchers_of(job, run, watcher)
             mirror = _mirror(job, run)
@@ -106,7 +109,12 @@ def resume_run(
         WorkError: every trial failed.
     """
     run = RunDir(folder).require()
-    with run.held(), logged(run.log_file, say), _files_explained(run):
+    with (
+        run.held("resume"),
+        logged(run.log_file, say),
+        _stops_explained(run),
+        _files_explained(run),
+    ):
         if changes:
             extend(folder, changes)
         job, space = load_job(run.job_file)
@@ -116,6 +124,22 @@ def resume_run(
         study.note("over", None)
         with mirror, watchers as told:
             _search(study, run, space, prepared, told, backend, say)
+
+
+@contextmanager
+def _stops_explained(run: RunDir) -> Iterator[None]:
+    """Say in one line what is left of a launch that was stopped at once, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("stopped at once")  # a closed terminal shows nothing
+        if run.is_run:
+            raise RunInterruptedError(
+                f"stopped; nothing finished is lost, go on with `nst-tuner resume {run.path}`"
+            ) from None
+        raise RunInterruptedError(
+            f"interrupted before the first trial; {run.path} holds no run yet, launch it again"
+        ) from None
 
 
 @contextmanager
@@ -173,9 +197,8 @@ def _search(
                 backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
             raise WorkError(f"{error}; {go_on}") from None
-        except KeyboardInterrupt:
-            raise RunInterruptedError(f"stopped; nothing finished is lost, {go_on}") from None
     if search.wound_up or search.unfinished:
+        log.info("stopped after the rungs under way")  # a closed terminal shows nothing
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
             f" {go_on}"

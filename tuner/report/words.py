@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tuner.found import Found
 from tuner.results import Results
-from tuner.run_tables import on_held_out
+from tuner.run_tables import nothing_better, on_held_out
 
 
 def summary(results: Results) -> list[str]:
@@ -12,6 +12,8 @@ def summary(results: Results) -> list[str]:
     ranked = results.ranked()
     if not ranked:
         return ["No trial has reported yet."]
+    if not results.done:
+        return ["No trial has finished yet, so nothing is known of the result.", _work(results)]
     best = ranked[0]
     return [
         _gained(results, best),
@@ -24,11 +26,17 @@ def summary(results: Results) -> list[str]:
 def _gained(results: Results, best: Found) -> str:
     first = results.goals.first
     score = results.score(best)
-    text = f"Trial {best.record.trial} is the best: {first.name} {score:.4g}, {best.steps} steps"
+    is_best = "is the best" if results.over else "is the best so far"
+    text = f"Trial {best.record.trial} {is_best}: {first.name} {score:.4g}, {best.steps} steps"
     beats = results.beats_content(score)
     if beats is None:
         return text + "."
     untouched = first.of(results.baselines["content"])
+    if not beats and not results.over:
+        return (
+            f"Nothing is gained so far: the untouched photo scores {untouched:.4g}, the best trial"
+            f" only {score:.4g} ({first.name})."
+        )
     if not beats:
         return (
             f"Nothing was gained: the untouched photo scores {untouched:.4g}, the best trial only"
@@ -40,7 +48,7 @@ def _gained(results: Results, best: Found) -> str:
     if preset is None:
         return text + "."
     if preset is best:
-        return f"{text}. It is the preset {best.record.preset}: the search found nothing better."
+        return f"{text}. It is the preset {best.record.preset}: {nothing_better(results)}."
     base = results.score(preset)
     than = results.against(score, base)
     return f"{text} and {than} than the best preset, {preset.record.preset} ({base:.4g})."
@@ -81,8 +89,7 @@ def _again(results: Results, best: Found) -> list[str]:
 
 
 def _work(results: Results) -> str:
-    counts = results.counts()
-    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    counts, done = results.counts(), results.done
     steps = sum(max(record.rungs, default=0) for record in results.records)
     text = f"{done} configurations tried in {steps:,} steps"
     parts = [
