@@ -135,12 +135,14 @@ def _show_result(run_dir: Path) -> None:
     from tuner.sheet import run_sheet
 
     results = load_results(run_dir)
-    out.print(best_table(results, top=5))
-    if results.ranked():
+    found = bool(results.ranked())
+    if found:  # before anything is printed: output may be closed or full
         with writing(results.run.contact_sheet):
             picture = io.BytesIO()
             run_sheet(results).save(picture, "jpeg", quality=92)
             write_atomic(results.run.contact_sheet, picture.getvalue())
+    out.print(best_table(results, top=5))
+    if found:
         out.print(f"Look at [bold]{escape(str(results.run.contact_sheet))}[/], or at everything:")
         out.print(f"  nst-tuner report {results.run.path} --open", markup=False, soft_wrap=True)
 

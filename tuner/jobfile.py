@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
-from nst_core.files import is_file
+from nst_core.files import is_file, is_utf8
 from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.yamlfile import KeyPath, YamlFile, read_yaml, set_key
@@ -33,6 +33,11 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
         ConfigError: with every problem of the file at once.
     """
     file = read_yaml(path)
+    folder = path.resolve().parent
+    if not is_utf8(folder):  # jobs, studies and reports name the pictures in it
+        raise ConfigError(
+            str(path), ["lies in a folder whose name is not UTF-8; rename it, or move the job"]
+        )
     if not isinstance(file.data, dict):
         raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
     overridden = [set_key(file.data, assignment) for assignment in overrides]
@@ -46,7 +51,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
         job = JobSpec.model_validate(file.data)
     except ValidationError as error:
         raise ConfigError(str(path), describe(error, file)) from None
-    job = _absolute(job, path.resolve().parent)
+    job = _absolute(job, folder)
     problems, space = _check_files(job, file)
     if problems:
         raise ConfigError(str(path), problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,8 +13,8 @@ from tuner.found import Found
 from tuner.records import TrialRecord
 from tuner.results import Results
 
-#: Control characters that JSON lets stand as they are.
-_COMMANDS = re.compile(r"[\x7f-\x9f]")
+#: Control characters that JSON lets stand as they are, and bytes of file names that are no UTF-8.
+_ESCAPED = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 
 
 def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
@@ -94,6 +95,11 @@ def _best_beats_content(results: Results) -> bool | None:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal.
+
+    What the output's encoding lacks is escaped as JSON has it, so that it reads back the same.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_utf = encoding.lower().replace("_", "-").startswith("utf")
+    text = json.dumps(content, indent=2, ensure_ascii=not is_utf, allow_nan=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

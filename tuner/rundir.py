@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nst_core.errors import RunError
-from nst_core.files import check_writable, write_atomic
+from nst_core.files import check_writable, is_utf8, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec
 from tuner.lock import HOLDER_FILE, LOCK_FILE, Holder, check_unused, held, user_of
@@ -130,6 +130,11 @@ class RunDir:
 
     def _check_free(self) -> None:
         check_unused(self.path)
+        if not is_utf8(self.path.resolve()):
+            raise RunError(
+                f"{self.path}: the name of the folder is not UTF-8, expected one that is; name"
+                " another folder"
+            )
         if self.is_run:
             raise RunError(
                 f"{self.path}: holds a run already; go on with `nst-tuner resume {self.path}`"

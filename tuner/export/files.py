@@ -74,7 +74,10 @@ def export_one(
         for warning in warnings:
             warn(f"{kind}: {warning}")
         with writing(out):
-            write_atomic(out, text.encode())
+            # Of names that are no UTF-8 a shell wants the bytes, and Python an escape.
+            in_shell = kind == "neural-style-pt"
+            errors = "surrogateescape" if in_shell else "backslashreplace"
+            write_atomic(out, text.encode(errors=errors))
     if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
