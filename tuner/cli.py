@@ -6,6 +6,7 @@ SIGHUP.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from tuner import (
 from tuner.console import err, out
 from tuner.interrupt import end_by_signals, exit_code, ignore_signals
 from tuner.lock import require_posix
+from tuner.object_store import still_asking
 from tuner.streams import OutputError, close_output, forget_output, open_streams
 
 INTERRUPTED = 130
@@ -50,10 +52,14 @@ def main() -> None:
     """Run the command line; the console script."""
     open_streams()
     with end_by_signals():
-        sys.exit(_run())
+        code = _run()
+        if still_asking():  # a storage that does not answer would hold up the exit for a minute
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
-def _run() -> int | str | None:
+def _run() -> int:
     """Run the command line; returns its exit code."""
     try:
         require_posix()
@@ -63,7 +69,7 @@ def _run() -> int | str | None:
             close_output()
             # typer turns a Ctrl-C within a command into this, and says nothing.
             if leaving.code != INTERRUPTED:
-                return leaving.code
+                return int(leaving.code or 0)
             raise KeyboardInterrupt from None
         close_output()
     except OutputError as error:

@@ -34,6 +34,9 @@ _SERVICES = {
     "viewfs": "HDFS",
     "file": "this machine",
 }
+#: What is set when an answer is there, of those that are waited for.
+_unanswered: set[threading.Event] = set()
+
 #: What of their messages is for programmers: statuses and types of C++.
 _CODE = re.compile(
     r"google::cloud::Status\(\w+: |Retry policy exhausted, with a last message of"
@@ -97,6 +100,11 @@ def open_store(url: str) -> tuple[Any, str]:
     )
 
 
+def still_asking() -> bool:
+    """Whether a storage was left that has not answered, whose library would hold up the exit."""
+    return bool(_unanswered)
+
+
 def store_errors() -> tuple[type[Exception], ...]:
     """What pyarrow raises: not all of its errors are those of the system."""
     from pyarrow import ArrowException
@@ -124,15 +132,20 @@ def answered(ask: Callable[[], T], *, within_s: float | None = None) -> T:
     answer: list[T] = []
     failure: list[BaseException] = []
 
+    over = threading.Event()
+
     def run() -> None:
         try:
             answer.append(ask())
         except BaseException as error:
             failure.append(error)
+        finally:
+            _unanswered.discard(over)
+            over.set()
 
-    asking = threading.Thread(target=run, daemon=True)
-    asking.start()
-    asking.join(within_s)
+    _unanswered.add(over)
+    threading.Thread(target=run, daemon=True).start()
+    over.wait(within_s)  # a `Thread.join` that is broken off takes its thread for over
     if failure:
         raise failure[0]
     if not answer:
