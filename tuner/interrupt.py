@@ -18,9 +18,12 @@ from types import FrameType
 
 from nst_core.errors import Say
 
-#: Seconds that rungs under way have after SIGTERM or SIGHUP. `docker stop` kills after 10 s, of
-#: which the engines' shutdown takes up to 4. Others wait for longer: Kubernetes and Slurm for 30 s.
-GRACE_VARIABLE, GRACE_S = "NST_TUNER_GRACE_S", 5.0
+#: Seconds that rungs under way have after SIGTERM or SIGHUP. `docker stop` kills after 10 s, and
+#: the engines' end took up to 6 s on a busy machine. Kubernetes and Slurm wait for 30 s.
+GRACE_VARIABLE, GRACE_S = "NST_TUNER_GRACE_S", 3.0
+#: Seconds after that for the engines to end. They may not: `timeout` and Slurm send SIGTERM to
+#: Ray's own processes, too, without which Ray waits for a minute and then aborts.
+LEAVE_WITHIN_S = 6.0
 
 #: What ends a command beside Ctrl-C. Windows has no SIGHUP.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -127,13 +130,23 @@ class Interrupt:
 
 
 @contextmanager
-def interruptible(interrupt: Interrupt, say: Say) -> Iterator[None]:
+def interruptible(interrupt: Interrupt, say: Say, last_words: str = "stopped") -> Iterator[None]:
     """Let the first signal end the launch after the rungs under way, the second one at once.
+
+    Args:
+        interrupt: is told.
+        say: is told in one line what is waited for.
+        last_words: what is said if nothing ends in time; this process then ends at once.
 
     Raises:
         KeyboardInterrupt: at the second, or when the grace time is over, as soon as the backend
             asks.
     """
+    leaving: list[threading.Timer] = []
+
+    def leave() -> None:
+        say(last_words)
+        _leave()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if interrupt.winding_up:
@@ -145,14 +158,31 @@ def interruptible(interrupt: Interrupt, say: Say) -> Iterator[None]:
             say("finishing the rungs under way, then stopping; press Ctrl-C once more to stop now")
             return
         interrupt.until_s = time.monotonic() + grace_s()
+        leaving.append(threading.Timer(grace_s() + LEAVE_WITHIN_S, leave))
+        leaving[0].daemon = True
+        leaving[0].start()
         say(
             f"{signal.Signals(number).name}: finishing the rungs under way for at most"
             f" {grace_s():.0f} s, then stopping; a second one stops now"
         )
 
     interrupt.handlers = dict.fromkeys((signal.SIGINT, *_ENDING), on_signal)
-    with _heard(interrupt.handlers):
-        yield
+    try:
+        with _heard(interrupt.handlers):
+            yield
+    except SystemExit:  # Ray's own answer to SIGTERM while it connects
+        _First.number = signal.SIGTERM
+        raise KeyboardInterrupt from None
+    finally:
+        for timer in leaving:
+            timer.cancel()
+
+
+def _leave() -> None:
+    """End this process now. The study is whole at any moment; Ray's processes end with this one."""
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h")  # a live view has hidden the cursor
+    os._exit(exit_code())
 
 
 @contextmanager

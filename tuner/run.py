@@ -193,7 +193,9 @@ def _search(
     if not search.over:
         say("starting the engines")
         try:
-            with interruptible(search.interrupt, say):
+            with interruptible(
+                search.interrupt, say, f"stopped; nothing finished is lost, {go_on}"
+            ):
                 backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
             raise WorkError(f"{error}; {go_on}") from None

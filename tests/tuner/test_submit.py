@@ -166,7 +166,6 @@ def dashboard() -> Iterator[int]:
         made.shutdown()
 
 
-@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_a_real_log_is_followed_through_a_cut(dashboard: int) -> None:
     """Every line of a job on a real cluster is shown once, in order, though the tunnel is cut."""
