@@ -132,8 +132,8 @@ def _stops_explained(run: RunDir) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        log.info("stopped at once")  # a closed terminal shows nothing
         if run.is_run:
+            log.info("stopped at once")  # a closed terminal shows nothing
             raise RunInterruptedError(
                 f"stopped; nothing finished is lost, go on with `nst-tuner resume {run.path}`"
             ) from None
