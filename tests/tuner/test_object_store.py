@@ -23,11 +23,18 @@ from tuner.object_store import answered, asked_at, open_store, reason_of, store_
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A storage that takes every connection and answers none."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        yield f"s3://bucket/run?scheme=http&endpoint_override=127.0.0.1:{port}"
+def server() -> Iterator[socket.socket]:
+    """It takes every connection and answers none."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        made.settimeout(PATIENCE_S)
+        yield made
+
+
+@pytest.fixture
+def silent(server: socket.socket) -> str:
+    """URL of a storage on it."""
+    port = server.getsockname()[1]
+    return f"s3://bucket/run?scheme=http&endpoint_override=127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,9 @@ def test_a_storage_that_does_not_answer_is_given_up(
         open_store(silent)
 
 
-def test_ctrl_c_ends_the_wait_for_a_storage(silent: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_wait_for_a_storage(
+    silent: str, server: socket.socket, tmp_path: Path
+) -> None:
     """While a storage does not answer, Ctrl-C and SIGTERM end the command with their line."""
     keys = {
         "AWS_ACCESS_KEY_ID": "a",
@@ -104,11 +113,12 @@ def test_ctrl_c_ends_the_wait_for_a_storage(silent: str, tmp_path: Path) -> None
             text=True,
             env={**os.environ, **keys},
         )
-        time.sleep(4)
+        asked, _ = server.accept()
         process.send_signal(number)
         _, complained = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == code, complained
         assert complained.strip() == "error: interrupted"
+        asked.close()
 
 
 def test_google_is_not_asked_for_a_quarter_of_an_hour() -> None:
