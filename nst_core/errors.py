@@ -8,7 +8,7 @@
     │   ├── RunError              a run directory
     │   └── WeightsError          pretrained weights cannot be had or are not what they claim
     ├── WorkError       exit 1    the input was fine and the work still failed
-    └── RunInterruptedError  exit 130  the user broke off; what was done is kept
+    └── RunInterruptedError  exit 130  a signal broke it off; what was done is kept (SIGTERM: 143)
 
 A message names what is wrong, where, what was expected and what to do. Anything that is not an
 ``NstError`` and reaches the command line is a defect of ours.

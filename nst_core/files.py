@@ -27,6 +27,15 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def is_utf8(path: str | Path) -> bool:
+    """Whether a name can be written down: Linux takes any bytes for a file's name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_limited(path: Path, most: int) -> bytes:
     """The content of a file that others may have made.
 

@@ -39,16 +39,21 @@ class Preset:
         file = entry.get("file") if isinstance(entry, Mapping) else None
         return file if isinstance(file, str) else None
 
-    def to_json(self) -> str:
-        """The file's content."""
-        content = {
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as the file holds them."""
+        return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "description": self.description,
             "config": self.config.to_dict(),
             "provenance": dict(self.provenance),
         }
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_json(self) -> str:
+        """The file's content."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # Names of files that are no UTF-8 hold lone surrogates; replaced so, they are JSON's own.
+        return text.encode(errors="backslashreplace").decode()
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Preset:

@@ -1,18 +1,18 @@
 """The command line: parse, one call, print. Everything heavy is imported where it is needed.
 
-Exit codes: 0 done, 1 the work failed, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 bad input; 130, 143 and 129 ended by Ctrl-C, SIGTERM and
+SIGHUP.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from nst_core.errors import InputError, NstError
+from nst_core.errors import InputError, NstError, WorkError
 from tuner import (
     __version__,
     cli_images,
@@ -24,13 +24,22 @@ from tuner import (
 )
 from tuner.arguments import with_home
 from tuner.console import err, out, say_warnings
+from tuner.interrupt import end_by_signals, exit_code, ignore_signals
+from tuner.lock import require_posix
+from tuner.object_store import still_asking
 from tuner.plain_help import PlainCommand, PlainGroup
+from tuner.streams import OutputError, close_output, forget_output, open_streams
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="nst-tuner",
     help="Tune neural style transfer on a cluster, inspect the best, apply the presets.",
+    epilog=(
+        "Exit codes: 0 done, 1 the work failed, 2 bad input; ended by a signal: 130 by Ctrl-C,"
+        " 143 by SIGTERM, 129 by SIGHUP. A launch that a signal ends keeps its run: go on with"
+        " [bold]nst-tuner resume DIR[/]"
+    ),
     cls=PlainGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -47,22 +56,41 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; the console script."""
+    open_streams()
     say_warnings()
+    with end_by_signals():
+        code = _run()
+        if still_asking():  # a storage that does not answer would hold up the exit for a minute
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line; returns its exit code."""
     try:
+        require_posix()
         # Not standalone: typer would draw a box around its errors, and ours are lines.
         code = app(with_home(sys.argv[1:]), standalone_mode=False, prog_name="nst-tuner")
-        if code:
-            sys.exit(_fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code)
+        close_output()
+        if code == INTERRUPTED:  # typer turns a Ctrl-C within a command into this
+            raise KeyboardInterrupt
+        return int(code or 0)
     except _USAGE_ERROR as error:
-        sys.exit(_fail(_usage(error), InputError.exit_code))
+        return _fail(_usage(error), InputError.exit_code)
+    except OutputError as error:
+        forget_output()
+        return _fail(str(error), error.exit_code) if error.exit_code else 0
     except NstError as error:
-        sys.exit(_fail(str(error), error.exit_code))
+        return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", INTERRUPTED))
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does. Python would complain once more at exit
-        # when it flushes what nobody reads.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail("interrupted", INTERRUPTED)
+    except MemoryError:
+        return _fail(
+            "not enough memory; `ulimit -v` says whether this shell bounds it, `free -h` what is"
+            " left",
+            WorkError.exit_code,
+        )
 
 
 def _usage(error: Any) -> str:
@@ -78,9 +106,10 @@ def _usage(error: Any) -> str:
 
 def _fail(message: str, code: int) -> int:
     if code == INTERRUPTED:
-        # Leaving takes torch a second or two; a further Ctrl-C would kill us in it, without the
+        # Leaving takes torch a second or two; a further signal would kill us in it, without the
         # message and with another exit code.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_signals()
+        code = exit_code()
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False, highlight=False, soft_wrap=True)
     return code

@@ -128,7 +128,7 @@ def presets(
     if name:
         preset = load_preset(name)
         if json:
-            print(preset.to_json(), end="")  # noqa: T201
+            print(dump(preset.to_dict()))  # noqa: T201
         else:
             out.print(preset_table(preset))
         return

@@ -136,6 +136,10 @@ def prefer(
     json: JsonOption = False,
 ) -> None:
     """Choose between results by eye; the votes order them and say which metrics agree."""
+    from tuner.lock import check_unused
+
+    if not (result or json or job):  # votes are written into the run
+        check_unused(run_dir)
     from tuner.outputs import check_text_output
     from tuner.prefer.outcome import outcome_json, outcome_table, write_job
     from tuner.results import load_results
@@ -149,7 +153,7 @@ def prefer(
     if not told:
         from tuner.prefer.page import Poll
 
-        with load_results(run_dir).run.held():
+        with load_results(run_dir).run.held("prefer"):
             Poll(load_results(run_dir), count or 8).site(port).serve(say, show=open_)
     results = load_results(run_dir)
     if job:

@@ -30,6 +30,10 @@ def launch(
     ] = False,
 ) -> None:
     """Run a job on this machine or on a cluster."""
+    from tuner.lock import check_unused
+
+    if not submit:  # else the folder is on the cluster's head
+        check_unused(run_dir)
     from tuner.jobfile import load_job
     from tuner.light_checks import check_runs_of
     from tuner.rundir import RunDir
@@ -111,6 +115,9 @@ def resume(
     ] = None,
 ) -> None:
     """Go on to the job's target after any interruption, or to a new one."""
+    from tuner.lock import check_unused
+
+    check_unused(run_dir)
     from tuner.connect import check_address, ray_backend
     from tuner.extend import check_changes
     from tuner.jobfile import load_job
@@ -140,12 +147,14 @@ def _show_result(run_dir: Path) -> None:
     from tuner.sheet import run_sheet
 
     results = load_results(run_dir)
-    out.print(best_table(results, top=5))
-    if results.ranked():
+    found = bool(results.ranked())
+    if found:  # before anything is printed: output may be closed or full
         with writing(results.run.contact_sheet):
             picture = io.BytesIO()
             run_sheet(results).save(picture, "jpeg", quality=92)
             write_atomic(results.run.contact_sheet, picture.getvalue())
+    out.print(best_table(results, top=5))
+    if found:
         out.print(f"Look at [bold]{escape(str(results.run.contact_sheet))}[/], or at everything:")
         out.print(f"  nst-tuner report {results.run.path} --open", markup=False, soft_wrap=True)
 
@@ -158,6 +167,10 @@ def demo(
 ) -> None:
     """Run the main job on a built-in pair: a photo, a painting, a reference."""
     import tempfile
+
+    from tuner.lock import check_unused
+
+    check_unused(out_dir)
 
     from rich.progress import Progress
 

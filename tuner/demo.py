@@ -32,5 +32,5 @@ def write_demo_job(
     save_image(sample_reference(weights, on_step), folder / "reference.png")
     pair = {"content": "content.png", "style": "style.png", "reference": "reference.png"}
     job_file = folder / "job.yaml"
-    job_file.write_text(yaml_text({**_JOB, "pairs": [pair]}))
+    job_file.write_text(yaml_text({**_JOB, "pairs": [pair]}), encoding="utf-8")
     return job_file

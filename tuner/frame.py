@@ -13,7 +13,7 @@ from PIL import Image
 
 from nst_core.config import StyleConfig
 from nst_core.decode import open_picture
-from nst_core.errors import ImageError
+from nst_core.errors import ImageError, RunError
 from nst_core.presets import Preset
 from tuner.results import Results, load_results
 from tuner.storage import load_study
@@ -113,9 +113,10 @@ class Run:
         """A trial's picture on a pair, of the best trial by default, as RGB.
 
         Raises:
-            RunError: the trial has not reported.
+            RunError: there is no such trial or pair, or the trial has not reported.
             ImageError: its file is missing or damaged.
         """
+        self._check_pair(pair)
         number = self.results.found(trial).record.trial
         with open_picture(self.path / self.results.run.image(number, pair)) as picture:
             return picture.convert("RGB")
@@ -127,8 +128,10 @@ class Run:
         weigh is in ``results.job.pairs[pair].style``.
 
         Raises:
+            RunError: there is no such pair.
             ImageError: a file is missing or damaged.
         """
+        self._check_pair(pair)
         spec = self.results.job.pairs[pair]
         styles = {
             f"style{number}" if number > 1 else "style": style.image
@@ -142,6 +145,12 @@ class Run:
                 raise ImageError(f"{self.path / name}: cannot be read as a picture")
             found[role] = picture
         return found
+
+    def _check_pair(self, pair: int) -> None:
+        last = len(self.results.job.pairs) - 1
+        if not 0 <= pair <= last:
+            has = f"pairs 0 to {last}" if last else "pair 0"
+            raise RunError(f"{self.path}: no pair {pair}; this run has {has}")
 
     @property
     def study(self) -> optuna.Study:

@@ -23,6 +23,7 @@ from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError
 from nst_core.metric_names import OBJECTIVES
 from tuner.halving import Rule
+from tuner.object_store import url_problem
 from tuner.objective import MOST_OBJECTIVES, Constraint, Goals, Objective, check_measure
 from tuner.yamlfile import yaml_text
 
@@ -345,6 +346,13 @@ class JobSpec(_Spec):
     def _plain(cls, value: str) -> str:
         if any(unicodedata.category(character) == "Cc" for character in value):
             raise ValueError("expected text without control characters")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_url(cls, value: str | None) -> str | None:
+        if value is not None and (problem := url_problem(value)):
+            raise ValueError(problem)
         return value
 
     @field_validator("objective")

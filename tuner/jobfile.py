@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
-from nst_core.files import is_file
+from nst_core.files import is_file, is_utf8
 from nst_core.references import NO_REGIONS
 from nst_core.sizes import check_image, fit_size
 from nst_core.weights import SOURCES
@@ -37,6 +37,11 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     """
     path = Path(os.path.expanduser(path))  # noqa: PTH111
     file = read_yaml(path)
+    folder = path.resolve().parent
+    if not is_utf8(folder):  # jobs, studies and reports name the pictures in it
+        raise ConfigError(
+            str(path), ["lies in a folder whose name is not UTF-8; rename it, or move the job"]
+        )
     if not isinstance(file.data, dict):
         raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
     overridden = [set_key(file.data, assignment) for assignment in overrides]
@@ -50,7 +55,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
         job = JobSpec.model_validate(file.data)
     except ValidationError as error:
         raise ConfigError(str(path), describe(error, file)) from None
-    job = _absolute(job, path.resolve().parent)
+    job = _absolute(job, folder)
     problems, space = _check_files(job, file)
     if problems:
         raise ConfigError(str(path), problems)

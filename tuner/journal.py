@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,11 @@ from typing import Any
 from optuna.storages.journal import (
     BaseJournalBackend,
     JournalFileBackend,
+    JournalFileOpenLock,
     JournalFileSymlinkLock,
 )
+
+log = logging.getLogger(__name__)
 
 
 class BatchingJournal(BaseJournalBackend):
@@ -29,7 +33,7 @@ class BatchingJournal(BaseJournalBackend):
 
     def __init__(self, path: Path):
         self._path = path
-        self._lock = JournalFileSymlinkLock(str(path))
+        self._lock: JournalFileSymlinkLock | JournalFileOpenLock = JournalFileSymlinkLock(str(path))
         self._file = JournalFileBackend(str(path), lock_obj=self._lock)
         self._in_file = 0
         self._held: list[str] | None = None
@@ -57,7 +61,7 @@ class BatchingJournal(BaseJournalBackend):
         if self._held is not None:
             yield
             return
-        self._lock.acquire()
+        self._acquire()
         try:
             self._catch_up()
             self._held = []
@@ -68,6 +72,22 @@ class BatchingJournal(BaseJournalBackend):
                 self._write(lines)
         finally:
             self._lock.release()
+
+    def _acquire(self) -> None:
+        """Lock the journal by a link, or by a file of the same name where there are no links.
+
+        There are none on exFAT, SMB and Google Drive.
+        """
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            if isinstance(self._lock, JournalFileOpenLock):
+                raise
+            by_file = JournalFileOpenLock(str(self._path))
+            by_file.acquire()  # raises where nothing can be made here at all
+            self._lock = by_file
+            why = f"no symbolic links here ({error.strerror}); locked by a file instead"
+            log.info("%s: %s", self._path, why)
 
     def _catch_up(self) -> None:
         """Learn where the file ends, so that reading need not begin at its start."""

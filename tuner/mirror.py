@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nst_core.errors import InputError, RunInterruptedError, WorkError
 from nst_core.files import write_atomic
+from tuner.object_store import answered, asked_at, open_store, reason_of, store_errors
 from tuner.run_files import JOB_FILE, SHARED_FILE, STUDY_FILE
 from tuner.rundir import LANES_FILE, LOCAL_FILES, MAX_BYTES
 
@@ -52,7 +54,7 @@ class Mirror:
 
     def __init__(self, folder: Path, url: str):
         self._folder, self._url = folder, url
-        self._system, self._root = _file_system(url)
+        self._system, self._root = open_store(url)
         self._is_local = self._system.type_name == "local"
         self._copied: dict[str, tuple[int, int]] = {}
         #: Lanes that are in the copy beside older ones, whose place they are to take.
@@ -63,7 +65,13 @@ class Mirror:
         self._taken: str | None = None
         if self._is_local:
             self._check_apart()
-        self._check_ours()
+        try:
+            answered(self._check_ours)
+        except store_errors() as error:
+            raise InputError(
+                f"storage {url}: {asked_at(url)} cannot be read ({reason_of(error)}); check the"
+                " URL, the network, and the credentials in the environment"
+            ) from None
 
     def _check_apart(self) -> None:
         run, copy = self._folder.resolve(), Path(self._root).resolve()
@@ -78,25 +86,22 @@ class Mirror:
         from pyarrow.fs import FileSelector
 
         name_another = f"name another folder, or `nst-tuner fetch {self._url} DIR` and go on there"
-        try:
-            for name in (STUDY_FILE, SHARED_FILE, JOB_FILE):
-                info = self._system.get_file_info(f"{self._root}/{name}")
-                if info.is_file:
-                    if not self._begins_with(name, info):
-                        raise InputError(
-                            f"storage {self._url}: holds another run, or more of this one than"
-                            f" {self._folder} does; {name_another}"
-                        )
-                    self._copied.update(dict.fromkeys(self._lanes_there(), _UNKNOWN))
-                    self._study_there = _version(self._study_info())
-                    return
-            self._study_there = _version(self._study_info())
-            if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
-                raise InputError(
-                    f"storage {self._url}: is not empty, and no copy of this run; name a new folder"
-                )
-        except OSError as error:
-            raise InputError(f"storage {self._url}: cannot be read ({error})") from None
+        for name in (STUDY_FILE, SHARED_FILE, JOB_FILE):
+            info = self._system.get_file_info(f"{self._root}/{name}")
+            if info.is_file:
+                if not self._begins_with(name, info):
+                    raise InputError(
+                        f"storage {self._url}: holds another run, or more of this one than"
+                        f" {self._folder} does; {name_another}"
+                    )
+                self._copied.update(dict.fromkeys(self._lanes_there(), _UNKNOWN))
+                self._study_there = _version(self._study_info())
+                return
+        self._study_there = _version(self._study_info())
+        if self._system.get_file_info(FileSelector(self._root, allow_not_found=True)):
+            raise InputError(
+                f"storage {self._url}: is not empty, and no copy of this run; name a new folder"
+            )
 
     def _begins_with(self, name: str, info: Any) -> bool:
         path = self._folder / name
@@ -305,11 +310,14 @@ def fetch(url: str, folder: Path) -> list[str]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is not empty; name a new folder for the run")
-    system, root = _file_system(url)
+    system, root = open_store(url)
     try:
-        found = _files_in(system, root)
-    except OSError as error:
-        raise InputError(f"{url}: cannot be read ({error})") from None
+        found = answered(lambda: _files_in(system, root))
+    except store_errors() as error:
+        raise InputError(
+            f"{url}: {asked_at(url)} cannot be read ({reason_of(error)}); expected what `storage:`"
+            " of a job names"
+        ) from None
     # What copying that was broken off has left is no part of the run.
     sizes = {name: size for name, size in found.items() if not name.endswith((_NEWER, ".tmp"))}
     study = {STUDY_FILE, SHARED_FILE} & set(sizes)
@@ -326,13 +334,18 @@ def fetch(url: str, folder: Path) -> list[str]:
         for name in sorted(sizes, key=lambda name: name in study):  # a run when all is there
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with system.open_input_stream(f"{root}/{name}") as stream:
-                write_atomic(target, stream.read(sizes[name]))
-    except OSError as error:
+            write_atomic(target, answered(partial(_read, system, f"{root}/{name}", sizes[name])))
+    except store_errors() as error:
         raise WorkError(
-            f"{url}: {error}; {folder} is not whole, try again with a new one"
+            f"{url}: {reason_of(error)}; {folder} is not whole, try again with a new one"
         ) from None
     return list(sizes)
+
+
+def _read(system: Any, path: str, most: int) -> bytes:
+    with system.open_input_stream(path) as stream:
+        content: bytes = stream.read(most)
+    return content
 
 
 def _files_in(system: Any, root: str) -> dict[str, int]:
@@ -341,19 +354,3 @@ def _files_in(system: Any, root: str) -> dict[str, int]:
 
     found = system.get_file_info(FileSelector(root, recursive=True))
     return {info.path[len(root) :].lstrip("/"): info.size for info in found if info.is_file}
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    from pyarrow.fs import FileSystem
-
-    try:
-        whole = url if "://" in url else Path(url).expanduser().resolve().as_uri()
-        system, root = FileSystem.from_uri(whole)
-        system.get_file_info(root)
-    except (OSError, ValueError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"storage {url}: cannot be used ({reason}); expected a folder or s3://BUCKET/FOLDER,"
-            " gs://… or abfs://…, and its credentials in the environment"
-        ) from None
-    return system, root.rstrip("/")

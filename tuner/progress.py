@@ -83,7 +83,7 @@ class ProgressWatcher(Watcher):
 
     def say(self, line: str) -> None:
         """A line above the view."""
-        self._console.print(line, style="dim", markup=False, highlight=False)
+        self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     # --- what happens -----------------------------------------------------------------------------
 

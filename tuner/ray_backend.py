@@ -217,6 +217,7 @@ class RayBackend:
         """See `Backend.run`."""
         search.watcher.doing("starting Ray")
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
+            search.interrupt.listen()  # Ray has taken hold of SIGTERM
             fleet = self._fleet(workload, job)
             try:
                 for _ in fleet.opening():
@@ -252,7 +253,7 @@ class RayBackend:
         tuner.fit()
         if pool.fault:
             raise pool.fault
-        keep_arrived(search, pool, within_s=LANES_WITHIN_S)
+        keep_arrived(search, pool, within_s=search.interrupt.within_s(LANES_WITHIN_S))
         search.engines_ended(pool.fleet.stats())
         if pool.fleet.hopeless:
             raise WorkError(pool.fleet.hopeless)

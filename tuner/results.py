@@ -228,6 +228,17 @@ class Results:
         counted = Counter(r.state for r in self.records if r.final_of is None)
         return {state: counted[state] for state in ("complete", "pruned", "failed", "running")}
 
+    @property
+    def done(self) -> int:
+        """Number of trials that are over, finals apart."""
+        counts = self.counts()
+        return counts["complete"] + counts["pruned"] + counts["failed"]
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has come to its end, rather than running on or having been broken off."""
+        return self.notes.get("over") is not None
+
     def images(self, trial: int, steps: int | None = None) -> list[str]:
         """A trial's images, relative to the run, one per pair.
 
@@ -247,22 +258,38 @@ class Results:
             RunError: there is no such trial, or it has reported nothing then.
         """
         ranked = self.ranked()
-        chosen = [f for f in ranked if trial is None or f.record.trial == trial]
-        if not chosen:
-            known = ", ".join(str(f.record.trial) for f in ranked[:8])
-            wanted = "no trial has" if trial is None else f"trial {trial} has not"
-            raise RunError(
-                f"{self.run.path}: {wanted} reported a score yet"
-                + (f" (best first, there are {known})" if known else "")
-            )
+        if trial is None and ranked:
+            chosen = ranked[0]
+        elif trial is not None and (ours := [f for f in ranked if f.record.trial == trial]):
+            chosen = ours[0]
+        else:
+            raise RunError(f"{self.run.path}: {self._why_no_result(trial)}")
         if steps is None:
-            return chosen[0]
-        if steps not in (known_steps := chosen[0].record.rungs):
+            return chosen
+        if steps not in (known_steps := chosen.record.rungs):
             raise RunError(
-                f"{self.run.path}: trial {chosen[0].record.trial} reported no score after {steps}"
+                f"{self.run.path}: trial {chosen.record.trial} reported no score after {steps}"
                 f" steps (it did after {', '.join(map(str, known_steps))})"
             )
-        return chosen[0].at(steps)
+        return chosen.at(steps)
+
+    def _why_no_result(self, trial: int | None) -> str:
+        """Why there is no such trial, or none of whom a result is known, and which there are."""
+        best = ", ".join(str(found.record.trial) for found in self.ranked()[:8])
+        known = f"; trials with a result, the best first: {best}" if best else ""
+        if trial is None:
+            return "no trial has reported a score yet"
+        records = {record.trial: record for record in self.records}
+        if trial not in records:
+            last = max((r.trial for r in self.records if r.final_of is None), default=None)
+            has = "no trials yet" if last is None else f"trials 0 to {last}" if last else "trial 0"
+            return f"no trial {trial}; this run has {has}"
+        record = records[trial]
+        if record.final_of is not None:
+            return f"trial {trial} is a final of trial {record.final_of}; name that trial"
+        if record.state == "failed":
+            return f"trial {trial} failed and has no result ({record.reason}){known}"
+        return f"trial {trial} has not reported a score yet{known}"
 
     def preset(self, trial: int | None = None, steps: int | None = None) -> Preset:
         """The best configuration, or that of ``trial``, with its provenance.

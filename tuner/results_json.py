@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ if TYPE_CHECKING:  # they bring Optuna, and commands that only print JSON do wit
     from tuner.records import TrialRecord
     from tuner.results import Results
 
-#: Control characters that JSON lets stand as they are.
-_COMMANDS = re.compile(r"[\x7f-\x9f]")
+#: Control characters that JSON lets stand as they are, and bytes of file names that are no UTF-8.
+_ESCAPED = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 
 
 def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
@@ -76,14 +77,13 @@ def _trial_json(results: Results, record: TrialRecord, found: Found | None) -> d
 def status_json(results: Results) -> dict[str, Any]:
     """What `nst-tuner status --json` prints."""
     ranked = results.ranked()
-    counts = results.counts()
-    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    user = results.run.user
     best = _trial_json(results, ranked[0].record, ranked[0]) if ranked else None
     return {
         "run": results.job.name,
         "target": results.job.search.trials,
-        "done": done,
-        "states": counts,
+        "done": results.done,
+        "states": results.counts(),
         "objective": results.goals.name,
         "best": best,
         "beats_content": _best_beats_content(results),
@@ -91,7 +91,8 @@ def status_json(results: Results) -> dict[str, Any]:
         "engines": [asdict(stats) for stats in results.engines],
         "finals": sum(len(found.finals) for found in ranked),
         "ended_because": results.notes.get("over"),
-        "finished": results.notes.get("over") is not None,
+        "finished": results.over,
+        "running": asdict(user) if user else None,
     }
 
 
@@ -102,6 +103,11 @@ def _best_beats_content(results: Results) -> bool | None:
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal.
+
+    What the output's encoding lacks is escaped as JSON has it, so that it reads back the same.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_utf = encoding.lower().replace("_", "-").startswith("utf")
+    text = json.dumps(content, indent=2, ensure_ascii=not is_utf, allow_nan=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

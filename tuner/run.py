@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -30,6 +31,8 @@ from tuner.study import RunStudy
 from tuner.watchers import watchers_of
 from tuner.yamlfile import read_yaml
 
+log = logging.getLogger(__name__)
+
 
 def run_job(
     job: JobSpec, space: Space, folder: Path, backend: Backend, *, watcher: Watcher, say: Say
@@ -48,7 +51,7 @@ def run_job(
         WorkError: every trial failed.
     """
     run = RunDir(folder).begin()
-    with run.held(), logged(run.log_file, say):
+    with run.held(), logged(run.log_file, say), _stops_explained(run):
         try:
             watchers = watchers_of(job, run, watcher)
             mirror = _mirror(job, run)
@@ -107,7 +110,12 @@ def resume_run(
         WorkError: every trial failed.
     """
     run = RunDir(folder).require()
-    with run.held(), logged(run.log_file, say), _files_explained(run):
+    with (
+        run.held("resume"),
+        logged(run.log_file, say),
+        _stops_explained(run),
+        _files_explained(run),
+    ):
         if changes:
             extend(folder, changes)
         job, space = load_job(run.job_file)
@@ -121,6 +129,22 @@ def resume_run(
         study.note("over", None)
         with mirror, watchers as told:
             _search(study, run, space, prepared, told, backend, say)
+
+
+@contextmanager
+def _stops_explained(run: RunDir) -> Iterator[None]:
+    """Say in one line what is left of a launch that was stopped at once, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.is_run:
+            log.info("stopped at once")  # a closed terminal shows nothing
+            raise RunInterruptedError(
+                f"stopped; nothing finished is lost, go on with `nst-tuner resume {run.path}`"
+            ) from None
+        raise RunInterruptedError(
+            f"interrupted before the first trial; {run.path} holds no run yet, launch it again"
+        ) from None
 
 
 @contextmanager
@@ -173,13 +197,14 @@ def _search(
     go_on = f"go on with `nst-tuner resume {run.path}`"
     if not search.over:
         try:
-            with interruptible(search.interrupt, say):
+            with interruptible(
+                search.interrupt, say, f"stopped; nothing finished is lost, {go_on}"
+            ):
                 backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
             raise WorkError(f"{error}; {go_on}") from None
-        except KeyboardInterrupt:
-            raise RunInterruptedError(f"stopped; nothing finished is lost, {go_on}") from None
     if search.wound_up or search.unfinished:
+        log.info("stopped after the rungs under way")  # a closed terminal shows nothing
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
             f" {go_on}"

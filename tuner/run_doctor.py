@@ -130,7 +130,8 @@ def _lanes(results: Results) -> Check:
 
 
 def _launch(run: RunDir) -> Check:
-    found = f"{run.holder} works on it" if run.is_held else "nobody works on it"
+    user = run.user
+    found = f"{user} works on it" if user else "nobody works on it"
     return Check(name="launch", ok=True, found=found)
 
 

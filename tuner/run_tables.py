@@ -238,10 +238,15 @@ def _what(found: Found) -> Text:
 
 
 def verdict(results: Results) -> Text:
-    """What the run has gained, in one line; red where it has gained nothing or breaks a bound."""
+    """What the run has gained, in one line; red where it has gained nothing or breaks a bound.
+
+    Nothing is judged before the first trial is over: a preset reports long before the search does.
+    """
     ranked = results.ranked()
     if not ranked:
         return Text("No trial has reported yet.", style="yellow")
+    if not results.done:
+        return Text("No trial has finished yet, so nothing is known of the result.", style="yellow")
     text = _gained(results, ranked[0])
     if broken := results.broken(ranked[0]):
         text.append(f" It breaks {' and '.join(broken)}.", style="bold red")
@@ -263,24 +268,42 @@ def _gained(results: Results, best: Found) -> Text:
     first = results.goals.first
     score = results.score(best)
     beats = results.beats_content(score)
+    trial = f"{'Best' if results.over else 'Best so far'}: trial {best.record.trial}"
     if beats is None:
-        return Text(f"Best: trial {best.record.trial}, {first.name} {score:.4g}.", style="green")
+        return Text(f"{trial}, {first.name} {score:.4g}.", style="green")
     untouched = first.of(results.baselines["content"])
     if not beats:
-        return Text(
-            f"The best trial ({first.name} {score:.4f}) does NOT beat the untouched content"
-            f" ({untouched:.4f}). Doing nothing would score better:"
-            " try a wider space, more steps, or another objective.",
-            style="bold red",
-        )
-    text = f"Best: trial {best.record.trial}, {first.name} {score:.4f}, "
+        return Text(_nothing_gained(results, score, untouched), style="bold red")
+    text = f"{trial}, {first.name} {score:.4f}, "
     text += f"{results.against(score, untouched)} than the untouched content"
     if best.record.preset:
-        text += f". It is the preset {preset_run(best.record, score)}: the search found nothing"
-        text += " better; more trials or a wider space may"
+        text += f". It is the preset {preset_run(best.record, score)}: {nothing_better(results)}"
+        text += "; more trials or a wider space may" if results.over else ""
     if gain := gain_over_presets(results):
         text += f", {gain}"
     return Text(text + ".", style="green")
+
+
+def _nothing_gained(results: Results, score: float, untouched: float) -> str:
+    name = results.goals.first.name
+    if not results.over:
+        return (
+            f"So far the best trial ({name} {score:.4f}) does NOT beat the untouched content"
+            f" ({untouched:.4f})."
+        )
+    return (
+        f"The best trial ({name} {score:.4f}) does NOT beat the untouched content"
+        f" ({untouched:.4f}). Doing nothing would score better:"
+        " try a wider space, more steps, or another objective."
+    )
+
+
+def nothing_better(results: Results) -> str:
+    """What to say of the search where a preset is the best."""
+    if results.over:
+        return "the search found nothing better"
+    searched = any(r.searched and r.state != "running" for r in results.records)
+    return f"the search has {'found nothing better so far' if searched else 'only begun'}"
 
 
 def status_table(results: Results) -> RenderableType:
@@ -304,6 +327,8 @@ def status_table(results: Results) -> RenderableType:
         )
     if status["finished"]:
         table.add_row("over", Text(status["ended_because"]))
+    elif user := results.run.user:
+        table.add_row("running", Text(str(user)))
     else:
         folder = shlex.quote(str(results.run.path))
         table.add_row("go on", Text(f"nst-tuner resume {folder}"))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import fnmatch
-import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from nst_core.errors import RunError
-from nst_core.files import check_writable, write_atomic
+from nst_core.files import check_writable, is_utf8, write_atomic
 from search_spaces import CATALOGUE
 from tuner.job import JobSpec, PairSpec
+from tuner.lock import HOLDER_FILE, LOCK_FILE, Holder, check_unused, held, user_of
 from tuner.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
 LOG_FILE = "log.jsonl"
@@ -26,12 +21,10 @@ LANES_FILE = "lanes.safetensors"
 #: Of a file of a run, which somebody else may have made; the largest are saved lanes.
 MAX_BYTES = 4 * 2**30
 _INPUTS = "inputs"
-#: Is locked by the launch that works on a run; beside it stands whose it is.
-_LOCK_FILE, _HOLDER_FILE = ".lock", "launch.json"
 #: What only this machine needs.
-LOCAL_FILES = frozenset({_LOCK_FILE, _HOLDER_FILE})
+LOCAL_FILES = frozenset({LOCK_FILE, HOLDER_FILE})
 #: What is there before the study is, beside files that were being written.
-_BEGUN = frozenset({JOB_FILE, _INPUTS, _LOCK_FILE, _HOLDER_FILE, LOG_FILE, *LOCKS})
+_BEGUN = frozenset({JOB_FILE, _INPUTS, LOCK_FILE, HOLDER_FILE, LOG_FILE, *LOCKS})
 _HALF_WRITTEN = ".*.tmp"
 
 
@@ -50,7 +43,7 @@ class RunDir:
         contact-sheet.jpg      the best beside the baselines
         report.html            the page that `nst-tuner report` writes
         log.jsonl              what happened, one JSON object a line
-        launch.json            who works on it, or did last
+        launch.json            the process that works on it
     """
 
     def __init__(self, path: Path):
@@ -101,59 +94,23 @@ class RunDir:
             )
         return self
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other launches out of the folder; the system lets go of it if this one is killed.
+    def held(self, command: str = "launch") -> contextlib.AbstractContextManager[None]:
+        """Keep other commands out of the folder; see `lock.held`.
 
-        Raises:
-            RunError: another launch holds it.
+        Args:
+            command: of ours, that those are told of who are kept out.
         """
-        lock = FileLock(self.path / _LOCK_FILE, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RunError(
-                f"{self.path}: {self.holder} works on it; wait for it to end, or stop it"
-            ) from None
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-        try:
-            self._write_holder(json.dumps(holder).encode())
-            yield
-        finally:
-            lock.release()
+        return held(self.path, command)
 
-    def _write_holder(self, content: bytes) -> None:
-        try:
-            write_atomic(self.path / _HOLDER_FILE, content)
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
+    @property
+    def user(self) -> Holder | None:
+        """The process that works on it now."""
+        return user_of(self.path)
 
     @property
     def is_held(self) -> bool:
-        """Whether a launch works on it now."""
-        try:
-            file = (self.path / _LOCK_FILE).open("rb")  # somebody else's may not be written
-        except OSError:
-            return False
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError:  # no locks here, so nobody can have one
-                return False
-        return False
-
-    @property
-    def holder(self) -> str:
-        """The launch that works on it, or did last."""
-        try:
-            found = json.loads((self.path / _HOLDER_FILE).read_text(encoding="utf-8"))
-            return f"another launch (process {found['pid']} on {found['host']}, {found['since']})"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another launch"
+        """Whether a process works on it now."""
+        return self.user is not None
 
     def check_new(self) -> None:
         """Raise RunError if `begin` would refuse the folder for what is in it; writes nothing."""
@@ -181,6 +138,12 @@ class RunDir:
         return self
 
     def _check_free(self) -> None:
+        check_unused(self.path)
+        if not is_utf8(self.path.resolve()):
+            raise RunError(
+                f"{self.path}: the name of the folder is not UTF-8, expected one that is; name"
+                " another folder"
+            )
         if self.is_run:
             raise RunError(
                 f"{self.path}: holds a run already; go on with `nst-tuner resume {self.path}`"
@@ -195,7 +158,7 @@ class RunDir:
         """Whether there is nothing but what a start leaves that was broken off."""
         found = {path.name for path in self.path.iterdir()}
         found -= set(fnmatch.filter(found, _HALF_WRITTEN))
-        begun = _LOCK_FILE in found and found <= _BEGUN and not any(_links(self.path))
+        begun = LOCK_FILE in found and found <= _BEGUN and not any(_links(self.path))
         return not found or begun
 
     def take_back(self, *, with_study: bool = False) -> None:
@@ -279,7 +242,3 @@ def _links(folder: str | Path) -> Iterator[str]:
                     yield entry.path
             elif entry.is_dir():
                 yield from _links(entry.path)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -39,7 +39,9 @@ class _OwnFile(logging.FileHandler):
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+        return open(
+            self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=opener
+        )
 
 
 class _Said(logging.Handler):
@@ -57,7 +59,8 @@ def logged(path: Path, say: Say) -> Iterator[None]:
 
     A full disk stops no run for its log's sake.
     """
-    to_file = _OwnFile(path, encoding="utf-8", delay=True)
+    # Bytes of file names that are no UTF-8 are written as JSON escapes.
+    to_file = _OwnFile(path, encoding="utf-8", delay=True, errors="backslashreplace")
     to_file.setFormatter(_JsonLine())
     to_file.handleError = lambda record: None  # type: ignore[method-assign]
     handlers = (to_file, _Said(say))

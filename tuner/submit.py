@@ -6,21 +6,26 @@ connection ends it.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from nst_core.errors import InputError, Say, WorkError
 from tuner.job import JobSpec
+from tuner.object_store import answered
 from tuner.run_files import JOB_FILE
 from tuner.rundir import RunDir
 
-#: Seconds between two looks at a job, and between two tries to reach a cluster that is away.
+#: Seconds between two looks at a job whose log has ended, and two tries to reach a lost cluster.
 LOOK_EVERY_S, TRY_EVERY_S = 2.0, 5.0
+
+#: Seconds without a word after which the cluster is asked whether it is there, and has to answer.
+SILENT_S = 30.0
 
 _DONE = {"SUCCEEDED", "FAILED", "STOPPED"}
 
@@ -87,7 +92,7 @@ def follow(job_id: str, address: str, show: Callable[[str], None], say: Say) -> 
         InputError: no cluster answers at first, or it knows no such job.
         WorkError: the launch failed, or the cluster does not know it, or us, any more.
     """
-    client, shown = _client(address), 0
+    client, log = _client(address), _Log(show)
     try:
         client.get_job_info(job_id)
     except _client_errors() as error:
@@ -96,29 +101,74 @@ def follow(job_id: str, address: str, show: Callable[[str], None], say: Say) -> 
     while True:
         try:
             info = client.get_job_info(job_id)
-            printed = client.get_job_logs(job_id)
-        except _client_errors() as error:
-            known = isinstance(error, (OSError, RuntimeError))  # else the token is none any more
-            if not known or "status code 404" in str(error):
+            if away:
+                say(f"{address} is back")
+                away = False
+            asyncio.run(log.follow(client, job_id))
+            info = client.get_job_info(job_id)
+        except (*_client_errors(), *_stream_errors()) as error:
+            lost = isinstance(error, (OSError, RuntimeError, *_stream_errors()))
+            if not lost or "status code 404" in str(error):
                 raise WorkError(
-                    f"{address}: knows {job_id} no more, or us ({_first_line(error)}); was the head"
-                    " replaced, or its token changed?"
+                    f"{address}: job {job_id} was not found, or access was denied"
+                    f" ({_first_line(error)}); was the head replaced, or its token changed?"
                 ) from None
             if not away:
                 say(f"{address} is away ({_first_line(error)}); the launch goes on, trying again")
             away = True
             time.sleep(TRY_EVERY_S)
             continue
-        if away:
-            say(f"{address} is back")
-            away = False
-        show(printed[shown:])
-        shown = len(printed)
         if info.status.name in _DONE:
             break
         time.sleep(LOOK_EVERY_S)
     if info.status.name != "SUCCEEDED":
         raise WorkError(f"{job_id}: {info.status.name.lower()}: {info.message}")
+
+
+class _Log:
+    """The log of a job, of which every piece is shown once.
+
+    Args:
+        show: is given what the job prints, piece by piece.
+    """
+
+    def __init__(self, show: Callable[[str], None]):
+        self._show, self._shown = show, 0
+
+    async def follow(self, client: Any, job_id: str) -> None:
+        """Show what comes, until the job or the connection ends.
+
+        Raises:
+            OSError: the cluster has become silent, as when a laptop has slept.
+        """
+        skip, pieces = self._shown, client.tail_job_logs(job_id)  # each begins at the log's start
+        while (piece := await self._next(pieces, client, job_id)) is not None:
+            if fresh := piece[skip:]:
+                self._show(fresh)
+                self._shown += len(fresh)
+            skip = max(0, skip - len(piece))
+
+    async def _next(self, pieces: AsyncIterator[str], client: Any, job_id: str) -> str | None:
+        """The next piece, or None at the end; of a silent job the cluster is asked now and then."""
+        coming = asyncio.ensure_future(_piece(pieces))
+        while not (await asyncio.wait({coming}, timeout=SILENT_S))[0]:
+            try:
+                answered(lambda: client.get_job_info(job_id), within_s=SILENT_S)
+            except BaseException:
+                coming.cancel()
+                raise
+        return coming.result()
+
+
+async def _piece(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
+
+
+def _stream_errors() -> tuple[type[Exception], ...]:
+    """What following a log raises beside the client's own errors."""
+    from aiohttp import ClientError
+
+    return (ClientError,)
 
 
 def _client(address: str) -> Any:

@@ -27,6 +27,21 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML declares it so
 
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        #: Aliases as problems. Their nodes do not say where they are: they are those of the anchor.
+        self.aliases: list[str] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """See `yaml.composer.Composer`."""
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()  # type: ignore[no-untyped-call]
+            self.aliases.append(
+                f"line {alias.start_mark.line + 1}: aliases (`*{alias.anchor}`) are not supported;"
+                " write the value out"
+            )
+        return super().compose_node(parent, index)
+
 
 for _kind, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -114,9 +129,10 @@ def read_yaml(path: Path) -> YamlFile:
 def parse_yaml(text: str, source: str) -> YamlFile:
     """As `read_yaml`, from a string."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
         lines: dict[KeyPath, int] = {}
-        problems = _walk(node, (), lines, set()) if node else []
+        problems = [*loader.aliases, *(_walk(node, (), lines, set()) if node else [])]
         if problems:
             raise ConfigError(source, problems)
         data = yaml.load(text, Loader=_Loader)  # a SafeLoader
@@ -130,9 +146,9 @@ def parse_yaml(text: str, source: str) -> YamlFile:
 
 
 def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]) -> list[str]:
-    """Record lines below ``node``; returns duplicate keys and aliases as problems."""
-    if id(node) in seen:
-        return [f"line {node.start_mark.line + 1}: aliases (`*name`) are not supported"]
+    """Record lines below ``node``; returns duplicate keys as problems."""
+    if id(node) in seen:  # an alias
+        return []
     seen.add(id(node))
     problems: list[str] = []
     if isinstance(node, yaml.SequenceNode):

@@ -49,8 +49,14 @@ def trial(
     )
 
 
-def results(asked: JobSpec, records: list[TrialRecord], folder: Path = Path("run")) -> Results:
-    notes = {"pair_baselines": [{"content": UNTOUCHED}]}
+def results(
+    asked: JobSpec,
+    records: list[TrialRecord],
+    folder: Path = Path("run"),
+    *,
+    over: str | None = "all trials are done",
+) -> Results:
+    notes = {"pair_baselines": [{"content": UNTOUCHED}], "over": over}
     return Results(run=RunDir(folder), job=asked, records=records, notes=notes)
 
 

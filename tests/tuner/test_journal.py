@@ -1,3 +1,5 @@
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -7,7 +9,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileSymlinkLock
 
+from tests.tuner.helpers import Recorder
+from tuner.backend import InlineBackend
+from tuner.jobfile import load_job
 from tuner.journal import BatchingJournal
+from tuner.results import load_results
+from tuner.run import resume_run, run_job
 
 
 def study_at(path: Path, *, new: bool = False) -> tuple[optuna.Study, BatchingJournal]:
@@ -94,3 +101,62 @@ def test_reading_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
         with journal.batch():
             study.ask()
     assert len(read) <= 3 * lines(tmp_path / "journal")
+
+
+@pytest.fixture
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system such as exFAT, which has no links of either kind."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.mark.usefixtures("without_links")
+def test_a_file_locks_where_there_are_no_links(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without symbolic links a journal is written all the same, said once, and nothing is left."""
+    path = tmp_path / "journal"
+    with caplog.at_level("INFO", logger="tuner.journal"):
+        study, journal = study_at(path, new=True)
+        for _ in range(3):
+            study.tell(study.ask(), 1.0)
+    assert sum("no symbolic links here" in message for message in caplog.messages) == 1
+    with journal.batch():
+        lock = tmp_path / "journal.lock"
+        assert lock.is_file() and not lock.is_symlink()
+    assert [file.name for file in tmp_path.iterdir()] == ["journal"]
+    assert len(study_at(path)[0].trials) == 3
+
+
+@pytest.mark.usefixtures("without_links")
+def test_a_whole_run_where_there_are_no_links_and_no_locks(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run begins, ends and is extended on a file system without links and without file locks."""
+
+    def refused(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("tuner.lock.fcntl.flock", refused)
+    job, space = load_job(job_file, ["search.trials=1", "search.presets=false"])
+    watcher, folder = Recorder(), tmp_path / "run"
+    run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    changes = ["search.trials=2"]
+    resume_run(folder, InlineBackend(), watcher=watcher, say=watcher.say, changes=changes)
+    assert len(load_results(folder).records) >= 2
+    assert not list(folder.glob("study*.lock")) and not list(folder.glob(".*.tmp"))
+
+
+def test_a_journal_that_cannot_be_locked_says_why(tmp_path: Path) -> None:
+    """Where neither a link nor a file can be made, the first error is the one of the folder."""
+    study, journal = study_at(tmp_path / "journal", new=True)
+    (tmp_path / "journal").unlink()
+    tmp_path.rmdir()
+    with pytest.raises(FileNotFoundError), journal.batch():
+        pass
+    tmp_path.mkdir()
+    assert study

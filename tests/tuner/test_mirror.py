@@ -404,9 +404,9 @@ def test_no_such_storage(url: str, job_file: Path, tmp_path: Path) -> None:
     """A URL that is none is refused before anything is written."""
     tree = yaml.safe_load(job_file.read_text())
     job_file.write_text(yaml.safe_dump({**tree, "storage": url}))
-    job, space = load_job(job_file)
     watcher = Recorder()
     with pytest.raises(InputError, match="storage"):
+        job, space = load_job(job_file)
         run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
     assert not (tmp_path / "run").exists()
 
@@ -457,7 +457,7 @@ def test_wherever_a_copy_breaks_off_it_is_a_whole_run(
         folder = Path(shutil.copytree(tmp_path / "whole", place / "run"))
         if bucket:
             system = _MockFileSystem()
-            monkeypatch.setattr("tuner.mirror._file_system", lambda _, s=system: (s, "run"))
+            monkeypatch.setattr("tuner.mirror.open_store", lambda _, s=system: (s, "run"))
         goes_on(folder)
         Mirror(folder, str(place / "mirror")).push()
         goes_on(folder)

@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from nst_core.errors import RunError
 from tests.tuner.helpers import nst_tuner
 from tests.tuner.made_results import STEPS, UNTOUCHED, job, order, results, trial
 from tuner.finals import missing_finals
+from tuner.frame import Run
 from tuner.records import TrialRecord
 from tuner.report.facts import report_facts
 from tuner.report.words import summary
@@ -253,19 +256,73 @@ def test_a_place_without_a_picture_stays_white() -> None:
 
 
 def test_a_trial_that_is_not_there_is_named() -> None:
-    """Asked for a trial without a report, it says which there are, the best first."""
+    """Asked for a trial without a result, it says why there is none, and which trials there are."""
     asked = job()
-    found = results(asked, [trial(0, asked.goals, 0.5), trial(1, asked.goals, 0.4)])
+    records = [
+        trial(0, asked.goals, 0.5),
+        trial(1, asked.goals, 0.4),
+        trial(2, asked.goals, 0.4, state="failed"),
+        replace(trial(3, asked.goals, 0.4, state="running"), rungs={}),
+        trial(4, asked.goals, 0.4, final_of=1),
+    ]
+    found = results(asked, records)
     assert found.found(0).record.trial == 0
-    with pytest.raises(RunError, match=r"trial 7 has not reported a score yet .*there are 1, 0"):
-        found.found(7)
+    for number, why in {
+        99: "no trial 99; this run has trials 0 to 3",
+        -1: "no trial -1; this run has trials 0 to 3",
+        2: "trial 2 failed and has no result (went to NaN); trials with a result, the best first",
+        3: "trial 3 has not reported a score yet; trials with a result, the best first: 1, 0",
+        4: "trial 4 is a final of trial 1; name that trial",
+    }.items():
+        with pytest.raises(RunError, match=re.escape(why)):
+            found.preset(number)
     with pytest.raises(RunError, match="no trial has reported a score yet"):
         results(asked, []).found()
+    with pytest.raises(RunError, match="no trial 0; this run has no trials yet"):
+        results(asked, []).found(0)
+
+
+def test_a_pair_that_is_not_there_is_named() -> None:
+    """A program that asks for a picture of another pair is told which pairs there are."""
+    run = Run(results(job(), [trial(0, job().goals, 0.5)]))
+    for ask in (lambda: run.image(0, pair=1), lambda: run.inputs(-1)):
+        with pytest.raises(RunError, match=r"no pair -?1; this run has pair 0"):
+            ask()
+
+
+def test_nothing_is_judged_before_a_trial_is_over() -> None:
+    """While the search runs, a verdict says so; before the first trial is over there is none."""
+    asked = job()
+    preset = replace(trial(0, asked.goals, 0.2, state="running"), preset="adam-1000")
+    own = trial(1, asked.goals, 0.3, state="running")
+    early = results(asked, [preset, own], over=None)
+    for said in (printed(status_table(early)), printed(best_table(early, 1)), *summary(early)):
+        assert "better" not in said and "NOT" not in said
+    begun = results(asked, [replace(preset, state="complete"), own], over=None)
+    for said in (verdict(begun).plain, " ".join(summary(begun))):
+        assert "so far" in said and "the search has only begun" in said
+    later = results(asked, [preset, replace(own, state="pruned")], over=None)
+    for said in (verdict(later).plain, " ".join(summary(later))):
+        assert "so far" in said and "found nothing better so far" in said
+    worse = results(asked, [trial(0, asked.goals, 0.9)], over=None)
+    for said in (verdict(worse).plain, " ".join(summary(worse))):
+        assert "so far" in said.lower() and "wider space" not in said
+
+
+def test_a_run_that_is_worked_on_is_not_to_be_resumed(tmp_path: Path) -> None:
+    """`status` names the process that works on the run, and only else the command to go on."""
+    found = results(job(), [], tmp_path, over=None)
+    with found.run.held("resume"):
+        said, known = printed(status_table(found), 200), status_json(found)["running"]
+    assert f"`nst-tuner resume` (process {os.getpid()} on" in said and "go on" not in said
+    assert known["pid"] == os.getpid() and known["host"] and known["since"]
+    assert status_json(found)["running"] is None
+    assert "nst-tuner resume" in printed(status_table(found), 200)
 
 
 def test_a_folder_with_brackets_is_shown_as_it_is() -> None:
     """A path is text, not markup, and can be pasted into a shell."""
-    found = results(job(), [], Path("runs/[red]my café"))
+    found = results(job(), [], Path("runs/[red]my café"), over=None)
     assert "nst-tuner resume 'runs/[red]my café'" in printed(status_table(found))
 
 

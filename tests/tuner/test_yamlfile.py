@@ -48,7 +48,9 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     ("text", "expected"),
     [
         ("a: 1\na: 2", "line 2: `a` stands twice, first in line 1"),
-        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: &x [1]\nb: *x", r"line 2: aliases \(`\*x`\) are not supported"),
+        ("a: &x\n  b: 1\nc:\n  - 1\n  - <<: *x\n", r"line 5: aliases \(`\*x`\)"),
+        ("a: &x 1\nb: *x\nb: 2", "line 2: aliases"),
         ("a: [1", "line 1"),
         ("a: !!python/object/apply:os.system [ls]", "not YAML"),
         ("? [a]\n: 1", "plain words"),

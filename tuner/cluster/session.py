@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from nst_core.errors import InputError, WorkError
 from tuner.cluster import ray_private
 from tuner.cluster.limits import check_limits
+from tuner.interrupt import children_keep_their_terminal
 from tuner.versions import warn_if_unchecked
 
 NAMESPACE = "nst-tuner"
@@ -80,13 +81,14 @@ def _start(settings: Mapping[str, Any]) -> None:
     folder = scratch_folder() / "ray"
     for tries_left in reversed(range(START_TRIES)):
         try:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(folder),
-                **settings,
-            )
+            with children_keep_their_terminal():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=str(folder),
+                    **settings,
+                )
             return
         except Exception as error:  # Ray raises plain `Exception` here
             ray.shutdown()

@@ -81,7 +81,10 @@ def export_one(
         for warning in warnings:
             warn(f"{kind}: {warning}")
         with writing(out):
-            write_atomic(out, text.encode())
+            # Of names that are no UTF-8 a shell wants the bytes, and Python an escape.
+            in_shell = kind == "neural-style-pt"
+            errors = "surrogateescape" if in_shell else "backslashreplace"
+            write_atomic(out, text.encode(errors=errors))
     if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
@@ -148,12 +151,12 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
 
 
 def _names(runs: Sequence[Results]) -> list[str]:
-    """File names of the runs' presets: safe, and each only once."""
+    """File names of the runs' presets: safe, and each only once, in whatever case."""
     names: list[str] = []
     for results in runs:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", results.job.name).strip(".-")[:_STEM] or "preset"
         name, count = stem, 2
-        while name in names:
+        while name.lower() in {known.lower() for known in names}:  # one file on exFAT and macOS
             name, count = f"{stem}-{count}", count + 1
         names.append(name)
     return names

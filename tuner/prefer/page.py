@@ -146,7 +146,7 @@ class Poll:
             js=Markup((_PARTS / "page.js").read_text(encoding="utf-8")),
         )
         return Answer(
-            content=page.encode(),
+            content=page.encode(errors="replace"),
             kind="text/html; charset=utf-8",
             policy=policy(nonce, served=True),
         )

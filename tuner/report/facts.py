@@ -39,7 +39,7 @@ def report_facts(results: Results) -> dict[str, Any]:
         "bounds": [bound.name for bound in results.goals.constraints],
         "measures": _measures(results, ranked),
         "summary": summary(results),
-        "gain": _number(results.gain(results.score(best))) if best else None,
+        "gain": _number(results.gain(results.score(best))) if best and results.done else None,
         "best": best.record.trial if best else None,
         "preset": preset.record.trial if preset else None,
         "presetRan": preset_run(preset.record, results.score(preset)).ran if preset else None,
@@ -60,7 +60,7 @@ def report_facts(results: Results) -> dict[str, Any]:
 
 def run_state(results: Results) -> str:
     """``finished``, ``running`` or ``stopped``."""
-    if results.notes.get("over") is not None:
+    if results.over:
         return "finished"
     return "running" if results.run.is_held else "stopped"
 

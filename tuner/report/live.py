@@ -58,7 +58,9 @@ class LiveReport:
         if rest:
             return None
         page, policy = render_page(live_facts(self._now()))
-        return Answer(content=page.encode(), kind="text/html; charset=utf-8", policy=policy)
+        return Answer(
+            content=page.encode(errors="replace"), kind="text/html; charset=utf-8", policy=policy
+        )
 
     def _picture(self, key: str) -> Answer | None:
         return Album(self._now()).answer(key)

@@ -36,7 +36,7 @@ def write_report(results: Results, out: Path) -> int:
         pictures=Album(results).embedded(),
         figures=report_figures(results),
     )
-    content = page.encode()
+    content = page.encode(errors="replace")
     write_atomic(out, content)
     return len(content)
 
@@ -97,6 +97,7 @@ def as_block(content: Any) -> Any:
     from markupsafe import Markup
 
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = text.encode(errors="backslashreplace").decode()  # see `Preset.to_json`
     return Markup(text.replace("<", "\\u003c"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tuner.found import Found
 from tuner.preset_runs import best_preset_run, gain_over_presets, preset_run
 from tuner.results import Results
-from tuner.run_tables import on_held_out
+from tuner.run_tables import nothing_better, on_held_out
 
 
 def summary(results: Results) -> list[str]:
@@ -13,6 +13,8 @@ def summary(results: Results) -> list[str]:
     ranked = results.ranked()
     if not ranked:
         return ["No trial has reported yet."]
+    if not results.done:
+        return ["No trial has finished yet, so nothing is known of the result.", _work(results)]
     best = ranked[0]
     return [
         _gained(results, best),
@@ -25,11 +27,17 @@ def summary(results: Results) -> list[str]:
 def _gained(results: Results, best: Found) -> str:
     first = results.goals.first
     score = results.score(best)
-    text = f"Trial {best.record.trial} is the best: {first.name} {score:.4g}, {best.steps} steps"
+    is_best = "is the best" if results.over else "is the best so far"
+    text = f"Trial {best.record.trial} {is_best}: {first.name} {score:.4g}, {best.steps} steps"
     beats = results.beats_content(score)
     if beats is None:
         return text + "."
     untouched = first.of(results.baselines["content"])
+    if not beats and not results.over:
+        return (
+            f"Nothing is gained so far: the untouched photo scores {untouched:.4g}, the best trial"
+            f" only {score:.4g} ({first.name})."
+        )
     if not beats:
         return (
             f"Nothing was gained: the untouched photo scores {untouched:.4g}, the best trial only"
@@ -39,8 +47,7 @@ def _gained(results: Results, best: Found) -> str:
     text += f". That is {than} than leaving the photo as it is ({untouched:.4g})"
     gain, run = gain_over_presets(results), best_preset_run(results)
     if best.record.preset:
-        text += f". It is the preset {preset_run(best.record, score)}: the search found nothing"
-        text += " better"
+        text += f". It is the preset {preset_run(best.record, score)}: {nothing_better(results)}"
     if gain is None or run is None:
         return text + "."
     return f"{text} and {gain}: {run.objective:.4g}."
@@ -81,8 +88,7 @@ def _again(results: Results, best: Found) -> list[str]:
 
 
 def _work(results: Results) -> str:
-    counts = results.counts()
-    done = counts["complete"] + counts["pruned"] + counts["failed"]
+    counts, done = results.counts(), results.done
     steps = sum(max(record.rungs, default=0) for record in results.records)
     text = f"{done} configurations tried in {steps:,} steps"
     parts = [

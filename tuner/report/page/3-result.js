@@ -17,11 +17,12 @@ function renderResult() {
 }
 
 function headline() {
-  if (facts.gain === null) return h("h2", {}, `Best: ${nameOf(trialOf(facts.best))}`);
+  const soFar = facts.over === null ? " so far" : "";
+  if (facts.gain === null) return h("h2", {}, `Best${soFar}: ${nameOf(trialOf(facts.best))}`);
   const won = facts.gain > 0;
   return [
     h("p", { class: `gain ${tone(facts.gain)}` }, `${Math.abs(Math.round(100 * facts.gain))}%`),
-    h("p", { class: "gain-of" }, `${won ? "better" : "worse"} than the untouched photo, by ${objective().name}`),
+    h("p", { class: "gain-of" }, `${won ? "better" : "worse"} than the untouched photo${soFar}, by ${objective().name}`),
   ];
 }
 
