@@ -29,6 +29,9 @@ COSTS: Mapping[str, Metric] = {
     ),
 }
 
+#: The cost that only a GPU has, and that is known before the first step.
+GPU_MEMORY = "vram_gb"
+
 #: Everything that may be an objective or bounded.
 MEASURES: Mapping[str, Metric] = {**METRICS, **COSTS}
 
@@ -184,6 +187,15 @@ class Goals:
     def not_finite(self, scores: Mapping[str, float]) -> list[str]:
         """Measures that are asked for and are not finite: such a constraint would pass as kept."""
         return [name for name in sorted(self.measures) if not math.isfinite(scores[name])]
+
+    def beyond(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """Constraint -> by how much ``costs`` break it for good, whatever the picture becomes.
+
+        Args:
+            costs: those that are known; they do not fall with more steps.
+        """
+        bounds = [one for one in self.constraints if one.lasting and one.measure in costs]
+        return {one.name: over for one in bounds if (over := one.excess(costs)) > 0}
 
     def broken(self, scores: Mapping[str, float]) -> list[str]:
         """The constraints that are broken, as people write them."""

@@ -18,7 +18,7 @@ from nst_core.presets import Preset
 from nst_core.references import make_reference
 from nst_core.weights import Weights, cached_path, get_weights, tensor_digest
 from search_spaces import Params, Space
-from tuner.backend import Workload
+from tuner.backend import Workload, check_costs
 from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.points import grid_size
@@ -46,6 +46,8 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
     """
+    if job.resources.device == "cpu":
+        check_costs(job, gpu=False)
     for remark in _without_effect(job, space):
         say(remark)
     if space.may_set("photo_weight") != (0.0,):
@@ -62,7 +64,7 @@ def prepare(job: JobSpec, space: Space, run: RunDir, say: Say) -> Prepared:
         judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
         starts, remarks = warm_starts(
-            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
+            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials, job.goals
         )
         for remark in remarks:
             say(remark)

@@ -26,7 +26,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from nst_core.errors import InputError, WorkError
-from tuner.backend import Workload
+from tuner.backend import Workload, check_costs
 from tuner.engine_pool import MOST_LOSSES, EnginePool, Stay
 from tuner.fleet import EngineShape, Fleet
 from tuner.halving import Decision
@@ -223,6 +223,10 @@ class RayBackend:
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
+            if not search.begun:
+                wanted = job.resources
+                gpus = wanted.gpus or ray.cluster_resources().get("GPU")
+                check_costs(job, gpu=wanted.device != "cpu" and bool(gpus))
             fleet = self._fleet(workload, job)
             try:
                 for _ in fleet.opening():
