@@ -13,7 +13,7 @@ from typing import Literal
 
 from nst_core.errors import near_miss
 from nst_core.metric_names import METRICS, Metric
-from tuner.ranking import Values
+from tuner.ranking import MOST_VALUES, Values
 
 #: What a result costs, reported beside its scores.
 COSTS: Mapping[str, Metric] = {
@@ -36,7 +36,7 @@ GPU_MEMORY = "vram_gb"
 MEASURES: Mapping[str, Metric] = {**METRICS, **COSTS}
 
 #: More at once, and nearly every trial is as good as any other.
-MOST_OBJECTIVES = 3
+MOST_OBJECTIVES = MOST_VALUES
 
 _BOUND = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
