@@ -14,7 +14,6 @@ import numpy as np
 
 from nst_core.errors import InputError
 from nst_core.materials import Materials
-from nst_core.metric_names import METRICS, OBJECTIVES
 from search_spaces import Params, Space
 from tuner.curves import Curves
 from tuner.evaluate import load_pair
@@ -64,18 +63,8 @@ class Suggestion:
     like: Sequence[tuple[str, float]]
 
 
-def judged_by(curves: Curves) -> list[str]:
-    """The metrics by which recorded pairs can be judged: as a share of what doing nothing scores.
-
-    Lower has to be better, and doing nothing must not be best.
-    """
-    return [
-        name for name in curves.metrics if name in OBJECTIVES and not METRICS[name].higher_is_better
-    ]
-
-
 def experiences_of(curves: Curves, metric: str = "lpips") -> list[Experience]:
-    """One for each recorded pair, by one of the metrics of `judged_by`."""
+    """One for each recorded pair; a metric where lower is better."""
     index = curves.metrics.index(metric)
     found = []
     for pair in curves.pairs.values():

@@ -8,12 +8,13 @@ from pathlib import Path
 from nst_core.materials import Materials
 from search_spaces import Params, Space
 from tuner.curves import load_curves
+from tuner.lengths import LEARNED_FROM
 from tuner.objective import Goals
 from tuner.ranking import ranking
 from tuner.records import TrialRecord
 from tuner.results import load_results
 from tuner.rundir import RunDir
-from tuner.suggest import apart, experiences_of, fitting, judged_by, suggest
+from tuner.suggest import apart, experiences_of, fitting, suggest
 from tuner.surrogate import encode_all
 
 #: In place of a run: the pairs that come with the package.
@@ -120,11 +121,11 @@ def _similar(space: Space, materials: Materials, goals: Goals) -> tuple[list[Par
     curves = load_curves()
     if curves.space.name != space.name:
         return [], None
-    if goals.name not in (judged := judged_by(curves)):
+    if goals.name != LEARNED_FROM:
         return [], (
-            f"{SIMILAR} is not used: the recorded pairs can be judged by {', '.join(judged)}, and"
-            f" the objective is {goals.name}"
+            f"{SIMILAR} is not used: similar pairs were tuned for {LEARNED_FROM}, and the objective"
+            f" is {goals.name}"
         )
-    known = experiences_of(curves, goals.name)
+    known = experiences_of(curves, LEARNED_FROM)
     found = suggest(materials, known, curves.space, curves.kernel, top=OF_ONE_SOURCE)
     return [params for one in found if (params := fitting(one.params, space))], None

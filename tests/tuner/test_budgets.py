@@ -21,6 +21,8 @@ from tuner.jobfile import load_job
 from tuner.plan import Plan
 from tuner.records import Report
 from tuner.run import run_job
+from tuner.shown import Trials
+from tuner.storage import load_study
 from tuner.study import load_records
 
 
@@ -188,6 +190,10 @@ def test_what_is_known_to_break_a_bound_does_not_begin(job_file: Path, tmp_path:
     assert {(record.state, record.reason) for record in beyond} == {
         ("pruned", "breaks vram_gb <= 2 before its first step: vram_gb 9")
     }
+    # The sampler learns to avoid them, as it avoids what goes wrong.
+    trials = load_study(tmp_path).study.get_trials()
+    told = Trials(search.goals).tried(trials, drawn=-1)
+    assert [one.params for one in told if one.failed] == [r.params for r in beyond if r.searched]
 
 
 def test_gpu_memory_is_refused_where_there_is_no_gpu(job_file: Path, tmp_path: Path) -> None:
