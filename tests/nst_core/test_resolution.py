@@ -58,6 +58,18 @@ def test_gradient_descent_begins_with_steps_of_the_same_length(
         assert other.lr == lr
 
 
+@given(st.integers(64, 512), st.floats(0.5, 4), st.floats(0.01, 1e4))
+def test_the_style_weighs_more_at_added_sizes(tuned: int, factor: float, weight: float) -> None:
+    """Where sizes are added the style weight grows with the factor, and the note says so."""
+    config = StyleConfig(size_px=tuned, style_weight=weight)
+    found, note = at_size(config, round(tuned * factor))
+    grown = found.size_px / tuned if found.scales > 1 else 1.0
+    assert found.style_weight == pytest.approx(weight * grown)
+    assert ("style_weight" in (note or "")) == (grown > 1)
+    for other in ({"optimizer": "sgd"}, {"weight_schedule": "balance"}):
+        assert at_size(config.replace(**other), found.size_px)[0].style_weight == weight
+
+
 @given(st.integers(64, 1024), st.floats(0.5, 2))
 def test_what_nothing_makes_up_for_is_said(tuned: int, factor: float) -> None:
     """Below the tuned size, and only there, strokes are said to come out larger."""
@@ -107,3 +119,15 @@ def test_the_look_is_kept_at_larger_sizes(
     assert distance["corrected"] < 0.15
     if factor == 2.0:
         assert distance["corrected"] < distance["plain"]
+        # As much of the style is seen as at the tuned size: it is no tint over the photo.
+        photo = to_uint8(resize(content, *size))
+        lighter = result(corrected.replace(style_weight=config.style_weight))
+        from_photo = {
+            name: judge.score(to_uint8(resize(image, *size)), photo, None)["lpips"]
+            for name, image in (
+                ("tuned", tuned),
+                ("lighter", lighter),
+                ("corrected", result(corrected)),
+            )
+        }
+        assert from_photo["lighter"] < from_photo["corrected"]
