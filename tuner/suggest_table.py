@@ -24,7 +24,12 @@ def suggestions_table(tested: Sequence[Tested], size_px: int) -> RenderableType:
         table.add_column("edges\nkept", justify="right")
         table.add_column("style\ndistance", justify="right")
     for place, (one, _, run) in enumerate(tested, 1):
-        cells = [str(place), Text(settings_text(one.params)), str(one.steps), f"{one.share:.0%}"]
+        cells: list[RenderableType] = [
+            str(place),
+            Text(settings_text(one.params)),
+            str(one.steps),
+            f"{one.share:.0%}",
+        ]
         if run is not None:
             cells += [f"{run.edges:.0%}", f"{run.style:.0%}"]
         table.add_row(*cells)
