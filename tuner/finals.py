@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nst_core.config import StyleConfig
-from nst_core.starts import is_random
 from tuner.objective import Goals
 from tuner.ranking import ranking
 from tuner.records import TrialRecord, values_beside
@@ -21,18 +20,17 @@ def final_rungs(config: StyleConfig) -> tuple[int, ...]:
 
     Most happens in the first steps, so frame k of n is taken after ``steps * (k / n) ** 2``.
     """
-    frames = FRAMES if config.seed == final_seeds(config, 1)[0] else 1
+    frames = FRAMES if config.seed == final_seeds(1)[0] else 1
     shares = ((k / frames) ** 2 for k in range(1, frames + 1))
     return tuple(sorted({max(1, round(config.steps * share)) for share in shares}))
 
 
-def final_seeds(config: StyleConfig, count: int) -> range:
+def final_seeds(count: int) -> range:
     """The seeds of a finalist's runs: none is that of the search, by whose luck it was chosen.
 
-    One run, to look at, where no seed changes anything.
+    A start without noise is run as often: how its run rounds is luck, too (`starts.DISTURBANCE`).
     """
-    first = SEARCH_SEED + is_random(config)
-    return range(first, first + (count if is_random(config) else 1))
+    return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count)
 
 
 def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
@@ -52,7 +50,7 @@ def missing_finals(
         records: all trials; presets may be finalists, failed trials not.
         goals: what they are ranked by.
         count: finalists.
-        seeds: runs of each; one where no seed changes anything.
+        seeds: runs of each.
     """
     entered = [
         (record, *best)
@@ -71,9 +69,11 @@ def missing_finals(
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
     there = {(r.final_of, r.config["seed"]) for r in records if r.final_of is not None}
+    # Older versions ran a finalist once, with the search's seed, where its start had no noise.
     wanted = [
         (record.trial, seed)
         for *_, (record, _, _) in ranked[:count]
-        for seed in final_seeds(StyleConfig.from_dict(record.config), seeds)
+        if (record.trial, SEARCH_SEED) not in there
+        for seed in final_seeds(seeds)
     ]
     return [final for final in wanted if final not in there]

@@ -20,7 +20,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nst_core.starts import is_random
 from tuner.job import JobSpec
 from tuner.plan import Plan, Watcher
 from tuner.records import EngineStats, Pulse, RungRecord, TrialRecord
@@ -94,8 +93,6 @@ class ProgressWatcher(Watcher):
         if plan.final:
             if not self._finals:
                 self.say("the finals: the best trials run again, on top of any budget")
-            if plan.trial not in self._finals and not is_random(plan.config):
-                self.say(f"final {plan.trial} runs once: without noise seeds change nothing")
             self._finals.add(plan.trial)
         name = preset or (f"final {plan.trial}" if plan.final else f"trial {plan.trial}")
         self._under_way.setdefault(plan.trial, _UnderWay(name, plan.config.steps))
