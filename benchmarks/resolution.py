@@ -96,9 +96,9 @@ def main(
 
 def extent(pairs: int, starts: int, steps: int, *, quick: bool) -> str:
     """How much was measured, in a sentence."""
-    form = "The quick form, from which nothing follows" if quick else "The full form"
+    form = "The quick form, from which nothing follows: " if quick else ""
     count = f"{pairs} pair{'s' * (pairs > 1)}, {starts} start{'s' * (starts > 1)} of `gram`"
-    return f"{form}: {count}, {steps} steps at the tuned size."
+    return f"{form}{count}, {steps} steps at the tuned size."
 
 
 def medians(rows: list[Row], factors: tuple[float, ...] | list[float]) -> Iterator[Row]:
