@@ -42,9 +42,8 @@ from search_spaces import CATALOGUE
 FACTORS, QUICK_FACTORS = (1.5, 2.0, 4.0), (2.0,)
 #: As many as a result needs that shows the style.
 STEPS = 60
-#: Of the starts of `gram`, by number: a high learning rate, and a strong style. The first start
-#: tints the photo at any size.
-STARTS, QUICK_STARTS = (2, 3), (2,)
+#: Of the starts of `gram`, by number: no total variation, a high learning rate, a strong style.
+STARTS, QUICK_STARTS = (1, 2, 3), (2,)
 WAYS = ("as it is", "coarse to fine", "corrected")
 #: The look is kept below this; a column says how far the untouched photo is, to compare with.
 MOST_LPIPS = 0.15
@@ -54,6 +53,9 @@ def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side at which presets are tuned")] = 96,
     steps: Annotated[int, typer.Option(help="steps at the tuned size")] = STEPS,
+    start: Annotated[
+        list[int] | None, typer.Option(help="start of `gram`, by number; repeatable")
+    ] = None,
     factor: Annotated[list[float] | None, typer.Option(help="times the size; repeatable")] = None,
     images: Annotated[Path | None, typer.Option(help="also save every result here")] = None,
     quick: QuickOption = False,
@@ -62,9 +64,10 @@ def main(
     """Compare larger results, scaled down, with the tuned ones and with the photo."""
     judge = Judge.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
     gram, factors = CATALOGUE["gram"], factor or (QUICK_FACTORS if quick else FACTORS)
+    numbers = start or (QUICK_STARTS if quick else STARTS)
     presets = {
         f"start {number}": gram.build(gram.starts[number - 1], size_px=size_px, steps=steps)
-        for number in (QUICK_STARTS if quick else STARTS)
+        for number in numbers
     }
     pairs = pairs_from(pair, count=1 if quick else 3)
     cases = list(itertools.product(factors, pairs, presets.items()))
