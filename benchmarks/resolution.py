@@ -1,15 +1,16 @@
-"""A preset at larger sizes than it was tuned at: what the correction for size is worth.
+"""A preset at larger sizes than it was tuned at: what each part of the correction is worth.
 
-The look is said to be kept when the larger result, scaled down, is near the tuned one. `as it is`
-changes the size alone; `corrected` is what `stylize --preset --size-px` does, going through the
-tuned size first; `TV weighed up` does so with a total variation that counts as much at the larger
-size.
+The look is kept when the larger result, scaled down, is near the tuned one and as far from the
+photo as the tuned one is: nearer to the photo is a tint in place of strokes. `as it is` changes the
+size alone; `coarse to fine` goes through the tuned size first; `corrected` also weighs the style
+up, which is what `stylize --preset --size-px` does.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -31,105 +32,117 @@ from benchmarks.common import (
 )
 from benchmarks.runs import weights_of_a_job
 from nst_core.config import StyleConfig
-from nst_core.images import resize, to_uint8
+from nst_core.images import resize, resize_longer_side, save_image, to_uint8
 from nst_core.metrics import Judge
 from nst_core.resolution import at_size
 from nst_core.stylization import default_device, stylize
 from nst_core.weights import get_weights
 from search_spaces import CATALOGUE
 
-FACTORS = (1.5, 2.0)
-#: As many as a result needs that shows the style; all cases then take a quarter of an hour at most.
+FACTORS, QUICK_FACTORS = (1.5, 2.0, 4.0), (2.0,)
+#: As many as a result needs that shows the style.
 STEPS = 60
-#: Of the starts of `gram`, by number: one without total variation and one with it.
-STARTS = (1, 2)
-#: The one that shows what every correction is worth.
-QUICK_STARTS = (2,)
-WAYS = ("as it is", "corrected", "TV weighed up")
+#: Of the starts of `gram`, by number: no total variation, a high learning rate, a strong style.
+STARTS, QUICK_STARTS = (1, 2, 3), (2,)
+WAYS = ("as it is", "coarse to fine", "corrected")
 #: The look is kept below this; a column says how far the untouched photo is, to compare with.
 MOST_LPIPS = 0.15
 
 
 def main(
     pair: PairsOption = None,
-    size_px: Annotated[int, typer.Option(help="longer side at which presets are tuned")] = 128,
+    size_px: Annotated[int, typer.Option(help="longer side at which presets are tuned")] = 96,
+    steps: Annotated[int, typer.Option(help="steps at the tuned size")] = STEPS,
+    start: Annotated[
+        list[int] | None, typer.Option(help="start of `gram`, by number; repeatable")
+    ] = None,
+    factor: Annotated[list[float] | None, typer.Option(help="times the size; repeatable")] = None,
+    images: Annotated[Path | None, typer.Option(help="also save every result here")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare larger results, scaled down, with the tuned ones."""
-    weights = weights_of_a_job()
-    judge = Judge.load(weights.__getitem__, default_device(), metrics=("lpips",))
-    gram = CATALOGUE["gram"]
+    """Compare larger results, scaled down, with the tuned ones and with the photo."""
+    judge = Judge.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
+    gram, factors = CATALOGUE["gram"], factor or (QUICK_FACTORS if quick else FACTORS)
+    numbers = start or (QUICK_STARTS if quick else STARTS)
     presets = {
-        f"start {number}": gram.build(gram.starts[number - 1], size_px=size_px, steps=STEPS)
-        for number in (QUICK_STARTS if quick else STARTS)
+        f"start {number}": gram.build(gram.starts[number - 1], size_px=size_px, steps=steps)
+        for number in numbers
     }
     pairs = pairs_from(pair, count=1 if quick else 3)
-    cases = list(itertools.product(pairs, presets.items()))
+    cases = list(itertools.product(factors, pairs, presets.items()))
     with progress() as bar:
         rows = [
-            row
-            for one, (name, tuned) in bar.track(cases)
-            for row in rows_of(one, name, tuned, judge)
+            row_of(one, name, tuned, times, judge, images)
+            for times, one, (name, tuned) in bar.track(cases)
         ]
     publish(
         "Larger than tuned",
-        f"LPIPS between the result at {size_px} px and a larger one scaled down to it."
-        f" {extent(len(pairs), len(presets), quick=quick)}",
+        f"LPIPS between the result at {size_px} px and a larger one scaled down to it, and between"
+        f" either and the untouched photo. {extent(len(pairs), len(presets), steps, quick=quick)}",
         [
-            Section(title="The median of all", rows=list(medians(rows))),
+            Section(title="The median of all", rows=list(medians(rows, factors))),
             Section(title="Each", rows=rows),
         ],
         goals=[
             Goal(
-                name=f"LPIPS at {factor:g} times the size, median",
-                value=median(row["corrected"] for row in rows if row["times"] == factor),
+                name=f"LPIPS at {times:g} times the size, median",
+                value=median(row["corrected"] for row in rows if row["times"] == times),
                 goal=MOST_LPIPS,
                 at_most=True,
             )
-            for factor in FACTORS
+            for times in factors
         ],
         json_file=json_file,
     )
 
 
-def extent(pairs: int, starts: int, *, quick: bool) -> str:
+def extent(pairs: int, starts: int, steps: int, *, quick: bool) -> str:
     """How much was measured, in a sentence."""
-    form = "The quick form, from which nothing follows" if quick else "The full form"
+    form = "The quick form, from which nothing follows: " if quick else ""
     count = f"{pairs} pair{'s' * (pairs > 1)}, {starts} start{'s' * (starts > 1)} of `gram`"
-    return f"{form}: {count}, {STEPS} steps at the tuned size."
+    return f"{form}{count}, {steps} steps at the tuned size."
 
 
-def medians(rows: list[Row]) -> Iterator[Row]:
-    """One row a factor."""
-    for factor in FACTORS:
-        some = [row for row in rows if row["times"] == factor]
-        columns = (*WAYS, "untouched photo")
-        yield {"times": factor, **{name: median(row[name] for row in some) for name in columns}}
+def medians(rows: list[Row], factors: tuple[float, ...] | list[float]) -> Iterator[Row]:
+    """One row for each factor."""
+    columns = [name for name in rows[0] if name not in ("pair", "preset", "times")]
+    for times in factors:
+        some = [row for row in rows if row["times"] == times]
+        yield {"times": times, **{name: median(row[name] for row in some) for name in columns}}
 
 
-def rows_of(pair: Pair, name: str, tuned: StyleConfig, judge: Judge) -> list[Row]:
-    """How far larger results are from the tuned one, by each way."""
+def ways_of(tuned: StyleConfig, factor: float) -> Mapping[str, StyleConfig]:
+    """The configurations that are compared at a larger size."""
+    corrected, _ = at_size(tuned, round(tuned.size_px * factor))
+    return {
+        "as it is": tuned.replace(size_px=corrected.size_px),
+        "coarse to fine": corrected.replace(style_weight=tuned.style_weight),
+        "corrected": corrected,
+    }
+
+
+def row_of(
+    pair: Pair, name: str, tuned: StyleConfig, factor: float, judge: Judge, images: Path | None
+) -> Row:
+    """How far larger results are from the tuned one and from the photo, by each way."""
     looked_for = result(pair, tuned)
-    rows = []
-    for factor in FACTORS:
-        corrected, _ = at_size(tuned, round(tuned.size_px * factor))
-        # So that the term has the value that it had on the picture scaled up.
-        power = 2 if tuned.tv_norm == "l2" else 1
-        smoother = corrected.replace(tv_weight=tuned.tv_weight * factor**power)
-        found = {
-            "as it is": result(pair, tuned.replace(size_px=corrected.size_px)),
-            "corrected": result(pair, corrected),
-        }
-        same = smoother == corrected
-        found["TV weighed up"] = found["corrected"] if same else result(pair, smoother)
-        found["untouched photo"] = pair.content_3HW
-        row: Row = {"pair": pair.name, "preset": name, "TV": tuned.tv_weight, "times": factor}
-        for way, image_3HW in found.items():
-            smaller = to_uint8(resize(image_3HW, *looked_for.shape[1:]))
-            row[way] = judge.score(smaller, to_uint8(looked_for))["lpips"]
-        rows.append(row)
-    return rows
+    found = {way: result(pair, config) for way, config in ways_of(tuned, factor).items()}
+    if images:
+        images.mkdir(parents=True, exist_ok=True)
+        for way, image_3HW in {"tuned": looked_for, **found}.items():
+            save_image(image_3HW, images / f"{pair.name}-{name}-{factor:g}-{way}.png")
+
+    def distance(image_3HW: Tensor, other_3HW: Tensor) -> float:
+        small, goal = (to_uint8(resize(i, *looked_for.shape[1:])) for i in (image_3HW, other_3HW))
+        return judge.score(small, goal)["lpips"]
+
+    photo = resize_longer_side(pair.content_3HW, tuned.size_px)
+    row: Row = {"pair": pair.name, "preset": name, "times": factor}
+    row |= {way: distance(image, looked_for) for way, image in found.items()}
+    row["tuned to photo"] = distance(looked_for, photo)
+    row |= {f"{way} to photo": distance(found[way], photo) for way in WAYS}
+    return row
 
 
 def result(pair: Pair, config: StyleConfig) -> Tensor:

@@ -69,4 +69,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    if tensor.is_sparse:  # `numel` counts the zeros, which take no memory
+        return tensor._indices().nbytes + tensor._values().nbytes
+    return tensor.nbytes

@@ -26,9 +26,10 @@ MEMORY_FORMAT = torch.channels_last
 #: What the network computes in where that is not the store's own type.
 NETWORK_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-#: What a store keeps of styles' targets. Searches try settings, such as how large a style is seen,
-#: of which each value has targets of its own; without a bound, 7 MiB a trial stayed with an engine.
-MOST_OF_STYLES_BYTES = 512 * 2**20
+#: Most bytes that a store keeps of targets. Searches try settings, such as how large a style is
+#: seen, and each value has targets of its own: without a bound, an engine kept 7 MiB a trial of
+#: styles, and about 1 GB of content features in `wide` with 4 pairs at 256 px.
+MOST_BYTES = 512 * 2**20
 
 #: Features of a homogeneous network are kept so much smaller in float16, which ends at 65504.
 FLOAT16_SCALE = 1 / 32
@@ -38,8 +39,9 @@ class FeatureStore:
     """Extractors and targets on one device: weights once, each target once.
 
     Targets are always computed in the store's own precision: they are computed once, and an error
-    in them would be there in every step. They are kept until `forget`; what depends on a style
-    image alone stays for all pictures of one size, until `trim` finds it too much.
+    in them would be there in every step. They are kept until `forget`, or until `trim` finds that
+    all together take more than `MOST_BYTES`; what depends on a style image alone stays for all
+    pictures of one size.
 
     Args:
         weights: returns the weights of a network by its name; asked once per network.
@@ -65,8 +67,7 @@ class FeatureStore:
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
-        self._made: dict[Key, Any] = {}
-        self._made_of_styles = Recent(MOST_OF_STYLES_BYTES)
+        self._made = Recent(MOST_BYTES)
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
@@ -140,7 +141,7 @@ class FeatureStore:
             return blended()
         looks = [(*self._look(config, materials, s), s.weight) for s in chosen.styles]
         key = ("blend", *itertools.chain.from_iterable(looks))
-        found: Moments = _layered(self._made_of_styles, key, layer, lambda: {layer: blended()})
+        found: Moments = _layered(self._made, key, layer, lambda: {layer: blended()})
         return found
 
     def _one_style(
@@ -159,7 +160,7 @@ class FeatureStore:
             return found
 
         key = ("style", *self._look(config, materials, style))
-        found: Moments = _layered(self._made_of_styles, key, layer, make)
+        found: Moments = _layered(self._made, key, layer, make)
         return found
 
     def _look(self, config: StyleConfig, materials: Materials, style: Style) -> Key:
@@ -173,12 +174,13 @@ class FeatureStore:
         key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
         height, width = materials.height_width
         if key not in self._made:
-            self._made[key] = [
+            quantiles = [
                 color_quantiles(
                     self._recolored(config, materials, self.place(image)), height * width
                 )
                 for image, _ in materials.styles
             ]
+            self._made.update({key: quantiles})
         shares = [share for _, share in materials.blended(config.style_blend)]
         parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
@@ -189,7 +191,7 @@ class FeatureStore:
         if key not in self._made:
             from nst_core.laplacian import matting_laplacian  # an optional dependency
 
-            self._made[key] = self.place(matting_laplacian(materials.content_3HW))
+            self._made.update({key: self.place(matting_laplacian(materials.content_3HW))})
         found: Tensor = self._made[key]
         return found
 
@@ -202,12 +204,11 @@ class FeatureStore:
     def forget(self, materials: Materials) -> None:
         """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
         keys = materials.keys
-        self._made = {key: made for key, made in self._made.items() if keys.isdisjoint(key)}
-        self._made_of_styles.drop(lambda key: not keys.isdisjoint(key))
+        self._made.drop(lambda key: not keys.isdisjoint(key))
 
     def trim(self) -> None:
-        """Let go of styles' targets that nobody asked for lately, where there are too many."""
-        self._made_of_styles.trim()
+        """Drop the targets that were used longest ago, where all take more than `MOST_BYTES`."""
+        self._made.trim()
 
     def _view(self, config: StyleConfig) -> Key:
         """What of a configuration changes how a picture looks to its network."""
@@ -243,9 +244,7 @@ class FeatureStore:
             return list(self.extractor(config.backbone, layers)(pixels).items())
 
 
-def _layered(
-    kept: dict[Key, Any] | Recent, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]
-) -> Any:
+def _layered(kept: Recent, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]) -> Any:
     """What was made for a layer, together with others, or is made now."""
     if (*key, layer) not in kept:
         kept.update({(*key, name): value for name, value in make().items()})

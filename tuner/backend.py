@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError
 from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.weights import Weights
 from tuner.engine import Engine
-from tuner.evaluate import Pair
+from tuner.evaluate import Pair, memory_gb
 from tuner.halving import Decision
 from tuner.job import JobSpec
+from tuner.objective import GPU_MEMORY, Goals
 from tuner.plan import Plan
 from tuner.search import Search
 
@@ -31,6 +34,24 @@ class Workload:
     weights: Mapping[str, Weights]
     holdout: Sequence[Pair] = ()
     metrics: Sequence[str] = DEFAULT_METRICS
+
+
+def check_costs(job: JobSpec, *, gpu: bool) -> None:
+    """Raise InputError if a new run asks for a cost that its engines do not have."""
+    if GPU_MEMORY not in job.goals.measures or gpu:
+        return
+    keys = [key for key in ("constraints", "objective") if GPU_MEMORY in getattr(job, key)]
+    raise InputError(
+        f"{keys[0]}: {GPU_MEMORY} is the memory of a GPU, and this run would compute on CPUs;"
+        f" remove {GPU_MEMORY} from {' and '.join(keys)}, or run the job where there is a GPU"
+    )
+
+
+def known_costs(workload: Workload, goals: Goals, config: StyleConfig) -> dict[str, float]:
+    """The costs that are known before the first step, of those that a run asks for, by name."""
+    if GPU_MEMORY not in goals.measures:
+        return {}
+    return {GPU_MEMORY: memory_gb(workload.pairs, config, "cuda")}
 
 
 class Backend(Protocol):
@@ -56,6 +77,8 @@ class InlineBackend:
             holdout=workload.holdout,
             metrics=workload.metrics,
         )
+        if not search.begun:
+            check_costs(job, gpu=False)
         lanes = job.resources.lanes or 1
         plans: dict[int, Plan] = {}
         while True:

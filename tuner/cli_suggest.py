@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
 
-from tuner.console import ForceOption, JsonOption, example, out, say
+from tuner.console import ForceOption, JsonOption, err, example, out, say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nst_core.config import StyleConfig
+    from tuner.short_runs import ShortRun, Tested
+    from tuner.suggest import Suggestion
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -26,6 +35,10 @@ def suggest(
         Path | None, typer.Option("--out", metavar="P.json", help="write the first as a preset")
     ] = None,
     force: ForceOption = False,
+    tried: Annotated[
+        bool,
+        typer.Option("--try/--no-try", help="try each on these pictures, small, before ranking it"),
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Settings worth trying first, from pairs that were tuned and are most like this one."""
@@ -40,6 +53,7 @@ def suggest(
     from tuner.curves import load_curves
     from tuner.outputs import check_text_output
     from tuner.results_json import dump
+    from tuner.short_runs import SPARE
     from tuner.suggest import experience_of_run, experiences_of
     from tuner.suggest import suggest as suggestions
     from tuner.suggest_table import suggestions_table
@@ -48,32 +62,67 @@ def suggest(
         check_text_output(
             "--out", out_file, [content, style, *(run_dir or ())], force=force, say=say
         )
-    materials = Materials.at_size(load_image(content), [(load_image(style), 1.0)], size_px)
+    pictures = load_image(content), load_image(style)
+    materials = Materials.at_size(pictures[0], [(pictures[1], 1.0)], size_px)
     curves = load_curves()
     known = experiences_of(curves)
     known += [experience_of_run(folder, curves.space) for folder in run_dir or ()]
-    found = suggestions(materials, known, curves.space, curves.kernel, top=top)
-    configs = [curves.space.build(s.params, size_px=size_px, steps=s.steps) for s in found]
+    count = top + SPARE if tried else top
+    found = suggestions(materials, known, curves.space, curves.kernel, top=count)
+    built = [(s, curves.space.build(s.params, size_px=size_px, steps=s.steps)) for s in found]
+    tested = _tested(*pictures, built, top) if tried else [(*one, None) for one in built]
     if out_file:
-        best = found[0]
+        best, config, run = tested[0]
         provenance: dict[str, Any] = {
             "kind": "suggested",
             "expected_share": best.share,
             "like": dict(best.like),
             "params": dict(best.params),
+            "tried": vars(run) if run else None,
         }
         Preset(
             name="suggested",
             description=f"suggested: lpips about {best.share:.0%} of the untouched content's",
-            config=configs[0],
+            config=config,
             provenance=provenance,
         ).save(out_file)
         say(f"wrote {out_file}")
     if json:
         rows = [
-            {**vars(s), "like": dict(s.like), "config": c.to_dict()}
-            for s, c in zip(found, configs, strict=True)
+            {
+                **vars(s),
+                "like": dict(s.like),
+                "config": c.to_dict(),
+                "tried": {**vars(r), "recognizable": r.recognizable} if r else None,
+            }
+            for s, c, r in tested
         ]
         print(dump({"suggestions": rows}))  # noqa: T201
     else:
-        out.print(suggestions_table(found, curves.size_px))
+        out.print(suggestions_table(tested, curves.size_px))
+
+
+def _tested(
+    content_3HW: Tensor,
+    style_3HW: Tensor,
+    built: Sequence[tuple[Suggestion, StyleConfig]],
+    top: int,
+) -> Sequence[Tested]:
+    """Suggestions tried on the pictures, with a progress bar; untried where that cannot be done."""
+    from nst_core.errors import WeightsError
+    from nst_core.weights import get_weights
+    from tuner.short_runs import ShortRuns, recognizable_first
+
+    try:
+        runs = ShortRuns(content_3HW, style_3HW, lambda name: get_weights(name, say=say))
+    except WeightsError as error:
+        say(f"the suggestions are not tried on these pictures: {error}")
+        return [(*one, None) for one in built[:top]]
+    with Progress(console=err) as progress:
+        task = progress.add_task("trying suggestions", total=None)
+
+        def run(config: StyleConfig) -> ShortRun:
+            progress.reset(task, total=config.steps)
+            return runs(config, lambda step: progress.update(task, completed=step))
+
+        return recognizable_first(built, run, top)

@@ -23,7 +23,6 @@ from nst_core.errors import InputError
 from nst_core.hardware import device_name
 from nst_core.images import to_uint8
 from nst_core.lanes import Lane, LaneBatch
-from nst_core.memory import needed_bytes
 from nst_core.metric_names import DEFAULT_METRICS
 from nst_core.metrics import Judge
 from nst_core.precision import exact_by_default
@@ -32,7 +31,7 @@ from nst_core.targets import FeatureStore
 from nst_core.weights import Weights
 from tuner.batches import Batches, Chunk, LaneKey
 from tuner.engine_trial import EngineTrial, Reached, ahead
-from tuner.evaluate import Pair
+from tuner.evaluate import Pair, memory_gb
 from tuner.faults import described, is_broken_device
 from tuner.records import EngineStats, Report, mean_scores
 from tuner.scoring import Scorer
@@ -365,7 +364,7 @@ class Engine:
             pair_scores = reached.scores.result()
             costs = {
                 "seconds_per_image": reached.seconds / known.pairs,
-                "vram_gb": self._memory_gb(known.config),
+                "vram_gb": memory_gb(self._pairs, known.config, self._store.device),
             }
             known.shown = reached.images
             taken_up, came_at, remark = known.taken_up, known.came_at, known.remark
@@ -382,13 +381,6 @@ class Engine:
                 remark=remark,
             )
         return self._failed(trial)
-
-    def _memory_gb(self, config: StyleConfig) -> float:
-        """What the largest pair needs alone."""
-        device = self._store.device
-        kinds = {(*pair.materials.height_width, pair.materials.masks) for pair in self._pairs}
-        needed = (needed_bytes(config, *size, device=device, masks=n) for *size, n in kinds)
-        return max(needed) / 1e9
 
 
 def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:

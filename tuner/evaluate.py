@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nst_core.baselines import baselines
 from nst_core.colors import luminance
+from nst_core.config import StyleConfig
 from nst_core.images import from_uint8, load_image, resize, to_uint8
 from nst_core.materials import Materials, Style
+from nst_core.memory import needed_bytes
 from nst_core.metrics import Judge
 from nst_core.starts import feed_forward_start
 from tuner.job import PairSpec, StyleImage
@@ -31,6 +34,13 @@ class Pair:
     def content_HW3(self) -> np.ndarray:
         """The untouched content as metrics see it, of the reference's size."""
         return to_uint8(self.materials.content_3HW)
+
+
+def memory_gb(pairs: Iterable[Pair], config: StyleConfig, device: torch.device | str) -> float:
+    """Estimated memory of the largest pair alone on a device, in GB."""
+    kinds = {(*pair.materials.height_width, pair.materials.masks) for pair in pairs}
+    needed = (needed_bytes(config, *size, device=device, masks=n) for *size, n in kinds)
+    return max(needed) / 1e9
 
 
 def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from nst_core.config import StyleConfig, is_random
+from nst_core.config import StyleConfig
 from tuner.objective import Goals
 from tuner.ranking import ranking
 from tuner.records import TrialRecord, values_beside
@@ -25,7 +25,7 @@ def final_rungs(config: StyleConfig) -> tuple[int, ...]:
 
     Most happens in the first steps, so frame k of n is taken after ``steps * (k / n) ** 2``.
     """
-    frames = FRAMES if config.seed == final_seeds(config, 1)[0] else 1
+    frames = FRAMES if config.seed == final_seeds(1)[0] else 1
     shares = ((k / frames) ** 2 for k in range(1, frames + 1))
     return tuple(sorted({max(1, round(config.steps * share)) for share in shares}))
 
@@ -40,13 +40,12 @@ def full_rungs(own_steps: int, max_steps: int) -> tuple[int, ...]:
     return (*range(apart, own_steps, apart), own_steps)
 
 
-def final_seeds(config: StyleConfig, count: int) -> range:
+def final_seeds(count: int) -> range:
     """The seeds of a finalist's runs: none is that of the search, by whose luck it was chosen.
 
-    One run, to look at, where no seed changes anything.
+    A start without noise is run as often: how its run rounds is luck, too (`starts.DISTURBANCE`).
     """
-    first = SEARCH_SEED + is_random(config)
-    return range(first, first + (count if is_random(config) else 1))
+    return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count)
 
 
 def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
@@ -66,7 +65,7 @@ def missing_finals(
         records: all trials; presets may be finalists, failed trials not.
         goals: what they are ranked by.
         count: finalists.
-        seeds: runs of each; one where no seed changes anything.
+        seeds: runs of each.
     """
     entered = [
         (record, *best)
@@ -87,10 +86,12 @@ def missing_finals(
     there = {
         (r.final_of, r.config["seed"]) for r in records if r.final_of is not None and not r.full
     }
+    # Older versions ran a finalist once, with the search's seed, where its start had no noise.
     wanted = [
         (record.trial, seed)
         for *_, (record, _, _) in ranked[:count]
-        for seed in final_seeds(StyleConfig.from_dict(record.config), seeds)
+        if (record.trial, SEARCH_SEED) not in there
+        for seed in final_seeds(seeds)
     ]
     return [final for final in wanted if final not in there]
 

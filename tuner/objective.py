@@ -13,7 +13,7 @@ from typing import Literal
 
 from nst_core.errors import near_miss
 from nst_core.metric_names import METRICS, Metric
-from tuner.ranking import Values
+from tuner.ranking import MOST_VALUES, Values
 
 #: What a result costs, reported beside its scores.
 COSTS: Mapping[str, Metric] = {
@@ -29,11 +29,14 @@ COSTS: Mapping[str, Metric] = {
     ),
 }
 
+#: The cost that only a GPU has, and that is known before the first step.
+GPU_MEMORY = "vram_gb"
+
 #: Everything that may be an objective or bounded.
 MEASURES: Mapping[str, Metric] = {**METRICS, **COSTS}
 
 #: More at once, and nearly every trial is as good as any other.
-MOST_OBJECTIVES = 3
+MOST_OBJECTIVES = MOST_VALUES
 
 _BOUND = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
@@ -184,6 +187,15 @@ class Goals:
     def not_finite(self, scores: Mapping[str, float]) -> list[str]:
         """Measures that are asked for and are not finite: such a constraint would pass as kept."""
         return [name for name in sorted(self.measures) if not math.isfinite(scores[name])]
+
+    def beyond(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """Constraint -> by how much ``costs`` break it for good, whatever the picture becomes.
+
+        Args:
+            costs: those that are known; they do not fall with more steps.
+        """
+        bounds = [one for one in self.constraints if one.lasting and one.measure in costs]
+        return {one.name: over for one in bounds if (over := one.excess(costs)) > 0}
 
     def broken(self, scores: Mapping[str, float]) -> list[str]:
         """The constraints that are broken, as people write them."""

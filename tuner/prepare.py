@@ -19,7 +19,7 @@ from nst_core.presets import Preset
 from nst_core.references import LONG_RUN_CONFIG, make_reference
 from nst_core.weights import Weights, get_weights, is_cached, tensor_digest
 from search_spaces import Params, Space
-from tuner.backend import Workload
+from tuner.backend import Workload, check_costs
 from tuner.evaluate import baseline_scores, load_pair, load_style
 from tuner.job import JobSpec, PairSpec, ReferenceSpec
 from tuner.light_checks import check_runs_of
@@ -58,6 +58,8 @@ def prepare(
         InputError: something that it names cannot be used; of the run nothing is written.
     """
     refuse_vain_keys(job, space)
+    if job.resources.device == "cpu":
+        check_costs(job, gpu=False)
     for remark in _without_effect(job, space):
         say(remark)
     if space.may_set("photo_weight") != (0.0,):
@@ -77,7 +79,7 @@ def prepare(
         if job.search.warm_start:
             doing("choosing starting points")
         starts, remarks = warm_starts(
-            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials
+            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials, job.goals
         )
         for remark in remarks:
             say(remark)

@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nst_core.config import is_random
 from tuner.job import JobSpec
 from tuner.live_view import LiveView
 from tuner.plan import Plan, Watcher
@@ -117,8 +116,6 @@ class ProgressWatcher(Watcher):
             return
         if preset:
             self.say(f"{preset} runs in full: {plan.config.steps:,} steps")
-        elif not is_random(plan.config):
-            self.say(f"final {plan.trial} is deterministic: it needs one run")
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Watcher`."""

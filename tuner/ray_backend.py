@@ -21,7 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from nst_core.errors import WorkError
-from tuner.backend import Workload
+from tuner.backend import Workload, check_costs
 from tuner.cluster.engine_shapes import EngineShape
 from tuner.cluster.ray_private import keep_one_more_process
 from tuner.cluster.session import connected
@@ -218,6 +218,10 @@ class RayBackend:
         search.watcher.doing("starting Ray")
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             search.interrupt.listen()  # Ray has taken hold of SIGTERM
+            if not search.begun:
+                wanted = job.resources
+                gpus = wanted.gpus or ray.cluster_resources().get("GPU")
+                check_costs(job, gpu=wanted.device != "cpu" and bool(gpus))
             fleet = self._fleet(workload, job)
             try:
                 for _ in fleet.opening():

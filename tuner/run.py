@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import platform
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,13 @@ from typing import Any
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, Say, WorkError
 from search_spaces import Space
-from tuner.backend import Backend
+from tuner.backend import Backend, known_costs
 from tuner.curves import load_curves
 from tuner.extend import extend
 from tuner.interrupt import interruptible
 from tuner.job import BaselinesSpec, JobSpec
 from tuner.jobfile import fingerprint, load_job
-from tuner.lengths import LENGTHS, known_lengths
+from tuner.lengths import LENGTHS, lengths_for
 from tuner.mirror import Mirror
 from tuner.plan import Watcher
 from tuner.prepare import Prepared, digests_of, prepare, prepared_before
@@ -57,11 +58,14 @@ def run_job(
             mirror = _mirror(job, run)
             prepared = prepare(job, space, run, say, watcher.doing)
             presets = [preset.name for preset, _ in prepared.presets]
+            lengths, remark = lengths_for(space, job.goals, load_curves())
+            if remark and job.search.sampler == "gp":
+                say(remark)
             notes = {
                 "pair_baselines": prepared.baselines,
                 "presets": presets,
                 "starts": [dict(params) for params in prepared.starts],
-                LENGTHS: known_lengths(load_curves()),
+                LENGTHS: lengths,
                 "environment": environment(),
                 ASKED: fingerprint(job, space, presets),
                 "weights": digests_of(job, prepared.workload),
@@ -192,6 +196,7 @@ def _search(
         presets=prepared.presets,
         starts=prepared.starts,
         replay=prepared.replay,
+        costs=functools.partial(known_costs, prepared.workload, prepared.job.goals),
         watcher=watcher,
     )
     go_on = f"go on with `nst-tuner resume {run.path}`"

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nst_core.config import StyleConfig, is_random
+from tuner.finals import SEARCH_SEED
 from tuner.found import Found, found_of
 from tuner.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.objective import COSTS
@@ -30,7 +30,7 @@ from tuner.tables import settings_text
 _ROOM = 8
 _COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 
-#: Of a finalist whose start has no noise, so that no seed changes it.
+#: Of a finalist of an older run, which ran a start without noise again just as it was.
 _ONE_RUN = "deterministic: one run"
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
@@ -111,11 +111,11 @@ def finals_table(results: Results) -> RenderableType:
     """
     first = results.goals.first
     finalists = [found for found in results.ranked() if found.finals or found.failed]
-    random = any(is_random(StyleConfig.from_dict(found.config)) for found in finalists)
+    seeded = any(not _ran_as_it_was(found) for found in finalists)
     columns: dict[str, list[str | Text]] = {
         "trial": [str(found.record.trial) for found in finalists],
         "search": [f"{found.rung.objective:.4f}" for found in finalists],
-        "mean": [_score(results.score(f) if f.finals and random else None) for f in finalists],
+        "mean": [_score(results.score(f) if f.finals and seeded else None) for f in finalists],
         "± spread": [_score(found.spread) for found in finalists],
         "held out": [_score(results.held_out(found)) for found in finalists],
         "worst pair": [_worst_pair(results, found) for found in finalists],
@@ -142,9 +142,12 @@ def _seeds(found: Found) -> Text:
     """How often it was run again, and whether that went well."""
     runs = found.failed + len(found.finals)
     if not found.failed:
-        random = is_random(StyleConfig.from_dict(found.config))
-        return Text(str(runs) if random or runs > 1 else _ONE_RUN)
+        return Text(_ONE_RUN if _ran_as_it_was(found) else str(runs))
     return Text(f"{found.failed} of {runs} failed", style="red")
+
+
+def _ran_as_it_was(found: Found) -> bool:
+    return set(found.finals) == {SEARCH_SEED}
 
 
 def _untouched(results: Results) -> str:

@@ -32,7 +32,7 @@ from tuner.interrupt import Interrupt
 from tuner.job import JobSpec
 from tuner.plan import Plan, Watcher
 from tuner.proposals import Proposals
-from tuner.records import EngineStats, Report, RungRecord, TrialRecord
+from tuner.records import EngineStats, Report, RungRecord, Scores, TrialRecord
 from tuner.rundir import MAX_BYTES, RunDir
 from tuner.study import Left, RunStudy
 
@@ -54,6 +54,7 @@ class Search:
         starts: parameters of the first trials after them, if not those of the space; what they
             leave open is drawn.
         replay: recorded parameters to use instead of drawing, in the order of the trials.
+        costs: gives the costs of a configuration that are known before its first step.
         watcher: is told of everything.
         clock: seconds, for the time budget.
     """
@@ -68,6 +69,7 @@ class Search:
         presets: Sequence[tuple[Preset, str | None]] = (),
         starts: Sequence[Params] | None = None,
         replay: Sequence[Params] | None = None,
+        costs: Callable[[StyleConfig], Scores] = lambda _: {},
         watcher: Watcher,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -76,7 +78,7 @@ class Search:
         self._proposals = Proposals(
             study, job, space, presets=presets, starts=starts, replay=replay or ()
         )
-        self.goals = job.goals
+        self.goals, self._costs = job.goals, costs
         self._halving = Halving(
             rule=job.halving.rule,
             min_steps=job.halving.min_steps,
@@ -167,6 +169,11 @@ class Search:
             self._look_around()
             self._finals = self._wanted_finals()
         return not self._finals
+
+    @property
+    def begun(self) -> bool:
+        """Whether any trial has begun, in this launch or an earlier one."""
+        return self._begun > 0
 
     @property
     def wound_up(self) -> bool:
@@ -304,16 +311,28 @@ class Search:
         ]
 
     def _planned(self, number: int, record: TrialRecord | None) -> Plan | None:
-        """As `_plan`; None where what was drawn is no configuration, which fails the trial.
+        """As `_plan`; None where the trial ends before its first step.
 
-        Spaces are tried when a job is read, but not with every three values together.
+        It fails where what was drawn is no configuration: spaces are tried when a job is read, but
+        not with every three values together. It is pruned where its known costs break a bound: a
+        preset, too, since a result that nobody may use is no baseline.
         """
         try:
-            return self._plan(number, record)
+            plan = self._plan(number, record)
         except ConfigError as error:
             self._orphans[number] = self._study.left(number)  # under way until it has ended
             self._end(number, "failed", "; ".join(error.problems))
             return None
+        if plan.final or (record is not None and record.rungs):
+            return plan
+        costs = self._costs(plan.config)
+        if not (beyond := self.goals.beyond(costs)):
+            return plan
+        self._orphans[number] = self._study.left(number)
+        self._study.beyond(number, beyond)
+        needs = ", ".join(f"{name} {value:.3g}" for name, value in costs.items())
+        self._end(number, "pruned", f"breaks {' and '.join(beyond)} before its first step: {needs}")
+        return None
 
     def _plan(self, number: int, record: TrialRecord | None) -> Plan:
         if record is not None and record.config:

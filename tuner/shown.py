@@ -29,6 +29,8 @@ PRESET, FINAL_OF = "preset", "final_of"
 WAITS = "waits"
 #: The same of one that was told to go on beyond a rung.
 WENT_ON = "went_on"
+#: Attribute of a trial whose known costs broke a bound before its first step.
+BEYOND = "beyond"
 #: Attribute of a report at a rung, with its steps.
 RUNG = "rung-{}"
 #: In it, what the trial is ranked by.
@@ -158,7 +160,8 @@ def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried | None:
         values={steps: goals.values(rung["scores"]) for steps, rung in found.items()},
         excess={steps: list(goals.excess(r["scores"]).values()) for steps, r in found.items()},
         pending=running and attrs.get(WAITS) is None,
-        failed=trial.state is TrialState.FAIL,
+        # What may not even begin is to be avoided as what goes wrong is.
+        failed=trial.state is TrialState.FAIL or BEYOND in attrs,
     )
 
 

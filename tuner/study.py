@@ -29,6 +29,7 @@ from tuner.records import RungRecord, TrialRecord
 from tuner.run_files import STUDY_FILE
 from tuner.samplers import make_sampler, suggested
 from tuner.shown import (
+    BEYOND,
     FINAL_OF,
     PRESET,
     RUNG,
@@ -281,6 +282,12 @@ class RunStudy:
         """Add a sentence to what is to be known about a trial."""
         before = self._frozen(number).user_attrs.get("note")
         self._live[number].set_user_attr("note", f"{before}; {note}" if before else note)
+
+    def beyond(self, number: int, excess: Mapping[str, float]) -> None:
+        """Record by how much the known costs of a trial break constraints before its first step."""
+        self._live[number].set_user_attr(BEYOND, dict(excess))
+        for name, over in excess.items():
+            self._live[number].set_constraint(name, over)
 
     def wait(self, number: int, steps: int | None) -> None:
         """Record that a trial waits at a rung, or (None) that it goes on."""

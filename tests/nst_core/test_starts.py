@@ -25,10 +25,11 @@ def test_every_start_is_a_picture(init: str) -> None:
 @pytest.mark.parametrize("init_noise", [0.0, 0.5])
 @pytest.mark.parametrize("init", FIELDS["init"].metadata["options"])
 def test_noise_follows_the_seed(init: str, init_noise: float) -> None:
-    """Another seed gives another start exactly where a configuration is said to be random."""
+    """Another seed gives another start; one without noise differs by less than an 8-bit level."""
     config = StyleConfig(init=init, init_noise=init_noise)
-    images = [initial_image(config.replace(seed=seed), MATERIALS) for seed in (1, 2)]
-    assert is_random(config) == (not torch.equal(*images))
+    plain, one, two = (initial_image(config.replace(seed=n), MATERIALS) for n in (0, 1, 2))
+    assert not torch.equal(one, two) and not torch.equal(plain, one)
+    assert is_random(config) == bool((one - two).abs().max() > 1 / 255)
 
 
 def test_a_mixture_goes_from_content_to_noise() -> None:

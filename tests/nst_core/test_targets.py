@@ -54,22 +54,35 @@ def run(store: FeatureStore, config: StyleConfig, materials: Materials) -> Tenso
     return saved.image_3HW
 
 
-def test_what_is_kept_is_bounded(store: CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"style_scale": scale} for scale in (0.8, 0.9, 1.1, 1.2)],
+        [{"content_layers": {layer: 1}} for layer in ("relu1_1", "relu1_2", "relu2_1", "relu3_1")],
+        [{"normalization": name} for name in ("caffe", "half", "imagenet")],
+        [{"color_weight": 1.0, "match_colors": name} for name in ("none", "mean", "mean_cov")],
+    ],
+    ids=lambda changes: ", ".join(changes[0]),
+)
+def test_what_is_kept_is_bounded(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, changes: list[dict[str, Any]]
+) -> None:
     """Settings of which each value has targets of its own fill no memory, and change no result."""
     first = run(store, CONFIG, frame(0))
-    alone = store._made_of_styles.bytes
-    monkeypatch.setattr(store, "_made_of_styles", Recent(2 * alone))
-    for scale in (0.8, 0.9, 1.1, 1.2):
-        run(store, CONFIG.replace(style_scale=scale), frame(0))
-        assert 0 < store._made_of_styles.bytes <= 2 * alone
+    most = store._made.bytes * 2
+    monkeypatch.setattr(store, "_made", Recent(most))
+    for changed in changes:
+        for seed in range(4):
+            run(store, CONFIG.replace(**changed), frame(seed))
+            assert 0 < store._made.bytes <= most
     assert torch.equal(run(store, CONFIG, frame(0)), first)
 
 
-def kept_bytes(store: FeatureStore) -> int:
-    """Of all targets, those of single style images once."""
-    others = Recent(0)
-    others.update(store._made)
-    return store._made_of_styles.bytes + others.bytes
+def test_a_sparse_matrix_counts_what_it_takes() -> None:
+    """The matting Laplacian counts by its entries: by its zeros it would push out all others."""
+    recent = Recent(10_000)
+    recent.update({("laplacian",): torch.eye(100).to_sparse()})
+    assert recent.bytes == 100 * (4 + 2 * 8)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +104,9 @@ def test_what_is_kept_does_not_grow_with_pictures(
     for seed in range(4):
         materials = frame(seed, STYLE, OTHER)
         run(store, config, materials)
-        assert kept_bytes(store) > (kept[-1] if kept else 0)
+        assert store._made.bytes > (kept[-1] if kept else 0)
         store.forget(materials)
-        kept.append(kept_bytes(store))
+        kept.append(store._made.bytes)
     assert len(set(kept)) == 1
 
 

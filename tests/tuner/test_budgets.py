@@ -5,17 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError
 from tests.tuner.helpers import (
+    Recorder,
     make_search,
     play,
     promoting,
     quality,
     report,
 )
+from tuner.backend import InlineBackend
 from tuner.halving import Decision
 from tuner.jobfile import load_job
 from tuner.plan import Plan
 from tuner.records import Report
+from tuner.run import run_job
+from tuner.shown import Trials
+from tuner.storage import load_study
 from tuner.study import load_records
 
 
@@ -163,3 +170,41 @@ def test_a_costly_trial_ends_as_soon_as_it_breaks_its_bound(job_file: Path, tmp_
     assert {r.reason for r in load_records(tmp_path / "large")[0]} == {
         "breaks vram_gb <= 0.5 at step 2"
     }
+
+
+def test_what_is_known_to_break_a_bound_does_not_begin(job_file: Path, tmp_path: Path) -> None:
+    """A trial whose known memory breaks its bound takes no step, a preset neither; it says why."""
+
+    def costs(config: StyleConfig) -> dict[str, float]:
+        return {"vram_gb": 9.0 if config.lr > 0.02 or config.optimizer == "lbfgs" else 1.0}
+
+    bound = "constraints.vram_gb=<= 2"
+    search = make_search(job_file, tmp_path, "search.trials=30", bound, presets=4, costs=costs)
+    play(search, quality)
+    records, _ = load_records(tmp_path)
+    beyond = [record for record in records if not record.rungs]
+    assert 0 < len(beyond) < len(records)
+    assert any(record.preset for record in beyond) and any(record.searched for record in beyond)
+    for record in records:
+        assert (record in beyond) == (costs(StyleConfig.from_dict(record.config))["vram_gb"] > 2)
+    assert {(record.state, record.reason) for record in beyond} == {
+        ("pruned", "breaks vram_gb <= 2 before its first step: vram_gb 9")
+    }
+    # The sampler learns to avoid them, as it avoids what goes wrong.
+    trials = load_study(tmp_path).study.get_trials()
+    told = Trials(search.goals).tried(trials, drawn=-1)
+    assert [one.params for one in told if one.failed] == [r.params for r in beyond if r.searched]
+
+
+def test_gpu_memory_is_refused_where_there_is_no_gpu(job_file: Path, tmp_path: Path) -> None:
+    """On CPUs a bound on GPU memory means nothing: a new run is refused, and nothing is left."""
+    for device in ("cpu", "auto"):
+        job, space = load_job(
+            job_file,
+            ["search.presets=false", "constraints.vram_gb=<= 8", f"resources.device={device}"],
+        )
+        with pytest.raises(
+            InputError, match=r"constraints: vram_gb is the memory of a GPU.*remove"
+        ):
+            run_job(job, space, tmp_path / "run", InlineBackend(), watcher=Recorder(), say=print)
+        assert not (tmp_path / "run").exists()

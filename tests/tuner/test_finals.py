@@ -1,6 +1,7 @@
 """Finalists run again with other seeds."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.tuner.helpers import (
     quality,
     report,
 )
+from tests.tuner.made_results import job, trial
+from tuner.finals import missing_finals
 from tuner.halving import Decision
 from tuner.jobfile import load_job
 from tuner.objective import Goals, Objective
@@ -47,16 +50,23 @@ def test_finals(job_file: Path, tmp_path: Path) -> None:
     assert promoting(job_file, tmp_path, *finals).next() is None
 
 
-@pytest.mark.parametrize(("init", "runs"), [("content", 1), ("noise", 3)])
-def test_a_final_runs_once_where_no_seed_matters(
-    job_file: Path, tmp_path: Path, init: str, runs: int
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_a_finalist_is_run_again_whatever_its_start(
+    job_file: Path, tmp_path: Path, init: str
 ) -> None:
-    """Without noise at its start a finalist would only repeat itself, so it runs once."""
+    """Rounding is luck, too: without noise at its start a finalist runs with all seeds as well."""
     search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3")
     play(search, lambda plan, steps: quality(plan, steps) + 9 * (plan.config.init != init))
     ends = [r for r in load_records(tmp_path)[0] if r.final_of is not None]
-    seeds = range(1, 1 + runs) if init == "noise" else [0]
-    assert [(r.config["init"], r.config["seed"]) for r in ends] == [(init, seed) for seed in seeds]
+    assert [(r.config["init"], r.config["seed"]) for r in ends] == [(init, s) for s in (1, 2, 3)]
+
+
+def test_a_finalist_of_an_older_version_stays_as_it_is() -> None:
+    """A run that is over is not begun again: a single final with the search's seed was enough."""
+    asked = job()
+    records = [trial(number, asked.goals, 0.2 + number / 10) for number in (0, 1)]
+    once = replace(records[0], trial=2, final_of=0, config={**records[0].config, "seed": 0})
+    assert missing_finals([*records, once], asked.goals, 2, 2) == [(1, 1), (1, 2)]
 
 
 def test_finals_run_side_by_side(job_file: Path, tmp_path: Path) -> None:

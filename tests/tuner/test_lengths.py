@@ -7,7 +7,8 @@ import pytest
 
 from search_spaces import CATALOGUE, Choice, Float, Space
 from tuner.curves import load_curves
-from tuner.lengths import expected_lengths, known_lengths
+from tuner.lengths import expected_lengths, known_lengths, lengths_for
+from tuner.objective import Goals, Objective
 from tuner.surrogate import encode, fitted_kernel
 
 
@@ -51,6 +52,28 @@ def test_a_length_is_in_its_own_unit() -> None:
     linear = space(lr=Float(low=0.001, high=0.1))
     assert np.isnan(expected_lengths(linear, known)).all()
     assert np.isnan(expected_lengths(wide, {})).all()
+
+
+@pytest.mark.parametrize(
+    ("objective", "used"),
+    [
+        ([{"lpips": 1.0}], True),
+        ([{"color": 1.0}], False),
+        ([{"lpips": 0.5, "color": 0.5}], False),
+        ([{"lpips": 1.0}, {"color": 1.0}], False),
+    ],
+)
+def test_lengths_serve_the_objective_that_they_were_learned_from(
+    objective: list[dict[str, float]], used: bool
+) -> None:
+    """Other objectives get none, and one line says so where the space has such a parameter."""
+    goals = Goals(objectives=[Objective(weights=weights) for weights in objective])
+    curves = load_curves()
+    found, remark = lengths_for(CATALOGUE["gram"], goals, curves)
+    assert found == (known_lengths(curves) if used else {})
+    assert (remark is None) == used
+    assert remark is None or "not used" in remark
+    assert lengths_for(space(momentum=Float(low=0, high=0.9)), goals, curves)[1] is None
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))

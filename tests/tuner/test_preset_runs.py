@@ -22,7 +22,7 @@ from tuner.preset_runs import best_preset_run, gain_over_presets
 from tuner.records import TrialRecord
 from tuner.report.facts import report_facts
 from tuner.report.words import summary
-from tuner.results import load_results
+from tuner.results import Results, load_results
 from tuner.results_json import best_json, status_json
 from tuner.run import resume_run
 from tuner.run_tables import best_table, finals_table, verdict
@@ -185,9 +185,17 @@ def test_the_contact_sheet_shows_the_best_preset_once(tmp_path: Path, pictures: 
     assert columns == [3 + 4, 3 + 3]
 
 
+def of_an_older_version(found: Results) -> Results:
+    """The same run, of a version that ran a finalist without noise once, with the same seed."""
+    finals = {r.final_of: r for r in reversed(found.records) if r.final_of is not None}
+    kept = [r for r in found.records if r.final_of is None]
+    kept += [replace(final, config={**final.config, "seed": 0}) for final in finals.values()]
+    return replace(found, records=kept)
+
+
 def test_deterministic_finals_are_one_line(tmp_path: Path, pictures: Path) -> None:
     """Of finalists without noise and held-out pairs nothing is said but that they need one run."""
-    found = load_results(made_run(tmp_path / "run", pictures))
+    found = of_an_older_version(load_results(made_run(tmp_path / "run", pictures)))
     shown = io.StringIO()
     Console(file=shown, width=100).print(finals_table(found))
     best = found.ranked()[0].record.trial
@@ -196,7 +204,7 @@ def test_deterministic_finals_are_one_line(tmp_path: Path, pictures: Path) -> No
 
 def test_no_column_of_finals_is_empty(tmp_path: Path, pictures: Path) -> None:
     """With held-out pairs a deterministic finalist shows these scores and no dashes."""
-    found = load_results(made_run(tmp_path / "run", pictures, holdout=1))
+    found = of_an_older_version(load_results(made_run(tmp_path / "run", pictures, holdout=1)))
     shown = io.StringIO()
     Console(file=shown, width=100).print(finals_table(found))
     assert "held out" in shown.getvalue() and "deterministic: one run" in shown.getvalue()

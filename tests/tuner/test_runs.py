@@ -13,7 +13,6 @@ import safetensors.torch
 from PIL import Image
 
 from nst_core.built_in import load_preset
-from nst_core.config import StyleConfig, is_random
 from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
 from nst_core.images import load_image
 from nst_core.metric_names import DEFAULT_METRICS, METRICS
@@ -74,9 +73,8 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert [check.found for check in check_run(folder) if check.ok is False] == []
     results = load_results(folder)
     (finalist,) = (found for found in results.ranked() if found.finals)
-    random = is_random(StyleConfig.from_dict(finalist.config))
-    seeds = 2 if random else 1
-    assert list(finalist.finals) == ([1, 2] if random else [0])
+    seeds = 2
+    assert list(finalist.finals) == [1, 2]
     assert len(results.records) == 10 + seeds
     assert [bool(r.preset) for r in results.records] == [True] * 5 + [False] * (5 + seeds)
     assert [r.final_of is not None for r in results.records] == [False] * 10 + [True] * seeds

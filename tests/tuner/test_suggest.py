@@ -259,7 +259,7 @@ def test_the_package_brings_curves() -> None:
 def test_suggestions_for_pictures(pictures: Path, tmp_path: Path) -> None:
     """The command names settings, steps and pairs, and writes a preset that can be applied."""
     content, style = (pictures / f"{name}.png" for name in ("content", "style"))
-    asked = ("suggest", "--content", content, "--style", style, "--size-px", 64)
+    asked = ("suggest", "--content", content, "--style", style, "--size-px", 64, "--no-try")
     shown = nst_tuner(*asked)
     assert shown.returncode == 0 and "Most like:" in shown.stdout
     done = nst_tuner(*asked, "--top", 2, "--json", "--out", tmp_path / "first.json")
@@ -282,6 +282,7 @@ def test_suggestions_learn_from_runs(job_file: Path, tmp_path: Path) -> None:
         pair.content,
         "--style",
         pair.style[0].image,
+        "--no-try",
         "--json",
         "--run",
     )
