@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +32,10 @@ def plot_losses(losses: Mapping[int, Mapping[str, float]], path: Path) -> None:
         ImageError: another suffix, or it cannot be written.
     """
     check_plot_path(path)
-    from matplotlib.figure import Figure
+    # matplotlib reads a `matplotlibrc` of the folder that it is first imported in, whoever put it
+    # there, and such a file may name programs to run.
+    with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()

@@ -70,3 +70,18 @@ def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
     )
     assert "pip could not download it" in done.stdout, done.stderr
     assert [path.name for path in marks.iterdir() if path.suffix != ".txt"] == []
+
+
+def test_a_plot_is_drawn_by_no_strangers_settings(tmp_path: Path) -> None:
+    """A `matplotlibrc` in the working folder, which matplotlib would obey, is not read."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nno.such.setting: 1\n")
+    code = (
+        "from pathlib import Path; from tuner.plots import plot_losses\n"
+        "plot_losses({1: {'total': 2.0}, 2: {'total': 1.0}}, Path('losses.png'))\n"
+        "import matplotlib; print(matplotlib.rcParams['text.usetex'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n" and not done.stderr
+    assert (tmp_path / "losses.png").stat().st_size > 1000
