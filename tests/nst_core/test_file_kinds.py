@@ -18,7 +18,8 @@ from PIL import Image
 
 from nst_core import picture_source
 from nst_core.errors import ImageError
-from nst_core.images import check_image, load_image, load_with_alpha
+from nst_core.images import load_image, load_with_alpha
+from nst_core.sizes import check_image
 from tests.nst_core.picture_files import write
 
 ZIP, TAR = io.BytesIO(), io.BytesIO()

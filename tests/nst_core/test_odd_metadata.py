@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ImageError
-from nst_core.images import check_image, load_alpha, load_image, read_text, save_image, to_uint8
+from nst_core.images import load_alpha, load_image, read_text, save_image, to_uint8
+from nst_core.sizes import check_image
 from tests.nst_core.picture_files import (
     LINEAR_RGB,
     ODD_EXIF,

@@ -245,6 +245,7 @@ def test_a_question_that_goes_wrong_breaks_no_engine() -> None:
         with pytest.raises(KeyError):
             await engine.pause(7)
         assert (await engine.stats()).chunks == 0
-        assert (await engine.pulse()).busy_s == 0
+        while (await engine.pulse()).busy_s:  # it may still be about to rest
+            await asyncio.sleep(0.01)
 
     asyncio.run(asked())

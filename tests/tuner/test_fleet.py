@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError, RayActorError
 
+from tuner.cluster.ray_private import ActorState
 from tuner.fleet import DECIDED_WITHIN_S, MOST_DEATHS, NODES_WITHIN_S, Fleet
 from tuner.records import Pulse
 
@@ -22,7 +23,6 @@ class FakeActor:
 
     def __init__(self) -> None:
         self.ready = self.pulse = SimpleNamespace(remote=lambda: self)
-        self._actor_id = SimpleNamespace(hex=lambda: self)
         self.state = "ALIVE"
         self.answer: Callable[[], Pulse] = Pulse
 
@@ -58,11 +58,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     made = FakeCluster()
     monkeypatch.setattr("tuner.fleet.time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr("tuner.fleet._nodes", lambda: made.nodes)
-    state = SimpleNamespace(
-        get_draining_nodes=dict,
-        actor_table=lambda actor: {"State": actor.state, "Address": {"NodeID": NODE}},
+    monkeypatch.setattr("tuner.fleet.draining_nodes", frozenset)
+    monkeypatch.setattr("tuner.fleet.actor_id", lambda actor: actor)
+    monkeypatch.setattr(
+        "tuner.fleet.actor_state",
+        lambda actor: ActorState(state=actor.state, node=NODE, has_process=True),
     )
-    monkeypatch.setattr("tuner.fleet.ray_state", SimpleNamespace(state=state))
     ray = SimpleNamespace(
         wait=lambda asked, timeout: (asked, []),
         get=lambda actor: actor.answer(),

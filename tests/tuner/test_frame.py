@@ -66,9 +66,9 @@ def test_the_best_and_the_pictures(folder: Path) -> None:
     assert run.image().mode == "RGB" and run.image().size == (96, 64)
     assert set(run.inputs()) == {"content", "style", "reference"}
     failed = int(run.trials.query("state == 'failed'")["trial"].iloc[0])
-    with pytest.raises(RunError, match=f"trial {failed} has not reported"):
+    with pytest.raises(RunError, match=f"trial {failed} failed and has no result"):
         run.image(failed)
-    with pytest.raises(ImageError, match="no such image file"):
+    with pytest.raises(RunError, match=r"no pair 7; this run has pair 0"):
         run.image(pair=7)
 
 

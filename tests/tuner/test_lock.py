@@ -85,6 +85,8 @@ def test_a_refusal_loads_nothing_heavy(
     command: str, holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     """A run directory in use is refused with exit code 2 before torch, Ray and Optuna load."""
+    for name in ("job.yaml", "study.journal"):  # what makes a folder a run
+        (tmp_path / name).touch()
     ends = "import os, sys; heavy = {'torch', 'ray', 'optuna'} & {*sys.modules}; "
     ends += "os.write(1, b'heavy: %d' % len(heavy))"
     code = f"import atexit; atexit.register(lambda: exec({ends!r})); {CLI[2]}"
