@@ -120,6 +120,6 @@ def test_looking_whether_a_run_is_held_takes_nothing(job_file: Path, tmp_path: P
 
 def test_locks_are_called_as_optuna_calls_them() -> None:
     """The ending of a journal's lock, written down for light commands, is Optuna's own."""
-    from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+    from tuner.optuna_private import LOCK_FILE_SUFFIX
 
     assert LOCK_ENDING == LOCK_FILE_SUFFIX

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -48,13 +49,13 @@ def test_a_temporary_folder_that_ray_cannot_use(
     assert (f"TMPDIR={value}: " in said and why in said) if why else not said
 
 
-def test_rays_own_variable_comes_first(
-    no_scratch: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """RAY_TMPDIR, if it can be used, wins over TMPDIR."""
-    monkeypatch.setenv("TMPDIR", "/var")
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
-    assert scratch_folder() == Path("/tmp")
+def test_rays_own_variable_comes_first(no_scratch: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAY_TMPDIR, if it can be used, wins over TMPDIR, and that over /tmp."""
+    with TemporaryDirectory(dir="/tmp") as one, TemporaryDirectory(dir="/tmp") as other:
+        monkeypatch.setenv("TMPDIR", one)
+        assert scratch_folder() == Path(one)
+        monkeypatch.setenv("RAY_TMPDIR", other)
+        assert scratch_folder() == Path(other)
 
 
 def test_no_temporary_folder_at_all(no_scratch: None, monkeypatch: pytest.MonkeyPatch) -> None:
