@@ -122,6 +122,7 @@ class Fleet:
         self._doubted: dict[str, tuple[_Engine, float]] = {}
         self._said_busy, self._said_slow, self._said_waiting = False, False, 0
         self._looked_at = self._had_one_at = time.monotonic()
+        self._ending = False
 
     # --- who is there -----------------------------------------------------------------------------
 
@@ -212,6 +213,8 @@ class Fleet:
 
     def look(self) -> None:
         """See which nodes came and went, and which engines live; waits for nothing."""
+        if self._ending:
+            return
         self._looked_at = time.monotonic()
         for name in list(self._engines):
             self._listen(name)
@@ -239,10 +242,18 @@ class Fleet:
 
     def check(self, name: str) -> None:
         """Find out now whether an engine lives, waiting a little for its answer."""
-        if engine := self._engines.get(name):
+        if (engine := self._engines.get(name)) and not self._ending:
             engine.asked = engine.actor.pulse.remote()
             ray.wait([engine.asked], timeout=ANSWERS_WITHIN_S)
             self._listen(name)
+
+    def end(self) -> None:
+        """Ask Ray no more about nodes and engines.
+
+        Slurm signals every process of a job: Ray's control service ends as well, and Ray aborts a
+        process that asks it something meanwhile.
+        """
+        self._ending = True
 
     def close(self) -> None:
         """Stop all engines, and ask for no more nodes."""

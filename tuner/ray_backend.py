@@ -131,6 +131,8 @@ def tend(search: Search, pool: EnginePool) -> None:
     search.interrupt.check()
     with pool.watched():
         search.sign()
+    if search.interrupt.until_s is not None:
+        pool.fleet.end()
     if pool.fleet.tend():
         search.watcher.doing(pool.fleet.starting)
         search.watcher.pulsed(pool.fleet.pulses)

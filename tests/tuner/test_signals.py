@@ -75,10 +75,10 @@ def test_sighup_ends_when_the_grace_time_is_over(
     assert "nst-tuner resume" in stderr and count_reports(folder)
 
 
-def test_a_signal_to_rays_processes_as_well(
+def test_a_signal_to_the_process_group(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`timeout` and Slurm signal Ray's processes, too: the launch ends in time and aborts not."""
+    """`timeout` and shells signal a whole group: Ray's processes do not end before the launch."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "1")
     folder = tmp_path / "run"
     process = subprocess.Popen(

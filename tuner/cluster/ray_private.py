@@ -7,12 +7,13 @@ Ray may rename any of this in a minor release. Before raising the bound in pypro
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ray._private import services, worker
 from ray._private import state as ray_state
-from ray._private import worker
 from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
 from ray._raylet import InnerGcsClient  # type: ignore[attr-defined]  # compiled
 from ray.exceptions import AuthenticationError, RayError
@@ -78,6 +79,24 @@ def log_what_daemons_print() -> None:
         logging.getLogger("ray").warning("%s", "\n".join(data["lines"]))
 
     worker.print_to_stdstream = to_log  # type: ignore[assignment]
+
+
+class _OwnGroup(services.ConsolePopen):
+    """A process in a group of its own."""
+
+    def __init__(self, *args: Any, **options: Any):
+        if sys.platform != "win32":
+            options["process_group"] = 0
+        super().__init__(*args, **options)
+
+
+def keep_signals_from_daemons() -> None:
+    """Start Ray's daemons, and so its workers, in process groups of their own.
+
+    `timeout` and shells signal a whole group. Ray blocks SIGINT only; at SIGTERM its control
+    service would end before the rungs under way, and Ray aborts a process that asks it something.
+    """
+    services.ConsolePopen = _OwnGroup  # type: ignore[misc]
 
 
 def check_token(address: str, *, timeout_s: float) -> None:

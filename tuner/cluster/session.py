@@ -54,6 +54,7 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     # At the end Tune lists trials that lost their engine as errors, though they went on elsewhere.
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
     ray_private.log_what_daemons_print()
+    ray_private.keep_signals_from_daemons()
     with tempfile.TemporaryDirectory() as empty:
         if address is None:
             check_limits()
