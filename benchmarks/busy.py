@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -28,11 +28,11 @@ from benchmarks.common import (
     run,
     square,
 )
-from benchmarks.runs import Timeline, on_ray, scratch_search, workload_of
+from benchmarks.support.runs import Timeline, on_ray, scratch_search, workload_of
 from search_spaces import CATALOGUE
-from tuner.halving import Halving
-from tuner.records import EngineStats
-from tuner.study import load_records
+from tuner.search.halving import Halving
+from tuner.study.records import EngineStats
+from tuner.study.study import load_records
 
 #: Trials at a time on all engines together.
 TRIALS_AT_A_TIME = 16

@@ -11,7 +11,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from benchmarks.common import (
+from benchmarks.step import timed
+from benchmarks.support.common import (
     JsonOption,
     QuickOption,
     Row,
@@ -22,15 +23,14 @@ from benchmarks.common import (
     run,
     square,
 )
-from benchmarks.step import timed
-from nst_core import winograd
 from nst_core.config import StyleConfig
-from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
-from nst_core.step_graph import StepGraphs
+from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.step_graph import StepGraphs
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks import winograd
+from nst_core.networks.weights import get_weights
 from nst_core.stylization import default_device
-from nst_core.targets import FeatureStore
-from nst_core.weights import get_weights
 
 #: (longer side, lanes).
 CASES = ((64, 1), (64, 8), (96, 1), (96, 4), (256, 1), (256, 4))

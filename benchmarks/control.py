@@ -18,25 +18,25 @@ from typing import Any
 
 import psutil
 
-from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
-from benchmarks.formula_engine import (
+from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
+from benchmarks.support.formula_engine import (
     MAX_STEPS,
     FormulaEngine,
     QuickSleepingEngine,
     SleepingEngine,
     objective,
 )
-from benchmarks.runs import Timeline, on_ray, scratch_search, steady_rate
+from benchmarks.support.runs import Timeline, on_ray, scratch_search, steady_rate
 from nst_core.config import StyleConfig
-from nst_core.metric_names import METRICS
+from nst_core.metrics.registry import METRICS
 from search_spaces import CATALOGUE
-from tuner.job import JobSpec
-from tuner.records import Report
-from tuner.results import Results
-from tuner.results_json import best_json, status_json
-from tuner.rundir import RunDir
-from tuner.search import Search
-from tuner.study import load_records
+from tuner.job.spec import JobSpec
+from tuner.results.as_json import best_json, status_json
+from tuner.results.results import Results
+from tuner.search.search import Search
+from tuner.study.records import Report
+from tuner.study.run_dir import RunDir
+from tuner.study.study import load_records
 
 #: Trials of the whole way, slots, and seconds of one trial that sleeps.
 TRIALS, QUICK_TRIALS = 400, 60

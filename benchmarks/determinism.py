@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -35,12 +35,12 @@ from benchmarks.common import (
     run,
 )
 from nst_core.config import StyleConfig
-from nst_core.images import to_uint8
-from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
-from nst_core.metrics import Judge
-from nst_core.targets import FeatureStore
-from nst_core.weights import get_weights
+from nst_core.images.images import to_uint8
+from nst_core.lanes.batch import LaneBatch
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.judge import Judge
+from nst_core.networks.weights import get_weights
 from search_spaces import CATALOGUE
 
 #: Lanes of the batches whose lanes are all the same configuration: with the four re-runs that are

@@ -22,7 +22,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.common import (
+from benchmarks.suggest import suggested_by_strangers
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     PairsOption,
@@ -36,22 +37,21 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.courses import kin_of
-from benchmarks.runs import REDUCTION, Timeline, scratch_search, with_starts, workload_of
-from benchmarks.stock import simulate_stock
-from benchmarks.suggest import suggested_by_strangers
+from benchmarks.support.courses import kin_of
+from benchmarks.support.runs import REDUCTION, Timeline, scratch_search, with_starts, workload_of
+from benchmarks.support.stock import simulate_stock
 from nst_core.stylization import default_device
 from search_spaces import CATALOGUE, Params, Space
-from tuner.backend import InlineBackend, Workload
-from tuner.curves import load_curves
-from tuner.engine import Engine
-from tuner.interrupt import Interrupt
-from tuner.job import SamplerName
-from tuner.lengths import known_lengths
-from tuner.pictures import picture_features
-from tuner.records import Report, RungRecord
-from tuner.suggest import experiences_of
-from tuner.warm import OF_ONE_SOURCE
+from tuner.engine.engine import Engine
+from tuner.job.spec import SamplerName
+from tuner.run.inline_backend import InlineBackend, Workload
+from tuner.sampling.lengthscales import known_lengths
+from tuner.search.interrupt import Interrupt
+from tuner.study.records import Report, RungRecord
+from tuner.transfer.curves import load_curves
+from tuner.transfer.picture_statistics import picture_features
+from tuner.transfer.suggest import experiences_of
+from tuner.transfer.warm_start import OF_ONE_SOURCE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import psutil
 import torch
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -29,12 +29,12 @@ from benchmarks.common import (
     run,
 )
 from nst_core.config import MAX_SIZE_PX, StyleConfig
-from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials, Style
-from nst_core.memory import GIB, free_bytes, largest_size, needed_bytes
-from nst_core.networks import EXTRACTORS
+from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.memory import GIB, free_bytes, largest_size, needed_bytes
+from nst_core.losses.materials import Materials, Style
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.registry import EXTRACTORS
 from nst_core.stylization import default_device
-from nst_core.targets import FeatureStore
 
 SIZES_PX = (256, 512, 1024)
 QUICK_SIZES_PX = (128, 256, 512)
@@ -54,7 +54,7 @@ class Peak:
     """What two steps took beyond what the process had before.
 
     Attributes:
-        estimate_bytes: what `nst_core.memory` says.
+        estimate_bytes: what `nst_core.lanes.memory` says.
         peak_bytes: what was taken: resident memory on a CPU, allocated memory on a GPU.
         seconds: of the two steps, targets included.
     """

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from torch import Tensor
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     JsonOption,
     Pair,
     PairsOption,
@@ -28,16 +28,16 @@ from benchmarks.common import (
     publish,
     run,
 )
-from nst_core.built_in import BASELINES, runnable
 from nst_core.config import StyleConfig
-from nst_core.images import resize, to_uint8
-from nst_core.lanes import LaneBatch, Outcome
-from nst_core.materials import Materials
-from nst_core.metrics import Judge
+from nst_core.images.images import resize, to_uint8
+from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.judge import Judge
+from nst_core.networks.weights import Weights
+from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.stylization import default_device
-from nst_core.targets import FeatureStore
-from nst_core.weights import Weights
-from tuner.weightsfiles import WeightsFiles
+from tuner.apply.weights_files import WeightsFiles
 
 STEPS = (1000, 1500, 2000)
 QUICK_STEPS = (10, 15, 20)

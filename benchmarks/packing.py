@@ -19,8 +19,8 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 
-from benchmarks import packing_trial
-from benchmarks.common import (
+from benchmarks.support import packing_trial
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -32,12 +32,12 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.packing_trial import ENDED_S, Task
-from benchmarks.runs import Timeline, on_ray, scratch_search, steady_rate, workload_of
+from benchmarks.support.packing_trial import ENDED_S, Task
+from benchmarks.support.runs import Timeline, on_ray, scratch_search, steady_rate, workload_of
 from nst_core.config import StyleConfig
 from nst_core.stylization import default_device
 from search_spaces import CATALOGUE
-from tuner.connect import ray_backend
+from tuner.cluster.connection import ray_backend
 
 SIZE_PX = 96
 TRIALS, QUICK_TRIALS = 24, 4
@@ -153,7 +153,7 @@ def make_ways(
     device, cores = default_device(), os.cpu_count() or 1
     task = Task.of(pair, size_px)
     ray_backend()  # which makes Ray's settings; nothing may import Ray before
-    from tuner.lane_counts import CPU_LANES, GPU_LANES
+    from nst_core.lanes.lane_counts import CPU_LANES, GPU_LANES
 
     engines = 1 if device.type == "cuda" else cores
     lanes_of_one = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     JsonOption,
     Pair,
     PairsOption,
@@ -25,14 +25,14 @@ from benchmarks.common import (
     random_weights,
     run,
 )
-from nst_core.built_in import BUILT_IN, runnable
 from nst_core.config import StyleConfig
-from nst_core.images import resize, to_uint8
-from nst_core.metrics import Judge
-from nst_core.presets import Preset
+from nst_core.images.images import resize, to_uint8
+from nst_core.metrics.judge import Judge
+from nst_core.networks.weights import Weights
+from nst_core.presets.built_in import BUILT_IN, runnable
+from nst_core.presets.preset import Preset
 from nst_core.stylization import Step, default_device, stylize
-from nst_core.weights import Weights
-from tuner.weightsfiles import WeightsFiles
+from tuner.apply.weights_files import WeightsFiles
 
 #: Steps of a quick run, and of a network that has nothing but random weights.
 FEW_STEPS = 20

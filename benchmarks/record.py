@@ -18,7 +18,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     JsonOption,
     Pair,
     PairsOption,
@@ -32,19 +32,19 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.runs import engine_pair, weights_of_a_job
+from benchmarks.support.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.metrics import Judge
+from nst_core.metrics.judge import Judge
 from nst_core.stylization import default_device
 from search_spaces import Params, Space
-from tuner.curves import SHIPPED, Curves, PairCurves, load_curves
-from tuner.engine import Engine
-from tuner.evaluate import baseline_scores
-from tuner.jobfile import find_space
-from tuner.pictures import FEATURES, picture_features
-from tuner.points import planned_point
-from tuner.surrogate import Kernel, encode_all, fitted_kernel
+from tuner.engine.engine import Engine
+from tuner.engine.pairs import baseline_scores
+from tuner.job.load import find_space
+from tuner.sampling.gaussian_process import Kernel, encode_all, fitted_kernel
+from tuner.sampling.sobol_grid import planned_point
+from tuner.transfer.curves import SHIPPED, Curves, PairCurves, load_curves
+from tuner.transfer.picture_statistics import FEATURES, picture_features
 
 SIZE_PX = 64
 STEPS = (5, 10, 15, 20, 30, 45, 60, 90)

@@ -13,11 +13,11 @@ import skimage.data
 import typer
 from PIL import Image
 
-from benchmarks.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
-from benchmarks.made_run import made_run
+from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
+from benchmarks.support.made_run import made_run
 from nst_core.errors import InputError
-from tuner.report.page import write_report
-from tuner.results import load_results
+from tuner.pages.report.page import write_report
+from tuner.results.results import load_results
 
 TRIALS, QUICK_TRIALS = 2_000, 200
 SIZE_PX = 256

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from torch import Tensor
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -30,13 +30,13 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.runs import weights_of_a_job
+from benchmarks.support.runs import weights_of_a_job
 from nst_core.config import StyleConfig
-from nst_core.images import resize, resize_longer_side, save_image, to_uint8
-from nst_core.metrics import Judge
-from nst_core.resolution import at_size
+from nst_core.images.images import resize, resize_longer_side, save_image, to_uint8
+from nst_core.metrics.judge import Judge
+from nst_core.networks.weights import get_weights
+from nst_core.presets.resolution import at_size
 from nst_core.stylization import default_device, stylize
-from nst_core.weights import get_weights
 from search_spaces import CATALOGUE
 
 FACTORS, QUICK_FACTORS = (1.5, 2.0, 4.0), (2.0,)

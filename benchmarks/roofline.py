@@ -17,7 +17,9 @@ import typer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import (
+from benchmarks.step import has_bfloat16, timed
+from benchmarks.step import ours as our_step
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -29,13 +31,11 @@ from benchmarks.common import (
     run,
     square,
 )
-from benchmarks.step import has_bfloat16, timed
-from benchmarks.step import ours as our_step
-from nst_core import winograd
 from nst_core.errors import InputError
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks import winograd
+from nst_core.networks.weights import get_weights
 from nst_core.stylization import default_device
-from nst_core.targets import FeatureStore
-from nst_core.weights import get_weights
 
 #: (longer side, lanes) that are measured, by device and whether it is a quick run.
 CASES: dict[str, dict[bool, Sequence[tuple[int, int]]]] = {

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -24,7 +24,7 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.courses import (
+from benchmarks.support.courses import (
     COLD_FULL,
     COLD_TRIALS,
     EARLY,
@@ -39,8 +39,8 @@ from benchmarks.courses import (
     suggestion_row,
     warm_and_cold,
 )
-from benchmarks.runs import REDUCTION
-from benchmarks.search_tables import (
+from benchmarks.support.runs import REDUCTION
+from benchmarks.support.search_tables import (
     Measured,
     budget_rows,
     draw,
@@ -51,9 +51,9 @@ from benchmarks.search_tables import (
     warm_share,
     way_rows,
 )
-from tuner.curves import SHIPPED, load_curves
-from tuner.halving import RULES, Rule
-from tuner.job import SamplerName
+from tuner.job.spec import SamplerName
+from tuner.search.halving import RULES, Rule
+from tuner.transfer.curves import SHIPPED, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 3
 SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)

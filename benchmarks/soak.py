@@ -21,7 +21,7 @@ from typing import Annotated
 import psutil
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -30,10 +30,10 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.lacking_engine import CENSUS, LACKING, SAMPLE_S, LackingEngine
-from benchmarks.runs import Timeline, on_ray, scratch_search, workload_of
+from benchmarks.support.lacking_engine import CENSUS, LACKING, SAMPLE_S, LackingEngine
+from benchmarks.support.runs import Timeline, on_ray, scratch_search, workload_of
 from search_spaces import CATALOGUE, Float, Space
-from tuner.study import load_records
+from tuner.study.study import load_records
 
 SIZE_PX = 48
 TRIALS, QUICK_TRIALS = 500, 60

@@ -14,7 +14,7 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -26,7 +26,7 @@ from benchmarks.common import (
     run,
     square,
 )
-from benchmarks.rivals import (
+from benchmarks.support.rivals import (
     CONTENT_LAYER,
     LR,
     STYLE_LAYERS,
@@ -36,11 +36,11 @@ from benchmarks.rivals import (
     pystiche,
 )
 from nst_core.config import StyleConfig
-from nst_core.lanes import LaneBatch
-from nst_core.materials import Materials
+from nst_core.lanes.batch import LaneBatch
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.weights import Weights, get_weights
 from nst_core.stylization import default_device
-from nst_core.targets import FeatureStore
-from nst_core.weights import Weights, get_weights
 
 SIZES_PX = (64, 128, 256, 512)
 LANES = (1, 2, 4, 8, 16, 32)

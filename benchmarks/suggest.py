@@ -12,7 +12,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.common import (
+from benchmarks.record import METRICS_KEPT, record
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -25,16 +26,15 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.courses import strangers
-from benchmarks.record import METRICS_KEPT, record
-from benchmarks.runs import engine_pair, weights_of_a_job
-from nst_core.materials import Materials
-from nst_core.metrics import Judge
+from benchmarks.support.courses import strangers
+from benchmarks.support.runs import engine_pair, weights_of_a_job
+from nst_core.losses.materials import Materials
+from nst_core.metrics.judge import Judge
 from nst_core.stylization import default_device
-from tuner.curves import SHIPPED, Curves, load_curves
-from tuner.evaluate import baseline_scores
-from tuner.pictures import picture_features
-from tuner.suggest import Suggestion, experiences_of, suggest_for
+from tuner.engine.pairs import baseline_scores
+from tuner.transfer.curves import SHIPPED, Curves, load_curves
+from tuner.transfer.picture_statistics import picture_features
+from tuner.transfer.suggest import Suggestion, experiences_of, suggest_for
 
 SIZE_PX, QUICK_SIZE_PX = 160, 64
 #: Suggestions that are carried out, as many as the space has starts.

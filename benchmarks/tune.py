@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.common import (
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     Pair,
@@ -30,7 +30,7 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.runs import (
+from benchmarks.support.runs import (
     Timeline,
     engine_pair,
     on_ray,
@@ -39,10 +39,10 @@ from benchmarks.runs import (
     workload_of,
 )
 from nst_core.config import StyleConfig
-from nst_core.images import to_uint8
-from nst_core.metrics import Judge
+from nst_core.images.images import to_uint8
+from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.judge import Judge
 from nst_core.stylization import advance, default_device
-from nst_core.targets import FeatureStore
 from search_spaces import CATALOGUE, Params
 
 SIZE_PX = 96

@@ -8,7 +8,8 @@ from statistics import geometric_mean, median
 import torch
 from torch import nn
 
-from benchmarks.common import (
+from benchmarks.step import timed
+from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
@@ -18,9 +19,8 @@ from benchmarks.common import (
     publish,
     run,
 )
-from benchmarks.step import timed
-from nst_core.targets import MEMORY_FORMAT
-from nst_core.winograd import LEAST_CHANNELS, WinogradConv
+from nst_core.losses.targets import MEMORY_FORMAT
+from nst_core.networks.winograd import LEAST_CHANNELS, WinogradConv
 
 #: VGG16's convolutions: name, channels in and out, and how much smaller than the picture.
 LAYERS = (

@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nst_core.conversions import to_style_config
-from nst_core.public_engines import ENGINES, WITHOUT_CONVERSION, Engine
+from nst_core.presets.conversions import to_style_config
+from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION, Engine
 
 _INTRODUCTION = """\
 # Loss weights of public engines in ours
 
-Written by `python docs/conversions.py`; change `nst_core/public_engines.py`, not this file.
+Written by `python docs/conversions.py`; change `nst_core/presets/public_engines.py`, not this file.
 
 Engines that descend from Gatys et al. (CVPR 2016) compare the same features and divide by other
 numbers. For each engine, its term is `weight × factor × ours`, with these terms of ours
-(`nst_core.functional`):
+(`nst_core.losses.functional`):
 
 - style of a layer: mean over C² of `(F Fᵀ/M - S Sᵀ/Mₛ)²`, for F of C channels at M positions and
   the style's S at Mₛ; `gram: per_element` divides the matrices by C too, so the loss by C²;
@@ -27,8 +27,8 @@ numbers. For each engine, its term is `weight × factor × ours`, with these ter
 
 `to_style_config` multiplies the factors into weights of ours. The losses are then equal: **the
 common factor is one**, so that optimizers that mind the loss's size (L-BFGS in its first step,
-Adam's epsilon) see the same size. `tests/nst_core/test_conversions.py` compares every engine's
-formula with ours, in value and in gradient.
+Adam's epsilon) see the same size. `tests/nst_core/presets/test_conversions.py` compares every
+engine's formula with ours, in value and in gradient.
 
 Layers: `sum` takes layer weights as they are, `mean` divides them by the number of layers, `shares`
 by their sum.

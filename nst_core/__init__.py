@@ -10,28 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nst_core.built_in import BUILT_IN, load_preset
     from nst_core.config import StyleConfig
     from nst_core.errors import InputError, NstError, WorkError
-    from nst_core.images import load_image, save_image
-    from nst_core.lanes import Outcome
-    from nst_core.materials import Style
-    from nst_core.presets import Preset
+    from nst_core.images.images import load_image, save_image
+    from nst_core.lanes.batch import Outcome
+    from nst_core.losses.materials import Style
+    from nst_core.presets.built_in import BUILT_IN, load_preset
+    from nst_core.presets.preset import Preset
     from nst_core.stylization import Step, stylize
 
 _HOMES = {
-    "BUILT_IN": "built_in",
+    "BUILT_IN": "presets.built_in",
     "InputError": "errors",
     "NstError": "errors",
-    "Outcome": "lanes",
-    "Preset": "presets",
+    "Outcome": "lanes.batch",
+    "Preset": "presets.preset",
     "Step": "stylization",
-    "Style": "materials",
+    "Style": "losses.materials",
     "StyleConfig": "config",
     "WorkError": "errors",
-    "load_image": "images",
-    "load_preset": "built_in",
-    "save_image": "images",
+    "load_image": "images.images",
+    "load_preset": "presets.built_in",
+    "save_image": "images.images",
     "stylize": "stylization",
 }
 

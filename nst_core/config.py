@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nst_core.errors import ConfigError, near_miss
-from nst_core.networks import EXTRACTORS, NETWORKS, Backbone
+from nst_core.networks.registry import EXTRACTORS, NETWORKS, Backbone
 
 #: The shortest side an image may have: below it the LPIPS network's poolings leave nothing.
 MIN_SIDE_PX = 32
@@ -63,7 +63,7 @@ class StyleConfig:
 
     Loss of one image: ``content_weight * sum_l c_l * content_l + style_weight * sum_l s_l * style_l
     + tv_weight * tv + color_weight * color + photo_weight * photo``, with the terms of
-    `nst_core.functional` and the layer weights ``c_l`` and ``s_l`` below. Treat instances as
+    `nst_core.losses.functional` and the layer weights ``c_l`` and ``s_l`` below. Treat instances as
     immutable, mappings included.
 
     Attributes:

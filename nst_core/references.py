@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nst_core.built_in import BUILT_IN
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError, WorkError
-from nst_core.weights import Weights
+from nst_core.networks.weights import Weights
+from nst_core.presets.built_in import BUILT_IN
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a job is checked without it
     from torch import Tensor
 
-    from nst_core.materials import Style
+    from nst_core.losses.materials import Style
     from nst_core.stylization import Step
 
 SOURCES = ("feed-forward", "adain", "long-run")
@@ -66,7 +66,7 @@ def check_reference_source(
     if regions and source != "long-run":
         raise InputError(f"{source}: {NO_REGIONS}")
     if source == "feed-forward":
-        from nst_core.feed_forward import check_installed
+        from nst_core.feed_forward.magenta import check_installed
 
         check_installed()
 
@@ -107,8 +107,8 @@ def make_reference(
             is given that would be ignored.
         WorkError: the long run diverged.
     """
-    from nst_core.images import resize_longer_side
-    from nst_core.materials import Style
+    from nst_core.images.images import resize_longer_side
+    from nst_core.losses.materials import Style
 
     given = [
         one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles
@@ -122,10 +122,10 @@ def make_reference(
         return _long_run(content, given, size_px, steps, weights, on_step)
     pairs = [(one.image_3HW, one.weight) for one in given]
     if source == "feed-forward":
-        from nst_core.feed_forward import feed_forward  # an optional dependency
+        from nst_core.feed_forward.magenta import feed_forward  # an optional dependency
 
         return feed_forward(content, pairs)
-    from nst_core.adain import Adain
+    from nst_core.feed_forward.adain import Adain
 
     assert encoder is not None and decoder is not None
     return Adain.load(encoder, decoder)(content, pairs)
@@ -139,7 +139,7 @@ def _long_run(
     weights: Callable[[str], Weights],
     on_step: Callable[[Step], None],
 ) -> Tensor:
-    from nst_core.lanes import Outcome
+    from nst_core.lanes.batch import Outcome
     from nst_core.stylization import stylize
 
     config = LONG_RUN_CONFIG.replace(size_px=size_px, steps=steps or LONG_RUN_CONFIG.steps)

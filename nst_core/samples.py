@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.images import from_uint8, resize
+from nst_core.images.images import from_uint8, resize
+from nst_core.networks.weights import Weights
 from nst_core.stylization import Step, stylize
-from nst_core.weights import Weights
 
 #: Dusk over a field: from the night sky at the top to ochre at the bottom.
 _PALETTE = (

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nst_core.assembly import LaneState
 from nst_core.config import StyleConfig
-from nst_core.lanes import LaneBatch, Outcome
-from nst_core.laplacian import check_photorealism
-from nst_core.losses import Losses
-from nst_core.materials import Materials, Style
-from nst_core.memory import plan_memory
-from nst_core.starts import feed_forward_start
-from nst_core.targets import FeatureStore
-from nst_core.weights import Weights, get_weights
+from nst_core.lanes.assembly import LaneState
+from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.lanes.memory import plan_memory
+from nst_core.lanes.starts import feed_forward_start
+from nst_core.losses.batch_loss import Losses
+from nst_core.losses.laplacian import check_photorealism
+from nst_core.losses.materials import Materials, Style
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.weights import Weights, get_weights
 
 #: Below this nobody needs to be told how much memory a stylization takes.
 WORTH_SAYING_BYTES = 2 * 2**30

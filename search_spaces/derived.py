@@ -8,7 +8,7 @@ from typing import Any
 
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
-from nst_core.networks import NETWORKS
+from nst_core.networks.registry import NETWORKS
 
 #: Style layers of the networks by a set's name, in forward order; `style_scheme` and
 #: `log10_layer_2` and so on say how they are weighted. A set is one of every network that has its

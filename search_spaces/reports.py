@@ -2,8 +2,8 @@
 
 The networks are VGG16 where a report has VGG19 or ResNet-18, whose weights are not everywhere: it
 has all the layers that the reports name. Ratios are those of the presets in
-`nst_core.built_in`, with the sum of the layer weights counted in where layers are weighed one by
-one, since weights are kept at the sum 1 then.
+`nst_core.presets.built_in`, with the sum of the layer weights counted in where layers are weighed
+one by one, since weights are kept at the sum 1 then.
 """
 
 from __future__ import annotations

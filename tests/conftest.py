@@ -19,8 +19,8 @@ import yaml
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from benchmarks.common import random_weights as random_weights_of
-from nst_core.weights import Weights, get_weights
+from benchmarks.support.common import random_weights as random_weights_of
+from nst_core.networks.weights import Weights, get_weights
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time share the cores
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

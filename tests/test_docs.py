@@ -13,15 +13,15 @@ import yaml
 from PIL import Image
 
 import nst_core
-from benchmarks.made_run import made_run
+from benchmarks.support.made_run import made_run
 from nst_core.config import StyleConfig
-from nst_core.public_engines import ENGINES, WITHOUT_CONVERSION
+from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
 from search_spaces import CATALOGUE
 from search_spaces.derived import DERIVED
 from tests.tuner.helpers import nst_tuner
-from tuner.jobfile import find_space, load_job
-from tuner.yamlfile import parse_yaml, read_yaml
+from tuner.job.load import find_space, load_job
+from tuner.job.yaml_file import parse_yaml, read_yaml
 
 ROOT = Path(__file__).parents[1]
 

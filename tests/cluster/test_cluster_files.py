@@ -334,7 +334,7 @@ def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
 
 def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
     """docs/clusters.md names every gauge and counter, and no others."""
-    watchers = (ROOT / "tuner/watchers.py").read_text(encoding="utf-8")
+    watchers = (ROOT / "tuner/run/trackers.py").read_text(encoding="utf-8")
     named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
     gauges = re.findall(r'Gauge\("(\w+)"', watchers)
     counters = re.findall(r'Counter\("(\w+)"', watchers)

@@ -24,7 +24,7 @@ import yaml
 
 from tests.cluster.tunnel import Tunnel
 from tests.tuner.processes import CLI
-from tuner.results import load_results
+from tuner.results.results import load_results
 
 pytestmark = pytest.mark.faults
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from nst_core.config import FIELDS, StyleConfig
-from nst_core.lanes import LaneBatch, Outcome
-from nst_core.materials import Materials
-from nst_core.networks import EXTRACTORS, NETWORKS
-from nst_core.targets import FeatureStore
-from nst_core.weights import Weights
+from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.registry import EXTRACTORS, NETWORKS
+from nst_core.networks.weights import Weights
 
 DOUBLE = torch.float64
 STYLE_LOSSES = FIELDS["style_loss"].metadata["options"]

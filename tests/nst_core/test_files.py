@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from nst_core.built_in import load_preset
 from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PresetError
 from nst_core.files import check_can_write, foreign_path, write_atomic
-from nst_core.presets import Preset
-from tuner.yamlfile import read_yaml
+from nst_core.presets.built_in import load_preset
+from nst_core.presets.preset import Preset
+from tuner.job.yaml_file import read_yaml
 
 TEXT = Preset(name="x", config=StyleConfig()).to_json()
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from nst_core.config import StyleConfig
-from nst_core.images import resize_longer_side
-from nst_core.lanes import Outcome
+from nst_core.images.images import resize_longer_side
+from nst_core.lanes.batch import Outcome
+from nst_core.networks.weights import Weights
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import stylize
-from nst_core.weights import Weights
 
 
 def test_yields_where_it_stands(weights: Mapping[str, Weights]) -> None:

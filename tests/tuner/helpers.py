@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from nst_core.built_in import BASELINES
-from tuner import cli
-from tuner.halving import Decision
-from tuner.job import JobSpec, StyleImage
-from tuner.jobfile import load_job
-from tuner.plan import Plan, Watcher
-from tuner.records import Report, RungRecord
-from tuner.rundir import RunDir
-from tuner.search import Search
-from tuner.study import RunStudy
+from nst_core.presets.built_in import BASELINES
+from tuner.cli.main import main as cli
+from tuner.job.load import load_job
+from tuner.job.spec import JobSpec, StyleImage
+from tuner.search.halving import Decision
+from tuner.search.protocol import Plan, Watcher
+from tuner.search.search import Search
+from tuner.study.records import Report, RungRecord
+from tuner.study.run_dir import RunDir
+from tuner.study.study import RunStudy
 
 #: A blend of which the first image counts three quarters.
 TWO_STYLES = [StyleImage(image="a.png", weight=3.0), StyleImage(image="b.png")]

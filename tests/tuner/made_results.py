@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.config import StyleConfig
-from tuner.job import JobSpec
-from tuner.objective import Goals
-from tuner.records import RungRecord, TrialRecord
-from tuner.results import Results
-from tuner.rundir import RunDir
+from tuner.job.objective import Goals
+from tuner.job.spec import JobSpec
+from tuner.results.results import Results
+from tuner.study.records import RungRecord, TrialRecord
+from tuner.study.run_dir import RunDir
 
 UNTOUCHED = {"lpips": 0.6, "ssim": 0.5}
 STEPS = 10

@@ -13,11 +13,11 @@ from PIL import Image
 
 from nst_core.errors import RunInterruptedError
 from tests.tuner.helpers import Recorder
-from tuner.backend import InlineBackend
-from tuner.jobfile import load_job
-from tuner.records import RungRecord
-from tuner.results import load_results
-from tuner.run import run_job
+from tuner.job.load import load_job
+from tuner.results.results import load_results
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import run_job
+from tuner.study.records import RungRecord
 
 TRIALS, STEPS, SIZE_PX = 6, (2, 18), 32
 

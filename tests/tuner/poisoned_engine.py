@@ -1,6 +1,6 @@
 """An engine that one of the trials kills.
 
-As `tuner.lane_engine`, this module loads no torch: every trial's process imports it.
+As `tuner.cluster.engine_actor`, this module loads no torch: every trial's process imports it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tuner.lane_engine import LaneEngine
-from tuner.records import Report
+from tuner.cluster.engine_actor import LaneEngine
+from tuner.study.records import Report
 
 #: The trial that does it.
 POISON = 3

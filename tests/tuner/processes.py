@@ -14,12 +14,12 @@ from typing import Any
 import psutil
 from ray.cluster_utils import Cluster
 
-from tuner.records import TrialRecord
-from tuner.results import load_results
+from tuner.results.results import load_results
+from tuner.study.records import TrialRecord
 
 # As from a terminal: shells let what they start in the background ignore Ctrl-C.
 _HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-CLI = [sys.executable, "-c", f"{_HEARS_CTRL_C}; from tuner.cli import main; main()"]
+CLI = [sys.executable, "-c", f"{_HEARS_CTRL_C}; from tuner.cli.main import main; main()"]
 PATIENCE_S = 240
 
 

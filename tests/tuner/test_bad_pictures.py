@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from nst_core.errors import InputError, WorkError
-from nst_core.images import load_image, save_image
-from nst_core.presets import Preset
+from nst_core.images.images import load_image, save_image
+from nst_core.lanes.scheduler import Batches
+from nst_core.presets.preset import Preset
+from tests.tuner.apply.test_folder import CONFIG, styles_of
 from tests.tuner.helpers import nst_tuner
-from tests.tuner.test_many import CONFIG, styles_of
-from tuner.batches import Batches
-from tuner.console import err
-from tuner.folder import Picture
-from tuner.many import apply_to_many, check_all
+from tuner.apply.folder import apply_to_many, check_all
+from tuner.apply.picture_files import Picture
+from tuner.terminal.console import err
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_whatever_befalls_one_picture_the_others_are_done(
         fails() if path.stem == "bad" else save_image(image, path, **options)
 
     if place == "save":
-        monkeypatch.setattr("tuner.many.save_image", saves)
+        monkeypatch.setattr("tuner.apply.folder.save_image", saves)
     loads = {name: lambda: good for name in ("first", "bad", "last")}
     if place == "load":
         loads["bad"] = fails

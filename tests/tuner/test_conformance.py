@@ -9,8 +9,8 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.testing.pytest_storages import StorageTestCase
 
-from tuner.journal import BatchingJournal
-from tuner.samplers import SamplerName, make_sampler
+from tuner.sampling.optuna_samplers import SamplerName, make_sampler
+from tuner.study.journal import BatchingJournal
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

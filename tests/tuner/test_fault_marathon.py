@@ -31,8 +31,8 @@ from tests.tuner.processes import (
     wait_for_said,
 )
 from tuner.cluster.session import NO_RAY
-from tuner.records import TrialRecord
-from tuner.results import load_results
+from tuner.results.results import load_results
+from tuner.study.records import TrialRecord
 
 pytestmark = pytest.mark.faults
 

@@ -28,14 +28,14 @@ from tests.tuner.processes import (
     wait_for_said,
     wait_for_trials,
 )
+from tuner.cluster.backend import RayBackend
 from tuner.cluster.engine_shapes import EngineShape
+from tuner.cluster.fleet import Fleet
 from tuner.cluster.session import connected
-from tuner.fleet import Fleet
-from tuner.jobfile import load_job
-from tuner.ray_backend import RayBackend
-from tuner.records import Pulse
-from tuner.results import load_results
-from tuner.run import run_job
+from tuner.job.load import load_job
+from tuner.results.results import load_results
+from tuner.run.launch import run_job
+from tuner.study.records import Pulse
 
 
 def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches: Launches) -> None:
@@ -234,8 +234,8 @@ def test_a_busy_cluster_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Engines wait for room that others have, which is said once, and start when it is there."""
-    monkeypatch.setattr("tuner.fleet.ROOM_WITHIN_S", 0.5)
-    monkeypatch.setattr("tuner.fleet.STARTS_WITHIN_S", 2.0)
+    monkeypatch.setattr("tuner.cluster.fleet.ROOM_WITHIN_S", 0.5)
+    monkeypatch.setattr("tuner.cluster.fleet.STARTS_WITHIN_S", 2.0)
 
     class Quick:
         async def ready(self) -> Pulse:

@@ -16,12 +16,12 @@ from nst_core.errors import RunError, WorkError
 from tests.tuner.disks import SmallDisk
 from tests.tuner.helpers import Recorder
 from tests.tuner.processes import PATIENCE_S, Launches, finished, settings
-from tuner.backend import InlineBackend
-from tuner.jobfile import load_job
-from tuner.journal import BatchingJournal
-from tuner.results import load_results
-from tuner.run import resume_run, run_job
-from tuner.runlog import logged
+from tuner.job.load import load_job
+from tuner.results.results import load_results
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import resume_run, run_job
+from tuner.run.run_log import logged
+from tuner.study.journal import BatchingJournal
 
 
 def test_a_full_disk_ends_a_launch_which_resumes(job_file: Path, small_disk: SmallDisk) -> None:
@@ -72,9 +72,9 @@ def test_a_full_disk_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
 def test_a_log_that_cannot_be_written() -> None:
     """A disk that is full to the last line of the log hides neither a result nor an error."""
     with logged(Path("/dev/full"), print):
-        logging.getLogger("tuner.run").info("lost")
+        logging.getLogger("tuner.run.launch").info("lost")
     with pytest.raises(WorkError, match=r"^why it ended$"), logged(Path("/dev/full"), print):
-        logging.getLogger("tuner.run").info("lost")
+        logging.getLogger("tuner.run.launch").info("lost")
         raise WorkError("why it ended")
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from nst_core.built_in import load_preset
-from nst_core.checkpoints import load_lanes
 from nst_core.errors import RunError
+from nst_core.lanes.checkpoints import load_lanes
+from nst_core.presets.built_in import load_preset
 from tests.tuner.helpers import Recorder
-from tuner.backend import InlineBackend
-from tuner.results import load_results
-from tuner.results_json import best_json
-from tuner.run import resume_run
-from tuner.run_doctor import check_run
-from tuner.study import FORMAT, FORMAT_NOTE, RunStudy
+from tuner.doctor.run import check_run
+from tuner.results.as_json import best_json
+from tuner.results.results import load_results
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import resume_run
+from tuner.study.study import FORMAT, FORMAT_NOTE, RunStudy
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(path.name for path in GOLDEN.iterdir())

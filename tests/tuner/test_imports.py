@@ -95,6 +95,7 @@ def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
 
 def test_a_trials_process_loads_no_torch() -> None:
     """Of a trial's process there is one per lane; it and its engine's class load no torch."""
-    code = "import sys, tuner.trial, tuner.lane_engine; assert 'ray' in sys.modules;"
+    code = "import sys, tuner.cluster.trainable, tuner.cluster.engine_actor;"
+    code += "assert 'ray' in sys.modules;"
     code += "assert not {'torch', 'optuna'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -20,23 +20,23 @@ import torch
 import yaml
 from PIL import Image
 
-from nst_core.assembly import LaneState
-from nst_core.built_in import BASELINES, load_preset
-from nst_core.checkpoints import dump_lanes, load_lanes
 from nst_core.errors import NstError, RunError
-from nst_core.images import load_image
-from nst_core.metric_names import LPIPS_LAYERS
-from nst_core.weights import read_file
+from nst_core.images.images import load_image
+from nst_core.lanes.assembly import LaneState
+from nst_core.lanes.checkpoints import dump_lanes, load_lanes
+from nst_core.metrics.registry import LPIPS_LAYERS
+from nst_core.networks.weights import read_file
+from nst_core.presets.built_in import BASELINES, load_preset
 from tests.tuner.helpers import make_search, nst_tuner, play
-from tuner.jobfile import load_job
-from tuner.prefer.votes import kept_votes
-from tuner.records import EngineStats
-from tuner.report.facts import report_facts
-from tuner.report.page import as_block
-from tuner.results import load_results
-from tuner.results_json import best_json, dump, status_json
-from tuner.run_doctor import check_run
-from tuner.run_tables import best_table
+from tuner.doctor.run import check_run
+from tuner.job.load import load_job
+from tuner.pages.prefer.votes import kept_votes
+from tuner.pages.report.facts import report_facts
+from tuner.pages.report.page import as_block
+from tuner.results.as_json import best_json, dump, status_json
+from tuner.results.results import load_results
+from tuner.study.records import EngineStats
+from tuner.terminal.run_tables import best_table
 
 SOME, MANY = 60, 1000
 COUNTS = [
@@ -251,7 +251,7 @@ def test_saved_lanes_are_limited(
     lanes = dump_lanes([LaneState(step=1, image_3HW=torch.zeros(3, 8, 8), state={})], {})
     search.keep_lanes(plan.trial, lanes)
     assert search.kept_lanes(plan.trial) == lanes
-    monkeypatch.setattr("tuner.search.MAX_BYTES", len(lanes) - 1)
+    monkeypatch.setattr("tuner.search.search.MAX_BYTES", len(lanes) - 1)
     assert search.kept_lanes(plan.trial) is None
 
 
@@ -261,7 +261,7 @@ def test_a_run_is_read_once_by_its_doctor(
     """Its checks share what they read, which takes seconds of a large run."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
     read = mock.Mock(wraps=load_results)
-    monkeypatch.setattr("tuner.run_doctor.load_results", read)
+    monkeypatch.setattr("tuner.doctor.run.load_results", read)
     assert [check.name for check in check_run(tmp_path)][:3] == ["job", "study", "trials"]
     assert read.call_count == 1
 
@@ -353,7 +353,7 @@ def test_another_job_than_the_runs(job_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "..\\outside"])
 def test_names_lead_nowhere(name: str, job_file: Path, tmp_path: Path) -> None:
     """A name in a job is not a path: whatever it is, everything is written in the run."""
-    from tuner.rundir import RunDir
+    from tuner.study.run_dir import RunDir
 
     tree = yaml.safe_load(job_file.read_text())
     job_file.write_text(yaml.safe_dump({**tree, "name": name}))

@@ -12,25 +12,25 @@ import pytest
 import safetensors.torch
 from PIL import Image
 
-from nst_core.built_in import load_preset
 from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
-from nst_core.images import load_image
-from nst_core.metric_names import DEFAULT_METRICS, METRICS
-from nst_core.metrics import Judge
+from nst_core.images.images import load_image
+from nst_core.metrics.judge import Judge
+from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
+from nst_core.networks.weights import Weights, cached_path, tensor_digest
+from nst_core.presets.built_in import load_preset
 from nst_core.references import LONG_RUN_CONFIG
 from nst_core.stylization import stylize
-from nst_core.weights import Weights, cached_path, tensor_digest
 from tests.tuner.helpers import Recorder
-from tuner.backend import Backend, InlineBackend
-from tuner.connect import ray_backend
-from tuner.jobfile import find_space, load_job
-from tuner.objective import COSTS
-from tuner.prepare import _presets_of, _without_effect, with_references
-from tuner.records import RungRecord
-from tuner.results import load_results
-from tuner.results_json import best_json, status_json
-from tuner.run import resume_run, run_job
-from tuner.run_doctor import check_run
+from tuner.cluster.connection import ray_backend
+from tuner.doctor.run import check_run
+from tuner.job.load import find_space, load_job
+from tuner.job.objective import COSTS
+from tuner.results.as_json import best_json, status_json
+from tuner.results.results import load_results
+from tuner.run.inline_backend import Backend, InlineBackend
+from tuner.run.launch import resume_run, run_job
+from tuner.run.prepare import _presets_of, _without_effect, with_references
+from tuner.study.records import RungRecord
 
 
 def launch(job_file: Path, folder: Path, backend: Backend, *overrides: str) -> Recorder:
@@ -149,7 +149,7 @@ def test_a_slot_keeps_its_process(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many trials there are, no more processes are started than run at a time."""
-    from tuner.ray_backend import RungScheduler
+    from tuner.cluster.backend import RungScheduler
 
     processes = set()
     judge = RungScheduler.on_trial_result
@@ -283,7 +283,7 @@ def test_an_exported_preset_reproduces_its_trial(
     pair = results.job.pairs[0]
     content, style = (load_image(results.run.path / p) for p in (pair.content, pair.style[0].image))
     *_, last = stylize(preset.config, content, [(style, 1.0)], weights=weights.__getitem__)
-    from nst_core.images import resize, to_uint8
+    from nst_core.images.images import resize, to_uint8
 
     goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
     judge = Judge.load(weights.__getitem__, metrics=["lpips"])

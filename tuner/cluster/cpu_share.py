@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.records import CpuTimes
+from tuner.study.records import CpuTimes
 
 #: A process is judged over windows of this length, of wall-clock time.
 WINDOW_S = 20.0

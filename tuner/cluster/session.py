@@ -17,8 +17,8 @@ from ray.exceptions import AuthenticationError
 from nst_core.errors import InputError, WorkError
 from tuner.cluster import ray_private
 from tuner.cluster.limits import check_limits
-from tuner.interrupt import children_keep_their_terminal
-from tuner.versions import warn_if_unchecked
+from tuner.search.interrupt import children_keep_their_terminal
+from tuner.study.versions import warn_if_unchecked
 
 NAMESPACE = "nst-tuner"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuner.job import PairSpec, StyleImage
+from tuner.job.spec import PairSpec, StyleImage
 
 
 def stylize_inputs(
@@ -37,7 +37,7 @@ def stylize_inputs(
 
 
 def _style(folder: Path, style: StyleImage, *, weighed: bool) -> str:
-    """A style as `tuner.styles.parse_style` reads it."""
+    """A style as `tuner.job.style_arguments.parse_style` reads it."""
     weight = f":{style.weight:.9g}" if weighed and style.weight != 1 else ""
     masks = [str(folder / mask) if mask else "" for mask in (style.region, style.style_region)]
     return "@".join([f"{folder / style.image}{weight}", *masks]).rstrip("@")

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nst_core.config import StyleConfig
-from nst_core.conversions import to_engine_weights
-from nst_core.encode import MADE_BY
 from nst_core.errors import InputError
-from nst_core.presets import Preset
-from nst_core.starts import NOISE_SPREAD
+from nst_core.images.encode import MADE_BY
+from nst_core.lanes.starts import NOISE_SPREAD
+from nst_core.presets.conversions import to_engine_weights
+from nst_core.presets.preset import Preset
 from tuner.export.script import ONE_STYLE, masks_left_out, shares, weights_left_out
 from tuner.export.templates import in_docstring, rendered
-from tuner.job import StyleImage
+from tuner.job.spec import StyleImage
 
 #: What neural-style-pt calls the ways to start that it has.
 _NEURAL_STYLE_STARTS = {

@@ -11,13 +11,13 @@ from pathlib import Path
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, Say
 from nst_core.files import write_atomic
-from nst_core.presets import Preset
-from nst_core.resolution import at_size
-from tuner.console import writing
+from nst_core.output_files import check_text_output
+from nst_core.presets.preset import Preset
+from nst_core.presets.resolution import at_size
 from tuner.export.commands import stylize_inputs
-from tuner.job import StyleImage
-from tuner.outputs import check_text_output
-from tuner.results import Results, load_results
+from tuner.job.spec import StyleImage
+from tuner.results.results import Results, load_results
+from tuner.terminal.console import writing
 
 #: How much of a run's name becomes a file's.
 _STEM = 60
@@ -100,8 +100,8 @@ def _fitted(preset: Preset, size_px: int, say: Say) -> Preset:
 
 
 def _text(results: Results, preset: Preset, out: Path, kind: str) -> tuple[str, list[str]]:
-    from nst_core.decode import open_picture, upright_size
-    from nst_core.sizes import fit_size
+    from nst_core.images.decode import open_picture, upright_size
+    from nst_core.images.sizes import fit_size
     from tuner.export.engines import neural_style_pt, pystiche
     from tuner.export.script import script_of
 
@@ -126,7 +126,7 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         InputError: the folder holds files already, or cannot be written.
         RunError: one of the runs has nothing to export; nothing is written then.
     """
-    from tuner.sheet import Cell, contact_sheet, style_cells
+    from tuner.results.contact_sheet import Cell, contact_sheet, style_cells
 
     if pack.exists() and (not pack.is_dir() or any(pack.iterdir())):
         raise InputError(f"{pack}: is not empty; name a new folder for the pack")

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.config import StyleConfig
-from nst_core.encode import MADE_BY
-from nst_core.extractors import NORMALIZATION_STATS
-from nst_core.networks import NETWORKS, OWN_WEIGHTS_LICENCE, POOLING_GAIN, WEIGHTS_LICENCE
-from nst_core.presets import Preset
-from nst_core.schedules import BALANCE_EVERY, starts_from_content
+from nst_core.images.encode import MADE_BY
+from nst_core.lanes.schedules import BALANCE_EVERY, starts_from_content
+from nst_core.networks.extractors import NORMALIZATION_STATS
+from nst_core.networks.registry import NETWORKS, OWN_WEIGHTS_LICENCE, POOLING_GAIN, WEIGHTS_LICENCE
+from nst_core.presets.preset import Preset
 from tuner.export.templates import in_docstring, rendered
-from tuner.job import StyleImage
+from tuner.job.spec import StyleImage
 
 _LINE = 96
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tuner.cluster.cpu_share import WINDOW_S, CpuShare, cpu_times
-from tuner.records import CpuTimes
+from tuner.study.records import CpuTimes
 
 
 def test_what_a_process_computes_is_counted() -> None:

@@ -13,10 +13,10 @@ import ray
 
 from nst_core.errors import InputError, WorkError
 from tuner.cluster import session
+from tuner.cluster.connection import ray_backend
 from tuner.cluster.engine_shapes import EngineShape
+from tuner.cluster.fleet import Fleet
 from tuner.cluster.session import NO_RAY, connected, scratch_folder
-from tuner.connect import ray_backend
-from tuner.fleet import Fleet
 
 
 @pytest.fixture

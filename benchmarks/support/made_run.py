@@ -1,0 +1,148 @@
+"""Whole run directories in a second: made-up scores, mixed pictures, everything else real.
+
+For tests and measurements of what looks at runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from nst_core.presets.built_in import BASELINES
+from tuner.job.load import load_job
+from tuner.search.halving import Decision
+from tuner.search.protocol import Plan, Watcher
+from tuner.search.search import Search
+from tuner.study.records import Report
+from tuner.study.run_dir import RunDir
+from tuner.study.study import RunStudy
+
+UNTOUCHED = {"lpips": 0.6, "ssim": 0.5, "psnr": 14.0, "rmse": 0.2, "color": 20.0, "edges": 1.0}
+ENVIRONMENT = {"started": "2026-01-01T00:00:00+00:00", "python": "3.11", "platform": "made up"}
+
+
+def made_run(
+    folder: Path,
+    pictures: Path,
+    *overrides: str,
+    trials: int = 24,
+    pairs: int = 1,
+    holdout: int = 0,
+    presets: int = 2,
+    over: bool = True,
+    **job: Any,
+) -> Path:
+    """Make a run.
+
+    Args:
+        folder: a new one.
+        pictures: a folder with content.png, style.png and reference.png.
+        overrides: of keys of the job.
+        trials: in all, before the finals.
+        pairs: how often the pair stands in the job.
+        holdout: how often among the held-out pairs.
+        presets: baseline presets among the trials.
+        over: whether it has ended; else it breaks off halfway.
+        job: keys of the job; ``pairs_`` are its pairs, if not the usual one.
+    """
+    search = _search(folder, pictures, overrides, trials, pairs, holdout, presets, job)
+    pngs = [_png(pictures, share / 15) for share in range(16)]
+    done = 0
+    while over or done < trials // 2:
+        plan = search.next()
+        if plan is None:
+            break
+        done += 1
+        _advance(search, plan, pngs, pairs, holdout)
+    if over:
+        search._study.note("over", search.reason)
+    return folder
+
+
+def _search(
+    folder: Path,
+    pictures: Path,
+    overrides: Sequence[str],
+    trials: int,
+    pairs: int,
+    holdout: int,
+    presets: int,
+    job: dict[str, Any],
+) -> Search:
+    pair = {role: str(pictures / f"{role}.png") for role in ("content", "style", "reference")}
+    written = {
+        "name": "made",
+        "pairs": job.pop("pairs_", [pair] * pairs),
+        "holdout": [pair] * holdout,
+        "size_px": 64,
+        "search": {"trials": trials, "sampler": "random"},
+        "halving": {"min_steps": 10, "max_steps": 90},
+        "finals": {"count": 1, "seeds": 2},
+    } | job
+    file = folder.parent / f"{folder.name}.yaml"
+    file.write_text(json.dumps(written))  # which is YAML, and names nothing twice
+    spec, space = load_job(file, overrides)
+    run = RunDir(folder).begin()
+    kept = run.write_job(spec)
+    one = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
+    notes = {"pair_baselines": [one] * (pairs + holdout), "environment": ENVIRONMENT}
+    study = RunStudy.create(
+        folder,
+        goals=spec.goals,
+        url=spec.search.study,
+        name=spec.name,
+        sampler=spec.search.sampler,
+        seed=0,
+        notes=notes,
+    )
+    chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
+    return Search(study, run, kept, space, presets=chosen, watcher=Watcher())
+
+
+def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, holdout: int) -> None:
+    """Carry one trial to where it waits or ends."""
+    steps = max(search._study.record(plan.trial).rungs, default=0)
+    count = pairs + (holdout if plan.final else 0)
+    while True:
+        steps = plan.next_rung(steps)
+        if plan.trial % 11 == 10 and not plan.final:
+            search.report(Report(trial=plan.trial, steps=steps, failure="went to NaN"), list)
+            return
+        scores = _scores(plan, steps)
+        # Some cost more than others, so that a trade-off has several of them.
+        costs = {"seconds_per_image": steps / 10 * (1 + plan.trial % 4 / 8), "vram_gb": 1.0}
+        told = Report(
+            trial=plan.trial,
+            steps=steps,
+            scores={**scores, **costs},
+            pair_scores=[scores] * count,
+            seconds=steps / 10,
+        )
+        png = pngs[round(15 * max(0.0, 1 - scores["lpips"]))]
+        if search.report(told, lambda png=png: [png] * count) is not Decision.GO_ON:  # type: ignore[misc]
+            return
+
+
+def _scores(plan: Plan, steps: int) -> dict[str, float]:
+    """Better near a learning rate of 0.03 and with steps."""
+    lpips = 0.25 + 0.2 * abs(math.log10(plan.config.lr / 0.03)) + 1 / (steps + 5)
+    lpips += 0.001 * plan.config.seed
+    return {**{name: value * lpips for name, value in UNTOUCHED.items()}, "lpips": lpips}
+
+
+def _png(pictures: Path, share: float) -> bytes:
+    """So much of the reference, the rest content."""
+    with (
+        Image.open(pictures / "content.png") as content,
+        Image.open(pictures / "reference.png") as goal,
+    ):
+        mixed = Image.blend(content.convert("RGB"), goal.convert("RGB").resize(content.size), share)
+    buffer = io.BytesIO()
+    mixed.save(buffer, "PNG")
+    return buffer.getvalue()

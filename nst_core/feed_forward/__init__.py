@@ -1,0 +1,1 @@
+"""Feed-forward networks that stylize in one pass."""

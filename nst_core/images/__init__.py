@@ -1,0 +1,1 @@
+"""Images: decoding, encoding, color profiles and metadata."""

@@ -1,0 +1,1 @@
+"""Lanes: many stylizations that advance together in one batch."""

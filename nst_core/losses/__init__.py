@@ -1,0 +1,1 @@
+"""Losses: formulas, targets and their batched evaluation."""

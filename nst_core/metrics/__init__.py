@@ -1,0 +1,1 @@
+"""Metrics: how close a picture is to its reference."""

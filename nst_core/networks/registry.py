@@ -1,0 +1,170 @@
+"""Which networks there are and what their layers are called. No torch here.
+
+Layers carry the names of the papers (``conv4_2``, ``relu4_2``, ``pool4``, ``layer1``); ``node``
+maps each to torchvision's module path. Together the nodes are the network's whole forward pass up
+to its classifier, in order, from which `nst_core.networks.extractors` cuts what is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nst_core.errors import near_miss
+
+#: Under which terms the weights of all these networks are published.
+WEIGHTS_LICENCE = (
+    "torchvision (BSD-3-Clause); trained on ImageNet, so that terms of that dataset may apply"
+)
+
+#: What can be said of weights that somebody brings along.
+OWN_WEIGHTS_LICENCE = "a file of one's own, whose licence is that of whoever made it"
+
+#: Average and L2 pooling give smaller values than max pooling. These factors bring VGG's features
+#: back to about their size (those of crowsonkb/style-transfer-pytorch, 2 and 0.78; the latter is
+#: for a root of the sum, twice our root of the mean).
+POOLING_GAIN: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 1.56}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One network: its layers in forward order.
+
+    Attributes:
+        name: what configurations call it; torchvision's name.
+        node: layer name -> torchvision module path, in forward order.
+        homogeneous: whether scaling the input and all biases by a factor scales every feature by
+            it, as convolutions, ReLU and poolings do and batch normalisation does not.
+        content_layer: where content is read unless one says otherwise.
+        style_layers: where style is read unless one says otherwise.
+    """
+
+    name: str
+    node: Mapping[str, str]
+    homogeneous: bool
+    content_layer: str
+    style_layers: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layer names in forward order."""
+        return tuple(self.node)
+
+    def deepest(self, layers: Iterable[str]) -> str:
+        """The one of ``layers`` that the forward pass reaches last."""
+        order = {layer: i for i, layer in enumerate(self.node)}
+        return max(layers, key=order.__getitem__)
+
+    def up_to(self, layer: str) -> Mapping[str, str]:
+        """The nodes from the first to ``layer``."""
+        last = self.layers.index(layer)
+        return {name: self.node[name] for name in self.layers[: last + 1]}
+
+    def problem_with(self, layer: str) -> str | None:
+        """Why ``layer`` is not one of this network's, or None if it is."""
+        if layer in self.node:
+            return None
+        hint = near_miss(layer, self.node)
+        return f"`{layer}`: {self.name} has no such layer{hint} (it has {', '.join(self.node)})"
+
+
+class Backbone(NamedTuple):
+    """A network as a stylization uses it: which one, how it pools, how it treats the border.
+
+    Beside the poolings of `StyleConfig` there is ``hann``, which only the metric DISTS uses.
+    """
+
+    name: str
+    pooling: str = "max"
+    padding: str = "zeros"
+
+
+def _features(layers: Iterable[str]) -> dict[str, str]:
+    return {layer: f"features.{i}" for i, layer in enumerate(layers)}
+
+
+def _vgg_layers(convs_per_block: tuple[int, ...]) -> Iterable[str]:
+    """VGG as in Simonyan & Zisserman, arXiv 1409.1556, numbered as Gatys et al. number it."""
+    for block, convs in enumerate(convs_per_block, start=1):
+        for i in range(1, convs + 1):
+            yield f"conv{block}_{i}"
+            yield f"relu{block}_{i}"
+        yield f"pool{block}"
+
+
+def _vgg(name: str, convs_per_block: tuple[int, ...]) -> Network:
+    return Network(
+        name=name,
+        node=_features(_vgg_layers(convs_per_block)),
+        homogeneous=True,
+        content_layer="relu4_2",
+        style_layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+    )
+
+
+#: He et al., arXiv 1512.03385. ``layer1`` is the output of the stage, ``layer1_1`` of its first
+#: residual block.
+_RESNET18_NODES = {
+    **{"conv1": "conv1", "bn1": "bn1", "relu1": "relu", "pool1": "maxpool"},
+    **{
+        (f"layer{stage}" if block else f"layer{stage}_1"): f"layer{stage}.{block}"
+        for stage in range(1, 5)
+        for block in range(2)
+    },
+}
+
+#: AlexNet as torchvision has it (Krizhevsky 2014, arXiv 1404.5997).
+_ALEXNET_LAYERS = (
+    *("conv1", "relu1", "pool1", "conv2", "relu2", "pool2"),
+    *("conv3", "relu3", "conv4", "relu4", "conv5", "relu5"),
+)
+
+#: Iandola et al., arXiv 1602.07360, version 1.1.
+_SQUEEZENET_LAYERS = (
+    *("conv1", "relu1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5"),
+    *("fire6", "fire7", "fire8", "fire9"),
+)
+
+#: Sandler et al., arXiv 1801.04381: a convolution, 17 inverted residual blocks, a convolution.
+_MOBILENET_LAYERS = ("conv1", *(f"block{i}" for i in range(1, 18)), "conv2")
+
+NETWORKS: Mapping[str, Network] = {
+    network.name: network
+    for network in (
+        _vgg("vgg16", (2, 2, 3, 3, 3)),
+        _vgg("vgg19", (2, 2, 4, 4, 4)),
+        Network(
+            name="resnet18",
+            node=_RESNET18_NODES,
+            homogeneous=False,
+            content_layer="layer1",
+            style_layers=("conv1", "layer1", "layer2", "layer3"),
+        ),
+        Network(
+            name="alexnet",
+            node=_features(_ALEXNET_LAYERS),
+            homogeneous=True,
+            content_layer="relu3",
+            style_layers=("relu1", "relu2", "relu3", "relu4", "relu5"),
+        ),
+        Network(
+            name="mobilenet_v2",
+            node=_features(_MOBILENET_LAYERS),
+            homogeneous=False,
+            content_layer="block4",
+            style_layers=("conv1", "block2", "block4", "block7", "block11"),
+        ),
+        Network(
+            name="squeezenet1_1",
+            node=_features(_SQUEEZENET_LAYERS),
+            homogeneous=True,
+            content_layer="fire4",
+            style_layers=("relu1", "fire2", "fire4", "fire6", "fire9"),
+        ),
+    )
+}
+
+#: Networks a stylization may use. The LPIPS metric reads AlexNet, so that tuning stylizations by
+#: AlexNet against LPIPS, or by VGG16 against DISTS, lets them flatter their judge.
+EXTRACTORS: tuple[str, ...] = tuple(NETWORKS)

@@ -1,0 +1,1 @@
+"""Presets: saved configurations, built-in ones and conversions."""

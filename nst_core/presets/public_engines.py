@@ -1,0 +1,300 @@
+"""How public engines compute their losses, as multiples of ours. No torch here.
+
+Engines of one family differ in what they divide by: the same "style weight 100" means another
+picture in each. `ENGINES` says for each of them by which factor its terms differ from those of
+`nst_core.losses.functional`, taken from its source code; `nst_core.presets.conversions` multiplies
+the factors into weights of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nst_core.errors import InputError
+
+
+class Grid(NamedTuple):
+    """What a layer's features look like: C channels at M positions, of an image of H W pixels."""
+
+    channels: int
+    positions: int
+    pixels: int
+
+
+class Factor(NamedTuple):
+    """A factor that may depend on the layer, and the formula as people write it."""
+
+    formula: str
+    of: Callable[[Grid], float]
+
+
+ONE = Factor("1", lambda grid: 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """The total variation of an engine.
+
+    Attributes:
+        norm: ours that it is a multiple of: ``l1`` or ``l2``.
+        formula: as people write it; n is `differences`.
+        of: factor of ours, a function of height and width, for pixels in the engine's own range.
+        exact: where the two are equal.
+    """
+
+    norm: str
+    formula: str
+    of: Callable[[int, int], float]
+    exact: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How one engine computes its loss, compared with ours on the same features.
+
+    Attributes:
+        name: what `to_style_config` calls it.
+        source: repository and file that the formulas were read in.
+        style_loss: ours that its style term is a multiple of.
+        gram: our normalisation of Gram matrices that it shares.
+        style: its style term of one layer, as a multiple of ours with that normalisation.
+        content: its content term of one layer, as a multiple of ours.
+        style_layers: key of `LAYER_RULES`.
+        content_layers: likewise.
+        style_power: the weight of the style enters the gradient with this power.
+        content_power: likewise.
+        tv: its total variation, None where it has none or one that is no multiple of ours.
+        pixel_range: the pixels that it optimises go from 0 to this, before a mean is subtracted.
+        normalization: ours that pixels enter its network with, None where we have none like it.
+        padding: likewise.
+        average_gain: what its average pooling multiplies by, None where none is known here.
+        note: what else to know.
+    """
+
+    name: str
+    source: str
+    style_loss: str = "gram"
+    gram: str = "per_element"
+    style: Factor = ONE
+    content: Factor = ONE
+    style_layers: str = "sum"
+    content_layers: str = "sum"
+    style_power: int = 1
+    content_power: int = 1
+    tv: Variation | None = None
+    pixel_range: int = 255
+    normalization: str | None = "caffe"
+    padding: str = "zeros"
+    average_gain: float | None = None
+    note: str = ""
+
+    def style_factor(self, grid: Grid) -> float:
+        """Its style term of one layer as a multiple of ours over ``per_pixel`` Grams."""
+        return self.style.of(grid) / (grid.channels**2 if self._divides_by_channels else 1)
+
+    @property
+    def style_formula(self) -> str:
+        """`style_factor` as people write it."""
+        return "1/C²" if self._divides_by_channels else self.style.formula
+
+    @property
+    def _divides_by_channels(self) -> bool:
+        return self.style_loss == "gram" and self.gram == "per_element"
+
+    def tv_factor(self, height: int, width: int) -> float:
+        """Its total variation as a multiple of ours, on pixels in [0, 1].
+
+        Raises:
+            InputError: it has none, or one that is no multiple of ours.
+        """
+        if self.tv is None:
+            raise InputError(
+                f"{self.name}: no total variation, or none that ours repeats;"
+                " expected `tv_weight` 0"
+            )
+        power = 1 if self.tv.norm == "l1" else 2
+        return self.tv.of(height, width) * float(self.pixel_range) ** power
+
+    @property
+    def tv_formula(self) -> str:
+        """`tv_factor` as people write it, with the norm of ours that it is a multiple of."""
+        if self.tv is None:
+            return "-"
+        scale = {"l1": f"{self.pixel_range} ", "l2": f"{self.pixel_range}² "}[self.tv.norm]
+        of = "" if self.tv.formula == "1" else self.tv.formula
+        factor = f"{'' if self.pixel_range == 1 else scale}{of}".strip()
+        return f"{self.tv.norm}: {factor or 1}, {self.tv.exact}"
+
+
+def differences(height: int, width: int) -> float:
+    """How many differences of neighbours an image has in a direction: 3 (2 H W - H - W) / 2.
+
+    A mean over the two directions, which have 3 H (W - 1) and 3 (H - 1) W; no other in a square.
+    """
+    return 3 * (2 * height * width - height - width) / 2
+
+
+def _cropped_mean(height: int, width: int) -> float:
+    """A mean over the block without the last row and column, but for those two."""
+    return differences(height, width) / (3 * (height - 1) * (width - 1))
+
+
+_SUM_OF_ABSOLUTES = Variation(norm="l1", formula="n", of=differences, exact="equal in squares")
+
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            name="neural-style-pt",
+            source="ProGamerGov/neural-style-pt: neural_style.py",
+            tv=_SUM_OF_ABSOLUTES,
+            pixel_range=256,
+            average_gain=1,
+            note="Pixels are multiplied by 256 and Caffe's mean for 255 is subtracted, so that its"
+            " network sees 0.4 % more contrast than ours. Not with `-normalize_weights`.",
+        ),
+        Engine(
+            name="neural-style-lua",
+            source="jcjohnson/neural-style: neural_style.lua",
+            tv=Variation(
+                norm="l2",
+                formula="n/2",
+                of=lambda height, width: differences(height, width) / 2,
+                exact="equal in squares but for the last row and column",
+            ),
+            pixel_range=256,
+            average_gain=1,
+            note="Its total variation is a gradient only: the loss that it reports and that L-BFGS"
+            " sees is without it. Pixels as neural-style-pt. Not with `-normalize_gradients`.",
+        ),
+        Engine(
+            name="anishathalye",
+            source="anishathalye/neural-style: stylize.py",
+            style_layers="shares",
+            content_layers="shares",
+            tv=Variation(norm="l2", formula="1", of=lambda height, width: 1.0, exact="equal"),
+            average_gain=1,
+            note="Weighs the losses of several styles, not their Grams: a constant more than ours,"
+            " with the same gradient. Early versions summed layers and squared differences.",
+        ),
+        Engine(
+            name="gordicaleksa",
+            source="gordicaleksa/pytorch-neural-style-transfer: neural_style_transfer.py and"
+            " utils/utils.py",
+            gram="per_pixel",
+            style_layers="mean",
+            tv=_SUM_OF_ABSOLUTES,
+            normalization=None,
+            note="Sums over the entries of Grams divided by C M, which are our means over those"
+            " divided by M. Its `conv4_2` is relu4_2: the ReLU after it works in place."
+            " torchvision's weights see pixels of 0 to 255 less the mean, which no normalisation"
+            " of ours repeats.",
+        ),
+        Engine(
+            name="pystiche",
+            source="pystiche/pystiche 1.0.1: pystiche/loss",
+            gram="per_pixel",
+            style_layers="mean",
+            tv=Variation(
+                norm="l2",
+                formula="n / (3 (H-1) (W-1))",
+                of=_cropped_mean,
+                exact="equal in squares but for the last row and column",
+            ),
+            pixel_range=1,
+            normalization="imagenet",
+            note="With the exponent 2 and layer weights left at `mean`; a list of weights is taken"
+            " as it stands, so give it times the number of layers.",
+        ),
+        Engine(
+            name="gatys-code",
+            source="leongatys/PytorchNeuralStyleTransfer: NeuralStyleTransfer.ipynb",
+            note="Its list of style weights is 1e3/C²: the style weight here is the 1e3.",
+        ),
+        Engine(
+            name="gatys-paper",
+            source="Gatys, Ecker, Bethge, CVPR 2016, eq. 1 to 7",
+            gram="per_pixel",
+            style=Factor("1/4", lambda grid: 0.25),
+            content=Factor("C M / 2", lambda grid: grid.channels * grid.positions / 2),
+            style_layers="mean",
+            note="Style image and result of one size. Its VGG19 was normalised to mean activations"
+            " of one and pooled by average.",
+        ),
+        Engine(
+            name="pytorch-tutorial",
+            source="pytorch/tutorials: advanced_source/neural_style_tutorial.py",
+            pixel_range=1,
+            normalization="imagenet",
+            note="Reads convolutions, not ReLUs: conv_1 to conv_5 are conv1_1, conv1_2, conv2_1,"
+            " conv2_2 and conv3_1.",
+        ),
+        Engine(
+            name="keras",
+            source="keras-team/keras-io: examples/generative/neural_style_transfer.py",
+            gram="per_pixel",
+            style=Factor(
+                "(C M / (6 H W))²",
+                lambda grid: (grid.channels * grid.positions / (6 * grid.pixels)) ** 2,
+            ),
+            content=Factor("C M", lambda grid: float(grid.channels * grid.positions)),
+            style_layers="mean",
+            note="Style image and result of one size. Its total variation is the sum of"
+            " (dx² + dy²)^1.25, which is no multiple of ours. Its SGD has no momentum.",
+        ),
+        Engine(
+            name="crowsonkb",
+            source="crowsonkb/style-transfer-pytorch: style_transfer/style_transfer.py, versions"
+            " with StyleLossW2",
+            style_loss="wasserstein",
+            gram="per_pixel",
+            style_layers="shares",
+            content_layers="mean",
+            tv=Variation(
+                norm="l2",
+                formula="1",
+                of=lambda height, width: 1.0,
+                exact="in smooth pictures, 5/6 in noise, 2/3 in a checkerboard",
+            ),
+            pixel_range=1,
+            normalization="imagenet",
+            padding="replicate_first",
+            average_gain=2,
+            note="Wasserstein-2 over C: equal but for what is added to the covariances, 1e-4 there"
+            " and 1e-4 of their mean variance here, and but for its root, found by 12 Newton-Schulz"
+            " iterations. Its total variation also counts diagonals.",
+        ),
+        Engine(
+            name="maua",
+            source="JCBrouwer/maua-style: loss.py, versions with dynamic_loss",
+            style_power=3,
+            content_power=2,
+            tv=_SUM_OF_ABSOLUTES,
+            note="Its `normalize` is on by default and acts on the loss, a scalar: gradients are"
+            " multiplied by the weight once or twice more, and the loss that it reports is not the"
+            " one it descends. With `-no_grad_norm` it is neural-style-pt's, with 255."
+            " Early versions have 256.",
+        ),
+        Engine(
+            name="maua-early",
+            source="JCBrouwer/maua-style: loss.py, versions without dynamic_loss",
+            style_power=2,
+            content_power=2,
+            tv=_SUM_OF_ABSOLUTES,
+            note="As maua; which of the two is the younger is told from what they can do.",
+        ),
+    )
+}
+
+#: Losses that no weights of ours repeat, and why.
+WITHOUT_CONVERSION: Mapping[str, str] = {
+    "crowsonkb-gram": "crowsonkb/style-transfer-pytorch, versions with ScaledMSELoss: squared"
+    " differences are divided by the sum of absolute ones, so the factor changes in every step",
+    "neural-style-lua with -normalize_gradients": "each term's gradient is divided by its own L1"
+    " norm in every step; `weight_schedule: balance` is the nearest of ours",
+    "pystiche's MRFLoss": "matches patches of features, which no style loss of ours does",
+    "pystiche's TotalVariationLoss with another exponent than 2": "joins the two directions under"
+    " one root",
+}

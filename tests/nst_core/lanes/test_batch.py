@@ -1,0 +1,231 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.losses.batch_loss import depth_of
+from nst_core.losses.materials import Materials, Style
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.weights import Weights
+
+DOUBLE = torch.float64
+
+#: One network, and otherwise as unlike as lanes can be, in depth and optimizer too.
+CONFIGS = (
+    StyleConfig(style_layers={"relu1_1": 1, "relu3_1": 1}, content_layers={"relu2_2": 1}, lr=0.02),
+    StyleConfig(
+        style_layers={"conv3_1": 1, "relu3_1": 0.5},
+        content_layers={"conv1_2": 0.3, "relu2_1": 2},
+        style_weight=1e4,
+        tv_weight=3.0,
+        color_weight=5.0,
+        lr=0.2,
+        init="noise",
+        seed=7,
+        gram="per_element",
+        normalization="half",
+        clamp="save",
+        lr_schedule="cosine",
+        warmup_steps=3,
+        steps=9,
+        keep="ema",
+        ema_decay=0.7,
+    ),
+    StyleConfig(
+        style_layers={"relu2_2": 1}, content_weight=0.0, init="style", optimizer="lbfgs", lr=0.5
+    ),
+    StyleConfig(
+        style_layers={"relu1_2": 1, "relu2_2": 2},
+        content_layers={"relu1_2": 1},
+        style_loss="wasserstein",
+        normalization="caffe",
+        preserve_color="luminance",
+        weight_schedule="balance",
+        init="mix",
+        tv_weight=1.0,
+        tv_norm="l1",
+        keep="best",
+        beta1=0.5,
+    ),
+    StyleConfig(
+        style_layers={"relu4_1": 1},
+        content_layers={"relu1_2": 1},
+        optimizer="adamw",
+        style_loss="mean_cov",
+        match_colors="mean_cov",
+        color_weight=1.0,
+        color_loss="histogram",
+        weight_schedule="ramp",
+        style_scale=0.9,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def materials() -> list[Materials]:
+    generator = torch.Generator().manual_seed(0)
+
+    def picture(height: int, width: int) -> torch.Tensor:
+        return torch.rand(3, height, width, generator=generator)
+
+    half = torch.zeros(32, 40)
+    half[:, 20:] = 1
+    styles = [picture(36, 32), picture(40, 44), picture(33, 48), picture(50, 40), picture(34, 34)]
+    regions = [
+        Style(image_3HW=styles[0], region_HW=half),
+        Style(image_3HW=styles[1], style_region_HW=torch.rand(40, 44, generator=generator)),
+        Style(image_3HW=styles[2], weight=2.0),
+    ]
+    blends: list[list[Style | tuple[torch.Tensor, float]]] = [
+        [(style, 0.25), (styles[0], 0.75)] for style in styles
+    ]
+    blends[3:] = [list(regions), [Style(image_3HW=styles[3])]]
+    return [Materials.at_size(picture(32, 40), blend, 40) for blend in blends]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads divide a batch otherwise than a lone image, and so round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
+    return FeatureStore(random_weights, dtype=DOUBLE)
+
+
+def alone(store: FeatureStore, config: StyleConfig, materials: Materials, steps: int):  # type: ignore[no-untyped-def]
+    batch = LaneBatch(store)
+    batch.add("x", config, materials)
+    losses = batch.advance(steps)
+    return batch.image("x"), losses.total[0]
+
+
+def test_batched_lanes_equal_separate_runs(store: FeatureStore, materials: list[Materials]) -> None:
+    """In float64 lanes of a batch follow exactly the trajectories of separate runs."""
+    batch = LaneBatch(store)
+    for index, config in enumerate(CONFIGS):
+        batch.add(index, config, materials[index])
+    losses = batch.advance(6)
+    depths = [depth_of(lane.config) for lane in batch.lanes]
+    assert depths == sorted(depths, reverse=True) and len(set(depths)) > 2
+    for lane, batched in zip(batch.lanes, losses.total, strict=True):
+        image, total = alone(store, lane.config, materials[lane.key], 6)  # type: ignore[call-overload]
+        assert torch.equal(batch.image(lane.key), image)
+        torch.testing.assert_close(batched, total, rtol=1e-12, atol=0)
+
+
+def test_several_threads_only_round_differently(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """On several threads a lane of a batch stays within rounding of a separate run."""
+    torch.set_num_threads(2)
+    batch = LaneBatch(store)
+    for index, config in enumerate(CONFIGS):
+        batch.add(index, config, materials[index])
+    batch.advance(6)
+    for index, config in enumerate(CONFIGS):
+        image, _ = alone(store, config, materials[index], 6)
+        torch.testing.assert_close(batch.image(index), image, rtol=0, atol=1e-10)
+
+
+def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[Materials]) -> None:
+    """Adding, dropping, saving and loading lanes leaves every trajectory as it was."""
+    batch = LaneBatch(store)
+    batch.add(0, CONFIGS[0], materials[0])
+    batch.advance(2)
+    batch.add(1, CONFIGS[1], materials[1])
+    batch.advance(3)
+    saved = batch.save(0)
+    batch.drop(0)
+    batch.advance(1)
+    batch.add(2, CONFIGS[2], materials[2])
+    batch.add(0, CONFIGS[0], materials[0], saved)
+    batch.advance(3)
+    steps = {lane.key: lane.step for lane in batch.lanes}
+    assert steps == {0: 8, 1: 7, 2: 3}
+    for key, count in steps.items():
+        assert torch.equal(batch.image(key), alone(store, CONFIGS[key], materials[key], count)[0])
+
+
+def test_a_diverged_lane_leaves_the_others_alone(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """A lane that is no longer finite is an outcome, and its neighbours do not notice."""
+    wild = CONFIGS[0].replace(lr=1e4, style_weight=1e12, clamp="save")
+    batch = LaneBatch(store)
+    batch.add("wild", wild, materials[0])
+    batch.add("calm", CONFIGS[0], materials[0])
+    for _ in range(3):
+        saved = batch.save("wild")
+        saved.image_3HW[:] = float("nan")
+        batch.drop("wild")
+        batch.add("wild", wild, materials[0], saved)
+        losses = batch.advance(2)
+    by_key = dict(zip([lane.key for lane in batch.lanes], batch.outcomes(losses), strict=True))
+    assert by_key == {"calm": Outcome.RUNNING, "wild": Outcome.NOT_FINITE}
+    assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], materials[0], 6)[0])
+
+
+def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[Materials]) -> None:
+    """Lanes of another network or precision, and keys that are taken, are refused."""
+    batch = LaneBatch(store)
+    batch.add("x", CONFIGS[0], materials[0])
+    with pytest.raises(ValueError, match="already"):
+        batch.add("x", CONFIGS[0], materials[0])
+    for change in ({"extractor": "vgg19"}, {"pooling": "average"}, {"precision": "bfloat16"}):
+        with pytest.raises(ValueError, match="does not fit"):
+            batch.add("y", CONFIGS[0].replace(**change), materials[0])
+
+
+def test_an_exception_leaves_whole_steps(
+    store: FeatureStore, materials: list[Materials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running out of memory in the middle of a chunk loses at most the step under way."""
+    batch = LaneBatch(store)
+    batch.add(0, CONFIGS[0], materials[0])
+    batch.advance(1)
+    assembly = batch._assembled()
+    loss = assembly._loss
+    calls = 0
+
+    def failing(pixels: torch.Tensor):  # type: ignore[no-untyped-def]
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise torch.OutOfMemoryError("injected")
+        return loss(pixels)
+
+    monkeypatch.setattr(assembly, "_loss", failing)
+    with pytest.raises(torch.OutOfMemoryError):
+        batch.advance(5)
+    assert batch.lanes[0].step == 3
+    monkeypatch.undo()
+    batch.advance(2)
+    assert torch.equal(batch.image(0), alone(store, CONFIGS[0], materials[0], 5)[0])
+
+
+def test_loss_gradient_matches_finite_differences(
+    store: FeatureStore, materials: list[Materials]
+) -> None:
+    """The whole loss of a batch has the gradient that finite differences give, in float64."""
+    batch = LaneBatch(store)
+    config = CONFIGS[1].replace(style_weight=1.0)
+    batch.add(0, config, materials[0])
+    loss = batch._assembled()._loss
+    pixels = batch.image(0)[None].clone().requires_grad_()
+    (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        direction = torch.randn(pixels.shape, generator=generator, dtype=DOUBLE)
+        with torch.no_grad():
+            ahead = sum(loss(pixels + 1e-6 * direction))
+            behind = sum(loss(pixels - 1e-6 * direction))
+        torch.testing.assert_close(
+            (ahead - behind)[0] / 2e-6, (grad * direction).sum(), rtol=1e-5, atol=1e-9
+        )

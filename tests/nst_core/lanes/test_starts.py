@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from nst_core.config import FIELDS, StyleConfig, is_random
+from nst_core.errors import InputError
+from nst_core.lanes.starts import initial_image
+from nst_core.losses.materials import Materials
+
+PHOTO = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
+PAINTING = 0.5 + 0.3 * torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))
+MATERIALS = Materials.at_size(
+    PHOTO, [(PAINTING, 1.0)], 60, {"image": PHOTO.flip(2), "feed_forward": PHOTO.flip(1)}
+)
+
+
+@pytest.mark.parametrize("init", FIELDS["init"].metadata["options"])
+def test_every_start_is_a_picture(init: str) -> None:
+    """Every start has the result's size, lies in [0, 1], and is the same each time."""
+    config = StyleConfig(init=init)
+    image = initial_image(config, MATERIALS)
+    assert image.shape == PHOTO.shape and image.min() >= 0 and image.max() <= 1
+    assert torch.equal(image, initial_image(config, MATERIALS))
+
+
+@pytest.mark.parametrize("init_noise", [0.0, 0.5])
+@pytest.mark.parametrize("init", FIELDS["init"].metadata["options"])
+def test_noise_follows_the_seed(init: str, init_noise: float) -> None:
+    """Another seed gives another start; one without noise differs by less than an 8-bit level."""
+    config = StyleConfig(init=init, init_noise=init_noise)
+    plain, one, two = (initial_image(config.replace(seed=n), MATERIALS) for n in (0, 1, 2))
+    assert not torch.equal(one, two) and not torch.equal(plain, one)
+    assert is_random(config) == bool((one - two).abs().max() > 1 / 255)
+
+
+def test_a_mixture_goes_from_content_to_noise() -> None:
+    """With no noise a mixture is the content, with nothing else it is noise."""
+    ends = [initial_image(StyleConfig(init="mix", init_noise=n), MATERIALS) for n in (0.0, 1.0)]
+    torch.testing.assert_close(ends[0], PHOTO)
+    torch.testing.assert_close(ends[1], initial_image(StyleConfig(init="noise"), MATERIALS))
+
+
+def test_style_noise_has_the_styles_colours() -> None:
+    """The start by style statistics is as bright as the style."""
+    image = initial_image(StyleConfig(init="style_noise"), MATERIALS)
+    torch.testing.assert_close(image.mean(dim=(1, 2)), PAINTING.mean(dim=(1, 2)), rtol=0.05, atol=0)
+
+
+def test_given_pictures_are_taken_or_missed() -> None:
+    """A given start is used, and its absence is a clear error."""
+    assert torch.equal(initial_image(StyleConfig(init="image"), MATERIALS), PHOTO.flip(2))
+    bare = Materials.at_size(PHOTO, [(PAINTING, 1.0)], 60)
+    for init in ("image", "feed_forward"):
+        with pytest.raises(InputError, match="none was given"):
+            initial_image(StyleConfig(init=init), bare)

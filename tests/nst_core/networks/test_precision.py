@@ -1,0 +1,110 @@
+from collections.abc import Callable, Mapping
+
+import pytest
+import skimage.data
+import torch
+
+from nst_core.config import StyleConfig
+from nst_core.images.images import from_uint8
+from nst_core.lanes.assembly import AssembledLane, Assembly, fresh_state
+from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.losses.materials import Materials
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.precision import LossScaler, arithmetic
+from nst_core.networks.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def materials() -> Materials:
+    content, style = (from_uint8(getattr(skimage.data, n)()) for n in ("chelsea", "astronaut"))
+    return Materials.at_size(content, [(style, 1.0)], 64)
+
+
+def run(weights: Mapping[str, Weights], config: StyleConfig, materials: Materials):  # type: ignore[no-untyped-def]
+    batch = LaneBatch(FeatureStore(weights.__getitem__))
+    batch.add("x", config, materials)
+    losses = batch.advance(config.steps)
+    return losses, batch.outcomes(losses)[0], batch
+
+
+SMALL = StyleConfig(
+    style_layers={"relu1_1": 1, "relu2_1": 1}, content_layers={"relu2_1": 1}, steps=6, lr=0.01
+)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_half_the_digits_give_nearly_the_same(
+    precision: str, weights: Mapping[str, Weights], materials: Materials
+) -> None:
+    """With less precision in the network the loss comes within a few per cent of float32's."""
+    full, _, _ = run(weights, SMALL, materials)
+    half, outcome, _ = run(weights, SMALL.replace(precision=precision), materials)
+    assert outcome is Outcome.RUNNING
+    assert half.total.dtype == torch.float32
+    assert half.total.item() == pytest.approx(full.total.item(), rel=0.05)
+
+
+def test_float16_survives_features_beyond_its_range(
+    weights: Mapping[str, Weights], materials: Materials
+) -> None:
+    """Caffe's 0-255 pixels drive features past 65504 in float16, and the run stays finite."""
+    config = SMALL.replace(
+        precision="float16", normalization="caffe", style_layers={"relu3_1": 1}, steps=2
+    )
+    losses, outcome, batch = run(weights, config, materials)
+    assert outcome is Outcome.RUNNING and torch.isfinite(losses.total).all()
+    feats = batch._assembled()._loss._extractor(torch.full((1, 3, 64, 64), 3e4))
+    assert torch.isfinite(feats["relu3_1"]).all() and feats["relu3_1"].max() > 65504
+
+
+def test_an_overflowing_lane_skips_its_step(
+    random_weights: Callable[[str], Weights],
+    materials: Materials,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gradient that is not finite undoes the lane's step and shrinks its scale, no one else's."""
+    configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
+    states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
+    lanes = [
+        AssembledLane(config=c, materials=materials, state=s)
+        for c, s in zip(configs, states, strict=True)
+    ]
+    assembly = Assembly(FeatureStore(random_weights), lanes)
+
+    def overflowing(total_N: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor]:
+        grad = torch.ones_like(pixels)
+        grad[1, 0, 0, 0] = torch.inf
+        return (grad,)
+
+    monkeypatch.setattr("torch.autograd.grad", overflowing)
+    assembly.advance(1)
+    clean, skipped = assembly.lane(0), assembly.lane(1)
+    assert not torch.equal(clean.image_3HW, states[0].image_3HW)
+    assert torch.equal(skipped.image_3HW, states[1].image_3HW)
+    assert float(skipped.state["optimizer.evaluations"]) == 0
+    assert float(clean.state["loss_scale"]) == LossScaler.START
+    assert float(skipped.state["loss_scale"]) == LossScaler.START / LossScaler.SHRINK
+    assert (float(clean.state["clean_steps"]), float(skipped.state["clean_steps"])) == (1, 0)
+
+
+def test_scales_grow_again() -> None:
+    """After enough clean steps the scale doubles."""
+    state = {"loss_scale": torch.ones(1), "clean_steps": torch.zeros(1)}
+    good = torch.ones(1, dtype=torch.bool)
+    for _ in range(LossScaler.GROW_AFTER_STEPS):
+        state = LossScaler.adapted(good, state["loss_scale"], state["clean_steps"])
+    assert state["loss_scale"].item() == 2 and state["clean_steps"].item() == 0
+
+
+def test_arithmetic_flags_are_put_back() -> None:
+    """TF32 is on only inside, only where asked, even after an exception."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32)
+    for precision, wanted in (("float32", False), ("tf32", True), ("bfloat16", True)):
+        with (
+            pytest.raises(KeyError),
+            arithmetic(precision, torch.device("cuda")),
+        ):
+            assert (matmul.allow_tf32, cudnn.allow_tf32) == (wanted, wanted)
+            raise KeyError
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == before

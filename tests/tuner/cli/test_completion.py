@@ -1,0 +1,95 @@
+"""Help and shell completion of the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.support.made_run import made_run
+from tests.tuner.helpers import nst_tuner
+from tuner.cli import completion
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "command", ["", "launch", "best", "stylize", "weights", "weights fetch", "doctor"]
+)
+def test_flags_are_flags(command: str) -> None:
+    """Help shows no value for an option that takes none."""
+    done = nst_tuner(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "--help" in done.stdout and "bool" not in done.stdout
+
+
+def test_names_are_completed() -> None:
+    """Presets, spaces, networks, weights and metrics are completed from their beginning."""
+    assert "adam-1000" in completion.presets("adam")
+    assert completion.spaces("gram")[0] == "gram"
+    assert completion.networks("vgg") == ["vgg16", "vgg19"]
+    assert completion.weights("lp") == ["lpips-alex"]
+    assert completion.metrics("") and completion.metrics("zzz") == []
+
+
+def test_run_directories_are_completed(tmp_path: Path, pictures: Path) -> None:
+    """Runs are completed where there are some, else the folders on the way to them."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "notes").mkdir()
+    assert completion.runs(f"{tmp_path}/ru") == [f"{tmp_path}/runs/"]
+    run = made_run(tmp_path / "runs" / "cafe", pictures, trials=2)
+    assert completion.runs(f"{tmp_path}/runs/") == [str(run)]
+    assert completion.runs(f"{tmp_path}/nowhere/x") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("presets adam-1", "adam-1000"), ("launch --addr", "--address"), ("stat", "status")],
+)
+def test_a_shell_is_answered_without_torch(words: str, expected: str) -> None:
+    """bash is given names and options by a process that loads nothing heavy."""
+    line = f"nst-tuner {words}"
+    asked = {
+        "_NST_TUNER_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    code = (
+        "import sys; from tuner import cli; sys.argv = ['nst-tuner']\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "sys.exit('heavy' if {'torch', 'optuna', 'ray'} & set(sys.modules) else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert expected in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("status --bogus", "error: no such option: --bogus"),
+        ("nosuch", "error: no such command 'nosuch'"),
+        ("launch", "error: missing argument 'JOB.yaml'"),
+        ("best . --top 0", "error: invalid value for '--top': expected greater than"),
+    ],
+)
+def test_wrong_usage_is_an_error_like_others(words: str, message: str) -> None:
+    """A wrong option is one line that begins as every error does, then what the command takes."""
+    done = nst_tuner(*words.split())
+    assert done.returncode == 2 and done.stdout == ""
+    first, usage, hint = done.stderr.strip().splitlines()
+    assert first.startswith(message)
+    assert usage.startswith("Usage: nst-tuner") and "--help` explains" in hint
+
+
+def test_no_command_shows_the_help() -> None:
+    """Without a command the help is shown, and the exit code says that something was missing."""
+    done = nst_tuner()
+    assert done.returncode == 2 and "launch" in done.stdout

@@ -1,0 +1,251 @@
+"""What goes wrong with one trial ends that trial, and no other."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+import nst_core.lanes.batch
+from nst_core.config import StyleConfig
+from nst_core.images.images import to_uint8
+from nst_core.lanes.assembly import LaneState
+from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.checkpoints import dump_lanes, load_lanes
+from nst_core.lanes.device import is_broken_device, is_out_of_memory
+from nst_core.losses.batch_loss import Losses
+from nst_core.losses.materials import Materials
+from nst_core.networks.weights import Weights
+from tuner.cluster.engine_actor import LaneEngine
+from tuner.engine.engine import Engine
+from tuner.engine.pairs import Pair
+from tuner.run.inline_backend import Workload
+from tuner.study.records import Report
+
+SHALLOW = StyleConfig(
+    style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, size_px=64, steps=6
+)
+#: A learning rate that stands for settings with which something goes wrong.
+POISON = SHALLOW.replace(lr=0.0123)
+
+
+@pytest.fixture
+def engine(random_weights: Callable[[str], Weights]) -> Engine:
+    """An engine with two small pairs, whose styles are white."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = []
+    for height in (64, 48):
+        content = torch.rand(3, height, 64, generator=generator)
+        materials = Materials.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
+        pairs.append(Pair(materials=materials, reference_HW3=to_uint8(content)))
+    return Engine(pairs, {"vgg16": random_weights("vgg16")}, metrics=("rmse",))
+
+
+def run(engine: Engine) -> dict[int, Report]:
+    """Trial -> its report."""
+    reports = []
+    while engine.busy:
+        reports += engine.advance()
+    return {report.trial: report for report in reports}
+
+
+def poisoned_step(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 10**9) -> None:
+    """No batch with poison in it takes a step, or only after so many times."""
+    step, left = LaneBatch.advance, [times]
+
+    def advance(batch: LaneBatch, steps: int) -> Losses:
+        if left[0] and any(lane.config.lr == POISON.lr for lane in batch.lanes):
+            left[0] -= 1
+            raise error
+        return step(batch, steps)
+
+    monkeypatch.setattr(LaneBatch, "advance", advance)
+
+
+@pytest.mark.parametrize("poisoned", [{1}, {0, 3}, {0, 1, 2, 3}])
+def test_an_error_ends_the_trial_that_caused_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, poisoned: set[int]
+) -> None:
+    """Of trials that advance together those fail that fail alone too; the others go on."""
+    poisoned_step(monkeypatch, ValueError("no such thing"))
+    for number in range(4):
+        engine.submit(number, POISON if number in poisoned else SHALLOW, 6)
+    reports = run(engine)
+    assert {number for number, report in reports.items() if report.failure} == poisoned
+    for number, report in reports.items():
+        if number in poisoned:
+            assert "step 0: ValueError: no such thing (test_engine_faults.py:" in report.failure
+        else:
+            assert report.steps == 6
+    assert engine.trials == 4 - len(poisoned)
+
+
+def test_an_error_that_does_not_come_again_ends_nobody(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong together and goes well alone is nobody's fault, and no step is lost."""
+    poisoned_step(monkeypatch, ValueError("now and then"), times=1)
+    for number in range(3):
+        engine.submit(number, POISON if number == 1 else SHALLOW, 6)
+    reports = run(engine)
+    assert {number: report.steps for number, report in reports.items()} == {0: 6, 1: 6, 2: 6}
+    assert not any(report.failure for report in reports.values())
+    assert engine.stats.lane_steps == 3 * 2 * 6
+
+
+def test_a_lane_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a start cannot be made, or does not fit into memory, only its trial fails."""
+    begin = nst_core.lanes.batch.initial_image
+
+    def initial_image(config: StyleConfig, materials: Materials) -> torch.Tensor:
+        if config.lr == POISON.lr:
+            raise torch.OutOfMemoryError("injected")
+        return begin(config, materials)
+
+    monkeypatch.setattr(nst_core.lanes.batch, "initial_image", initial_image)
+    engine.submit(0, SHALLOW, 6)
+    engine.submit(1, POISON, 6)
+    engine.submit(2, SHALLOW.replace(init="image"), 6)  # of which there is none
+    reports = run(engine)
+    assert reports[0].failure is None and reports[0].steps == 6
+    assert "out of memory" in str(reports[1].failure)
+    assert "init `image` needs a picture" in str(reports[2].failure)
+
+
+class _Stub:
+    """A judge that cannot score everything."""
+
+    def __init__(self, most: int, error: Exception):
+        self._most, self._error = most, error
+
+    def score_all(
+        self, images: Sequence[np.ndarray], *_: Sequence[np.ndarray]
+    ) -> list[dict[str, float]]:
+        if len(images) > self._most or any(image.mean() > 200 for image in images):
+            raise self._error
+        return [{"rmse": float(image.mean())} for image in images]
+
+    def score(self, image: np.ndarray, *_: np.ndarray) -> dict[str, float]:
+        return self.score_all([image])[0]
+
+
+def test_images_that_cannot_be_scored(engine: Engine) -> None:
+    """Only the trial whose images they are fails, whoever else was scored with it."""
+    engine._scorer._judge = _Stub(100, ValueError("too bright"))  # type: ignore[assignment]
+    white = SHALLOW.replace(init="style", lr=1e-6)
+    for number in range(3):
+        engine.submit(number, white if number == 1 else SHALLOW, 6)
+    reports = run(engine)
+    assert {number for number, report in reports.items() if report.failure} == {1}
+    assert str(reports[1].failure).startswith("step 6: ValueError: too bright")
+
+
+def test_scoring_short_of_memory(engine: Engine) -> None:
+    """Images that do not fit together are scored one by one; nobody fails."""
+    error = RuntimeError("CUDA error: out of memory")
+    engine._scorer._judge = _Stub(1, error)  # type: ignore[assignment]
+    for number in range(3):
+        engine.submit(number, SHALLOW, 6)
+    reports = run(engine)
+    assert len(reports) == 3
+    assert not any(report.failure for report in reports.values())
+
+
+def changed(lanes: list[LaneState], facts: Mapping[str, object], **changes: object) -> bytes:
+    return dump_lanes(lanes, {**facts, **changes})
+
+
+def small(lane: LaneState) -> LaneState:
+    return LaneState(step=lane.step, image_3HW=lane.image_3HW[:, :20], state=lane.state)
+
+
+DAMAGES: Mapping[str, Callable[[bytes, list[LaneState], Mapping[str, object]], bytes]] = {
+    "nothing": lambda whole, lanes, facts: b"",
+    "half": lambda whole, lanes, facts: whole[: len(whole) // 2],
+    "no facts": lambda whole, lanes, facts: dump_lanes(lanes, {}),
+    "strange facts": lambda whole, lanes, facts: changed(lanes, facts, losses=[1]),
+    "a lane less": lambda whole, lanes, facts: dump_lanes(lanes[:1], facts),
+    "a lane more": lambda whole, lanes, facts: dump_lanes([*lanes, lanes[0]], facts),
+    "other pairs": lambda whole, lanes, facts: dump_lanes(lanes[::-1], facts),
+    "another size": lambda whole, lanes, facts: dump_lanes([small(lane) for lane in lanes], facts),
+    "beyond the rung": lambda whole, lanes, facts: dump_lanes(
+        [LaneState(step=5, image_3HW=lane.image_3HW, state=lane.state) for lane in lanes], facts
+    ),
+    "another optimizer": lambda whole, lanes, facts: dump_lanes(
+        [LaneState(step=lane.step, image_3HW=lane.image_3HW, state={}) for lane in lanes], facts
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_saved_lanes_that_do_not_fit(engine: Engine, damage: str) -> None:
+    """A trial whose saved lanes are no lanes, or not its own, begins again and says so once."""
+    engine.submit(1, SHALLOW, 2)
+    run(engine)
+    whole = engine.pause(1)
+    steps = engine.stats.lane_steps
+    engine.submit(1, SHALLOW, 4, paused=DAMAGES[damage](whole, *load_lanes(whole)))
+    report = run(engine)[1]
+    assert (report.steps, report.failure, report.taken_up) == (4, None, None)
+    assert str(report.remark).startswith("its saved lanes could not be used, so it began again: ")
+    assert engine.stats.lane_steps == steps + 2 * 4
+    engine.submit(1, SHALLOW, 6)
+    assert run(engine)[1].remark is None
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lamb", "lbfgs"])
+def test_saved_lanes_that_fit(engine: Engine, optimizer: str, scales: int) -> None:
+    """Whatever the optimizer and the size under way, a trial goes on from its own lanes."""
+    config = SHALLOW.replace(optimizer=optimizer, scales=scales, keep="ema")
+    for until in (1, 3, 5):
+        paused = engine.pause(1) if engine.holds(1) else None
+        engine.submit(1, config, until, paused=paused)
+        report = run(engine)[1]
+        assert (report.failure, report.remark) == (None, None)
+        assert report.taken_up == (None if until == 1 else until - 2)
+    assert engine.stats.lane_steps == 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("message", "memory", "broken"),
+    [
+        ("[enforce fail] DefaultCPUAllocator: can't allocate memory: 99 bytes", True, False),
+        ("CUDA error: out of memory", True, False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True, False),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True, False),
+        ("CUDA error: an illegal memory access was encountered", False, True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False, True),
+        ("mat1 and mat2 shapes cannot be multiplied", False, False),
+    ],
+)
+def test_what_an_error_means(message: str, memory: bool, broken: bool) -> None:
+    """Want of memory, a device that is no more, and everything else are told apart."""
+    error = RuntimeError(message)
+    assert (is_out_of_memory(error), is_broken_device(error)) == (memory, broken)
+    assert not is_out_of_memory(ValueError(message))
+    assert is_out_of_memory(MemoryError())
+
+
+def test_a_broken_device_is_nobodys_fault(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of the device the engine is to be started anew, and no trial fails."""
+    poisoned_step(monkeypatch, RuntimeError("CUDA error: an illegal memory access"))
+    engine.submit(1, POISON, 6)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(engine)
+
+
+def test_a_question_that_goes_wrong_breaks_no_engine() -> None:
+    """Who asks an engine for a trial that it does not have is told so, and nobody else."""
+
+    async def asked() -> None:
+        workload = Workload(pairs=(), weights={}, metrics=())
+        engine = LaneEngine(workload, device="cpu", threads=None)
+        with pytest.raises(KeyError):
+            await engine.pause(7)
+        assert (await engine.stats()).chunks == 0
+        while (await engine.pulse()).busy_s:  # it may still be about to rest
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asked())

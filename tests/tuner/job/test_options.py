@@ -1,0 +1,237 @@
+"""Every option is done or refused: none that help offers is dropped without a word."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.support.made_run import made_run
+from nst_core.errors import ConfigError, InputError
+from tests.tuner.helpers import nst_tuner
+from tuner.apply.picture import settings
+from tuner.job.load import load_job
+from tuner.job.spec import StyleImage
+from tuner.job.style_arguments import parse_styles
+from tuner.run.prepare import refuse_vain_keys
+
+#: Of `stylize` with one picture: words -> what the refusal says.
+STYLIZE = {
+    "--seed 3": "`seed`: changes nothing with `init: content`",
+    "--set init=style --seed 3": "`seed`: changes nothing with `init: style`",
+    "--set init=mix --set init_noise=0 --seed 3": "`seed`: changes nothing",
+    "--set init=noise --set seed=1 --seed 3": "given by --seed and by --set",
+    "--set size_px=48 --size-px 64": "given by --size-px and by --set",
+    "--set momentum=0.5": "`momentum`: changes nothing with `optimizer: adam`",
+    "--set optimizer=lbfgs --set beta1=0.5": "`beta1`: changes nothing",
+    "--set weight_decay=1": "it needs optimizer: adamw or lamb",
+    "--set lbfgs_history=3": "it needs optimizer: lbfgs",
+    "--set tv_norm=l1": "it needs tv_weight above 0",
+    "--set color_loss=histogram": "it needs color_weight above 0",
+    "--set style_loss=wasserstein --set gram=per_element": "`gram`: changes nothing",
+    "--set preserve_color=luminance --set match_colors=mean": "`match_colors`: changes nothing",
+    "--set ramp_start=0.5": "it needs weight_schedule: ramp",
+    "--set balance_ratio=2": "it needs weight_schedule: balance",
+    "--set init_noise=0.1": "it needs init: mix",
+    "--set ema_decay=0.9": "it needs keep: ema",
+    "--set schedule_steps=600": "`schedule_steps`: changes nothing",
+    "--set init=image": "name it with --start",
+    "--set init=noise --start REFERENCE": "leave out --set init=noise",
+    "--every 300": "expected fewer than the 300 steps",
+    "--bits 16 --out o.jpg": "holds 8 bits a channel",
+    "--keep-alpha --out o.jpg": "holds no transparency",
+    "--weights vgg19=STYLE": "only vgg16 is read here",
+    "--weights vgg16=STYLE --weights vgg16=REFERENCE": "given twice",
+    "--style STYLE:3": "alone there",
+}
+
+OTHERS = {
+    "reference PAIR --out o.png --steps 5": "feed-forward takes none",
+    "reference PAIR@MASK --out o.png": "puts all styles everywhere",
+    "reference PAIR@@MASK --out o.png": "puts all styles everywhere",
+    "reference PAIR --out o.png --encoder MASK": "needed for adain, and for nothing else",
+    "reference PAIR --from long-run --out o.png --decoder MASK": "needed for adain",
+    "reference PAIR --from adain --out o.png --encoder MASK": "needed for adain",
+    "reference PAIR --out o.png --weights vgg16=MASK": "no weights are read here",
+    "reference PAIR --from long-run --out o.png --weights vgg19=MASK": "only vgg16 is read",
+    "reference PAIR --out o.png --size-px 0": "expected 32 to",
+    "reference PAIR:2 --out o.png": "this one is alone there",
+    "score CONTENT --reference STYLE": "another shape than the picture's",
+    "score CONTENT --reference REFERENCE --content STYLE": "another shape than the picture's",
+    "score CONTENT --reference REFERENCE --metric rmse --weights alexnet=MASK": "no weights",
+    "metrics --size-px 64": "is for a check on pictures",
+    "metrics --weights alexnet=MASK": "is for a check on pictures",
+    "metrics JOB --content CONTENT": "expected either a job file or all of",
+    "suggest PAIR --weights a=b": "no such option",
+    "best RUN --json --images": "changes nothing beside --json",
+    "report RUN --serve --out o.html": "changes nothing beside --serve",
+    "report RUN --port 8000": "is the port of --serve",
+    "prefer RUN --result --count 5": "changes nothing beside --result",
+    "prefer RUN --json --open": "changes nothing beside --json",
+    "prefer RUN --result --port 8000": "changes nothing beside --result",
+    "prefer RUN --result --force": "replaces the file of --job",
+    "export RUN --out p.json --size-px 64": "stylize --size-px",
+    "export RUN --pack pack --force": "of a single export only",
+    "resume RUN --trials 9 --set search.trials=8": "give one of them",
+    "doctor RUN --address auto": "not of a run",
+    "weights --json fetch vgg16": "is of the list of weights",
+}
+
+
+@pytest.fixture(scope="module")
+def names(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the tables call a file."""
+    folder = tmp_path_factory.mktemp("named")
+    mask = np.zeros((64, 96), dtype=np.uint8)
+    mask[:, :48] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    run = made_run(folder / "run", pictures, trials=4, presets=0)
+    files = {name.upper(): str(pictures / f"{name}.png") for name in ("content", "style")}
+    pair = f"--content {files['CONTENT']} --style {files['STYLE']}"
+    return {
+        "PAIR": pair,
+        **files,
+        "REFERENCE": str(pictures / "reference.png"),
+        "MASK": str(folder / "mask.png"),
+        "RUN": str(run),
+        "JOB": str(run / "job.yaml"),
+    }
+
+
+def words_of(line: str, names: dict[str, str]) -> list[str]:
+    for name, value in names.items():
+        line = line.replace(name, value)
+    return line.split()
+
+
+def check_refused(words: list[str], why: str, folder: Path) -> None:
+    done = nst_tuner(*words)
+    assert done.returncode == 2, done.stderr
+    assert why in " ".join(done.stderr.split()), done.stderr
+    assert "Traceback" not in done.stderr and not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("line", STYLIZE)
+def test_stylize_does_or_refuses(
+    line: str, names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option or setting that could change nothing is refused before the work, with why."""
+    monkeypatch.chdir(tmp_path)
+    style = [] if "--style" in line else ["--style", names["STYLE"]]
+    words = ["stylize", "--content", names["CONTENT"], *style, "--set", "lr=0.02"]
+    check_refused([*words, "--out", "o.png", *words_of(line, names)], STYLIZE[line], tmp_path)
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_other_commands_do_or_refuse(
+    line: str, names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No command takes an option that its other options keep from working."""
+    monkeypatch.chdir(tmp_path)
+    check_refused(words_of(line, names), OTHERS[line], tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--start", "--every", "--gif", "--plot", "--bits", "--init"])
+def test_a_folder_refuses_what_is_of_one_picture(
+    option: str, names: dict[str, str], tmp_path: Path
+) -> None:
+    """Options of a single picture are refused for a folder, and so is a start of one's own."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(names["CONTENT"], tmp_path / "in" / "a.png")
+    value = {"--every": 2, "--bits": 16}.get(option, names["REFERENCE"])
+    asked = ["--set", "init=image"] if option == "--init" else [option, value]
+    done = nst_tuner(
+        *("stylize", "--content", tmp_path / "in", "--style", names["STYLE"], *asked),
+        *("--set", "steps=1", "--size-px", 48, "--out", tmp_path / "out"),
+    )
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_another_shape_is_refused(names: dict[str, str], tmp_path: Path) -> None:
+    """Masks and starts must show the frame of their picture, as those of a job."""
+    command = ["stylize", "--content", names["CONTENT"], "--set", "steps=1", "--size-px", 48]
+    style = names["STYLE"]
+    for words, why in (
+        (["--style", f"{style}@{style}"], "the mask of a style: 64x64 has another shape"),
+        (["--style", f"{style}@@{names['MASK']}"], "another shape than the style image's 64x64"),
+        (["--style", style, "--start", style], "the picture to start from: 64x64 has another"),
+    ):
+        done = nst_tuner(*command, *words, "--out", tmp_path / "o.png")
+        assert done.returncode == 2 and why in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reference_keeps_to_its_mask(names: dict[str, str], tmp_path: Path) -> None:
+    """A long run uses the mask of a style image: the result is another one than without."""
+    base = ["reference", "--content", names["CONTENT"], "--from", "long-run", "--steps", 4]
+    base += ["--size-px", 64, "--style", names["STYLE"]]
+    mask = ["--style", f"{names['MASK']}@{names['MASK']}"]
+    for name, words in (("plain", []), ("masked", mask)):
+        done = nst_tuner(*base, *words, "--out", tmp_path / f"{name}.png")
+        assert done.returncode == 0, done.stderr
+    plain, masked = (
+        np.asarray(Image.open(tmp_path / f"{n}.png"), float) for n in ("plain", "masked")
+    )
+    assert np.abs(plain - masked).mean() > 1
+
+
+def test_weights_of_styles_are_not_dropped(names: dict[str, str]) -> None:
+    """Weights beside `style_blend` change nothing and are refused; those that count are read."""
+    texts = [f"{names['STYLE']}:3", f"{names['CONTENT']}:1"]
+    assert [style.weight for style in parse_styles(texts)] == [3.0, 1.0]
+    asked = ["style_blend=[1, 2]"]
+    blended = settings(None, asked, size_px=None, seed=None, say=print).config
+    with pytest.raises(InputError, match="style_blend=null"):
+        parse_styles(texts, blended)
+    assert parse_styles(texts, blended.replace(init="feed_forward"))
+
+
+def test_settings_with_an_effect_are_taken() -> None:
+    """What has an effect beside the others is not refused, nor what turns a setting off."""
+    for asked in (
+        ["init=noise", "seed=3"],
+        ["optimizer=sgd", "momentum=0.5"],
+        ["tv_weight=1", "tv_norm=l1"],
+        ["schedule_steps=null"],
+        ["lr_schedule=cosine", "schedule_steps=900"],
+        ["keep=ema", "ema_decay=0.5"],
+    ):
+        assert settings(None, asked, size_px=None, seed=None, say=print).config
+
+
+def test_vain_keys_of_a_job_are_refused(job_file: Path) -> None:
+    """Keys that name what a run would never look at are all named at once before it starts."""
+    job, space = load_job(job_file)
+    refuse_vain_keys(job, space)
+    pair = job.pairs[0]
+    vain = job.model_copy(
+        update={
+            "pairs": [
+                pair.model_copy(
+                    update={
+                        "start": pair.reference,
+                        "style": [StyleImage(image=pair.style[0].image, weight=2.0)],
+                    }
+                )
+            ],
+            "search": job.search.model_copy(update={"replay": "a", "warm_start": ["b"]}),
+            "resources": job.resources.model_copy(update={"device": "cpu", "gpus": 2}),
+            "weights": {"squeezenet1_1": "x.pth", "vgg16": "y.pth"},
+        }
+    )
+    with pytest.raises(ConfigError) as caught:
+        refuse_vain_keys(vain, space)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        *("search.warm_start", "resources.gpus", "pairs.0.start", "pairs.0.style.0.weight"),
+        "weights.squeezenet1_1",
+    ]
+
+
+def test_a_job_refuses_half_of_a_reference(job_file: Path) -> None:
+    """An encoder without a decoder, or one for another source than adain, is refused."""
+    for made in ("{from: long-run, encoder: e.pth}", "{from: feed-forward, decoder: d.pth}"):
+        with pytest.raises(ConfigError, match="expected encoder and decoder with from: adain"):
+            load_job(job_file, [f"pairs.0.reference={made}"])

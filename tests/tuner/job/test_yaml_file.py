@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nst_core.errors import ConfigError
+from tuner.job.yaml_file import parse_yaml, read_yaml, set_key, yaml_text
+
+
+def test_lines_of_keys() -> None:
+    """Every key knows its line, those in lists and flow mappings too."""
+    file = parse_yaml("a: 1\nb:\n  - {c: 2,\n     d: 3}\n", "x")
+    assert file.where(("a",)) == "line 1: "
+    assert file.where(("b", 0, "d")) == "line 4: "
+    assert file.where(("b", 0, "missing")) == "line 3: "
+    assert file.where(("z",)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e4", 1e4),
+        ("1e-9", 1e-9),
+        ("-2.5E+3", -2500.0),
+        (".5", 0.5),
+        ("08", 8),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("on", "on"),
+        ("no", "no"),
+        ("true", True),
+        ("1:30", "1:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("", None),
+        ("~", None),
+        ("1_000", "1_000"),
+        (".inf", float("inf")),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    """Numbers with an exponent are numbers, and words are words."""
+    found = parse_yaml(f"a: {text}", "x").data["a"]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2", "line 2: `a` stands twice, first in line 1"),
+        ("a: &x [1]\nb: *x", r"line 2: aliases \(`\*x`\) are not supported"),
+        ("a: &x\n  b: 1\nc:\n  - 1\n  - <<: *x\n", r"line 5: aliases \(`\*x`\)"),
+        ("a: &x 1\nb: *x\nb: 2", "line 2: aliases"),
+        ("a: [1", "line 1"),
+        ("a: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("? [a]\n: 1", "plain words"),
+        ("\tx: 1", "line 1"),
+    ],
+)
+def test_bad_files_say_where(text: str, expected: str) -> None:
+    """Duplicate keys, aliases, tags and broken syntax are refused, with the line."""
+    with pytest.raises(ConfigError, match=expected):
+        parse_yaml(text, "x")
+
+
+@given(st.text(alphabet="ab:-[]{}!&*?|>'\"# \n\t0", max_size=40))
+def test_any_text_is_yaml_or_a_config_error(text: str) -> None:
+    """Whatever a file holds, the answer is data or a ConfigError."""
+    try:
+        parse_yaml(text, "x")
+    except ConfigError as error:
+        assert error.problems
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    """Missing, binary and oversized files, and folders, are refused by name."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_text("a: 1\n" + "#" * 1_100_000)
+    for name in ("missing", "binary", "large", ""):
+        with pytest.raises(ConfigError, match=str(tmp_path / name)):
+            read_yaml(tmp_path / name)
+
+
+def test_set_key() -> None:
+    """Overrides reach into mappings and lists, and refuse what cannot hold them."""
+    data = {"a": {"b": 1}, "p": [{"q": 2}]}
+    set_key(data, "a.b=3")
+    set_key(data, "p.0.q=[1, x]")
+    set_key(data, "n.m=1.5")
+    assert data == {"a": {"b": 3}, "p": [{"q": [1, "x"]}], "n": {"m": 1.5}}
+    for wrong in ("a.b.c=1", "p.7.q=1", "p.x=1", "novalue", "=1"):
+        with pytest.raises(ConfigError):
+            set_key(data, wrong)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("7e10523", "1e3", "0o17", ".5e3", "on", "no", "0x1f", "null", "~", "", "1_000", ".inf"),
+        *("2026-01-02", "12:30:00", "é", "a: b", 1e-5, 1e300, 3, True, None, [], {}),
+    ],
+)
+def test_what_is_written_is_read_back(value: object) -> None:
+    """Texts that either version of YAML takes for numbers stay texts, such as a commit's name."""
+    content = {"name": value, "list": [value]}
+    assert parse_yaml(yaml_text(content), "x").data == content
+
+
+@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=12))
+def test_any_text_is_read_back(text: str) -> None:
+    """Whatever a job is called."""
+    assert parse_yaml(yaml_text({"name": text}), "x").data == {"name": text}

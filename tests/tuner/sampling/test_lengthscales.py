@@ -1,0 +1,99 @@
+"""What a search knows of its space by other pairs: which parameters matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search_spaces import CATALOGUE, Choice, Float, Space
+from tuner.job.objective import Goals, Objective
+from tuner.sampling.gaussian_process import encode, fitted_kernel
+from tuner.sampling.lengthscales import expected_lengths, known_lengths, lengths_for
+from tuner.transfer.curves import load_curves
+
+
+def space(**params: Float | Choice) -> Space:
+    """Of some parameters."""
+    return Space(name="some", why="", params=params)
+
+
+def test_lengths_are_those_of_most_pairs() -> None:
+    """What comes back in the space of the curves is the median over the pairs that are asked."""
+    curves = load_curves()
+    first, *rest = curves.pairs
+    for but in (set[str](), {first}, set(rest)):
+        asked = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
+        found = expected_lengths(curves.space, known_lengths(curves, but))
+        np.testing.assert_allclose(found, np.exp(np.median(np.log(asked), axis=0)))
+    assert known_lengths(curves, set(curves.pairs)) == {}
+
+
+def test_ratio_rate_and_start_matter() -> None:
+    """By the curves that come along a search is led by these, and hardly by layers."""
+    found = known_lengths(load_curves())
+    shares = expected_lengths(CATALOGUE["gram"], found)
+    names = [name for name in found if shares[list(found).index(name)] < 1]
+    assert {"log10_style_content", "log10 lr", "init=content", "init=noise"} == set(names)
+
+
+def test_a_length_is_in_its_own_unit() -> None:
+    """In twice the range it is half the share; a variant is the same parameter; others unknown."""
+    known = {"log10 lr": 1.0, "init=noise": 0.4, "log10_style_content": 2.0}
+    wide = space(
+        **{
+            "lr": Float(low=1e-3, high=1e-1, log=True),
+            "log10_style_content": Float(low=-1, high=3),
+            "init": Choice(options=("content", "noise")),
+            "tv_weight": Float(low=0, high=1),
+        }
+    )
+    found = expected_lengths(wide, known)
+    np.testing.assert_allclose(found, [0.5, 0.5, np.nan, 0.4, np.nan])
+    linear = space(lr=Float(low=0.001, high=0.1))
+    assert np.isnan(expected_lengths(linear, known)).all()
+    assert np.isnan(expected_lengths(wide, {})).all()
+
+
+@pytest.mark.parametrize(
+    ("objective", "used"),
+    [
+        ([{"lpips": 1.0}], True),
+        ([{"color": 1.0}], False),
+        ([{"lpips": 0.5, "color": 0.5}], False),
+        ([{"lpips": 1.0}, {"color": 1.0}], False),
+    ],
+)
+def test_lengths_serve_the_objective_that_they_were_learned_from(
+    objective: list[dict[str, float]], used: bool
+) -> None:
+    """Other objectives get none, and one line says so where the space has such a parameter."""
+    goals = Goals(objectives=[Objective(weights=weights) for weights in objective])
+    curves = load_curves()
+    found, remark = lengths_for(CATALOGUE["gram"], goals, curves)
+    assert found == (known_lengths(curves) if used else {})
+    assert (remark is None) == used
+    assert remark is None or "not used" in remark
+    assert lengths_for(space(momentum=Float(low=0, high=0.9)), goals, curves)[1] is None
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_every_space_has_a_length_or_none_for_each_coordinate(name: str) -> None:
+    """They are in the order, and of the number, of the coordinates of a configuration."""
+    found = expected_lengths(CATALOGUE[name], known_lengths(load_curves()))
+    assert found.shape == encode(CATALOGUE[name], {}).shape
+    assert not (found <= 0).any()
+
+
+def test_what_is_expected_is_found_until_values_say_otherwise() -> None:
+    """Of few values the kernel is that of other pairs; of many it is their own."""
+    rng = np.random.default_rng(0)
+    points_ND = rng.random((80, 2))
+    values_N1 = np.sin(9 * points_ND[:, :1])  # the second coordinate does not matter
+    wrong_D = np.array([3.0, 0.2])
+    few, many = (
+        fitted_kernel(points_ND[:n], values_N1[:n], lengths_D=wrong_D).lengths_D for n in (3, 80)
+    )
+    assert few[0] > few[1] and many[0] < many[1]
+    unknown = fitted_kernel(points_ND, values_N1, lengths_D=np.full(2, np.nan))
+    plain = fitted_kernel(points_ND, values_N1)
+    np.testing.assert_array_equal(unknown.lengths_D, plain.lengths_D)

@@ -1,0 +1,82 @@
+"""Every named space, from the job file to pixels that move."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import skimage.data
+import torch
+
+from nst_core.images.images import from_uint8, save_image
+from nst_core.lanes.batch import Outcome
+from nst_core.losses.targets import FeatureStore
+from nst_core.networks.weights import Weights
+from nst_core.samples import sample_content, sample_style
+from nst_core.stylization import advance
+from search_spaces import CATALOGUE
+from tests.tuner.helpers import Recorder
+from tuner.engine.pairs import load_pair
+from tuner.job.load import load_job
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import run_job
+from tuner.study.study import RunStudy, load_records
+
+
+@pytest.fixture(scope="module")
+def store(weights: Mapping[str, Weights]) -> FeatureStore:
+    return FeatureStore(weights.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built-in sample pictures and a job on them with two style images."""
+    folder = tmp_path_factory.mktemp("samples")
+    save_image(sample_content(), folder / "cat.png")
+    save_image(sample_style(128), folder / "strokes.png")
+    save_image(from_uint8(skimage.data.colorwheel()), folder / "wheel.png")
+    job = {
+        "name": "samples",
+        "pairs": [
+            {
+                "content": "cat.png",
+                "style": [{"image": "strokes.png"}, {"image": "wheel.png"}],
+                "reference": "cat.png",
+            }
+        ],
+        "size_px": 64,
+        "search": {"trials": 2, "sampler": "random", "presets": False},
+        "halving": {"min_steps": 2, "max_steps": 2},
+        "finals": {"count": 0},
+    }
+    (folder / "job.yaml").write_text(json.dumps(job))
+    return folder
+
+
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_every_space_moves_pixels(
+    name: str, samples: Path, store: FeatureStore, tmp_path: Path
+) -> None:
+    """A trial drawn from each named space takes two steps on VGG16 and stays finite."""
+    job, space = load_job(samples / "job.yaml", [f"space={name}"])
+    study = RunStudy.create(tmp_path, sampler="random", seed=0, goals=job.goals)
+    number = study.begin()
+    if "extractor" in space.params:
+        study.fix(number, {"extractor": "vgg16"})
+    config = space.build(study.draw(number, space, 2), size_px=job.size_px, steps=2)
+    materials = load_pair(job.pairs[0], job.size_px).materials
+    *_, last = advance(store, config, materials)
+    assert (last.step, last.outcome) == (2, Outcome.RUNNING)
+    assert torch.isfinite(last.image_3HW).all()
+    assert not torch.equal(last.image_3HW, materials.content_3HW)
+
+
+def test_a_blend_is_searched(samples: Path, tmp_path: Path) -> None:
+    """A run of `blend` tries its starts' blends and keeps each trial's in its configuration."""
+    job, space = load_job(samples / "job.yaml", ["space=blend"])
+    run_job(job, space, tmp_path / "run", InlineBackend(), watcher=Recorder(), say=print)
+    records, _ = load_records(tmp_path / "run")
+    assert [record.state for record in records] == ["complete", "complete"]
+    blends = [record.config["style_blend"] for record in records]
+    assert blends[0] == pytest.approx([0.5, 0.5])
+    assert blends[1] == pytest.approx([0.2, 0.8], abs=0.001)

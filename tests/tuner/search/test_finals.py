@@ -1,0 +1,138 @@
+"""Finalists run again with other seeds."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tuner.helpers import (
+    make_search,
+    noisy_space,
+    play,
+    promoting,
+    quality,
+    report,
+)
+from tests.tuner.made_results import job, trial
+from tuner.job.load import load_job
+from tuner.job.objective import Goals, Objective
+from tuner.results.results import Results
+from tuner.search.finals import missing_finals
+from tuner.search.halving import Decision
+from tuner.search.protocol import Plan
+from tuner.search.search import Search
+from tuner.study.run_dir import RunDir
+from tuner.study.study import load_records
+
+GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
+
+
+def test_finals(job_file: Path, tmp_path: Path) -> None:
+    """The best are run again to their best step, once with each of other seeds, and only once."""
+    finals = ("finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
+    search = promoting(job_file, tmp_path, *finals)
+    plans: list[Plan] = []
+
+    def noted(plan: Plan, steps: int) -> float:
+        plans.append(plan)
+        return quality(plan, steps)
+
+    play(search, noted, lanes=3)
+    records, _ = load_records(tmp_path)
+    ends = [r for r in records if r.final_of is not None]
+    assert len(records) == 18 + 6
+    assert sorted(Counter(r.final_of for r in ends).values()) == [3, 3]
+    assert sorted(r.config["seed"] for r in ends) == [1, 1, 2, 2, 3, 3]
+    best = min((r for r in records if r.searched), key=lambda r: r.best_rung(GOALS)[1].objective)
+    assert best.trial in {r.final_of for r in ends}
+    assert all(plan.final == (plan.trial >= 18) for plan in plans)
+    assert promoting(job_file, tmp_path, *finals).next() is None
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_a_finalist_is_run_again_whatever_its_start(
+    job_file: Path, tmp_path: Path, init: str
+) -> None:
+    """Rounding is luck, too: without noise at its start a finalist runs with all seeds as well."""
+    search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3")
+    play(search, lambda plan, steps: quality(plan, steps) + 9 * (plan.config.init != init))
+    ends = [r for r in load_records(tmp_path)[0] if r.final_of is not None]
+    assert [(r.config["init"], r.config["seed"]) for r in ends] == [(init, s) for s in (1, 2, 3)]
+
+
+def test_a_finalist_of_an_older_version_stays_as_it_is() -> None:
+    """A run that is over is not begun again: a single final with the search's seed was enough."""
+    asked = job()
+    records = [trial(number, asked.goals, 0.2 + number / 10) for number in (0, 1)]
+    once = replace(records[0], trial=2, final_of=0, config={**records[0].config, "seed": 0})
+    assert missing_finals([*records, once], asked.goals, 2, 2) == [(1, 1), (1, 2)]
+
+
+def test_finals_run_side_by_side(job_file: Path, tmp_path: Path) -> None:
+    """Once the search is over all finals are handed out, however many lanes there are."""
+    job = ("halving.rule=none", "finals.count=2", "finals.seeds=3", noisy_space(tmp_path))
+    search = promoting(job_file, tmp_path, *job)
+    for plan in [search.next() for _ in range(18)]:
+        assert search.next() is None
+        for steps in plan.rungs:
+            search.report(report(plan, steps, quality(plan, steps)), lambda: [b"png"])
+    finals = [search.next() for _ in range(6)]
+    assert {(plan.final, plan.config.seed) for plan in finals} == {(True, 1), (True, 2), (True, 3)}
+    assert search.next() is None
+
+
+def test_finals_come_on_top_of_the_budget(job_file: Path, tmp_path: Path) -> None:
+    """When time is up the search ends and the finals begin; a killed one goes on after a resume."""
+    now = 0.0
+    options = ("budget.minutes=1", "finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
+
+    def begun() -> Search:
+        return promoting(job_file, tmp_path, *options, clock=lambda: now)
+
+    search = begun()
+    first, second = search.next(), search.next()
+    search.report(report(first, 2, 0.5), lambda: [b"png"])
+    now = 70.0
+    assert search.report(report(second, 2, 0.4), lambda: [b"png"]) is Decision.STOP
+    final = search.next()
+    assert (final.final, final.config.steps) == (True, 2)
+    assert {r.trial for r in load_records(tmp_path)[0] if r.state == "pruned"} == {0, 1}
+    again = begun()
+    taken_up = again.next()
+    assert (taken_up.trial, taken_up.rungs) == (final.trial, final.rungs)
+    play(again, quality)
+    again.report(report(taken_up, 2, 0.4), lambda: [b"png"])
+    assert again.next() is None and again.over
+    assert again.reason == "the time budget was spent"
+    ends = [(r.final_of, r.state) for r in load_records(tmp_path)[0] if r.final_of is not None]
+    assert ends == [(1, "complete")] * 2
+
+
+def test_interrupted_runs_have_no_finals(job_file: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends a launch without its finals, budget or not."""
+    search = promoting(job_file, tmp_path, "budget.engine_seconds=1", "finals.count=1")
+    plan = search.next()
+    search.interrupt.winding_up = True
+    search.report(report(plan, 2, 0.5), lambda: [b"png"])
+    assert search.next() is None
+    assert search.wound_up
+
+
+def test_better_trials_of_an_extended_run(job_file: Path, tmp_path: Path) -> None:
+    """What later trials reach is run again too, and no old finalist stands above it."""
+    finals = ("finals.count=1", "finals.seeds=1")
+    play(promoting(job_file, tmp_path, *finals), quality)
+    options = ("search.trials=24", *finals)
+    play(
+        make_search(job_file, tmp_path, *options, presets=0),
+        lambda plan, steps: quality(plan, steps) - (not plan.final and plan.trial > 18) * 9,
+    )
+    job, _ = load_job(job_file, options)
+    records, notes = load_records(tmp_path)
+    ranked = Results(run=RunDir(tmp_path), job=job, records=records, notes=notes).ranked()
+    old, new = sorted(r.final_of for r in records if r.final_of is not None)
+    assert ranked[0].record.trial == new > 18
+    own = [found.rung.objective for found in ranked]
+    assert own == sorted(own)
+    assert old in [found.record.trial for found in ranked if found.finals]

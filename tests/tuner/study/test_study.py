@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nst_core.errors import RunError
+from search_spaces import CATALOGUE
+from tuner.job.objective import Goals, Objective
+from tuner.sampling.optuna_samplers import STARTUP
+from tuner.study.records import RungRecord
+from tuner.study.run_files import STUDY_FILE
+from tuner.study.study import RunStudy, load_records
+
+GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
+SETTINGS = {"sampler": "tpe", "seed": 1, "goals": GOALS}
+SPACE = CATALOGUE["gram"]
+
+
+def rung(value: float) -> RungRecord:
+    return RungRecord(objective=value, scores={"lpips": value}, seconds=value)
+
+
+def run_one(study: RunStudy, value: float) -> dict[str, object]:
+    number = study.begin()
+    params = study.draw(number, SPACE, 90)
+    study.assign(number, SPACE.build(params).to_dict())
+    study.report(number, 10, rung(value))
+    study.finish(number, "complete")
+    return dict(params)
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
+def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
+    """A run interrupted after any trial draws on as an uninterrupted one."""
+    settings = {**SETTINGS, "sampler": sampler}
+    folders = [tmp_path / name for name in ("whole", "broken")]
+    drawn = []
+    for folder in folders:
+        folder.mkdir()
+        study = RunStudy.create(folder, **settings)
+        draws = []
+        for i in range(STARTUP + 4):
+            draws.append(run_one(study, 1 / (i + 1)))
+            if folder.name == "broken":
+                study = RunStudy.open(folder, **settings)
+        drawn.append(draws)
+    assert drawn[0] == drawn[1]
+    assert len({str(draw) for draw in drawn[0]}) == STARTUP + 4
+
+
+def test_drivers_that_begin_at_once_draw_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a trial draws hangs on its number, not on how many trials its driver had seen."""
+    url, settings = f"sqlite:///{tmp_path / 'shared.db'}", {**SETTINGS, "sampler": "random"}
+    studies = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        studies.append(RunStudy.create(tmp_path / name, url=url, name="shared", **settings))
+    one, other = studies
+    storage, numbers = one._study._storage, []
+    create = storage.create_new_trial
+
+    def late(*arguments: Any) -> int:
+        numbers.append(other.begin())
+        return create(*arguments)
+
+    monkeypatch.setattr(storage, "create_new_trial", late)
+    mine = one.begin()
+    assert numbers != [mine]
+    assert one.draw(mine, SPACE, 90) != other.draw(numbers[0], SPACE, 90)
+
+
+def test_what_is_told_is_read_back(tmp_path: Path) -> None:
+    """States, rungs, reasons and presets survive the storage."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    run_one(study, 0.5)
+    number = study.begin()
+    study.assign(number, {"lr": 1.0}, preset="adam-1000", note="short")
+    study.report(number, 10, rung(0.4))
+    study.report(number, 30, rung(0.6))
+    study.finish(number, "pruned", "not among the best")
+    failed = study.begin()
+    study.finish(failed, "failed", "diverged")
+    study.note("baselines", {"content": {"lpips": 0.9}})
+    records, notes = load_records(tmp_path)
+    assert [r.state for r in records] == ["complete", "pruned", "failed"]
+    assert records[1].preset == "adam-1000"
+    assert records[1].best_rung(GOALS) == (10, rung(0.4))
+    assert records[2].reason == "diverged"
+    assert notes["baselines"]["content"]["lpips"] == 0.9
+
+
+def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
+    """Reports and ends are idempotent, in this process and after a restart."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    number = study.begin()
+    study.report(number, 10, rung(0.5))
+    study = RunStudy.open(tmp_path, **SETTINGS)
+    assert study.unfinished() == {number: (None, 0)}
+    study.revive(number)
+    study.report(number, 10, rung(0.7))
+    study.finish(number, "complete")
+    study.finish(number, "failed", "too late")
+    (record,) = study.records()
+    assert record.state == "complete"
+    assert record.rungs == {10: rung(0.5)}
+    assert study.unfinished() == {}
+
+
+def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
+    """However good presets score, they do not crowd searched trials out of TPE's good half."""
+    study = RunStudy.create(tmp_path, **SETTINGS)
+    for _ in range(3):
+        number = study.begin()
+        study.assign(number, {}, preset="adam-1000")
+        study.report(number, 10, rung(0.0))
+        study.finish(number, "complete")
+    with_presets = [run_one(study, 1 / (i + 1)) for i in range(STARTUP + 4)]
+    (tmp_path / "alone").mkdir()
+    alone = RunStudy.create(tmp_path / "alone", **SETTINGS)
+    for _ in range(3):
+        alone.finish(alone.begin(), "failed")
+    assert with_presets == [run_one(alone, 1 / (i + 1)) for i in range(STARTUP + 4)]
+
+
+def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
+    """A driver killed while writing leaves a study that opens without the half line."""
+    notes = {"baselines": {"content": {"lpips": 0.9}}}
+    study = RunStudy.create(tmp_path, notes=notes, **SETTINGS)
+    run_one(study, 0.5)
+    path = tmp_path / STUDY_FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code": 6, "trial')
+    study = RunStudy.open(tmp_path, **SETTINGS)
+    assert path.read_bytes() == whole
+    run_one(study, 0.4)
+    assert len(load_records(tmp_path)[0]) == 2
+
+
+def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
+    """A missing or foreign file is refused by name."""
+    with pytest.raises(RunError, match="not a run directory"):
+        load_records(tmp_path)
+    (tmp_path / STUDY_FILE).write_text('{"nonsense": 1}\n')
+    with pytest.raises(RunError, match="cannot be read"):
+        load_records(tmp_path)

@@ -1,0 +1,67 @@
+"""How far a run is, in steps, and how long it may still take."""
+
+import pytest
+
+from tuner.job.spec import HalvingSpec
+from tuner.terminal.progress_steps import StepCount, expected_steps, left_text
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"), [("none", 90), ("promote", 30), ("stop", 30), ("median", 45)]
+)
+def test_a_trial_takes_what_its_rungs_let_pass(rule: str, steps: float) -> None:
+    """Of rungs 10, 30 and 90 a third (or half) of the trials goes on at each, or all do."""
+    halving = HalvingSpec.model_validate({"rule": rule, "min_steps": 10, "max_steps": 90})
+    expected = {"promote": 10 + 20 / 3 + 60 / 9, "median": 10 + 10 + 15}.get(rule)
+    if rule == "stop":
+        expected = 10 + 20 / 3 + 60 / 9
+    assert expected_steps(halving) == pytest.approx(expected or steps)
+
+
+def test_brackets_are_averaged() -> None:
+    """In Hyperband's brackets trials begin later, so they take more on average."""
+    keys = {"min_steps": 10, "max_steps": 90}
+    promote = HalvingSpec.model_validate({"rule": "promote", **keys})
+    hyperband = HalvingSpec.model_validate({"rule": "hyperband", **keys})
+    assert expected_steps(promote) < expected_steps(hyperband) < 90
+
+
+def test_steps_and_time_left() -> None:
+    """Steps done and to come follow the trials, and the time left their pace."""
+    now = [0.0]
+    halving = HalvingSpec(rule="none", min_steps=100, max_steps=100)
+    count = StepCount(4, halving, clock=lambda: now[0])
+    assert (count.done, count.total, count.left_s) == (0, 400, None)
+    count.begun(0, 100, sure=True)
+    count.look()
+    now[0] = 10.0
+    count.at(0, 50)
+    count.look()
+    assert (count.share, count.left_s) == (0.125, pytest.approx(70.0))
+    count.at(0, 40)  # an older sign of life
+    assert count.done == 50
+    count.ended(0)  # stopped at 50 of 100
+    assert count.total == 350
+    count.begun(7, 200, sure=True, extra=True)  # a final comes on top
+    assert count.total == 550
+
+
+def test_the_pace_is_that_of_the_last_minutes() -> None:
+    """A run that became slower takes as long as it does now."""
+    now = [0.0]
+    halving = HalvingSpec(rule="none", min_steps=1000, max_steps=1000)
+    count = StepCount(1, halving, clock=lambda: now[0])
+    count.begun(0, 1000, sure=True)
+    for second in range(0, 400, 10):
+        now[0] = float(second)
+        count.at(0, min(second * 5, 500) + second // 10)
+        count.look()
+    assert count.left_s == pytest.approx((1000 - count.done) / 0.1, rel=0.05)
+
+
+def test_words_for_the_time_left() -> None:
+    """Time left is in words that fit how well it is known."""
+    assert left_text(None) == "time left: measuring"
+    assert left_text(20) == "less than a minute left"
+    assert left_text(600) == "about 10 min left"
+    assert left_text(36_000) == "about 10 h left"

@@ -1,0 +1,80 @@
+"""Searches that begin with what earlier ones found."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nst_core.losses.materials import Materials
+from search_spaces import Params
+from tests.tuner.helpers import Recorder
+from tuner.job.load import find_space, load_job
+from tuner.job.objective import Goals, Objective
+from tuner.results.results import load_results
+from tuner.run.inline_backend import InlineBackend
+from tuner.run.launch import run_job
+from tuner.sampling.gaussian_process import encode_all
+from tuner.sampling.lengthscales import LENGTHS, known_lengths
+from tuner.transfer.curves import load_curves
+from tuner.transfer.suggest import apart
+from tuner.transfer.warm_start import OF_ONE_SOURCE, SIMILAR, most_starts, warm_starts
+
+
+def launch(job_file: Path, folder: Path, *overrides: str) -> None:
+    job, space = load_job(
+        job_file, ["search.presets=false", "search.trials=8", "space=gram", *overrides]
+    )
+    run_job(job, space, folder, InlineBackend(), watcher=Recorder(), say=print)
+
+
+def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
+    """The best of the `warm_start`, none like another, come first, then the space's own starts."""
+    launch(job_file, tmp_path / "a")
+    space = find_space("gram")
+    ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
+    best = [params for params in ranked if params not in space.starts]
+    chosen = apart(range(len(best)), encode_all(space, best), OF_ONE_SOURCE)
+    assert chosen[0] == 0 and len(chosen) > 1
+    launch(job_file, tmp_path / "b", f"search.warm_start=[{tmp_path / 'a'}]")
+    tried = [record.params for record in load_results(tmp_path / "b").records]
+    first = [*(best[index] for index in chosen), *space.starts]
+    assert tried[: len(first)] == first
+    assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
+
+
+@pytest.mark.parametrize(("trials", "most"), [(1, 1), (3, 3), (5, 4), (8, 4), (20, 10), (41, 20)])
+def test_starts_leave_room_for_a_search(trials: int, most: int) -> None:
+    """Those of one source if there are trials for it; of several no more than half of them."""
+    assert most_starts(trials) == most
+
+
+def test_a_run_for_another_objective_is_ranked_by_this_one(job_file: Path, tmp_path: Path) -> None:
+    """Trials of a run for LPIPS are ranked by color for a job that optimizes color, and it says so.
+
+    A measure that the run did not score by, or pairs tuned for LPIPS, are not used at all.
+    """
+    launch(job_file, tmp_path / "a")
+    results = load_results(tmp_path / "a")
+    goals, dists = (Goals(objectives=[Objective(weights={n: 1.0})]) for n in ("color", "dists"))
+    space = find_space("gram")
+    pictures = Materials.at_size(torch.rand(3, 32, 32), [(torch.rand(3, 32, 32), 1.0)], 32)
+
+    def found(source: object, goals: Goals) -> tuple[list[Params], list[str]]:
+        return warm_starts([str(source)], space, pictures, 8, goals)
+
+    starts, remarks = found(tmp_path / "a", goals)
+    colors = {
+        tuple(sorted(record.params.items())): min(r.scores["color"] for r in record.rungs.values())
+        for record in results.records
+        if record.searched and record.rungs and record.params not in space.starts
+    }
+    assert colors[tuple(sorted(starts[0].items()))] == min(colors.values())
+    assert remarks == [
+        f"warm start: {tmp_path / 'a'} was searched for lpips; its trials are ranked by color here"
+    ]
+    starts, remarks = found(tmp_path / "a", dists)
+    assert not starts and "its trials were not scored by dists" in remarks[0]
+    starts, remarks = found(SIMILAR, goals)
+    assert not starts and "similar is not used" in remarks[0] and "color" in remarks[0]
+    starts, remarks = found(SIMILAR, results.goals)
+    assert starts and not remarks

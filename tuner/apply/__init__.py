@@ -1,0 +1,1 @@
+"""Apply: a preset to a picture, a folder or a video."""

@@ -1,0 +1,1 @@
+"""The engine: trials of one worker as batches of lanes."""

@@ -1,0 +1,351 @@
+"""Reading a job file: validated whole, with every file it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from nst_core.errors import ConfigError, InputError, near_miss
+from nst_core.files import is_file, is_utf8
+from nst_core.images.sizes import check_image, fit_size
+from nst_core.networks.weights import SOURCES
+from nst_core.references import NO_REGIONS
+from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
+from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
+from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
+
+#: A reference of another shape than the content cannot be compared pixel by pixel.
+MAX_ASPECT_DIFFERENCE = 0.05
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
+    """Read a job file, apply ``key.sub=value`` overrides, check it and every file it names.
+
+    Returns:
+        The job, with paths made absolute, and its search space for its number of style images.
+
+    Raises:
+        ConfigError: with every problem of the file at once.
+    """
+    path = Path(os.path.expanduser(path))  # noqa: PTH111
+    file = read_yaml(path)
+    folder = path.resolve().parent
+    if not is_utf8(folder):  # jobs, studies and reports name the pictures in it
+        raise ConfigError(
+            str(path), ["lies in a folder whose name is not UTF-8; rename it, or move the job"]
+        )
+    if not isinstance(file.data, dict):
+        raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
+    overridden = [set_key(file.data, assignment) for assignment in overrides]
+    lines = {
+        key: line
+        for key, line in file.lines.items()
+        if not any(key[: len(path)] == path for path in overridden)
+    }
+    file = YamlFile(source=file.source, data=file.data, lines=lines)
+    try:
+        job = JobSpec.model_validate(file.data)
+    except ValidationError as error:
+        raise ConfigError(str(path), describe(error, file)) from None
+    job = _absolute(job, folder)
+    problems, space = _check_files(job, file)
+    if problems:
+        raise ConfigError(str(path), problems)
+    assert space is not None
+    return job, space.for_style_images(len(job.pairs[0].style))
+
+
+def describe(error: ValidationError, file: YamlFile) -> list[str]:
+    """Each of pydantic's findings as one sentence with line, key, value and near miss."""
+    problems: dict[str, None] = {}
+    for finding in error.errors():
+        path = _key_path(finding["loc"], file.data)
+        key = ".".join(str(part) for part in path) or "the file"
+        place = f"{file.where(path)}`{key}`"
+        if finding["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            problems[f"{place}: no such key{near_miss(str(path[-1]), known)}"] = None
+        elif finding["type"] == "missing":
+            problems[f"{place}: missing, expected {_expectation(path)}"] = None
+        else:
+            problems[f"{place}: {_message(finding)}, got {_short(finding['input'])}"] = None
+    return list(problems)
+
+
+def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
+    """Pydantic's location without the names of union members, which are no keys of the file."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(data, dict) and (part in data or last):
+            path.append(part)
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            path.append(part)
+            data = data[part] if part < len(data) else None
+    return tuple(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    model = _model_at(path)
+    fields = model.model_fields if model else {}
+    return [spec.alias or name for name, spec in fields.items()]
+
+
+def _expectation(path: KeyPath) -> str:
+    model = _model_at(path[:-1])
+    spec = model.model_fields.get(str(path[-1])) if model else None
+    return (spec.description if spec else None) or "a value"
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    """The model whose keys stand at a place of the file, if they are a model's."""
+    model: type[BaseModel] | None = JobSpec
+    for part in path:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in a type such as ``list[Model]`` or ``str | Annotated[Model, …]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _message(finding: Any) -> str:
+    message = finding["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
+    if finding["type"] == "literal_error":
+        message += near_miss(finding["input"], re.findall(r"'([^']+)'", message))
+    return message
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _absolute(job: JobSpec, folder: Path) -> JobSpec:
+    def place(name: str, role: str = "") -> str:
+        return os.path.normpath(folder / os.path.expanduser(name))  # noqa: PTH111
+
+    search = job.search
+    if search.replay:
+        search = search.model_copy(update={"replay": place(search.replay)})
+    if search.study and re.match(r"sqlite:///[^/:$]", search.study):  # a file, relative to the job
+        file = search.study.removeprefix("sqlite:///")
+        search = search.model_copy(update={"study": f"sqlite:///{place(file)}"})
+    warm = [source if source == "similar" else place(source) for source in search.warm_start]
+    search = search.model_copy(update={"warm_start": warm})
+    return job.model_copy(
+        update={
+            "pairs": [pair.placed(place) for pair in job.pairs],
+            "holdout": [pair.placed(place) for pair in job.holdout],
+            "search": search,
+            "space": job.space if job.space in CATALOGUE else place(job.space),
+            "weights": {name: place(file) for name, file in job.weights.items()},
+            "storage": job.storage
+            if job.storage is None or "://" in job.storage
+            else place(job.storage),
+        }
+    )
+
+
+def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]:
+    problems: list[str] = []
+    for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
+        for index, pair in enumerate(pairs):
+            problems += _pair_problems(pair, job.size_px, (key, index), file)
+    problems += _weights_problems(job.weights, file)
+    try:
+        space = find_space(job.space)
+    except ConfigError as error:
+        listed = error.problems if is_file(job.space) else (str(error.problems[0]),)
+        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
+        return problems, None
+    for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
+        for index, pair in enumerate(pairs):
+            problems += _unmet_needs(space, pair, job.pairs[0], (key, index), file)
+    return problems, space
+
+
+def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str, str]:
+    """What must be alike for the trials of two jobs to compare: key -> digest.
+
+    Args:
+        job: with its files where they are; their content counts, not their names.
+        space: of the job.
+        presets: names of the trials that it begins with.
+    """
+
+    def content(name: str, role: str) -> str:
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+
+    def contents(pairs: Sequence[PairSpec]) -> list[Any]:
+        return [pair.placed(content).model_dump(mode="json") for pair in pairs]
+
+    written = job.model_dump(mode="json")
+    asked = {
+        "pairs": contents(job.pairs),
+        "holdout": contents(job.holdout),
+        "space": space_to_dict(space),
+        "presets": list(presets),
+        **{key: written[key] for key in ("size_px", "objective", "constraints", "halving")},
+    }
+    return {
+        key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+        for key, value in asked.items()
+    }
+
+
+def _unmet_needs(
+    space: Space, pair: PairSpec, first: PairSpec, path: KeyPath, file: YamlFile
+) -> list[str]:
+    """What a space needs of a pair that the pair does not have."""
+    problems = []
+    if wanted := space.style_images:
+        count = f"{wanted[0]} to {wanted[-1]}" if len(wanted) > 1 else f"{wanted[0]}"
+        given = f"{_place(file, (*path, 'style'))}: the space {space.name} weighs {count} style"
+        together = max(Counter(style.region for style in pair.style).values())
+        if len(pair.style) not in wanted:
+            problems.append(f"{given} images against each other, got {len(pair.style)}")
+        elif len(pair.style) != len(first.style):
+            problems.append(
+                f"{given} images for all pairs alike, got {len(pair.style)} here and"
+                f" {len(first.style)} in the first pair"
+            )
+        elif len(pair.style) > 1 and together < 2:
+            problems.append(f"{given} images that share a region, got each in a region of its own")
+    if "image" in space.may_set("init") and not pair.start:
+        problems.append(
+            f"{_place(file, (*path, 'start'))}: missing; the space {space.name} starts from a"
+            " given picture (`init: image`)"
+        )
+    return problems
+
+
+def find_space(name_or_path: str) -> Space:
+    """A named space, or one from a YAML file.
+
+    Raises:
+        ConfigError: neither, or the file's problems.
+    """
+    if name_or_path in CATALOGUE:
+        return CATALOGUE[name_or_path]
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    if not is_file(path):
+        hint = near_miss(path.name, CATALOGUE)
+        raise ConfigError(
+            name_or_path,
+            [f"{path.name!r} is neither a named space ({', '.join(CATALOGUE)}) nor a file{hint}"],
+        )
+    return space_from_dict(read_yaml(path).data, str(path))
+
+
+def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
+    problems: list[str] = []
+    sizes: dict[KeyPath, tuple[int, int]] = {}
+    for key, name in _pictures(pair):
+        try:
+            sizes[key] = check_image(name)
+            if key == ("content",):
+                fit_size(*sizes[key], size_px)
+        except InputError as error:
+            problems.append(f"{_place(file, (*path, *key))}: {error}")
+    problems += [
+        f"{_place(file, (*path, 'reference', role))}: {name} is not a file"
+        for role, name in _weights_files(pair)
+        if not is_file(name)
+    ]
+    reference = pair.reference
+    regions = any(style.region or style.style_region for style in pair.style)
+    if isinstance(reference, ReferenceSpec) and reference.source != "long-run" and regions:
+        problems.append(f"{_place(file, (*path, 'reference'))}: {NO_REGIONS}")
+    problems += _style_mask_problems(pair, sizes, path, file)
+    content = sizes.get(("content",))
+    for key, size in sizes.items():
+        shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
+        if shown and content and shapes_differ(content, size):
+            problems.append(
+                f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
+                f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
+            )
+    return problems
+
+
+def _style_mask_problems(
+    pair: PairSpec, sizes: Mapping[KeyPath, tuple[int, int]], path: KeyPath, file: YamlFile
+) -> list[str]:
+    """Masks that lie on a style image, of another shape than it."""
+    problems = []
+    for index in range(len(pair.style)):
+        key = _style_key(pair, index)
+        image, mask = sizes.get(key), sizes.get((*key, "style_region"))
+        if image and mask and shapes_differ(image, mask):
+            place = _place(file, (*path, *key, "style_region"))
+            problems.append(
+                f"{place}: {mask[0]}x{mask[1]} has another shape than the style image's"
+                f" {image[0]}x{image[1]}; crop the mask to that image's frame"
+            )
+    return problems
+
+
+def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
+    problems = []
+    for name, path in weights.items():
+        where = _place(file, ("weights", name))
+        if name not in SOURCES:
+            problems.append(f"{where}: no such weights{near_miss(name, SOURCES)}")
+        elif not is_file(path):
+            problems.append(f"{where}: {path} is not a file")
+    return problems
+
+
+def _pictures(pair: PairSpec) -> Iterator[tuple[KeyPath, str]]:
+    yield ("content",), pair.content
+    for index, style in enumerate(pair.style):
+        key = _style_key(pair, index)
+        yield key, style.image
+        if style.region:
+            yield (*key, "region"), style.region
+        if style.style_region:
+            yield (*key, "style_region"), style.style_region
+    if isinstance(pair.reference, str):
+        yield ("reference",), pair.reference
+    if pair.start:
+        yield ("start",), pair.start
+
+
+def _style_key(pair: PairSpec, index: int) -> KeyPath:
+    """Of a style image; a single one may stand without a list."""
+    return ("style",) if len(pair.style) == 1 else ("style", index)
+
+
+def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
+    if isinstance(pair.reference, ReferenceSpec):
+        for role in ("encoder", "decoder"):
+            if name := getattr(pair.reference, role):
+                yield role, name
+
+
+def _place(file: YamlFile, key: KeyPath) -> str:
+    pair, of_style = key[:3], key[3:]
+    if of_style and isinstance(of_style[0], str) and (*pair, 0) in file.lines:
+        key = (*pair, 0, *of_style)  # a list of one style
+    return f"{file.where(key)}`{'.'.join(map(str, key))}`"
+
+
+def shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether (width, height) of two pictures are too unlike to be compared pixel by pixel."""
+    return abs(a[0] * b[1] / (a[1] * b[0]) - 1) > MAX_ASPECT_DIFFERENCE

@@ -1,0 +1,1 @@
+"""Results: trials, the best of them, tables, JSON and contact sheets."""

@@ -1,0 +1,116 @@
+"""A contact sheet: labelled pictures side by side, for people who would rather look than read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tuner.job.spec import StyleImage
+from tuner.results.preset_runs import preset_run
+from tuner.results.results import Results
+from tuner.results.thumbnails import thumbnail
+
+_CELL_PX = 224
+_LINE_PX = 16
+_MARGIN_PX = 8
+_BEST = 3
+
+#: A label and the picture above it; no picture leaves the place free.
+Cell = tuple[str, Path | None]
+
+
+def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
+    """Lay out pictures with a label each; a label may have several lines."""
+    pictures = [_cell(path) for _, path in cells]
+    height = max(picture.height for picture in pictures)
+    lines = max(2, *(label.count("\n") + 1 for label, _ in cells))
+    pitch = (_CELL_PX + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
+    rows = -(-len(cells) // columns)
+    size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=13)
+    for index, ((label, _), picture) in enumerate(zip(cells, pictures, strict=True)):
+        left = _MARGIN_PX + (index % columns) * pitch[0]
+        top = _MARGIN_PX + (index // columns) * pitch[1]
+        sheet.paste(picture, (left, top + height - picture.height))
+        draw.text((left, top + height + 2), label, fill="black", font=font)
+    return sheet
+
+
+def _cell(path: Path | None) -> Image.Image:
+    """A picture as wide as the cell, cut at the bottom where it is taller; grey if damaged."""
+    if path is None:
+        return Image.new("RGB", (_CELL_PX, 1), "white")
+    picture = thumbnail(path, 4 * _CELL_PX) or Image.new("RGB", (_CELL_PX, _CELL_PX), "#ccc")
+    height = round(picture.height * _CELL_PX / picture.width)
+    scaled = picture.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
+    return scaled.crop((0, 0, _CELL_PX, min(scaled.height, _CELL_PX)))
+
+
+def style_cells(
+    folder: Path, styles: Sequence[StyleImage], blend: Sequence[float] | None, columns: int
+) -> list[Cell]:
+    """A cell for each style image of a pair, with its share where there are several.
+
+    Args:
+        folder: that the files are relative to.
+        styles: of the pair.
+        blend: what they weigh, if not what they are given (`StyleConfig.style_blend`).
+        columns: cells in all; places are left free where there are fewer images.
+    """
+    weights = blend or [style.weight for style in styles]
+    cells: list[Cell] = [("style", folder / styles[0].image)]
+    if len(styles) > 1:
+        shares = _shares(styles, weights)
+        cells = [
+            (f"style {number}\n{share}", folder / style.image)
+            for number, (style, share) in enumerate(zip(styles, shares, strict=True), 1)
+        ]
+    return cells + [("", None)] * (columns - len(cells))
+
+
+def _shares(styles: Sequence[StyleImage], weights: Sequence[float]) -> list[str]:
+    """What each counts: against those of its own region, since regions do not share."""
+    totals: dict[str | None, float] = {}
+    for style, weight in zip(styles, weights, strict=True):
+        totals[style.region] = totals.get(style.region, 0.0) + weight
+    of = " of its region" if len(totals) > 1 else ""
+    return [
+        f"{weight / totals[style.region]:.0%}{of}"
+        for style, weight in zip(styles, weights, strict=True)
+    ]
+
+
+def run_sheet(results: Results) -> Image.Image:
+    """One row per pair: content, styles, reference, best baseline preset, and the best trials.
+
+    The best preset has a place of its own only if it is not among the best trials. Shares of
+    several styles are those of the best trial.
+    """
+    objective = results.goals.first
+    ranked = results.ranked()
+    preset = results.best_preset()
+    chosen = [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:_BEST])]
+    if preset and preset not in ranked[:_BEST]:
+        chosen.insert(0, ("best preset", preset))
+    untouched = results.baselines["content"]
+    baseline = (
+        f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
+    )
+    blend = ranked[0].config["style_blend"] if ranked else None
+    styles = max(len(pair.style) for pair in results.job.pairs)
+    cells: list[Cell] = []
+    for index, pair in enumerate(results.job.pairs):
+        cells.append((f"content\n{baseline}", results.run.path / pair.content))
+        cells += style_cells(results.run.path, pair.style, blend, styles)
+        cells.append(("reference", results.run.path / pair.reference_file))
+        for title, found in chosen:
+            name = found.record.preset or f"trial {found.record.trial}"
+            label = f"{title}: {name}\n{objective.name} {results.score(found):.3f}"
+            if found.record.preset:
+                label += f"\n{preset_run(found.record, results.score(found)).ran}"
+            cells.append((label, results.run.path / results.run.image(found.record.trial, index)))
+    return contact_sheet(cells, columns=2 + styles + len(chosen))

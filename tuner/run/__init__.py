@@ -1,0 +1,1 @@
+"""Runs: launch, resume, prepare, mirror and notify trackers."""

@@ -1,0 +1,72 @@
+"""Changing what a run aims at, so that it goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nst_core.errors import ConfigError, near_miss
+from nst_core.files import write_atomic
+from tuner.job.load import load_job
+from tuner.job.yaml_file import read_yaml, set_key, yaml_text
+from tuner.run.replay import replay_of
+from tuner.study.run_dir import RunDir
+from tuner.study.study import load_records
+
+#: Keys that may change between two launches of a run: what was found stays comparable.
+CHANGEABLE = (
+    "search.trials",
+    *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
+    *("finals.count", "finals.seeds", "baselines.full"),
+    *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engine_deadline_s")),
+    *("storage", "watch"),
+)
+#: So may where weights lie, which another machine keeps elsewhere; `weights.vgg16`.
+_WEIGHTS = "weights."
+
+
+def extend(folder: Path, assignments: Sequence[str]) -> None:
+    """Change keys of a run's job, checked as a job file is; nothing is written if any is wrong.
+
+    Args:
+        folder: the run directory.
+        assignments: as in `check_changes`.
+
+    Raises:
+        InputError: as `check_changes`.
+    """
+    check_changes(folder, assignments)
+    run = RunDir(folder)
+    content = read_yaml(run.job_file).data
+    for assignment in assignments:
+        set_key(content, assignment)
+    text = yaml_text(content)
+    write_atomic(run.job_file, text.encode())
+
+
+def check_changes(folder: Path, assignments: Sequence[str]) -> None:
+    """Check changes to a run's job without writing anything.
+
+    Args:
+        folder: the run directory.
+        assignments: ``key=value`` with keys of `CHANGEABLE`, or ``weights.NAME=FILE``; paths are
+            relative to the run directory, as in its job.
+
+    Raises:
+        RunError: it is no run.
+        ConfigError: a key cannot change any more, a value is wrong, or the run that it replays has
+            no more trials.
+    """
+    run = RunDir(folder).require()
+    problems = [
+        f"`{key}` cannot change in a run that has begun{near_miss(key, CHANGEABLE)}"
+        f" ({', '.join(CHANGEABLE)} and {_WEIGHTS}NAME can)"
+        for assignment in assignments
+        if (key := assignment.partition("=")[0].strip()) not in CHANGEABLE
+        and not key.startswith(_WEIGHTS)
+    ]
+    if problems:
+        raise ConfigError(f"{run.job_file}", problems)
+    job, space = load_job(run.job_file, assignments)
+    _, notes = load_records(folder)
+    replay_of(job, space, presets=len(notes.get("presets", [])))

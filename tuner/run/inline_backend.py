@@ -1,0 +1,109 @@
+"""How a run's trials are carried out, and the backend that does it in this very process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError
+from nst_core.metrics.registry import DEFAULT_METRICS
+from nst_core.networks.weights import Weights
+from tuner.engine.engine import Engine
+from tuner.engine.pairs import Pair, memory_gb
+from tuner.job.objective import GPU_MEMORY, Goals
+from tuner.job.spec import JobSpec
+from tuner.search.halving import Decision
+from tuner.search.protocol import Plan
+from tuner.search.search import Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What every engine of a run needs; sent to workers once.
+
+    Attributes:
+        pairs: what every trial runs on.
+        weights: of every network that a trial or a metric may read, by name.
+        metrics: what images are scored by.
+    """
+
+    pairs: Sequence[Pair]
+    weights: Mapping[str, Weights]
+    holdout: Sequence[Pair] = ()
+    metrics: Sequence[str] = DEFAULT_METRICS
+
+
+def check_costs(job: JobSpec, *, gpu: bool) -> None:
+    """Raise InputError if a new run asks for a cost that its engines do not have."""
+    if GPU_MEMORY not in job.goals.measures or gpu:
+        return
+    keys = [key for key in ("constraints", "objective") if GPU_MEMORY in getattr(job, key)]
+    raise InputError(
+        f"{keys[0]}: {GPU_MEMORY} is the memory of a GPU, and this run would compute on CPUs;"
+        f" remove {GPU_MEMORY} from {' and '.join(keys)}, or run the job where there is a GPU"
+    )
+
+
+def known_costs(workload: Workload, goals: Goals, config: StyleConfig) -> dict[str, float]:
+    """The costs that are known before the first step, of those that a run asks for, by name."""
+    if GPU_MEMORY not in goals.measures:
+        return {}
+    return {GPU_MEMORY: memory_gb(workload.pairs, config, "cuda")}
+
+
+class Backend(Protocol):
+    """Carries out what a `Search` decides until there is nothing more to run."""
+
+    def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
+        """Run to the end.
+
+        Raises:
+            WorkError: the machinery failed; the study holds everything up to then.
+        """
+        ...
+
+
+class InlineBackend:
+    """One engine in this process, no Ray: for debugging, for tests, for one lane after another."""
+
+    def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
+        """See `Backend.run`."""
+        engine = Engine(
+            workload.pairs,
+            workload.weights,
+            holdout=workload.holdout,
+            metrics=workload.metrics,
+        )
+        if not search.begun:
+            check_costs(job, gpu=False)
+        lanes = job.resources.lanes or 1
+        plans: dict[int, Plan] = {}
+        while True:
+            search.interrupt.check()
+            search.sign()
+            while len(plans) < lanes and (plan := search.next()):
+                number = plan.trial
+                plans[number] = plan
+                options: Any = {"holdout": plan.final, "paused": search.kept_lanes(number)}
+                engine.submit(number, plan.config, *plan.next_two(0), **options)
+            if not plans and search.awaits_others:
+                time.sleep(1)
+                continue
+            if not plans:
+                search.engines_ended([engine.stats])
+                return
+            for report in engine.advance():
+                plan = plans[report.trial]
+                decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
+                if decision is Decision.GO_ON:
+                    search.keep_lanes(report.trial, engine.snapshot(report.trial))
+                    engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
+                    continue
+                del plans[report.trial]
+                if decision is Decision.WAIT:
+                    search.keep_lanes(report.trial, engine.pause(report.trial))
+                else:
+                    engine.drop(report.trial)

@@ -1,0 +1,1 @@
+"""Sampling: which configuration is tried next."""

@@ -1,0 +1,1 @@
+"""The search: every decision of a run, from the first trial to the finals."""

@@ -1,0 +1,1 @@
+"""The study: the record of a run, on disk."""

@@ -1,0 +1,271 @@
+"""What a launch shows while it goes on: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuner.job.spec import JobSpec
+from tuner.results.preset_runs import PresetRun, run_of
+from tuner.search.protocol import Plan, Watcher
+from tuner.study.records import EngineStats, Pulse, RungRecord, TrialRecord
+from tuner.terminal.live_view import LiveView
+from tuner.terminal.progress_steps import StepCount, left_text
+
+#: Trials that are shown as they advance.
+_ROWS = 10
+_BAR_WIDTH = 24
+#: Cells of a job's name that are shown. The view stays narrow: what does not reach a terminal's
+#: edge is not broken when it is resized.
+_NAME_WIDTH = 20
+#: Where nothing moves, seconds between two lines that say how far the run is.
+LINE_EVERY_S = 30.0
+
+
+class ProgressWatcher(Watcher):
+    """Shows where a run is.
+
+    Args:
+        job: gives the target and the objective.
+        console: on standard error.
+        before: trials of earlier launches.
+    """
+
+    def __init__(self, job: JobSpec, console: Console, before: Sequence[TrialRecord] = ()):
+        self._job, self._console = job, console
+        self._done = sum(r.final_of is None and r.state != "running" for r in before)
+        self._goals, self._objective = job.goals, job.goals.first
+        self._best: tuple[float, int, int] | None = None
+        self._preset: PresetRun | None = None
+        #: Trials of presets, with name and configuration of each.
+        self._presets: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        self._finals: set[int] = set()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._engines = _Engines()
+        self._steps = StepCount(job.search.trials, job.halving)
+        self._said = ""
+        self._doing, self._began_s, self._line_at_s = "", time.monotonic(), time.monotonic()
+        self._live = LiveView(console, self._view)
+        for record in before:
+            if record.preset:
+                self._presets[record.trial] = record.preset, record.config
+            if record.final_of is not None:
+                self._steps.begun(record.trial, 0, sure=True, extra=True)
+            self._steps.at(record.trial, max(record.rungs, default=0))
+            if record.state != "running":
+                self._steps.ended(record.trial)
+            if record.final_of is None:
+                for steps, rung in record.rungs.items():
+                    self.reported(record.trial, steps, rung)
+
+    def __enter__(self) -> ProgressWatcher:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line above the view."""
+        self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def doing(self, what: str) -> None:
+        """See `Watcher`."""
+        if what not in ("", self._said) and not self._live.is_started:
+            self.say(what)
+            self._said = what
+        self._doing = what
+
+    def planned(self, plan: Plan, preset: str | None) -> None:
+        """See `Watcher`."""
+        self._doing = ""
+        if preset and not plan.final:
+            self._presets[plan.trial] = preset, plan.config.to_dict()
+        if plan.final:
+            self._say_final(plan, preset)
+            self._finals.add(plan.trial)
+        whole = plan.final or preset is not None or self._job.halving.rule == "none"
+        until = plan.rungs[-1] if whole else plan.rungs[0]
+        self._steps.begun(plan.trial, until, sure=whole, extra=plan.final)
+        name = f"final {plan.trial}" if plan.final else f"trial {plan.trial}"
+        if preset:
+            name = f"{preset} in full" if plan.final else preset
+        self._under_way.setdefault(plan.trial, _UnderWay(name, plan.config.steps))
+
+    def _say_final(self, plan: Plan, preset: str | None) -> None:
+        if not self._finals:
+            self.say("the finals: the best trials run again, on top of any budget")
+        if plan.trial in self._finals:
+            return
+        if preset:
+            self.say(f"{preset} runs in full: {plan.config.steps:,} steps")
+
+    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
+        """See `Watcher`."""
+        value, loss = rung.objective, self._objective.loss
+        self._steps.at(trial, steps)
+        if trial in self._under_way:
+            self._under_way[trial].score = value
+        if trial in self._finals or self._goals.broken(rung.scores):
+            return
+        if self._best is None or loss(value) < loss(self._best[0]):
+            self._best = (value, trial, steps)
+        known = math.inf if self._preset is None else loss(self._preset.objective)
+        if trial in self._presets and loss(value) < known:
+            name, config = self._presets[trial]
+            self._preset = run_of(name, trial, config, value)
+
+    def ended(self, trial: int, state: str, reason: str | None) -> None:
+        """See `Watcher`."""
+        self._under_way.pop(trial, None)
+        self._steps.ended(trial)
+        if trial in self._finals:
+            if state == "failed":
+                self.say(f"a final failed: {reason}")
+            return
+        self._done += 1
+        if state == "failed":
+            self.say(f"trial {trial} failed: {reason}")
+        if not self._live.is_started:
+            self._say_where()
+
+    def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
+        """See `Watcher`."""
+        self._engines.pulsed(pulses)
+        for trial, step in self._engines.steps().items():
+            if trial in self._under_way:
+                self._steps.at(trial, step)
+        self._steps.look()
+        due = time.monotonic() - self._line_at_s >= LINE_EVERY_S
+        if due and not self._live.is_started and self._steps.done:
+            self._say_where()
+
+    def _say_where(self) -> None:
+        """How far the run is, in a line."""
+        self._line_at_s = time.monotonic()
+        self._steps.look()
+        best = "–" if self._best is None else f"{self._objective.name} {self._best[0]:.4f}"
+        line = f"{self._done}/{self._job.search.trials} trials, best {best}"
+        self.say(f"{line}, {self._steps.share:.0%} of the steps, {left_text(self._steps.left_s)}")
+
+    # --- how it looks -----------------------------------------------------------------------------
+
+    def _view(self) -> RenderableType:
+        parts: list[RenderableType] = [self._bar(), self._time_line(), *self._best_lines()]
+        if self._doing:
+            parts.append(Text(f"now      {self._doing}", style="cyan"))
+        if engines := self._engines.line():
+            parts.append(Text(f"engines  {engines}", style="dim"))
+        advancing = {t: s for t, s in self._engines.steps().items() if t in self._under_way}
+        if advancing:
+            parts.append(self._lanes(advancing))
+        return Group(*parts)
+
+    def _bar(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        name, share = self._job.name, self._steps.share
+        shown = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
+        bar = ProgressBar(total=100, completed=100 * share, width=_BAR_WIDTH)
+        count = f"{self._done}/{self._job.search.trials} trials"
+        table.add_row(Text(shown), bar, f"{share:.0%}", count)
+        return table
+
+    def _time_line(self) -> Text:
+        passed = timedelta(seconds=round(time.monotonic() - self._began_s))
+        return Text(f"time     {passed}, {left_text(self._steps.left_s)}")
+
+    def _best_lines(self) -> list[Text]:
+        if self._best is None:
+            return [Text("best     –", style="dim")]
+        value, trial, steps = self._best
+        line = Text("best     ")
+        line.append(f"{self._objective.name} {value:.4f}", style="bold")
+        line.append(f"  trial {trial}, {steps} steps")
+        lines = [line]
+        if self._preset and (base := self._preset.objective):
+            gain = (base - value) / abs(base)
+            gain = -gain if self._objective.higher_is_better else gain
+            if gain > 0:
+                against = f"{gain:.0%} better than the best preset so far,"
+                lines.append(Text(f"         {against}", style="green"))
+                lines.append(Text(f"         {self._preset}", style="green"))
+        return lines
+
+    def _lanes(self, advancing: Mapping[int, int]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for trial, steps in sorted(advancing.items())[:_ROWS]:
+            known = self._under_way.get(trial)
+            if known is None:  # it has just ended, in the launch's own thread
+                continue
+            score = "" if known.score is None else f"{known.score:.4f}"
+            bar = ProgressBar(total=known.steps, completed=steps, width=_BAR_WIDTH)
+            table.add_row(f"  {known.name}", bar, f"{steps}/{known.steps}", score)
+        if (more := len(advancing) - _ROWS) > 0:
+            table.add_row(f"  and {more} more")
+        return table
+
+
+class _UnderWay:
+    """A trial that has begun and is not over."""
+
+    def __init__(self, name: str, steps: int):
+        self.name, self.steps = name, steps
+        self.score: float | None = None
+
+
+class _Engines:
+    """What the engines did between the last two looks at them."""
+
+    def __init__(self) -> None:
+        self._pulses: Mapping[str, Pulse] = {}
+        self._at_s, self._totals = 0.0, EngineStats()
+        self._busy = self._rate = 0.0
+
+    def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
+        """Take in the engines' signs of life."""
+        now_s, stats = time.monotonic(), [p.stats for p in pulses.values() if p.stats]
+        totals = EngineStats(
+            advancing_s=sum(one.advancing_s for one in stats),
+            lane_steps=sum(one.lane_steps for one in stats),
+        )
+        passed_s = now_s - self._at_s
+        if len(pulses) == len(self._pulses) and totals.lane_steps >= self._totals.lane_steps:
+            worked_s = totals.advancing_s - self._totals.advancing_s
+            self._busy = min(1.0, worked_s / (passed_s * max(1, len(pulses))))
+            self._rate = (totals.lane_steps - self._totals.lane_steps) / passed_s
+        self._pulses, self._at_s, self._totals = dict(pulses), now_s, totals
+
+    def steps(self) -> dict[int, int]:
+        """Trial -> the step it is at, of those that advance now."""
+        return {
+            trial: step for pulse in self._pulses.values() for trial, step in pulse.steps.items()
+        }
+
+    def line(self) -> str:
+        """How many there are and what they do; empty if nothing is known yet."""
+        if not self._pulses:
+            return ""
+        memory = [pulse.memory_gb for pulse in self._pulses.values() if pulse.memory_gb]
+        kind = "GPU" if memory else "CPU"
+        text = f"{len(self._pulses)} on {kind}, busy {self._busy:.0%}, {self._rate:.0f} steps/s"
+        if memory:
+            used, total = (sum(part) for part in zip(*memory, strict=True))
+            text += f", {used:.1f} of {total:.0f} GB"
+        return text

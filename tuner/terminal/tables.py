@@ -1,0 +1,119 @@
+"""Tables of what there is: spaces, presets, networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nst_core.networks.registry import NETWORKS, Network
+from nst_core.presets.preset import Preset
+from search_spaces import Choice, Parameter, Space
+
+if TYPE_CHECKING:  # it brings torch, which light commands must not load
+    from nst_core.networks.layer_info import LayerInfo
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings in one line, numbers to three digits."""
+    return " ".join(f"{key}={_value(value)}" for key, value in settings.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):  # layers with weights
+        return f"({', '.join(f'{layer}:{weight:g}' for layer, weight in value.items())})"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def spaces_table(spaces: Mapping[str, Space]) -> Table:
+    """Every space and what it is for."""
+    table = Table()
+    table.add_column("space", no_wrap=True)
+    table.add_column("what it searches")
+    table.add_column("params", justify="right")
+    for name, space in spaces.items():
+        table.add_row(Text(name), Text(space.summary), str(len(space.params)))
+    return table
+
+
+def space_table(space: Space) -> RenderableType:
+    """A space's parameters with their conditions, what is fixed, starts, and why it is so."""
+    table = Table(title=Text(f"space {space.name}"), title_justify="left")
+    table.add_column("parameter", no_wrap=True)
+    for heading in ("range", "when"):
+        table.add_column(heading, overflow="fold")
+    for name, parameter in space.params.items():
+        table.add_row(Text(name), Text(parameter.describe()), Text(_when(space, parameter)))
+    notes = Table.grid(padding=(0, 1))
+    notes.add_column(justify="right", style="bold", no_wrap=True)
+    notes.add_column(overflow="fold")
+    notes.add_row("fixed", Text(settings_text(space.fixed) or "nothing"))
+    for index, start in enumerate(space.starts, start=1):
+        notes.add_row(f"start {index}", Text(settings_text(start)))
+    notes.add_row("why", Text(space.why))
+    return Group(table, notes)
+
+
+def _when(space: Space, parameter: Parameter) -> str:
+    """When a parameter has a meaning; empty if always."""
+    conditions = []
+    for other, values in parameter.when.items():
+        source = space.params[other]
+        options = source.options if isinstance(source, Choice) else ()
+        others = [option for option in options if option not in values]
+        few = f"not {' or '.join(others)}" if 0 < len(others) < len(values) else " or ".join(values)
+        conditions.append(f"{other} is {few}")
+    return " and ".join(conditions)
+
+
+def preset_table(preset: Preset) -> RenderableType:
+    """A preset's settings and where it comes from."""
+    table = Table(title=Text(f"preset {preset.name}"), title_justify="left")
+    table.add_column("setting")
+    table.add_column("value", overflow="fold")
+    for key, value in preset.config.to_dict().items():
+        layers = isinstance(value, dict)
+        shown = ", ".join(f"{k} {v:g}" for k, v in value.items()) if layers else value
+        table.add_row(key, Text(str(shown)))
+    published = preset.provenance.get("published", {})
+    lines = [Text(f"{key}: {value}") for key, value in published.items()]
+    return Group(table, Text(preset.description), *lines)
+
+
+def networks_table(networks: Mapping[str, Sequence[LayerInfo]]) -> Table:
+    """Every network: where it reads content and style by default, and what that costs."""
+    table = Table(caption="GFLOP: forward, at 256x256, to the deepest layer read by default")
+    for heading in ("network", "layers", "content", "style", "GFLOP"):
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading == "GFLOP" else "left"
+        )
+    for name, layers in networks.items():
+        network = NETWORKS[name]
+        costs = {layer.layer: layer.gflop for layer in layers}
+        deepest = network.deepest([network.content_layer, *network.style_layers])
+        style = ", ".join(network.style_layers)
+        table.add_row(
+            *(name, str(len(layers)), network.content_layer, style, f"{costs[deepest]:.2f}")
+        )
+    return table
+
+
+def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
+    """A network's layers."""
+    table = Table(title=network.name, title_justify="left")
+    table.add_column("layer")
+    for heading in ("channels", "stride", "sees px", "GFLOP to here", "share"):
+        table.add_column(heading, justify="right")
+    table.add_column("read by default")
+    for info in layers:
+        roles = ["content"] if info.layer == network.content_layer else []
+        roles += ["style"] if info.layer in network.style_layers else []
+        table.add_row(
+            info.layer,
+            *(str(info.channels), str(info.stride), str(info.receptive_field_px)),
+            *(f"{info.gflop:.2f}", f"{info.gflop / layers[-1].gflop:.0%}", ", ".join(roles)),
+        )
+    return table
