@@ -43,12 +43,12 @@ from benchmarks.support.stock import simulate_stock
 from nst_core.stylization import default_device
 from search_spaces import CATALOGUE, Params, Space
 from tuner.engine.engine import Engine
+from tuner.engine.workload import Workload
 from tuner.job.spec import SamplerName
-from tuner.run.inline_backend import InlineBackend, Workload
-from tuner.sampling.lengthscales import known_lengths
+from tuner.run.inline_backend import InlineBackend
 from tuner.search.interrupt import Interrupt
 from tuner.study.records import Report, RungRecord
-from tuner.transfer.curves import load_curves
+from tuner.transfer.curves import known_lengths, load_curves
 from tuner.transfer.picture_statistics import picture_features
 from tuner.transfer.suggest import experiences_of
 from tuner.transfer.warm_start import OF_ONE_SOURCE

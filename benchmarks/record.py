@@ -41,7 +41,8 @@ from search_spaces import Params, Space
 from tuner.engine.engine import Engine
 from tuner.engine.pairs import baseline_scores
 from tuner.job.load import find_space
-from tuner.sampling.gaussian_process import Kernel, encode_all, fitted_kernel
+from tuner.sampling.encoding import encode_all
+from tuner.sampling.gaussian_process import Kernel, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point
 from tuner.transfer.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.transfer.picture_statistics import FEATURES, picture_features

@@ -51,8 +51,7 @@ from benchmarks.support.search_tables import (
     warm_share,
     way_rows,
 )
-from tuner.job.spec import SamplerName
-from tuner.search.halving import RULES, Rule
+from tuner.job.spec import RULES, Rule, SamplerName
 from tuner.transfer.curves import SHIPPED, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 3

@@ -8,7 +8,11 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from nst_core.errors import InputError
 
 #: Of a large file only so much is reserved to try it: where the file system cannot reserve, the C
 #: library writes every block.
@@ -137,3 +141,16 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line that a file could not be written.
+
+    Raises:
+        InputError: it could not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -22,8 +22,8 @@ from benchmarks.support.stock import simulate_stock
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling import optuna_samplers as samplers
-from tuner.sampling.lengthscales import Lengths, known_lengths
-from tuner.transfer.curves import Curves, load_curves
+from tuner.sampling.lengthscales import Lengths
+from tuner.transfer.curves import Curves, known_lengths, load_curves
 from tuner.transfer.picture_statistics import FEATURES
 from tuner.transfer.suggest import Experience, Suggestion, experiences_of, suggest_for
 from tuner.transfer.warm_start import OF_ONE_SOURCE, most_starts

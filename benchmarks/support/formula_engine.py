@@ -15,7 +15,7 @@ from nst_core.metrics.registry import METRICS
 from tuner.study.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
-    from tuner.run.inline_backend import Workload
+    from tuner.engine.workload import Workload
 
 MAX_STEPS = 90
 

@@ -21,7 +21,7 @@ from tuner.study.records import EngineStats
 if TYPE_CHECKING:
     from nst_core.lanes.batch import LaneBatch
     from nst_core.losses.batch_loss import Losses
-    from tuner.run.inline_backend import Workload
+    from tuner.engine.workload import Workload
 
 #: Name of the environment variable with the file that the census goes to.
 CENSUS = "NST_TUNER_SOAK_CENSUS"

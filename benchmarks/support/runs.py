@@ -18,8 +18,8 @@ from nst_core.networks.weights import Weights, get_weights
 from search_spaces import Params, Space
 from tuner.cluster.connection import ray_backend
 from tuner.engine import pairs as evaluate
+from tuner.engine.workload import Workload
 from tuner.job.spec import HalvingSpec, JobSpec
-from tuner.run.inline_backend import Workload
 from tuner.sampling.lengthscales import LENGTHS, Lengths
 from tuner.search.protocol import Plan, Watcher
 from tuner.search.search import Search

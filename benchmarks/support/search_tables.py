@@ -22,8 +22,7 @@ from benchmarks.support.courses import (
     Warm,
 )
 from benchmarks.support.simulate import Course
-from tuner.job.spec import SamplerName
-from tuner.search.halving import Rule
+from tuner.job.spec import Rule, SamplerName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from torchvision.models.squeezenet import Fire
 from nst_core.config import MIN_SIDE_PX, StyleConfig
 from nst_core.errors import InputError
 from nst_core.losses.targets import NETWORK_DTYPES
-from nst_core.networks.extractors import CHECKPOINT_LAYERS, bare_network
 from nst_core.networks import winograd
+from nst_core.networks.extractors import CHECKPOINT_LAYERS, bare_network
 from nst_core.networks.registry import NETWORKS
 
 #: What allocators do not give back, on top of what is stored, what threads take however small the

@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from nst_core.images.images import from_uint8
 from nst_core.metrics.identity_cache import Remembered
-from nst_core.metrics.registry import DISTS_LAYERS, LPIPS_LAYERS
 from nst_core.networks.extractors import Extractor, Normalizer
-from nst_core.networks.registry import Backbone
+from nst_core.networks.registry import DISTS_LAYERS, LPIPS_LAYERS, Backbone
 from nst_core.networks.weights import Weights
 
 Images = Sequence[np.ndarray]

@@ -6,10 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-#: Where LPIPS reads AlexNet, and where DISTS reads VGG16.
-LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
-DISTS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nst_core.errors import WeightsError
-from nst_core.metrics.registry import LPIPS_LAYERS
-from nst_core.networks.registry import NETWORKS
+from nst_core.networks.registry import LPIPS_LAYERS, NETWORKS
 
 if TYPE_CHECKING:  # torch takes seconds to load, and who only lists weights does without it
     from torch import Tensor

@@ -168,3 +168,10 @@ NETWORKS: Mapping[str, Network] = {
 #: Networks a stylization may use. The LPIPS metric reads AlexNet, so that tuning stylizations by
 #: AlexNet against LPIPS, or by VGG16 against DISTS, lets them flatter their judge.
 EXTRACTORS: tuple[str, ...] = tuple(NETWORKS)
+
+
+#: Where LPIPS reads AlexNet, and where DISTS reads VGG16.
+LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
+
+
+DISTS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")

@@ -26,10 +26,9 @@ from typing import TYPE_CHECKING
 
 from nst_core.errors import Say, WeightsError, near_miss
 from nst_core.files import check_writable, is_file, write_atomic
-from nst_core.metrics.registry import LPIPS_LAYERS
 from nst_core.networks import pypi_weights as packages
 from nst_core.networks.pypi_weights import PackageFile
-from nst_core.networks.registry import WEIGHTS_LICENCE
+from nst_core.networks.registry import LPIPS_LAYERS, WEIGHTS_LICENCE
 
 if TYPE_CHECKING:
     from torch import Tensor

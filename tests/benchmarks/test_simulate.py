@@ -4,12 +4,10 @@ import pytest
 
 from benchmarks.support.simulate import Course, Event, simulate
 from search_spaces import CATALOGUE, Choice, Float, Params, Space
-from tuner.job.spec import JobSpec
-from tuner.sampling.lengthscales import known_lengths
+from tuner.job.spec import RULES, JobSpec
 from tuner.sampling.optuna_samplers import STARTUP
 from tuner.sampling.sobol_grid import grid_size, planned_point
-from tuner.search.halving import RULES
-from tuner.transfer.curves import load_curves
+from tuner.transfer.curves import known_lengths, load_curves
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "starts": ()})
 SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")

@@ -23,13 +23,14 @@ from nst_core.stylization import stylize
 from tests.tuner.helpers import Recorder
 from tuner.cluster.connection import ray_backend
 from tuner.doctor.run import check_run
+from tuner.engine.pairs import with_references
 from tuner.job.load import find_space, load_job
 from tuner.job.objective import COSTS
 from tuner.results.as_json import best_json, status_json
 from tuner.results.results import load_results
 from tuner.run.inline_backend import Backend, InlineBackend
 from tuner.run.launch import resume_run, run_job
-from tuner.run.prepare import _presets_of, _without_effect, with_references
+from tuner.run.prepare import _presets_of, _without_effect
 from tuner.study.records import RungRecord
 
 
@@ -149,7 +150,7 @@ def test_a_slot_keeps_its_process(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many trials there are, no more processes are started than run at a time."""
-    from tuner.cluster.backend import RungScheduler
+    from tuner.cluster.tune_plugins import RungScheduler
 
     processes = set()
     judge = RungScheduler.on_trial_result

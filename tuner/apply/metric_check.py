@@ -18,10 +18,9 @@ from nst_core.metrics.baselines import degraded
 from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import METRICS, OBJECTIVES
 from nst_core.networks.weights import Weights
-from tuner.engine.pairs import Pair, baseline_scores, load_pair
+from tuner.engine.pairs import Pair, baseline_scores, load_pair, with_references
 from tuner.job.load import load_job, shapes_differ
 from tuner.job.spec import JobSpec, PairSpec, StyleImage
-from tuner.run.prepare import with_references
 from tuner.study.records import Scores, mean_baselines
 
 #: Longer side at which pictures are compared that come without a job, whose default it is too.

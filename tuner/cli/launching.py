@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from nst_core.errors import InputError
-from nst_core.files import write_atomic
-from tuner.terminal.console import AddressOption, RunArgument, err, example, out, say, writing
+from nst_core.files import write_atomic, writing
+from tuner.terminal.console import AddressOption, RunArgument, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")
 

@@ -80,8 +80,8 @@ def report(
     """One HTML page about a run: pictures, plots, scores, what to do next."""
     import webbrowser
 
+    from nst_core.files import writing
     from tuner.results.results import load_results
-    from tuner.terminal.console import writing
 
     _refuse_beside("--serve", {"--out": serve and out_file, "--force": serve and force})
     if port and not serve:
@@ -141,9 +141,10 @@ def prefer(
     if not (result or json or job):  # votes are written into the run
         check_unused(run_dir)
     from nst_core.output_files import check_text_output
-    from tuner.pages.prefer.outcome import outcome_json, outcome_table, write_job
+    from tuner.pages.prefer.outcome import outcome_json, write_job
     from tuner.results.as_json import dump
     from tuner.results.results import load_results
+    from tuner.terminal.vote_tables import outcome_table
 
     told = next((n for n, v in {"--result": result, "--job": job, "--json": json}.items() if v), "")
     asks = {"--count": count is not None, "--port": port, "--open": open_}
@@ -198,8 +199,8 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """Take the best configuration home: a preset, a script, or the terms of another engine."""
+    from nst_core.files import writing
     from tuner.study.early_checks import check_run
-    from tuner.terminal.console import writing
 
     for run_dir in run_dirs:
         check_run(run_dir)

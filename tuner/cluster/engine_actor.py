@@ -20,7 +20,7 @@ from tuner.cluster.cpu_share import cpu_times
 from tuner.study.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
-    from tuner.run.inline_backend import Workload
+    from tuner.engine.workload import Workload
 
 T = TypeVar("T")
 

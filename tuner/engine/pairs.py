@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nst_core.config import StyleConfig
+from nst_core.errors import Say
 from nst_core.images.colors import luminance
-from nst_core.images.images import from_uint8, load_image, resize, to_uint8
+from nst_core.images.images import from_uint8, load_image, resize, save_image, to_uint8
 from nst_core.lanes.memory import needed_bytes
 from nst_core.lanes.starts import feed_forward_start
 from nst_core.losses.materials import Materials, Style
 from nst_core.metrics.baselines import baselines
 from nst_core.metrics.judge import Judge
-from tuner.job.spec import PairSpec, StyleImage
+from nst_core.networks.weights import get_weights
+from nst_core.references import make_reference
+from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec, StyleImage
 
 Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 
@@ -101,3 +105,36 @@ def baseline_scores(
             on_score()
         per_pair.append(scores)
     return per_pair
+
+
+def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
+    """The job with every reference that it asks to be made, made, as files in ``folder``.
+
+    Raises:
+        InputError: an optional extra is missing, or a file is not what it should be.
+        WorkError: a long run diverged.
+    """
+
+    def made(pair: PairSpec, name: str) -> PairSpec:
+        if not isinstance(pair.reference, ReferenceSpec):
+            return pair
+        say(f"making the reference of {name} ({pair.reference.source})")
+        image = make_reference(
+            pair.reference.source,
+            load_image(pair.content),
+            [load_style(style) for style in pair.style],
+            size_px=job.size_px,
+            weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
+            encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
+            decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
+        )
+        file = folder / f"{name.replace(' ', '')}.png"
+        save_image(image, file)
+        return pair.model_copy(update={"reference": str(file)})
+
+    return job.model_copy(
+        update={
+            "pairs": [made(pair, f"pair {i}") for i, pair in enumerate(job.pairs)],
+            "holdout": [made(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)],
+        }
+    )

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Callable
 from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,6 @@ from nst_core.metrics.registry import OBJECTIVES
 from tuner.job.object_store import url_problem
 from tuner.job.objective import MOST_OBJECTIVES, Constraint, Goals, Objective, check_measure
 from tuner.job.yaml_file import yaml_text
-from tuner.search.halving import Rule
 
 SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 
@@ -415,3 +414,13 @@ def schema_json() -> str:
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema.update(JobSpec.model_json_schema())
     return json.dumps(schema, indent=2) + "\n"
+
+
+Rule = Literal["promote", "stop", "hyperband", "median", "none"]
+
+
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+#: Samplers that draw by what earlier trials reached.
+LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})

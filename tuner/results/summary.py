@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tuner.results.preset_runs import best_preset_run, gain_over_presets, preset_run
+from tuner.results.preset_runs import (
+    best_preset_run,
+    gain_over_presets,
+    preset_run,
+)
 from tuner.results.results import Results
 from tuner.results.trial_result import Found
-from tuner.terminal.run_tables import nothing_better, on_held_out
+from tuner.terminal.run_tables import nothing_better
 
 
 def summary(results: Results) -> list[str]:
@@ -98,3 +102,12 @@ def _work(results: Results) -> str:
     ]
     listed = ", ".join(part for part in parts if part)
     return f"{text}: {listed}." if listed else f"{text}."
+
+
+def on_held_out(results: Results, other: Found) -> str:
+    """That another finalist does better on pairs that the search never saw."""
+    best, better = results.held_out(results.ranked()[0]), results.held_out(other)
+    return (
+        f"On the held-out pairs trial {other.record.trial} does better: {better:.4f} against"
+        f" {best:.4f}."
+    )

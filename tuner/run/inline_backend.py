@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.metrics.registry import DEFAULT_METRICS
-from nst_core.networks.weights import Weights
 from tuner.engine.engine import Engine
-from tuner.engine.pairs import Pair, memory_gb
+from tuner.engine.pairs import memory_gb
+from tuner.engine.workload import Workload
 from tuner.job.objective import GPU_MEMORY, Goals
 from tuner.job.spec import JobSpec
 from tuner.search.halving import Decision
 from tuner.search.protocol import Plan
 from tuner.search.search import Search
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """What every engine of a run needs; sent to workers once.
-
-    Attributes:
-        pairs: what every trial runs on.
-        weights: of every network that a trial or a metric may read, by name.
-        metrics: what images are scored by.
-    """
-
-    pairs: Sequence[Pair]
-    weights: Mapping[str, Weights]
-    holdout: Sequence[Pair] = ()
-    metrics: Sequence[str] = DEFAULT_METRICS
 
 
 def check_costs(job: JobSpec, *, gpu: bool) -> None:

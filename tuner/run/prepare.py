@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_core.errors import ConfigError, RunError, Say
-from nst_core.images.images import load_image, save_image
 from nst_core.losses.laplacian import check_photorealism
 from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import weights_of, with_default
 from nst_core.networks.weights import Weights, get_weights, is_cached, tensor_digest
 from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.presets.preset import Preset
-from nst_core.references import LONG_RUN_CONFIG, make_reference
+from nst_core.references import LONG_RUN_CONFIG
 from search_spaces import Params, Space
-from tuner.engine.pairs import baseline_scores, load_pair, load_style
-from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
-from tuner.run.inline_backend import Workload, check_costs
+from tuner.engine.pairs import baseline_scores, load_pair, with_references
+from tuner.engine.workload import Workload
+from tuner.job.spec import JobSpec, ReferenceSpec
+from tuner.run.inline_backend import check_costs
 from tuner.run.replay import replay_of
 from tuner.sampling.sobol_grid import grid_size
 from tuner.study.early_checks import check_runs_of
@@ -180,39 +180,6 @@ def prepared_before(
         presets=presets,
         starts=notes.get("starts", space.starts),
         replay=replay_of(job, space, presets=len(presets)),
-    )
-
-
-def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
-    """The job with every reference that it asks to be made, made, as files in ``folder``.
-
-    Raises:
-        InputError: an optional extra is missing, or a file is not what it should be.
-        WorkError: a long run diverged.
-    """
-
-    def made(pair: PairSpec, name: str) -> PairSpec:
-        if not isinstance(pair.reference, ReferenceSpec):
-            return pair
-        say(f"making the reference of {name} ({pair.reference.source})")
-        image = make_reference(
-            pair.reference.source,
-            load_image(pair.content),
-            [load_style(style) for style in pair.style],
-            size_px=job.size_px,
-            weights=lambda name: get_weights(name, file=job.weights.get(name), say=say),
-            encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
-            decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
-        )
-        file = folder / f"{name.replace(' ', '')}.png"
-        save_image(image, file)
-        return pair.model_copy(update={"reference": str(file)})
-
-    return job.model_copy(
-        update={
-            "pairs": [made(pair, f"pair {i}") for i, pair in enumerate(job.pairs)],
-            "holdout": [made(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)],
-        }
     )
 
 

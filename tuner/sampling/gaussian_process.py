@@ -6,7 +6,7 @@ Williams, "Gaussian Processes for Machine Learning", 2006, sections 2.2, 4.2 and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,68 +16,6 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
-
-from search_spaces import Choice, Int, Params, Space
-from tuner.sampling.sobol_grid import shares_of, whole_shares
-
-#: How far apart two choices of a parameter are, as a share of a number's range.
-CHOICE_DISTANCE = 0.5
-
-
-def encode(space: Space, params: Params) -> np.ndarray:
-    """A configuration as a point_D; numbers by their share of the range.
-
-    A parameter that has no meaning for the configuration stands in the middle of its range.
-    """
-    return np.asarray(encode_all(space, [params])[0])
-
-
-def encode_all(space: Space, params: Sequence[Params]) -> np.ndarray:
-    """Configurations as points_ND."""
-    shares = [shares_of(space, one) for one in params]
-    rows = [[found.get(name, np.nan) for name in space.params] for found in shares]
-    return encode_shares(space, np.array(rows, dtype=float).reshape(-1, len(space.params)))
-
-
-def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Shares of parameters, as `points.point_at` takes them, as points_ND.
-
-    Args:
-        space: of the parameters.
-        share_NP: NaN where a parameter has no meaning.
-    """
-    apart = CHOICE_DISTANCE / 2**0.5  # two unlike choices differ in two places
-    columns = []
-    for parameter, share_N in zip(space.params.values(), share_NP.T, strict=True):
-        if isinstance(parameter, Choice):
-            count = len(parameter.options)
-            chosen_N = choices(parameter, share_N)
-            columns += [apart * (chosen_N == option) for option in range(count)]
-        else:
-            at_N = whole_shares(parameter, share_N) if isinstance(parameter, Int) else share_N
-            columns.append(np.where(np.isnan(at_N), 0.5, at_N))
-    return np.stack(columns, 1)
-
-
-def choices(parameter: Choice, share_N: np.ndarray) -> np.ndarray:
-    """Places of the options that shares stand for; -1 where they have no meaning."""
-    count = len(parameter.options)
-    place_N = np.minimum(np.floor(np.nan_to_num(share_N, nan=0.0) * count), count - 1)
-    return np.where(np.isnan(share_N), -1, place_N)
-
-
-def with_conditions(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Shares_NP with NaN where the conditions of a space leave a parameter no meaning."""
-    share_NP = share_NP.copy()
-    place = {name: column for column, name in enumerate(space.params)}
-    for name, parameter in space.params.items():  # a condition names an earlier one
-        for other, values in parameter.when.items():
-            decides = space.params[other]
-            assert isinstance(decides, Choice)
-            holds = [decides.options.index(value) for value in values]
-            chosen_N = choices(decides, share_NP[:, place[other]])
-            share_NP[~np.isin(chosen_N, holds), place[name]] = np.nan
-    return share_NP
 
 
 @contextmanager

@@ -28,16 +28,8 @@ from scipy.special import log_ndtr
 
 from search_spaces import Choice, Params, Space
 from tuner.job.ranking import Values, ranking
-from tuner.sampling.gaussian_process import (
-    Kernel,
-    Surrogate,
-    encode_all,
-    encode_shares,
-    fitted_kernel,
-    one_thread,
-    with_conditions,
-)
-from tuner.sampling.sobol_grid import point_at, shares_of
+from tuner.sampling.encoding import encode_all, encode_shares, point_at, shares_of, with_conditions
+from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel, one_thread
 
 #: Trials that must have reported before there is enough to learn from.
 STARTUP = 8

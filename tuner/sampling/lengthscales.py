@@ -7,7 +7,7 @@ needs not find it out.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import log10
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from search_spaces import Choice, Space
 from search_spaces.derived import base_of
 from tuner.job.objective import Goals
-from tuner.transfer.curves import Curves
+from tuner.transfer.curves import Curves, known_lengths
 
 #: Note of a study, of what it began with.
 LENGTHS = "lengths"
@@ -25,23 +25,6 @@ LEARNED_FROM = "lpips"
 #: By coordinate: the length of a kernel (`surrogate.Kernel`), of a number in its own unit, or in
 #: decades where its logarithm is drawn; of a choice next to the others in the unit of the kernel.
 Lengths = Mapping[str, float]
-
-
-def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
-    """What most pairs of a file have in common.
-
-    Args:
-        curves: of the pairs.
-        but: names of pairs to leave out.
-    """
-    every = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-    if not every:
-        return {}
-    lengths_D = np.exp(np.median(np.log(every), axis=0))
-    return {
-        name: float(length * extent)
-        for (name, extent), length in zip(_coordinates(curves.space), lengths_D, strict=True)
-    }
 
 
 def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:

@@ -27,9 +27,6 @@ TPE: dict[str, Any] = {
     "constant_liar": True,
 }
 
-#: Samplers that draw by what earlier trials reached.
-LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
-
 
 def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) -> BaseSampler:
     """A sampler for one draw with a seed of its own; ``gp``, ``sobol`` and ``grid`` need none.

@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.job.spec import SamplerName
+from tuner.sampling.encoding import point_at
 
 #: Values of a number on a grid.
 GRID_LEVELS = 3
@@ -103,58 +101,3 @@ def _levels(parameter: Any) -> int:
 
 def _coprime(start: int, total: int) -> int:
     return next(n for n in itertools.count(max(1, start)) if math.gcd(n, total) == 1)
-
-
-def point_at(space: Space, shares: Mapping[str, float], given: Params | None = None) -> Params:
-    """The point of a space whose parameters lie at these shares of their ranges, from 0 to 1.
-
-    Args:
-        space: where the point is.
-        shares: of each parameter, also of those that turn out to have no meaning there.
-        given: values that it has whatever the shares say.
-    """
-    drawn: dict[str, float | int | str] = {}
-    for name, parameter in space.params.items():
-        if not space.active(name, drawn):
-            continue
-        if given and name in given:
-            drawn[name] = given[name]
-            continue
-        share = shares[name]
-        if isinstance(parameter, Choice):
-            count = len(parameter.options)
-            drawn[name] = parameter.options[min(count - 1, int(share * count))]
-            continue
-        low, high = float(parameter.low), float(parameter.high)
-        value = low * (high / low) ** share if parameter.log else low + (high - low) * share
-        value = min(high, max(low, float(value)))
-        drawn[name] = round(value) if isinstance(parameter, Int) else value
-    return drawn
-
-
-def shares_of(space: Space, params: Params) -> dict[str, float]:
-    """Shares at which `point_at` finds a point again; none for parameters it does not have."""
-    shares = {}
-    for name, parameter in space.params.items():
-        if name not in params:
-            continue
-        if isinstance(parameter, Choice):
-            place = parameter.options.index(str(params[name]))
-            shares[name] = (place + 0.5) / len(parameter.options)
-            continue
-        low, high, at = float(parameter.low), float(parameter.high), float(params[name])
-        if parameter.log:
-            low, high, at = math.log(low), math.log(high), math.log(at)
-        shares[name] = min(1.0, max(0.0, (at - low) / (high - low))) if high > low else 0.5
-    return shares
-
-
-def whole_shares(parameter: Int, share_N: np.ndarray) -> np.ndarray:
-    """Shares of the whole numbers that shares stand for; NaN stays."""
-    low, high = float(parameter.low), float(parameter.high)
-    if high <= low:
-        return np.where(np.isnan(share_N), share_N, 0.5)  # as `shares_of`
-    if parameter.log:
-        whole_N = np.round(low * (high / low) ** share_N)
-        return np.asarray(np.log(whole_N / low) / np.log(high / low))
-    return np.asarray((np.round(low + (high - low) * share_N) - low) / (high - low))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.job.objective import Goals
 from tuner.job.ranking import Values, non_dominated
 from tuner.sampling.gp_sampler import Tried, best_and_even
+from tuner.study.attributes import CONSTRAINT, FINAL_OF, PRESET, RUNG, VALUES, WAITS, reported
 from tuner.study.optuna_private import study_with
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
@@ -22,21 +23,8 @@ from tuner.study.optuna_private import study_with
 #: all others.
 MOST_SEEN = 192
 
-#: Attributes of trials that a sampler does not learn from: they have no point in the space, or
-#: repeat one.
-PRESET, FINAL_OF = "preset", "final_of"
-#: Attribute of a trial that waits at a rung, with the steps of the rung.
-WAITS = "waits"
-#: The same of one that was told to go on beyond a rung.
-WENT_ON = "went_on"
 #: Attribute of a trial whose known costs broke a bound before its first step.
 BEYOND = "beyond"
-#: Attribute of a report at a rung, with its steps.
-RUNG = "rung-{}"
-#: In it, what the trial is ranked by.
-VALUES = "values"
-#: Optuna's own: by how much a trial breaks a constraint.
-CONSTRAINT = "constraints:{}"
 
 
 class Shown(BaseSampler):
@@ -163,12 +151,6 @@ def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried | None:
         # What may not even begin is to be avoided as what goes wrong is.
         failed=trial.state is TrialState.FAIL or BEYOND in attrs,
     )
-
-
-def reported(user_attrs: Mapping[str, Any]) -> list[int]:
-    """Steps of the rungs at which a trial reported, by its attributes."""
-    start = RUNG.format("")
-    return [int(key.removeprefix(start)) for key in user_attrs if key.startswith(start)]
 
 
 def thinned(

@@ -17,13 +17,11 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from tuner.job.ranking import Values, ranking
+from tuner.job.spec import Rule
 from tuner.search.rungs import rung_steps
-
-Rule = Literal["promote", "stop", "hyperband", "median", "none"]
-RULES: tuple[Rule, ...] = get_args(Rule)
 
 #: Trials that must have come as far before the median says anything.
 MEDIAN_OF = 5

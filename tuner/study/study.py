@@ -24,16 +24,8 @@ from tuner.job.spec import SamplerName
 from tuner.sampling.gp_sampler import propose
 from tuner.sampling.lengthscales import LENGTHS, expected_lengths
 from tuner.sampling.optuna_samplers import make_sampler, suggested
-from tuner.sampling.study_view import (
-    BEYOND,
-    FINAL_OF,
-    PRESET,
-    RUNG,
-    VALUES,
-    WAITS,
-    WENT_ON,
-    Trials,
-)
+from tuner.sampling.study_view import BEYOND, Trials
+from tuner.study.attributes import FINAL_OF, PRESET, RUNG, VALUES, WAITS, WENT_ON
 from tuner.study.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
@@ -373,28 +365,6 @@ def _read(folder: Path) -> tuple[Sequence[FrozenTrial | ReadTrial], Mapping[str,
             log.debug("%s: %s; read by Optuna", folder, error)
     study = load_study(folder).study
     return study.get_trials(deepcopy=False), study.user_attrs
-
-
-def study_for_plots(folder: Path, goals: Goals) -> optuna.Study:
-    """A copy in memory for Optuna's plots, of the trials that the search chose and that reported.
-
-    In it each is complete with its best report: in a search that stops most trials early, those
-    that ran to their end are too few to plot anything by, and the best only. Of several objectives
-    it has the first, with its direction, which Optuna forgets where a plot is told what to draw.
-    """
-    plotted = optuna.create_study(direction=goals.directions[0])
-    for trial in load_study(folder).study.get_trials(deepcopy=False):
-        record = record_of(trial)
-        best = record.best_rung(goals)
-        if record.searched and best is not None and record.state != "failed":
-            plotted.add_trial(
-                optuna.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    value=goals.first.of(best[1].scores),
-                )
-            )
-    return plotted
 
 
 def _left(trial: FrozenTrial) -> Left:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import RunError
 from tuner.job.objective import COSTS
-from tuner.sampling.study_view import RUNG, reported
+from tuner.study.attributes import RUNG, reported
 from tuner.study.journal_reader import ReadTrial
 from tuner.study.records import EngineStats, RungRecord, TrialRecord
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,6 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from nst_core.errors import InputError
 from tuner.cli import completion
 
 #: What a terminal would obey: all control characters but the new line.
@@ -69,19 +67,6 @@ ForceOption = Annotated[
         " input files are never replaced",
     ),
 ]
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say in one line that a file could not be written.
-
-    Raises:
-        InputError: it could not.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def example(command: str) -> str:

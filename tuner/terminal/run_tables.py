@@ -21,6 +21,7 @@ from tuner.results.preset_runs import (
     preset_run,
 )
 from tuner.results.results import Results
+from tuner.results.summary import on_held_out
 from tuner.results.trial_result import Found, found_of
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
@@ -256,15 +257,6 @@ def verdict(results: Results) -> Text:
     if other := results.better_held_out():
         text.append(f" {on_held_out(results, other)}", style="yellow")
     return text
-
-
-def on_held_out(results: Results, other: Found) -> str:
-    """That another finalist does better on pairs that the search never saw."""
-    best, better = results.held_out(results.ranked()[0]), results.held_out(other)
-    return (
-        f"On the held-out pairs trial {other.record.trial} does better: {better:.4f} against"
-        f" {best:.4f}."
-    )
 
 
 def _gained(results: Results, best: Found) -> Text:

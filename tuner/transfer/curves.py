@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,9 @@ import numpy as np
 
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
-from tuner.sampling.gaussian_process import Kernel, Surrogate, encode, encode_all
+from tuner.sampling.encoding import encode, encode_all
+from tuner.sampling.gaussian_process import Kernel, Surrogate
+from tuner.sampling.lengthscales import Lengths, _coordinates
 
 #: The curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
@@ -201,3 +203,20 @@ def load_curves(path: Path | None = None) -> Curves:
         )
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None
+
+
+def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
+    """What most pairs of a file have in common.
+
+    Args:
+        curves: of the pairs.
+        but: names of pairs to leave out.
+    """
+    every = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
+    if not every:
+        return {}
+    lengths_D = np.exp(np.median(np.log(every), axis=0))
+    return {
+        name: float(length * extent)
+        for (name, extent), length in zip(_coordinates(curves.space), lengths_D, strict=True)
+    }

@@ -18,7 +18,8 @@ from search_spaces import Params, Space
 from tuner.engine.pairs import load_pair
 from tuner.job.load import load_job
 from tuner.results.results import load_results
-from tuner.sampling.gaussian_process import Kernel, Surrogate, encode_all
+from tuner.sampling.encoding import encode_all
+from tuner.sampling.gaussian_process import Kernel, Surrogate
 from tuner.study.run_dir import RunDir
 from tuner.transfer.curves import Curves
 from tuner.transfer.picture_statistics import picture_features

@@ -10,7 +10,7 @@ from search_spaces import Params, Space
 from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
 from tuner.results.results import load_results
-from tuner.sampling.gaussian_process import encode_all
+from tuner.sampling.encoding import encode_all
 from tuner.sampling.lengthscales import LEARNED_FROM
 from tuner.study.early_checks import SIMILAR
 from tuner.study.records import TrialRecord

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from tuner.cluster.engine_actor import LaneEngine
-from tuner.run.inline_backend import Workload
+from tuner.engine.workload import Workload
 
 
 def test_warnings_cross_with_the_pulse() -> None:

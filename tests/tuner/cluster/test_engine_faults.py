@@ -20,7 +20,7 @@ from nst_core.networks.weights import Weights
 from tuner.cluster.engine_actor import LaneEngine
 from tuner.engine.engine import Engine
 from tuner.engine.pairs import Pair
-from tuner.run.inline_backend import Workload
+from tuner.engine.workload import Workload
 from tuner.study.records import Report
 
 SHALLOW = StyleConfig(

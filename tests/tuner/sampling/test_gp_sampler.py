@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from search_spaces import CATALOGUE, Choice, Float, Int, Params, Space
 from tuner.sampling import gaussian_process as surrogate
 from tuner.sampling import gp_sampler as gp
+from tuner.sampling.encoding import point_at, shares_of, whole_shares
 from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel
 from tuner.sampling.gp_sampler import MOST_SEEN, STARTUP, Tried, _thinned, log_improvement, propose
-from tuner.sampling.sobol_grid import planned_point, point_at, shares_of, whole_shares
+from tuner.sampling.sobol_grid import planned_point
 
 STEPS = (10, 30, 90)
 PLANE = Space(

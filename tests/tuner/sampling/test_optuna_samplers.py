@@ -10,7 +10,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.sampling.optuna_samplers import make_sampler
-from tuner.sampling.study_view import CONSTRAINT, MOST_SEEN, thinned
+from tuner.sampling.study_view import MOST_SEEN, thinned
+from tuner.study.attributes import CONSTRAINT
 
 
 class Bomb:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.job.ranking import Values
-from tuner.search.halving import MEDIAN_OF, Decision, Halving, Ladder, Rule, Rung
+from tuner.job.spec import Rule
+from tuner.search.halving import MEDIAN_OF, Decision, Halving, Ladder, Rung
 
 DISTINCT = st.lists(st.floats(0, 10), max_size=40, unique=True)
 

@@ -17,7 +17,8 @@ from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.job.load import find_space, load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
-from tuner.sampling.gaussian_process import Kernel, Surrogate, encode, fitted_kernel
+from tuner.sampling.encoding import encode
+from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point
 from tuner.transfer.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.transfer.picture_statistics import FEATURES, picture_features

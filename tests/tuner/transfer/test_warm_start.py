@@ -13,9 +13,9 @@ from tuner.job.objective import Goals, Objective
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
-from tuner.sampling.gaussian_process import encode_all
-from tuner.sampling.lengthscales import LENGTHS, known_lengths
-from tuner.transfer.curves import load_curves
+from tuner.sampling.encoding import encode_all
+from tuner.sampling.lengthscales import LENGTHS
+from tuner.transfer.curves import known_lengths, load_curves
 from tuner.transfer.suggest import apart
 from tuner.transfer.warm_start import OF_ONE_SOURCE, SIMILAR, most_starts, warm_starts
 

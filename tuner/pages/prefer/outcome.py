@@ -6,22 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from nst_core.errors import InputError
-from nst_core.files import write_atomic
+from nst_core.files import write_atomic, writing
 from nst_core.images.encode import MADE_BY
 from search_spaces import CATALOGUE
 from tuner.job.spec import JobSpec
 from tuner.pages.prefer.agreement import agreements, learned_objective
-from tuner.pages.prefer.strengths import Strengths, strengths
-from tuner.pages.prefer.votes import Vote, kept_votes
+from tuner.pages.prefer.strengths import strengths
+from tuner.pages.prefer.votes import kept_votes
 from tuner.results.results import Results
 from tuner.results.trial_result import Found
 from tuner.study.records import Scores
-from tuner.terminal.console import writing
 
 #: With fewer votes a learned objective would be made of chance.
 FEWEST_VOTES = 10
@@ -51,17 +46,6 @@ def outcome_json(results: Results) -> dict[str, Any]:
         },
         "objective": learned_objective(_scores(results, found), votes),
     }
-
-
-def outcome_table(results: Results) -> RenderableType:
-    """The same for people."""
-    votes, found = kept_votes(results.notes), _voted_on(results)
-    if not votes:
-        return Text("No votes yet.", style="yellow")
-    known = strengths(list(found), votes)
-    return Group(
-        _order_table(results, found, known, votes), _agreement_table(results, found, votes)
-    )
 
 
 def write_job(results: Results, path: Path) -> Mapping[str, float]:
@@ -124,39 +108,3 @@ def _scores(results: Results, found: Mapping[int, Found]) -> dict[int, Sequence[
     """What each reached on each pair of the search."""
     pairs = len(results.job.pairs)
     return {trial: one.rung.pair_scores[:pairs] for trial, one in found.items()}
-
-
-def _order_table(
-    results: Results, found: Mapping[int, Found], known: Strengths, votes: Sequence[Vote]
-) -> Table:
-    name = results.goals.first.name
-    table = Table(title=f"by {len(votes)} votes", title_justify="left")
-    for heading in ("", "result", "strength", "±", "won", name):
-        table.add_column(heading, justify="left" if heading == "result" else "right")
-    for rank, trial in enumerate(known.order(), start=1):
-        at = known.trials.index(trial)
-        won = sum(vote.better == trial for vote in votes)
-        lost = sum(vote.worse == trial for vote in votes)
-        table.add_row(
-            str(rank),
-            Text(found[trial].record.preset or f"trial {trial}"),
-            f"{known.theta_N[at]:+.2f}",
-            f"{known.spread_N[at]:.2f}",
-            f"{won} of {won + lost}",
-            f"{results.score(found[trial]):.4f}",
-        )
-    return table
-
-
-def _agreement_table(results: Results, found: Mapping[int, Found], votes: Sequence[Vote]) -> Group:
-    table = Table(title="how far metrics agree", title_justify="left")
-    table.add_column("metric")
-    table.add_column("votes", justify="right")
-    table.add_column("", justify="right")
-    for name, one in agreements(_scores(results, found), votes).items():
-        style = "bold" if name in results.goals.first.weights else ""
-        table.add_row(Text(name, style=style), f"{one.agreed} of {one.votes}", f"{one.share:.0%}")
-    learned = learned_objective(_scores(results, found), votes)
-    text = " + ".join(f"{weight:g} {name}" for name, weight in learned.items())
-    said = f"The votes are explained best by {text}." if text else "No metric explains the votes."
-    return Group(table, Text(said))

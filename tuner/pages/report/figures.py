@@ -7,10 +7,15 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
+
+from tuner.job.objective import Goals
 from tuner.results.results import Results
-from tuner.study.study import study_for_plots
+from tuner.study.storage import load_study
+from tuner.study.validation import record_of
 
 if TYPE_CHECKING:
     import optuna
@@ -153,3 +158,25 @@ def _best(study: optuna.Study, count: int) -> optuna.Study:
     best = optuna.create_study(direction=study.direction)
     best.add_trials(sorted(study.trials, key=lambda trial: sign * trial.values[0])[:count])
     return best
+
+
+def study_for_plots(folder: Path, goals: Goals) -> optuna.Study:
+    """A copy in memory for Optuna's plots, of the trials that the search chose and that reported.
+
+    In it each is complete with its best report: in a search that stops most trials early, those
+    that ran to their end are too few to plot anything by, and the best only. Of several objectives
+    it has the first, with its direction, which Optuna forgets where a plot is told what to draw.
+    """
+    plotted = optuna.create_study(direction=goals.directions[0])
+    for trial in load_study(folder).study.get_trials(deepcopy=False):
+        record = record_of(trial)
+        best = record.best_rung(goals)
+        if record.searched and best is not None and record.state != "failed":
+            plotted.add_trial(
+                optuna.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    value=goals.first.of(best[1].scores),
+                )
+            )
+    return plotted
