@@ -26,7 +26,7 @@ from benchmarks.support.common import (
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.step_graph import StepGraphs
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks import winograd
 from nst_core.networks.weights import get_weights
@@ -100,7 +100,7 @@ def step_of(
     store = FeatureStore(weights.__getitem__, device)
     store.graphs = graphs
     content, style = pictures
-    materials = Materials.at_size(content, [(style, 1.0)], content.shape[2])
+    materials = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
     batch = LaneBatch(store)
     for lane in range(lanes):
         batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), materials)

@@ -107,11 +107,11 @@ def whole_way(trials: int, engine: type, *, rungs: bool) -> Timeline:
 
 
 def _search(
-    trials: int, watcher: Timeline, *, rungs: bool, **options: Any
+    trials: int, callback: Timeline, *, rungs: bool, **options: Any
 ) -> AbstractContextManager[tuple[Search, JobSpec]]:
     steps = (10 if rungs else MAX_STEPS, MAX_STEPS)
     space = CATALOGUE["gram"]
-    return scratch_search(space, watcher, trials=trials, steps=steps, lanes=LANES, **options)
+    return scratch_search(space, callback, trials=trials, steps=steps, lanes=LANES, **options)
 
 
 def slot_use(clock: Timeline, trial_s: float) -> float:

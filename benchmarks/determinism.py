@@ -37,9 +37,9 @@ from benchmarks.support.common import (
 from nst_core.config import StyleConfig
 from nst_core.images.images import to_uint8
 from nst_core.lanes.batch import LaneBatch
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from search_spaces import CATALOGUE
 
@@ -73,7 +73,7 @@ def main(
     batches = batch or ((2,) if quick else BATCHES)
     (one, *_) = pairs_from(pair, count=1)
     gram = CATALOGUE["gram"]
-    config = gram.build(gram.starts[start - 1], size_px=size_px, steps=looks[-1])
+    config = gram.build(gram.initial_points[start - 1], size_px=size_px, steps=looks[-1])
     noisy = config.replace(init="noise")
     with progress() as bar, tempfile.TemporaryDirectory() as folder:
         task = bar.add_task("re-runs", total=len(ALONE) + len(batches) + 1)
@@ -92,7 +92,7 @@ def main(
         )
         bar.advance(task)
     reference = one.reference(size_px)
-    judge = Judge.load(get_weights, metrics=("lpips",))
+    judge = MetricSuite.load(get_weights, metrics=("lpips",))
     goal_HW3 = to_uint8(reference)
 
     def lpips(images_SHW3: Sequence[np.ndarray], look: int) -> list[float]:
@@ -159,7 +159,7 @@ def _row(
 
 def pictures(pair: Pair, configs: Sequence[StyleConfig], looks: Sequence[int]) -> np.ndarray:
     """Results of one batch after some numbers of steps: 8-bit pictures_LSHW3."""
-    materials = Materials.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
+    materials = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
     batch = LaneBatch(FeatureStore(get_weights))
     for key, config in enumerate(configs):
         batch.add(key, config, materials)

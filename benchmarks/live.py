@@ -203,7 +203,7 @@ class _Upto(Timeline):
         self.interrupt: Interrupt | None = None
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """As `Watcher`."""
+        """As `Callback`."""
         super().reported(trial, steps, rung)
         self._taken[trial] = steps
         taken = sum(self._taken.values())

@@ -31,7 +31,7 @@ from benchmarks.support.common import (
 from nst_core.config import MAX_SIZE_PX, StyleConfig
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.memory import GIB, free_bytes, largest_size, needed_bytes
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.registry import EXTRACTORS
 from nst_core.stylization import default_device
@@ -191,7 +191,7 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int, mask
     store = FeatureStore(random_weights, default_device())
     store.checkpointing = checkpointing
     store.extractor(config.backbone, config.layers)
-    materials = Materials.at_size(picture, _styles(picture, masks), size_px)
+    materials = LossInputs.at_size(picture, _styles(picture, masks), size_px)
     with _Watch(store.device) as watch:
         batch = LaneBatch(store)
         for lane in range(lanes):

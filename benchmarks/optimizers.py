@@ -31,9 +31,9 @@ from benchmarks.support.common import (
 from nst_core.config import StyleConfig
 from nst_core.images.images import resize, to_uint8
 from nst_core.lanes.batch import LaneBatch, Outcome
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.stylization import default_device
@@ -67,7 +67,7 @@ def main(
 ) -> None:
     """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
     files = WeightsFiles(weights or (), err.print)
-    judge = Judge.load(files, default_device(), metrics=SCORES)
+    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
     config, note = runnable(BASELINES["lbfgs-resnet18"], files.available)
     pairs = pairs_from(pair)
     references = [each.reference(size_px) for each in pairs]
@@ -110,7 +110,7 @@ def _run(
     for each in pairs:
         batch = LaneBatch(store)
         styles = [(each.style_3HW, 1.0)]
-        batch.add(each.name, config, Materials.at_size(each.content_3HW, styles, config.size_px))
+        batch.add(each.name, config, LossInputs.at_size(each.content_3HW, styles, config.size_px))
         batches.append(batch)
     with progress() as bar:
         task = bar.add_task(name, total=checkpoints[-1] * len(batches))
@@ -125,7 +125,7 @@ def _run(
             yield checkpoint, [batch.picture(batch.lanes[0].key) for batch in batches]
 
 
-def _scores(images: Sequence[Tensor], references: Sequence[Tensor], judge: Judge) -> Row:
+def _scores(images: Sequence[Tensor], references: Sequence[Tensor], judge: MetricSuite) -> Row:
     scores = [
         judge.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
         for image, goal in zip(images, references, strict=True)

@@ -27,7 +27,7 @@ from benchmarks.support.common import (
 )
 from nst_core.config import StyleConfig
 from nst_core.images.images import resize, to_uint8
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from nst_core.presets.built_in import BUILT_IN, runnable
 from nst_core.presets.preset import Preset
@@ -50,7 +50,7 @@ def main(
 ) -> None:
     """Run every built-in preset, score it against the references, and print a row for each."""
     files = WeightsFiles(weights or (), err.print)
-    judge = Judge.load(files, default_device(), metrics=SCORES)
+    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
     rows: list[Row] = []
     for each in pairs_from(pair, count=1):
         rows.append(_content_row(each, size_px, judge))
@@ -89,7 +89,7 @@ def main(
     )
 
 
-def _content_row(pair: Pair, size_px: int, judge: Judge) -> Row:
+def _content_row(pair: Pair, size_px: int, judge: MetricSuite) -> Row:
     reference_3HW = pair.reference(size_px)
     content = to_uint8(resize(pair.content_3HW, *reference_3HW.shape[1:]))
     scores = judge.score(content, to_uint8(reference_3HW))
@@ -97,7 +97,13 @@ def _content_row(pair: Pair, size_px: int, judge: Judge) -> Row:
 
 
 def _row(
-    pair: Pair, preset: Preset, size_px: int, judge: Judge, files: WeightsFiles, *, quick: bool
+    pair: Pair,
+    preset: Preset,
+    size_px: int,
+    judge: MetricSuite,
+    files: WeightsFiles,
+    *,
+    quick: bool,
 ) -> Row:
     changed, note = runnable(preset, files.available, half=default_device().type == "cuda")
     config = changed.config.replace(size_px=size_px)

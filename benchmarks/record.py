@@ -35,7 +35,7 @@ from benchmarks.support.common import (
 from benchmarks.support.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import default_device
 from search_spaces import Params, Space
 from tuner.engine.engine import Engine
@@ -210,7 +210,7 @@ def pair_curves(
 ) -> PairCurves:
     """What is kept of one pair, whose configurations are these points."""
     prepared = engine_pair(pair, size_px)
-    judge = Judge.load(weights_of_a_job().__getitem__, default_device())
+    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
     untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
     return PairCurves(
         name=pair.name,

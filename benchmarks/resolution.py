@@ -33,7 +33,7 @@ from benchmarks.support.common import (
 from benchmarks.support.runs import weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.images.images import resize, resize_longer_side, save_image, to_uint8
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from nst_core.presets.resolution import at_size
 from nst_core.stylization import default_device, stylize
@@ -62,11 +62,11 @@ def main(
     json_file: JsonOption = None,
 ) -> None:
     """Compare larger results, scaled down, with the tuned ones and with the photo."""
-    judge = Judge.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
+    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
     gram, factors = CATALOGUE["gram"], factor or (QUICK_FACTORS if quick else FACTORS)
     numbers = start or (QUICK_STARTS if quick else STARTS)
     presets = {
-        f"start {number}": gram.build(gram.starts[number - 1], size_px=size_px, steps=steps)
+        f"start {number}": gram.build(gram.initial_points[number - 1], size_px=size_px, steps=steps)
         for number in numbers
     }
     pairs = pairs_from(pair, count=1 if quick else 3)
@@ -123,7 +123,12 @@ def ways_of(tuned: StyleConfig, factor: float) -> Mapping[str, StyleConfig]:
 
 
 def row_of(
-    pair: Pair, name: str, tuned: StyleConfig, factor: float, judge: Judge, images: Path | None
+    pair: Pair,
+    name: str,
+    tuned: StyleConfig,
+    factor: float,
+    judge: MetricSuite,
+    images: Path | None,
 ) -> Row:
     """How far larger results are from the tuned one and from the photo, by each way."""
     looked_for = result(pair, tuned)

@@ -47,7 +47,7 @@ class Outcome:
     Attributes:
         states: trials by how they ended.
         reasons: failed trials by why, without the step.
-        unaccounted: trials of which the study or the watcher was not told that they ended.
+        unaccounted: trials of which the study or the callback was not told that they ended.
         left: trials and lanes that the engines still held at their end.
         engine_growth: resident memory of an engine, last fifth over second fifth; the worst.
         driver_growth: the same of the driver.

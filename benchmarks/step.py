@@ -37,7 +37,7 @@ from benchmarks.support.rivals import (
 )
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights, get_weights
 from nst_core.stylization import default_device
@@ -119,7 +119,7 @@ def ours(
     content_3HW: Tensor, style_3HW: Tensor, precision: str, lanes: int, store: FeatureStore
 ) -> Step:
     """A step of ours; the lanes differ in their weights."""
-    materials = Materials.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
+    materials = LossInputs.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
     config = StyleConfig(
         content_layers={CONTENT_LAYER: 1.0},
         style_layers=dict.fromkeys(STYLE_LAYERS, 0.2),

@@ -28,8 +28,8 @@ from benchmarks.support.common import (
 )
 from benchmarks.support.courses import strangers
 from benchmarks.support.runs import engine_pair, weights_of_a_job
-from nst_core.losses.materials import Materials
-from nst_core.metrics.judge import Judge
+from nst_core.losses.inputs import LossInputs
+from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import default_device
 from tuner.engine.pairs import baseline_scores
 from tuner.transfer.curves import SHIPPED, Curves, load_curves
@@ -75,10 +75,10 @@ def main(
 def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     """Suggestions and starts on one pair."""
     prepared = engine_pair(pair, size_px)
-    judge = Judge.load(weights_of_a_job().__getitem__, default_device())
+    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
     untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
     suggested = suggested_by_strangers(prepared.materials, curves, TOP)
-    tried = [*(one.params for one in suggested), *curves.space.starts]
+    tried = [*(one.params for one in suggested), *curves.space.initial_points]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
     return {
@@ -90,7 +90,7 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     }
 
 
-def suggested_by_strangers(materials: Materials, curves: Curves, top: int) -> list[Suggestion]:
+def suggested_by_strangers(materials: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
     """What recorded pairs suggest for one whose photo and painting are in none of them."""
     features_F = np.asarray(picture_features(materials))
     known = strangers(features_F, experiences_of(curves))

@@ -41,7 +41,7 @@ from benchmarks.support.runs import (
 from nst_core.config import StyleConfig
 from nst_core.images.images import to_uint8
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import advance, default_device
 from search_spaces import CATALOGUE, Params
 
@@ -164,7 +164,7 @@ def grid(pair: Pair, size_px: int, steps: int, *, goal: float, most_s: float) ->
     weights = weights_of_a_job()
     started = time.perf_counter()
     store = FeatureStore(weights.__getitem__, default_device())
-    judge = Judge.load(weights.__getitem__, store.device)
+    judge = MetricSuite.load(weights.__getitem__, store.device)
     prepared = engine_pair(pair, size_px)
     scores, costs = [], []
     with progress() as bar:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nst_core.errors import InputError, NstError, WorkError
     from nst_core.images.images import load_image, save_image
     from nst_core.lanes.batch import Outcome
-    from nst_core.losses.materials import Style
+    from nst_core.losses.inputs import Style
     from nst_core.presets.built_in import BUILT_IN, load_preset
     from nst_core.presets.preset import Preset
     from nst_core.stylization import Step, stylize
@@ -26,7 +26,7 @@ _HOMES = {
     "Outcome": "lanes.batch",
     "Preset": "presets.preset",
     "Step": "stylization",
-    "Style": "losses.materials",
+    "Style": "losses.inputs",
     "StyleConfig": "config",
     "WorkError": "errors",
     "load_image": "images.images",

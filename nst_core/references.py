@@ -14,7 +14,7 @@ from nst_core.presets.built_in import BUILT_IN
 if TYPE_CHECKING:  # torch takes seconds to load, and a job is checked without it
     from torch import Tensor
 
-    from nst_core.losses.materials import Style
+    from nst_core.losses.inputs import Style
     from nst_core.stylization import Step
 
 SOURCES = ("feed-forward", "adain", "long-run")
@@ -108,7 +108,7 @@ def make_reference(
         WorkError: the long run diverged.
     """
     from nst_core.images.images import resize_longer_side
-    from nst_core.losses.materials import Style
+    from nst_core.losses.inputs import Style
 
     given = [
         one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles

@@ -12,11 +12,11 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.memory import plan_memory
-from nst_core.lanes.starts import feed_forward_start
 from nst_core.losses.batch_loss import Losses
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.laplacian import check_photorealism
-from nst_core.losses.materials import Materials, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights, get_weights
 
@@ -87,7 +87,7 @@ def stylize(
         made = feed_forward_start(content_3HW, given, config.size_px)
         starts = {**(starts or {}), "feed_forward": made}
     store = FeatureStore(weights, device or default_device())
-    materials = Materials.at_size(content_3HW, given, config.size_px, starts)
+    materials = LossInputs.at_size(content_3HW, given, config.size_px, starts)
     plan = plan_memory(config, *materials.height_width, store.device, masks=materials.masks)
     store.checkpointing = plan.checkpointing
     if plan.bytes_needed > WORTH_SAYING_BYTES or plan.checkpointing:
@@ -97,7 +97,7 @@ def stylize(
 
 
 def advance(
-    store: FeatureStore, config: StyleConfig, materials: Materials, *, every: int = 10
+    store: FeatureStore, config: StyleConfig, materials: LossInputs, *, every: int = 10
 ) -> Iterator[Step]:
     """As `stylize`, of prepared materials on the device of ``store``."""
     started = time.perf_counter()

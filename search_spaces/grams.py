@@ -43,7 +43,7 @@ GRAM = Space(
         "init": Choice(options=("content", "noise", "style")),
     },
     fixed={"extractor": "vgg16", "optimizer": "adam", "content_weight": 1.0},
-    starts=(
+    initial_points=(
         {
             "log10_style_content": 0.0,
             "lr": 0.03,
@@ -104,7 +104,7 @@ GRAM_WIDE = Space(
         "tv_weight": Float(low=1e0, high=1e4, log=True, when={"tv": ("on",)}),
     },
     fixed=GRAM.fixed,
-    starts=(
+    initial_points=(
         {
             "init": "content",
             "log10_style_content@content": 0.0,

@@ -45,7 +45,7 @@ LAYERS = Space(
         "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2", "conv4_2", "conv5_2")),
     },
     fixed=GRAM.fixed,
-    starts=(
+    initial_points=(
         {
             "style_set": "relu1_1-5_1",
             "style_scheme": "explicit",
@@ -135,7 +135,7 @@ OPTIMIZERS = Space(
         "warmup_steps": Int(low=0, high=20),
     },
     fixed={"extractor": "vgg16", "content_weight": 1.0, "init": "content"},
-    starts=(
+    initial_points=(
         {"optimizer": "lbfgs", "lbfgs_history": 10, "lr_schedule": "constant", "warmup_steps": 0},
         {"optimizer": "adam", "lr@adam": 0.03, "beta2": 0.999},
         {"optimizer": "adamw", "lr@adamw": 0.01, "beta2": 0.999},
@@ -168,7 +168,7 @@ FAST = Space(
         "scales": Int(low=1, high=4),
     },
     fixed={"extractor": "vgg16", "content_weight": 1.0, "init": "content"},
-    starts=(
+    initial_points=(
         {
             "log10_style_content": 0.15,
             "optimizer": "adam",
@@ -202,7 +202,7 @@ BLEND = Space(
         "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2")),
     },
     fixed={**GRAM.fixed, "init": "content"},
-    starts=(
+    initial_points=(
         {
             "log10_blend_2": 0.0,
             "log10_style_content": 0.0,
@@ -240,7 +240,7 @@ PHOTOREAL = Space(
         "content_layer": Choice(options=("relu3_2", "relu4_2")),
     },
     fixed={**GRAM.fixed, "init": "content"},
-    starts=(
+    initial_points=(
         {"photo": "on", "photo_weight": 1e4, "preserve_color": "none", "match_colors": "none"},
     ),
 )

@@ -42,7 +42,7 @@ _ADAM_1000 = Space(
         "content_weight": 0.5,
         "clamp": "save",
     },
-    starts=({"log10_style_content": 5.69897, "lr": 0.01},),
+    initial_points=({"log10_style_content": 5.69897, "lr": 0.01},),
 )
 
 _LAYERED_2000 = Space(
@@ -71,7 +71,7 @@ _LAYERED_2000 = Space(
         "gram": "per_element",
         "clamp": "save",
     },
-    starts=(
+    initial_points=(
         {
             "log10_style_content": 8.69897,
             "lr": 0.001,
@@ -118,7 +118,7 @@ _LBFGS_RESNET18 = Space(
         "gram": "per_element",
         "clamp": "save",
     },
-    starts=(
+    initial_points=(
         {"optimizer": "lbfgs", "init": "content", "log10_style_content": 6.0, "tv_weight": 1.0},
         {"optimizer": "adam", "lr@adam": 0.1, "init": "content", "log10_style_content": 6.0},
         {"optimizer": "adamw", "lr@adamw": 0.01, "init": "content", "log10_style_content": 6.0},
@@ -150,7 +150,7 @@ _TV_AMP = Space(
         "content_weight": 1.0,
         "clamp": "save",
     },
-    starts=({"log10_style_content": -2.0, "lr": 5 / 255, "tv_weight": 1e5},),
+    initial_points=({"log10_style_content": -2.0, "lr": 5 / 255, "tv_weight": 1e5},),
 )
 
 _WEIGHTED_LAYERS = Space(
@@ -177,7 +177,7 @@ _WEIGHTED_LAYERS = Space(
         "gram": "per_element",
         "clamp": "save",
     },
-    starts=tuple(
+    initial_points=tuple(
         {
             "log10_style_content": ratio,
             "lr": 0.003,

@@ -32,8 +32,8 @@ class Space:
         params: parameters in the order they are drawn; a condition names an earlier one.
         fixed: fields of StyleConfig that the space sets for every configuration, unless a parameter
             sets them.
-        starts: parameters worth trying first, from earlier experience; the search begins there.
-            What one leaves open is drawn, but for the conditions of what it gives.
+        initial_points: parameters worth trying first, from earlier experience; the search begins
+            there. What one leaves open is drawn, but for the conditions of what it gives.
 
     Raises:
         ConfigError: with every problem of the declaration at once.
@@ -43,7 +43,7 @@ class Space:
     why: str
     params: Mapping[str, Parameter]
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    starts: tuple[Params, ...] = ()
+    initial_points: tuple[Params, ...] = ()
 
     def __post_init__(self) -> None:
         problems = declaration_problems(self.params, self.fixed)
@@ -54,12 +54,12 @@ class Space:
         if not problems:
             problems = [
                 f"`starts.{index}`: {problem}"
-                for index, start in enumerate(self.starts)
+                for index, start in enumerate(self.initial_points)
                 for problem in self._start_problems(start)
             ]
         if problems:
             raise ConfigError(f"space {self.name}", problems)
-        object.__setattr__(self, "starts", tuple(map(self.completed, self.starts)))
+        object.__setattr__(self, "initial_points", tuple(map(self.completed, self.initial_points)))
 
     @property
     def summary(self) -> str:
@@ -90,7 +90,9 @@ class Space:
         return replace(
             self,
             params={name: p for name, p in self.params.items() if name not in spare},
-            starts=tuple({k: v for k, v in s.items() if k not in spare} for s in self.starts),
+            initial_points=tuple(
+                {k: v for k, v in s.items() if k not in spare} for s in self.initial_points
+            ),
         )
 
     def active(self, name: str, drawn: Params) -> bool:

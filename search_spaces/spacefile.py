@@ -51,7 +51,7 @@ def space_from_dict(content: Any, source: str) -> Space:
         why=str(content.get("why", "")),
         params=params,
         fixed=dict(content.get("fixed", {})),
-        starts=tuple(_parse_start(start) for start in starts),
+        initial_points=tuple(_parse_start(start) for start in starts),
     )
     space.try_ends()
     return space
@@ -64,7 +64,7 @@ def space_to_dict(space: Space) -> dict[str, Any]:
         "why": space.why,
         "fixed": dict(space.fixed),
         "params": {name: _plain(parameter) for name, parameter in space.params.items()},
-        "starts": [dict(start) for start in space.starts],
+        "starts": [dict(start) for start in space.initial_points],
     }
 
 

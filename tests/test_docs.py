@@ -68,7 +68,7 @@ def test_the_documented_space_is_valid(tmp_path: Path) -> None:
     (text,) = blocks("yaml", "docs/spaces.md")
     (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
     space = find_space(str(tmp_path / "space.yaml"))
-    assert {"optimizer": "adam", "tv": "on"}.items() <= space.starts[1].items()
+    assert {"optimizer": "adam", "tv": "on"}.items() <= space.initial_points[1].items()
     document = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"`(\w+)`", document))
     assert {name for name in DERIVED if not re.fullmatch(r"log10_\w+_[3-7]", name)} <= shown

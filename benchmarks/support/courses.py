@@ -248,7 +248,7 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
         "best of three": min(found[:3]),
         count: min(found),
         f"{count}, by strangers": min(of_strangers),
-        "the space's first start": best(curves.space.starts[0]),
+        "the space's first start": best(curves.space.initial_points[0]),
         "median of all settings": float(np.median(recorded)),
         "settings better than the first": float(np.mean(np.asarray(recorded) < found[0])),
     }

@@ -42,7 +42,7 @@ class FormulaEngine:
         return Pulse()
 
     async def pulse(self) -> Pulse:
-        """As `LaneEngine.pulse`."""
+        """As `EngineActor.pulse`."""
         return Pulse()
 
     async def advance(
@@ -55,7 +55,7 @@ class FormulaEngine:
         holdout: bool = False,
         waited: bool = False,
     ) -> Report:
-        """As `LaneEngine.advance`."""
+        """As `EngineActor.advance`."""
         seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
         if seconds:
             await asyncio.sleep(seconds)
@@ -65,17 +65,17 @@ class FormulaEngine:
         return Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])
 
     async def images(self, trial: int) -> list[bytes]:
-        """As `LaneEngine.images`."""
+        """As `EngineActor.images`."""
         return [b"no picture"]
 
     async def pause(self, trial: int) -> None:
-        """As `LaneEngine.pause`: there is nothing worth saving, its steps are remembered here."""
+        """As `EngineActor.pause`: there is nothing worth saving, its steps are remembered here."""
 
     async def snapshot(self, trial: int) -> None:
-        """As `LaneEngine.snapshot`: there is nothing worth saving."""
+        """As `EngineActor.snapshot`: there is nothing worth saving."""
 
     async def drop(self, trial: int) -> None:
-        """As `LaneEngine.drop`."""
+        """As `EngineActor.drop`."""
         self._done.pop(trial, None)
 
     async def stats(self) -> EngineStats:

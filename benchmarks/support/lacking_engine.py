@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tuner.cluster.engine_actor import LaneEngine
+from tuner.cluster.engine_actor import EngineActor
 from tuner.study.records import EngineStats
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SAMPLE_S = 0.5
 LACKING, LACKING_ALONE = 0.05, 0.005
 
 
-class LackingEngine(LaneEngine):
+class LackingEngine(EngineActor):
     """An engine that keeps running out of memory, and writes down what it holds."""
 
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
@@ -56,7 +56,7 @@ class LackingEngine(LaneEngine):
         threading.Thread(target=self._keep_census, daemon=True).start()
 
     async def stats(self) -> EngineStats:
-        """As `LaneEngine.stats`, which is asked for when all trials are over."""
+        """As `EngineActor.stats`, which is asked for when all trials are over."""
         found = await super().stats()
         self._census()
         return found

@@ -17,7 +17,7 @@ from PIL import Image
 from nst_core.presets.built_in import BASELINES
 from tuner.job.load import load_job
 from tuner.search.halving import Decision
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
 from tuner.study.records import Report
 from tuner.study.run_dir import RunDir
@@ -102,7 +102,7 @@ def _search(
         notes=notes,
     )
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
-    return Search(study, run, kept, space, presets=chosen, watcher=Watcher())
+    return Search(study, run, kept, space, presets=chosen, callback=Callback())
 
 
 def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, holdout: int) -> None:
@@ -125,7 +125,7 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
             seconds=steps / 10,
         )
         png = pngs[round(15 * max(0.0, 1 - scores["lpips"]))]
-        if search.report(told, lambda png=png: [png] * count) is not Decision.GO_ON:  # type: ignore[misc]
+        if search.report(told, lambda png=png: [png] * count) is not Decision.CONTINUE:  # type: ignore[misc]
             return
 
 

@@ -14,9 +14,9 @@ from benchmarks.support.common import Pair
 from benchmarks.support.runs import weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.images.images import from_uint8, to_uint8
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import advance, default_device
 
 #: Seconds on the clock that all processes of a machine share.
@@ -48,10 +48,10 @@ class _Ready:
     """What a process keeps from trial to trial."""
 
     store: FeatureStore
-    materials: Materials
+    materials: LossInputs
     reference_HW3: np.ndarray
     content_HW3: np.ndarray
-    judge: Judge
+    judge: MetricSuite
 
 
 _ready: list[_Ready] = []
@@ -63,14 +63,14 @@ def set_up(task: Task, threads: int) -> None:
     device = default_device()
     weights = weights_of_a_job()
     style = from_uint8(task.style_HW3)
-    materials = Materials.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
+    materials = LossInputs.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
     _ready[:] = [
         _Ready(
             store=FeatureStore(weights.__getitem__, device),
             materials=materials,
             reference_HW3=task.reference_HW3,
             content_HW3=to_uint8(materials.content_3HW),
-            judge=Judge.load(weights.__getitem__, device),
+            judge=MetricSuite.load(weights.__getitem__, device),
         )
     ]
 

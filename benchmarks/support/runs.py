@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.support.common import Pair
 from nst_core.images.images import to_uint8
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.metrics.registry import DEFAULT_METRICS, weights_of
 from nst_core.networks.weights import Weights, get_weights
 from search_spaces import Params, Space
@@ -21,7 +21,7 @@ from tuner.engine import pairs as evaluate
 from tuner.engine.workload import Workload
 from tuner.job.spec import HalvingSpec, JobSpec
 from tuner.sampling.lengthscales import LENGTHS, Lengths
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
 from tuner.study.records import RungRecord
 from tuner.study.run_dir import RunDir
@@ -41,8 +41,8 @@ class Reported:
     objective: float
 
 
-class Timeline(Watcher):
-    """A watcher that remembers when what happened."""
+class Timeline(Callback):
+    """A callback that remembers when what happened."""
 
     def __init__(self) -> None:
         self.began_s: dict[int, float] = {}
@@ -50,16 +50,16 @@ class Timeline(Watcher):
         self.reports: list[Reported] = []
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """As `Watcher`."""
+        """As `Callback`."""
         self.began_s[plan.trial] = time.perf_counter()
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """As `Watcher`."""
+        """As `Callback`."""
         at_s = time.perf_counter()
         self.reports.append(Reported(at_s=at_s, trial=trial, steps=steps, objective=rung.objective))
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """As `Watcher`."""
+        """As `Callback`."""
         self.ended_s[trial] = time.perf_counter()
 
 
@@ -78,7 +78,7 @@ def steady_rate(ended_s: Collection[float], slots: int) -> float:
 @contextmanager
 def scratch_search(
     space: Space,
-    watcher: Timeline,
+    callback: Timeline,
     *,
     trials: int,
     steps: tuple[int, int],
@@ -97,7 +97,7 @@ def scratch_search(
 
     Args:
         space: what is searched; its starts are left out, since they may stem from the very pair.
-        watcher: is told of everything.
+        callback: is told of everything.
         trials: in all.
         steps: at the first rung and at the last one; the same number for no halving.
         size_px: longer side.
@@ -137,12 +137,12 @@ def scratch_search(
         study = (RunStudy.open if known else RunStudy.create)(
             place, goals=job.goals, **settings, **begin
         )
-        yield Search(study, RunDir(place), job, with_starts(space, starts), watcher=watcher), job
+        yield Search(study, RunDir(place), job, with_starts(space, starts), callback=callback), job
 
 
 def with_starts(space: Space, starts: Sequence[Params] = ()) -> Space:
     """The space with other starts than its own; with none for a search that knows nothing."""
-    parts = {**vars(space), "starts": tuple(starts)}
+    parts = {**vars(space), "initial_points": tuple(starts)}
     return Space(**parts)
 
 
@@ -166,6 +166,6 @@ def weights_of_a_job() -> dict[str, Weights]:
 def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:
     """A pair as engines take it."""
     return evaluate.Pair(
-        materials=Materials.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
+        materials=LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
         reference_HW3=to_uint8(pair.reference(size_px)),
     )

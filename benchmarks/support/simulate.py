@@ -17,7 +17,7 @@ from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling.lengthscales import LENGTHS, Lengths
 from tuner.search.halving import Decision
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
 from tuner.study.records import Report
 from tuner.study.run_dir import RunDir
@@ -68,8 +68,8 @@ class Course:
         return next((e.steps for e in self.events if e.value <= value), float("inf"))
 
 
-class _Silent(Watcher):
-    """A watcher that watches nothing."""
+class _Silent(Callback):
+    """A callback that watches nothing."""
 
 
 def simulate(
@@ -95,7 +95,7 @@ def simulate(
         )
         study.note(LENGTHS, dict(lengths or {}))
         now = _Clock()
-        search = Search(study, RunDir(Path(scratch)), job, space, watcher=_Silent(), clock=now)
+        search = Search(study, RunDir(Path(scratch)), job, space, callback=_Silent(), clock=now)
         return _play(search, study, scores, workers, now)
 
 
@@ -157,7 +157,7 @@ def _play(
                 value=value,
             )
         )
-        if search.report(report, list) is Decision.GO_ON:
+        if search.report(report, list) is Decision.CONTINUE:
             send(plan, steps)
         else:
             idle += 1

@@ -17,7 +17,7 @@ from nst_core.lanes.optimizers import LaneOptimizer, Rates, State, optimizer_of
 from nst_core.lanes.schedules import Schedules
 from nst_core.lanes.step_graph import StepGraph
 from nst_core.losses.batch_loss import BatchLoss, Losses, Part
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import MEMORY_FORMAT, FeatureStore
 from nst_core.networks.precision import LossScaler, arithmetic, where_lanes
 
@@ -53,7 +53,7 @@ class AssembledLane:
     """What goes into an assembly: a lane's settings, its pictures at this size, its state."""
 
     config: StyleConfig
-    materials: Materials
+    materials: LossInputs
     state: LaneState
 
 
@@ -147,7 +147,7 @@ class Assembly:
         self._keeps = any(c.keep != "last" for c in configs)
         self._loss = BatchLoss(store, [(lane.config, lane.materials) for lane in lanes])
         store.trim()
-        self.normal_loss_N = self._loss.of_nothing()
+        self.normal_loss_N = self._loss.null_loss()
         self._graphs = store.graphs
         self._graph: StepGraph | None = None
         self._taken = 0

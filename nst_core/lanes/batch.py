@@ -20,11 +20,11 @@ from nst_core.config import StyleConfig
 from nst_core.images.colors import with_hues_of
 from nst_core.images.images import resize
 from nst_core.lanes.assembly import AssembledLane, Assembly, LaneState, fresh_state, resized_state
+from nst_core.lanes.initialization import initial_image
 from nst_core.lanes.optimizers import resample
 from nst_core.lanes.schedules import Stage, stage_at, stages
-from nst_core.lanes.starts import initial_image
 from nst_core.losses.batch_loss import Losses, depth_of
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.precision import LossScaler
 from nst_core.networks.registry import Backbone
@@ -57,7 +57,7 @@ class GroupKey(NamedTuple):
     width: int
 
 
-def group_of(config: StyleConfig, materials: Materials, step: int = 0) -> GroupKey:
+def group_of(config: StyleConfig, materials: LossInputs, step: int = 0) -> GroupKey:
     """The batch that a lane with so many steps done belongs to."""
     stage = stage_at(stages(config, *materials.height_width), step)
     height, width = materials.at(stage.size_px).height_width
@@ -75,12 +75,12 @@ class Lane:
 
     key: Hashable
     config: StyleConfig
-    materials: Materials
+    materials: LossInputs
     step: int
     stage: Stage
 
     @property
-    def scaled(self) -> Materials:
+    def scaled(self) -> LossInputs:
         """The materials at this stage's size."""
         return self.materials.at(self.stage.size_px)
 
@@ -109,7 +109,7 @@ class LaneBatch:
         self,
         key: Hashable,
         config: StyleConfig,
-        materials: Materials,
+        materials: LossInputs,
         state: LaneState | None = None,
     ) -> None:
         """Put a lane in, fresh or going on from ``state``, whose size may be that of another stage.

@@ -103,7 +103,7 @@ def needed_bytes(
         width: in pixels.
         device: where they run.
         lanes: how many.
-        masks: regions of the picture with a mask, see `Materials.masks`.
+        masks: regions of the picture with a mask, see `LossInputs.masks`.
         checkpointing: whether activations are computed again in the backward pass.
     """
     segments, read = _activations(config.extractor, frozenset(config.layers), height, width)

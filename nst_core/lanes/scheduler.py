@@ -1,4 +1,4 @@
-"""Batches: which lanes of an engine advance together, how many, and whose turn it is."""
+"""LaneScheduler: which lanes of an engine advance together, how many, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nst_core.lanes.batch import GroupKey, LaneBatch, Outcome, group_of
 from nst_core.lanes.device import described, is_broken_device, is_out_of_memory
 from nst_core.lanes.memory import free_bytes, needed_bytes
 from nst_core.losses.batch_loss import Losses
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 
 #: Steps between two looks at who came and went: at most so many, and for all batches together at
@@ -68,7 +68,7 @@ class BatchSize:
 
     Attributes:
         planned: lanes that should fit into memory.
-        masks: of a lane that this is planned for; see `Materials.masks`.
+        masks: of a lane that this is planned for; see `LossInputs.masks`.
     """
 
     planned: int
@@ -111,7 +111,7 @@ class BatchSize:
         self._short_of, self._good_turns = lanes, 0
 
 
-class Batches:
+class LaneScheduler:
     """The lanes of an engine in batches that take turns.
 
     Args:
@@ -138,7 +138,7 @@ class Batches:
         return key in self._where
 
     def put(
-        self, key: LaneKey, config: StyleConfig, materials: Materials, state: LaneState | None
+        self, key: LaneKey, config: StyleConfig, materials: LossInputs, state: LaneState | None
     ) -> None:
         """Add a lane, fresh or going on from a state."""
         group = group_of(config, materials, state.step if state else 0)
@@ -174,7 +174,7 @@ class Batches:
         """A copy of a lane's state, on the CPU; the lane goes on."""
         return self._where[key].save(key)
 
-    def moved_on(self, key: LaneKey, config: StyleConfig, materials: Materials) -> None:
+    def moved_on(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
         """Put a lane whose stage is over into a batch of its next size."""
         (lane,) = (lane for lane in self._where[key].lanes if lane.key == key)
         if lane.step >= lane.stage.until:
@@ -232,7 +232,7 @@ class Batches:
                 for lane in batch.lanes[limit:]:
                     self._move(lane.key, lane.config, lane.materials)  # type: ignore[arg-type]
 
-    def _move(self, key: LaneKey, config: StyleConfig, materials: Materials) -> None:
+    def _move(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
         """Put a lane into another batch of its group."""
         origin = self._where[key]
         state = self._out(key)

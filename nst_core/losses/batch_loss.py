@@ -26,7 +26,7 @@ from nst_core.losses.functional import (
     style_comparison,
     total_variation,
 )
-from nst_core.losses.materials import Materials, resize_mask
+from nst_core.losses.inputs import LossInputs, resize_mask
 from nst_core.losses.targets import MEMORY_FORMAT, FeatureStore
 from nst_core.networks.extractors import Normalizer
 from nst_core.networks.registry import NETWORKS
@@ -129,7 +129,9 @@ class BatchLoss:
     deeper one, which are the first ones, and compared for those that read it.
     """
 
-    def __init__(self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, Materials]]) -> None:
+    def __init__(
+        self, store: FeatureStore, lanes: Sequence[tuple[StyleConfig, LossInputs]]
+    ) -> None:
         self._store, self._lanes = store, lanes
         self._configs = [config for config, _ in lanes]
         first = self._configs[0]
@@ -169,7 +171,7 @@ class BatchLoss:
         kinds = {config.style_loss for config in self._configs}
         return "wasserstein" not in kinds and not self._photo_terms
 
-    def of_nothing(self) -> Tensor:
+    def null_loss(self) -> Tensor:
         """The loss of a picture without any features and with the roughest pixels -> loss_N.
 
         The natural size of a lane's loss, whatever its weights; what is far above it exploded.

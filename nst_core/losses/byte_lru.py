@@ -11,7 +11,7 @@ from torch import Tensor
 Key = tuple[object, ...]
 
 
-class Recent:
+class ByteLRU:
     """Values that can be made again: at `trim` those asked for longest ago are let go of.
 
     Args:

@@ -12,9 +12,9 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.images.colors import luminance, luminance_like, recolored
 from nst_core.lanes.step_graph import StepGraphs
-from nst_core.losses.byte_lru import Key, Recent
+from nst_core.losses.byte_lru import ByteLRU, Key
 from nst_core.losses.functional import Moments, color_quantiles, moments
-from nst_core.losses.materials import Materials, Region, Style, resize_mask, resize_style
+from nst_core.losses.inputs import LossInputs, Region, Style, resize_mask, resize_style
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.precision import arithmetic
 from nst_core.networks.registry import NETWORKS, Backbone
@@ -67,7 +67,7 @@ class FeatureStore:
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
-        self._made = Recent(MOST_BYTES)
+        self._made = ByteLRU(MOST_BYTES)
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
@@ -107,7 +107,7 @@ class FeatureStore:
         """A tensor on this store's device and in its dtype."""
         return image.to(self.device, self.dtype)
 
-    def content(self, config: StyleConfig, materials: Materials, layer: str) -> Tensor:
+    def content(self, config: StyleConfig, materials: LossInputs, layer: str) -> Tensor:
         """feat_CHW of the content image."""
         key = ("content", *self._view(config), materials.key)
 
@@ -121,7 +121,7 @@ class FeatureStore:
         found: Tensor = _layered(self._made, key, layer, make)
         return found
 
-    def style(self, config: StyleConfig, materials: Materials, region: int, layer: str) -> Moments:
+    def style(self, config: StyleConfig, materials: LossInputs, region: int, layer: str) -> Moments:
         """Moments (of one lane) blended over the styles of a region by their weights.
 
         Those of each style image are kept. A blend is kept as well where the weights are the
@@ -145,7 +145,7 @@ class FeatureStore:
         return found
 
     def _one_style(
-        self, config: StyleConfig, materials: Materials, style: Style, layer: str
+        self, config: StyleConfig, materials: LossInputs, style: Style, layer: str
     ) -> Moments:
         """Moments of one style image."""
 
@@ -163,13 +163,13 @@ class FeatureStore:
         found: Moments = _layered(self._made, key, layer, make)
         return found
 
-    def _look(self, config: StyleConfig, materials: Materials, style: Style) -> Key:
+    def _look(self, config: StyleConfig, materials: LossInputs, style: Style) -> Key:
         """All that the moments of one style image depend on; the content only if it recolours."""
         size_px = round(materials.size_px * config.style_scale)
         content = materials.key if self._recolors(config) else None
         return *self._view(config), config.match_colors, size_px, style.key, content
 
-    def color_quantiles(self, config: StyleConfig, materials: Materials) -> Tensor:
+    def color_quantiles(self, config: StyleConfig, materials: LossInputs) -> Tensor:
         """quantiles_3P of the styles' colours, P being the result's pixels, blended by weight."""
         key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
         height, width = materials.height_width
@@ -185,7 +185,7 @@ class FeatureStore:
         parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
 
-    def laplacian(self, materials: Materials) -> Tensor:
+    def laplacian(self, materials: LossInputs) -> Tensor:
         """Sparse matting Laplacian of the content, laplacian_PP."""
         key = ("laplacian", materials.key)
         if key not in self._made:
@@ -195,13 +195,13 @@ class FeatureStore:
         found: Tensor = self._made[key]
         return found
 
-    def mask(self, region: Region, materials: Materials) -> Tensor:
+    def mask(self, region: Region, materials: LossInputs) -> Tensor:
         """A region's mask, mask_HW; ones where the region is the whole picture."""
         if region.mask_HW is None:
             return torch.ones(materials.height_width, device=self.device, dtype=self.dtype)
         return self.place(region.mask_HW)
 
-    def forget(self, materials: Materials) -> None:
+    def forget(self, materials: LossInputs) -> None:
         """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
         keys = materials.keys
         self._made.drop(lambda key: not keys.isdisjoint(key))
@@ -216,14 +216,14 @@ class FeatureStore:
         return config.backbone, config.normalization, grey
 
     def _style_image(
-        self, config: StyleConfig, materials: Materials, style: Style, size_px: int
+        self, config: StyleConfig, materials: LossInputs, style: Style, size_px: int
     ) -> tuple[Tensor, Tensor | None]:
         image = self.place(resize_style(style.image_3HW, size_px))
         image = self._recolored(config, materials, image)
         mask = style.style_region_HW
         return image, None if mask is None else self.place(mask)
 
-    def _recolored(self, config: StyleConfig, materials: Materials, image: Tensor) -> Tensor:
+    def _recolored(self, config: StyleConfig, materials: LossInputs, image: Tensor) -> Tensor:
         content = self.place(materials.content_3HW)
         if config.preserve_color == "luminance":
             return luminance_like(image, content)
@@ -244,7 +244,7 @@ class FeatureStore:
             return list(self.extractor(config.backbone, layers)(pixels).items())
 
 
-def _layered(kept: Recent, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]) -> Any:
+def _layered(kept: ByteLRU, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]) -> Any:
     """What was made for a layer, together with others, or is made now."""
     if (*key, layer) not in kept:
         kept.update({(*key, name): value for name, value in make().items()})

@@ -12,7 +12,7 @@ from torch import Tensor
 MOST_BYTES = 2**29
 
 
-class Remembered:
+class IdentityCache:
     """A function of an image that keeps its results for the images asked for last.
 
     An image is known by its identity, which costs nothing to look at: arrays given here must not

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.images.images import from_uint8
-from nst_core.metrics.identity_cache import Remembered
+from nst_core.metrics.identity_cache import IdentityCache
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.registry import DISTS_LAYERS, LPIPS_LAYERS, Backbone
 from nst_core.networks.weights import Weights
@@ -41,7 +41,7 @@ class Lpips:
         self._extractor = Extractor(Backbone("alexnet"), LPIPS_LAYERS, alexnet).to(self._device)
         self._linear = [linear[layer].to(self._device) for layer in LPIPS_LAYERS]
         self._normalize = Normalizer(["imagenet"], torch.empty(0, device=self._device))
-        self._of_reference = Remembered(lambda reference: self._features([reference]))
+        self._of_reference = IdentityCache(lambda reference: self._features([reference]))
 
     def __call__(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
         """Distance of two uint8 images of equal size; 0 is equal, about 0.7 unrelated."""
@@ -102,7 +102,7 @@ class Dists:
         self._normalize = Normalizer(["imagenet"], torch.empty(0, device=self._device))
         both = torch.stack([learned[name].flatten() for name in ("alpha", "beta")]).double()
         self._share_2K = (both / both.sum()).to(self._device)
-        self._of_reference = Remembered(self._features)
+        self._of_reference = IdentityCache(self._features)
 
     def __call__(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
         """Distance of two uint8 images of equal size; 0 is equal, about 0.4 unrelated."""

@@ -37,7 +37,7 @@ def test_larger_than_tuned_says_how_much_it_measured() -> None:
     assert resolution.extent(1, 1, 40, quick=True).startswith("The quick form")
     assert "3 pairs, 2 starts" in resolution.extent(3, 2, 40, quick=False)
     assert re.search(r" \d pairs?, \d starts? ", RESOLUTION.read_text())
-    starts = CATALOGUE["gram"].starts
+    starts = CATALOGUE["gram"].initial_points
     tuned = {number: starts[number - 1]["tv"] for number in resolution.STARTS}
     assert set(tuned.values()) == {"off", "on"}
     assert all(tuned[number] == "on" for number in resolution.QUICK_STARTS)

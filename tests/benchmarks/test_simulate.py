@@ -9,7 +9,7 @@ from tuner.sampling.optuna_samplers import STARTUP
 from tuner.sampling.sobol_grid import grid_size, planned_point
 from tuner.transfer.curves import known_lengths, load_curves
 
-SPACE = Space(**{**vars(CATALOGUE["gram"]), "starts": ()})
+SPACE = Space(**{**vars(CATALOGUE["gram"]), "initial_points": ()})
 SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
 
 

@@ -334,8 +334,8 @@ def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
 
 def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
     """docs/clusters.md names every gauge and counter, and no others."""
-    watchers = (ROOT / "tuner/run/trackers.py").read_text(encoding="utf-8")
+    callbacks = (ROOT / "tuner/run/trackers.py").read_text(encoding="utf-8")
     named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
-    gauges = re.findall(r'Gauge\("(\w+)"', watchers)
-    counters = re.findall(r'Counter\("(\w+)"', watchers)
+    gauges = re.findall(r'Gauge\("(\w+)"', callbacks)
+    counters = re.findall(r'Counter\("(\w+)"', callbacks)
     assert sorted(named) == sorted([*gauges, *(f"{name}_total" for name in counters)])

@@ -8,7 +8,7 @@ import torch
 
 from nst_core.config import FIELDS, StyleConfig
 from nst_core.lanes.batch import LaneBatch, Outcome
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.registry import EXTRACTORS, NETWORKS
 from nst_core.networks.weights import Weights
@@ -36,11 +36,11 @@ KNOBS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def materials() -> Materials:
+def materials() -> LossInputs:
     generator = torch.Generator().manual_seed(0)
     content, *styles = (torch.rand(3, h, w, generator=generator) for h, w in ((48, 64), (40, 44)))
     starts = {"image": content.flip(2), "feed_forward": content.flip(1)}
-    return Materials.at_size(content, [(style, 1.0) for style in styles], 64, starts)
+    return LossInputs.at_size(content, [(style, 1.0) for style in styles], 64, starts)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def exact_store(random_weights: Callable[[str], Weights]) -> FeatureStore:
 
 
 def run(
-    store: FeatureStore, config: StyleConfig, materials: Materials, key: str = "x"
+    store: FeatureStore, config: StyleConfig, materials: LossInputs, key: str = "x"
 ) -> tuple[torch.Tensor, list[float], Outcome]:
     """The finished picture, the total losses, and how it ended."""
     saved, totals, outcome = None, [], Outcome.RUNNING
@@ -74,7 +74,7 @@ def run(
 @pytest.mark.parametrize("style_loss", STYLE_LOSSES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_combination_goes_downhill(
-    extractor: str, style_loss: str, optimizer: str, store: FeatureStore, materials: Materials
+    extractor: str, style_loss: str, optimizer: str, store: FeatureStore, materials: LossInputs
 ) -> None:
     """Any extractor, style loss and optimizer together bring the loss down and stay finite."""
     layers = dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0)
@@ -99,7 +99,7 @@ def test_every_combination_goes_downhill(
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: "-".join(map(str, knob.values())))
-def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: Materials) -> None:
+def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: LossInputs) -> None:
     """Every choice runs to its end and gives a picture of the full size in [0, 1]."""
     if knob.get("precision") == "float16":
         pytest.skip("float16 convolutions take seconds a step on a CPU; see test_precision")
@@ -115,7 +115,7 @@ def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 @pytest.mark.parametrize("style_loss", STYLE_LOSSES)
 def test_gradients_agree_with_finite_differences(
-    extractor: str, style_loss: str, exact_store: FeatureStore, materials: Materials
+    extractor: str, style_loss: str, exact_store: FeatureStore, materials: LossInputs
 ) -> None:
     """The whole loss has the gradient that finite differences give, in float64."""
     config = StyleConfig(

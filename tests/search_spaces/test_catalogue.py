@@ -78,7 +78,7 @@ def test_reports_start_from_their_preset(name: str) -> None:
     preset, _ = runnable(BASELINES[name], lambda network: network == "vgg16")
     space = REPORTS[name]
     own = {key: getattr(preset.config, key) for key in ("steps", "size_px")}
-    found = space.build(space.starts[0], **own)
+    found = space.build(space.initial_points[0], **own)
     assert terms(found) == pytest.approx(terms(preset.config), rel=1e-4)
     shares = {"style_weight": 1.0, "style_layers": preset.config.style_layers}
     assert found.replace(**shares) == preset.config.replace(**shares)

@@ -33,7 +33,7 @@ def test_a_users_space() -> None:
     assert config.extractor == "vgg19"
     assert config.content_layers == {"relu3_4": 1.0}
     assert (config.style_weight, config.tv_weight) == (10.0, 0.0)
-    assert space.build(space.starts[0]).content_layers == {"conv4_2": 1.0}
+    assert space.build(space.initial_points[0]).content_layers == {"conv4_2": 1.0}
     with pytest.raises(ConfigError, match=r"`starts.0`.*9"):
         space_from_dict({**SPACE, "starts": [{"log10_style_content": 9}]}, "mine.yaml")
 
@@ -140,7 +140,7 @@ def test_starts_are_completed_by_all_their_conditions() -> None:
         "beta2": {"low": 0.9, "high": 0.99, "when": {"optimizer": ["adam", "adamw"]}},
     }
     start = {"lr@adamw": 0.02, "beta2": 0.95}
-    assert space_of(params, starts=[start]).starts[0] == {"optimizer": "adamw", **start}
+    assert space_of(params, starts=[start]).initial_points[0] == {"optimizer": "adamw", **start}
 
 
 def test_a_parameter_has_variants_by_condition() -> None:
@@ -222,8 +222,8 @@ def test_weights_of_images_that_there_are_not_are_left_out() -> None:
     assert space.style_images == range(2, 4)
     assert space.for_style_images(3) is space
     two = space.for_style_images(2)
-    assert (list(two.params), two.starts) == (["log10_blend_2"], ({"log10_blend_2": 0.5},))
-    assert len(two.build(two.starts[0]).style_blend or ()) == 2
+    assert (list(two.params), two.initial_points) == (["log10_blend_2"], ({"log10_blend_2": 0.5},))
+    assert len(two.build(two.initial_points[0]).style_blend or ()) == 2
     lr = {"lr": {"low": 0.1, "high": 1}}
     assert space_of(lr).style_images is None
     assert space_of(lr, fixed={"style_blend": [1, 2]}).style_images == range(2, 3)
@@ -236,7 +236,7 @@ def test_weights_of_images_that_there_are_not_are_left_out() -> None:
 def test_starts_may_leave_parameters_open() -> None:
     """A partial start is completed by what its parameters hang on, and may lack the rest."""
     space = space_of(OPTIMIZERS, starts=[{"lr@sgd": 10}, {}])
-    assert space.starts == ({"lr@sgd": 10, "optimizer": "sgd"}, {})
+    assert space.initial_points == ({"lr@sgd": 10, "optimizer": "sgd"}, {})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tuner.cli.main import main as cli
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec, StyleImage
 from tuner.search.halving import Decision
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
 from tuner.study.records import Report, RungRecord
 from tuner.study.run_dir import RunDir
@@ -30,8 +30,8 @@ TWO_STYLES = [StyleImage(image="a.png", weight=3.0), StyleImage(image="b.png")]
 Objective = Callable[[Plan, int], float]
 
 
-class Recorder(Watcher):
-    """A watcher that remembers."""
+class Recorder(Callback):
+    """A callback that remembers."""
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
@@ -61,7 +61,7 @@ def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2,
     else:
         study = RunStudy.create(folder, notes=compared(job), **settings)
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
-    options.setdefault("watcher", Recorder())
+    options.setdefault("callback", Recorder())
     return Search(study, RunDir(folder), job, space, presets=chosen, **options)
 
 
@@ -109,7 +109,7 @@ def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**
             until = plan.next_rung(steps)
             made += 1
             told = report(plan, until, objective(plan, until))
-            if search.report(told, lambda: [b"png"]) is Decision.GO_ON:
+            if search.report(told, lambda: [b"png"]) is Decision.CONTINUE:
                 active[number] = (plan, until)
             else:
                 del active[number]

@@ -54,9 +54,11 @@ def main(folder: Path) -> None:
         file = Path(scratch) / "job.yaml"
         file.write_text(yaml.safe_dump(job, sort_keys=False))
         spec, space = load_job(file)
-        watcher = BreaksOff()
+        callback = BreaksOff()
         with contextlib.suppress(RunInterruptedError):
-            run_job(spec, space, folder / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+            run_job(
+                spec, space, folder / "run", InlineBackend(), callback=callback, say=callback.say
+            )
     for name in (".lock", "launch.json", "log.jsonl"):
         (folder / "run" / name).unlink(missing_ok=True)
     load_results(folder / "run").preset().save(folder / "preset.json")

@@ -108,7 +108,7 @@ def engines_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it may be gone by now
-            if "LaneEngine" in " ".join(child.cmdline()):
+            if "EngineActor" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from nst_core.errors import InputError, WorkError
 from nst_core.images.images import load_image, save_image
-from nst_core.lanes.scheduler import Batches
+from nst_core.lanes.scheduler import LaneScheduler
 from nst_core.presets.preset import Preset
 from tests.tuner.apply.test_folder import CONFIG, styles_of
 from tests.tuner.helpers import nst_tuner
@@ -100,14 +100,14 @@ def test_a_stage_that_cannot_begin_is_that_pictures_failure(
 ) -> None:
     """A picture that fails on the way to its next size is named; the work ends."""
     good = load_image(pictures / "content.png")
-    put = Batches.put
+    put = LaneScheduler.put
 
-    def fails(self: Batches, key: tuple[int, int], *rest: Any) -> None:
+    def fails(self: LaneScheduler, key: tuple[int, int], *rest: Any) -> None:
         if key[0] == 1 and rest[-1] is not None:
             raise ValueError("no such size")
         put(self, key, *rest)
 
-    monkeypatch.setattr(Batches, "put", fails)
+    monkeypatch.setattr(LaneScheduler, "put", fails)
     asked = [
         Picture(name=name, source=name, load=lambda: good, out=tmp_path / f"{name}.png")
         for name in ("a", "b", "c")

@@ -30,7 +30,7 @@ from tests.tuner.processes import (
 )
 from tuner.cluster.backend import RayBackend
 from tuner.cluster.engine_shapes import EngineShape
-from tuner.cluster.fleet import Fleet
+from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.cluster.session import connected
 from tuner.job.load import load_job
 from tuner.results.results import load_results
@@ -234,8 +234,8 @@ def test_a_busy_cluster_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Engines wait for room that others have, which is said once, and start when it is there."""
-    monkeypatch.setattr("tuner.cluster.fleet.ROOM_WITHIN_S", 0.5)
-    monkeypatch.setattr("tuner.cluster.fleet.STARTS_WITHIN_S", 2.0)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor.ROOM_WITHIN_S", 0.5)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor.STARTS_WITHIN_S", 2.0)
 
     class Quick:
         async def ready(self) -> Pulse:
@@ -249,7 +249,7 @@ def test_a_busy_cluster_is_waited_for(
     with connected(None) as resources:
         holder = ray.remote(Quick).options(num_cpus=resources["CPU"]).remote()
         ray.get(holder.ready.remote())
-        fleet = Fleet(make, device="cpu", lanes=2, deadline_s=60)
+        fleet = EngineSupervisor(make, device="cpu", lanes=2, deadline_s=60)
         opening, until = fleet.opening(), time.monotonic() + 8
         while time.monotonic() < until:
             next(opening)
@@ -266,9 +266,9 @@ def test_a_busy_cluster_is_waited_for(
 def test_a_trial_that_kills_its_engine(job_file: Path, tmp_path: Path) -> None:
     """Only the trial that kills every engine it is on fails; those with it come to their end."""
     job, space = load_job(job_file, ("search.presets=false", "resources.lanes=4"))
-    watcher = Recorder()
+    callback = Recorder()
     backend = RayBackend(engine=PoisonedEngine)
-    run_job(job, space, tmp_path / "run", backend, watcher=watcher, say=watcher.say)
+    run_job(job, space, tmp_path / "run", backend, callback=callback, say=callback.say)
     records = load_results(tmp_path / "run").records
     assert len(records) == 8
     (failed,) = (record for record in records if record.state == "failed")

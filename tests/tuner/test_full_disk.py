@@ -27,8 +27,8 @@ from tuner.study.journal import BatchingJournal
 def test_a_full_disk_ends_a_launch_which_resumes(job_file: Path, small_disk: SmallDisk) -> None:
     """A run on a full disk ends with which file and what to do; with room it goes on to its end."""
     job, space = load_job(job_file, ("search.trials=40", "search.presets=false"))
-    watcher = Recorder()
-    options = {"watcher": watcher, "say": watcher.say}
+    callback = Recorder()
+    options = {"callback": callback, "say": callback.say}
     folder = small_disk.path / "run"
     with pytest.raises(WorkError, match=r"No space left on device.*nst-tuner resume"):
         run_job(job, space, folder, InlineBackend(), **options)  # type: ignore[arg-type]
@@ -44,10 +44,10 @@ def test_no_room_for_the_inputs(job_file: Path, small_disk: SmallDisk) -> None:
     """Where not even the inputs fit nothing is left behind."""
     (small_disk.path / "ballast").write_bytes(bytes(2**20 - 12_000))
     job, space = load_job(job_file)
-    watcher = Recorder()
+    callback = Recorder()
     folder = small_disk.path / "run"
     with pytest.raises((WorkError, RunError), match="No space left"):
-        run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+        run_job(job, space, folder, InlineBackend(), callback=callback, say=callback.say)
     assert not folder.exists()
 
 
@@ -83,7 +83,7 @@ def test_half_a_record_is_taken_back(
 ) -> None:
     """A write to the study that fails half-way leaves the study as it was."""
     job, space = load_job(job_file, ("search.presets=false",))
-    watcher, sync, calls = Recorder(), os.fsync, [0]
+    callback, sync, calls = Recorder(), os.fsync, [0]
 
     def full(file: int) -> None:
         calls[0] += 1
@@ -93,7 +93,7 @@ def test_half_a_record_is_taken_back(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorkError, match="No space left"):
-        run_job(job, space, tmp_path / "a", InlineBackend(), watcher=watcher, say=watcher.say)
+        run_job(job, space, tmp_path / "a", InlineBackend(), callback=callback, say=callback.say)
     monkeypatch.undo()
     content = (tmp_path / "a" / "study.journal").read_bytes()
     assert content.endswith(b"}\n")
@@ -127,8 +127,8 @@ def test_a_run_that_cannot_be_written(job_file: Path, small_disk: SmallDisk) -> 
     """A run on a disk that is read-only can be looked at, and is not resumed."""
     small_disk.remount("size=100m")
     job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
-    watcher = Recorder()
-    options = {"watcher": watcher, "say": watcher.say}
+    callback = Recorder()
+    options = {"callback": callback, "say": callback.say}
     folder = small_disk.path / "run"
     run_job(job, space, folder, InlineBackend(), **options)  # type: ignore[arg-type]
     small_disk.remount("ro")

@@ -51,8 +51,8 @@ def test_runs_resume(old_run: Path) -> None:
     left = next((old_run / "trials").glob("*/lanes.safetensors"))
     lanes, _ = load_lanes(left.read_bytes())
     assert lanes[0].step > 0
-    watcher = Recorder()
-    resume_run(old_run, InlineBackend(), watcher=watcher, say=watcher.say)
+    callback = Recorder()
+    resume_run(old_run, InlineBackend(), callback=callback, say=callback.say)
     results = load_results(old_run)
     assert results.counts()["running"] == 0 and len(results.records) == 6
     assert all(not record.note for record in results.records)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
 from nst_core.images.images import load_image
-from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights, cached_path, tensor_digest
 from nst_core.presets.built_in import load_preset
 from nst_core.references import LONG_RUN_CONFIG
@@ -35,10 +35,10 @@ from tuner.study.records import RungRecord
 
 
 def launch(job_file: Path, folder: Path, backend: Backend, *overrides: str) -> Recorder:
-    watcher = Recorder()
+    callback = Recorder()
     job, space = load_job(job_file, overrides)
-    run_job(job, space, folder, backend, watcher=watcher, say=watcher.say)
-    return watcher
+    run_job(job, space, folder, backend, callback=callback, say=callback.say)
+    return callback
 
 
 def trials(folder: Path) -> list[tuple[object, ...]]:
@@ -70,7 +70,7 @@ def ray_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> tuple[P
 
 def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> None:
     """On Ray every trial ends, presets first and finals last, each with its image."""
-    folder, watcher = ray_run
+    folder, callback = ray_run
     assert [check.found for check in check_run(folder) if check.ok is False] == []
     results = load_results(folder)
     (finalist,) = (found for found in results.ranked() if found.finals)
@@ -83,7 +83,7 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     for record in results.records:
         with Image.open(folder / results.run.image(record.trial, 0)) as image:
             assert image.size == (64, 43)
-    ends = [event for event in watcher.events if event[0] == "ended"]
+    ends = [event for event in callback.events if event[0] == "ended"]
     assert len(ends) == 10 + seeds
     assert all(0 < stats.busy <= 1 for stats in results.engines)
     lanes_of = {record.trial: 1 + (record.final_of is not None) for record in results.records}
@@ -92,12 +92,12 @@ def test_ray_run_accounts_for_every_trial(ray_run: tuple[Path, Recorder]) -> Non
     assert sum(stats.lane_steps for stats in results.engines) == reported + lost
     held_out = results.held_out(finalist)  # the same pair, so the same score
     assert held_out == pytest.approx(results.score(finalist), rel=2e-2)
-    substituted = any("presets run on vgg16" in line for line in watcher.lines)
+    substituted = any("presets run on vgg16" in line for line in callback.lines)
     assert substituted != cached_path("vgg19").is_file()
 
 
 class _Breaks(Recorder):
-    """A watcher with which the driver dies at its n-th report."""
+    """A callback with which the driver dies at its n-th report."""
 
     def __init__(self, reports: int):
         super().__init__()
@@ -116,16 +116,16 @@ def test_lanes_go_on_from_their_last_rung(job_file: Path, tmp_path: Path, report
     overrides = ("search.presets=false", "resources.lanes=2", "halving.max_steps=18")
     job, space = load_job(job_file, overrides)
     for name in ("whole", "broken"):
-        watcher = _Breaks(reports) if name == "broken" else Recorder()
+        callback = _Breaks(reports) if name == "broken" else Recorder()
         with contextlib.suppress(RunInterruptedError):
-            run_job(job, space, tmp_path / name, InlineBackend(), watcher=watcher, say=print)
+            run_job(job, space, tmp_path / name, InlineBackend(), callback=callback, say=print)
     assert list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
-    resume_run(tmp_path / "broken", InlineBackend(), watcher=Recorder(), say=print)
+    resume_run(tmp_path / "broken", InlineBackend(), callback=Recorder(), say=print)
     whole, broken = (load_results(tmp_path / name) for name in ("whole", "broken"))
     assert [r.params for r in broken.records] == [r.params for r in whole.records]
     (stats,) = broken.engines  # those of the first launch died with it
     left = sum(max(r.rungs) for r in broken.records) - sum(
-        max((s for t, s in watcher.reached if t == r.trial), default=0) for r in broken.records
+        max((s for t, s in callback.reached if t == r.trial), default=0) for r in broken.records
     )
     assert stats.lane_steps - stats.lane_steps_lost <= left + 2 * 12
     assert not list((tmp_path / "broken").glob("trials/*/lanes.safetensors"))
@@ -136,10 +136,10 @@ def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
     halving = ("halving.rule=none", "halving.max_steps=18")
     job, space = load_job(job_file, ["search.presets=false", "search.trials=3", *halving])
     with contextlib.suppress(RunInterruptedError):
-        run_job(job, space, tmp_path / "a", InlineBackend(), watcher=_Breaks(5), say=print)
+        run_job(job, space, tmp_path / "a", InlineBackend(), callback=_Breaks(5), say=print)
     (saved,) = (tmp_path / "a").glob("trials/*/lanes.safetensors")
     saved.write_bytes(saved.read_bytes()[:100])
-    resume_run(tmp_path / "a", InlineBackend(), watcher=Recorder(), say=print)
+    resume_run(tmp_path / "a", InlineBackend(), callback=Recorder(), say=print)
     results = load_results(tmp_path / "a")
     assert status_json(results)["finished"]
     (note,) = [r.note for r in results.records if r.note]
@@ -287,7 +287,7 @@ def test_an_exported_preset_reproduces_its_trial(
     from nst_core.images.images import resize, to_uint8
 
     goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
-    judge = Judge.load(weights.__getitem__, metrics=["lpips"])
+    judge = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
     score = judge.score(to_uint8(last.image_3HW), to_uint8(goal))["lpips"]
     assert score == pytest.approx(preset.provenance["scores"]["lpips"], rel=0.02)
 
@@ -340,7 +340,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(job_file: Path, tmp_path: Pa
     with pytest.raises(RunInterruptedError):
         launch(job_file, tmp_path / "broken", Interrupting(7), "resources.lanes=1")
     assert load_results(tmp_path / "broken").counts()["running"] == 1
-    resume_run(tmp_path / "broken", InlineBackend(), watcher=Recorder(), say=print)
+    resume_run(tmp_path / "broken", InlineBackend(), callback=Recorder(), say=print)
     assert trials(tmp_path / "broken") == trials(tmp_path / "whole")
 
 

@@ -23,12 +23,12 @@ from nst_core.files import check_writable, is_file
 from nst_core.images.images import digest, read_text, save_image
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.device import described, is_broken_device, is_out_of_memory
+from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.lane_counts import CPU_LANES, GPU_LANES
 from nst_core.lanes.memory import plan_memory
-from nst_core.lanes.scheduler import Batches
-from nst_core.lanes.starts import feed_forward_start
+from nst_core.lanes.scheduler import LaneScheduler
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.laplacian import check_photorealism
-from nst_core.losses.materials import Materials, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.output_files import check_outputs, check_space
 from nst_core.presets.built_in import runnable
@@ -184,8 +184,8 @@ class _Crew:
     ):
         self._config, self._styles, self._store = config, styles, store
         self._lanes, self._say = lanes, say
-        self._batches = Batches(store)
-        self._under_way: dict[int, tuple[Picture, Materials]] = {}
+        self._batches = LaneScheduler(store)
+        self._under_way: dict[int, tuple[Picture, LossInputs]] = {}
         self._fits: dict[tuple[int, int], int] = {}
 
     def work(self, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
@@ -219,7 +219,7 @@ class _Crew:
         size_px, starts = self._config.size_px, {}
         if self._config.init == "feed_forward":
             starts = {"feed_forward": feed_forward_start(content, self._styles, size_px)}
-        materials = Materials.at_size(content, self._styles, size_px, starts)
+        materials = LossInputs.at_size(content, self._styles, size_px, starts)
         materials.check_blend(self._config.style_blend)
         self._plan(materials)
         try:
@@ -229,7 +229,7 @@ class _Crew:
             raise
         self._under_way[number] = picture, materials
 
-    def _plan(self, materials: Materials) -> None:
+    def _plan(self, materials: LossInputs) -> None:
         """Find out, once a shape, how many fit, and whether activations are computed twice.
 
         Raises:

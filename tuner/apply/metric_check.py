@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from nst_core.errors import InputError, Say
 from nst_core.images.sizes import check_image
 from nst_core.metrics.baselines import degraded
-from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import METRICS, OBJECTIVES
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from tuner.engine.pairs import Pair, baseline_scores, load_pair, with_references
 from tuner.job.load import load_job, shapes_differ
@@ -154,7 +154,7 @@ IMAGES = 2 + len(LOST) + len(LOOKS_ALIKE)
 
 
 def rank(
-    pairs: Sequence[Pair], judge: Judge, on_score: Callable[[], None] = lambda: None
+    pairs: Sequence[Pair], judge: MetricSuite, on_score: Callable[[], None] = lambda: None
 ) -> list[Ranking]:
     """The images of all pairs, ranked by each metric of the judge.
 
@@ -175,7 +175,7 @@ def judge_of_all(
     have: Callable[[str], bool],
     say: Say,
     metrics: Sequence[str] = tuple(METRICS),
-) -> Judge:
+) -> MetricSuite:
     """A judge of every metric whose weights can be had.
 
     Args:
@@ -192,7 +192,7 @@ def judge_of_all(
             say(f"{name}: left out, no weights of {', '.join(missing)}")
         else:
             found.append(name)
-    return Judge.load(weights, metrics=found)
+    return MetricSuite.load(weights, metrics=found)
 
 
 class Checked(NamedTuple):

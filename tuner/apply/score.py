@@ -41,7 +41,7 @@ def score_image(
             weights that cannot be had.
     """
     from nst_core.images.images import load_image, resize, to_uint8
-    from nst_core.metrics.judge import Judge
+    from nst_core.metrics.suite import MetricSuite
 
     check_metrics(metrics, content is not None)
     chosen = [name for name in METRICS if name in (metrics or DEFAULT_METRICS)]
@@ -59,7 +59,7 @@ def score_image(
     if content is not None:
         untouched = _in_frame("content", load_image(content), content, picture)
         pictures["content"] = to_uint8(resize(untouched, *size))
-    judge = Judge.load(files, metrics=chosen)
+    judge = MetricSuite.load(files, metrics=chosen)
     goal_HW3, content_HW3 = to_uint8(resize(goal, *size)), pictures.get("content")
     return {name: judge.score(each, goal_HW3, content_HW3) for name, each in pictures.items()}
 

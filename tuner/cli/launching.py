@@ -90,15 +90,15 @@ def fetch(
 
 def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: ignore[no-untyped-def]
     from tuner.cluster.connection import check_address, ray_backend
-    from tuner.terminal.progress import ProgressWatcher
+    from tuner.terminal.progress import ProgressCallback
 
     check_address(address)
-    with ProgressWatcher(spec, err) as watcher:
-        watcher.doing("loading torch and Ray")
+    with ProgressCallback(spec, err) as callback:
+        callback.doing("loading torch and Ray")
         backend = ray_backend(address)
         from tuner.run.launch import run_job
 
-        run_job(spec, space, run_dir, backend, watcher=watcher, say=watcher.say)
+        run_job(spec, space, run_dir, backend, callback=callback, say=callback.say)
     _show_result(run_dir)
 
 
@@ -122,7 +122,7 @@ def resume(
     from tuner.job.load import load_job
     from tuner.results.results import load_results
     from tuner.run.change_job import check_changes
-    from tuner.terminal.progress import ProgressWatcher
+    from tuner.terminal.progress import ProgressCallback
 
     if trials and any(a.partition("=")[0].strip() == "search.trials" for a in set_ or ()):
         raise InputError("--trials: sets search.trials, as --set does; give one of them")
@@ -132,12 +132,12 @@ def resume(
     check_changes(run_dir, changes)
     spec, _ = load_job(results.run.job_file, changes)
     check_address(address)
-    with ProgressWatcher(spec, err, before=results.records) as watcher:
-        watcher.doing("loading torch and Ray")
+    with ProgressCallback(spec, err, before=results.records) as callback:
+        callback.doing("loading torch and Ray")
         backend = ray_backend(address)
         from tuner.run.launch import resume_run
 
-        resume_run(run_dir, backend, watcher=watcher, say=watcher.say, changes=changes)
+        resume_run(run_dir, backend, callback=callback, say=callback.say, changes=changes)
     _show_result(run_dir)
 
 

@@ -48,7 +48,7 @@ def suggest(
     for folder in run_dir or ():
         check_run(folder)
     from nst_core.images.images import load_image
-    from nst_core.losses.materials import Materials
+    from nst_core.losses.inputs import LossInputs
     from nst_core.output_files import check_text_output
     from nst_core.presets.preset import Preset
     from tuner.results.as_json import dump
@@ -63,7 +63,7 @@ def suggest(
             "--out", out_file, [content, style, *(run_dir or ())], force=force, say=say
         )
     pictures = load_image(content), load_image(style)
-    materials = Materials.at_size(pictures[0], [(pictures[1], 1.0)], size_px)
+    materials = LossInputs.at_size(pictures[0], [(pictures[1], 1.0)], size_px)
     curves = load_curves()
     known = experiences_of(curves)
     known += [experience_of_run(folder, curves.space) for folder in run_dir or ()]

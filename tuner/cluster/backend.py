@@ -16,19 +16,19 @@ import ray
 from ray import cloudpickle, tune
 
 from nst_core.errors import WorkError
-from tuner.cluster.engine_actor import LaneEngine
+from tuner.cluster.engine_actor import EngineActor
 from tuner.cluster.engine_shapes import EngineShape
-from tuner.cluster.fleet import Fleet
-from tuner.cluster.placement import EnginePool
+from tuner.cluster.engine_supervisor import EngineSupervisor
+from tuner.cluster.placement import Placement
 from tuner.cluster.session import connected
 from tuner.cluster.trainable import (
     StyleTrial,
 )
 from tuner.cluster.tune_plugins import (
     LANES_WITHIN_S,
-    FleetCallback,
     RungScheduler,
     StudySearcher,
+    SupervisorCallback,
     keep_arrived,
 )
 from tuner.engine.workload import Workload
@@ -45,40 +45,40 @@ class RayBackend:
         engine: class of the engines' actors.
     """
 
-    def __init__(self, address: str | None = None, engine: type = LaneEngine):
+    def __init__(self, address: str | None = None, engine: type = EngineActor):
         self._address, self._engine = address, engine
-        if engine is not LaneEngine:
+        if engine is not EngineActor:
             # Workers import installed packages only, and this one may be in none.
             cloudpickle.register_pickle_by_value(sys.modules[engine.__module__])
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
-        search.watcher.doing("starting Ray")
+        search.callback.doing("starting Ray")
         with connected(self._address), tempfile.TemporaryDirectory() as scratch:
             search.interrupt.listen()  # Ray has taken hold of SIGTERM
             if not search.begun:
                 wanted = job.resources
                 gpus = wanted.gpus or ray.cluster_resources().get("GPU")
                 check_costs(job, gpu=wanted.device != "cpu" and bool(gpus))
-            fleet = self._fleet(workload, job)
+            supervisor = self._supervisor(workload, job)
             try:
-                for _ in fleet.opening():
-                    search.watcher.doing(fleet.starting)
+                for _ in supervisor.opening():
+                    search.callback.doing(supervisor.starting)
                     search.interrupt.check()
                     search.sign()
                     if search.wound_up:
                         return
-                self._tune(search, EnginePool(fleet), scratch)
+                self._tune(search, Placement(supervisor), scratch)
             finally:
-                fleet.close()
+                supervisor.close()
 
-    def _tune(self, search: Search, pool: EnginePool, scratch: str) -> None:
-        searcher = StudySearcher(search, pool)
+    def _tune(self, search: Search, placement: Placement, scratch: str) -> None:
+        searcher = StudySearcher(search, placement)
         tuner = tune.Tuner(
             StyleTrial,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=RungScheduler(search, pool, searcher),
+                scheduler=RungScheduler(search, placement, searcher),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -86,21 +86,21 @@ class RayBackend:
                 name="run",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[FleetCallback(pool, search)],
+                callbacks=[SupervisorCallback(placement, search)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 # A lane's state lives in its engine; Tune has nothing to save.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         tuner.fit()
-        if pool.fault:
-            raise pool.fault
-        keep_arrived(search, pool, within_s=search.interrupt.within_s(LANES_WITHIN_S))
-        search.engines_ended(pool.fleet.stats())
-        if pool.fleet.hopeless:
-            raise WorkError(pool.fleet.hopeless)
+        if placement.fault:
+            raise placement.fault
+        keep_arrived(search, placement, within_s=search.interrupt.within_s(LANES_WITHIN_S))
+        search.engines_ended(placement.supervisor.stats())
+        if placement.supervisor.hopeless:
+            raise WorkError(placement.supervisor.hopeless)
 
-    def _fleet(self, workload: Workload, job: JobSpec) -> Fleet:
+    def _supervisor(self, workload: Workload, job: JobSpec) -> EngineSupervisor:
         handle = ray.put(workload)
         actor: Any = ray.remote(self._engine)
 
@@ -109,7 +109,7 @@ class RayBackend:
             return made.remote(handle, device=shape.device, threads=shape.threads)
 
         wanted = job.resources
-        return Fleet(
+        return EngineSupervisor(
             make,
             device=wanted.device,
             lanes=wanted.lanes,

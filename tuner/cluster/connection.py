@@ -22,7 +22,7 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ba
 
     Args:
         address: of a running cluster.
-        engine: class of the engines' actors, if not `lane_engine.LaneEngine`.
+        engine: class of the engines' actors, if not `lane_engine.EngineActor`.
 
     Raises:
         InputError: nothing listens at the address.

@@ -1,4 +1,4 @@
-"""LaneEngine: an `Engine` as a Ray actor.
+"""EngineActor: an `Engine` as a Ray actor.
 
 Whoever gets hold of an actor loads its class, and every trial is a process that does. So this
 module, and what it imports, loads no torch; the actor does when it starts.
@@ -43,7 +43,7 @@ class _Warnings(logging.Handler):
         return tuple(self._kept.get() for _ in range(self._kept.qsize()))
 
 
-class LaneEngine:
+class EngineActor:
     """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
 
     def __init__(self, workload: Workload, *, device: str, threads: int | None):

@@ -1,4 +1,4 @@
-"""EnginePool: which trial is on which engine, and its lanes on their way from there.
+"""Placement: which trial is on which engine, and its lanes on their way from there.
 
 What a trial loses with its engine is one rung at most, since lanes are saved at every rung.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import RayError
 
-from tuner.cluster.fleet import Fleet
+from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.study.storage import database_explained
 
 #: To encode some pictures, or to save a trial's lanes, between two chunks of an engine.
@@ -32,7 +32,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Stay:
+class Assignment:
     """A trial in a slot, from its start or its promotion to its end or its next wait."""
 
     trial: int
@@ -40,18 +40,18 @@ class Stay:
 
 
 @dataclass
-class EnginePool:
+class Placement:
     """Which trial is where.
 
     Attributes:
-        fleet: the engines.
+        supervisor: the engines.
         fault: what kept the driver from going on, such as a full disk; Tune would take it for a
             fault of a trial.
     """
 
-    fleet: Fleet
+    supervisor: EngineSupervisor
     fault: OSError | None = None
-    _on: dict[int, Stay] = field(default_factory=dict)
+    _on: dict[int, Assignment] = field(default_factory=dict)
     _saved: dict[int, Any] = field(default_factory=dict)
     _losses: Counter[int] = field(default_factory=Counter)
     #: Engine that died -> the trials that were on it.
@@ -60,7 +60,7 @@ class EnginePool:
     @property
     def stopped(self) -> bool:
         """Whether nothing more can be done in this launch."""
-        return self.fault is not None or self.fleet.hopeless is not None
+        return self.fault is not None or self.supervisor.hopeless is not None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -78,8 +78,8 @@ class EnginePool:
 
     def _with_room(self) -> dict[str, int]:
         """Engines that take another trial, and how many they have."""
-        load = Counter(stay.slot.engine for stay in self._on.values())
-        lanes = {name: 1 if self._careful else most for name, most in self.fleet.lanes.items()}
+        load = Counter(assignment.slot.engine for assignment in self._on.values())
+        lanes = {name: 1 if self._careful else most for name, most in self.supervisor.lanes.items()}
         return {name: load[name] for name, most in lanes.items() if load[name] < most}
 
     @property
@@ -94,52 +94,56 @@ class EnginePool:
     def _beside(self, engine: str) -> frozenset[int]:
         return frozenset(s.trial for s in self._on.values() if s.slot.engine == engine)
 
-    def lost(self, stay: Stay, process: str | None = None) -> bool:
+    def lost(self, assignment: Assignment, process: str | None = None) -> bool:
         """Note that a trial lost its engine, or its own process; returns whether it is to blame.
 
         It is if that befell it `MOST_LOSSES` times without a report between, the last time alone on
         its engine. Nobody is to blame for a node that went, be it the engine's or the process's.
 
         Args:
-            stay: that ended so.
+            assignment: that ended so.
             process: id of the trial's own process, if that is what it lost.
         """
-        engine = stay.slot.engine
-        self.fleet.check(engine)
-        if self.fleet.left(engine):
+        engine = assignment.slot.engine
+        self.supervisor.check(engine)
+        if self.supervisor.left(engine):
             return False
-        if process is not None and not self.fleet.outlived(process):
+        if process is not None and not self.supervisor.outlived(process):
             return False
-        self._losses[stay.trial] += 1
-        suspects = frozenset([stay.trial])
-        if self.fleet.actor(engine) is None:
+        self._losses[assignment.trial] += 1
+        suspects = frozenset([assignment.trial])
+        if self.supervisor.actor(engine) is None:
             suspects = self._died_with.setdefault(engine, self._beside(engine))
-        blamed = self._losses[stay.trial] >= MOST_LOSSES and suspects == {stay.trial}
+        blamed = self._losses[assignment.trial] >= MOST_LOSSES and suspects == {assignment.trial}
         if blamed:
-            del self._losses[stay.trial]
+            del self._losses[assignment.trial]
         return blamed
 
-    def take(self, trial: int) -> Stay:
+    def take(self, trial: int) -> Assignment:
         """Put a trial on the engine with the fewest."""
         room = self._with_room()
-        taken = {stay.slot.number for stay in self._on.values()}
+        taken = {assignment.slot.number for assignment in self._on.values()}
         number = next(number for number in count() if number not in taken)
-        self._on[trial] = Stay(trial, Slot(number, min(room, key=room.__getitem__)))
+        self._on[trial] = Assignment(trial, Slot(number, min(room, key=room.__getitem__)))
         return self._on[trial]
 
     def leaves(self, trial: int) -> bool:
         """Whether a trial gives up its place: its node is to go, or it is another's turn alone."""
         engine = self._on[trial].slot.engine
-        return engine not in self.fleet.lanes or (self._careful and len(self._beside(engine)) == 1)
+        return engine not in self.supervisor.lanes or (
+            self._careful and len(self._beside(engine)) == 1
+        )
 
     def pause(self, trial: int) -> None:
         """Free a trial's slot; its lanes are on their way, for `arrived` or `waited_for`."""
-        if (stay := self._on.pop(trial, None)) and (actor := self.fleet.actor(stay.slot.engine)):
+        if (assignment := self._on.pop(trial, None)) and (
+            actor := self.supervisor.actor(assignment.slot.engine)
+        ):
             self._saved[trial] = actor.pause.remote(trial)
 
     def snapshot(self, trial: int) -> None:
         """Have a trial's lanes saved while they go on; nobody waits for it."""
-        if actor := self.fleet.actor(self._on[trial].slot.engine):
+        if actor := self.supervisor.actor(self._on[trial].slot.engine):
             self._saved[trial] = actor.snapshot.remote(trial)
 
     def arrived(self, *, within_s: float = 0) -> Iterator[tuple[int, bytes]]:
@@ -161,12 +165,12 @@ class EnginePool:
         if trial in self._saved:
             ray.wait([self._saved[trial]], timeout=ANSWERS_WITHIN_S)
 
-    def take_up(self, stay: Stay, lanes: bytes | None) -> bool:
+    def take_up(self, assignment: Assignment, lanes: bytes | None) -> bool:
         """Bring the lanes of a trial to its slot; False if there are none."""
-        actor = self.fleet.actor(stay.slot.engine)
+        actor = self.supervisor.actor(assignment.slot.engine)
         if lanes is None or actor is None:
             return False
-        actor.take_up.remote(stay.trial, lanes)
+        actor.take_up.remote(assignment.trial, lanes)
         return True
 
     def images(self, trial: int) -> list[bytes]:
@@ -176,7 +180,7 @@ class EnginePool:
             RayError: the engine is dead, or does not answer.
         """
         name = self._on[trial].slot.engine
-        actor = self.fleet.actor(name)
+        actor = self.supervisor.actor(name)
         if actor is None:
             raise RayError(f"{name} is gone")
         pngs: list[bytes] = ray.get(actor.images.remote(trial), timeout=ANSWERS_WITHIN_S)
@@ -185,12 +189,12 @@ class EnginePool:
     def progressed(self, trial: int) -> None:
         """A trial reported."""
         self._losses.pop(trial, None)
-        self.fleet.progressed(self._on[trial].slot.engine)
+        self.supervisor.progressed(self._on[trial].slot.engine)
 
-    def release(self, trial: int, stay: Stay | None = None) -> None:
-        """Free a trial's slot; of a certain stay, only if that is not over."""
+    def release(self, trial: int, assignment: Assignment | None = None) -> None:
+        """Free a trial's slot; of a certain assignment, only if that is not over."""
         here = self._on.get(trial)
-        if here is not None and (stay is None or stay is here):
+        if here is not None and (assignment is None or assignment is here):
             del self._on[trial]
-            if actor := self.fleet.actor(here.slot.engine):
+            if actor := self.supervisor.actor(here.slot.engine):
                 actor.drop.remote(trial)

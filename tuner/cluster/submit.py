@@ -39,8 +39,8 @@ def submit(job: JobSpec, run_dir: Path, address: str) -> str:
         address: of the cluster's dashboard, such as ``http://127.0.0.1:8265``.
 
     Raises:
-        InputError: the job names files that stay here, the folder is not absolute, or no cluster
-            answers or takes the job.
+        InputError: the job names files that assignment here, the folder is not absolute, or no
+            cluster answers or takes the job.
     """
     problems = [
         f"{key}: names files of this machine, which are not sent"

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from tuner.cluster.placement import MOST_LOSSES, EnginePool, Stay
+from tuner.cluster.placement import MOST_LOSSES, Assignment, Placement
 from tuner.cluster.ray_private import keep_one_more_process
 from tuner.cluster.trainable import (
     CONFIG,
@@ -41,21 +41,21 @@ class _NotSaved:
 class StudySearcher(_NotSaved, Searcher):
     """Hands out what `Search` plans, as long as a lane is free."""
 
-    def __init__(self, search: Search, pool: EnginePool):
+    def __init__(self, search: Search, placement: Placement):
         super().__init__(metric=None, mode=None)
-        self._search, self._pool = search, pool
-        self._stays: dict[str, Stay] = {}
+        self._search, self._placement = search, placement
+        self._assignments: dict[str, Assignment] = {}
         #: Trial, as Tune calls it -> its process, which is gone; see `RungScheduler`.
         self.broken: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
-        tend(self._search, self._pool)  # while no trial runs, Tune comes round only here
-        if self._search.over or self._search.wound_up or self._pool.stopped:
+        tend(self._search, self._placement)  # while no trial runs, Tune comes round only here
+        if self._search.over or self._search.wound_up or self._placement.stopped:
             return Searcher.FINISHED
-        if self._pool.full:
+        if self._placement.full:
             return None
-        with self._pool.watched():
+        with self._placement.watched():
             return self._next(trial_id)
         return Searcher.FINISHED
 
@@ -63,18 +63,18 @@ class StudySearcher(_NotSaved, Searcher):
         plan = self._search.next()
         if plan is None:
             return Searcher.FINISHED if self._search.over else None
-        stay = self._stays[trial_id] = self._pool.take(plan.trial)
-        self._pool.waited_for(plan.trial)
-        keep_arrived(self._search, self._pool)
+        assignment = self._assignments[trial_id] = self._placement.take(plan.trial)
+        self._placement.waited_for(plan.trial)
+        keep_arrived(self._search, self._placement)
         lanes = self._search.kept_lanes(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
             RUNGS: plan.rungs,
             HOLDOUT: plan.final,
-            WAITED: self._pool.take_up(stay, lanes),
-            ENGINE: stay.slot.engine,
-            SLOT: stay.slot.number,
+            WAITED: self._placement.take_up(assignment, lanes),
+            ENGINE: assignment.slot.engine,
+            SLOT: assignment.slot.number,
         }
 
     def on_trial_complete(
@@ -83,21 +83,21 @@ class StudySearcher(_NotSaved, Searcher):
         """All but broken trials were closed on report.
 
         A trial that lost its engine or its process is no failure of its settings: it goes on from
-        its last rung, unless it is to blame; see `EnginePool.lost`.
+        its last rung, unless it is to blame; see `Placement.lost`.
         """
-        stay, process = self._stays.pop(trial_id), self.broken.pop(trial_id, None)
-        with self._pool.watched():
-            self._ended(stay, error, process)
-        self._pool.release(stay.trial, stay)
+        assignment, process = self._assignments.pop(trial_id), self.broken.pop(trial_id, None)
+        with self._placement.watched():
+            self._ended(assignment, error, process)
+        self._placement.release(assignment.trial, assignment)
 
-    def _ended(self, stay: Stay, error: bool, process: str | None) -> None:
-        if not error or stay.trial not in self._search.running:
+    def _ended(self, assignment: Assignment, error: bool, process: str | None) -> None:
+        if not error or assignment.trial not in self._search.running:
             return
-        if self._pool.lost(stay, process):
+        if self._placement.lost(assignment, process):
             reason = f"its engine or its process died {MOST_LOSSES} times without a report"
-            self._search.fail(stay.trial, reason)
+            self._search.fail(assignment.trial, reason)
         else:
-            self._search.interrupted(stay.trial)
+            self._search.interrupted(assignment.trial)
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -112,41 +112,41 @@ class StudySearcher(_NotSaved, Searcher):
         """Nothing to restore."""
 
 
-def keep_arrived(search: Search, pool: EnginePool, *, within_s: float = 0) -> None:
+def keep_arrived(search: Search, placement: Placement, *, within_s: float = 0) -> None:
     """Put lanes that engines saved into the run."""
-    for trial, lanes in pool.arrived(within_s=within_s):
+    for trial, lanes in placement.arrived(within_s=within_s):
         search.keep_lanes(trial, lanes)
 
 
-def tend(search: Search, pool: EnginePool) -> None:
-    """What is due now and then: looking after engines, telling watchers and other drivers."""
+def tend(search: Search, placement: Placement) -> None:
+    """What is due now and then: looking after engines, telling callbacks and other drivers."""
     search.interrupt.check()
-    with pool.watched():
+    with placement.watched():
         search.sign()
     if search.interrupt.until_s is not None:
-        pool.fleet.end()
-    if pool.fleet.tend():
-        search.watcher.doing(pool.fleet.starting)
-        search.watcher.pulsed(pool.fleet.pulses)
+        placement.supervisor.end()
+    if placement.supervisor.tend():
+        search.callback.doing(placement.supervisor.starting)
+        search.callback.pulsed(placement.supervisor.pulses)
 
 
-class FleetCallback(_NotSaved, tune.Callback):
+class SupervisorCallback(_NotSaved, tune.Callback):
     """Looks after the engines whenever Tune comes round."""
 
-    def __init__(self, pool: EnginePool, search: Search):
-        self._pool, self._search = pool, search
+    def __init__(self, placement: Placement, search: Search):
+        self._placement, self._search = placement, search
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Several times a second, whether or not anything happened."""
-        tend(self._search, self._pool)
+        tend(self._search, self._placement)
 
 
 class RungScheduler(_NotSaved, FIFOScheduler):
     """Passes each report to `Search` and its decision to Tune."""
 
-    def __init__(self, search: Search, pool: EnginePool, searcher: StudySearcher):
+    def __init__(self, search: Search, placement: Placement, searcher: StudySearcher):
         super().__init__()  # type: ignore[no-untyped-call]
-        self._search, self._pool, self._searcher = search, pool, searcher
+        self._search, self._placement, self._searcher = search, placement, searcher
         self._kept: set[int] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -166,28 +166,28 @@ class RungScheduler(_NotSaved, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP; for Tune a trial that waits is over, and comes back as another."""
-        if not self._pool.stopped:
-            with self._pool.watched():
+        if not self._placement.stopped:
+            with self._placement.watched():
                 return self._judged(Report(**json.loads(result[REPORT])))
         return str(TrialScheduler.STOP)
 
     def _judged(self, report: Report) -> str:
         number = report.trial
         try:
-            decision = self._search.report(report, lambda: self._pool.images(number))
+            decision = self._search.report(report, lambda: self._placement.images(number))
         except RayError:  # its engine died between the report and its pictures
             self._search.interrupted(number)
-            self._pool.release(number)
+            self._placement.release(number)
             return str(TrialScheduler.STOP)
-        self._pool.progressed(number)
-        keep_arrived(self._search, self._pool)
-        if decision is Decision.GO_ON and not self._pool.leaves(number):
-            self._pool.snapshot(number)
+        self._placement.progressed(number)
+        keep_arrived(self._search, self._placement)
+        if decision is Decision.CONTINUE and not self._placement.leaves(number):
+            self._placement.snapshot(number)
             return str(TrialScheduler.CONTINUE)
-        if decision is Decision.GO_ON:
+        if decision is Decision.CONTINUE:
             self._search.interrupted(number)
         if decision is Decision.STOP:
-            self._pool.release(number)
+            self._placement.release(number)
         else:
-            self._pool.pause(number)
+            self._placement.pause(number)
         return str(TrialScheduler.STOP)

@@ -24,10 +24,10 @@ from nst_core.lanes.batch import Lane, LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes
 from nst_core.lanes.device import described, is_broken_device
 from nst_core.lanes.hardware import device_name
-from nst_core.lanes.scheduler import Batches, Chunk, LaneKey
+from nst_core.lanes.scheduler import Chunk, LaneKey, LaneScheduler
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import DEFAULT_METRICS
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.precision import exact_by_default
 from nst_core.networks.weights import Weights
 from nst_core.stylization import lane_losses
@@ -64,9 +64,9 @@ class Engine:
         self._searched, self._pairs = len(pairs), [*pairs, *holdout]
         exact_by_default()
         self._store = FeatureStore(weights.__getitem__, device)
-        self._batches = Batches(self._store)
+        self._batches = LaneScheduler(self._store)
         self._scorer = Scorer(
-            Judge.load(weights.__getitem__, device, metrics=metrics),
+            MetricSuite.load(weights.__getitem__, device, metrics=metrics),
             [pair.reference_HW3 for pair in self._pairs],
             [pair.content_HW3 for pair in self._pairs],
         )

@@ -15,11 +15,11 @@ from nst_core.config import StyleConfig
 from nst_core.errors import Say
 from nst_core.images.colors import luminance
 from nst_core.images.images import from_uint8, load_image, resize, save_image, to_uint8
+from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.memory import needed_bytes
-from nst_core.lanes.starts import feed_forward_start
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.metrics.baselines import baselines
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from nst_core.references import make_reference
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec, StyleImage
@@ -31,7 +31,7 @@ Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 class Pair:
     """One pair, ready to run: pictures scaled, the reference at the result's size, 8 bit."""
 
-    materials: Materials
+    materials: LossInputs
     reference_HW3: np.ndarray
 
     @functools.cached_property
@@ -63,7 +63,7 @@ def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pa
     starts = {"image": load_image(spec.start)} if spec.start else {}
     if feed_forward:
         starts["feed_forward"] = feed_forward_start(content, styles, size_px)
-    materials = Materials.at_size(content, styles, size_px, starts)
+    materials = LossInputs.at_size(content, styles, size_px, starts)
     reference = resize(load_image(spec.reference_file), *materials.height_width)
     return Pair(materials=materials, reference_HW3=to_uint8(reference))
 
@@ -80,7 +80,7 @@ def load_style(spec: StyleImage) -> Style:
 
 def baseline_scores(
     pairs: Sequence[Pair],
-    judge: Judge,
+    judge: MetricSuite,
     make: Make = baselines,
     on_score: Callable[[], None] = lambda: None,
 ) -> list[dict[str, dict[str, float]]]:

@@ -11,8 +11,8 @@ from concurrent.futures import Future
 
 import torch
 
-from nst_core.metrics.judge import Judge
 from nst_core.metrics.lpips_dists import Images
+from nst_core.metrics.suite import MetricSuite
 from tuner.study.records import Scores
 
 
@@ -25,7 +25,7 @@ class Scorer:
         contents: the untouched contents, likewise, of the same sizes.
     """
 
-    def __init__(self, judge: Judge, references: Images, contents: Images):
+    def __init__(self, judge: MetricSuite, references: Images, contents: Images):
         self._judge, self._references, self._contents = judge, references, contents
         self._jobs: queue.SimpleQueue[tuple[Images, Future[Sequence[Scores]]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None

@@ -15,7 +15,7 @@ from nst_core.errors import InputError
 from nst_core.lanes.assembly import LaneState, fresh_state
 from nst_core.lanes.checkpoints import load_lanes
 from nst_core.lanes.schedules import stages
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from tuner.study.records import Report, Scores
 
 
@@ -63,7 +63,7 @@ class EngineTrial:
     came_at: float | None = field(default_factory=time.time)
     remark: str | None = None
 
-    def take_up(self, saved: bytes, materials: Sequence[Materials], until: int) -> int:
+    def take_up(self, saved: bytes, materials: Sequence[LossInputs], until: int) -> int:
         """Go on from saved lanes; returns steps that they ran ahead of what was asked for.
 
         Args:
@@ -100,7 +100,7 @@ def ahead(lanes: Sequence[LaneState], asked: int) -> int:
     return sum(max(0, lane.step - asked) for lane in lanes)
 
 
-def _check(lane: LaneState, config: StyleConfig, materials: Materials) -> None:
+def _check(lane: LaneState, config: StyleConfig, materials: LossInputs) -> None:
     """Raise InputError if a lane cannot go on with these settings and pictures."""
     plan = stages(config, *materials.height_width)
     sizes = {materials.at(stage.size_px).height_width for stage in plan}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images.encode import MADE_BY
-from nst_core.lanes.starts import NOISE_SPREAD
+from nst_core.lanes.initialization import NOISE_SPREAD
 from nst_core.presets.conversions import to_engine_weights
 from nst_core.presets.preset import Preset
 from tuner.export.script import ONE_STYLE, masks_left_out, shares, weights_left_out

@@ -131,7 +131,7 @@ class Constraint:
         """As people write it."""
         return f"{self.measure} {'<=' if self.at_most else '>='} {self.bound:g}"
 
-    def excess(self, scores: Mapping[str, float]) -> float:
+    def violation(self, scores: Mapping[str, float]) -> float:
         """By how much it is broken; 0 or less where it is kept."""
         over = scores[self.measure] - self.bound
         return over if self.at_most else -over
@@ -180,9 +180,9 @@ class Goals:
         """Whether there are several."""
         return len(self.objectives) > 1
 
-    def excess(self, scores: Mapping[str, float]) -> dict[str, float]:
+    def violations(self, scores: Mapping[str, float]) -> dict[str, float]:
         """Constraint -> by how much it is broken."""
-        return {bound.name: bound.excess(scores) for bound in self.constraints}
+        return {bound.name: bound.violation(scores) for bound in self.constraints}
 
     def not_finite(self, scores: Mapping[str, float]) -> list[str]:
         """Measures that are asked for and are not finite: such a constraint would pass as kept."""
@@ -195,11 +195,11 @@ class Goals:
             costs: those that are known; they do not fall with more steps.
         """
         bounds = [one for one in self.constraints if one.lasting and one.measure in costs]
-        return {one.name: over for one in bounds if (over := one.excess(costs)) > 0}
+        return {one.name: over for one in bounds if (over := one.violation(costs)) > 0}
 
-    def broken(self, scores: Mapping[str, float]) -> list[str]:
+    def violated(self, scores: Mapping[str, float]) -> list[str]:
         """The constraints that are broken, as people write them."""
-        return [name for name, over in self.excess(scores).items() if over > 0]
+        return [name for name, over in self.violations(scores).items() if over > 0]
 
     def values(self, scores: Mapping[str, float]) -> Values:
         """What results are ranked by, lower is better: what is broken, then the objectives.
@@ -207,6 +207,7 @@ class Goals:
         Excesses are added up in units of their bounds, so that seconds and gigabytes compare.
         """
         broken = sum(
-            max(0.0, bound.excess(scores)) / (abs(bound.bound) or 1.0) for bound in self.constraints
+            max(0.0, bound.violation(scores)) / (abs(bound.bound) or 1.0)
+            for bound in self.constraints
         )
         return (broken, *(o.loss(o.of(scores)) for o in self.objectives))

@@ -16,7 +16,7 @@ from tuner.job.load import shapes_differ
 if TYPE_CHECKING:  # arguments are read before torch is loaded
     from torch import Tensor
 
-    from nst_core.losses.materials import Style
+    from nst_core.losses.inputs import Style
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class StyleArgument:
         """
         from nst_core.images.colors import luminance
         from nst_core.images.images import load_image
-        from nst_core.losses.materials import Style
+        from nst_core.losses.inputs import Style
 
         image = load_image(self.file)
         region, style_region = (

@@ -13,7 +13,7 @@ from tuner.results.preset_runs import preset_json
 
 if TYPE_CHECKING:  # they bring Optuna, and commands that only print JSON do without it
     from tuner.results.results import Results
-    from tuner.results.trial_result import Found
+    from tuner.results.trial_result import TrialResult
     from tuner.study.records import TrialRecord
 
 #: Control characters that JSON lets stand as they are, and bytes of file names that are no UTF-8.
@@ -53,14 +53,14 @@ def _front_json(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _trial_json(results: Results, record: TrialRecord, found: Found | None) -> dict[str, Any]:
+def _trial_json(results: Results, record: TrialRecord, found: TrialResult | None) -> dict[str, Any]:
     return {
         "trial": record.trial,
         "state": record.state,
         "objective": results.score(found) if found else None,
         "finals": found.final_scores if found else [],
         "finals_failed": found.failed if found else 0,
-        "broken": results.broken(found) if found else [],
+        "broken": results.violated(found) if found else [],
         "held_out": results.held_out(found) if found else None,
         "scores": dict(found.rung.scores) if found else {},
         "config": found.config if found else dict(record.config),

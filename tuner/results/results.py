@@ -22,7 +22,7 @@ from tuner.job.objective import COSTS, Goals
 from tuner.job.ranking import non_dominated
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
-from tuner.results.trial_result import Found, found_of
+from tuner.results.trial_result import TrialResult, found_of
 from tuner.study.records import EngineStats, Scores, TrialRecord, mean_baselines, values_beside
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
@@ -63,7 +63,7 @@ class Results:
         per_pair = self.pair_baselines[len(self.job.pairs) :]
         return mean_baselines(per_pair) if per_pair else self.notes.get("held_out_baselines", {})
 
-    def ranked(self) -> Sequence[Found]:
+    def ranked(self) -> Sequence[TrialResult]:
         """Every trial that has reported, best first.
 
         A trial counts with its best report, whether it ran to its end or not: steps are part of the
@@ -85,7 +85,7 @@ class Results:
         return finals
 
     @cached_property
-    def _ranking(self) -> Sequence[Found]:
+    def _ranking(self) -> Sequence[TrialResult]:
         found = []
         for record in self.records:
             best = record.best_rung(self.goals)
@@ -95,7 +95,7 @@ class Results:
         ranked = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
         return [one for _, one in ranked]
 
-    def _places(self, found: Sequence[Found]) -> list[tuple[float, ...]]:
+    def _places(self, found: Sequence[TrialResult]) -> list[tuple[float, ...]]:
         """By what each is ranked: what it breaks first."""
         values = [
             (self.goals.values(self.scores(one))[0], *self.goals.values(one.rung.scores)[1:])
@@ -125,15 +125,15 @@ class Results:
         """What the run optimises."""
         return self.job.goals
 
-    def score(self, found: Found) -> float:
+    def score(self, found: TrialResult) -> float:
         """The objective of a trial: the mean of its finals, or of its best report."""
         return mean(found.final_scores) if found.finals else found.rung.objective
 
-    def broken(self, found: Found) -> list[str]:
+    def violated(self, found: TrialResult) -> list[str]:
         """The bounds that a trial breaks, as people write them."""
-        return self.goals.broken(self.scores(found))
+        return self.goals.violated(self.scores(found))
 
-    def scores(self, found: Found) -> Scores:
+    def scores(self, found: TrialResult) -> Scores:
         """By what a trial is held to the bounds: the means of its finals, or its best report.
 
         Costs are always those of the search: a final may score held-out pairs as well.
@@ -144,7 +144,7 @@ class Results:
             for name, value in here.items()
         }
 
-    def front(self) -> list[Found]:
+    def front(self) -> list[TrialResult]:
         """Of several objectives, the results that no other is better than in all of them.
 
         A trial may stand there several times: after fewer steps it is worse, and costs less.
@@ -158,23 +158,23 @@ class Results:
         chosen = [one for one, rank in zip(found, ranks, strict=True) if rank == 0]
         return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))
 
-    def held_out(self, found: Found) -> float | None:
+    def held_out(self, found: TrialResult) -> float | None:
         """The objective of a finalist on the pairs that the search never saw."""
         return found.held_out(self.goals.first, len(self.job.pairs))
 
-    def better_held_out(self) -> Found | None:
+    def better_held_out(self) -> TrialResult | None:
         """The finalist that does best on the held-out pairs, if that is not the best of all."""
         ranked = self.ranked()
         own = self.held_out(ranked[0]) if ranked else None
         if own is None:
             return None
-        known = [(self.held_out(found), found) for found in ranked[1:] if not self.broken(found)]
+        known = [(self.held_out(found), found) for found in ranked[1:] if not self.violated(found)]
         loss = self.goals.first.loss
         better = [(value, one) for value, one in known if value is not None]
         value, found = min(better, key=lambda pair: loss(pair[0]), default=(own, None))
         return found if loss(value) < loss(own) else None
 
-    def best_preset(self) -> Found | None:
+    def best_preset(self) -> TrialResult | None:
         """The best of the baseline presets."""
         return next((found for found in self.ranked() if found.record.preset), None)
 
@@ -251,7 +251,7 @@ class Results:
             return [self.run.image(trial, pair) for pair in pairs]
         return [self.run.frame(trial, steps, pair) for pair in pairs]
 
-    def found(self, trial: int | None = None, steps: int | None = None) -> Found:
+    def found(self, trial: int | None = None, steps: int | None = None) -> TrialResult:
         """The best, or what ``trial`` reached, at its best or after ``steps``.
 
         Raises:
@@ -302,7 +302,7 @@ class Results:
             RunError: there is no such trial, or it has reported nothing then.
         """
         found = self.found(trial, steps)
-        score, broken = self.score(found), self.broken(found)
+        score, broken = self.score(found), self.violated(found)
         weights = self._own_weights(found.config["extractor"])
         breaks = f", breaks {' and '.join(broken)}" if broken else ""
         return Preset(

@@ -8,7 +8,7 @@ from tuner.results.preset_runs import (
     preset_run,
 )
 from tuner.results.results import Results
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 from tuner.terminal.run_tables import nothing_better
 
 
@@ -28,7 +28,7 @@ def summary(results: Results) -> list[str]:
     ]
 
 
-def _gained(results: Results, best: Found) -> str:
+def _gained(results: Results, best: TrialResult) -> str:
     first = results.goals.first
     score = results.score(best)
     is_best = "is the best" if results.over else "is the best so far"
@@ -57,15 +57,15 @@ def _gained(results: Results, best: Found) -> str:
     return f"{text} and {gain}: {run.objective:.4g}."
 
 
-def _bounds(results: Results, best: Found) -> list[str]:
+def _bounds(results: Results, best: TrialResult) -> list[str]:
     """What it breaks, which says that no trial keeps every bound."""
-    broken = results.broken(best)
+    broken = results.violated(best)
     if not broken:
         return []
     return [f"The best breaks {' and '.join(broken)}; no trial keeps every bound."]
 
 
-def _again(results: Results, best: Found) -> list[str]:
+def _again(results: Results, best: TrialResult) -> list[str]:
     """What its runs with other seeds and on other pairs say."""
     sentences = []
     if best.spread is not None:
@@ -104,7 +104,7 @@ def _work(results: Results) -> str:
     return f"{text}: {listed}." if listed else f"{text}."
 
 
-def on_held_out(results: Results, other: Found) -> str:
+def on_held_out(results: Results, other: TrialResult) -> str:
     """That another finalist does better on pairs that the search never saw."""
     best, better = results.held_out(results.ranked()[0]), results.held_out(other)
     return (

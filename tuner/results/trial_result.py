@@ -1,4 +1,4 @@
-"""Found: a trial's best, and what came of it when it was run again."""
+"""TrialResult: a trial's best, and what came of it when it was run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner.study.records import RungRecord, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class TrialResult:
     """A trial's best: the configuration with the steps at which it was reached.
 
     Attributes:
@@ -47,7 +47,7 @@ class Found:
         ]
         return mean(scores) if scores else None
 
-    def at(self, steps: int) -> Found:
+    def at(self, steps: int) -> TrialResult:
         """The same trial after another number of steps at which it reported."""
         if steps == self.steps:
             return self
@@ -61,10 +61,10 @@ class Found:
 
 def found_of(
     record: TrialRecord, best: tuple[int, RungRecord], finals: Sequence[TrialRecord]
-) -> Found:
+) -> TrialResult:
     """A trial with its best report and what came of its finals."""
     complete = [final for final in finals if final.state == "complete"]
-    return Found(
+    return TrialResult(
         record=record,
         steps=best[0],
         rung=best[1],

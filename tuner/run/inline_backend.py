@@ -79,12 +79,12 @@ class InlineBackend:
             for report in engine.advance():
                 plan = plans[report.trial]
                 decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
-                if decision is Decision.GO_ON:
+                if decision is Decision.CONTINUE:
                     search.keep_lanes(report.trial, engine.snapshot(report.trial))
                     engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
                     continue
                 del plans[report.trial]
-                if decision is Decision.WAIT:
+                if decision is Decision.PAUSE:
                     search.keep_lanes(report.trial, engine.pause(report.trial))
                 else:
                     engine.drop(report.trial)

@@ -25,7 +25,7 @@ from tuner.run.run_log import logged
 from tuner.run.trackers import watchers_of
 from tuner.sampling.lengthscales import LENGTHS, lengths_for
 from tuner.search.interrupt import interruptible
-from tuner.search.protocol import Watcher
+from tuner.search.protocol import Callback
 from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import ASKED, database_explained
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def run_job(
-    job: JobSpec, space: Space, folder: Path, backend: Backend, *, watcher: Watcher, say: Say
+    job: JobSpec, space: Space, folder: Path, backend: Backend, *, callback: Callback, say: Say
 ) -> None:
     """Start a run in ``folder`` and carry it to the job's target.
 
@@ -44,7 +44,7 @@ def run_job(
         job: as `load_job` returns it, with its space.
         folder: becomes the run directory.
         backend: where trials run.
-        watcher: is told of every trial.
+        callback: is told of every trial.
         say: is told in one line of downloads and fallbacks.
 
     Raises:
@@ -54,9 +54,9 @@ def run_job(
     run = RunDir(folder).begin()
     with run.held(), logged(run.log_file, say), _stops_explained(run):
         try:
-            watchers = watchers_of(job, run, watcher)
+            callbacks = watchers_of(job, run, callback)
             mirror = _mirror(job, run)
-            prepared = prepare(job, space, run, say, watcher.doing)
+            prepared = prepare(job, space, run, say, callback.doing)
             presets = [preset.name for preset, _ in prepared.presets]
             lengths, remark = lengths_for(space, job.goals, load_curves())
             if remark and job.search.sampler == "gp":
@@ -64,7 +64,7 @@ def run_job(
             notes = {
                 "pair_baselines": prepared.baselines,
                 "presets": presets,
-                "starts": [dict(params) for params in prepared.starts],
+                "starts": [dict(params) for params in prepared.initial_points],
                 LENGTHS: lengths,
                 "environment": environment(),
                 ASKED: fingerprint(job, space, presets),
@@ -87,8 +87,8 @@ def run_job(
         if study.shared:
             study.note("over", None)
         # Of a study that another driver began its starts, since all drivers draw by their order.
-        prepared = prepared._replace(starts=study.notes["starts"])
-        with _files_explained(run), mirror, _taken_back(run, study), watchers as told:
+        prepared = prepared._replace(initial_points=study.notes["starts"])
+        with _files_explained(run), mirror, _taken_back(run, study), callbacks as told:
             _search(study, run, space, prepared, told, backend, say)
 
 
@@ -96,7 +96,7 @@ def resume_run(
     folder: Path,
     backend: Backend,
     *,
-    watcher: Watcher,
+    callback: Callback,
     say: Say,
     changes: Sequence[str] = (),
 ) -> None:
@@ -105,7 +105,7 @@ def resume_run(
     Args:
         folder: the run directory.
         backend: where trials run.
-        watcher: is told of every trial.
+        callback: is told of every trial.
         say: is told in one line of downloads and fallbacks.
         changes: to the job, as `extend` takes them.
 
@@ -126,12 +126,12 @@ def resume_run(
         if "baselines" not in read_yaml(run.job_file).data:
             # An older version began it and knew no presets in full: it stays as it was asked for.
             job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
-        mirror, watchers = _mirror(job, run), watchers_of(job, run, watcher)
-        watcher.doing("reading the study, pictures and weights")
+        mirror, callbacks = _mirror(job, run), watchers_of(job, run, callback)
+        callback.doing("reading the study, pictures and weights")
         study = RunStudy.open(folder, **_study_settings(job))
         prepared = prepared_before(job, space, study.notes, run, say)
         study.note("over", None)
-        with mirror, watchers as told:
+        with mirror, callbacks as told:
             _search(study, run, space, prepared, told, backend, say)
 
 
@@ -184,7 +184,7 @@ def _search(
     run: RunDir,
     space: Space,
     prepared: Prepared,
-    watcher: Watcher,
+    callback: Callback,
     backend: Backend,
     say: Say,
 ) -> None:
@@ -194,10 +194,10 @@ def _search(
         prepared.job,
         space,
         presets=prepared.presets,
-        starts=prepared.starts,
+        starts=prepared.initial_points,
         replay=prepared.replay,
         costs=functools.partial(known_costs, prepared.workload, prepared.job.goals),
-        watcher=watcher,
+        callback=callback,
     )
     go_on = f"go on with `nst-tuner resume {run.path}`"
     if not search.over:

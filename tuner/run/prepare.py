@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from nst_core.errors import ConfigError, RunError, Say
 from nst_core.losses.laplacian import check_photorealism
-from nst_core.metrics.judge import Judge
 from nst_core.metrics.registry import weights_of, with_default
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights, get_weights, is_cached, tensor_digest
 from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.presets.preset import Preset
@@ -37,7 +37,7 @@ class Prepared(NamedTuple):
     job: JobSpec
     workload: Workload
     presets: list[tuple[Preset, str | None]]
-    starts: Sequence[Params]
+    initial_points: Sequence[Params]
     replay: Sequence[Params] | None
     baselines: Sequence[Mapping[str, Scores]] = ()
 
@@ -52,7 +52,7 @@ def prepare(
         space: its space.
         run: its directory.
         say: is told of downloads and fallbacks.
-        doing: is told what is being done, as `Watcher.doing` is.
+        doing: is told what is being done, as `Callback.doing` is.
 
     Raises:
         InputError: something that it names cannot be used; of the run nothing is written.
@@ -74,7 +74,7 @@ def prepare(
         presets = baseline_presets(job, workload.weights, say)
         replay = replay_of(job, space, presets=len(presets))
         doing("scoring the untouched pictures")
-        judge = Judge.load(workload.weights.__getitem__, metrics=workload.metrics)
+        judge = MetricSuite.load(workload.weights.__getitem__, metrics=workload.metrics)
         baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
         if job.search.warm_start:
             doing("choosing starting points")
@@ -83,12 +83,12 @@ def prepare(
         )
         for remark in remarks:
             say(remark)
-        starts = [*starts, *(start for start in space.starts if start not in starts)]
+        starts = [*starts, *(start for start in space.initial_points if start not in starts)]
         return Prepared(
             job=run.write_job(job),
             workload=workload,
             presets=presets,
-            starts=starts,
+            initial_points=starts,
             replay=replay,
             baselines=baselines,
         )
@@ -178,7 +178,7 @@ def prepared_before(
         job=job,
         workload=workload,
         presets=presets,
-        starts=notes.get("starts", space.starts),
+        initial_points=notes.get("starts", space.initial_points),
         replay=replay_of(job, space, presets=len(presets)),
     )
 

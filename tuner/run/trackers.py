@@ -1,4 +1,4 @@
-"""Watchers that tell others about a run: Prometheus through Ray, TensorBoard, MLflow.
+"""Callbacks that tell others about a run: Prometheus through Ray, TensorBoard, MLflow.
 
 Each is a few calls of a library. What goes wrong in one is said once and stops no run.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from nst_core.errors import InputError, NstError
 from tuner.job.spec import JobSpec
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.study.records import EngineStats, Pulse, RungRecord
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
@@ -30,11 +30,11 @@ MOST_WRITERS = 64
 #: Seconds for the last events, when the run is over.
 FINISH_S = 20.0
 
-_Event = Callable[[Watcher], None]
+_Event = Callable[[Callback], None]
 
 
-class Watchers(Watcher):
-    """Several watchers as one; on leaving, the last events are waited for.
+class Callbacks(Callback):
+    """Several callbacks as one; on leaving, the last events are waited for.
 
     Args:
         first: the one that people look at; what goes wrong in it is a defect of ours.
@@ -42,34 +42,34 @@ class Watchers(Watcher):
             server, and is left out from its first error on.
     """
 
-    def __init__(self, first: Watcher, others: Sequence[Watcher] = ()):
+    def __init__(self, first: Callback, others: Sequence[Callback] = ()):
         self._first, self._others = first, [_Aside(other) for other in others]
 
     def doing(self, what: str) -> None:
-        """See `Watcher`; it is news for people only."""
+        """See `Callback`; it is news for people only."""
         self._first.doing(what)
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._first.planned(plan, preset)
-        self._tell(lambda watcher: watcher.planned(plan, preset))
+        self._tell(lambda callback: callback.planned(plan, preset))
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._first.reported(trial, steps, rung)
-        self._tell(lambda watcher: watcher.reported(trial, steps, rung))
+        self._tell(lambda callback: callback.reported(trial, steps, rung))
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._first.ended(trial, state, reason)
-        self._tell(lambda watcher: watcher.ended(trial, state, reason))
+        self._tell(lambda callback: callback.ended(trial, state, reason))
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._first.pulsed(pulses)
-        self._tell(lambda watcher: watcher.pulsed(pulses))
+        self._tell(lambda callback: callback.pulsed(pulses))
 
-    def __enter__(self) -> Watchers:
+    def __enter__(self) -> Callbacks:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,12 +91,12 @@ class Watchers(Watcher):
 
 
 class _Aside(threading.Thread):
-    """A watcher that is told of events in their order, by and by."""
+    """A callback that is told of events in their order, by and by."""
 
-    def __init__(self, watcher: Watcher):
-        super().__init__(name=type(watcher).__name__, daemon=True)
+    def __init__(self, callback: Callback):
+        super().__init__(name=type(callback).__name__, daemon=True)
         self.told: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
-        self._watcher, self._left_out = watcher, False
+        self._callback, self._left_out = callback, False
         self.start()
 
     def tell(self, event: _Event) -> None:
@@ -111,7 +111,7 @@ class _Aside(threading.Thread):
         """Until it is told nothing more, or something goes wrong."""
         while not self._left_out and (event := self.told.get()):
             try:
-                event(self._watcher)
+                event(self._callback)
             except Exception as error:  # whatever a library does, the run goes on
                 self._leave_out(f"{type(error).__name__}: {error}")
 
@@ -120,7 +120,7 @@ class _Aside(threading.Thread):
         log.warning("%s: %s; left out from here on", self.name, why)
 
 
-class PrometheusWatcher(Watcher):
+class PrometheusCallback(Callback):
     """Gauges and counters that every Ray node offers to Prometheus."""
 
     def __init__(self, job: JobSpec, run: RunDir):
@@ -142,9 +142,9 @@ class PrometheusWatcher(Watcher):
                 self.reported(record.trial, steps, rung)
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         loss, best = self._goals.first.loss, self._best
-        if self._goals.broken(rung.scores):
+        if self._goals.violated(rung.scores):
             return
         if best is None or loss(rung.objective) < loss(best.objective):
             self._best = rung
@@ -156,11 +156,11 @@ class PrometheusWatcher(Watcher):
             self._score.set(self._best.objective, tags=self._run)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._ended.inc(tags={**self._run, "state": state})
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._tell_best()
         for engine, pulse in pulses.items():
             tags = {**self._run, "engine": engine}
@@ -179,7 +179,7 @@ def _count(counter: Any, amount: float, tags: Mapping[str, str]) -> None:
         counter.inc(amount, tags=dict(tags))
 
 
-class TensorBoardWatcher(Watcher):
+class TensorBoardCallback(Callback):
     """Scores of every trial as curves, under ``tensorboard/`` in the run."""
 
     def __init__(self, job: JobSpec, run: RunDir):
@@ -193,7 +193,7 @@ class TensorBoardWatcher(Watcher):
         self._writers: dict[int, Any] = {}
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         writer = self._writers.pop(trial, None) or self._open(trial)
         self._writers[trial] = writer  # the last one now
         for name, value in rung.scores.items():
@@ -202,12 +202,12 @@ class TensorBoardWatcher(Watcher):
             self._writers.pop(next(iter(self._writers))).close()
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         if writer := self._writers.pop(trial, None):
             writer.close()
 
 
-class MlflowWatcher(Watcher):
+class MlflowCallback(Callback):
     """A run of MLflow for each trial, where its environment variables say."""
 
     def __init__(self, job: JobSpec, run: RunDir):
@@ -228,7 +228,7 @@ class MlflowWatcher(Watcher):
         return str(known.experiment_id if known else self._client.create_experiment(self._name))
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         if plan.trial in self._runs:
             return
         made = self._client.create_run(self._experiment, run_name=preset or f"trial {plan.trial}")
@@ -237,28 +237,28 @@ class MlflowWatcher(Watcher):
         self._client.log_batch(made.info.run_id, params=params)
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         now_ms = int(time.time() * 1000)
         metrics = [self._metric(name, v, now_ms, steps) for name, v in rung.scores.items()]
         self._client.log_batch(self._runs[trial], metrics=metrics)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         status = {"complete": "FINISHED", "pruned": "KILLED"}.get(state, "FAILED")
         if found := self._runs.pop(trial, None):
             self._client.set_terminated(found, status)
 
 
 #: What a job may ask for under ``watch``.
-KINDS: Mapping[str, Callable[[JobSpec, RunDir], Watcher]] = {
-    "prometheus": PrometheusWatcher,
-    "tensorboard": TensorBoardWatcher,
-    "mlflow": MlflowWatcher,
+KINDS: Mapping[str, Callable[[JobSpec, RunDir], Callback]] = {
+    "prometheus": PrometheusCallback,
+    "tensorboard": TensorBoardCallback,
+    "mlflow": MlflowCallback,
 }
 
 
-def watchers_of(job: JobSpec, run: RunDir, first: Watcher) -> Watchers:
-    """What a job asks for, with the watcher that people look at; without one that cannot start.
+def watchers_of(job: JobSpec, run: RunDir, first: Callback) -> Callbacks:
+    """What a job asks for, with the callback that people look at; without one that cannot start.
 
     Raises:
         InputError: a package is missing.
@@ -271,4 +271,4 @@ def watchers_of(job: JobSpec, run: RunDir, first: Watcher) -> Watchers:
             raise
         except Exception as error:  # whatever a library does, the run goes on
             log.warning("watch: %s: %s: %s; left out", kind, type(error).__name__, error)
-    return Watchers(first, others)
+    return Callbacks(first, others)

@@ -66,7 +66,7 @@ def _trend(trend: float, one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray
     return np.asarray(trend * (1 + np.multiply.outer(one_ND[:, -1], other_MD[:, -1])))
 
 
-class Surrogate:
+class GaussianProcess:
     """Several values of any point, guessed from points that were tried.
 
     Args:

@@ -29,7 +29,7 @@ from scipy.special import log_ndtr
 from search_spaces import Choice, Params, Space
 from tuner.job.ranking import Values, ranking
 from tuner.sampling.encoding import encode_all, encode_shares, point_at, shares_of, with_conditions
-from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel, one_thread
+from tuner.sampling.gaussian_process import GaussianProcess, Kernel, fitted_kernel, one_thread
 
 #: Trials that must have reported before there is enough to learn from.
 STARTUP = 8
@@ -56,21 +56,21 @@ MEAN = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class Observation:
     """What is known of a trial.
 
     Attributes:
         params: that it runs.
         values: steps -> what it is ranked by, as of `Goals.values`: what is broken, then one value
             for each objective, lower is better; empty if it has not reported yet.
-        excess: steps -> by how much it breaks each constraint, at most 0 where it keeps it.
+        violations: steps -> by how much it breaks each constraint, at most 0 where it keeps it.
         pending: whether it is under way, and will say more.
         failed: whether it went wrong, whatever it had reported.
     """
 
     params: Params
     values: Mapping[int, Values]
-    excess: Mapping[int, Sequence[float]]
+    violations: Mapping[int, Sequence[float]]
     pending: bool = False
     failed: bool = False
 
@@ -78,7 +78,7 @@ class Tried:
 @one_thread()
 def propose(
     space: Space,
-    tried: Sequence[Tried],
+    tried: Sequence[Observation],
     *,
     max_steps: int,
     index: int,
@@ -104,7 +104,7 @@ def propose(
         return None
     rng = np.random.default_rng([seed, index])
     pending = [one for one in tried if one.pending and not one.values][-MOST_PENDING:]
-    belief = _Belief(space, [*told, *failed, *pending], max_steps, rng, lengths_D)
+    belief = _Posterior(space, [*told, *failed, *pending], max_steps, rng, lengths_D)
     start_NP = np.stack([_shares(space, one.params, rng) for one in told])
     share_P = _most_promising(space, belief, start_NP, given, rng)
     return point_at(space, dict(zip(space.params, share_P.tolist(), strict=True)), given)
@@ -113,13 +113,13 @@ def propose(
 # --- what is believed -----------------------------------------------------------------------------
 
 
-class _Belief:
+class _Posterior:
     """How promising a point is at the last step, by what was tried."""
 
     def __init__(
         self,
         space: Space,
-        tried: Sequence[Tried],
+        tried: Sequence[Observation],
         max_steps: int,
         rng: np.random.Generator,
         lengths_D: np.ndarray | None,
@@ -145,7 +145,7 @@ class _Belief:
             return np.vstack([value_NV, *[value_NV.max(0)] * len(wrong)])
 
         value_NV = known([one.values[steps][1:] for one, steps in rows])
-        excess_NC = known([one.excess[steps] for one, steps in rows])
+        excess_NC = known([one.violations[steps] for one, steps in rows])
         self._value = self._model(_without_outliers(_joined(value_NV, rng)), lengths_D)
         # By nothing else than a bound is told apart what keeps it: outliers of it stay.
         self._bounds = [self._model(excess_N) for excess_N in excess_NC.T]
@@ -183,13 +183,13 @@ class _Belief:
             log_N += log_ndtr(-bound(point_ND)[:, 0] / bound.spread(point_ND)[:, 0])
         return log_N
 
-    def _model(self, value_N: np.ndarray, lengths_D: np.ndarray | None = None) -> Surrogate:
+    def _model(self, value_N: np.ndarray, lengths_D: np.ndarray | None = None) -> GaussianProcess:
         """Of a value, with what is expected of trials that have not come to the end for theirs."""
         value_N1 = value_N[:, None]
-        model = Surrogate(self._point_ND, value_N1, self._kernel(value_N1, lengths_D))
+        model = GaussianProcess(self._point_ND, value_N1, self._kernel(value_N1, lengths_D))
         if not len(self._believed_QD):
             return model
-        return Surrogate(
+        return GaussianProcess(
             np.vstack([self._point_ND, self._believed_QD]),
             np.vstack([value_N1, model(self._believed_QD)]),
             model.kernel,
@@ -235,7 +235,7 @@ def _without_outliers(value_N: np.ndarray) -> np.ndarray:
     return np.minimum(value_N, middle + OUTLIER * usual) if usual > 0 else value_N
 
 
-def _thinned(told: Sequence[Tried]) -> Sequence[Tried]:
+def _thinned(told: Sequence[Observation]) -> Sequence[Observation]:
     """At most `MOST_SEEN`: those that came furthest with the best values, and others evenly."""
     if len(told) <= MOST_SEEN:
         return told
@@ -264,7 +264,7 @@ def best_and_even(ranked: Sequence[int], most: int) -> list[int]:
 
 def _most_promising(
     space: Space,
-    belief: _Belief,
+    belief: _Posterior,
     start_NP: np.ndarray,
     given: Params,
     rng: np.random.Generator,

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from search_spaces import Choice, Int, Params, Space
 from tuner.job.objective import Goals
 from tuner.job.spec import SamplerName
-from tuner.sampling.study_view import Shown
+from tuner.sampling.study_view import FilteredSampler
 from tuner.study.optuna_private import ReplayedCmaEs
 
 #: Random trials before there is enough to learn from.
@@ -37,13 +37,13 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
         goals: whose constraints it is shown for trials that are not over.
     """
     if name == "tpe":
-        return Shown(TPESampler(**TPE, seed=seed), goals=goals)
+        return FilteredSampler(TPESampler(**TPE, seed=seed), goals=goals)
     if name == "cmaes":
         cmaes = ReplayedCmaEs(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
-        return Shown(cmaes, goals=goals, most=None, stopped_as_complete=True)
+        return FilteredSampler(cmaes, goals=goals, most=None, stopped_as_complete=True)
     if name == "nsga2":
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
-        return Shown(nsga2, goals=goals, most=None, stopped_as_complete=True)
+        return FilteredSampler(nsga2, goals=goals, most=None, stopped_as_complete=True)
     return RandomSampler(seed=seed)
 
 

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.job.objective import Goals
 from tuner.job.ranking import Values, non_dominated
-from tuner.sampling.gp_sampler import Tried, best_and_even
-from tuner.study.attributes import CONSTRAINT, FINAL_OF, PRESET, RUNG, VALUES, WAITS, reported
+from tuner.sampling.gp_sampler import Observation, best_and_even
+from tuner.study.attributes import CONSTRAINT, FINAL_OF, PAUSED, PRESET, RUNG, VALUES, reported
 from tuner.study.optuna_private import study_with
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
@@ -27,7 +27,7 @@ MOST_SEEN = 192
 BEYOND = "beyond"
 
 
-class Shown(BaseSampler):
+class FilteredSampler(BaseSampler):
     """A sampler that sees a study as it should.
 
     Args:
@@ -105,7 +105,7 @@ class Shown(BaseSampler):
         if as_complete:
             shown.state, shown.values = TrialState.COMPLETE, list(last[VALUES])
         if self._goals:
-            broken = self._goals.excess(last["scores"])
+            broken = self._goals.violations(last["scores"])
             known = {CONSTRAINT.format(name): excess for name, excess in broken.items()}
             shown.system_attrs = {**trial.system_attrs, **known}
         return shown
@@ -122,14 +122,14 @@ class Trials:
 
     def __init__(self, goals: Goals):
         self._goals = goals
-        self._over: dict[int, Tried | None] = {}
+        self._over: dict[int, Observation | None] = {}
 
-    def tried(self, trials: Sequence[FrozenTrial], drawn: int) -> list[Tried]:
+    def tried(self, trials: Sequence[FrozenTrial], drawn: int) -> list[Observation]:
         """Of all trials of a study, of which one is drawn now."""
         found = [self._of(trial) for trial in trials if trial.number != drawn]
         return [one for one in found if one is not None]
 
-    def _of(self, trial: FrozenTrial) -> Tried | None:
+    def _of(self, trial: FrozenTrial) -> Observation | None:
         if not trial.state.is_finished():
             return _as_tried(trial, self._goals)
         if trial.number not in self._over:
@@ -137,17 +137,19 @@ class Trials:
         return self._over[trial.number]
 
 
-def _as_tried(trial: FrozenTrial, goals: Goals) -> Tried | None:
+def _as_tried(trial: FrozenTrial, goals: Goals) -> Observation | None:
     attrs = trial.user_attrs
     if not trial.params or PRESET in attrs or FINAL_OF in attrs:
         return None
     found = {steps: attrs[RUNG.format(steps)] for steps in reported(attrs)}
     running = trial.state is TrialState.RUNNING
-    return Tried(
+    return Observation(
         params=trial.params,
         values={steps: goals.values(rung["scores"]) for steps, rung in found.items()},
-        excess={steps: list(goals.excess(r["scores"]).values()) for steps, r in found.items()},
-        pending=running and attrs.get(WAITS) is None,
+        violations={
+            steps: list(goals.violations(r["scores"]).values()) for steps, r in found.items()
+        },
+        pending=running and attrs.get(PAUSED) is None,
         # What may not even begin is to be avoided as what goes wrong is.
         failed=trial.state is TrialState.FAIL or BEYOND in attrs,
     )

@@ -33,8 +33,8 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 class Decision(enum.Enum):
     """What becomes of a trial that has reported."""
 
-    GO_ON = "go on"
-    WAIT = "wait"
+    CONTINUE = "go on"
+    PAUSE = "wait"
     STOP = "stop"
 
 
@@ -112,20 +112,20 @@ class Halving:
             to_come: trials at most that may still come to this rung.
         """
         if self.rule == "none":
-            return Decision.GO_ON
+            return Decision.CONTINUE
         rivals = ladder.at(rung)
         place, count = self._places(rivals)[trial], len(rivals)
         if self.rule == "median":
             ahead = count < MEDIAN_OF or place <= (count + 1) // 2
-            return Decision.GO_ON if ahead else Decision.STOP
+            return Decision.CONTINUE if ahead else Decision.STOP
         if self.rule == "stop":
             ahead = place <= max(1, count // self.reduction)
-            return Decision.GO_ON if ahead else Decision.STOP
+            return Decision.CONTINUE if ahead else Decision.STOP
         if place <= count // self.reduction:
-            return Decision.GO_ON
+            return Decision.CONTINUE
         # Where more come, more go on; but nobody's place gets better by that.
         hopeless = place > max(1, (count + to_come) // self.reduction)
-        return Decision.STOP if hopeless else Decision.WAIT
+        return Decision.STOP if hopeless else Decision.PAUSE
 
     def promotable(
         self, waiting: Mapping[int, Rung], ladder: Ladder, *, last: bool = False

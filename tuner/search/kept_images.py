@@ -1,4 +1,4 @@
-"""BestImages: which of a trial's images are kept."""
+"""KeptImages: which of a trial's images are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuner.study.records import RungRecord, TrialRecord
 from tuner.study.run_dir import RunDir
 
 
-class BestImages:
+class KeptImages:
     """Keeps every trial's images as of its best report.
 
     Those of each report are kept of a final, which show how its result comes to be, and in a Pareto

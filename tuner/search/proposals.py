@@ -37,7 +37,7 @@ class Proposals:
     ):
         self._study, self._job, self._space = study, job, space
         self._presets, self._replay = presets, replay
-        self._starts = space.starts if starts is None else starts
+        self._starts = space.initial_points if starts is None else starts
         #: Numbers of finals, which an extended run has between its other trials.
         self._finals: set[int] = set()
 

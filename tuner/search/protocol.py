@@ -33,7 +33,7 @@ class Plan:
         return next_rungs(self.rungs, steps)
 
 
-class Watcher:
+class Callback:
     """Is told what happens in a run, to show it; whoever inherits may leave things out."""
 
     def doing(self, what: str) -> None:

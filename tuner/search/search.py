@@ -29,12 +29,12 @@ from tuner.search.finals import (
 )
 from tuner.search.halving import Decision, Halving, Ladder, Rung
 from tuner.search.interrupt import Interrupt
-from tuner.search.kept_images import BestImages
+from tuner.search.kept_images import KeptImages
 from tuner.search.proposals import Proposals
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.study.records import EngineStats, Report, RungRecord, Scores, TrialRecord
 from tuner.study.run_dir import MAX_BYTES, RunDir
-from tuner.study.study import Left, RunStudy
+from tuner.study.study import Resumption, RunStudy
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Search:
             leave open is drawn.
         replay: recorded parameters to use instead of drawing, in the order of the trials.
         costs: gives the costs of a configuration that are known before its first step.
-        watcher: is told of everything.
+        callback: is told of everything.
         clock: seconds, for the time budget.
     """
 
@@ -70,11 +70,11 @@ class Search:
         starts: Sequence[Params] | None = None,
         replay: Sequence[Params] | None = None,
         costs: Callable[[StyleConfig], Scores] = lambda _: {},
-        watcher: Watcher,
+        callback: Callback,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._study, self._run, self._job = study, run, job
-        self.watcher = watcher
+        self.callback = callback
         self._proposals = Proposals(
             study, job, space, presets=presets, starts=starts, replay=replay or ()
         )
@@ -89,7 +89,7 @@ class Search:
         self._budget = Budget(job, clock=clock, worked_s=worked_s, waiting=self._waiting.keys())
         self._plain = dataclasses.replace(self._halving, rule="none")
         self._plans: dict[int, Plan] = {}
-        self._images = BestImages(run, self.goals, study.record)
+        self._images = KeptImages(run, self.goals, study.record)
         #: What is still to run after the search; of a preset that runs in full without a seed.
         self._finals: list[tuple[int, int | None]] | None = None
         #: Trials that are over, whose lanes are to be forgotten.
@@ -103,7 +103,7 @@ class Search:
             self._remember(record)
         self._recall_gain()
         self._look_around()
-        self._orphans: dict[int, Left] = {}
+        self._orphans: dict[int, Resumption] = {}
         for number, left in study.unfinished().items():
             self._take_up(number, left)
 
@@ -137,7 +137,7 @@ class Search:
         noted = self._study.notes.get(IMPROVED, self._budget.improved_after)
         self._budget.improved_after = noted
 
-    def _take_up(self, number: int, left: Left) -> None:
+    def _take_up(self, number: int, left: Resumption) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
         self._study.revive(number, self._proposals.fixed(number))
         if left.waits is None:
@@ -157,7 +157,7 @@ class Search:
         if plan is not None:
             self._plans[plan.trial] = plan
             _log(plan.trial, "goes on", rungs=plan.rungs)
-            self.watcher.planned(plan, self._study.record(plan.trial).preset)
+            self.callback.planned(plan, self._study.record(plan.trial).preset)
         return plan
 
     @property
@@ -261,7 +261,7 @@ class Search:
         last = max(record.rungs, default=0)
         if last > left.went_on:
             decision = self._decide(number, last, record.rungs[last])
-            return plan if decision is Decision.GO_ON else None
+            return plan if decision is Decision.CONTINUE else None
         return plan
 
     def _promotable(self) -> int | None:
@@ -355,7 +355,7 @@ class Search:
     # --- what came of it --------------------------------------------------------------------------
 
     def report(self, report: Report, images: Callable[[], Sequence[bytes]]) -> Decision:
-        """Judge a report; returns whether the trial goes on, waits or ends.
+        """MetricSuite a report; returns whether the trial goes on, waits or ends.
 
         Args:
             report: what the engine says.
@@ -395,7 +395,7 @@ class Search:
                 improved = self._count(number, report.steps, rung, begun=self._numbers)
                 if improved:
                     self._study.note(IMPROVED, self._numbers)
-            self.watcher.reported(number, report.steps, rung)
+            self.callback.reported(number, report.steps, rung)
             _log(number, "reported", steps=report.steps, scores=dict(report.scores))
             return self._decide(number, report.steps, rung)
 
@@ -470,14 +470,14 @@ class Search:
             # A preset runs to its end, so that what was gained is known.
             return self._go_on(number, steps)
         for bound in self.goals.constraints:
-            if bound.lasting and bound.excess(rung.scores) > 0:
+            if bound.lasting and bound.violation(rung.scores) > 0:
                 self._end(number, "pruned", f"breaks {bound.name} at step {steps}")
                 return Decision.STOP
         here = self._rung_of(number, steps)
         to_come = sum(other not in self._ladder.at(here) for other in self.unfinished)
         to_come += self._to_begin + self._others_running
         decision = self._halving.decide(number, here, self._ladder, to_come=to_come)
-        if decision is Decision.WAIT:
+        if decision is Decision.PAUSE:
             del self._plans[number]
             self._waiting[number] = here
             self._study.wait(number, steps)
@@ -491,9 +491,9 @@ class Search:
     def _go_on(self, number: int, steps: int) -> Decision:
         self._study.go_on(number, steps)
         if not self.interrupt.winding_up:
-            return Decision.GO_ON
+            return Decision.CONTINUE
         self.interrupted(number)
-        return Decision.WAIT
+        return Decision.PAUSE
 
     def _end(self, number: int, state: str, reason: str | None, *, seconds: float = 0.0) -> None:
         if number not in self.unfinished:
@@ -506,7 +506,7 @@ class Search:
         self._study.finish(number, state, reason, seconds=seconds)
         self._ended.append(number)
         self._budget.ended(number, searched=searched)
-        self.watcher.ended(number, state, reason)
+        self.callback.ended(number, state, reason)
         _log(number, f"is over: {state}", state=state, reason=reason)
 
 

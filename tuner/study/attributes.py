@@ -11,11 +11,11 @@ PRESET, FINAL_OF = "preset", "final_of"
 
 
 #: Attribute of a trial that waits at a rung, with the steps of the rung.
-WAITS = "waits"
+PAUSED = "waits"
 
 
 #: The same of one that was told to go on beyond a rung.
-WENT_ON = "went_on"
+RESUMED = "went_on"
 
 
 #: Attribute of a report at a rung, with its steps.

@@ -42,7 +42,7 @@ Directions = Sequence[Literal["maximize", "minimize"]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class StudyHandle:
     """A study and where it is kept.
 
     Attributes:
@@ -64,7 +64,7 @@ def create_study(
     url: str | None,
     name: str,
     notes: Mapping[str, Any],
-) -> Kept:
+) -> StudyHandle:
     """Start the study of a new run, or join the one of that name in a database.
 
     The folder is a run from the moment when all of it is there.
@@ -101,7 +101,7 @@ def create_study(
     driver = secrets.token_hex(6)
     content = json.dumps({"url": url, "name": name, "driver": driver}, indent=1)
     write_atomic(folder / SHARED_FILE, f"{content}\n".encode())
-    return Kept(study=study, storage=storage, driver=driver)
+    return StudyHandle(study=study, storage=storage, driver=driver)
 
 
 def _check_asked(study: optuna.Study, notes: Mapping[str, Any], url: str) -> None:
@@ -130,7 +130,7 @@ def check_database(url: str, name: str, directions: Directions) -> None:
             )
 
 
-def load_study(folder: Path) -> Kept:
+def load_study(folder: Path) -> StudyHandle:
     """The study of a run.
 
     Raises:
@@ -148,7 +148,7 @@ def load_study(folder: Path) -> Kept:
         study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
     except Exception as error:  # Optuna raises whatever a damaged record leads it to
         raise damaged(folder, error) from None
-    return Kept(study=study, storage=storage, journal=journal)
+    return StudyHandle(study=study, storage=storage, journal=journal)
 
 
 def damaged(folder: Path, error: Exception) -> RunError:
@@ -201,7 +201,7 @@ def mend(folder: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def _load_shared(folder: Path) -> Kept:
+def _load_shared(folder: Path) -> StudyHandle:
     path = folder / SHARED_FILE
     try:
         content = json.loads(read_limited(path, MAX_BYTES))
@@ -218,7 +218,7 @@ def _load_shared(folder: Path) -> Kept:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         raise RunError(f"{path}: {_shown(url)} has no study {name!r} any more") from None
-    return Kept(study=study, storage=storage, driver=driver)
+    return StudyHandle(study=study, storage=storage, driver=driver)
 
 
 def _asked_for(folder: Path) -> str | None:

@@ -25,12 +25,12 @@ from tuner.sampling.gp_sampler import propose
 from tuner.sampling.lengthscales import LENGTHS, expected_lengths
 from tuner.sampling.optuna_samplers import make_sampler, suggested
 from tuner.sampling.study_view import BEYOND, Trials
-from tuner.study.attributes import FINAL_OF, PRESET, RUNG, VALUES, WAITS, WENT_ON
+from tuner.study.attributes import FINAL_OF, PAUSED, PRESET, RESUMED, RUNG, VALUES
 from tuner.study.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
 from tuner.study.run_files import STUDY_FILE
-from tuner.study.storage import Kept, create_study, damaged, load_study, mend
+from tuner.study.storage import StudyHandle, create_study, damaged, load_study, mend
 from tuner.study.validation import check_compared, known_notes, record_of
 from tuner.study.versions import warn_if_unchecked
 
@@ -47,7 +47,7 @@ _SEEN = "seen-{}"
 SIGN_EVERY_S, SILENT_S = 30.0, 600.0
 
 
-class Left(NamedTuple):
+class Resumption(NamedTuple):
     """How a killed driver left a trial.
 
     Attributes:
@@ -70,7 +70,7 @@ class RunStudy:
         seed: of all draws.
     """
 
-    def __init__(self, kept: Kept, *, goals: Goals, sampler: SamplerName, seed: int):
+    def __init__(self, kept: StudyHandle, *, goals: Goals, sampler: SamplerName, seed: int):
         self._study, self._storage, self._journal = kept.study, kept.storage, kept.journal
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._goals = goals
@@ -111,7 +111,7 @@ class RunStudy:
         """A study that nothing is left of, for simulations."""
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, directions=goals.directions)
-        kept = Kept(study=study, storage=storage)
+        kept = StudyHandle(study=study, storage=storage)
         return cls(kept, goals=goals, **settings)
 
     def at_once(self) -> AbstractContextManager[None]:
@@ -141,7 +141,7 @@ class RunStudy:
         """One trial."""
         return record_of(self._frozen(number))
 
-    def unfinished(self) -> dict[int, Left]:
+    def unfinished(self) -> dict[int, Resumption]:
         """Trials that this driver left when it was killed, by number."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return {
@@ -150,7 +150,7 @@ class RunStudy:
             if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
         }
 
-    def left(self, number: int) -> Left:
+    def left(self, number: int) -> Resumption:
         """How a trial stands."""
         return _left(self._frozen(number))
 
@@ -257,7 +257,7 @@ class RunStudy:
 
     def go_on(self, number: int, steps: int) -> None:
         """Record that a trial goes on beyond a rung."""
-        self._live[number].set_user_attr(WENT_ON, steps)
+        self._live[number].set_user_attr(RESUMED, steps)
 
     def report(self, number: int, steps: int, rung: RungRecord) -> None:
         """Record a rung; reporting the same rung again changes nothing."""
@@ -283,7 +283,7 @@ class RunStudy:
 
     def wait(self, number: int, steps: int | None) -> None:
         """Record that a trial waits at a rung, or (None) that it goes on."""
-        self._live[number].set_user_attr(WAITS, steps)
+        self._live[number].set_user_attr(PAUSED, steps)
 
     def finish(
         self, number: int, state: str, reason: str | None = None, *, seconds: float = 0.0
@@ -305,7 +305,7 @@ class RunStudy:
             trial.set_user_attr("seconds", seconds)
         best = self.record(number).best_rung(self._goals)
         if best is not None:
-            for name, excess in self._goals.excess(best[1].scores).items():
+            for name, excess in self._goals.violations(best[1].scores).items():
                 trial.set_constraint(name, excess)
         if state == "complete" and best is not None:
             self._study.tell(trial, self._values(best[1]), skip_if_finished=True)
@@ -367,5 +367,5 @@ def _read(folder: Path) -> tuple[Sequence[FrozenTrial | ReadTrial], Mapping[str,
     return study.get_trials(deepcopy=False), study.user_attrs
 
 
-def _left(trial: FrozenTrial) -> Left:
-    return Left(trial.user_attrs.get(WAITS), trial.user_attrs.get(WENT_ON, 0))
+def _left(trial: FrozenTrial) -> Resumption:
+    return Resumption(trial.user_attrs.get(PAUSED), trial.user_attrs.get(RESUMED, 0))

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tuner.job.spec import JobSpec
 from tuner.results.preset_runs import PresetRun, run_of
-from tuner.search.protocol import Plan, Watcher
+from tuner.search.protocol import Callback, Plan
 from tuner.study.records import EngineStats, Pulse, RungRecord, TrialRecord
 from tuner.terminal.live_view import LiveView
 from tuner.terminal.progress_steps import StepCount, left_text
@@ -31,7 +31,7 @@ _NAME_WIDTH = 20
 LINE_EVERY_S = 30.0
 
 
-class ProgressWatcher(Watcher):
+class ProgressCallback(Callback):
     """Shows where a run is.
 
     Args:
@@ -67,7 +67,7 @@ class ProgressWatcher(Watcher):
                 for steps, rung in record.rungs.items():
                     self.reported(record.trial, steps, rung)
 
-    def __enter__(self) -> ProgressWatcher:
+    def __enter__(self) -> ProgressCallback:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -87,14 +87,14 @@ class ProgressWatcher(Watcher):
     # --- what happens -----------------------------------------------------------------------------
 
     def doing(self, what: str) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         if what not in ("", self._said) and not self._live.is_started:
             self.say(what)
             self._said = what
         self._doing = what
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._doing = ""
         if preset and not plan.final:
             self._presets[plan.trial] = preset, plan.config.to_dict()
@@ -118,12 +118,12 @@ class ProgressWatcher(Watcher):
             self.say(f"{preset} runs in full: {plan.config.steps:,} steps")
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         value, loss = rung.objective, self._objective.loss
         self._steps.at(trial, steps)
         if trial in self._under_way:
             self._under_way[trial].score = value
-        if trial in self._finals or self._goals.broken(rung.scores):
+        if trial in self._finals or self._goals.violated(rung.scores):
             return
         if self._best is None or loss(value) < loss(self._best[0]):
             self._best = (value, trial, steps)
@@ -133,7 +133,7 @@ class ProgressWatcher(Watcher):
             self._preset = run_of(name, trial, config, value)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._under_way.pop(trial, None)
         self._steps.ended(trial)
         if trial in self._finals:
@@ -147,7 +147,7 @@ class ProgressWatcher(Watcher):
             self._say_where()
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
-        """See `Watcher`."""
+        """See `Callback`."""
         self._engines.pulsed(pulses)
         for trial, step in self._engines.steps().items():
             if trial in self._under_way:

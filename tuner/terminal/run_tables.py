@@ -22,7 +22,7 @@ from tuner.results.preset_runs import (
 )
 from tuner.results.results import Results
 from tuner.results.summary import on_held_out
-from tuner.results.trial_result import Found, found_of
+from tuner.results.trial_result import TrialResult, found_of
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.terminal.tables import settings_text
@@ -78,7 +78,9 @@ def best_table(results: Results, top: int) -> RenderableType:
     return Group(*parts, verdict(results))
 
 
-def _presets_beside(results: Results, shown: Sequence[Found]) -> tuple[list[Found], list[str]]:
+def _presets_beside(
+    results: Results, shown: Sequence[TrialResult]
+) -> tuple[list[TrialResult], list[str]]:
     """The best preset and the presets in full, where the table lacks them, and why they follow."""
     preset, ranked = results.best_preset(), results.ranked()
     beside, said = [], []
@@ -139,7 +141,7 @@ def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _seeds(found: Found) -> Text:
+def _seeds(found: TrialResult) -> Text:
     """How often it was run again, and whether that went well."""
     runs = found.failed + len(found.finals)
     if not found.failed:
@@ -147,7 +149,7 @@ def _seeds(found: Found) -> Text:
     return Text(f"{found.failed} of {runs} failed", style="red")
 
 
-def _ran_as_it_was(found: Found) -> bool:
+def _ran_as_it_was(found: TrialResult) -> bool:
     return set(found.finals) == {SEARCH_SEED}
 
 
@@ -163,7 +165,7 @@ def _untouched(results: Results) -> str:
     return f"untouched content: {', '.join(parts)}" if parts else ""
 
 
-def _worst_pair(results: Results, found: Found) -> str:
+def _worst_pair(results: Results, found: TrialResult) -> str:
     """The pair of the search or of the held-out ones where the finals did worst."""
     first = results.goals.first
     runs = [
@@ -194,7 +196,7 @@ def front_table(results: Results) -> Table:
 def _trial_row(
     results: Results,
     metrics: Sequence[str],
-    found: Found,
+    found: TrialResult,
     rank: str,
     compared: PresetRun | None,
 ) -> list[RenderableType]:
@@ -216,13 +218,13 @@ def _change_style(change: float) -> str:
     return "green" if change > 0 else "bold red" if round(change, 2) < 0 else ""
 
 
-def _details(results: Results, shown: Sequence[Found]) -> Table:
+def _details(results: Results, shown: Sequence[TrialResult]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(justify="right", style="bold")
     for found in shown:
         state = found.record.state
         what = _what(found)
-        if broken := results.broken(found):
+        if broken := results.violated(found):
             what.append(f" breaks {' and '.join(broken)}", style="red")
         grid.add_row(str(found.record.trial), Text(state, style=_STATE_STYLES[state]), what)
     return grid
@@ -232,7 +234,7 @@ def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{share:+.0%}" if round(share, 2) else "0%"
 
 
-def _what(found: Found) -> Text:
+def _what(found: TrialResult) -> Text:
     record = found.record
     if record.full:
         return Text(f"preset {preset_run(record, found.rung.objective)}")
@@ -252,14 +254,14 @@ def verdict(results: Results) -> Text:
     if not results.done:
         return Text("No trial has finished yet, so nothing is known of the result.", style="yellow")
     text = _gained(results, ranked[0])
-    if broken := results.broken(ranked[0]):
+    if broken := results.violated(ranked[0]):
         text.append(f" It breaks {' and '.join(broken)}.", style="bold red")
     if other := results.better_held_out():
         text.append(f" {on_held_out(results, other)}", style="yellow")
     return text
 
 
-def _gained(results: Results, best: Found) -> Text:
+def _gained(results: Results, best: TrialResult) -> Text:
     first = results.goals.first
     score = results.score(best)
     beats = results.beats_content(score)

@@ -51,7 +51,7 @@ def space_table(space: Space) -> RenderableType:
     notes.add_column(justify="right", style="bold", no_wrap=True)
     notes.add_column(overflow="fold")
     notes.add_row("fixed", Text(settings_text(space.fixed) or "nothing"))
-    for index, start in enumerate(space.starts, start=1):
+    for index, start in enumerate(space.initial_points, start=1):
         notes.add_row(f"start {index}", Text(settings_text(start)))
     notes.add_row("why", Text(space.why))
     return Group(table, notes)

@@ -13,7 +13,7 @@ from tuner.pages.prefer.outcome import _scores, _voted_on
 from tuner.pages.prefer.strengths import Strengths, strengths
 from tuner.pages.prefer.votes import Vote, kept_votes
 from tuner.results.results import Results
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 
 
 def outcome_table(results: Results) -> RenderableType:
@@ -28,7 +28,7 @@ def outcome_table(results: Results) -> RenderableType:
 
 
 def _order_table(
-    results: Results, found: Mapping[int, Found], known: Strengths, votes: Sequence[Vote]
+    results: Results, found: Mapping[int, TrialResult], known: Strengths, votes: Sequence[Vote]
 ) -> Table:
     name = results.goals.first.name
     table = Table(title=f"by {len(votes)} votes", title_justify="left")
@@ -49,7 +49,9 @@ def _order_table(
     return table
 
 
-def _agreement_table(results: Results, found: Mapping[int, Found], votes: Sequence[Vote]) -> Group:
+def _agreement_table(
+    results: Results, found: Mapping[int, TrialResult], votes: Sequence[Vote]
+) -> Group:
     table = Table(title="how far metrics agree", title_justify="left")
     table.add_column("metric")
     table.add_column("votes", justify="right")

@@ -19,7 +19,7 @@ import numpy as np
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
 from tuner.sampling.encoding import encode, encode_all
-from tuner.sampling.gaussian_process import Kernel, Surrogate
+from tuner.sampling.gaussian_process import GaussianProcess, Kernel
 from tuner.sampling.lengthscales import Lengths, _coordinates
 
 #: The curves that come with the package.
@@ -79,13 +79,13 @@ class Curves:
         return encode_all(self.space, self.params)
 
     @cached_property
-    def _guesses(self) -> dict[str, Surrogate]:
+    def _guesses(self) -> dict[str, GaussianProcess]:
         """Of each pair, from the configurations that never diverged there."""
         found = {}
         for name, pair in self.pairs.items():
             known_N = pair.known_N
             values_NV = pair.score_NSM[known_N].reshape(int(known_N.sum()), -1)
-            found[name] = Surrogate(self._points_ND[known_N], values_NV, self.kernel)
+            found[name] = GaussianProcess(self._points_ND[known_N], values_NV, self.kernel)
         return found
 
     def scores(self, pair: str, params: Params, steps: int) -> dict[str, float]:

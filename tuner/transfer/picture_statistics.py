@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 
 #: Longer side of the pictures that are looked at, and the shorter one at least.
 SIZE_PX, _LEAST_PX = 64, 8
@@ -20,7 +20,7 @@ FEATURES = (
 )
 
 
-def picture_features(materials: Materials) -> list[float]:
+def picture_features(materials: LossInputs) -> list[float]:
     """The statistics of `FEATURES`, each of about the same size: logarithms of what spans decades.
 
     They are those of pictures with a longer side of `SIZE_PX`, whatever the size of the results, so

@@ -14,9 +14,9 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.images.images import to_uint8
 from nst_core.lanes.batch import LaneBatch, Outcome
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.judge import edges
+from nst_core.metrics.suite import edges
 from nst_core.networks.weights import Weights
 from nst_core.stylization import advance, default_device
 from tuner.transfer.suggest import Suggestion
@@ -85,7 +85,7 @@ class ShortRuns:
     def __init__(self, content_3HW: Tensor, style_3HW: Tensor, weights: Callable[[str], Weights]):
         self._store = FeatureStore(weights, default_device())
         self._pictures = content_3HW, [(style_3HW, 1.0)]
-        self._materials = Materials.at_size(*self._pictures, SIZE_PX)
+        self._materials = LossInputs.at_size(*self._pictures, SIZE_PX)
         self._content_HW3 = to_uint8(self._materials.content_3HW)
         self._untouched = self._style_loss(self._materials.content_3HW)
 
@@ -106,7 +106,7 @@ class ShortRuns:
         config = StyleConfig(init="image", size_px=SIZE_PX, steps=1)
         batch = LaneBatch(self._store)
         batch.add(
-            "image", config, Materials.at_size(*self._pictures, SIZE_PX, {"image": image_3HW})
+            "image", config, LossInputs.at_size(*self._pictures, SIZE_PX, {"image": image_3HW})
         )
         return float(batch.advance(1).style[0])
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from nst_core.errors import InputError
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from search_spaces import Params, Space
 from tuner.engine.pairs import load_pair
 from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.sampling.encoding import encode_all
-from tuner.sampling.gaussian_process import Kernel, Surrogate
+from tuner.sampling.gaussian_process import GaussianProcess, Kernel
 from tuner.study.run_dir import RunDir
 from tuner.transfer.curves import Curves
 from tuner.transfer.picture_statistics import picture_features
@@ -130,7 +130,7 @@ def fitting(params: Params, space: Space) -> Params:
 
 
 def suggest(
-    materials: Materials,
+    materials: LossInputs,
     experiences: Sequence[Experience],
     space: Space,
     kernel: Kernel,
@@ -164,7 +164,9 @@ def suggest_for(
     found_C2 = np.zeros((len(candidates), 2))
     for weight, one in zip(weight_P, experiences, strict=True):
         tried_N2 = np.stack([one.share_N, np.log(one.steps_N)], 1)
-        found_C2 += weight * Surrogate(encode_all(space, one.params), tried_N2, kernel)(points_CD)
+        found_C2 += weight * GaussianProcess(encode_all(space, one.params), tried_N2, kernel)(
+            points_CD
+        )
     share_C, steps_C = found_C2.T
     like = sorted(
         zip([one.name for one in experiences], weight_P.tolist(), strict=True), key=lambda x: -x[1]

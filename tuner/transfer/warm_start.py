@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from search_spaces import Params, Space
 from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
@@ -27,7 +27,7 @@ SHARE = 1 / 2
 
 
 def warm_starts(
-    sources: Sequence[str], space: Space, materials: Materials, trials: int, goals: Goals
+    sources: Sequence[str], space: Space, materials: LossInputs, trials: int, goals: Goals
 ) -> tuple[list[Params], list[str]]:
     """Parameters worth trying first, the best of every source before their second best.
 
@@ -84,7 +84,7 @@ def _of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Params], str
             f" {goals.name} here"
         )
     fits = [fitting(record.params, space) for record in ranked if record.searched]
-    fits = [params for params in fits if params and params not in space.starts]
+    fits = [params for params in fits if params and params not in space.initial_points]
     if not fits:
         return [], None
     chosen = apart(range(len(fits)), encode_all(space, fits), OF_ONE_SOURCE)
@@ -114,7 +114,7 @@ def ranked_by(records: Sequence[TrialRecord], goals: Goals) -> list[TrialRecord]
     return [record for _, (record, _) in ranked]
 
 
-def _similar(space: Space, materials: Materials, goals: Goals) -> tuple[list[Params], str | None]:
+def _similar(space: Space, materials: LossInputs, goals: Goals) -> tuple[list[Params], str | None]:
     """What did well on similar pairs, if these were tuned in this space for this objective."""
     curves = load_curves()
     if curves.space.name != space.name:

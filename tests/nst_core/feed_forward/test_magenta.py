@@ -20,7 +20,7 @@ from nst_core.feed_forward.magenta import (
     feed_forward,
 )
 from nst_core.images.images import from_uint8, resize
-from nst_core.metrics.judge import rmse
+from nst_core.metrics.suite import rmse
 
 CONTENT = resize(from_uint8(skimage.data.chelsea()), 64, 96)
 STYLE = resize(from_uint8(skimage.data.coffee()), 120, 180)

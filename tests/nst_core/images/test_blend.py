@@ -9,7 +9,7 @@ import torch
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.lanes.batch import LaneBatch
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 from nst_core.stylization import stylize
@@ -29,7 +29,7 @@ def picture(height: int, width: int, seed: int) -> torch.Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def materials(*weights: float) -> Materials:
+def materials(*weights: float) -> LossInputs:
     """Three styles, the second alone in a region of its own, the others blended in the rest."""
     half = torch.zeros(32, 40)
     half[:, 20:] = 1
@@ -39,7 +39,7 @@ def materials(*weights: float) -> Materials:
         Style(image_3HW=picture(40, 44, 2), weight=second, region_HW=half),
         Style(image_3HW=picture(33, 48, 3), weight=third, style_region_HW=picture(33, 48, 4)[0]),
     ]
-    return Materials.at_size(picture(32, 40, 0), styles, 40)
+    return LossInputs.at_size(picture(32, 40, 0), styles, 40)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=torch.float64)
 
 
-def alone(store: FeatureStore, config: StyleConfig, found: Materials) -> torch.Tensor:
+def alone(store: FeatureStore, config: StyleConfig, found: LossInputs) -> torch.Tensor:
     batch = LaneBatch(store)
     batch.add("x", config, found)
     batch.advance(config.steps)

@@ -6,7 +6,7 @@ import torch
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.losses.batch_loss import depth_of
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 
@@ -64,7 +64,7 @@ CONFIGS = (
 
 
 @pytest.fixture(scope="module")
-def materials() -> list[Materials]:
+def materials() -> list[LossInputs]:
     generator = torch.Generator().manual_seed(0)
 
     def picture(height: int, width: int) -> torch.Tensor:
@@ -82,7 +82,7 @@ def materials() -> list[Materials]:
         [(style, 0.25), (styles[0], 0.75)] for style in styles
     ]
     blends[3:] = [list(regions), [Style(image_3HW=styles[3])]]
-    return [Materials.at_size(picture(32, 40), blend, 40) for blend in blends]
+    return [LossInputs.at_size(picture(32, 40), blend, 40) for blend in blends]
 
 
 @pytest.fixture(autouse=True)
@@ -99,14 +99,16 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=DOUBLE)
 
 
-def alone(store: FeatureStore, config: StyleConfig, materials: Materials, steps: int):  # type: ignore[no-untyped-def]
+def alone(store: FeatureStore, config: StyleConfig, materials: LossInputs, steps: int):  # type: ignore[no-untyped-def]
     batch = LaneBatch(store)
     batch.add("x", config, materials)
     losses = batch.advance(steps)
     return batch.image("x"), losses.total[0]
 
 
-def test_batched_lanes_equal_separate_runs(store: FeatureStore, materials: list[Materials]) -> None:
+def test_batched_lanes_equal_separate_runs(
+    store: FeatureStore, materials: list[LossInputs]
+) -> None:
     """In float64 lanes of a batch follow exactly the trajectories of separate runs."""
     batch = LaneBatch(store)
     for index, config in enumerate(CONFIGS):
@@ -121,7 +123,7 @@ def test_batched_lanes_equal_separate_runs(store: FeatureStore, materials: list[
 
 
 def test_several_threads_only_round_differently(
-    store: FeatureStore, materials: list[Materials]
+    store: FeatureStore, materials: list[LossInputs]
 ) -> None:
     """On several threads a lane of a batch stays within rounding of a separate run."""
     torch.set_num_threads(2)
@@ -134,7 +136,7 @@ def test_several_threads_only_round_differently(
         torch.testing.assert_close(batch.image(index), image, rtol=0, atol=1e-10)
 
 
-def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[Materials]) -> None:
+def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[LossInputs]) -> None:
     """Adding, dropping, saving and loading lanes leaves every trajectory as it was."""
     batch = LaneBatch(store)
     batch.add(0, CONFIGS[0], materials[0])
@@ -154,7 +156,7 @@ def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[Mate
 
 
 def test_a_diverged_lane_leaves_the_others_alone(
-    store: FeatureStore, materials: list[Materials]
+    store: FeatureStore, materials: list[LossInputs]
 ) -> None:
     """A lane that is no longer finite is an outcome, and its neighbours do not notice."""
     wild = CONFIGS[0].replace(lr=1e4, style_weight=1e12, clamp="save")
@@ -172,7 +174,7 @@ def test_a_diverged_lane_leaves_the_others_alone(
     assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], materials[0], 6)[0])
 
 
-def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[Materials]) -> None:
+def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[LossInputs]) -> None:
     """Lanes of another network or precision, and keys that are taken, are refused."""
     batch = LaneBatch(store)
     batch.add("x", CONFIGS[0], materials[0])
@@ -184,7 +186,7 @@ def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[Mater
 
 
 def test_an_exception_leaves_whole_steps(
-    store: FeatureStore, materials: list[Materials], monkeypatch: pytest.MonkeyPatch
+    store: FeatureStore, materials: list[LossInputs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running out of memory in the middle of a chunk loses at most the step under way."""
     batch = LaneBatch(store)
@@ -211,7 +213,7 @@ def test_an_exception_leaves_whole_steps(
 
 
 def test_loss_gradient_matches_finite_differences(
-    store: FeatureStore, materials: list[Materials]
+    store: FeatureStore, materials: list[LossInputs]
 ) -> None:
     """The whole loss of a batch has the gradient that finite differences give, in float64."""
     batch = LaneBatch(store)

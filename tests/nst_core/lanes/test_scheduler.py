@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
-from nst_core.lanes.scheduler import DARE_AGAIN, FIRST_LANES, Batches, BatchSize
-from nst_core.losses.materials import Materials, Style
+from nst_core.lanes.scheduler import DARE_AGAIN, FIRST_LANES, BatchSize, LaneScheduler
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 
@@ -18,21 +18,21 @@ SHALLOW = StyleConfig(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 
 
 
 @pytest.fixture
-def materials() -> Materials:
+def materials() -> LossInputs:
     content, style = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return Materials.at_size(content, [(style, 1.0)], 32)
+    return LossInputs.at_size(content, [(style, 1.0)], 32)
 
 
 @pytest.fixture
-def batches(random_weights: Callable[[str], Weights]) -> Batches:
-    return Batches(FeatureStore(random_weights))
+def batches(random_weights: Callable[[str], Weights]) -> LaneScheduler:
+    return LaneScheduler(FeatureStore(random_weights))
 
 
-def sizes(batches: Batches) -> list[int]:
+def sizes(batches: LaneScheduler) -> list[int]:
     return [len(batch) for batch in batches._turns]
 
 
-def turn(batches: Batches, steps: int = 1) -> LaneBatch:
+def turn(batches: LaneScheduler, steps: int = 1) -> LaneBatch:
     chunk = batches.advance(lambda _: steps, lambda _: False)
     batches.even_out()
     return chunk.batch
@@ -73,7 +73,7 @@ def test_a_lack_of_memory_halves_and_is_forgotten() -> None:
             size.measured(2, 1.0)
 
 
-def test_lanes_of_all_kinds_share_a_batch(batches: Batches, materials: Materials) -> None:
+def test_lanes_of_all_kinds_share_a_batch(batches: LaneScheduler, materials: LossInputs) -> None:
     """Optimizer, depth and losses do not keep lanes apart; another network's border does."""
     configs = [SHALLOW, SHALLOW.replace(optimizer="lbfgs"), SHALLOW.replace(style_loss="mean_cov")]
     for index, config in enumerate(configs):
@@ -83,14 +83,14 @@ def test_lanes_of_all_kinds_share_a_batch(batches: Batches, materials: Materials
     assert sizes(batches) == [3, 1]
 
 
-def test_batches_take_turns(batches: Batches, materials: Materials) -> None:
+def test_batches_take_turns(batches: LaneScheduler, materials: LossInputs) -> None:
     """No batch has a second turn before all others had one."""
     for index in range(3 * FIRST_LANES):
         batches.put((index, 0), SHALLOW, materials, None)
     assert len({id(batches.advance(lambda _: 1, lambda _: False).batch) for _ in range(3)}) == 3
 
 
-def test_lanes_are_evened_out(batches: Batches, materials: Materials) -> None:
+def test_lanes_are_evened_out(batches: LaneScheduler, materials: LossInputs) -> None:
     """Batches are joined when more lanes turn out faster, split when fewer do; none is lost."""
     keys = {(index, 0) for index in range(8)}
     for key in sorted(keys):
@@ -109,7 +109,7 @@ def test_lanes_are_evened_out(batches: Batches, materials: Materials) -> None:
     assert not batches and sizes(batches) == []
 
 
-def test_a_newcomer_joins_at_the_next_turn(batches: Batches, materials: Materials) -> None:
+def test_a_newcomer_joins_at_the_next_turn(batches: LaneScheduler, materials: LossInputs) -> None:
     """The place of a lane that leaves is taken at once, and the others do not notice."""
     for index in range(4):
         batches.put((index, 0), SHALLOW, materials, None)
@@ -124,7 +124,7 @@ def test_a_newcomer_joins_at_the_next_turn(batches: Batches, materials: Material
 
 
 def test_lanes_with_masks_need_room_for_them(
-    batches: Batches, materials: Materials, monkeypatch: pytest.MonkeyPatch
+    batches: LaneScheduler, materials: LossInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A group that began without masks is planned again when a lane has some."""
     monkeypatch.setattr("nst_core.lanes.scheduler.free_bytes", lambda _: 2**30)
@@ -138,7 +138,7 @@ def test_lanes_with_masks_need_room_for_them(
         Style(image_3HW=style.image_3HW, region_HW=left),
         Style(image_3HW=style.image_3HW, region_HW=1 - left),
     ]
-    masked = Materials.at_size(materials.content_3HW, halves, 32)
+    masked = LossInputs.at_size(materials.content_3HW, halves, 32)
     batches.put("masked", SHALLOW, masked, None)
     assert len(batches._sizes) == 1 and 1 <= size.planned < before
     batches.put("plain again", SHALLOW, materials, None)

@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.step_graph import MOST_PIXELS, Replay, StepGraphs
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 
@@ -38,10 +38,10 @@ def traced(function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence
 
 
 @pytest.fixture
-def materials() -> Materials:
+def materials() -> LossInputs:
     generator = torch.Generator().manual_seed(0)
     content, style = (torch.rand(3, 32, 40, generator=generator) for _ in range(2))
-    return Materials.at_size(content, [(style, 1.0)], 40)
+    return LossInputs.at_size(content, [(style, 1.0)], 40)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=torch.float64)
 
 
-def course(store: FeatureStore, configs: Sequence[StyleConfig], materials: Materials) -> Tensor:
+def course(store: FeatureStore, configs: Sequence[StyleConfig], materials: LossInputs) -> Tensor:
     """Losses of three turns, and the pixels after them, of all lanes."""
     batch = LaneBatch(store)
     for index, config in enumerate(configs):
@@ -61,7 +61,7 @@ def course(store: FeatureStore, configs: Sequence[StyleConfig], materials: Mater
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_recorded_steps_go_where_eager_ones_go(
-    store: FeatureStore, materials: Materials, kind: str
+    store: FeatureStore, materials: LossInputs, kind: str
 ) -> None:
     """Every optimizer and all that a lane may keep comes to the same, bit for bit, recorded."""
     eager = course(store, [KINDS[kind]], materials)
@@ -71,7 +71,7 @@ def test_recorded_steps_go_where_eager_ones_go(
     assert torch.equal(recorded, eager)
 
 
-def test_unlike_lanes_are_recorded_together(store: FeatureStore, materials: Materials) -> None:
+def test_unlike_lanes_are_recorded_together(store: FeatureStore, materials: LossInputs) -> None:
     """A batch of several optimizers is one recording."""
     configs = [KINDS[kind] for kind in ("adam", "lbfgs", "sgd", "ema")]
     eager = course(store, configs, materials)
@@ -79,7 +79,7 @@ def test_unlike_lanes_are_recorded_together(store: FeatureStore, materials: Mate
     torch.testing.assert_close(course(store, configs, materials), eager, rtol=1e-12, atol=1e-12)
 
 
-def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: Materials) -> None:
+def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: LossInputs) -> None:
     """What was taken out of a recorded batch goes on elsewhere, and the others go on too."""
     store.graphs = StepGraphs(traced, eager_steps=1)
     batch = LaneBatch(store)
@@ -103,7 +103,7 @@ def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: M
     ids=["eigenvalues", "balance"],
 )
 def test_what_needs_the_host_is_not_recorded(
-    store: FeatureStore, materials: Materials, config: StyleConfig
+    store: FeatureStore, materials: LossInputs, config: StyleConfig
 ) -> None:
     """Steps that ask the host for something stay eager."""
 
@@ -114,7 +114,7 @@ def test_what_needs_the_host_is_not_recorded(
     course(store, [config], materials)
 
 
-def test_few_steps_are_not_worth_a_recording(store: FeatureStore, materials: Materials) -> None:
+def test_few_steps_are_not_worth_a_recording(store: FeatureStore, materials: LossInputs) -> None:
     """Lanes that come and go all the time, and large ones, are not recorded."""
     graphs = StepGraphs(traced, eager_steps=10)
     moving = [torch.zeros(1, 3, 8, 8)]
@@ -125,7 +125,7 @@ def test_few_steps_are_not_worth_a_recording(store: FeatureStore, materials: Mat
 
 
 def test_a_recording_that_lies_is_refused(
-    store: FeatureStore, materials: Materials, caplog: pytest.LogCaptureFixture
+    store: FeatureStore, materials: LossInputs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A recording whose losses are not those of eager steps is dropped, with a warning."""
 
@@ -143,7 +143,7 @@ def test_a_recording_that_lies_is_refused(
 
 
 def test_a_recording_that_fails_is_refused(
-    store: FeatureStore, materials: Materials, caplog: pytest.LogCaptureFixture
+    store: FeatureStore, materials: LossInputs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where recording fails, steps are taken eagerly, and it is not tried again."""
     tried = []

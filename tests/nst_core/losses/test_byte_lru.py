@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nst_core.losses.byte_lru import Recent
+from nst_core.losses.byte_lru import ByteLRU
 
 
 def of_bytes(count: int) -> torch.Tensor:
@@ -15,7 +15,7 @@ def of_bytes(count: int) -> torch.Tensor:
 
 def test_the_longest_unused_goes_first() -> None:
     """Beyond the bound what nobody asked for longest is let go of, then the next."""
-    recent = Recent(100)
+    recent = ByteLRU(100)
     for name in "abc":
         recent.update({(name,): of_bytes(30)})
     recent["a",]
@@ -28,7 +28,7 @@ def test_the_longest_unused_goes_first() -> None:
 
 def test_what_is_used_in_turn_is_not_all_made_again() -> None:
     """Of values in use that are a little too much, only as many are let go of as are too much."""
-    recent, made = Recent(100), 0
+    recent, made = ByteLRU(100), 0
     for _ in range(5):
         for name in "abcd":
             if (name,) not in recent:
@@ -41,7 +41,7 @@ def test_what_is_used_in_turn_is_not_all_made_again() -> None:
 
 def test_values_are_replaced_and_dropped() -> None:
     """A value made again counts once; dropped ones are gone."""
-    recent = Recent(100)
+    recent = ByteLRU(100)
     for _ in range(3):
         recent.update({("a",): of_bytes(60)})
     assert recent.bytes == 60

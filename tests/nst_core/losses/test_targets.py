@@ -7,8 +7,8 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
-from nst_core.losses.byte_lru import Recent
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.byte_lru import ByteLRU
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 
@@ -34,13 +34,13 @@ def store(random_weights: Callable[[str], Weights]) -> CountingStore:
     return CountingStore(random_weights, dtype=torch.float64)
 
 
-def frame(seed: int, *styles: Style) -> Materials:
+def frame(seed: int, *styles: Style) -> LossInputs:
     """One of many pictures of one size."""
     content = torch.rand(3, 32, 40, generator=torch.Generator().manual_seed(seed))
-    return Materials.at_size(content, styles or [STYLE], 40)
+    return LossInputs.at_size(content, styles or [STYLE], 40)
 
 
-def run(store: FeatureStore, config: StyleConfig, materials: Materials) -> Tensor:
+def run(store: FeatureStore, config: StyleConfig, materials: LossInputs) -> Tensor:
     """A whole stylization; gives its last iterate."""
     saved, done = None, 0
     while done < config.steps:
@@ -70,7 +70,7 @@ def test_what_is_kept_is_bounded(
     """Settings of which each value has targets of its own fill no memory, and change no result."""
     first = run(store, CONFIG, frame(0))
     most = store._made.bytes * 2
-    monkeypatch.setattr(store, "_made", Recent(most))
+    monkeypatch.setattr(store, "_made", ByteLRU(most))
     for changed in changes:
         for seed in range(4):
             run(store, CONFIG.replace(**changed), frame(seed))
@@ -80,7 +80,7 @@ def test_what_is_kept_is_bounded(
 
 def test_a_sparse_matrix_counts_what_it_takes() -> None:
     """The matting Laplacian counts by its entries: by its zeros it would push out all others."""
-    recent = Recent(10_000)
+    recent = ByteLRU(10_000)
     recent.update({("laplacian",): torch.eye(100).to_sparse()})
     assert recent.bytes == 100 * (4 + 2 * 8)
 

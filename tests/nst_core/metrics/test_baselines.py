@@ -7,7 +7,7 @@ import torch
 
 from nst_core.images.images import from_uint8
 from nst_core.metrics.baselines import baselines, degraded
-from nst_core.metrics.judge import rmse
+from nst_core.metrics.suite import rmse
 
 CAT = skimage.data.chelsea()[60:188, 100:260]
 

@@ -12,9 +12,9 @@ import skimage.filters
 import torch
 import torchvision
 
-from nst_core.metrics.identity_cache import Remembered
-from nst_core.metrics.judge import rmse, ssim
+from nst_core.metrics.identity_cache import IdentityCache
 from nst_core.metrics.lpips_dists import Dists, Lpips
+from nst_core.metrics.suite import rmse, ssim
 from nst_core.networks.weights import Weights
 
 CAT = skimage.data.chelsea()[60:188, 100:260]
@@ -108,7 +108,7 @@ def test_remembered_are_the_last_ones_by_identity() -> None:
         asked.append(int(image_HW3.ravel()[0]))
         return [torch.zeros(len(image_HW3), dtype=torch.uint8)]
 
-    remembered = Remembered(compute, most_bytes=20)
+    remembered = IdentityCache(compute, most_bytes=20)
     one, two, three = (np.full((10, 1, 3), value) for value in (1, 2, 3))
     for image in (one, one, two, one, three, one, two, two.copy()):
         remembered(image)
@@ -123,7 +123,7 @@ def test_what_is_too_large_is_not_remembered() -> None:
         asked.append(len(image_HW3))
         return [torch.zeros(len(image_HW3), dtype=torch.uint8)]
 
-    remembered = Remembered(compute, most_bytes=20)
+    remembered = IdentityCache(compute, most_bytes=20)
     small, large = np.zeros((10, 1, 3)), np.zeros((21, 1, 3))
     for image in (small, large, large, small):
         assert len(remembered(image)[0]) == len(image)

@@ -8,19 +8,19 @@ from nst_core.config import StyleConfig
 from nst_core.images.images import from_uint8
 from nst_core.lanes.assembly import AssembledLane, Assembly, fresh_state
 from nst_core.lanes.batch import LaneBatch, Outcome
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.precision import LossScaler, arithmetic
 from nst_core.networks.weights import Weights
 
 
 @pytest.fixture(scope="module")
-def materials() -> Materials:
+def materials() -> LossInputs:
     content, style = (from_uint8(getattr(skimage.data, n)()) for n in ("chelsea", "astronaut"))
-    return Materials.at_size(content, [(style, 1.0)], 64)
+    return LossInputs.at_size(content, [(style, 1.0)], 64)
 
 
-def run(weights: Mapping[str, Weights], config: StyleConfig, materials: Materials):  # type: ignore[no-untyped-def]
+def run(weights: Mapping[str, Weights], config: StyleConfig, materials: LossInputs):  # type: ignore[no-untyped-def]
     batch = LaneBatch(FeatureStore(weights.__getitem__))
     batch.add("x", config, materials)
     losses = batch.advance(config.steps)
@@ -34,7 +34,7 @@ SMALL = StyleConfig(
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_half_the_digits_give_nearly_the_same(
-    precision: str, weights: Mapping[str, Weights], materials: Materials
+    precision: str, weights: Mapping[str, Weights], materials: LossInputs
 ) -> None:
     """With less precision in the network the loss comes within a few per cent of float32's."""
     full, _, _ = run(weights, SMALL, materials)
@@ -45,7 +45,7 @@ def test_half_the_digits_give_nearly_the_same(
 
 
 def test_float16_survives_features_beyond_its_range(
-    weights: Mapping[str, Weights], materials: Materials
+    weights: Mapping[str, Weights], materials: LossInputs
 ) -> None:
     """Caffe's 0-255 pixels drive features past 65504 in float16, and the run stays finite."""
     config = SMALL.replace(
@@ -59,7 +59,7 @@ def test_float16_survives_features_beyond_its_range(
 
 def test_an_overflowing_lane_skips_its_step(
     random_weights: Callable[[str], Weights],
-    materials: Materials,
+    materials: LossInputs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A gradient that is not finite undoes the lane's step and shrinks its scale, no one else's."""

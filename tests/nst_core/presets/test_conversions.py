@@ -13,7 +13,7 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.losses.batch_loss import BatchLoss, functional
 from nst_core.losses.functional import moments, total_variation, wasserstein_loss
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.extractors import Normalizer
 from nst_core.networks.weights import Weights
@@ -78,9 +78,9 @@ def picture(seed: int, height: int = SIDE_PX, width: int = SIDE_PX) -> Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def materials_for(engine: str) -> Materials:
+def materials_for(engine: str) -> LossInputs:
     style = picture(1) if engine in ONE_SIZE else picture(1, SIDE_PX, 32)
-    return Materials.at_size(picture(0), [(style, 1.0)], SIDE_PX)
+    return LossInputs.at_size(picture(0), [(style, 1.0)], SIDE_PX)
 
 
 def converted(engine: str, **changes: Any) -> StyleConfig:
@@ -101,7 +101,7 @@ def converted(engine: str, **changes: Any) -> StyleConfig:
 
 
 def seen_by(
-    engine: str, config: StyleConfig, store: FeatureStore, materials: Materials, image_13HW: Tensor
+    engine: str, config: StyleConfig, store: FeatureStore, materials: LossInputs, image_13HW: Tensor
 ) -> Seen:
     """Features as the engine sees them; its network is taken to be ours."""
     extractor = store.extractor(config.backbone, config.layers)

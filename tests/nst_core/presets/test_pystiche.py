@@ -24,7 +24,7 @@ from nst_core.config import StyleConfig
 from nst_core.images.images import resize_longer_side
 from nst_core.losses.batch_loss import BatchLoss
 from nst_core.losses.functional import total_variation
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.extractors import Normalizer
 from nst_core.networks.weights import Weights
@@ -102,11 +102,11 @@ def made_from(content_3HW: Tensor) -> Tensor:
 IMAGE = made_from(CONTENT)
 
 
-def materials(*styles: Style | tuple[Tensor, float], content: Tensor = CONTENT) -> Materials:
-    return Materials.at_size(content, styles, max(content.shape))
+def materials(*styles: Style | tuple[Tensor, float], content: Tensor = CONTENT) -> LossInputs:
+    return LossInputs.at_size(content, styles, max(content.shape))
 
 
-def ours(store: FeatureStore, config: StyleConfig, pictures: Materials) -> Loss:
+def ours(store: FeatureStore, config: StyleConfig, pictures: LossInputs) -> Loss:
     loss = BatchLoss(store, [(config, pictures)])
     return lambda image_13HW: torch.stack(loss(image_13HW)).sum()
 

@@ -9,7 +9,7 @@ from nst_core.config import MAX_SIZE_PX, SCALE_STEP, StyleConfig
 from nst_core.images.images import load_image, resize, to_uint8
 from nst_core.lanes.schedules import stages
 from nst_core.losses.functional import total_variation
-from nst_core.metrics.judge import Judge
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from nst_core.presets.resolution import at_size
 from nst_core.stylization import stylize
@@ -105,7 +105,7 @@ def test_the_look_is_kept_at_larger_sizes(
     config = StyleConfig(size_px=64, steps=40, style_weight=30.0, lr=0.05)
     content = load_image(pictures / "content.png")
     styles = [(load_image(pictures / "style.png"), 1.0)]
-    judge = Judge.load(weights.__getitem__, metrics=["lpips"])
+    judge = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
 
     def result(one: StyleConfig) -> torch.Tensor:
         *_, last = stylize(one, content, styles, weights=weights.__getitem__, device="cpu")

@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     settings = {"size_px": 64, "halving": {"min_steps": 2, "max_steps": 4}, "search": {"trials": 3}}
     (folder / "job.yaml").write_text(json.dumps({"name": "[red]x", "pairs": [pair], **settings}))
     job, space = load_job(folder / "job.yaml")
-    run_job(job, space, folder / "run", InlineBackend(), watcher=Recorder(), say=print)
+    run_job(job, space, folder / "run", InlineBackend(), callback=Recorder(), say=print)
     return folder / "run"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from tuner.cluster.engine_actor import LaneEngine
+from tuner.cluster.engine_actor import EngineActor
 from tuner.engine.workload import Workload
 
 
@@ -12,7 +12,7 @@ def test_warnings_cross_with_the_pulse() -> None:
 
     async def heard() -> list[tuple[str, ...]]:
         workload = Workload(pairs=(), weights={}, metrics=())
-        engine = LaneEngine(workload, device="cpu", threads=None)
+        engine = EngineActor(workload, device="cpu", threads=None)
         logging.getLogger("nst_core.lanes.step_graph").warning("steps are taken one by one")
         return [(await engine.pulse()).warnings for _ in range(2)]
 

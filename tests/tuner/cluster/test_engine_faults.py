@@ -15,9 +15,9 @@ from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes
 from nst_core.lanes.device import is_broken_device, is_out_of_memory
 from nst_core.losses.batch_loss import Losses
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.networks.weights import Weights
-from tuner.cluster.engine_actor import LaneEngine
+from tuner.cluster.engine_actor import EngineActor
 from tuner.engine.engine import Engine
 from tuner.engine.pairs import Pair
 from tuner.engine.workload import Workload
@@ -37,7 +37,7 @@ def engine(random_weights: Callable[[str], Weights]) -> Engine:
     pairs = []
     for height in (64, 48):
         content = torch.rand(3, height, 64, generator=generator)
-        materials = Materials.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
+        materials = LossInputs.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
         pairs.append(Pair(materials=materials, reference_HW3=to_uint8(content)))
     return Engine(pairs, {"vgg16": random_weights("vgg16")}, metrics=("rmse",))
 
@@ -98,7 +98,7 @@ def test_a_lane_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatc
     """Where a start cannot be made, or does not fit into memory, only its trial fails."""
     begin = nst_core.lanes.batch.initial_image
 
-    def initial_image(config: StyleConfig, materials: Materials) -> torch.Tensor:
+    def initial_image(config: StyleConfig, materials: LossInputs) -> torch.Tensor:
         if config.lr == POISON.lr:
             raise torch.OutOfMemoryError("injected")
         return begin(config, materials)
@@ -241,7 +241,7 @@ def test_a_question_that_goes_wrong_breaks_no_engine() -> None:
 
     async def asked() -> None:
         workload = Workload(pairs=(), weights={}, metrics=())
-        engine = LaneEngine(workload, device="cpu", threads=None)
+        engine = EngineActor(workload, device="cpu", threads=None)
         with pytest.raises(KeyError):
             await engine.pause(7)
         assert (await engine.stats()).chunks == 0

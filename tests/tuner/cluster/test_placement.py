@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.cluster.fleet import MOST_DEATHS
-from tuner.cluster.placement import MOST_LOSSES, EnginePool
+from tuner.cluster.engine_supervisor import MOST_DEATHS
+from tuner.cluster.placement import MOST_LOSSES, Placement
 
 
-class FakeFleet:
+class FakeSupervisor:
     """Engines that die of some trials, and are replaced at once; nodes that may go."""
 
     def __init__(self, engines: int, most: int):
@@ -63,32 +63,34 @@ def play(
 
     Returns those that were blamed, and the most deaths in a row.
     """
-    fleet = FakeFleet(engines, lanes)
-    pool = EnginePool(fleet)  # type: ignore[arg-type]
+    supervisor = FakeSupervisor(engines, lanes)
+    placement = Placement(supervisor)  # type: ignore[arg-type]
     at, blamed, worst = dict.fromkeys(range(trials), 0), set(), 0
     fresh, orphans = list(range(trials)), []
-    while fresh or orphans or pool._on:
-        while (fresh or orphans) and not pool.full:
-            pool.take((orphans or fresh).pop(0))
-        here = list(pool._on.items())
-        killed = {stay.slot.engine for trial, stay in here if poison.get(trial) == at[trial]}
+    while fresh or orphans or placement._on:
+        while (fresh or orphans) and not placement.full:
+            placement.take((orphans or fresh).pop(0))
+        here = list(placement._on.items())
+        killed = {
+            assignment.slot.engine for trial, assignment in here if poison.get(trial) == at[trial]
+        }
         for name in killed:
-            fleet.dies(name)
-        worst = max(worst, fleet.deaths)
-        for trial, stay in here:
-            if stay.slot.engine in killed:
-                if pool.lost(stay):
+            supervisor.dies(name)
+        worst = max(worst, supervisor.deaths)
+        for trial, assignment in here:
+            if assignment.slot.engine in killed:
+                if placement.lost(assignment):
                     blamed.add(trial)
                 else:
                     orphans.append(trial)
-                pool.release(trial, stay)
+                placement.release(trial, assignment)
                 continue
-            pool.progressed(trial)
+            placement.progressed(trial)
             at[trial] += 1
             if at[trial] == rungs:
-                pool.release(trial)
-            elif pool.leaves(trial):
-                pool.pause(trial)
+                placement.release(trial)
+            elif placement.leaves(trial):
+                placement.pause(trial)
                 orphans.append(trial)
     return blamed, worst
 
@@ -113,31 +115,31 @@ def test_one_killer_costs_no_engine_its_place(killer: int, rung: int, lanes: int
 
 def test_nobody_is_to_blame_for_a_node() -> None:
     """However often nodes go, their trials only go on elsewhere."""
-    fleet = FakeFleet(1, 4)
-    pool = EnginePool(fleet)  # type: ignore[arg-type]
+    supervisor = FakeSupervisor(1, 4)
+    placement = Placement(supervisor)  # type: ignore[arg-type]
     for _ in range(2 * MOST_LOSSES):
-        stay = pool.take(7)
-        fleet.dies(stay.slot.engine, node=True)
-        assert not pool.lost(stay)
-        pool.release(7, stay)
+        assignment = placement.take(7)
+        supervisor.dies(assignment.slot.engine, node=True)
+        assert not placement.lost(assignment)
+        placement.release(7, assignment)
 
 
 @pytest.mark.parametrize("process", [None, "on a node that lives"])
 def test_a_trials_own_process_is_its_own(process: str | None) -> None:
     """A trial whose process keeps dying on a living engine is blamed."""
-    pool = EnginePool(FakeFleet(1, 4))  # type: ignore[arg-type]
+    placement = Placement(FakeSupervisor(1, 4))  # type: ignore[arg-type]
     blamed = []
     for _ in range(MOST_LOSSES):
-        stay = pool.take(7)
-        blamed.append(pool.lost(stay, process))
-        pool.release(7, stay)
+        assignment = placement.take(7)
+        blamed.append(placement.lost(assignment, process))
+        placement.release(7, assignment)
     assert blamed == [False] * (MOST_LOSSES - 1) + [True]
 
 
 def test_nobody_is_to_blame_for_the_node_of_its_process() -> None:
     """A trial is not blamed for a node that took its process and left its engine."""
-    pool = EnginePool(FakeFleet(1, 4))  # type: ignore[arg-type]
+    placement = Placement(FakeSupervisor(1, 4))  # type: ignore[arg-type]
     for _ in range(2 * MOST_LOSSES):
-        stay = pool.take(7)
-        assert not pool.lost(stay, "on a node that went")
-        pool.release(7, stay)
+        assignment = placement.take(7)
+        assert not placement.lost(assignment, "on a node that went")
+        placement.release(7, assignment)

@@ -15,7 +15,7 @@ from nst_core.errors import InputError, WorkError
 from tuner.cluster import session
 from tuner.cluster.connection import ray_backend
 from tuner.cluster.engine_shapes import EngineShape
-from tuner.cluster.fleet import Fleet
+from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.cluster.session import NO_RAY, connected, scratch_folder
 
 
@@ -128,7 +128,7 @@ def test_why_an_engine_cannot_start(caplog: pytest.LogCaptureFixture) -> None:
 
     caplog.set_level(logging.WARNING)
     with connected(None):
-        fleet = Fleet(make, device="cpu", lanes=1, deadline_s=600)
+        fleet = EngineSupervisor(make, device="cpu", lanes=1, deadline_s=600)
         with pytest.raises(WorkError, match=r"could not start.*libcudnn\.so\.9"):
             list(fleet.opening())
         fleet.close()

@@ -30,8 +30,8 @@ def test_nothing_is_imported_from_a_strangers_run(job_file: Path, tmp_path: Path
     """`cd run; nst-tuner resume .` runs no file of the run, in no process and on no node."""
     folder, marks = tmp_path / "run", tmp_path / "marks"
     job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
-    watcher = Recorder()
-    run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    callback = Recorder()
+    run_job(job, space, folder, InlineBackend(), callback=callback, say=callback.say)
     plant(folder, marks)
     with cluster_with_head(1) as cluster:
         cluster.add_node(num_cpus=1)

@@ -18,10 +18,10 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from benchmarks.support.made_run import made_run
 from nst_core.config import StyleConfig
 from nst_core.images.images import load_image, resize, to_uint8
+from nst_core.lanes.initialization import initial_image
 from nst_core.lanes.schedules import stages
-from nst_core.lanes.starts import initial_image
-from nst_core.losses.materials import Materials
-from nst_core.metrics.judge import Judge
+from nst_core.losses.inputs import LossInputs
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from nst_core.presets.built_in import BUILT_IN, load_preset
 from nst_core.presets.preset import Preset
@@ -162,7 +162,7 @@ def test_the_script_reproduces_the_score(
     assert done.returncode == 0, done.stderr
     pair = load_image(content), [(load_image(style), 1.0)]
     *_, last = stylize(config, *pair, weights=weights.__getitem__, device="cpu")
-    judge = Judge.load(weights.__getitem__, metrics=["lpips", "rmse"])
+    judge = MetricSuite.load(weights.__getitem__, metrics=["lpips", "rmse"])
     reference = to_uint8(resize(load_image(style), *last.image_3HW.shape[1:]))
     found = load_image(tmp_path / "x.png")
     ours = judge.score(to_uint8(last.image_3HW), reference, None)
@@ -289,7 +289,7 @@ def test_a_given_start_takes_the_same_path_as_in_the_engine(
 
     script |= {"start": noted, "Goal": lambda *_: None, "DEVICE": "cpu", "STEPS": 0}
     script["stylize"](None, content, [style], [1.0], config.size_px, start)
-    materials = Materials.at_size(content, [(style, 1.0)], config.size_px, {"image": start})
+    materials = LossInputs.at_size(content, [(style, 1.0)], config.size_px, {"image": start})
     first = stages(config, *materials.height_width)[0].size_px
     torch.testing.assert_close(begun[0], initial_image(config, materials.at(first)))
 

@@ -16,7 +16,7 @@ from tuner.run.launch import resume_run, run_job
 def run(job_file: Path, tmp_path: Path) -> Path:
     job, space = load_job(job_file, ["search.trials=3", "search.presets=false"])
     folder = tmp_path / "run"
-    run_job(job, space, folder, InlineBackend(), watcher=Recorder(), say=lambda _: None)
+    run_job(job, space, folder, InlineBackend(), callback=Recorder(), say=lambda _: None)
     return folder
 
 
@@ -25,14 +25,14 @@ def test_a_finished_run_goes_on_to_a_new_target(run: Path) -> None:
     before = load_results(run)
     assert status_json(before)["finished"]
     extend(run, ["search.trials=5", "finals.count=1", "finals.seeds=1"])
-    watcher = Recorder()
-    resume_run(run, InlineBackend(), watcher=watcher, say=watcher.say)
+    callback = Recorder()
+    resume_run(run, InlineBackend(), callback=callback, say=callback.say)
     after = load_results(run)
     assert after.records[:3] == before.records
     assert [r.final_of is None for r in after.records] == [True] * 5 + [False]
     assert status_json(after)["target"] == 5
     assert status_json(after)["finished"]
-    images = [event for event in watcher.events if event[0] == "ended"]
+    images = [event for event in callback.events if event[0] == "ended"]
     assert len(images) == 3
 
 
@@ -59,7 +59,7 @@ def test_what_was_found_must_stay_comparable(run: Path) -> None:
 
 
 def test_what_a_machine_has_may_change(run: Path, tmp_path: Path) -> None:
-    """Where a run goes on, engines, storage, watchers and files of weights may be others."""
+    """Where a run goes on, engines, storage, callbacks and files of weights may be others."""
     weights = tmp_path / "vgg16.safetensors"
     weights.touch()
     changes = [

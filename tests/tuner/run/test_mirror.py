@@ -203,10 +203,10 @@ def test_storage_that_stays_away_fails_the_launch(
 
     folder = tmp_path / "run"
     with pytest.raises(WorkError, match=r"is not whole; `nst-tuner resume .*run` finishes it"):
-        run_job(job, space, folder, InlineBackend(), watcher=InTheWay(), say=print)
+        run_job(job, space, folder, InlineBackend(), callback=InTheWay(), say=print)
     before = best_json(load_results(folder))
     copy.unlink()
-    resume_run(folder, _NoEngine(), watcher=Recorder(), say=print)
+    resume_run(folder, _NoEngine(), callback=Recorder(), say=print)
     fetch(str(copy), tmp_path / "back")
     assert status_json(load_results(tmp_path / "back"))["finished"]
     assert best_json(load_results(tmp_path / "back")) == before
@@ -238,8 +238,8 @@ def test_a_mirrored_run_resumes_elsewhere(job_file: Path, tmp_path: Path) -> Non
         job_file,
         ("search.trials=2", "search.presets=false", f"storage={tmp_path / 'mirror'}"),
     )
-    watcher = Recorder()
-    options = {"watcher": watcher, "say": watcher.say}
+    callback = Recorder()
+    options = {"callback": callback, "say": callback.say}
     run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
     before = best_json(load_results(tmp_path / "run"))
     fetch(str(tmp_path / "mirror"), tmp_path / "back")
@@ -278,8 +278,8 @@ def test_another_runs_copy_is_not_overwritten(job_file: Path, tmp_path: Path) ->
     """The same job, launched again elsewhere, leaves the copy of the first run as it is."""
     copy = tmp_path / "mirror"
     job, space = load_job(job_file, ("search.trials=1", "search.presets=false", f"storage={copy}"))
-    watcher = Recorder()
-    options = {"watcher": watcher, "say": watcher.say}
+    callback = Recorder()
+    options = {"callback": callback, "say": callback.say}
     run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"holds another run.*fetch"):
@@ -338,8 +338,8 @@ def test_a_shared_run_is_a_run_too(job_file: Path, tmp_path: Path) -> None:
             f"search.study=sqlite:///{tmp_path / 'study.db'}",
         ),
     )
-    watcher = Recorder()
-    options = {"watcher": watcher, "say": watcher.say}
+    callback = Recorder()
+    options = {"callback": callback, "say": callback.say}
     run_job(job, space, tmp_path / "run", InlineBackend(), **options)  # type: ignore[arg-type]
     fetch(str(tmp_path / "mirror"), tmp_path / "back")
     assert best_json(load_results(tmp_path / "back")) == best_json(load_results(tmp_path / "run"))
@@ -404,10 +404,10 @@ def test_no_such_storage(url: str, job_file: Path, tmp_path: Path) -> None:
     """A URL that is none is refused before anything is written."""
     tree = yaml.safe_load(job_file.read_text())
     job_file.write_text(yaml.safe_dump({**tree, "storage": url}))
-    watcher = Recorder()
+    callback = Recorder()
     with pytest.raises(InputError, match="storage"):
         job, space = load_job(job_file)
-        run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+        run_job(job, space, tmp_path / "run", InlineBackend(), callback=callback, say=callback.say)
     assert not (tmp_path / "run").exists()
 
 

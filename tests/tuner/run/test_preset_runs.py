@@ -102,7 +102,7 @@ def test_an_older_run_stays_as_it_was_asked_for(tmp_path: Path, pictures: Path) 
     del written["baselines"]
     (run / "job.yaml").write_text(json.dumps(written))
     before = len(load_records(run)[0])
-    resume_run(run, InlineBackend(), watcher=Recorder(), say=print)
+    resume_run(run, InlineBackend(), callback=Recorder(), say=print)
     assert len(load_records(run)[0]) == before
 
 

@@ -22,9 +22,9 @@ from tuner.job.load import load_job
 from tuner.job.spec import JobSpec
 from tuner.run.trackers import (
     KINDS,
-    PrometheusWatcher,
-    TensorBoardWatcher,
-    Watchers,
+    Callbacks,
+    PrometheusCallback,
+    TensorBoardCallback,
     watchers_of,
 )
 from tuner.study.records import EngineStats, Pulse, RungRecord
@@ -43,8 +43,8 @@ def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
     assert reader and record
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder()) as watcher:
-        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder()) as callback:
+        play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     files = sorted((tmp_path / "tensorboard").rglob("events.*"))
     assert [path.parent.name for path in files] == [f"{trial:04d}" for trial in range(8)]
     content = files[0].read_bytes()
@@ -56,18 +56,18 @@ def test_tensorboard_keeps_few_files_open(
 ) -> None:
     """However many trials wait for their promotion, only so many of their files are open."""
     monkeypatch.setattr("tuner.run.trackers.MOST_WRITERS", 2)
-    watcher = TensorBoardWatcher(job_of(job_file, "tensorboard"), RunDir(tmp_path))
+    callback = TensorBoardCallback(job_of(job_file, "tensorboard"), RunDir(tmp_path))
     opened: list[int] = []
-    real = watcher._open
-    monkeypatch.setattr(watcher, "_open", lambda trial: (opened.append(trial), real(trial))[1])
+    real = callback._open
+    monkeypatch.setattr(callback, "_open", lambda trial: (opened.append(trial), real(trial))[1])
     rung = RungRecord(scores={"lpips": 0.5}, objective=0.5, seconds=1.0)
     for trial in (0, 1, 0, 2, 0, 1):
-        watcher.reported(trial, 10, rung)
-        assert len(watcher._writers) <= 2
+        callback.reported(trial, 10, rung)
+        assert len(callback._writers) <= 2
     assert opened == [0, 1, 2, 1]
     for trial in range(3):
-        watcher.ended(trial, "complete", None)
-    assert not watcher._writers
+        callback.ended(trial, "complete", None)
+    assert not callback._writers
     files = sorted(tmp_path.rglob("events.*"))
     # The second of trial 1 is of the same second, and beside the first.
     assert [path.parent.name for path in files] == ["0000", "0001", "0001", "0002"]
@@ -84,8 +84,8 @@ def test_mlflow_has_a_run_for_each_trial(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as watcher:
-        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as callback:
+        play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("small")
     runs = client.search_runs([experiment.experiment_id])
@@ -105,7 +105,7 @@ def test_mlflow_that_is_not_there_is_named(
 def test_an_error_of_theirs_stops_nothing(
     job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A watcher that breaks is left out with a warning; the run and the others go on."""
+    """A callback that breaks is left out with a warning; the run and the others go on."""
 
     class Broken(Recorder):
         def reported(self, *_: object) -> None:  # type: ignore[override]
@@ -114,8 +114,8 @@ def test_an_error_of_theirs_stops_nothing(
     first, other = Recorder(), Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    with caplog.at_level(logging.WARNING), Watchers(first, [Broken(), other]) as watcher:
-        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with caplog.at_level(logging.WARNING), Callbacks(first, [Broken(), other]) as callback:
+        play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     assert caplog.text.count("server away") == 1
     assert first.events == other.events and len(first.events) > 8
 
@@ -123,7 +123,7 @@ def test_an_error_of_theirs_stops_nothing(
 def test_nobody_waits_for_a_server_that_hangs(
     job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A watcher that never returns holds up neither the run nor its end; others see all of it."""
+    """A callback that never returns holds up neither the run nor its end; others see all of it."""
     never = threading.Event()
 
     class Hanging(Recorder):
@@ -133,10 +133,10 @@ def test_nobody_waits_for_a_server_that_hangs(
     first, other = Recorder(), Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    watchers = Watchers(first, [Hanging(), other])
-    play(make_search(job_file, folder, watcher=watchers), lambda plan, steps: 1.0 / steps)
+    callbacks = Callbacks(first, [Hanging(), other])
+    play(make_search(job_file, folder, callback=callbacks), lambda plan, steps: 1.0 / steps)
     with caplog.at_level(logging.WARNING):
-        watchers.finish(within_s=0.5)
+        callbacks.finish(within_s=0.5)
     never.set()
     assert "Hanging: still not done" in caplog.text
     assert first.events == other.events and len(first.events) > 8
@@ -145,7 +145,7 @@ def test_nobody_waits_for_a_server_that_hangs(
 def test_a_server_that_falls_behind_is_left_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What waits for a slow watcher is bounded; beyond that it is told nothing more."""
+    """What waits for a slow callback is bounded; beyond that it is told nothing more."""
     monkeypatch.setattr("tuner.run.trackers.MOST_WAITING", 3)
     never = threading.Event()
 
@@ -153,11 +153,11 @@ def test_a_server_that_falls_behind_is_left_out(
         def ended(self, *_: object) -> None:  # type: ignore[override]
             never.wait()
 
-    watchers = Watchers(first := Recorder(), [Hanging()])
+    callbacks = Callbacks(first := Recorder(), [Hanging()])
     with caplog.at_level(logging.WARNING):
         for trial in range(9):
-            watchers.ended(trial, "complete", None)
-        watchers.finish(within_s=0.1)
+            callbacks.ended(trial, "complete", None)
+        callbacks.finish(within_s=0.1)
     never.set()
     assert caplog.text.count("3 events behind; left out") == 1
     assert len(first.events) == 9
@@ -169,15 +169,15 @@ def test_a_server_that_is_away_starts_nothing_and_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A watcher that cannot start is left out with a warning; those that can, watch."""
+    """A callback that cannot start is left out with a warning; those that can, watch."""
     away = mock.Mock(side_effect=ConnectionError("no server"))
     monkeypatch.setattr("tuner.run.trackers.KINDS", {"mlflow": away, "tensorboard": mock.Mock()})
     with caplog.at_level(logging.WARNING):
-        watcher = watchers_of(
+        callback = watchers_of(
             job_of(job_file, "mlflow", "tensorboard"), RunDir(tmp_path), Recorder()
         )
     assert "no server" in caplog.text and "left out" in caplog.text
-    assert len(watcher._others) == 1  # type: ignore[attr-defined]
+    assert len(callback._others) == 1  # type: ignore[attr-defined]
 
 
 def test_mlflow_is_asked_once_a_report(
@@ -192,8 +192,8 @@ def test_mlflow_is_asked_once_a_report(
     first = Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first) as watcher:
-        play(make_search(job_file, folder, watcher=watcher), lambda plan, steps: 1.0 / steps)
+    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first) as callback:
+        play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     started = {event[1] for event in first.events}
     assert client.log_batch.call_count == len(started) + len(first.reached)
     assert not client.log_param.called and not client.log_metric.called
@@ -212,13 +212,13 @@ def test_the_best_is_the_runs_not_the_launchs(
     monkeypatch.setattr("ray.util.metrics.Counter", gauge)
     (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
-    watcher = watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder())
+    callback = watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder())
     told = gauges["nst_best_score"].set
     best = told.call_args.args[0]
     assert best == min(r.objective for t in load_records(tmp_path)[0] for r in t.rungs.values())
     told.reset_mock()
-    watcher.reported(9, 2, RungRecord(objective=0.9, scores={}))
-    watcher.finish()
+    callback.reported(9, 2, RungRecord(objective=0.9, scores={}))
+    callback.finish()
     assert not told.called
 
 
@@ -233,13 +233,13 @@ def test_the_best_is_told_again_and_again(
 
     monkeypatch.setattr("ray.util.metrics.Gauge", gauge)
     monkeypatch.setattr("ray.util.metrics.Counter", gauge)
-    watcher = PrometheusWatcher(job_of(job_file, "prometheus"), RunDir(tmp_path))
-    watcher.pulsed({})
+    callback = PrometheusCallback(job_of(job_file, "prometheus"), RunDir(tmp_path))
+    callback.pulsed({})
     told = gauges["nst_best_score"].set
     assert not told.called
     for objective in (0.5, 0.7):
-        watcher.reported(0, 2, RungRecord(objective=objective, scores={}))
-        watcher.pulsed({})
+        callback.reported(0, 2, RungRecord(objective=objective, scores={}))
+        callback.pulsed({})
     assert [call.args for call in told.call_args_list] == [(0.5,)] * 3
 
 
@@ -255,9 +255,9 @@ def test_prometheus_finds_what_the_documents_name(
         port = free.getsockname()[1]
     pulse = Pulse(0.0, (), {0: 1}, EngineStats(lane_steps=5, advancing_s=1.0), (1.0, 2.0))
 
-    def scraped(watcher: Watchers) -> set[str]:
+    def scraped(callback: Callbacks) -> set[str]:
         """Names that are at the port after one more second of a run."""
-        watcher.pulsed({"engine-0": pulse})
+        callback.pulsed({"engine-0": pulse})
         time.sleep(1)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -271,18 +271,18 @@ def test_prometheus_finds_what_the_documents_name(
     options = {"_metrics_export_port": port, "_system_config": {"metrics_report_interval_ms": 1000}}
     ray.init("local", include_dashboard=False, num_cpus=1, log_to_driver=False, **options)
     try:
-        with watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder()) as watcher:
-            watcher.reported(0, 2, RungRecord(objective=0.5, scores={}))
-            watcher.ended(0, "complete", None)
+        with watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder()) as callback:
+            callback.reported(0, 2, RungRecord(objective=0.5, scores={}))
+            callback.ended(0, "complete", None)
             deadline = time.monotonic() + 60
-            while scraped(watcher) != names and time.monotonic() < deadline:
+            while scraped(callback) != names and time.monotonic() < deadline:
                 pass
-            assert all(scraped(watcher) == names for _ in range(6))
+            assert all(scraped(callback) == names for _ in range(6))
     finally:
         ray.shutdown()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_may_be_asked_for(kind: str, job_file: Path) -> None:
-    """The job file knows every watcher that there is."""
+    """The job file knows every callback that there is."""
     assert job_of(job_file, kind).watch == [kind]

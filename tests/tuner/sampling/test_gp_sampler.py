@@ -17,8 +17,15 @@ from search_spaces import CATALOGUE, Choice, Float, Int, Params, Space
 from tuner.sampling import gaussian_process as surrogate
 from tuner.sampling import gp_sampler as gp
 from tuner.sampling.encoding import point_at, shares_of, whole_shares
-from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel
-from tuner.sampling.gp_sampler import MOST_SEEN, STARTUP, Tried, _thinned, log_improvement, propose
+from tuner.sampling.gaussian_process import GaussianProcess, Kernel, fitted_kernel
+from tuner.sampling.gp_sampler import (
+    MOST_SEEN,
+    STARTUP,
+    Observation,
+    _thinned,
+    log_improvement,
+    propose,
+)
 from tuner.sampling.sobol_grid import planned_point
 
 STEPS = (10, 30, 90)
@@ -35,9 +42,9 @@ def bowl(params: Params, steps: int) -> float:
     return (math.log10(lr) + 1) ** 2 + (tv - 0.7) ** 2 + 3 / steps
 
 
-def told(params: Params, upto: int, score: Callable[[Params, int], float] = bowl) -> Tried:
+def told(params: Params, upto: int, score: Callable[[Params, int], float] = bowl) -> Observation:
     steps = [s for s in STEPS if s <= upto]
-    return Tried(
+    return Observation(
         params=params,
         values={s: (0.0, score(params, s)) for s in steps},
         excess={s: [] for s in steps},
@@ -49,11 +56,11 @@ def sobol(space: Space, count: int) -> list[Params]:
     return [point for point in points if point is not None]
 
 
-def asked(space: Space, tried: Sequence[Tried], **more: object) -> Params | None:
+def asked(space: Space, tried: Sequence[Observation], **more: object) -> Params | None:
     return propose(space, tried, **{"max_steps": 90, "index": len(tried), "seed": 0, **more})  # type: ignore[arg-type]
 
 
-def proposed(space: Space, tried: Sequence[Tried], **more: object) -> Params:
+def proposed(space: Space, tried: Sequence[Observation], **more: object) -> Params:
     point = asked(space, tried, **more)
     assert point is not None
     return point
@@ -64,7 +71,7 @@ def test_nothing_is_proposed_while_there_is_too_little_to_learn_from() -> None:
     known = [told(one, 90) for one in sobol(PLANE, STARTUP)]
     assert [asked(PLANE, known[:count]) for count in range(STARTUP)] == [None] * STARTUP
     assert asked(PLANE, known) is not None
-    failed = [Tried(params=one.params, values={}, excess={}, failed=True) for one in known]
+    failed = [Observation(params=one.params, values={}, excess={}, failed=True) for one in known]
     assert asked(PLANE, failed) is None
     assert asked(PLANE, [*failed[1:], known[0]]) is not None
 
@@ -99,7 +106,7 @@ def test_proposals_keep_away_from_trials_under_way() -> None:
         for index in range(100, 106):
             point = proposed(PLANE, known, index=index)
             shares.append(np.array(list(shares_of(PLANE, point).values())))
-            known.append(Tried(params=point, values={}, excess={}, pending=pending))
+            known.append(Observation(params=point, values={}, excess={}, pending=pending))
         return float(np.median([np.linalg.norm(a - b) for a, b in combinations(shares, 2)]))
 
     assert apart(pending=True) > 3 * apart(pending=False)
@@ -111,7 +118,7 @@ def test_what_is_always_stopped_is_not_proposed_for_ever() -> None:
     def slow(params: Params) -> bool:
         return float(params["tv_weight"]) > 0.5
 
-    def one(params: Params, upto: int) -> Tried:
+    def one(params: Params, upto: int) -> Observation:
         """Poor at first and the best of all in the end, or the same all along."""
         return told(params, upto, lambda p, steps: 3 - steps / 30 if slow(p) else bowl(p, 90))
 
@@ -166,7 +173,7 @@ def test_what_went_wrong_is_kept_away_from() -> None:
     points = sobol(PLANE, 24)
     failed = [p for p in points if float(p["lr"]) > 0.3]
     known = [told(p, 90, flat) for p in points if p not in failed]
-    known += [Tried(params=p, values={}, excess={}, failed=True) for p in failed]
+    known += [Observation(params=p, values={}, excess={}, failed=True) for p in failed]
     rates = [float(proposed(PLANE, known, index=100 + i)["lr"]) for i in range(4)]
     assert max(rates) < 0.3
 
@@ -174,10 +181,12 @@ def test_what_went_wrong_is_kept_away_from() -> None:
 def test_what_goes_wrong_late_is_not_tempting() -> None:
     """A rate that scores best at the first rung and then diverges is not tried over and over."""
 
-    def one(params: Params) -> Tried:
+    def one(params: Params) -> Observation:
         rate = float(params["lr"])
         if rate > 0.3:
-            return Tried(params=params, values={10: (0.0, -rate)}, excess={10: []}, failed=True)
+            return Observation(
+                params=params, values={10: (0.0, -rate)}, excess={10: []}, failed=True
+            )
         return told(params, 90, lambda params, steps: 0.3 - rate)
 
     known = [one(point) for point in sobol(PLANE, 24)]
@@ -188,10 +197,10 @@ def test_what_goes_wrong_late_is_not_tempting() -> None:
 def test_constraints_are_kept() -> None:
     """The best of what keeps a bound is looked for, on its side of the bound."""
 
-    def one(params: Params) -> Tried:
+    def one(params: Params) -> Observation:
         over = 0.4 - float(params["tv_weight"])  # at least 0.4 is asked for
         value = float(params["tv_weight"])
-        return Tried(params=params, values={90: (max(0.0, over), value)}, excess={90: [over]})
+        return Observation(params=params, values={90: (max(0.0, over), value)}, excess={90: [over]})
 
     found = [proposed(PLANE, [one(p) for p in sobol(PLANE, 24)], index=i) for i in range(30, 34)]
     assert all(0.38 < float(point["tv_weight"]) < 0.6 for point in found)
@@ -200,11 +209,13 @@ def test_constraints_are_kept() -> None:
 def test_a_bound_that_few_break_at_the_end_is_kept() -> None:
     """A cost that grows with the steps is far below its bound in most reports, and still counts."""
 
-    def one(params: Params, upto: int) -> Tried:
+    def one(params: Params, upto: int) -> Observation:
         """The best are those that take longest, up to 10 seconds where 5 are allowed."""
         cost = {s: (2 + 8 * float(params["tv_weight"])) * s / 90 for s in STEPS if s <= upto}
         values = {s: (max(0.0, c - 5), 1 - c / 10) for s, c in cost.items()}
-        return Tried(params=params, values=values, excess={s: [c - 5] for s, c in cost.items()})
+        return Observation(
+            params=params, values=values, excess={s: [c - 5] for s, c in cost.items()}
+        )
 
     known = [one(p, 90 if i % 5 == 0 else 10) for i, p in enumerate(sobol(PLANE, 40))]
     assert 0 < sum(one.values[90][0] > 0 for one in known if 90 in one.values) < 8
@@ -215,9 +226,9 @@ def test_a_bound_that_few_break_at_the_end_is_kept() -> None:
 def test_where_nothing_keeps_a_constraint_it_comes_first() -> None:
     """What breaks it least is gone beyond, whatever the objective says."""
 
-    def one(params: Params) -> Tried:
+    def one(params: Params) -> Observation:
         rate = math.log10(float(params["lr"]))
-        return Tried(
+        return Observation(
             params=params, values={90: (max(0.0, rate + 1.9), -rate)}, excess={90: [rate + 1.9]}
         )
 
@@ -228,9 +239,9 @@ def test_where_nothing_keeps_a_constraint_it_comes_first() -> None:
 def test_several_objectives_are_weighed_anew_by_each_draw() -> None:
     """Proposals spread along the front between the best points of each objective."""
 
-    def one(params: Params) -> Tried:
+    def one(params: Params) -> Observation:
         tv, rate = float(params["tv_weight"]), math.log10(float(params["lr"])) + 1
-        return Tried(
+        return Observation(
             params=params, values={90: (0.0, tv + rate**2, 1 - tv + rate**2)}, excess={90: []}
         )
 
@@ -278,9 +289,9 @@ def test_what_is_kept_of_many_trials() -> None:
     """The best of those that keep the bounds, and of several objectives both ends of the front."""
     rng = np.random.default_rng(0)
 
-    def some(values: Sequence[float], broken: float) -> Tried:
+    def some(values: Sequence[float], broken: float) -> Observation:
         excess = [broken if broken else -1.0]
-        return Tried(params={}, values={90: (broken, *values)}, excess={90: excess})
+        return Observation(params={}, values={90: (broken, *values)}, excess={90: excess})
 
     single = [some([rng.random()], 0.0 if rng.random() < 0.3 else 1.0) for _ in range(1000)]
     best = min((one for one in single if not one.values[90][0]), key=lambda one: one.values[90])
@@ -305,7 +316,7 @@ def test_every_proposal_is_of_the_space(name: str, seed: int, count: int) -> Non
         failed, pending = (bool(rng.random() < 0.2) for _ in range(2))
         excess = {s: [float(rng.normal())] for s in steps}
         known.append(
-            Tried(params=params, values=values, excess=excess, failed=failed, pending=pending)
+            Observation(params=params, values=values, excess=excess, failed=failed, pending=pending)
         )
     found = asked(space, known, seed=seed)
     if found is None:
@@ -365,7 +376,7 @@ def test_the_spread_grows_away_from_what_was_tried() -> None:
     """Next to none at a point that was tried, the whole of the prior far away."""
     points = np.array([[0.1, 0.2], [0.4, 0.9]])
     kernel = Kernel(lengths_D=np.array([0.2, 0.2]), noise=1e-6)
-    model = Surrogate(points, np.array([[0.0], [2.0]]), kernel)
+    model = GaussianProcess(points, np.array([[0.0], [2.0]]), kernel)
     spread = model.spread(np.array([[0.1, 0.2], [0.12, 0.2], [9.0, 9.0]]))[:, 0]
     assert spread[0] < 0.01 < spread[1] < 0.3 < spread[2] == pytest.approx(1.0, abs=1e-3)
 
@@ -379,7 +390,7 @@ def test_the_gradient_of_the_kernels_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         logs = np.asarray(start) + rng.normal(size=len(start)) * 0.3
         seen["off"] = check_grad(lambda x: function(x)[0], lambda x: function(x)[1], logs)
         seen["size"] = np.linalg.norm(function(logs)[1])
-        return type("Found", (), {"x": np.asarray(start)})
+        return type("TrialResult", (), {"x": np.asarray(start)})
 
     monkeypatch.setattr(surrogate, "minimize", instead)
     rng = np.random.default_rng(1)

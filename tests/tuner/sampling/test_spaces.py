@@ -74,7 +74,7 @@ def test_every_space_moves_pixels(
 def test_a_blend_is_searched(samples: Path, tmp_path: Path) -> None:
     """A run of `blend` tries its starts' blends and keeps each trial's in its configuration."""
     job, space = load_job(samples / "job.yaml", ["space=blend"])
-    run_job(job, space, tmp_path / "run", InlineBackend(), watcher=Recorder(), say=print)
+    run_job(job, space, tmp_path / "run", InlineBackend(), callback=Recorder(), say=print)
     records, _ = load_records(tmp_path / "run")
     assert [record.state for record in records] == ["complete", "complete"]
     blends = [record.config["style_blend"] for record in records]

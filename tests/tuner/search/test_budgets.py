@@ -36,7 +36,7 @@ def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> 
     search = make_search(job_file, tmp_path, "budget.minutes=1", clock=clock)
     first, second = search.next(), search.next()
     now = 50.0
-    assert search.report(report(first, 2, 0.5), lambda: []) is Decision.GO_ON
+    assert search.report(report(first, 2, 0.5), lambda: []) is Decision.CONTINUE
     now = 70.0
     assert search.report(report(second, 2, 0.5), lambda: []) is Decision.STOP
     assert search.next() is None
@@ -206,5 +206,5 @@ def test_gpu_memory_is_refused_where_there_is_no_gpu(job_file: Path, tmp_path: P
         with pytest.raises(
             InputError, match=r"constraints: vram_gb is the memory of a GPU.*remove"
         ):
-            run_job(job, space, tmp_path / "run", InlineBackend(), watcher=Recorder(), say=print)
+            run_job(job, space, tmp_path / "run", InlineBackend(), callback=Recorder(), say=print)
         assert not (tmp_path / "run").exists()

@@ -70,9 +70,9 @@ def test_the_hopeless_end_and_others_wait(values: list[float], to_come: int) -> 
     place = 1 + sum(value < values[0] for value in values)
     decision = halving().decide(0, RUNG, ladder, to_come=to_come)
     if place <= count // 3:
-        assert decision is Decision.GO_ON
+        assert decision is Decision.CONTINUE
     elif place <= max(1, (count + to_come) // 3):  # if all to come are worse, there is room
-        assert decision is Decision.WAIT
+        assert decision is Decision.PAUSE
     else:
         assert decision is Decision.STOP
 
@@ -84,7 +84,7 @@ def test_stop_lets_the_best_share_on(values: list[float], reduction: int) -> Non
     on = {
         value
         for trial, value in enumerate(values)
-        if rule.decide(trial, RUNG, ladder, to_come=0) is Decision.GO_ON
+        if rule.decide(trial, RUNG, ladder, to_come=0) is Decision.CONTINUE
     }
     assert on == set(sorted(values)[: max(1, len(values) // reduction)])
 
@@ -93,7 +93,7 @@ def test_equals_go_on_together() -> None:
     """Who arrived first does not matter: equals share their place."""
     ladder = ladder_of([0.5] * 6, RUNG)
     decisions = {halving("stop").decide(t, RUNG, ladder, to_come=0) for t in range(6)}
-    assert decisions == {Decision.GO_ON}
+    assert decisions == {Decision.CONTINUE}
 
 
 @given(DISTINCT.filter(lambda v: len(v) >= MEDIAN_OF))
@@ -104,17 +104,19 @@ def test_the_median_rule(values: list[float]) -> None:
     on = [
         value
         for trial, value in enumerate(values)
-        if rule.decide(trial, RUNG, ladder, to_come=0) is Decision.GO_ON
+        if rule.decide(trial, RUNG, ladder, to_come=0) is Decision.CONTINUE
     ]
     assert sorted(on) == sorted(values)[: (len(values) + 1) // 2]
     few = ladder_of(values[: MEDIAN_OF - 1], RUNG)
-    assert all(rule.decide(t, RUNG, few, to_come=0) is Decision.GO_ON for t in range(MEDIAN_OF - 1))
+    assert all(
+        rule.decide(t, RUNG, few, to_come=0) is Decision.CONTINUE for t in range(MEDIAN_OF - 1)
+    )
 
 
 def test_none_never_stops() -> None:
     """Without halving the worst goes on."""
     ladder = ladder_of([0.1] * 9 + [9.0], RUNG)
-    assert halving("none").decide(9, RUNG, ladder, to_come=0) is Decision.GO_ON
+    assert halving("none").decide(9, RUNG, ladder, to_come=0) is Decision.CONTINUE
 
 
 def test_brackets_share_the_budget() -> None:
@@ -141,7 +143,7 @@ def test_brackets_do_not_compete() -> None:
         ladder.add(Rung(90, 10), trial, point(value))
     for trial, value in enumerate([0.7, 0.8, 0.9], 3):
         ladder.add(Rung(90, 90), trial, point(value))
-    assert rule.decide(3, Rung(90, 90), ladder, to_come=0) is Decision.GO_ON
+    assert rule.decide(3, Rung(90, 90), ladder, to_come=0) is Decision.CONTINUE
     assert rule.decide(2, Rung(90, 10), ladder, to_come=0) is Decision.STOP
 
 

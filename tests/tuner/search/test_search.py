@@ -39,7 +39,7 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
     records, _ = load_records(tmp_path)
     assert [r.preset for r in records[:3]] == [*list(BASELINES)[:2], None]
     assert [r.state for r in records[:2]] == ["complete", "complete"]
-    assert [r.params for r in records[2:5]] == list(load_job(job_file)[1].starts)
+    assert [r.params for r in records[2:5]] == list(load_job(job_file)[1].initial_points)
     assert records[0].config["size_px"] == 64
     assert records[0].note == "6 of its 1000 steps"
     assert len(records) == 8
@@ -49,7 +49,7 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
 def test_partial_starts_are_completed(job_file: Path, tmp_path: Path, sampler: str) -> None:
     """What a start leaves open is drawn, after a break like before it; the rest is as given."""
     overrides = (f"search.sampler={sampler}", "space=optimizers")
-    starts = load_job(job_file, overrides)[1].starts
+    starts = load_job(job_file, overrides)[1].initial_points
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
     play(make_search(job_file, tmp_path / "whole", *overrides), quality)
@@ -96,8 +96,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 
 def test_failures_are_recorded_and_harmless(job_file: Path, tmp_path: Path) -> None:
     """A failed trial is told as failed with its reason and never counts as best."""
-    watcher = Recorder()
-    search = make_search(job_file, tmp_path, watcher=watcher)
+    callback = Recorder()
+    search = make_search(job_file, tmp_path, callback=callback)
     plan = search.next()
     failed = replace(report(plan, 2, 0.0), failure="step 2: diverged", scores={})
     assert search.report(failed, lambda: []) is Decision.STOP
@@ -105,7 +105,7 @@ def test_failures_are_recorded_and_harmless(job_file: Path, tmp_path: Path) -> N
     play(search, quality)
     records, _ = load_records(tmp_path)
     assert (records[0].state, records[0].reason) == ("failed", "step 2: diverged")
-    assert ("ended", 0, "failed", "step 2: diverged") in watcher.events
+    assert ("ended", 0, "failed", "step 2: diverged") in callback.events
 
 
 def test_images_are_of_the_best_rung(job_file: Path, tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_samplers_know_what_waiting_trials_break(
     search = promoting(job_file, tmp_path, *options)
     while plan := search.next():
         steps = 0
-        going = Decision.GO_ON
-        while going is Decision.GO_ON:
+        going = Decision.CONTINUE
+        while going is Decision.CONTINUE:
             steps = plan.next_rung(steps)
             told = report(plan, steps, quality(plan, steps))
             kept = {**told.scores, "ssim": 0.6 if plan.trial % 2 else 0.2}

@@ -143,10 +143,10 @@ def test_a_whole_run_where_there_are_no_links_and_no_locks(
 
     monkeypatch.setattr("tuner.study.lock.fcntl.flock", refused)
     job, space = load_job(job_file, ["search.trials=1", "search.presets=false"])
-    watcher, folder = Recorder(), tmp_path / "run"
-    run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    callback, folder = Recorder(), tmp_path / "run"
+    run_job(job, space, folder, InlineBackend(), callback=callback, say=callback.say)
     changes = ["search.trials=2"]
-    resume_run(folder, InlineBackend(), watcher=watcher, say=watcher.say, changes=changes)
+    resume_run(folder, InlineBackend(), callback=callback, say=callback.say, changes=changes)
     assert len(load_results(folder).records) >= 2
     assert not list(folder.glob("study*.lock")) and not list(folder.glob(".*.tmp"))
 

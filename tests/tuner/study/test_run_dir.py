@@ -74,8 +74,8 @@ def test_a_start_that_was_killed_is_in_nobodys_way(
         else:
             (folder / name).write_text("{}")
     job, space = load_job(job_file, ["search.trials=1", "search.presets=false"])
-    watcher = Recorder()
-    run_job(job, space, folder, InlineBackend(), watcher=watcher, say=watcher.say)
+    callback = Recorder()
+    run_job(job, space, folder, InlineBackend(), callback=callback, say=callback.say)
     assert len(load_results(folder).records) == 1
 
 
@@ -91,8 +91,8 @@ def test_a_probe_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
 def test_a_contact_sheet_that_cannot_be_written(job_file: Path, tmp_path: Path) -> None:
     """A run that is over says in one line that its contact sheet found no place."""
     job, space = load_job(job_file, ["search.trials=1", "search.presets=false"])
-    watcher = Recorder()
-    run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+    callback = Recorder()
+    run_job(job, space, tmp_path / "run", InlineBackend(), callback=callback, say=callback.say)
     (tmp_path / "run" / "contact-sheet.jpg").mkdir()
     with pytest.raises(InputError, match=r"contact-sheet.jpg: cannot be written"):
         _show_result(tmp_path / "run")

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from nst_core.errors import InputError, RunError, WorkError
 from tests.tuner.helpers import Recorder, compared, noisy_space, report
-from tuner.cluster.placement import EnginePool
+from tuner.cluster.placement import Placement
 from tuner.job.load import find_space, fingerprint, load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
@@ -39,7 +39,7 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
     else:
         begin = {"url": job.search.study, "name": job.name, "notes": compared(job)}
         study = RunStudy.create(folder, **begin, **settings)  # type: ignore[arg-type]
-    return Search(study, RunDir(folder), job, space, watcher=Recorder())
+    return Search(study, RunDir(folder), job, space, callback=Recorder())
 
 
 def turn(search: Search) -> bool:
@@ -99,13 +99,13 @@ def test_all_drivers_begin_with_the_starts_of_the_first(job_file: Path, tmp_path
 
     def launch(name: str, *overrides: str) -> None:
         job, space = load_job(job_file, [*few, *overrides])
-        run_job(job, space, tmp_path / name, InlineBackend(), watcher=Recorder(), say=print)
+        run_job(job, space, tmp_path / name, InlineBackend(), callback=Recorder(), say=print)
 
     launch("known")
     launch("a", shared, "search.trials=1")
     launch("b", shared, f"search.warm_start=[{tmp_path / 'known'}]", "search.trials=3")
     records, _ = load_records(tmp_path / "b")
-    assert [record.params for record in records] == [*find_space("gram").starts][:3]
+    assert [record.params for record in records] == [*find_space("gram").initial_points][:3]
 
 
 def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
@@ -312,15 +312,15 @@ def test_a_database_that_goes_away_ends_a_launch_in_one_line(
             database.write_bytes(b"no database")
 
     job, space = load_job(job_file, [f"search.study=sqlite:///{database}", "search.presets=false"])
-    watcher = Vandal()
+    callback = Vandal()
     with pytest.raises(WorkError, match=r"database does not answer.*nst-tuner resume") as caught:
-        run_job(job, space, tmp_path / "run", InlineBackend(), watcher=watcher, say=watcher.say)
+        run_job(job, space, tmp_path / "run", InlineBackend(), callback=callback, say=callback.say)
     assert "\n" not in str(caught.value)
 
 
 def test_a_locked_database_is_no_fault_of_a_trial() -> None:
     """On Ray it stops the launch where a full disk does, so that Tune sees nothing of it."""
-    pool = EnginePool(mock.Mock(hopeless=None))
+    pool = Placement(mock.Mock(hopeless=None))
     locked = OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
     with pool.watched():
         raise optuna.exceptions.StorageInternalError("the commit failed") from locked

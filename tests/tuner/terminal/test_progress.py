@@ -8,39 +8,39 @@ from rich.console import Console
 from nst_core.config import StyleConfig
 from tests.tuner.helpers import make_search, play
 from tuner.job.load import load_job
-from tuner.run.trackers import Watchers
+from tuner.run.trackers import Callbacks
 from tuner.search.protocol import Plan
 from tuner.study.records import EngineStats, Pulse, RungRecord
 from tuner.study.study import load_records
-from tuner.terminal.progress import ProgressWatcher, _Engines
+from tuner.terminal.progress import ProgressCallback, _Engines
 
 
-def watcher_on(job_file: Path, *, terminal: bool) -> tuple[ProgressWatcher, io.StringIO]:
-    """A watcher that writes into memory."""
+def watcher_on(job_file: Path, *, terminal: bool) -> tuple[ProgressCallback, io.StringIO]:
+    """A callback that writes into memory."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=100, color_system=None)
-    return ProgressWatcher(load_job(job_file)[0], console), written
+    return ProgressCallback(load_job(job_file)[0], console), written
 
 
-def events(watcher: ProgressWatcher) -> None:
+def events(callback: ProgressCallback) -> None:
     """A preset that ends, a trial that is better, one that fails, and one under way."""
     for trial in range(4):
         plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(30, 300))
-        watcher.planned(plan, "adam-1000" if trial == 0 else None)
-    watcher.reported(0, 300, RungRecord(objective=0.4, scores={}))
-    watcher.ended(0, "complete", None)
-    watcher.reported(1, 30, RungRecord(objective=0.3, scores={}))
-    watcher.ended(2, "failed", "went to NaN")
+        callback.planned(plan, "adam-1000" if trial == 0 else None)
+    callback.reported(0, 300, RungRecord(objective=0.4, scores={}))
+    callback.ended(0, "complete", None)
+    callback.reported(1, 30, RungRecord(objective=0.3, scores={}))
+    callback.ended(2, "failed", "went to NaN")
     stats = EngineStats(advancing_s=1.0, lane_steps=100)
-    watcher.pulsed({"engine-0": Pulse(0.0, (), {1: 45, 3: 7}, stats)})
+    callback.pulsed({"engine-0": Pulse(0.0, (), {1: 45, 3: 7}, stats)})
 
 
 def test_a_terminal_shows_best_engines_and_trials(job_file: Path) -> None:
     """The best so far against the presets, what engines do, and every trial as it advances."""
-    watcher, written = watcher_on(job_file, terminal=True)
-    with watcher:
-        events(watcher)
-        watcher._live.refresh()
+    callback, written = watcher_on(job_file, terminal=True)
+    with callback:
+        events(callback)
+        callback._live.refresh()
     shown = written.getvalue()
     assert "lpips 0.3000" in shown and "trial 1, 30 steps" in shown
     assert "25% better than the best preset so far" in shown
@@ -57,8 +57,8 @@ def test_a_name_is_no_markup(job_file: Path, name: str) -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100, color_system=None)
     job = load_job(job_file)[0].model_copy(update={"name": name})
-    with ProgressWatcher(job, console) as watcher:
-        watcher._live.refresh()
+    with ProgressCallback(job, console) as callback:
+        callback._live.refresh()
     assert name in written.getvalue()
 
 
@@ -68,8 +68,8 @@ def test_a_resumed_run_shows_what_was_found_before(job_file: Path, tmp_path: Pat
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100, color_system=None)
     job = load_job(job_file, ["search.trials=20"])[0]
-    with ProgressWatcher(job, console, load_records(tmp_path)[0]) as watcher:
-        watcher._live.refresh()
+    with ProgressCallback(job, console, load_records(tmp_path)[0]) as callback:
+        callback._live.refresh()
     shown = written.getvalue()
     assert "8/20" in shown
     assert "lpips 0.2000" in shown and "trial 2" in shown
@@ -80,19 +80,19 @@ def test_what_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
     """A report that breaks a constraint is not shown as the best, however good."""
     written = io.StringIO()
     job = load_job(job_file, ["constraints.vram_gb=<= 2"])[0]
-    watcher = ProgressWatcher(job, Console(file=written))
+    callback = ProgressCallback(job, Console(file=written))
     for trial, (value, memory) in enumerate(((0.4, 1.0), (0.1, 3.0))):
         scores = {"lpips": value, "vram_gb": memory}
-        watcher.reported(trial, 30, RungRecord(objective=value, scores=scores))
-        watcher.ended(trial, "complete", None)
+        callback.reported(trial, 30, RungRecord(objective=value, scores=scores))
+        callback.ended(trial, "complete", None)
     assert written.getvalue().splitlines()[-1].startswith("2/8 trials, best lpips 0.4000, ")
 
 
 def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
     """Without a terminal every trial that ends is a line, and nothing moves."""
-    watcher, written = watcher_on(job_file, terminal=False)
-    with watcher:
-        events(watcher)
+    callback, written = watcher_on(job_file, terminal=False)
+    with callback:
+        events(callback)
     lines = written.getvalue().splitlines()
     assert lines[0].startswith("1/8 trials, best lpips 0.4000, ")
     assert lines[1] == "trial 2 failed: went to NaN"
@@ -103,13 +103,13 @@ def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
 
 def test_what_a_launch_does_is_said_at_once(job_file: Path) -> None:
     """Before the first step the view says what is being done; elsewhere each change is a line."""
-    watcher, written = watcher_on(job_file, terminal=True)
-    with watcher:
-        watcher.doing("starting Ray")
-        watcher._live.refresh()
+    callback, written = watcher_on(job_file, terminal=True)
+    with callback:
+        callback.doing("starting Ray")
+        callback._live.refresh()
     assert "now      starting Ray" in written.getvalue()
-    watcher, written = watcher_on(job_file, terminal=False)
-    with watcher:
+    callback, written = watcher_on(job_file, terminal=False)
+    with callback:
         for what in (
             "starting Ray",
             "starting Ray",
@@ -117,7 +117,7 @@ def test_what_a_launch_does_is_said_at_once(job_file: Path) -> None:
             "",
             "starting the engines: 1 of 2 up",
         ):
-            watcher.doing(what)
+            callback.doing(what)
     assert written.getvalue().splitlines() == ["starting Ray", "starting the engines: 1 of 2 up"]
 
 
@@ -128,11 +128,11 @@ def test_steps_of_trials_under_way_are_progress(
     monkeypatch.setattr("tuner.terminal.progress.LINE_EVERY_S", 0.0)
     shares = []
     for terminal in (True, False):
-        watcher, written = watcher_on(job_file, terminal=terminal)
-        with watcher:
-            watcher.planned(Plan(trial=0, config=StyleConfig(steps=6), rungs=(2, 6)), None)
-            watcher.pulsed({"engine-0": Pulse(0.0, (), {0: 2}, EngineStats(lane_steps=2))})
-            watcher._live.refresh()
+        callback, written = watcher_on(job_file, terminal=terminal)
+        with callback:
+            callback.planned(Plan(trial=0, config=StyleConfig(steps=6), rungs=(2, 6)), None)
+            callback.pulsed({"engine-0": Pulse(0.0, (), {0: 2}, EngineStats(lane_steps=2))})
+            callback._live.refresh()
         assert "0/8 trials" in written.getvalue()
         shares += re.findall(r"([1-9]\d*)%", written.getvalue())
     assert len(set(shares)) == 1
@@ -143,22 +143,22 @@ def test_the_view_is_narrow(job_file: Path) -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=200, color_system=None)
     job = load_job(job_file)[0].model_copy(update={"name": "a name that is much too long" * 3})
-    with ProgressWatcher(job, console) as watcher:
-        events(watcher)
-        watcher._live.refresh()
+    with ProgressCallback(job, console) as callback:
+        events(callback)
+        callback._live.refresh()
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written.getvalue().replace("\r", "\n"))
     assert max(map(len, plain.splitlines())) < 80
 
 
 def test_many_trials_are_summed_up(job_file: Path) -> None:
     """Of many trials some are shown, and how many more there are."""
-    watcher, written = watcher_on(job_file, terminal=True)
-    with watcher:
+    callback, written = watcher_on(job_file, terminal=True)
+    with callback:
         for trial in range(30):
             plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(300,))
-            watcher.planned(plan, None)
-        watcher.pulsed({"engine-0": Pulse(0.0, (), dict.fromkeys(range(30), 9), EngineStats())})
-        watcher._live.refresh()
+            callback.planned(plan, None)
+        callback.pulsed({"engine-0": Pulse(0.0, (), dict.fromkeys(range(30), 9), EngineStats())})
+        callback._live.refresh()
     assert "and 20 more" in written.getvalue()
 
 
@@ -178,19 +178,19 @@ def test_engines_are_measured_between_two_looks(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_a_launch_does_reaches_the_view_beside_other_watchers(job_file: Path) -> None:
     """Also where Prometheus or MLflow listen as well, the view is told what is being done."""
-    watcher, written = watcher_on(job_file, terminal=False)
-    with Watchers(watcher) as told:
+    callback, written = watcher_on(job_file, terminal=False)
+    with Callbacks(callback) as told:
         told.doing("starting Ray")
     assert written.getvalue() == "starting Ray\n"
 
 
 def test_presets_in_full_are_named(job_file: Path) -> None:
     """A preset that runs to its own steps is announced, and counts as no trial of the search."""
-    watcher, written = watcher_on(job_file, terminal=False)
-    with watcher:
+    callback, written = watcher_on(job_file, terminal=False)
+    with callback:
         plan = Plan(trial=8, config=StyleConfig(steps=1000), rungs=(1000,), final=True)
-        watcher.planned(plan, "adam-1000")
-        watcher.reported(8, 1000, RungRecord(objective=0.1, scores={}))
-        watcher.ended(8, "complete", None)
+        callback.planned(plan, "adam-1000")
+        callback.reported(8, 1000, RungRecord(objective=0.1, scores={}))
+        callback.ended(8, "complete", None)
     assert "adam-1000 runs in full: 1,000 steps" in written.getvalue()
-    assert watcher._best is None and watcher._done == 0
+    assert callback._best is None and callback._done == 0

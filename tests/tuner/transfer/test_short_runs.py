@@ -22,8 +22,10 @@ def suggested(count: int) -> list[tuple[Suggestion, StyleConfig]]:
     """Suggestions of so many different steps."""
     return [
         (
-            Suggestion(params=GRAM.starts[0], steps=n, share=0.5 + n / 100, like=[("a", 1.0)]),
-            GRAM.build(GRAM.starts[0], steps=n),
+            Suggestion(
+                params=GRAM.initial_points[0], steps=n, share=0.5 + n / 100, like=[("a", 1.0)]
+            ),
+            GRAM.build(GRAM.initial_points[0], steps=n),
         )
         for n in range(1, count + 1)
     ]

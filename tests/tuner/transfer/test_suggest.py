@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nst_core.errors import InputError
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from nst_core.presets.preset import Preset
 from nst_core.samples import sample_content, sample_style
 from search_spaces import CATALOGUE, Params, Space
@@ -18,7 +18,7 @@ from tuner.job.load import find_space, load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
 from tuner.sampling.encoding import encode
-from tuner.sampling.gaussian_process import Kernel, Surrogate, fitted_kernel
+from tuner.sampling.gaussian_process import GaussianProcess, Kernel, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point
 from tuner.transfer.curves import SHIPPED, Curves, PairCurves, load_curves
 from tuner.transfer.picture_statistics import FEATURES, picture_features
@@ -141,7 +141,7 @@ def test_statistics_are_those_of_the_pictures(size_px: int) -> None:
     """Pairs compare whatever the size that they are tuned at."""
     content, style = sample_content(), sample_style()
     small, large = (
-        np.asarray(picture_features(Materials.at_size(content, [(style, 1.0)], size)))
+        np.asarray(picture_features(LossInputs.at_size(content, [(style, 1.0)], size)))
         for size in (64, size_px)
     )
     assert np.abs(small - large).max() < 0.05
@@ -158,7 +158,7 @@ def test_a_surrogate_knows_what_it_was_told_and_guesses_the_rest() -> None:
     points_ND = np.random.default_rng(0).random((80, 4))
     kernel = fitted_kernel(points_ND, bowl(points_ND))
     assert kernel.lengths_D[:2].max() < kernel.lengths_D[2:].min()
-    known = Surrogate(points_ND[:60], bowl(points_ND[:60]), kernel)
+    known = GaussianProcess(points_ND[:60], bowl(points_ND[:60]), kernel)
     off_NV = np.abs(known(points_ND) - bowl(points_ND)) / bowl(points_ND).std(0)
     assert off_NV[:60].max() < 0.02
     assert off_NV[60:].mean() < 0.05
@@ -169,10 +169,10 @@ def test_points_left_out_are_guessed_from_the_others() -> None:
     points_ND = np.random.default_rng(1).random((12, 3))
     values_NV = bowl(points_ND)
     kernel = Kernel(lengths_D=np.ones(3), noise=1e-2)
-    known = Surrogate(points_ND, values_NV, kernel)
+    known = GaussianProcess(points_ND, values_NV, kernel)
     others = np.arange(12) != 5
     # The scale of the values is that of all of them here, so noise weighs a little less there.
-    alone = Surrogate(points_ND[others], values_NV[others], kernel)(points_ND[5:6])[0]
+    alone = GaussianProcess(points_ND[others], values_NV[others], kernel)(points_ND[5:6])[0]
     assert known.left_out()[5] == pytest.approx(alone, rel=0.05, abs=0.05)
 
 
@@ -181,7 +181,7 @@ def test_what_does_not_vary_is_its_mean() -> None:
     kernel = Kernel(lengths_D=np.ones(2), noise=1e-6)
     for count in (1, 5):
         points_ND = np.random.default_rng(2).random((count, 2))
-        guess = Surrogate(points_ND, np.full((count, 1), 3.0), kernel)
+        guess = GaussianProcess(points_ND, np.full((count, 1), 3.0), kernel)
         assert guess(np.array([[0.5, 0.5]]))[0, 0] == pytest.approx(3.0)
 
 
@@ -220,7 +220,7 @@ def test_statistics_of_pictures() -> None:
     """Each is a finite number, and unlike pictures differ in them."""
     flat, noisy = torch.full((3, 48, 64), 0.5), torch.rand(3, 48, 64)
     found = [
-        picture_features(Materials.at_size(content, [(style, 1.0)], 64))
+        picture_features(LossInputs.at_size(content, [(style, 1.0)], 64))
         for content, style in ((flat, noisy), (noisy, flat))
     ]
     assert all(len(features) == len(FEATURES) and np.isfinite(features).all() for features in found)
@@ -229,7 +229,7 @@ def test_statistics_of_pictures() -> None:
 
 def test_what_fits_another_space() -> None:
     """Values that another space has a place for are kept, all others left to its sampler."""
-    start: Params = SPACE.starts[1]
+    start: Params = SPACE.initial_points[1]
     small = Space(
         name="small",
         why="-",
@@ -275,7 +275,7 @@ def test_suggestions_for_pictures(pictures: Path, tmp_path: Path) -> None:
 def test_suggestions_learn_from_runs(job_file: Path, tmp_path: Path) -> None:
     """A run of the same space counts, most for its own pictures; another space is refused."""
     job, space = load_job(job_file, ["search.presets=false", "search.trials=3", "space=gram"])
-    run_job(job, space, tmp_path / "own", InlineBackend(), watcher=Recorder(), say=print)
+    run_job(job, space, tmp_path / "own", InlineBackend(), callback=Recorder(), say=print)
     pair = job.pairs[0]
     asked = (
         "suggest",

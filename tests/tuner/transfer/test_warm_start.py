@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nst_core.losses.materials import Materials
+from nst_core.losses.inputs import LossInputs
 from search_spaces import Params
 from tests.tuner.helpers import Recorder
 from tuner.job.load import find_space, load_job
@@ -24,7 +24,7 @@ def launch(job_file: Path, folder: Path, *overrides: str) -> None:
     job, space = load_job(
         job_file, ["search.presets=false", "search.trials=8", "space=gram", *overrides]
     )
-    run_job(job, space, folder, InlineBackend(), watcher=Recorder(), say=print)
+    run_job(job, space, folder, InlineBackend(), callback=Recorder(), say=print)
 
 
 def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
@@ -32,12 +32,12 @@ def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -
     launch(job_file, tmp_path / "a")
     space = find_space("gram")
     ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
-    best = [params for params in ranked if params not in space.starts]
+    best = [params for params in ranked if params not in space.initial_points]
     chosen = apart(range(len(best)), encode_all(space, best), OF_ONE_SOURCE)
     assert chosen[0] == 0 and len(chosen) > 1
     launch(job_file, tmp_path / "b", f"search.warm_start=[{tmp_path / 'a'}]")
     tried = [record.params for record in load_results(tmp_path / "b").records]
-    first = [*(best[index] for index in chosen), *space.starts]
+    first = [*(best[index] for index in chosen), *space.initial_points]
     assert tried[: len(first)] == first
     assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
 
@@ -57,7 +57,7 @@ def test_a_run_for_another_objective_is_ranked_by_this_one(job_file: Path, tmp_p
     results = load_results(tmp_path / "a")
     goals, dists = (Goals(objectives=[Objective(weights={n: 1.0})]) for n in ("color", "dists"))
     space = find_space("gram")
-    pictures = Materials.at_size(torch.rand(3, 32, 32), [(torch.rand(3, 32, 32), 1.0)], 32)
+    pictures = LossInputs.at_size(torch.rand(3, 32, 32), [(torch.rand(3, 32, 32), 1.0)], 32)
 
     def found(source: object, goals: Goals) -> tuple[list[Params], list[str]]:
         return warm_starts([str(source)], space, pictures, 8, goals)
@@ -66,7 +66,7 @@ def test_a_run_for_another_objective_is_ranked_by_this_one(job_file: Path, tmp_p
     colors = {
         tuple(sorted(record.params.items())): min(r.scores["color"] for r in record.rungs.values())
         for record in results.records
-        if record.searched and record.rungs and record.params not in space.starts
+        if record.searched and record.rungs and record.params not in space.initial_points
     }
     assert colors[tuple(sorted(starts[0].items()))] == min(colors.values())
     assert remarks == [

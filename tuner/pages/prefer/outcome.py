@@ -15,7 +15,7 @@ from tuner.pages.prefer.agreement import agreements, learned_objective
 from tuner.pages.prefer.strengths import strengths
 from tuner.pages.prefer.votes import kept_votes
 from tuner.results.results import Results
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 from tuner.study.records import Scores
 
 #: With fewer votes a learned objective would be made of chance.
@@ -97,14 +97,14 @@ def _next_job(results: Results, objective: Mapping[str, float]) -> JobSpec:
     return JobSpec.model_validate(changed.model_dump(by_alias=True))
 
 
-def _voted_on(results: Results) -> dict[int, Found]:
+def _voted_on(results: Results) -> dict[int, TrialResult]:
     """Trial -> what it reached, of those in a vote, best first."""
     votes = kept_votes(results.notes)
     named = {trial for vote in votes for trial in (vote.better, vote.worse)}
     return {f.record.trial: f for f in results.ranked() if f.record.trial in named}
 
 
-def _scores(results: Results, found: Mapping[int, Found]) -> dict[int, Sequence[Scores]]:
+def _scores(results: Results, found: Mapping[int, TrialResult]) -> dict[int, Sequence[Scores]]:
     """What each reached on each pair of the search."""
     pairs = len(results.job.pairs)
     return {trial: one.rung.pair_scores[:pairs] for trial, one in found.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tuner.results.results import Results
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 
 #: Where the study keeps them.
 NOTE = "votes"
@@ -28,7 +28,7 @@ def kept_votes(notes: Mapping[str, Any]) -> list[Vote]:
     return [Vote(**vote) for vote in notes.get(NOTE, [])]
 
 
-def finalists(results: Results, count: int = COUNT) -> Sequence[Found]:
+def finalists(results: Results, count: int = COUNT) -> Sequence[TrialResult]:
     """Who is compared: the best by the run's objective, and the best preset."""
     ranked = results.ranked()
     chosen = list(ranked[:count])

@@ -18,7 +18,7 @@ from tuner.pages.report.facts import picture_key, strip
 from tuner.pages.site import Answer
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 
 LARGE, LARGE_PX = "-large", 768
 #: Longer sides that thumbnails may have; the largest is taken with which all fit.
@@ -140,7 +140,7 @@ class Album:
         inside = self._folder.resolve()
         return {key: path for key, path in found.items() if path.resolve().is_relative_to(inside)}
 
-    def _image(self, found: Found, pair: int) -> tuple[str, Path]:
+    def _image(self, found: TrialResult, pair: int) -> tuple[str, Path]:
         trial = found.record.trial
         return f"t{trial}p{pair}", self._folder / self._results.run.image(trial, pair)
 

@@ -16,7 +16,7 @@ from tuner.job.spec import PairSpec
 from tuner.results.preset_runs import full_runs, preset_run
 from tuner.results.results import Results
 from tuner.results.summary import summary
-from tuner.results.trial_result import Found
+from tuner.results.trial_result import TrialResult
 from tuner.study.records import Scores, TrialRecord
 
 
@@ -85,7 +85,7 @@ def _objective(objective: Objective) -> dict[str, Any]:
     return {"name": objective.name, "higherIsBetter": objective.higher_is_better}
 
 
-def _measures(results: Results, ranked: Sequence[Found]) -> list[dict[str, Any]]:
+def _measures(results: Results, ranked: Sequence[TrialResult]) -> list[dict[str, Any]]:
     known = {name for found in ranked for name in found.rung.scores}
     known |= {name for scores in results.baselines.values() for name in scores}
     return [
@@ -114,7 +114,7 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
     }
 
 
-def _reached(results: Results, rank: int, found: Found, on_front: set[int]) -> dict[str, Any]:
+def _reached(results: Results, rank: int, found: TrialResult, on_front: set[int]) -> dict[str, Any]:
     """What is to be said of a trial that has reported."""
     goals, scores = results.goals, found.rung.scores
     return {
@@ -122,7 +122,7 @@ def _reached(results: Results, rank: int, found: Found, on_front: set[int]) -> d
         "steps": found.steps,
         "objective": _number(results.score(found)),
         "values": [_number(objective.of(scores)) for objective in goals.objectives],
-        "broken": results.broken(found),
+        "broken": results.violated(found),
         "gain": _number(results.gain(results.score(found))),
         "scores": _scores(scores),
         "finals": [_number(score) for score in found.final_scores],
@@ -131,7 +131,7 @@ def _reached(results: Results, rank: int, found: Found, on_front: set[int]) -> d
     }
 
 
-def _on_front(results: Results, found: Found) -> dict[str, Any]:
+def _on_front(results: Results, found: TrialResult) -> dict[str, Any]:
     """A result of the trade-off; ``key`` is that of its pictures, but for the pair's number."""
     trial = found.record.trial
     return {
@@ -144,14 +144,16 @@ def _on_front(results: Results, found: Found) -> dict[str, Any]:
     }
 
 
-def picture_key(results: Results, found: Found) -> str:
+def picture_key(results: Results, found: TrialResult) -> str:
     """Of a result, without the number of the pair: ``t7p``, or ``t7s30p`` before its best."""
     trial = found.record.trial
     at_best = found.steps == results.found(trial).steps
     return f"t{trial}p" if at_best else f"t{trial}s{found.steps}p"
 
 
-def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[dict[str, Any]]:
+def _pairs(
+    results: Results, best: TrialResult | None, preset: TrialResult | None
+) -> list[dict[str, Any]]:
     """The pairs, and what the best, the best preset and the untouched content score on each.
 
     Of a finalist the held-out pairs are among them.
@@ -175,7 +177,7 @@ def _pairs(results: Results, best: Found | None, preset: Found | None) -> list[d
     return pairs
 
 
-def _on_pair(results: Results, found: Found | None, index: int) -> float | None:
+def _on_pair(results: Results, found: TrialResult | None, index: int) -> float | None:
     """What a trial scores on a pair: the mean of its finals, or its best report."""
     rungs = (list(found.finals.values()) or [found.rung]) if found else []
     on_pair = [rung.on_pair(index) for rung in rungs if index < len(rung.pair_scores)]
@@ -212,7 +214,7 @@ def _baselines(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _reproduce(results: Results, best: Found | None) -> dict[str, Any]:
+def _reproduce(results: Results, best: TrialResult | None) -> dict[str, Any]:
     folder = shlex.quote(str(results.run.path))
     job = shlex.quote(str(results.run.job_file))
     trial = f" --trial {best.record.trial}" if best else ""
@@ -245,7 +247,7 @@ def _ratio(results: Results, pair: PairSpec) -> float:
     return round(width / height, 4)
 
 
-def _styles(pair: PairSpec, best: Found | None) -> list[dict[str, Any]]:
+def _styles(pair: PairSpec, best: TrialResult | None) -> list[dict[str, Any]]:
     """Of each style image its share in the best result's blend; None where regions divide it."""
     weights = (best.config.get("style_blend") if best else None) or [s.weight for s in pair.style]
     divided = any(style.region for style in pair.style)

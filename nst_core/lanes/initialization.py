@@ -11,7 +11,7 @@ from nst_core.config import StyleConfig, is_random
 from nst_core.errors import InputError
 from nst_core.images.colors import color_noise
 from nst_core.images.images import resize, resize_longer_side
-from nst_core.losses.materials import Materials, Style
+from nst_core.losses.inputs import LossInputs, Style
 
 #: Standard deviation of what a seed adds to a start without noise: a fortieth of an 8-bit level.
 #: Rounding in float32 differs with the lanes beside a run and with the processor, and grows until
@@ -24,7 +24,7 @@ UNDISTURBED = StyleConfig().seed
 NOISE_SPREAD = 0.2
 
 
-def initial_image(config: StyleConfig, materials: Materials) -> Tensor:
+def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
     """image_3HW from which the optimization starts, by ``config.init``, in [0, 1].
 
     Raises:
@@ -70,7 +70,7 @@ def feed_forward_start(content_3HW: Tensor, styles: Sequence[Style], size_px: in
     return feed_forward(content, [(style.image_3HW, style.weight) for style in styles])
 
 
-def _given(name: str, materials: Materials) -> Tensor:
+def _given(name: str, materials: LossInputs) -> Tensor:
     if name not in materials.starts:
         what = "a picture to start from" if name == "image" else "a feed-forward result"
         raise InputError(f"init `{name}` needs {what}, and none was given")

@@ -69,7 +69,7 @@ class Region:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Materials:
+class LossInputs:
     """The pictures of one stylization at the size it runs.
 
     Attributes:
@@ -83,7 +83,7 @@ class Materials:
     regions: tuple[Region, ...]
     starts: Mapping[str, Tensor] = field(default_factory=dict)
     key: str = field(init=False)
-    _sizes: dict[int, Materials] = field(init=False, default_factory=dict, repr=False)
+    _sizes: dict[int, LossInputs] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         parts = [digest(self.content_3HW)]
@@ -99,7 +99,7 @@ class Materials:
         styles: Iterable[Style | tuple[Tensor, float]],
         size_px: int,
         starts: Mapping[str, Tensor] | None = None,
-    ) -> Materials:
+    ) -> LossInputs:
         """Scale every picture to a longer side of ``size_px`` and the blend weights to sum 1.
 
         Args:
@@ -170,14 +170,14 @@ class Materials:
                 f" got {len(weights)}"
             )
 
-    def at(self, size_px: int) -> Materials:
+    def at(self, size_px: int) -> LossInputs:
         """The same pictures for a result with a longer side of ``size_px``; made once."""
         if size_px == self.size_px:
             return self
         if size_px not in self._sizes:
             height, width = self.height_width
             smaller = fit_size(width, height, size_px)
-            self._sizes[size_px] = Materials(
+            self._sizes[size_px] = LossInputs(
                 content_3HW=resize(self.content_3HW, *smaller),
                 regions=tuple(
                     replace(r, mask_HW=resize_mask(r.mask_HW, *smaller))

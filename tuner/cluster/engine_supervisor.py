@@ -1,4 +1,4 @@
-"""Fleet: the engines of a run, as actors on the nodes of a cluster.
+"""EngineSupervisor: the engines of a run, as actors on the nodes of a cluster.
 
 Engines follow the nodes: one that joins gets its engines, one that leaves takes its own with it,
 and an engine that died or hangs is replaced.
@@ -81,7 +81,7 @@ class _Engine:
     cpu_share: CpuShare = field(default_factory=CpuShare)
 
 
-class Fleet:
+class EngineSupervisor:
     """The engines of a run.
 
     Args:

@@ -3,12 +3,12 @@ import torch
 
 from nst_core.config import FIELDS, StyleConfig, is_random
 from nst_core.errors import InputError
-from nst_core.lanes.starts import initial_image
-from nst_core.losses.materials import Materials
+from nst_core.lanes.initialization import initial_image
+from nst_core.losses.inputs import LossInputs
 
 PHOTO = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 PAINTING = 0.5 + 0.3 * torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))
-MATERIALS = Materials.at_size(
+MATERIALS = LossInputs.at_size(
     PHOTO, [(PAINTING, 1.0)], 60, {"image": PHOTO.flip(2), "feed_forward": PHOTO.flip(1)}
 )
 
@@ -48,7 +48,7 @@ def test_style_noise_has_the_styles_colours() -> None:
 def test_given_pictures_are_taken_or_missed() -> None:
     """A given start is used, and its absence is a clear error."""
     assert torch.equal(initial_image(StyleConfig(init="image"), MATERIALS), PHOTO.flip(2))
-    bare = Materials.at_size(PHOTO, [(PAINTING, 1.0)], 60)
+    bare = LossInputs.at_size(PHOTO, [(PAINTING, 1.0)], 60)
     for init in ("image", "feed_forward"):
         with pytest.raises(InputError, match="none was given"):
             initial_image(StyleConfig(init=init), bare)

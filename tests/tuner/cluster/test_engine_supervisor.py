@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from tuner.cluster.fleet import DECIDED_WITHIN_S, MOST_DEATHS, NODES_WITHIN_S, Fleet
+from tuner.cluster.engine_supervisor import (
+    DECIDED_WITHIN_S,
+    MOST_DEATHS,
+    NODES_WITHIN_S,
+    EngineSupervisor,
+)
 from tuner.cluster.ray_private import ActorState
 from tuner.study.records import Pulse
 
@@ -56,12 +61,14 @@ class FakeCluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """A cluster without nodes, and its time."""
     made = FakeCluster()
-    monkeypatch.setattr("tuner.cluster.fleet.time", SimpleNamespace(monotonic=lambda: made.now))
-    monkeypatch.setattr("tuner.cluster.fleet._nodes", lambda: made.nodes)
-    monkeypatch.setattr("tuner.cluster.fleet.draining_nodes", frozenset)
-    monkeypatch.setattr("tuner.cluster.fleet.actor_id", lambda actor: actor)
     monkeypatch.setattr(
-        "tuner.cluster.fleet.actor_state",
+        "tuner.cluster.engine_supervisor.time", SimpleNamespace(monotonic=lambda: made.now)
+    )
+    monkeypatch.setattr("tuner.cluster.engine_supervisor._nodes", lambda: made.nodes)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor.draining_nodes", frozenset)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor.actor_id", lambda actor: actor)
+    monkeypatch.setattr(
+        "tuner.cluster.engine_supervisor.actor_state",
         lambda actor: ActorState(state=actor.state, node=NODE, has_process=True),
     )
     ray = SimpleNamespace(
@@ -69,7 +76,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         get=lambda actor: actor.answer(),
         kill=lambda actor: None,
     )
-    monkeypatch.setattr("tuner.cluster.fleet.ray", ray)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor.ray", ray)
     return made
 
 
@@ -82,12 +89,12 @@ def test_a_run_that_has_no_node(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Where an autoscaler may bring a GPU it is waited for, and that is said now and then."""
-    fleet = Fleet(cluster.make, device="auto", lanes=2, deadline_s=60, gpus=gpus)
+    supervisor = EngineSupervisor(cluster.make, device="auto", lanes=2, deadline_s=60, gpus=gpus)
     with caplog.at_level(logging.WARNING):
         while cluster.now < 3.5 * NODES_WITHIN_S:
             cluster.now += 100
-            fleet.look()
-    assert (fleet.hopeless is not None) == hopeless
+            supervisor.look()
+    assert (supervisor.hopeless is not None) == hopeless
     assert caplog.text.count("waiting for a GPU") == lines
 
 
@@ -104,16 +111,16 @@ def test_an_engine_that_cannot_be_reached(
 ) -> None:
     """Until Ray knows better its node is taken to be gone; its place is not filled before."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
     for _ in range(2):
-        fleet.look()
-    assert fleet.lanes == {"engine-0": 2} and not fleet.left("engine-0")
+        supervisor.look()
+    assert supervisor.lanes == {"engine-0": 2} and not supervisor.left("engine-0")
     (actor,) = cluster.actors
     actor.vanishes()
-    fleet.check("engine-0")
+    supervisor.check("engine-0")
     for _ in range(3):
-        fleet.look()
-    assert fleet.left("engine-0") and not fleet.lanes and len(cluster.actors) == 1
+        supervisor.look()
+    assert supervisor.left("engine-0") and not supervisor.lanes and len(cluster.actors) == 1
     if turns_out == "its node is gone":
         del cluster.nodes[NODE]
     elif turns_out == "it died":
@@ -121,9 +128,9 @@ def test_an_engine_that_cannot_be_reached(
     else:
         cluster.now += DECIDED_WITHIN_S + 1
     with caplog.at_level(logging.WARNING):
-        fleet.look()
+        supervisor.look()
     assert caplog.messages[-1] == said
-    assert fleet.left("engine-0") == left
+    assert supervisor.left("engine-0") == left
     assert len(cluster.actors) == (1 if left else 2)
 
 
@@ -131,34 +138,34 @@ def test_an_engine_that_cannot_be_reached(
 def test_a_run_whose_engines_die(another: bool, cluster: FakeCluster) -> None:
     """A place where engines die again and again is given up; the run only if there is no other."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    fleet.look()
+    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    supervisor.look()
     for death in range(MOST_DEATHS):
-        assert fleet.hopeless is None and len(cluster.actors) == death + 1
+        assert supervisor.hopeless is None and len(cluster.actors) == death + 1
         cluster.actors[-1].answer = _dies
         if another and death == MOST_DEATHS - 1:
             cluster.nodes["b" * 56] = {"CPU": 1.0}
-        fleet.look()
-    assert (fleet.hopeless is None) == another
+        supervisor.look()
+    assert (supervisor.hopeless is None) == another
     assert len(cluster.actors) == MOST_DEATHS + another
 
 
 def test_deaths_of_long_ago_end_no_run(cluster: FakeCluster) -> None:
     """After a place was given up another one worked; when that is gone a node is waited for."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    fleet.look()
+    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    supervisor.look()
     for _ in range(MOST_DEATHS - 1):
         cluster.actors[-1].answer = _dies
-        fleet.look()
+        supervisor.look()
     cluster.nodes["b" * 56] = {"CPU": 1.0}
-    fleet.look()
+    supervisor.look()
     cluster.actors[-2].answer = _dies
-    fleet.look()
-    assert len(fleet.lanes) == 1
+    supervisor.look()
+    assert len(supervisor.lanes) == 1
     del cluster.nodes["b" * 56]
-    fleet.look()
-    assert not fleet.lanes and fleet.hopeless is None
+    supervisor.look()
+    assert not supervisor.lanes and supervisor.hopeless is None
 
 
 @pytest.mark.parametrize(
@@ -172,17 +179,17 @@ def test_a_process_that_is_gone(
     cluster.nodes[node] = {}
     actor: Any = FakeActor()
     actor.state = state
-    fleet = Fleet(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    assert fleet.outlived(actor) == outlived
+    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    assert supervisor.outlived(actor) == outlived
 
 
 def test_a_fleet_says_how_many_engines_are_up(cluster: FakeCluster) -> None:
     """While engines start it is known how many are up; when all are, there is nothing to say."""
     cluster.nodes = {NODE: {"CPU": 2.0}}
-    fleet = Fleet(cluster.make, device="cpu", lanes=1, deadline_s=60)
-    fleet._follow_nodes()
-    assert fleet.starting == "starting the engines: 0 of 2 up"
-    fleet._listen("engine-0")
-    assert fleet.starting == "starting the engines: 1 of 2 up"
-    fleet._listen("engine-1")
-    assert fleet.starting == ""
+    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=1, deadline_s=60)
+    supervisor._follow_nodes()
+    assert supervisor.starting == "starting the engines: 0 of 2 up"
+    supervisor._listen("engine-0")
+    assert supervisor.starting == "starting the engines: 1 of 2 up"
+    supervisor._listen("engine-1")
+    assert supervisor.starting == ""

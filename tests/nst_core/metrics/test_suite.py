@@ -8,8 +8,15 @@ import skimage.filters
 from skimage.color import deltaE_cie76, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from nst_core.metrics.judge import COLOR_PIXELS, PSNR_CAP_DB, ColorDistance, Judge, edges, psnr
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS, OBJECTIVES, weights_of, with_default
+from nst_core.metrics.suite import (
+    COLOR_PIXELS,
+    PSNR_CAP_DB,
+    ColorDistance,
+    MetricSuite,
+    edges,
+    psnr,
+)
 from nst_core.networks.weights import Weights
 
 CAT = skimage.data.chelsea()[60:188, 100:260]
@@ -23,11 +30,11 @@ RANGE = {"ssim": (-1, 1), "psnr": (0, PSNR_CAP_DB), "rmse": (0, 1), "edges": (0,
 
 
 @pytest.fixture(scope="module")
-def judge(weights: Mapping[str, Weights]) -> Judge:
-    return Judge.load(weights.__getitem__, metrics=METRICS)
+def judge(weights: Mapping[str, Weights]) -> MetricSuite:
+    return MetricSuite.load(weights.__getitem__, metrics=METRICS)
 
 
-def score(judge: Judge, metric: str, image: np.ndarray, goal: np.ndarray) -> float:
+def score(judge: MetricSuite, metric: str, image: np.ndarray, goal: np.ndarray) -> float:
     """Against whatever the metric compares with."""
     return judge.measures[metric]([image], [goal])[0]
 
@@ -38,7 +45,7 @@ def blurred(sigma: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_equal_images_are_best(judge: Judge, metric: str) -> None:
+def test_equal_images_are_best(judge: MetricSuite, metric: str) -> None:
     """No image scores better than the goal itself, by the metric's own direction."""
     equal = score(judge, metric, CAT, CAT)
     assert equal == pytest.approx(EQUAL.get(metric, 0.0), abs=1e-6)
@@ -47,21 +54,21 @@ def test_equal_images_are_best(judge: Judge, metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_symmetric(judge: Judge, metric: str) -> None:
+def test_symmetric(judge: MetricSuite, metric: str) -> None:
     """Swapping image and goal changes nothing."""
     there, back = score(judge, metric, CAT, CUP), score(judge, metric, CUP, CAT)
     assert there == pytest.approx(back, rel=1e-5)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_monotone_in_blur(judge: Judge, metric: str) -> None:
+def test_monotone_in_blur(judge: MetricSuite, metric: str) -> None:
     """The more an image is blurred, the worse it scores."""
     scores = [score(judge, metric, blurred(sigma), CAT) for sigma in (0.5, 1.0, 2.0, 4.0)]
     assert all(METRICS[metric].better(a, b) for a, b in pairwise(scores))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_scores_stay_in_their_range(judge: Judge, metric: str) -> None:
+def test_scores_stay_in_their_range(judge: MetricSuite, metric: str) -> None:
     """Extreme images give numbers in the metric's range, never NaN."""
     low, high = RANGE.get(metric, (0, np.inf))
     for image in (BLACK, BLACK + 255, NOISE, 255 - CAT):
@@ -130,14 +137,14 @@ def test_edges_of_flat_images() -> None:
 # --- judges ---------------------------------------------------------------------------------------
 
 
-def test_metrics_against_the_content_need_it(judge: Judge) -> None:
+def test_metrics_against_the_content_need_it(judge: MetricSuite) -> None:
     """Without a content its metrics are left out; with it, the order is that of `METRICS`."""
     assert list(judge.score(CUP, CAT, BLACK)) == list(METRICS)
     assert set(METRICS) - set(judge.score(CUP, CAT)) == {"edges"}
     assert judge.score(CUP, CAT, CUP)["edges"] == pytest.approx(1)
 
 
-def test_images_scored_together_score_as_alone(judge: Judge) -> None:
+def test_images_scored_together_score_as_alone(judge: MetricSuite) -> None:
     """Neither neighbours nor other sizes change a score."""
     images, goals = [CAT, CUP[:100], CUP], [CUP, CAT[:100], CAT]
     together = judge.score_all(images, goals, goals)
@@ -163,7 +170,7 @@ def test_only_what_is_asked_for_is_loaded(
         asked.append(name)
         return weights[name]
 
-    assert tuple(Judge.load(load, metrics=metrics).measures) == metrics
+    assert tuple(MetricSuite.load(load, metrics=metrics).measures) == metrics
     assert tuple(asked) == weights_of(metrics) == read
 
 

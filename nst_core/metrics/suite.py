@@ -18,7 +18,7 @@ from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from nst_core.metrics.identity_cache import Remembered
+from nst_core.metrics.identity_cache import IdentityCache
 from nst_core.metrics.lpips_dists import Dists, Images, Lpips
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
 from nst_core.networks.weights import Weights
@@ -108,7 +108,7 @@ class ColorDistance:
     """
 
     def __init__(self) -> None:
-        self._of_reference = Remembered(lambda image: [_color_shares(image)])
+        self._of_reference = IdentityCache(lambda image: [_color_shares(image)])
 
     def __call__(self, image_HW3: np.ndarray, reference_HW3: np.ndarray) -> float:
         """Distance of uint8 images in Lab units: 0 for equal colours; 2 is just seen."""
@@ -138,7 +138,7 @@ def _directions() -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class MetricSuite:
     """Scores images by chosen metrics of `metric_names.METRICS`.
 
     Arrays that it is given must not be written to afterwards: what belongs to a reference is kept
@@ -157,7 +157,7 @@ class Judge:
         device: torch.device | str = "cpu",
         *,
         metrics: Iterable[str] = DEFAULT_METRICS,
-    ) -> Judge:
+    ) -> MetricSuite:
         """Build with ``weights``, which gives weights by name; only what is asked for is loaded."""
         networks: Mapping[str, type[Lpips | Dists]] = {"lpips": Lpips, "dists": Dists}
         functions: Mapping[str, Compare] = {
