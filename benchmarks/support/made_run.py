@@ -97,8 +97,6 @@ def _search(
         goals=spec.goals,
         url=spec.search.study,
         name=spec.name,
-        sampler=spec.search.sampler,
-        seed=0,
         notes=notes,
     )
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]

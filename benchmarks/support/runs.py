@@ -128,15 +128,12 @@ def scratch_search(
             "resources": {"lanes": lanes},
         }
     )
-    settings: dict[str, Any] = {"sampler": sampler, "seed": seed}
     with tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         known = (place / "study.journal").exists()
         notes = {"pair_baselines": [{"content": {}}], LENGTHS: dict(lengths or {})}
         begin: dict[str, Any] = {} if known else {"notes": notes}
-        study = (RunStudy.open if known else RunStudy.create)(
-            place, goals=job.goals, **settings, **begin
-        )
+        study = (RunStudy.open if known else RunStudy.create)(place, goals=job.goals, **begin)
         yield Search(study, RunDir(place), job, with_starts(space, starts), callback=callback), job
 
 

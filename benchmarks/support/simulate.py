@@ -90,9 +90,7 @@ def simulate(
         lengths: over which parameters matter, where that is known.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        study = RunStudy.in_memory(
-            goals=job.goals, sampler=job.search.sampler, seed=job.search.seed
-        )
+        study = RunStudy.in_memory(goals=job.goals)
         study.note(LENGTHS, dict(lengths or {}))
         now = _Clock()
         search = Search(study, RunDir(Path(scratch)), job, space, callback=_Silent(), clock=now)

@@ -54,12 +54,11 @@ class Recorder(Callback):
 
 def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2, **options):  # type: ignore[no-untyped-def]
     """A search over a new study, or over the one that is in the folder already."""
-    job, space = load_job(job_file, overrides)
-    settings = {"sampler": job.search.sampler, "seed": 5, "goals": job.goals}
+    job, space = load_job(job_file, ["search.seed=5", *overrides])
     if (folder / "study.journal").exists():
-        study = RunStudy.open(folder, **settings)
+        study = RunStudy.open(folder, goals=job.goals)
     else:
-        study = RunStudy.create(folder, notes=compared(job), **settings)
+        study = RunStudy.create(folder, notes=compared(job), goals=job.goals)
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
     options.setdefault("callback", Recorder())
     return Search(study, RunDir(folder), job, space, presets=chosen, **options)

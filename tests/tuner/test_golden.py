@@ -61,7 +61,7 @@ def test_runs_resume(old_run: Path) -> None:
 def test_newer_formats_are_refused(old_run: Path) -> None:
     """A run of a version to come is refused with what to do."""
     results = load_results(old_run)
-    study = RunStudy.open(old_run, goals=results.goals, sampler="random", seed=0)
+    study = RunStudy.open(old_run, goals=results.goals)
     study.note(FORMAT_NOTE, FORMAT + 1)
     with pytest.raises(RunError, match="newer version"):
         load_results(old_run)

@@ -28,7 +28,8 @@ from tuner.job.load import find_space, load_job
 from tuner.job.objective import COSTS
 from tuner.results.as_json import best_json, status_json
 from tuner.results.results import load_results
-from tuner.run.inline_backend import Backend, InlineBackend
+from tuner.run.backend import Backend
+from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import resume_run, run_job
 from tuner.run.prepare import _presets_of, _without_effect
 from tuner.study.records import RungRecord

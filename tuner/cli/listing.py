@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from nst_core.errors import InputError
-from tuner.cli import completion
 from tuner.cli.plain_help import PlainCommand, PlainGroup
+from tuner.terminal import completion
 from tuner.terminal.console import AddressOption, JsonOption, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")

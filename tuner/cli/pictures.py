@@ -10,7 +10,7 @@ import typer
 
 from nst_core.errors import InputError
 from nst_core.images.encode import check_writable_image
-from tuner.cli import completion
+from tuner.terminal import completion
 from tuner.terminal.console import ForceOption, JsonOption, WeightsOption, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")

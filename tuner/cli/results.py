@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from nst_core.errors import InputError
-from tuner.cli import completion
+from tuner.terminal import completion
 from tuner.terminal.console import ForceOption, JsonOption, RunArgument, err, example, out, say
 
 app = typer.Typer(rich_markup_mode="rich")

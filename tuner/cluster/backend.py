@@ -31,9 +31,9 @@ from tuner.cluster.tune_plugins import (
     SupervisorCallback,
     keep_arrived,
 )
+from tuner.engine.costs import check_costs
 from tuner.engine.workload import Workload
 from tuner.job.spec import LEARNING, JobSpec
-from tuner.run.inline_backend import check_costs
 from tuner.search.search import Search
 
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 from nst_core.errors import InputError
 
 if TYPE_CHECKING:  # it brings torch, and an address is checked without it
-    from tuner.run.inline_backend import Backend
+    from tuner.cluster.backend import RayBackend
 
 CONNECT_TIMEOUT_S = 5
 
 
-def ray_backend(address: str | None = None, *, engine: type | None = None) -> Backend:
+def ray_backend(address: str | None = None, *, engine: type | None = None) -> RayBackend:
     """The Ray backend, on the cluster at ``address`` or on one of its own on this machine.
 
     Ray reads these settings when it is first imported, so nothing may import it before.
 
     Args:
         address: of a running cluster.
-        engine: class of the engines' actors, if not `lane_engine.EngineActor`.
+        engine: class of the engines' actors, if not `engine_actor.EngineActor`.
 
     Raises:
         InputError: nothing listens at the address.

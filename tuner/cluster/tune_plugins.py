@@ -1,4 +1,4 @@
-"""TODO."""
+"""Plug-ins of Ray Tune: the searcher, the scheduler and the callback that carry out a search."""
 
 from __future__ import annotations
 

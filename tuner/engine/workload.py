@@ -1,4 +1,4 @@
-"""TODO."""
+"""Workload: what every engine of a run needs to work."""
 
 from __future__ import annotations
 

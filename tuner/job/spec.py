@@ -27,6 +27,11 @@ from tuner.job.objective import MOST_OBJECTIVES, Constraint, Goals, Objective, c
 from tuner.job.yaml_file import yaml_text
 
 SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
+#: Samplers that learn from what earlier trials reached.
+LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
+
+Rule = Literal["promote", "stop", "hyperband", "median", "none"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 #: Run directories.
@@ -414,13 +419,3 @@ def schema_json() -> str:
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema.update(JobSpec.model_json_schema())
     return json.dumps(schema, indent=2) + "\n"
-
-
-Rule = Literal["promote", "stop", "hyperband", "median", "none"]
-
-
-RULES: tuple[Rule, ...] = get_args(Rule)
-
-
-#: Samplers that draw by what earlier trials reached.
-LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})

@@ -9,7 +9,6 @@ from tuner.results.preset_runs import (
 )
 from tuner.results.results import Results
 from tuner.results.trial_result import TrialResult
-from tuner.terminal.run_tables import nothing_better
 
 
 def summary(results: Results) -> list[str]:
@@ -111,3 +110,11 @@ def on_held_out(results: Results, other: TrialResult) -> str:
         f"On the held-out pairs trial {other.record.trial} does better: {better:.4f} against"
         f" {best:.4f}."
     )
+
+
+def nothing_better(results: Results) -> str:
+    """What to say of the search where a preset is the best."""
+    if results.over:
+        return "the search found nothing better"
+    searched = any(r.searched and r.state != "running" for r in results.records)
+    return f"the search has {'found nothing better so far' if searched else 'only begun'}"

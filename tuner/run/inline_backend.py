@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
-from nst_core.config import StyleConfig
-from nst_core.errors import InputError
+from tuner.engine.costs import check_costs
 from tuner.engine.engine import Engine
-from tuner.engine.pairs import memory_gb
 from tuner.engine.workload import Workload
-from tuner.job.objective import GPU_MEMORY, Goals
 from tuner.job.spec import JobSpec
 from tuner.search.halving import Decision
 from tuner.search.protocol import Plan
 from tuner.search.search import Search
-
-
-def check_costs(job: JobSpec, *, gpu: bool) -> None:
-    """Raise InputError if a new run asks for a cost that its engines do not have."""
-    if GPU_MEMORY not in job.goals.measures or gpu:
-        return
-    keys = [key for key in ("constraints", "objective") if GPU_MEMORY in getattr(job, key)]
-    raise InputError(
-        f"{keys[0]}: {GPU_MEMORY} is the memory of a GPU, and this run would compute on CPUs;"
-        f" remove {GPU_MEMORY} from {' and '.join(keys)}, or run the job where there is a GPU"
-    )
-
-
-def known_costs(workload: Workload, goals: Goals, config: StyleConfig) -> dict[str, float]:
-    """The costs that are known before the first step, of those that a run asks for, by name."""
-    if GPU_MEMORY not in goals.measures:
-        return {}
-    return {GPU_MEMORY: memory_gb(workload.pairs, config, "cuda")}
-
-
-class Backend(Protocol):
-    """Carries out what a `Search` decides until there is nothing more to run."""
-
-    def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
-        """Run to the end.
-
-        Raises:
-            WorkError: the machinery failed; the study holds everything up to then.
-        """
-        ...
 
 
 class InlineBackend:

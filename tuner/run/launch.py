@@ -10,27 +10,27 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, Say, WorkError
 from search_spaces import Space
+from tuner.engine.costs import known_costs
 from tuner.job.load import fingerprint, load_job
 from tuner.job.spec import BaselinesSpec, JobSpec
 from tuner.job.yaml_file import read_yaml
+from tuner.run.backend import Backend
 from tuner.run.change_job import extend
-from tuner.run.inline_backend import Backend, known_costs
 from tuner.run.mirror import Mirror
 from tuner.run.prepare import Prepared, digests_of, prepare, prepared_before
 from tuner.run.run_log import logged
 from tuner.run.trackers import watchers_of
-from tuner.sampling.lengthscales import LENGTHS, lengths_for
+from tuner.sampling.lengthscales import LENGTHS
 from tuner.search.interrupt import interruptible
 from tuner.search.protocol import Callback
 from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import ASKED, database_explained
 from tuner.study.study import RunStudy
-from tuner.transfer.curves import load_curves
+from tuner.transfer.curves import lengths_for, load_curves
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def run_job(
                     url=job.search.study,
                     name=job.name,
                     notes=notes,
-                    **_study_settings(prepared.job),
+                    goals=prepared.job.goals,
                 )
         except OSError as error:
             run.take_back()
@@ -128,7 +128,7 @@ def resume_run(
             job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
         mirror, callbacks = _mirror(job, run), watchers_of(job, run, callback)
         callback.doing("reading the study, pictures and weights")
-        study = RunStudy.open(folder, **_study_settings(job))
+        study = RunStudy.open(folder, goals=job.goals)
         prepared = prepared_before(job, space, study.notes, run, say)
         study.note("over", None)
         with mirror, callbacks as told:
@@ -222,14 +222,6 @@ def _search(
             f"all {len(records)} trials failed; the first: trial {records[0].trial}:"
             f" {records[0].reason}"
         )
-
-
-def _study_settings(job: JobSpec) -> dict[str, Any]:
-    return {
-        "sampler": job.search.sampler,
-        "seed": job.search.seed,
-        "goals": job.goals,
-    }
 
 
 def environment() -> dict[str, object]:

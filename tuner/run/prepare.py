@@ -18,10 +18,10 @@ from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.presets.preset import Preset
 from nst_core.references import LONG_RUN_CONFIG
 from search_spaces import Params, Space
+from tuner.engine.costs import check_costs
 from tuner.engine.pairs import baseline_scores, load_pair, with_references
 from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec, ReferenceSpec
-from tuner.run.inline_backend import check_costs
 from tuner.run.replay import replay_of
 from tuner.sampling.sobol_grid import grid_size
 from tuner.study.early_checks import check_runs_of

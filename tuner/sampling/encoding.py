@@ -1,4 +1,4 @@
-"""TODO."""
+"""Encoding: parameters of a search space as points of the unit cube, and back."""
 
 from __future__ import annotations
 

@@ -14,32 +14,13 @@ import numpy as np
 
 from search_spaces import Choice, Space
 from search_spaces.derived import base_of
-from tuner.job.objective import Goals
-from tuner.transfer.curves import Curves, known_lengths
 
 #: Note of a study, of what it began with.
 LENGTHS = "lengths"
-#: The objective whose recorded curves they are learned from.
-LEARNED_FROM = "lpips"
 
 #: By coordinate: the length of a kernel (`surrogate.Kernel`), of a number in its own unit, or in
 #: decades where its logarithm is drawn; of a choice next to the others in the unit of the kernel.
 Lengths = Mapping[str, float]
-
-
-def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
-    """The lengths that a search may start with, and one line where its objective allows none.
-
-    Over which distance a parameter changes LPIPS says nothing of another measure: by colors, for
-    example, a parameter may matter that LPIPS hardly sees.
-    """
-    known = known_lengths(curves)
-    if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, known)).all():
-        return known, None
-    return {}, (
-        f"the objective is {goals.name}: what is known beforehand about which parameters matter is"
-        f" not used, since it was learned from {LEARNED_FROM}"
-    )
 
 
 def expected_lengths(space: Space, known: Lengths) -> np.ndarray:

@@ -15,16 +15,22 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.job.objective import Goals
 from tuner.job.ranking import Values, non_dominated
 from tuner.sampling.gp_sampler import Observation, best_and_even
-from tuner.study.attributes import CONSTRAINT, FINAL_OF, PAUSED, PRESET, RUNG, VALUES, reported
+from tuner.study.attributes import (
+    BEYOND,
+    CONSTRAINT,
+    FINAL_OF,
+    PAUSED,
+    PRESET,
+    RUNG,
+    VALUES,
+    reported,
+)
 from tuner.study.optuna_private import study_with
 
 #: The time of a draw grows with the trials that a sampler looks at: TPE takes 0.6 s at 10,000.
 #: What it learns from them hardly does: it compares the best tenth, but never more than 25, with
 #: all others.
 MOST_SEEN = 192
-
-#: Attribute of a trial whose known costs broke a bound before its first step.
-BEYOND = "beyond"
 
 
 class FilteredSampler(BaseSampler):

@@ -9,6 +9,7 @@ from nst_core.config import StyleConfig
 from nst_core.presets.preset import Preset
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
+from tuner.sampling.draw import Draw
 from tuner.sampling.sobol_grid import planned_point
 from tuner.study.study import RunStudy
 
@@ -36,6 +37,8 @@ class Proposals:
         replay: Sequence[Params],
     ):
         self._study, self._job, self._space = study, job, space
+        search = job.search
+        self._draw = Draw(study, goals=job.goals, sampler=search.sampler, seed=search.seed)
         self._presets, self._replay = presets, replay
         self._starts = space.initial_points if starts is None else starts
         #: Numbers of finals, which an extended run has between its other trials.
@@ -59,7 +62,7 @@ class Proposals:
             note = "; ".join(notes) or None
             self._study.assign(number, config.to_dict(), preset=preset[0].name, note=note)
             return config
-        params = self._study.draw(number, self._space, max_steps)
+        params = self._draw(number, self._space, max_steps, self._fixed(number))
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
         config = self._space.build(params, **fixed)
         self._study.assign(number, config.to_dict())
@@ -74,7 +77,7 @@ class Proposals:
         config = self._presets[number][0].config
         return config.replace(size_px=self._job.size_px, schedule_steps=None)
 
-    def fixed(self, number: int) -> Params | None:
+    def _fixed(self, number: int) -> Params | None:
         """Parameters that a trial must have: replayed ones, a start of the space, a planned one."""
         if self.preset(number) or number in self._finals:
             return None

@@ -139,7 +139,7 @@ class Search:
 
     def _take_up(self, number: int, left: Resumption) -> None:
         """Go on with a trial that a killed driver left running or waiting."""
-        self._study.revive(number, self._proposals.fixed(number))
+        self._study.revive(number)
         if left.waits is None:
             self._orphans[number] = left
         else:
@@ -231,8 +231,6 @@ class Search:
         while self._to_begin:
             number = self._begin()
             self._begun += 1
-            if (fixed := self._proposals.fixed(number)) is not None:
-                self._study.fix(number, fixed)
             if (plan := self._planned(number, None)) is not None:
                 return plan
         if any(not plan.final for plan in self._plans.values()):

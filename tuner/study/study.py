@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,14 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import NstError, RunError
-from search_spaces import Params, Space
 from tuner.job.objective import Goals
-from tuner.job.spec import SamplerName
-from tuner.sampling.gp_sampler import propose
-from tuner.sampling.lengthscales import LENGTHS, expected_lengths
-from tuner.sampling.optuna_samplers import make_sampler, suggested
-from tuner.sampling.study_view import BEYOND, Trials
-from tuner.study.attributes import FINAL_OF, PAUSED, PRESET, RESUMED, RUNG, VALUES
+from tuner.study.attributes import BEYOND, FINAL_OF, PAUSED, PRESET, RESUMED, RUNG, VALUES
 from tuner.study.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
@@ -66,20 +59,14 @@ class RunStudy:
         kept: the study and where it is kept; one driver at a time writes to a journal, and several
             may share a database.
         goals: what trials are ranked by.
-        sampler: draws parameters.
-        seed: of all draws.
     """
 
-    def __init__(self, kept: StudyHandle, *, goals: Goals, sampler: SamplerName, seed: int):
+    def __init__(self, kept: StudyHandle, *, goals: Goals):
         self._study, self._storage, self._journal = kept.study, kept.storage, kept.journal
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._goals = goals
         self._driver = kept.driver
-        self._sampler_name, self._seed = sampler, seed
         self._live: dict[int, optuna.Trial] = {}
-        #: Parameters that trials must have which have not drawn any yet.
-        self._fixed: dict[int, Params] = {}
-        self._trials = Trials(goals)
         self._sign_at_s = 0.0
 
     @classmethod
@@ -91,28 +78,27 @@ class RunStudy:
         url: str | None = None,
         name: str = "",
         notes: Mapping[str, Any] | None = None,
-        **settings: Any,
     ) -> RunStudy:
         """Start the study of a new run in ``folder``, or join one; see `storage.create_study`."""
         warn_if_unchecked("optuna", CHECKED)
         whole = {**(notes or {}), FORMAT_NOTE: FORMAT}
         kept = create_study(folder, goals.directions, url=url, name=name, notes=whole)
-        return cls(kept, goals=goals, **settings)
+        return cls(kept, goals=goals)
 
     @classmethod
-    def open(cls, folder: Path, *, goals: Goals, **settings: Any) -> RunStudy:
+    def open(cls, folder: Path, *, goals: Goals) -> RunStudy:
         """Go on with the study of a run, after mending what a killed driver left."""
         warn_if_unchecked("optuna", CHECKED)
         mend(folder)
-        return cls(load_study(folder), goals=goals, **settings)
+        return cls(load_study(folder), goals=goals)
 
     @classmethod
-    def in_memory(cls, *, goals: Goals, **settings: Any) -> RunStudy:
+    def in_memory(cls, *, goals: Goals) -> RunStudy:
         """A study that nothing is left of, for simulations."""
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, directions=goals.directions)
         kept = StudyHandle(study=study, storage=storage)
-        return cls(kept, goals=goals, **settings)
+        return cls(kept, goals=goals)
 
     def at_once(self) -> AbstractContextManager[None]:
         """While it is entered, what is recorded is kept back; then it is written as one."""
@@ -136,6 +122,11 @@ class RunStudy:
             for trial in self._study.get_trials(deepcopy=False)
             if own is None or own == (trial.user_attrs.get(_DRIVER) == self._driver)
         ]
+
+    @property
+    def trials(self) -> Sequence[FrozenTrial]:
+        """Every trial as Optuna has it, not to be changed."""
+        return self._study.get_trials(deepcopy=False)
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
@@ -186,8 +177,8 @@ class RunStudy:
 
     def begin(self) -> int:
         """Create a trial and return its number, which no other driver gets."""
-        # A sampler may draw as soon as there is a trial, but only `draw` knows its number's seed:
-        # drivers that share the study may begin at the same moment.
+        # A sampler may draw as soon as there is a trial, but only `sampling.Draw` knows its
+        # number's seed: drivers that share the study may begin at the same moment.
         self._study.sampler = optuna.samplers.RandomSampler()
         trial = self._study.ask() if self._driver is None else self._own_trial(self._driver)
         self._live[trial.number] = trial
@@ -199,39 +190,16 @@ class RunStudy:
         made = storage_of(self._study).create_new_trial(self._study_id, signed)
         return optuna.Trial(self._study, made)
 
-    def fix(self, number: int, params: Params) -> None:
-        """Let a trial that has begun draw these parameters as given."""
-        self._fixed[number] = params
-
-    def revive(self, number: int, fixed: Params | None = None) -> None:
+    def revive(self, number: int) -> None:
         """Take up a trial that a killed driver left running."""
-        if fixed is not None:
-            self.fix(number, fixed)
         self._study.sampler = optuna.samplers.RandomSampler()
         self._live[number] = optuna.Trial(self._study, trial_id(self._frozen(number)))
 
-    def draw(self, number: int, space: Space, max_steps: int) -> Params:
-        """Draw the parameters of a trial.
-
-        The sampler is seeded by the run's seed and the trial's number, so a draw depends on the
-        study alone and a resumed run draws what an uninterrupted one would.
-
-        Args:
-            number: of the trial.
-            space: where they are drawn from.
-            max_steps: that the trial takes unless it is stopped.
-        """
-        given = self._fixed.pop(number, None)
-        if self._sampler_name == "gp":
-            known = self._trials.tried(self._study.get_trials(deepcopy=False), number)
-            settings = {"max_steps": max_steps, "index": number, "seed": self._seed}
-            # They are of an objective like those that they were learned by.
-            lengths = {} if self._goals.pareto else self._study.user_attrs.get(LENGTHS, {})
-            lengths_D = expected_lengths(space, lengths)
-            given = propose(space, known, **settings, given=given, lengths_D=lengths_D) or given
-        study = self._with_sampler(number, given)
-        trial = self._live[number] = optuna.Trial(study, trial_id(self._live[number]))
-        return suggested(trial, space)
+    def sampled_by(self, sampler: optuna.samplers.BaseSampler, number: int) -> optuna.Trial:
+        """Let a sampler draw the parameters of a trial that has begun, and return the trial."""
+        self._study.sampler = sampler
+        trial = self._live[number] = optuna.Trial(self._study, trial_id(self._live[number]))
+        return trial
 
     def assign(
         self,
@@ -322,16 +290,6 @@ class RunStudy:
 
     def _values(self, rung: RungRecord) -> list[float]:
         return [float(objective.of(rung.scores)) for objective in self._goals.objectives]
-
-    def _with_sampler(self, number: int, fixed: Params | None) -> optuna.Study:
-        seed = (self._seed * 1_000_003 + number) % 2**32
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = make_sampler(self._sampler_name, seed=seed, goals=self._goals)
-            if fixed is not None:
-                sampler = optuna.samplers.PartialFixedSampler(dict(fixed), sampler)
-        self._study.sampler = sampler
-        return self._study
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:

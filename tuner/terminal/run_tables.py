@@ -21,7 +21,7 @@ from tuner.results.preset_runs import (
     preset_run,
 )
 from tuner.results.results import Results
-from tuner.results.summary import on_held_out
+from tuner.results.summary import nothing_better, on_held_out
 from tuner.results.trial_result import TrialResult, found_of
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
@@ -293,14 +293,6 @@ def _nothing_gained(results: Results, score: float, untouched: float) -> str:
         f" ({untouched:.4f}). Doing nothing would score better:"
         " try a wider space, more steps, or another objective."
     )
-
-
-def nothing_better(results: Results) -> str:
-    """What to say of the search where a preset is the best."""
-    if results.over:
-        return "the search found nothing better"
-    searched = any(r.searched and r.state != "running" for r in results.records)
-    return f"the search has {'found nothing better so far' if searched else 'only begun'}"
 
 
 def status_table(results: Results) -> RenderableType:

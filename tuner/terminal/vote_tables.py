@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables of the votes on pairs of results."""
 
 from __future__ import annotations
 

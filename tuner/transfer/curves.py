@@ -18,9 +18,10 @@ import numpy as np
 
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
+from tuner.job.objective import Goals
 from tuner.sampling.encoding import encode, encode_all
 from tuner.sampling.gaussian_process import GaussianProcess, Kernel
-from tuner.sampling.lengthscales import Lengths, _coordinates
+from tuner.sampling.lengthscales import Lengths, _coordinates, expected_lengths
 
 #: The curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
@@ -220,3 +221,22 @@ def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
         name: float(length * extent)
         for (name, extent), length in zip(_coordinates(curves.space), lengths_D, strict=True)
     }
+
+
+#: The objective whose recorded curves they are learned from.
+LEARNED_FROM = "lpips"
+
+
+def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
+    """The lengths that a search may start with, and one line where its objective allows none.
+
+    Over which distance a parameter changes LPIPS says nothing of another measure: by colors, for
+    example, a parameter may matter that LPIPS hardly sees.
+    """
+    known = known_lengths(curves)
+    if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, known)).all():
+        return known, None
+    return {}, (
+        f"the objective is {goals.name}: what is known beforehand about which parameters matter is"
+        f" not used, since it was learned from {LEARNED_FROM}"
+    )

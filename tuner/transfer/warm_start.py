@@ -11,11 +11,10 @@ from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
 from tuner.results.results import load_results
 from tuner.sampling.encoding import encode_all
-from tuner.sampling.lengthscales import LEARNED_FROM
 from tuner.study.early_checks import SIMILAR
 from tuner.study.records import TrialRecord
 from tuner.study.run_dir import RunDir
-from tuner.transfer.curves import load_curves
+from tuner.transfer.curves import LEARNED_FROM, load_curves
 from tuner.transfer.suggest import apart, experiences_of, fitting, suggest
 
 #: Starting points from one source. Eight took more steps than four to the scores of a search that

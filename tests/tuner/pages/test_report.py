@@ -364,7 +364,7 @@ def test_a_served_page_knows_when_there_is_news(tmp_path: Path, pictures: Path) 
     run = made_run(tmp_path / "run", pictures, trials=6, over=False)
     before = live_facts(load_results(run))
     assert live_facts(load_results(run))["version"] == before["version"]
-    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study = RunStudy.open(run, goals=load_results(run).goals)
     study.note("votes", [])
     assert live_facts(load_results(run))["version"] == before["version"]
     study.note("over", "all trials are done")
@@ -386,7 +386,7 @@ def test_a_study_in_a_database_is_not_read_for_every_picture(
         assert answer is not None and answer.kind == "image/webp"
     assert read.call_count == 1
     monkeypatch.setattr("tuner.pages.report.live.FRESH_S", 0.0)
-    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study = RunStudy.open(run, goals=load_results(run).goals)
     study.note("over", "all trials are done")
     answer = site.answer(f"/{path}facts.json")
     assert answer is not None and json.loads(answer.content)["state"] == "finished"

@@ -165,7 +165,7 @@ def test_script_laden_names_do_nothing(tmp_path: Path, pictures: Path) -> None:
         space=str(space),
         pairs_=[{"content": str(picture), **pair}],
     )
-    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study = RunStudy.open(run, goals=load_results(run).goals)
     study.note("over", f"because {evil}")
     study.note("environment", {"platform": evil, "packages": {evil: evil}})
     write_report(load_results(run), tmp_path / "report.html")

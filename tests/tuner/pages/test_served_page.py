@@ -25,7 +25,7 @@ def test_a_served_page_follows_the_run(tmp_path: Path, pictures: Path) -> None:
     with served(LiveReport(run).site()) as url, chromium() as seen:
         page = seen.open(url)
         assert "not finished" in page.locator("#state").inner_text()
-        study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+        study = RunStudy.open(run, goals=load_results(run).goals)
         study.note("over", "all trials are done")
         expect(page.locator("#state")).to_contain_text("finished", timeout=4000 * LOOK_S)
         expect(page.locator("#state")).not_to_contain_text("not")
@@ -40,7 +40,7 @@ def test_a_run_that_is_resumed_is_followed_again(
     """A page that has shown the end looks on, only less often."""
     monkeypatch.setattr("tuner.pages.report.page.LOOK_S", 0.2)
     run = made_run(tmp_path / "run", pictures, trials=8)
-    study = RunStudy.open(run, goals=load_results(run).goals, sampler="random", seed=0)
+    study = RunStudy.open(run, goals=load_results(run).goals)
     with served(LiveReport(run).site()) as url, chromium() as seen:
         page = seen.open(url)
         assert page.locator("#state").inner_text() == "finished"
@@ -93,7 +93,7 @@ def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
 def reports_a_new_best(run: Path, lpips: float) -> int:
     """One more trial of a run, better than all others; returns its number."""
     results = load_results(run)
-    study = RunStudy.open(run, goals=results.goals, sampler="random", seed=0)
+    study = RunStudy.open(run, goals=results.goals)
     model = results.ranked()[0]
     number = study.begin()
     study.assign(number, model.record.config)

@@ -18,7 +18,8 @@ from tests.tuner.helpers import Recorder, make_search, play
 from tuner.job.load import load_job
 from tuner.results.as_json import best_json, status_json
 from tuner.results.results import load_results
-from tuner.run.inline_backend import Backend, InlineBackend
+from tuner.run.backend import Backend
+from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import resume_run, run_job
 from tuner.run.mirror import Mirror, fetch
 

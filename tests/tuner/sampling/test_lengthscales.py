@@ -9,8 +9,8 @@ from search_spaces import CATALOGUE, Choice, Float, Space
 from tuner.job.objective import Goals, Objective
 from tuner.sampling.encoding import encode
 from tuner.sampling.gaussian_process import fitted_kernel
-from tuner.sampling.lengthscales import expected_lengths, lengths_for
-from tuner.transfer.curves import known_lengths, load_curves
+from tuner.sampling.lengthscales import expected_lengths
+from tuner.transfer.curves import known_lengths, lengths_for, load_curves
 
 
 def space(**params: Float | Choice) -> Space:

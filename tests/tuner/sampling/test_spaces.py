@@ -20,6 +20,7 @@ from tuner.engine.pairs import load_pair
 from tuner.job.load import load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
+from tuner.sampling.draw import Draw
 from tuner.study.study import RunStudy, load_records
 
 
@@ -59,11 +60,11 @@ def test_every_space_moves_pixels(
 ) -> None:
     """A trial drawn from each named space takes two steps on VGG16 and stays finite."""
     job, space = load_job(samples / "job.yaml", [f"space={name}"])
-    study = RunStudy.create(tmp_path, sampler="random", seed=0, goals=job.goals)
+    study = RunStudy.create(tmp_path, goals=job.goals)
     number = study.begin()
-    if "extractor" in space.params:
-        study.fix(number, {"extractor": "vgg16"})
-    config = space.build(study.draw(number, space, 2), size_px=job.size_px, steps=2)
+    draw = Draw(study, goals=job.goals, sampler="random", seed=0)
+    given = {"extractor": "vgg16"} if "extractor" in space.params else None
+    config = space.build(draw(number, space, 2, given), size_px=job.size_px, steps=2)
     materials = load_pair(job.pairs[0], job.size_px).materials
     *_, last = advance(store, config, materials)
     assert (last.step, last.outcome) == (2, Outcome.RUNNING)

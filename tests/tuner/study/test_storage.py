@@ -31,7 +31,7 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
     job, space = load_job(
         job_file, ["search.study=sqlite:///shared.db", "search.trials=12", *overrides]
     )
-    settings = {"goals": job.goals, "sampler": "random", "seed": 1}
+    settings = {"goals": job.goals}
     folder.mkdir(exist_ok=True)
     (folder / "job.yaml").write_text(job.to_yaml())
     if (folder / SHARED_FILE).exists():
@@ -196,7 +196,7 @@ def test_a_study_of_another_job(job_file: Path, tmp_path: Path) -> None:
         job, space = load_job(job_file, overrides)
         (tmp_path / folder).mkdir()
         notes = {ASKED: fingerprint(job, space, ["a", "b"]), "pair_baselines": [folder]}
-        settings = {"goals": job.goals, "sampler": "random", "seed": 1}
+        settings = {"goals": job.goals}
         return RunStudy.create(tmp_path / folder, url=url, name="x", notes=notes, **settings)  # type: ignore[arg-type]
 
     join("a")
@@ -245,7 +245,7 @@ def test_passwords_stay_out_of_files(
     monkeypatch.setenv("STUDY_PASSWORD", secret)
     url = "postgresql://me:$STUDY_PASSWORD@db.example.org/x"
     with caplog.at_level(logging.WARNING):
-        RunStudy.create(folder, goals=job.goals, url=url, name="x", sampler="tpe", seed=0)
+        RunStudy.create(folder, goals=job.goals, url=url, name="x")
     assert make_url(asked.url).password == secret
     assert asked.options == {"pool_pre_ping": True}  # a server may close a connection at rest
     assert json.loads((folder / SHARED_FILE).read_text())["url"] == url

@@ -6,13 +6,15 @@ import pytest
 from nst_core.errors import RunError
 from search_spaces import CATALOGUE
 from tuner.job.objective import Goals, Objective
+from tuner.job.spec import SamplerName
+from tuner.sampling.draw import Draw
 from tuner.sampling.optuna_samplers import STARTUP
 from tuner.study.records import RungRecord
 from tuner.study.run_files import STUDY_FILE
 from tuner.study.study import RunStudy, load_records
 
 GOALS = Goals(objectives=[Objective(weights={"lpips": 1.0})])
-SETTINGS = {"sampler": "tpe", "seed": 1, "goals": GOALS}
+SETTINGS = {"goals": GOALS}
 SPACE = CATALOGUE["gram"]
 
 
@@ -20,9 +22,9 @@ def rung(value: float) -> RungRecord:
     return RungRecord(objective=value, scores={"lpips": value}, seconds=value)
 
 
-def run_one(study: RunStudy, value: float) -> dict[str, object]:
+def run_one(study: RunStudy, value: float, sampler: SamplerName = "tpe") -> dict[str, object]:
     number = study.begin()
-    params = study.draw(number, SPACE, 90)
+    params = Draw(study, goals=GOALS, sampler=sampler, seed=1)(number, SPACE, 90)
     study.assign(number, SPACE.build(params).to_dict())
     study.report(number, 10, rung(value))
     study.finish(number, "complete")
@@ -30,19 +32,18 @@ def run_one(study: RunStudy, value: float) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
-def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
+def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: SamplerName) -> None:
     """A run interrupted after any trial draws on as an uninterrupted one."""
-    settings = {**SETTINGS, "sampler": sampler}
     folders = [tmp_path / name for name in ("whole", "broken")]
     drawn = []
     for folder in folders:
         folder.mkdir()
-        study = RunStudy.create(folder, **settings)
+        study = RunStudy.create(folder, **SETTINGS)
         draws = []
         for i in range(STARTUP + 4):
-            draws.append(run_one(study, 1 / (i + 1)))
+            draws.append(run_one(study, 1 / (i + 1), sampler))
             if folder.name == "broken":
-                study = RunStudy.open(folder, **settings)
+                study = RunStudy.open(folder, **SETTINGS)
         drawn.append(draws)
     assert drawn[0] == drawn[1]
     assert len({str(draw) for draw in drawn[0]}) == STARTUP + 4
@@ -51,12 +52,12 @@ def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: str) -> None:
 def test_drivers_that_begin_at_once_draw_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a trial draws hangs on its number, not on how many trials its driver had seen."""
-    url, settings = f"sqlite:///{tmp_path / 'shared.db'}", {**SETTINGS, "sampler": "random"}
+    """What a trial draws depends on its number, not on how many trials its driver had seen."""
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
     studies = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        studies.append(RunStudy.create(tmp_path / name, url=url, name="shared", **settings))
+        studies.append(RunStudy.create(tmp_path / name, url=url, name="shared", **SETTINGS))
     one, other = studies
     storage, numbers = one._study._storage, []
     create = storage.create_new_trial
@@ -68,7 +69,8 @@ def test_drivers_that_begin_at_once_draw_apart(
     monkeypatch.setattr(storage, "create_new_trial", late)
     mine = one.begin()
     assert numbers != [mine]
-    assert one.draw(mine, SPACE, 90) != other.draw(numbers[0], SPACE, 90)
+    first, second = (Draw(s, goals=GOALS, sampler="random", seed=1) for s in studies)
+    assert first(mine, SPACE, 90) != second(numbers[0], SPACE, 90)
 
 
 def test_what_is_told_is_read_back(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Poll:
         ]
         if len(self._found) < 2:
             raise RunError(f"{results.run.path}: fewer than two results to compare")
-        self._study = RunStudy.open(results.run.path, goals=results.goals, sampler="random", seed=0)
+        self._study = RunStudy.open(results.run.path, goals=results.goals)
         self._votes = kept_votes(self._study.notes)
         self._random = random.Random(seed)
         self._lock = threading.Lock()

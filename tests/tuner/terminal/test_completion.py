@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.support.made_run import made_run
 from tests.tuner.helpers import nst_tuner
-from tuner.cli import completion
+from tuner.terminal import completion
 
 ROOT = Path(__file__).parents[3]
 
