@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from nst_core.presets.built_in import BASELINES
-from tuner.cli.main import main as cli
+from tuner.cli import main as cli
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec, StyleImage
 from tuner.search.halving import Decision

@@ -24,8 +24,8 @@ from tests.tuner.processes import (
     wait_for_reports,
     wait_until,
 )
+from tuner.search import interrupt
 from tuner.search.interrupt import Interrupt, exit_code, interruptible
-from tuner.search.search import interrupt
 
 #: Trials so long that none can be over before the signal, nor at the rung after it.
 LONG = settings("halving.max_steps=5000", "halving.rule=none")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.losses.batch_loss import functional
+from nst_core.losses import functional
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.extractors import Extractor
 from nst_core.networks.registry import Backbone, extractors

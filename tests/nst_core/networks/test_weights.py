@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 
 from nst_core.errors import WeightsError
+from nst_core.networks import weights as module
 from nst_core.networks.pypi_weights import Package, PackageFile
-from nst_core.networks.registry import weights as module
 from nst_core.networks.weights import SOURCES, Weights, cached_path, get_weights, tensor_digest
 
 

@@ -196,7 +196,7 @@ def test_a_reference_that_was_not_made(job_file: Path) -> None:
 
 def test_the_shipped_schema_is_current() -> None:
     """The JSON Schema in the package is that of the code, and accepts the documented example."""
-    shipped = (Path(__file__).parents[3] / "tuner" / "job.schema.json").read_text()
+    shipped = (Path(__file__).parents[3] / "tuner" / "job" / "job.schema.json").read_text()
     assert shipped == schema_json()
     assert json.loads(shipped)["properties"]["pairs"]["minItems"] == 1
 

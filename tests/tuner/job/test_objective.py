@@ -41,7 +41,7 @@ def test_bounds_come_first() -> None:
     slower = {"lpips": 0.1, "seconds_per_image": 9.0, "ssim": 0.4}
     ranked = sorted([slower, slow, kept], key=fast.values)
     assert ranked == [kept, slow, slower]
-    assert fast.excess(slow) == {"seconds_per_image <= 5": 1.0, "ssim >= 0.4": 0.0}
+    assert fast.violations(slow) == {"seconds_per_image <= 5": 1.0, "ssim >= 0.4": 0.0}
 
 
 @pytest.mark.parametrize("text", ["5", "< 5", "<= five", "<= 5 s", ">=", "== 3"])

@@ -60,7 +60,7 @@ def test_bounds_on_metrics_hold_for_the_mean_of_the_finals() -> None:
     ]
     found = results(asked, records)
     assert order(found) == [1, 0]
-    assert [found.broken(one) for one in found.ranked()] == [[], ["ssim >= 0.4"]]
+    assert [found.violated(one) for one in found.ranked()] == [[], ["ssim >= 0.4"]]
 
 
 def test_a_final_that_fails_counts() -> None:

@@ -16,6 +16,7 @@ from pyarrow import ArrowException
 
 from nst_core.errors import ConfigError, InputError
 from tests.tuner.processes import CLI, PATIENCE_S
+from tuner.job import object_store
 from tuner.job.load import load_job
 from tuner.job.object_store import (
     answered,
@@ -25,7 +26,6 @@ from tuner.job.object_store import (
     store_errors,
     url_problem,
 )
-from tuner.job.spec import object_store
 from tuner.run.mirror import fetch
 
 

@@ -47,7 +47,7 @@ def told(params: Params, upto: int, score: Callable[[Params, int], float] = bowl
     return Observation(
         params=params,
         values={s: (0.0, score(params, s)) for s in steps},
-        excess={s: [] for s in steps},
+        violations={s: [] for s in steps},
     )
 
 
@@ -71,7 +71,9 @@ def test_nothing_is_proposed_while_there_is_too_little_to_learn_from() -> None:
     known = [told(one, 90) for one in sobol(PLANE, STARTUP)]
     assert [asked(PLANE, known[:count]) for count in range(STARTUP)] == [None] * STARTUP
     assert asked(PLANE, known) is not None
-    failed = [Observation(params=one.params, values={}, excess={}, failed=True) for one in known]
+    failed = [
+        Observation(params=one.params, values={}, violations={}, failed=True) for one in known
+    ]
     assert asked(PLANE, failed) is None
     assert asked(PLANE, [*failed[1:], known[0]]) is not None
 
@@ -106,7 +108,7 @@ def test_proposals_keep_away_from_trials_under_way() -> None:
         for index in range(100, 106):
             point = proposed(PLANE, known, index=index)
             shares.append(np.array(list(shares_of(PLANE, point).values())))
-            known.append(Observation(params=point, values={}, excess={}, pending=pending))
+            known.append(Observation(params=point, values={}, violations={}, pending=pending))
         return float(np.median([np.linalg.norm(a - b) for a, b in combinations(shares, 2)]))
 
     assert apart(pending=True) > 3 * apart(pending=False)
@@ -173,7 +175,7 @@ def test_what_went_wrong_is_kept_away_from() -> None:
     points = sobol(PLANE, 24)
     failed = [p for p in points if float(p["lr"]) > 0.3]
     known = [told(p, 90, flat) for p in points if p not in failed]
-    known += [Observation(params=p, values={}, excess={}, failed=True) for p in failed]
+    known += [Observation(params=p, values={}, violations={}, failed=True) for p in failed]
     rates = [float(proposed(PLANE, known, index=100 + i)["lr"]) for i in range(4)]
     assert max(rates) < 0.3
 
@@ -185,7 +187,7 @@ def test_what_goes_wrong_late_is_not_tempting() -> None:
         rate = float(params["lr"])
         if rate > 0.3:
             return Observation(
-                params=params, values={10: (0.0, -rate)}, excess={10: []}, failed=True
+                params=params, values={10: (0.0, -rate)}, violations={10: []}, failed=True
             )
         return told(params, 90, lambda params, steps: 0.3 - rate)
 
@@ -200,7 +202,9 @@ def test_constraints_are_kept() -> None:
     def one(params: Params) -> Observation:
         over = 0.4 - float(params["tv_weight"])  # at least 0.4 is asked for
         value = float(params["tv_weight"])
-        return Observation(params=params, values={90: (max(0.0, over), value)}, excess={90: [over]})
+        return Observation(
+            params=params, values={90: (max(0.0, over), value)}, violations={90: [over]}
+        )
 
     found = [proposed(PLANE, [one(p) for p in sobol(PLANE, 24)], index=i) for i in range(30, 34)]
     assert all(0.38 < float(point["tv_weight"]) < 0.6 for point in found)
@@ -214,7 +218,7 @@ def test_a_bound_that_few_break_at_the_end_is_kept() -> None:
         cost = {s: (2 + 8 * float(params["tv_weight"])) * s / 90 for s in STEPS if s <= upto}
         values = {s: (max(0.0, c - 5), 1 - c / 10) for s, c in cost.items()}
         return Observation(
-            params=params, values=values, excess={s: [c - 5] for s, c in cost.items()}
+            params=params, values=values, violations={s: [c - 5] for s, c in cost.items()}
         )
 
     known = [one(p, 90 if i % 5 == 0 else 10) for i, p in enumerate(sobol(PLANE, 40))]
@@ -229,7 +233,7 @@ def test_where_nothing_keeps_a_constraint_it_comes_first() -> None:
     def one(params: Params) -> Observation:
         rate = math.log10(float(params["lr"]))
         return Observation(
-            params=params, values={90: (max(0.0, rate + 1.9), -rate)}, excess={90: [rate + 1.9]}
+            params=params, values={90: (max(0.0, rate + 1.9), -rate)}, violations={90: [rate + 1.9]}
         )
 
     known = [one(p) for p in sobol(PLANE, 32) if float(p["lr"]) > 0.05]
@@ -242,7 +246,7 @@ def test_several_objectives_are_weighed_anew_by_each_draw() -> None:
     def one(params: Params) -> Observation:
         tv, rate = float(params["tv_weight"]), math.log10(float(params["lr"])) + 1
         return Observation(
-            params=params, values={90: (0.0, tv + rate**2, 1 - tv + rate**2)}, excess={90: []}
+            params=params, values={90: (0.0, tv + rate**2, 1 - tv + rate**2)}, violations={90: []}
         )
 
     known = [one(p) for p in sobol(PLANE, 24)]
@@ -290,8 +294,8 @@ def test_what_is_kept_of_many_trials() -> None:
     rng = np.random.default_rng(0)
 
     def some(values: Sequence[float], broken: float) -> Observation:
-        excess = [broken if broken else -1.0]
-        return Observation(params={}, values={90: (broken, *values)}, excess={90: excess})
+        violations = [broken if broken else -1.0]
+        return Observation(params={}, values={90: (broken, *values)}, violations={90: violations})
 
     single = [some([rng.random()], 0.0 if rng.random() < 0.3 else 1.0) for _ in range(1000)]
     best = min((one for one in single if not one.values[90][0]), key=lambda one: one.values[90])
@@ -314,9 +318,11 @@ def test_every_proposal_is_of_the_space(name: str, seed: int, count: int) -> Non
         steps = STEPS[: rng.integers(len(STEPS) + 1)]
         values = {s: (0.0, float(rng.normal())) for s in steps}
         failed, pending = (bool(rng.random() < 0.2) for _ in range(2))
-        excess = {s: [float(rng.normal())] for s in steps}
+        violations = {s: [float(rng.normal())] for s in steps}
         known.append(
-            Observation(params=params, values=values, excess=excess, failed=failed, pending=pending)
+            Observation(
+                params=params, values=values, violations=violations, failed=failed, pending=pending
+            )
         )
     found = asked(space, known, seed=seed)
     if found is None:

@@ -29,9 +29,9 @@ def test_the_best_of_a_trade_off_is_the_best_by_its_first_objective(
     ]
     found = results(asked, records)
     ranked = found.ranked()
-    broken = [bool(found.broken(one)) for one in ranked]
+    broken = [bool(found.violated(one)) for one in ranked]
     assert broken == sorted(broken)
-    kept = [one for one in ranked if not found.broken(one)]
+    kept = [one for one in ranked if not found.violated(one)]
     if kept:
         assert ranked[0].rung.objective == min(one.rung.objective for one in kept)
         front = found.front()

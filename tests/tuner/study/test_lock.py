@@ -15,8 +15,8 @@ import pytest
 
 from nst_core.errors import InputError, RunError
 from tests.tuner.processes import CLI
+from tuner.study import lock
 from tuner.study.lock import DEAD_AFTER_S, HOLDER_FILE, LOCK_FILE, check_unused, held, user_of
-from tuner.study.study import lock
 
 HOLDS = "import sys; from pathlib import Path; from tuner.study.lock import held\n"
 HOLDS += "with held(Path(sys.argv[1]), 'launch'): print('held', flush=True); sys.stdin.read()"
