@@ -1,64 +1,26 @@
-import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
-#: Package -> what it must never import, wherever in a file.
-FORBIDDEN = {
-    "nst_core": {"ray", "optuna", "tuner", "search_spaces", "pydantic", "typer", "yaml", "rich"},
-    "search_spaces": {"torch", "ray", "optuna", "tuner", "numpy", "pydantic", "yaml"},
-}
 #: Modules of nst_core that must not bring torch.
 LIGHT = (
-    *("config", "presets", "built_in", "conversions", "public_engines", "networks"),
-    *("resolution", "metric_names", "errors", "files"),
-    *("network_info", "packages", "references", "weights"),
+    *("config", "effects", "errors", "files", "references", "images.file_kinds"),
+    *("networks.registry", "networks.layer_info", "networks.pypi_weights", "networks.weights"),
+    *("metrics.registry",),
+    *("presets.preset", "presets.built_in", "presets.conversions", "presets.public_engines"),
+    "presets.resolution",
 )
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
-
-
-@pytest.mark.parametrize("package", list(FORBIDDEN))
-def test_packages_keep_to_their_room(package: str) -> None:
-    """nst_core and search_spaces import nothing above them, anywhere."""
-    for path in (ROOT / package).glob("*.py"):
-        roots = {name.split(".")[0] for name in imported(path)}
-        assert not roots & FORBIDDEN[package], path
-
-
-def test_who_knows_optuna() -> None:
-    """Optuna is imported by the study, where it is kept, the samplers, and what shows it as is."""
-    users = {
-        path.relative_to(ROOT / "tuner").as_posix()
-        for path in (ROOT / "tuner").rglob("*.py")
-        if any("optuna" in name for name in imported(path))
-    }
-    assert users == {
-        *(
-            "journal.py",
-            "journal_reader.py",
-            "optuna_private.py",
-            "samplers.py",
-            "shown.py",
-            "storage.py",
-            "stored.py",
-            "study.py",
-        ),
-        *("dashboard.py", "frame.py", "report/figures.py"),
-    }
+def test_the_import_contracts_hold() -> None:
+    """Packages import downwards only, as the contracts of pyproject.toml say."""
+    lint = Path(sys.executable).with_name("lint-imports")
+    command = [lint, "--no-cache"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 PRIVATE = re.compile(
@@ -87,7 +49,10 @@ def test_light_modules_stay_light() -> None:
 
 def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
     """Status, best, the report's facts and the votes load neither."""
-    modules = ("results", "run_tables", "report.page", "report.live", "prefer.page", "frame")
+    modules = (
+        *("results.results", "results.dataframe", "terminal.run_tables", "pages.report.page"),
+        *("pages.report.live", "pages.prefer.page", "study.early_checks"),
+    )
     code = f"import sys; {'; '.join(f'import tuner.{m}' for m in modules)}\n"
     code += "assert not {'torch', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
