@@ -110,4 +110,4 @@ def title(page: Page) -> str:
 
 
 def said(page: Page) -> str:
-    return page.locator("#said").inner_text()
+    return page.locator("#announcement").inner_text()

@@ -31,8 +31,8 @@ from tests.tuner.helpers import make_search, nst_tuner, play
 from tuner.doctor.run import check_run
 from tuner.job.load import load_job
 from tuner.pages.prefer.votes import kept_votes
-from tuner.pages.report.facts import report_facts
 from tuner.pages.report.page import as_block
+from tuner.pages.report.page_data import report_data
 from tuner.results.as_json import best_json, dump, status_json
 from tuner.results.results import load_results
 from tuner.study.records import EngineStats
@@ -235,7 +235,7 @@ def look_at(folder: Path) -> None:
         lambda: dump(status_json(results)),
         lambda: dump(best_json(results)),
         lambda: best_table(results, 5),
-        lambda: as_block(report_facts(results)),
+        lambda: as_block(report_data(results)),
         lambda: results.preset().to_json(),
         lambda: kept_votes(results.notes),
     ):

@@ -1,1 +1,1 @@
-"""Pages in the browser: report, vote, dashboard."""
+"""Pages in the browser: report, preferences, Optuna Dashboard."""

@@ -1,4 +1,4 @@
-"""What commands print with --json."""
+"""JSON: what `status --json` and `best --json` print, and how every command prints JSON."""
 
 from __future__ import annotations
 
@@ -10,32 +10,40 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tuner.results.preset_runs import preset_json
+from tuner.results.verdict import verdict_text
 
-if TYPE_CHECKING:  # they bring Optuna, and commands that only print JSON do without it
+if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
     from tuner.results.results import Results
     from tuner.results.trial_result import TrialResult
     from tuner.study.records import TrialRecord
 
-#: Control characters that JSON lets stand as they are, and bytes of file names that are no UTF-8.
-_ESCAPED = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
+#: Characters that `json.dumps` does not escape: control characters, which a terminal may obey, and
+#: bytes of file names that are not UTF-8.
+_TO_ESCAPE = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 
 
 def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
-    """What `nst-tuner best --json` prints."""
+    """Return what `nst-tuner best --json` prints.
+
+    Args:
+        results: the results of the run.
+        top: maximum number of trials; by default all.
+    """
     ranked = results.ranked()
-    reported = {found.record.trial for found in ranked}
-    rest = [r for r in results.records if r.trial not in reported and r.final_of is None]
-    shown = [*((f.record, f) for f in ranked), *((record, None) for record in rest)][:top]
+    reported = {result.record.trial for result in ranked}
+    others = [r for r in results.records if r.trial not in reported and r.final_of is None]
+    listed = [*((r.record, r) for r in ranked), *((record, None) for record in others)][:top]
     return {
         "run": results.job.name,
         "objective": results.goals.name,
         "direction": results.goals.directions[0],
+        "verdict": verdict_text(results),
         "beats_content": _best_beats_content(results),
         "baselines": results.baselines,
         "best_preset": preset_json(results),
         "trials": [
-            {"rank": rank if found else None, **_trial_json(results, record, found)}
-            for rank, (record, found) in enumerate(shown, start=1)
+            {"rank": rank if result else None, **_trial_json(results, record, result)}
+            for rank, (record, result) in enumerate(listed, start=1)
         ],
         "front": _front_json(results) if results.goals.pareto else [],
     }
@@ -44,52 +52,55 @@ def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
 def _front_json(results: Results) -> list[dict[str, Any]]:
     return [
         {
-            "trial": found.record.trial,
-            "steps": found.steps,
-            "scores": dict(found.rung.scores),
-            "images": results.images(found.record.trial, found.steps),
+            "trial": result.record.trial,
+            "steps": result.steps,
+            "scores": dict(result.rung.scores),
+            "images": results.images(result.record.trial, result.steps),
         }
-        for found in results.front()
+        for result in results.front()
     ]
 
 
-def _trial_json(results: Results, record: TrialRecord, found: TrialResult | None) -> dict[str, Any]:
+def _trial_json(
+    results: Results, record: TrialRecord, result: TrialResult | None
+) -> dict[str, Any]:
+    """Return a trial as JSON; ``result`` is None if it has not reported."""
     return {
         "trial": record.trial,
         "state": record.state,
-        "objective": results.score(found) if found else None,
-        "finals": found.final_scores if found else [],
-        "finals_failed": found.failed if found else 0,
-        "broken": results.violated(found) if found else [],
-        "held_out": results.held_out(found) if found else None,
-        "scores": dict(found.rung.scores) if found else {},
-        "config": found.config if found else dict(record.config),
-        "steps": found.steps if found else 0,
-        "seconds": found.rung.seconds if found else record.seconds,
+        "objective": results.score(result) if result else None,
+        "finals": result.final_scores if result else [],
+        "finals_failed": result.failed if result else 0,
+        "broken": results.violated(result) if result else [],
+        "held_out": results.held_out(result) if result else None,
+        "scores": dict(result.rung.scores) if result else {},
+        "config": result.config if result else dict(record.config),
+        "steps": result.steps if result else 0,
+        "seconds": result.rung.seconds if result else record.seconds,
         "preset": record.preset,
-        "image": results.run.image(record.trial, 0) if found else None,
-        "images": results.images(record.trial) if found else [],
+        "image": results.run.image(record.trial, 0) if result else None,
+        "images": results.images(record.trial) if result else [],
         "note": record.note,
         "reason": record.reason,
     }
 
 
 def status_json(results: Results) -> dict[str, Any]:
-    """What `nst-tuner status --json` prints."""
+    """Return what `nst-tuner status --json` prints."""
     ranked = results.ranked()
     user = results.run.user
-    best = _trial_json(results, ranked[0].record, ranked[0]) if ranked else None
     return {
         "run": results.job.name,
         "target": results.job.search.trials,
         "done": results.done,
         "states": results.counts(),
         "objective": results.goals.name,
-        "best": best,
+        "best": _trial_json(results, ranked[0].record, ranked[0]) if ranked else None,
+        "verdict": verdict_text(results),
         "beats_content": _best_beats_content(results),
         "best_preset": preset_json(results),
         "engines": [asdict(stats) for stats in results.engines],
-        "finals": sum(len(found.finals) for found in ranked),
+        "finals": sum(len(result.finals) for result in ranked),
         "ended_because": results.notes.get("over"),
         "finished": results.over,
         "running": asdict(user) if user else None,
@@ -97,17 +108,18 @@ def status_json(results: Results) -> dict[str, Any]:
 
 
 def _best_beats_content(results: Results) -> bool | None:
-    """Whether the best trial does; before the first report there is none."""
+    """Return whether the best trial beats the untouched content; False before the first report."""
     ranked = results.ranked()
     return results.beats_content(results.score(ranked[0])) if ranked else False
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """JSON for standard output; never NaN, which is no JSON, nor what commands a terminal.
+    """Return JSON that is safe to print: no NaN, which JSON lacks, and no control characters.
 
-    What the output's encoding lacks is escaped as JSON has it, so that it reads back the same.
+    Characters that the encoding of standard output lacks are escaped too, so that the text reads
+    back the same.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_utf = encoding.lower().replace("_", "-").startswith("utf")
     text = json.dumps(content, indent=2, ensure_ascii=not is_utf, allow_nan=False)
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _TO_ESCAPE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,4 +1,4 @@
-"""A contact sheet: labelled pictures side by side, for people who would rather look than read."""
+"""Contact sheet: pictures in a grid with a label below each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from tuner.results.thumbnails import thumbnail
 _CELL_PX = 224
 _LINE_PX = 16
 _MARGIN_PX = 8
+#: Number of best trials on the sheet of a run.
 _BEST = 3
 
-#: A label and the picture above it; no picture leaves the place free.
+#: A label and the picture above it; None leaves the place of the picture white.
 Cell = tuple[str, Path | None]
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
-    """Lay out pictures with a label each; a label may have several lines."""
+    """Return the pictures in a grid, row by row; labels may have several lines."""
     pictures = [_cell(path) for _, path in cells]
     height = max(picture.height for picture in pictures)
     lines = max(2, *(label.count("\n") + 1 for label, _ in cells))
@@ -41,7 +42,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
 
 
 def _cell(path: Path | None) -> Image.Image:
-    """A picture as wide as the cell, cut at the bottom where it is taller; grey if damaged."""
+    """Return a picture as wide as a cell, cropped at the bottom; gray if it cannot be read."""
     if path is None:
         return Image.new("RGB", (_CELL_PX, 1), "white")
     picture = thumbnail(path, 4 * _CELL_PX) or Image.new("RGB", (_CELL_PX, _CELL_PX), "#ccc")
@@ -53,13 +54,14 @@ def _cell(path: Path | None) -> Image.Image:
 def style_cells(
     folder: Path, styles: Sequence[StyleImage], blend: Sequence[float] | None, columns: int
 ) -> list[Cell]:
-    """A cell for each style image of a pair, with its share where there are several.
+    """Return one cell for each style image of a pair; several show their share of the blend.
 
     Args:
-        folder: that the files are relative to.
-        styles: of the pair.
-        blend: what they weigh, if not what they are given (`StyleConfig.style_blend`).
-        columns: cells in all; places are left free where there are fewer images.
+        folder: folder that the paths of the style images are relative to.
+        styles: the style images of the pair.
+        blend: their weights in a configuration (`StyleConfig.style_blend`), or None to use the
+            weights of the job.
+        columns: number of cells to return; missing ones are empty.
     """
     weights = blend or [style.weight for style in styles]
     cells: list[Cell] = [("style", folder / styles[0].image)]
@@ -73,27 +75,27 @@ def style_cells(
 
 
 def _shares(styles: Sequence[StyleImage], weights: Sequence[float]) -> list[str]:
-    """What each counts: against those of its own region, since regions do not share."""
+    """Return the share of each style image among those of its region, as text."""
     totals: dict[str | None, float] = {}
     for style, weight in zip(styles, weights, strict=True):
         totals[style.region] = totals.get(style.region, 0.0) + weight
-    of = " of its region" if len(totals) > 1 else ""
+    suffix = " of its region" if len(totals) > 1 else ""
     return [
-        f"{weight / totals[style.region]:.0%}{of}"
+        f"{weight / totals[style.region]:.0%}{suffix}"
         for style, weight in zip(styles, weights, strict=True)
     ]
 
 
 def run_sheet(results: Results) -> Image.Image:
-    """One row per pair: content, styles, reference, best baseline preset, and the best trials.
+    """Return a sheet with one row per pair: content, styles, reference, presets, best trials.
 
-    The best preset has a place of its own only if it is not among the best trials. Shares of
-    several styles are those of the best trial.
+    The best preset has a column of its own only if it is not among the best trials. Shares of
+    several style images are those of the best trial.
     """
     objective = results.goals.first
     ranked = results.ranked()
     preset = results.best_preset()
-    chosen = [("best" if i == 0 else f"no. {i + 1}", f) for i, f in enumerate(ranked[:_BEST])]
+    chosen = [("best" if i == 0 else f"no. {i + 1}", r) for i, r in enumerate(ranked[:_BEST])]
     if preset and preset not in ranked[:_BEST]:
         chosen.insert(0, ("best preset", preset))
     untouched = results.baselines["content"]
@@ -107,10 +109,9 @@ def run_sheet(results: Results) -> Image.Image:
         cells.append((f"content\n{baseline}", results.run.path / pair.content))
         cells += style_cells(results.run.path, pair.style, blend, styles)
         cells.append(("reference", results.run.path / pair.reference_file))
-        for title, found in chosen:
-            name = found.record.preset or f"trial {found.record.trial}"
-            label = f"{title}: {name}\n{objective.name} {results.score(found):.3f}"
-            if found.record.preset:
-                label += f"\n{preset_run(found.record, results.score(found)).ran}"
-            cells.append((label, results.run.path / results.run.image(found.record.trial, index)))
+        for title, result in chosen:
+            label = f"{title}: {result.name}\n{objective.name} {results.score(result):.3f}"
+            if result.record.preset:
+                label += f"\n{preset_run(result.record, results.score(result)).ran}"
+            cells.append((label, results.run.path / results.run.image(result.record.trial, index)))
     return contact_sheet(cells, columns=2 + styles + len(chosen))

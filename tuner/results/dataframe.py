@@ -1,4 +1,4 @@
-"""A run for Python: its trials as a table, its best configuration, its pictures."""
+"""Run: a run for Python and notebooks, with its trials as a table and its pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Run:
     """A run directory, read only.
 
     Attributes:
-        results: everything that is known about it, as plain objects.
+        results: the results as plain Python objects.
     """
 
     results: Results
@@ -40,32 +40,32 @@ class Run:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per configuration, the best first; those without a report come last.
+        """One row per trial, the best first; trials without a report come last.
 
         Columns: ``trial`` (also the index, which has no name), ``state``, ``rank``, ``objective``
-        (mean of the finals where it is a finalist), ``gain`` (share by which it is better than the
-        untouched content), ``steps``, ``seconds`` (engine time), ``preset``, ``reason``, then
-        ``score_NAME`` and ``param_NAME``; what a trial does not have is missing.
+        (mean of the finals for finalists), ``gain`` (relative gain over the untouched content:
+        0.3 is 30 % better), ``steps``, ``seconds`` (engine time), ``preset``, ``reason``, then
+        ``score_NAME`` and ``param_NAME``. Values that a trial does not have are missing (NaN).
         """
         ranked = self.results.ranked()
-        known = {found.record.trial: (rank, found) for rank, found in enumerate(ranked, start=1)}
+        ranks = {result.record.trial: (rank, result) for rank, result in enumerate(ranked, start=1)}
         rows = []
         for record in self.results.records:
             if record.final_of is not None:
                 continue
-            rank, found = known.get(record.trial, (None, None))
+            rank, result = ranks.get(record.trial, (None, None))
             row: dict[str, Any] = {
                 "trial": record.trial,
                 "state": record.state,
                 "rank": rank,
-                "objective": self.results.score(found) if found else None,
-                "gain": self.results.gain(self.results.score(found)) if found else None,
-                "steps": found.steps if found else None,
+                "objective": self.results.score(result) if result else None,
+                "gain": self.results.gain(self.results.score(result)) if result else None,
+                "steps": result.steps if result else None,
                 "seconds": record.seconds,
                 "preset": record.preset,
                 "reason": record.reason,
             }
-            scores = found.rung.scores if found else {}
+            scores = result.rung.scores if result else {}
             row |= {f"score_{name}": value for name, value in scores.items()}
             row |= {f"param_{name}": value for name, value in record.params.items()}
             rows.append(row)
@@ -73,12 +73,12 @@ class Run:
         table = pd.DataFrame(rows, columns=None if rows else [*columns, "reason"])
         whole = {name: "Int64" for name in ("rank", "steps")}
         table = table.astype(whole).sort_values(["rank", "trial"], na_position="last")
-        # An index that is called as a column is makes pandas refuse to sort and to group by it.
+        # pandas refuses to sort or group by a name that both a column and the index have.
         return table.set_index("trial", drop=False).rename_axis(None)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """One row per report: ``trial``, ``steps``, ``objective``, ``seconds`` and all scores."""
+        """One row per report: ``trial``, ``steps``, ``objective``, ``seconds``, ``score_NAME``."""
         rows = [
             {
                 "trial": record.trial,
@@ -93,10 +93,13 @@ class Run:
         return pd.DataFrame(rows, columns=None if rows else ["trial", "steps", "objective"])
 
     def preset(self, trial: int | None = None) -> Preset:
-        """The best configuration with its provenance, or that of a trial.
+        """Return the configuration of a trial as a preset with its provenance.
+
+        Args:
+            trial: number of the trial; by default the best one.
 
         Raises:
-            RunError: no such trial has reported.
+            RunError: there is no such trial, or it has not reported a score.
         """
         return self.results.preset(trial)
 
@@ -105,46 +108,49 @@ class Run:
         """The best configuration.
 
         Raises:
-            RunError: no trial has reported.
+            RunError: no trial has reported a score.
         """
         return self.preset().config
 
     def image(self, trial: int | None = None, pair: int = 0) -> Image.Image:
-        """A trial's picture on a pair, of the best trial by default, as RGB.
+        """Return the picture that a trial made of a pair, as RGB.
+
+        Args:
+            trial: number of the trial; by default the best one.
+            pair: number of the pair, from 0.
 
         Raises:
-            RunError: there is no such trial or pair, or the trial has not reported.
-            ImageError: its file is missing or damaged.
+            RunError: there is no such trial or pair, or the trial has not reported a score.
+            ImageError: the picture file is missing or damaged.
         """
         self._check_pair(pair)
-        number = self.results.found(trial).record.trial
+        number = self.results.trial_result(trial).record.trial
         with open_picture(self.path / self.results.run.image(number, pair)) as picture:
             return picture.convert("RGB")
 
     def inputs(self, pair: int = 0, size_px: int = 512) -> dict[str, Image.Image]:
-        """Content, style and reference of a pair, by role, at most ``size_px`` on the longer side.
+        """Return the input pictures of a pair by role.
 
-        Further style images are called ``style2``, ``style3`` … in the job's order; what they
-        weigh is in ``results.job.pairs[pair].style``.
+        The roles are ``content``, ``style``, then ``style2``, ``style3`` … for further style
+        images in the order of the job, and ``reference``. The weights of the style images are in
+        ``results.job.pairs[pair].style``.
+
+        Args:
+            pair: number of the pair, from 0.
+            size_px: maximum of the longer side; smaller pictures keep their size.
 
         Raises:
             RunError: there is no such pair.
             ImageError: a file is missing or damaged.
         """
         self._check_pair(pair)
-        spec = self.results.job.pairs[pair]
-        styles = {
-            f"style{number}" if number > 1 else "style": style.image
-            for number, style in enumerate(spec.style, 1)
-        }
-        files = {"content": spec.content, **styles, "reference": spec.reference_file}
-        found = {}
-        for role, name in files.items():
-            picture = thumbnail(self.path / name, size_px)
+        pictures = {}
+        for role, path in self.results.input_files(pair).items():
+            picture = thumbnail(path, size_px)
             if picture is None:
-                raise ImageError(f"{self.path / name}: cannot be read as a picture")
-            found[role] = picture
-        return found
+                raise ImageError(f"{path}: cannot be read as a picture; restore the file")
+            pictures[role] = picture
+        return pictures
 
     def _check_pair(self, pair: int) -> None:
         last = len(self.results.job.pairs) - 1
@@ -154,18 +160,18 @@ class Run:
 
     @property
     def study(self) -> optuna.Study:
-        """Optuna's own study, for its Python API. Do not tell or change trials while a launch runs.
+        """The Optuna study of the run. Do not change it while a launch or resume is running.
 
-        What a trial is beyond Optuna's fields stands in its user attributes; the trials that were
-        stopped early count as pruned, and only their intermediate values say what they reached.
+        Everything that Optuna has no field for is in the user attributes of its trials. Trials that
+        were stopped early are pruned; their scores are in their intermediate values only.
         """
         return load_study(self.path).study
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a run directory, whether the run is over or not.
+    """Return the run in a directory, finished or not.
 
     Raises:
-        RunError: it is none, or it is damaged.
+        RunError: the folder is no run directory, or it is damaged.
     """
     return Run(load_results(Path(os.path.expanduser(folder))))  # noqa: PTH111

@@ -1,4 +1,4 @@
-"""Baseline presets as they ran: what each was cut to, so that no gain over them stands alone."""
+"""Preset runs: how far each baseline preset ran, so that every comparison with one can say so."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class PresetRun:
     """One run of a baseline preset.
 
     Attributes:
-        preset: its name.
-        trial: number of the run.
-        objective: value that it reached.
-        full: whether it ran to the preset's own steps.
-        steps: that it ran.
-        own_steps: of the preset as published, if this version knows it.
-        network: that it ran on.
-        own_network: of the preset as published, if this version knows it.
+        preset: name of the preset.
+        trial: number of the trial that ran it.
+        objective: value of the first objective that it reached.
+        full: whether it ran all steps of the published preset.
+        steps: number of steps that it ran.
+        own_steps: steps of the published preset, or None if this version does not know the preset.
+        network: network that it ran on.
+        own_network: network of the published preset, or None if this version does not know it.
     """
 
     preset: str
@@ -40,7 +40,7 @@ class PresetRun:
 
     @property
     def ran(self) -> str:
-        """How much of the preset it is, in words."""
+        """How much of the published preset ran, such as ``cut to 90 of its 1,000 steps``."""
         parts = [f"{self.steps:,} steps"]
         if self.full:
             parts = [f"in full, {self.steps:,} steps"]
@@ -55,16 +55,28 @@ class PresetRun:
 
 
 def preset_run(record: TrialRecord, objective: float) -> PresetRun:
-    """A trial of a preset, or a run of it in full, with what it reached."""
+    """Return the preset run of a trial that runs a preset.
+
+    Args:
+        record: the trial; its ``preset`` is not None.
+        objective: value of the first objective that it reached.
+    """
     assert record.preset is not None
     return run_of(record.preset, record.trial, record.config, objective)
 
 
 def run_of(preset: str, trial: int, config: Mapping[str, Any], objective: float) -> PresetRun:
-    """A run of a preset by its configuration, as plain JSON."""
+    """Return a preset run.
+
+    Args:
+        preset: name of the preset.
+        trial: number of the trial.
+        config: its configuration as plain JSON.
+        objective: value of the first objective that it reached.
+    """
     steps, network = int(config["steps"]), str(config["extractor"])
-    known = BUILT_IN.get(preset)
-    own_steps = known.config.steps if known else None
+    published = BUILT_IN.get(preset)
+    own_steps = published.config.steps if published else None
     return PresetRun(
         preset=preset,
         trial=trial,
@@ -73,16 +85,16 @@ def run_of(preset: str, trial: int, config: Mapping[str, Any], objective: float)
         steps=steps,
         own_steps=own_steps,
         network=network,
-        own_network=known.config.extractor if known else None,
+        own_network=published.config.extractor if published else None,
     )
 
 
 def best_preset_run(results: Results) -> PresetRun | None:
-    """The run of a preset that any gain is measured against: the best, in full ones included."""
+    """Return the best run of any preset, runs in full included; gains are measured against it."""
     runs = [
-        preset_run(found.record, results.score(found))
-        for found in results.ranked()
-        if found.record.preset
+        preset_run(result.record, results.score(result))
+        for result in results.ranked()
+        if result.record.preset
     ][:1]
     runs += [preset_run(record, best[1].objective) for record, best in full_runs(results)]
     loss = results.goals.first.loss
@@ -90,7 +102,7 @@ def best_preset_run(results: Results) -> PresetRun | None:
 
 
 def full_runs(results: Results) -> list[tuple[TrialRecord, tuple[int, RungRecord]]]:
-    """Presets that ran to their own steps at the end, each with its best (steps, report)."""
+    """Return the presets that ran all their published steps, each with its best (steps, report)."""
     return [
         (record, best)
         for record in results.records
@@ -98,19 +110,13 @@ def full_runs(results: Results) -> list[tuple[TrialRecord, tuple[int, RungRecord
     ]
 
 
-def gain_over_presets(results: Results) -> str | None:
-    """``17% better than the best preset, NAME (cut to …)``; None where there is no other preset."""
-    ranked, run = results.ranked(), best_preset_run(results)
-    if not ranked or run is None or run.trial == ranked[0].record.trial:
-        return None
-    against = results.against(results.score(ranked[0]), run.objective)
-    return f"{against} than the best preset, {run}"
-
-
 def preset_json(results: Results) -> Mapping[str, Any] | None:
-    """What the JSON of a run says of the best preset, how far it ran, and what was gained."""
+    """Return the best preset run as JSON, with the gain of the best trial over it.
+
+    Return None if no preset has reported.
+    """
     ranked, run = results.ranked(), best_preset_run(results)
     if not ranked or run is None:
         return None
-    change = results.change(results.score(ranked[0]), run.objective)
-    return {**asdict(run), "gain": None if math.isnan(change) else change, "ran": str(run)}
+    gain = results.change(results.score(ranked[0]), run.objective)
+    return {**asdict(run), "gain": None if math.isnan(gain) else gain, "ran": str(run)}

@@ -1,4 +1,4 @@
-"""What a run has found, for tables, JSON and exports. No torch and no Ray here."""
+"""Results: everything that is known about a run, without loading torch or Ray."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,7 +23,7 @@ from tuner.job.objective import COSTS, Goals
 from tuner.job.ranking import non_dominated
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
-from tuner.results.trial_result import TrialResult, found_of
+from tuner.results.trial_result import TrialResult
 from tuner.study.records import EngineStats, Scores, TrialRecord, mean_baselines, values_beside
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
@@ -31,13 +32,13 @@ from tuner.study.validation import check_scores
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A run as read from its directory.
+    """The results of a run, read from its directory.
 
     Attributes:
-        run: the directory.
-        job: what was asked for.
-        records: every trial, by number.
-        notes: what the run keeps beside its trials: baselines, environment ….
+        run: the run directory.
+        job: the job of the run.
+        records: all trials, finals included, by number.
+        notes: further entries of the study, such as baselines and environment.
     """
 
     run: RunDir
@@ -45,39 +46,47 @@ class Results:
     records: list[TrialRecord]
     notes: Mapping[str, Any]
 
+    @cached_property
+    def goals(self) -> Goals:
+        """Objectives and constraints of the run."""
+        return self.job.goals
+
     @property
     def pair_baselines(self) -> Sequence[Mapping[str, Scores]]:
-        """For each pair, held-out ones last: baseline -> scores. Runs of format 1 have none."""
+        """Scores of the baselines on each pair, held-out pairs last; empty for runs of format 1."""
         scores: Sequence[Mapping[str, Scores]] = self.notes.get("pair_baselines", ())
         return scores
 
     @cached_property
     def baselines(self) -> Mapping[str, Scores]:
-        """Scores of what any result must beat, by the baseline's name: means over the pairs."""
+        """Name of a baseline -> its mean scores over the pairs of the search."""
         per_pair = self.pair_baselines[: len(self.job.pairs)]
         return mean_baselines(per_pair) if per_pair else self.notes.get("baselines", {})
 
     @cached_property
     def held_out_baselines(self) -> Mapping[str, Scores]:
-        """The same of the held-out pairs."""
+        """Name of a baseline -> its mean scores over the held-out pairs."""
         per_pair = self.pair_baselines[len(self.job.pairs) :]
         return mean_baselines(per_pair) if per_pair else self.notes.get("held_out_baselines", {})
 
     def ranked(self) -> Sequence[TrialResult]:
-        """Every trial that has reported, best first.
+        """Return the results of all trials that have reported, the best first.
 
-        A trial counts with its best report, whether it ran to its end or not: steps are part of the
-        configuration, so what looked best after 45 steps is a result with 45 steps. Those that keep
-        the bounds come first. Of a single objective, finalists come before others, by the mean of
-        their runs with several seeds, which luck has less part in; those of whom a run failed after
-        those of whom none did; those that were passed by later trials count as these do. Of
-        several, what no report of any trial beats in all comes first, by the first objective.
+        The number of steps is part of a configuration. So a trial is ranked by its best report,
+        even if it was stopped early or became worse later. The order is, most important first:
+
+        1. the total constraint violation;
+        2. with one objective: the best ``finals.count`` trials come first if they have finals,
+           because a mean over several seeds depends less on luck; with several objectives: the
+           non-dominated rank among all reports of all trials;
+        3. the number of failed finals;
+        4. the first objective, as the mean of the finals where there are any.
         """
         return self._ranking
 
     @cached_property
     def finals(self) -> Mapping[int, Sequence[TrialRecord]]:
-        """The runs of each finalist, by its number; presets that ran in full are not among them."""
+        """Number of a finalist -> its finals, without the full runs of presets."""
         finals: dict[int, list[TrialRecord]] = {}
         for record in self.records:
             if record.final_of is not None and not record.full:
@@ -86,110 +95,114 @@ class Results:
 
     @cached_property
     def _ranking(self) -> Sequence[TrialResult]:
-        found = []
+        trial_results = []
         for record in self.records:
             best = record.best_rung(self.goals)
             if best is not None and record.state != "failed" and record.final_of is None:
-                found.append(found_of(record, best, self.finals.get(record.trial, [])))
-        keyed = zip(self._places(found), found, strict=True)
-        ranked = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
-        return [one for _, one in ranked]
+                finals = self.finals.get(record.trial, [])
+                trial_results.append(TrialResult.from_records(record, best, finals))
+        return _sorted_by(self._sort_keys(trial_results), trial_results)
 
-    def _places(self, found: Sequence[TrialResult]) -> list[tuple[float, ...]]:
-        """By what each is ranked: what it breaks first."""
+    def _sort_keys(self, trial_results: Sequence[TrialResult]) -> list[tuple[float, ...]]:
+        """Return the sort key of each trial for `ranked`; the total violation comes first."""
         values = [
-            (self.goals.values(self.scores(one))[0], *self.goals.values(one.rung.scores)[1:])
-            for one in found
+            (self.goals.values(self.scores(r))[0], *self.goals.values(r.rung.scores)[1:])
+            for r in trial_results
         ]
         if self.goals.pareto:
-            # With what is broken among the values, nothing that breaks a bound beats what does not.
-            beside = values_beside(((one.record, one.steps) for one in found), self.goals)
-            ranks = non_dominated([*values, *beside])[0][: len(values)]
+            # The total violation is one of the values, so a result that violates a constraint
+            # never dominates one that does not.
+            others = values_beside(((r.record, r.steps) for r in trial_results), self.goals)
+            ranks = non_dominated([*values, *others])[0][: len(values)]
             return [
-                (broken, rank, one.failed, loss)
-                for one, rank, (broken, loss, *_) in zip(found, ranks, values, strict=True)
+                (violation, rank, r.failed, loss)
+                for r, rank, (violation, loss, *_) in zip(trial_results, ranks, values, strict=True)
             ]
-        keyed = zip(values, found, strict=True)
-        first = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
-        best = {one.record.trial for _, one in first[: self.job.finals.count] if one.finals}
+        best = _sorted_by(values, trial_results)[: self.job.finals.count]
+        finalists = {r.record.trial for r in best if r.finals}
         loss_of = self.goals.first.loss
         return [
-            (broken, 0, one.failed, loss_of(self.score(one)))
-            if one.record.trial in best
-            else (broken, 1, one.failed, loss)
-            for one, (broken, loss) in zip(found, values, strict=True)
+            (violation, 0, r.failed, loss_of(self.score(r)))
+            if r.record.trial in finalists
+            else (violation, 1, r.failed, loss)
+            for r, (violation, loss) in zip(trial_results, values, strict=True)
         ]
 
-    @cached_property
-    def goals(self) -> Goals:
-        """What the run optimises."""
-        return self.job.goals
+    def score(self, trial_result: TrialResult) -> float:
+        """Return the first objective of a trial: the mean of its finals, else its best report."""
+        if trial_result.finals:
+            return mean(trial_result.final_scores)
+        return trial_result.rung.objective
 
-    def score(self, found: TrialResult) -> float:
-        """The objective of a trial: the mean of its finals, or of its best report."""
-        return mean(found.final_scores) if found.finals else found.rung.objective
+    def violated(self, trial_result: TrialResult) -> list[str]:
+        """Return the constraints that a trial violates, such as ``seconds_per_image <= 5``."""
+        return self.goals.violated(self.scores(trial_result))
 
-    def violated(self, found: TrialResult) -> list[str]:
-        """The bounds that a trial breaks, as people write them."""
-        return self.goals.violated(self.scores(found))
+    def scores(self, trial_result: TrialResult) -> Scores:
+        """Return the scores that constraints are checked on: means of the finals, else the report.
 
-    def scores(self, found: TrialResult) -> Scores:
-        """By what a trial is held to the bounds: the means of its finals, or its best report.
-
-        Costs are always those of the search: a final may score held-out pairs as well.
+        Costs always come from the search, because a final may compute held-out pairs as well.
         """
-        finals, here = list(found.finals.values()), found.rung.scores
+        finals = list(trial_result.finals.values())
         return {
             name: value if name in COSTS or not finals else mean(f.scores[name] for f in finals)
-            for name, value in here.items()
+            for name, value in trial_result.rung.scores.items()
         }
 
     def front(self) -> list[TrialResult]:
-        """Of several objectives, the results that no other is better than in all of them.
+        """Return the Pareto front: results that no other result dominates.
 
-        A trial may stand there several times: after fewer steps it is worse, and costs less.
+        A trial may be on the front several times: after fewer steps its result is worse but
+        cheaper.
         """
-        found = [one.at(steps) for one in self.ranked() for steps in one.record.rungs]
-        points = [self.goals.values(one.rung.scores) for one in found]
-        if any(not broken for broken, *_ in points):  # what breaks a bound is no choice then
-            found = [f for f, (broken, *_) in zip(found, points, strict=True) if not broken]
-            points = [point for point in points if not point[0]]
+        candidates = [r.at(steps) for r in self.ranked() for steps in r.record.rungs]
+        points = [self.goals.values(r.rung.scores) for r in candidates]
+        if any(not violation for violation, *_ in points):  # then violating results are no choice
+            feasible = [not violation for violation, *_ in points]
+            candidates, points = list(compress(candidates, feasible)), [*compress(points, feasible)]
         ranks, _ = non_dominated(points) if points else ([], [])
-        chosen = [one for one, rank in zip(found, ranks, strict=True) if rank == 0]
-        return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))
+        chosen = [r for r, rank in zip(candidates, ranks, strict=True) if rank == 0]
+        return sorted(chosen, key=lambda r: self.goals.first.loss(r.rung.objective))
 
-    def held_out(self, found: TrialResult) -> float | None:
-        """The objective of a finalist on the pairs that the search never saw."""
-        return found.held_out(self.goals.first, len(self.job.pairs))
+    def held_out(self, trial_result: TrialResult) -> float | None:
+        """Return the first objective on the held-out pairs; None for trials without finals."""
+        return trial_result.held_out(self.goals.first, len(self.job.pairs))
 
-    def better_held_out(self) -> TrialResult | None:
-        """The finalist that does best on the held-out pairs, if that is not the best of all."""
+    def better_on_held_out(self) -> TrialResult | None:
+        """Return the finalist that is best on the held-out pairs; None if that is the best trial.
+
+        Finalists that violate a constraint do not count.
+        """
         ranked = self.ranked()
-        own = self.held_out(ranked[0]) if ranked else None
-        if own is None:
+        if not ranked or (score_of_best := self.held_out(ranked[0])) is None:
             return None
-        known = [(self.held_out(found), found) for found in ranked[1:] if not self.violated(found)]
         loss = self.goals.first.loss
-        better = [(value, one) for value, one in known if value is not None]
-        value, found = min(better, key=lambda pair: loss(pair[0]), default=(own, None))
-        return found if loss(value) < loss(own) else None
+        losses = [
+            (loss(score), r)
+            for r in ranked[1:]
+            if not self.violated(r) and (score := self.held_out(r)) is not None
+        ]
+        lowest, winner = min(losses, key=lambda x: x[0], default=(math.inf, None))
+        return winner if lowest < loss(score_of_best) else None
 
     def best_preset(self) -> TrialResult | None:
-        """The best of the baseline presets."""
-        return next((found for found in self.ranked() if found.record.preset), None)
+        """Return the best result of a baseline preset; None if no preset has reported."""
+        return next((r for r in self.ranked() if r.record.preset), None)
 
     def gain(self, score: float) -> float:
-        """By which share ``score`` is better than the untouched content's: 0.3 is 30 % better."""
+        """Return the relative gain over the untouched content: 0.3 is 30 % better.
+
+        NaN where `change` is, and if the content has no score: the objective then includes a cost,
+        which only computed pictures have.
+        """
         first, content = self.goals.first, self.baselines.get("content", {})
-        if not first.known(content):
-            return math.nan  # costs, of which there are none: no image was made
-        return self.change(score, first.of(content))
+        return self.change(score, first.of(content)) if first.known(content) else math.nan
 
     def change(self, score: float, base: float) -> float:
-        """By which share ``score`` is better than ``base``; below 0 where it is worse.
+        """Return the relative gain of ``score`` over ``base``; negative if ``score`` is worse.
 
-        NaN where there are no shares: by a sum in which measures count with their sign turned,
-        nothing is half as bad.
+        NaN if ``base`` is 0 or if the objective subtracts metrics: such a sum has no natural zero,
+        so percentages of it mean nothing.
         """
         if self.goals.first.has_turned:
             return math.nan
@@ -197,86 +210,94 @@ class Results:
         return change if self.goals.first.higher_is_better else -change
 
     def beats_content(self, score: float) -> bool | None:
-        """Whether ``score`` is better than that of the untouched content.
+        """Return whether ``score`` is better than the untouched content.
 
-        None where that is unknown: an objective with a cost says nothing of a picture that was not
-        made.
+        None if the content has no score, see `gain`.
         """
         first, content = self.goals.first, self.baselines.get("content", {})
-        if not first.known(content):
-            return None
-        return first.loss(score) < first.loss(first.of(content))
+        return first.loss(score) < first.loss(first.of(content)) if first.known(content) else None
 
-    def against(self, score: float, base: float) -> str:
-        """``30% better`` or ``5% worse`` than ``base``; the word alone where there is no share."""
+    def comparison(self, score: float, base: float) -> str:
+        """Return ``30% better`` or ``5% worse``, without percentage where `change` is NaN."""
         loss, change = self.goals.first.loss, self.change(score, base)
         word = "worse" if loss(score) > loss(base) else "better"
         return word if math.isnan(change) else f"{abs(change):.0%} {word}"
 
     @property
     def engines(self) -> Sequence[EngineStats]:
-        """What engines did with their time, one for each engine of each launch that ended."""
+        """Statistics of every engine of every launch that has ended."""
         return [EngineStats(**stats) for stats in self.notes.get("engines", [])]
 
     @property
     def hardware(self) -> Sequence[str]:
-        """What the engines computed on, each once; known when a launch has ended."""
+        """Devices that the engines computed on, each once; empty until a launch has ended."""
         return list(dict.fromkeys(stats.device for stats in self.engines if stats.device))
 
     def counts(self) -> dict[str, int]:
-        """Trials by state, finals apart."""
-        counted = Counter(r.state for r in self.records if r.final_of is None)
-        return {state: counted[state] for state in ("complete", "pruned", "failed", "running")}
+        """Return the number of trials in each state; finals do not count."""
+        states = Counter(r.state for r in self.records if r.final_of is None)
+        return {state: states[state] for state in ("complete", "pruned", "failed", "running")}
 
     @property
     def done(self) -> int:
-        """Number of trials that are over, finals apart."""
+        """Number of trials that have ended; finals do not count."""
         counts = self.counts()
         return counts["complete"] + counts["pruned"] + counts["failed"]
 
     @property
     def over(self) -> bool:
-        """Whether the run has come to its end, rather than running on or having been broken off."""
+        """Whether the run has finished, as opposed to running or interrupted."""
         return self.notes.get("over") is not None
 
     def images(self, trial: int, steps: int | None = None) -> list[str]:
-        """A trial's images, relative to the run, one per pair.
+        """Return the paths of a trial's pictures relative to the run, one for each pair.
 
         Args:
-            trial: its number.
-            steps: after how many steps; its best result's if None. Others are kept in Pareto runs.
+            trial: number of the trial.
+            steps: by default those of its best report; only runs with several objectives have
+                pictures after other steps.
         """
         pairs = range(len(self.job.pairs))
-        if steps is None or steps == self.found(trial).steps:
+        if steps is None or steps == self.trial_result(trial).steps:
             return [self.run.image(trial, pair) for pair in pairs]
         return [self.run.frame(trial, steps, pair) for pair in pairs]
 
-    def found(self, trial: int | None = None, steps: int | None = None) -> TrialResult:
-        """The best, or what ``trial`` reached, at its best or after ``steps``.
+    def input_files(self, pair: int) -> dict[str, Path]:
+        """Return the input files of a pair of the search by role.
+
+        The roles are ``content``, ``style``, ``style2`` … in the order of the job, ``reference``.
+        """
+        spec = self.job.pairs[pair]
+        files = {"content": self.run.path / spec.content}
+        for number, style in enumerate(spec.style, start=1):
+            files["style" if number == 1 else f"style{number}"] = self.run.path / style.image
+        return {**files, "reference": self.run.path / spec.reference_file}
+
+    def trial_result(self, trial: int | None = None, steps: int | None = None) -> TrialResult:
+        """Return the result of a trial.
+
+        Args:
+            trial: number of the trial; by default the best one.
+            steps: number of steps; by default those of its best report.
 
         Raises:
-            RunError: there is no such trial, or it has reported nothing then.
+            RunError: there is no such trial, or it reported no score after these steps.
         """
         ranked = self.ranked()
-        if trial is None and ranked:
-            chosen = ranked[0]
-        elif trial is not None and (ours := [f for f in ranked if f.record.trial == trial]):
-            chosen = ours[0]
-        else:
+        chosen = next((r for r in ranked if trial in (None, r.record.trial)), None)
+        if chosen is None:
             raise RunError(f"{self.run.path}: {self._why_no_result(trial)}")
         if steps is None:
             return chosen
-        if steps not in (known_steps := chosen.record.rungs):
+        if steps not in (reported := chosen.record.rungs):
             raise RunError(
                 f"{self.run.path}: trial {chosen.record.trial} reported no score after {steps}"
-                f" steps (it did after {', '.join(map(str, known_steps))})"
+                f" steps; choose one of its steps: {', '.join(map(str, reported))}"
             )
         return chosen.at(steps)
 
     def _why_no_result(self, trial: int | None) -> str:
-        """Why there is no such trial, or none of whom a result is known, and which there are."""
-        best = ", ".join(str(found.record.trial) for found in self.ranked()[:8])
-        known = f"; trials with a result, the best first: {best}" if best else ""
+        """Return why a trial has no result, and the numbers of trials that have one."""
         if trial is None:
             return "no trial has reported a score yet"
         records = {record.trial: record for record in self.records}
@@ -287,48 +308,50 @@ class Results:
         record = records[trial]
         if record.final_of is not None:
             return f"trial {trial} is a final of trial {record.final_of}; name that trial"
+        best = ", ".join(str(r.record.trial) for r in self.ranked()[:8])
+        choices = f"; trials with a result, the best first: {best}" if best else ""
         if record.state == "failed":
-            return f"trial {trial} failed and has no result ({record.reason}){known}"
-        return f"trial {trial} has not reported a score yet{known}"
+            return f"trial {trial} failed and has no result ({record.reason}){choices}"
+        return f"trial {trial} has not reported a score yet{choices}"
 
     def preset(self, trial: int | None = None, steps: int | None = None) -> Preset:
-        """The best configuration, or that of ``trial``, with its provenance.
+        """Return the configuration of a trial as a preset with its provenance.
 
         Args:
-            trial: its number.
-            steps: after how many steps; those of its best report if None.
+            trial: number of the trial; by default the best one.
+            steps: number of steps; by default those of its best report.
 
         Raises:
-            RunError: there is no such trial, or it has reported nothing then.
+            RunError: there is no such trial, or it reported no score after these steps.
         """
-        found = self.found(trial, steps)
-        score, broken = self.score(found), self.violated(found)
-        weights = self._own_weights(found.config["extractor"])
-        breaks = f", breaks {' and '.join(broken)}" if broken else ""
+        result = self.trial_result(trial, steps)
+        score, violated = self.score(result), self.violated(result)
+        weights = self._own_weights(result.config["extractor"])
+        note = f", violates {' and '.join(violated)}" if violated else ""
         return Preset(
-            name=f"{self.job.name}-{found.record.trial}",
-            description=f"tuned: {self.goals.first.name} {score:.4f}{breaks}",
-            config=StyleConfig.from_dict(found.config, source=f"trial {found.record.trial}"),
+            name=f"{self.job.name}-{result.record.trial}",
+            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
+            config=StyleConfig.from_dict(result.config, source=f"trial {result.record.trial}"),
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,
-                "trial": found.record.trial,
-                "preset": found.record.preset,
+                "trial": result.record.trial,
+                "preset": result.record.preset,
                 "objective": self.goals.name,
                 "score": score,
-                "broken": broken,
-                "finals": found.final_scores,
-                "finals_failed": found.failed,
-                "spread": found.spread,
-                "held_out": self.held_out(found),
-                "scores": dict(found.rung.scores),
+                "broken": violated,
+                "finals": result.final_scores,
+                "finals_failed": result.failed,
+                "spread": result.spread,
+                "held_out": self.held_out(result),
+                "scores": dict(result.rung.scores),
                 "baselines": self.baselines,
                 "pairs": len(self.job.pairs),
                 "inputs": self.job.pairs[0].model_dump(
                     mode="json", by_alias=True, exclude_none=True
                 ),
-                "seconds": found.rung.seconds,
-                "worker": found.rung.worker,
+                "seconds": result.rung.seconds,
+                "worker": result.rung.worker,
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
@@ -338,9 +361,10 @@ class Results:
         )
 
     def _own_weights(self, network: str) -> dict[str, dict[str, str | None]]:
-        """The file that the job names for a network, if it does, and the digest of its weights.
+        """Return the weights file that the job names for a network, and the digest of the weights.
 
-        The digest is that of the run's beginning; runs of older versions have none.
+        Empty if the job names no file. The digest is that of the start of the run; older runs have
+        None.
         """
         if network not in self.job.weights:
             return {}
@@ -348,19 +372,27 @@ class Results:
         return {network: {"file": file, "digest": self.notes.get("weights", {}).get(network)}}
 
 
+def _sorted_by(
+    keys: Sequence[tuple[float, ...]], trial_results: Sequence[TrialResult]
+) -> list[TrialResult]:
+    """Return results by ascending key; of equal ones those with fewer steps come first."""
+    keyed = zip(keys, trial_results, strict=True)
+    return [r for _, r in sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))]
+
+
 def load_results(folder: Path) -> Results:
-    """Read a run directory.
+    """Read the results of a run directory.
 
     Raises:
-        RunError: it is none, it is damaged, or its job is not the one that it was started with.
+        RunError: the folder is no run directory, it is damaged, or its job file was edited.
     """
     run = RunDir(folder).require()
     try:
         job = JobSpec.model_validate(read_yaml(run.job_file).data)
     except ValidationError as error:
         raise RunError(
-            f"{run.job_file}: no longer a valid job ({len(error.errors())} problems); it must stay"
-            " as the run wrote it"
+            f"{run.job_file}: not a valid job ({len(error.errors())} problems); this file must stay"
+            " as the run wrote it: restore it from a backup, or launch a new run"
         ) from None
     records, notes = load_records(folder)
     check_scores(run.path, job.goals.measures, records)

@@ -1,4 +1,4 @@
-"""TrialResult: a trial's best, and what came of it when it was run again."""
+"""TrialResult: the best report of a trial, together with the trial's finals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from tuner.study.records import RungRecord, TrialRecord
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """A trial's best: the configuration with the steps at which it was reached.
+    """The result of a trial: its best report and its finals.
 
     Attributes:
-        finals: what the same configuration reached when it was run again, by seed.
-        failed: how many of those runs failed.
+        record: the trial.
+        steps: number of steps after which the trial reported this result.
+        rung: the report after these steps.
+        finals: seed -> last report of the final that completed with this seed.
+        failed: number of finals that failed.
     """
 
     record: TrialRecord
@@ -27,19 +30,53 @@ class TrialResult:
     finals: Mapping[int, RungRecord] = field(default_factory=dict)
     failed: int = 0
 
+    @classmethod
+    def from_records(
+        cls, record: TrialRecord, best: tuple[int, RungRecord], finals: Sequence[TrialRecord]
+    ) -> TrialResult:
+        """Return the result of a trial.
+
+        Args:
+            record: the trial.
+            best: steps and report of its best rung.
+            finals: the trials that ran it again, in any state.
+        """
+        complete = [final for final in finals if final.state == "complete"]
+        return cls(
+            record=record,
+            steps=best[0],
+            rung=best[1],
+            finals={final.config["seed"]: final.rungs[max(final.rungs)] for final in complete},
+            failed=sum(final.state == "failed" for final in finals),
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the trial: that of its preset, else ``trial N``."""
+        return self.record.preset or f"trial {self.record.trial}"
+
     @property
     def final_scores(self) -> list[float]:
-        """The objective of each run again."""
+        """First objective of each completed final."""
         return [rung.objective for rung in self.finals.values()]
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of these; None where all are one, as from a start without noise."""
+        """Standard deviation of the final scores; None if all are equal.
+
+        Without random noise at the start all seeds give the same picture, so equal scores say
+        nothing about the spread.
+        """
         scores = self.final_scores
         return stdev(scores) if len(set(scores)) > 1 else None
 
     def held_out(self, objective: Objective, pairs: int) -> float | None:
-        """The objective on the held-out pairs, which come after the ``pairs`` of the search."""
+        """Return the mean of an objective over the held-out pairs; None without such finals.
+
+        Args:
+            objective: the objective.
+            pairs: number of pairs of the search, which come before the held-out pairs.
+        """
         scores = [
             objective.of(rung.on_pair(index))
             for rung in self.finals.values()
@@ -48,26 +85,12 @@ class TrialResult:
         return mean(scores) if scores else None
 
     def at(self, steps: int) -> TrialResult:
-        """The same trial after another number of steps at which it reported."""
+        """Return the result of the same trial after other steps, which must be one of its rungs."""
         if steps == self.steps:
             return self
         return replace(self, steps=steps, rung=self.record.rungs[steps], finals={}, failed=0)
 
     @property
     def config(self) -> dict[str, Any]:
-        """Settings that reproduce this very image."""
+        """Configuration that reproduces the picture of this result, as plain JSON."""
         return StyleConfig.from_dict(self.record.config).stopped_at(self.steps).to_dict()
-
-
-def found_of(
-    record: TrialRecord, best: tuple[int, RungRecord], finals: Sequence[TrialRecord]
-) -> TrialResult:
-    """A trial with its best report and what came of its finals."""
-    complete = [final for final in finals if final.state == "complete"]
-    return TrialResult(
-        record=record,
-        steps=best[0],
-        rung=best[1],
-        finals={final.config["seed"]: final.rungs[max(final.rungs)] for final in complete},
-        failed=sum(final.state == "failed" for final in finals),
-    )

@@ -12,17 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.job.objective import COSTS
+from tuner.results import verdict as run_verdict
 from tuner.results.as_json import status_json
-from tuner.results.preset_runs import (
-    PresetRun,
-    best_preset_run,
-    full_runs,
-    gain_over_presets,
-    preset_run,
-)
+from tuner.results.preset_runs import PresetRun, best_preset_run, full_runs, preset_run
 from tuner.results.results import Results
-from tuner.results.summary import nothing_better, on_held_out
-from tuner.results.trial_result import TrialResult, found_of
+from tuner.results.trial_result import TrialResult
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
 from tuner.terminal.tables import settings_text
@@ -33,6 +27,7 @@ _COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 
 #: Of a finalist of an older run, which ran a start without noise again just as it was.
 _ONE_RUN = "deterministic: one run"
+_TONES = {"good": "green", "warning": "yellow", "bad": "bold red"}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -87,7 +82,7 @@ def _presets_beside(
     if preset and preset not in shown:
         beside.append(preset)
         said.append(f"the best preset (rank {ranked.index(preset) + 1} of {len(ranked)})")
-    full = [found_of(record, best, ()) for record, best in full_runs(results)]
+    full = [TrialResult.from_records(record, best, ()) for record, best in full_runs(results)]
     if full:
         beside += full
         said.append("presets in full, which have more steps and no rank")
@@ -244,55 +239,9 @@ def _what(found: TrialResult) -> Text:
 
 
 def verdict(results: Results) -> Text:
-    """What the run has gained, in one line; red where it has gained nothing or breaks a bound.
-
-    Nothing is judged before the first trial is over: a preset reports long before the search does.
-    """
-    ranked = results.ranked()
-    if not ranked:
-        return Text("No trial has reported yet.", style="yellow")
-    if not results.done:
-        return Text("No trial has finished yet, so nothing is known of the result.", style="yellow")
-    text = _gained(results, ranked[0])
-    if broken := results.violated(ranked[0]):
-        text.append(f" It breaks {' and '.join(broken)}.", style="bold red")
-    if other := results.better_held_out():
-        text.append(f" {on_held_out(results, other)}", style="yellow")
-    return text
-
-
-def _gained(results: Results, best: TrialResult) -> Text:
-    first = results.goals.first
-    score = results.score(best)
-    beats = results.beats_content(score)
-    trial = f"{'Best' if results.over else 'Best so far'}: trial {best.record.trial}"
-    if beats is None:
-        return Text(f"{trial}, {first.name} {score:.4g}.", style="green")
-    untouched = first.of(results.baselines["content"])
-    if not beats:
-        return Text(_nothing_gained(results, score, untouched), style="bold red")
-    text = f"{trial}, {first.name} {score:.4f}, "
-    text += f"{results.against(score, untouched)} than the untouched content"
-    if best.record.preset:
-        text += f". It is the preset {preset_run(best.record, score)}: {nothing_better(results)}"
-        text += "; more trials or a wider space may" if results.over else ""
-    if gain := gain_over_presets(results):
-        text += f", {gain}"
-    return Text(text + ".", style="green")
-
-
-def _nothing_gained(results: Results, score: float, untouched: float) -> str:
-    name = results.goals.first.name
-    if not results.over:
-        return (
-            f"So far the best trial ({name} {score:.4f}) does NOT beat the untouched content"
-            f" ({untouched:.4f})."
-        )
-    return (
-        f"The best trial ({name} {score:.4f}) does NOT beat the untouched content"
-        f" ({untouched:.4f}). Doing nothing would score better:"
-        " try a wider space, more steps, or another objective."
-    )
+    """Return the verdict of a run in one line; red if nothing was gained or a constraint fails."""
+    sentences = [Text(text, style=_TONES[tone]) for text, tone in run_verdict.verdict(results)]
+    return Text(" ").join(sentences)
 
 
 def status_table(results: Results) -> RenderableType:

@@ -2,64 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tuner.pages.prefer.agreement import agreements, learned_objective
-from tuner.pages.prefer.outcome import _scores, _voted_on
-from tuner.pages.prefer.strengths import Strengths, strengths
-from tuner.pages.prefer.votes import Vote, kept_votes
+from tuner.pages.prefer.outcome import Outcome
 from tuner.results.results import Results
-from tuner.results.trial_result import TrialResult
 
 
 def outcome_table(results: Results) -> RenderableType:
-    """The same for people."""
-    votes, found = kept_votes(results.notes), _voted_on(results)
-    if not votes:
+    """Return the ranking by votes and the agreement of metrics as tables."""
+    outcome = Outcome(results)
+    if not outcome.votes:
         return Text("No votes yet.", style="yellow")
-    known = strengths(list(found), votes)
-    return Group(
-        _order_table(results, found, known, votes), _agreement_table(results, found, votes)
-    )
+    return Group(_order_table(outcome), _agreement_table(outcome))
 
 
-def _order_table(
-    results: Results, found: Mapping[int, TrialResult], known: Strengths, votes: Sequence[Vote]
-) -> Table:
-    name = results.goals.first.name
+def _order_table(outcome: Outcome) -> Table:
+    results, votes = outcome.results, outcome.votes
     table = Table(title=f"by {len(votes)} votes", title_justify="left")
-    for heading in ("", "result", "strength", "±", "won", name):
+    for heading in ("", "result", "strength", "±", "won", results.goals.first.name):
         table.add_column(heading, justify="left" if heading == "result" else "right")
-    for rank, trial in enumerate(known.order(), start=1):
-        at = known.trials.index(trial)
+    for rank, trial in enumerate(outcome.strengths.order(), start=1):
+        strength, spread = outcome.strengths.of(trial)
         won = sum(vote.better == trial for vote in votes)
         lost = sum(vote.worse == trial for vote in votes)
         table.add_row(
             str(rank),
-            Text(found[trial].record.preset or f"trial {trial}"),
-            f"{known.theta_N[at]:+.2f}",
-            f"{known.spread_N[at]:.2f}",
+            Text(outcome.trials[trial].name),
+            f"{strength:+.2f}",
+            f"{spread:.2f}",
             f"{won} of {won + lost}",
-            f"{results.score(found[trial]):.4f}",
+            f"{results.score(outcome.trials[trial]):.4f}",
         )
     return table
 
 
-def _agreement_table(
-    results: Results, found: Mapping[int, TrialResult], votes: Sequence[Vote]
-) -> Group:
-    table = Table(title="how far metrics agree", title_justify="left")
+def _agreement_table(outcome: Outcome) -> Group:
+    table = Table(title="agreement of metrics with the votes", title_justify="left")
     table.add_column("metric")
     table.add_column("votes", justify="right")
     table.add_column("", justify="right")
-    for name, one in agreements(_scores(results, found), votes).items():
-        style = "bold" if name in results.goals.first.weights else ""
-        table.add_row(Text(name, style=style), f"{one.agreed} of {one.votes}", f"{one.share:.0%}")
-    learned = learned_objective(_scores(results, found), votes)
-    text = " + ".join(f"{weight:g} {name}" for name, weight in learned.items())
-    said = f"The votes are explained best by {text}." if text else "No metric explains the votes."
-    return Group(table, Text(said))
+    for name, agreement in outcome.agreement.items():
+        style = "bold" if name in outcome.results.goals.first.weights else ""
+        votes = f"{agreement.agreed} of {agreement.votes}"
+        table.add_row(Text(name, style=style), votes, f"{agreement.share:.0%}")
+    weighted = " + ".join(f"{weight:g} {name}" for name, weight in outcome.objective.items())
+    if not weighted:
+        return Group(table, Text("No metric explains the votes."))
+    return Group(table, Text(f"The objective that explains the votes best: {weighted}"))

@@ -32,7 +32,7 @@ from tests.search_spaces.test_catalogue import samples
 from tests.tuner.helpers import TWO_STYLES, nst_tuner
 from tuner.export.engines import neural_style_pt
 from tuner.export.script import script_of
-from tuner.pages.report.facts import report_facts
+from tuner.pages.report.page_data import report_data
 from tuner.results.results import load_results
 
 #: Every setting that changes what the script does, several at a time.
@@ -197,8 +197,8 @@ def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path)
     assert preset.weights_file == str(file)
     assert "whoever made it" in preset.provenance["licence"]
     assert "torchvision" not in preset.provenance["licence"]
-    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
-    assert f"vgg16={file}" in shlex.split(commands["Apply it"])
+    commands = dict(report_data(load_results(run))["reproduce"]["commands"])
+    assert f"vgg16={file}" in shlex.split(commands["Apply the preset"])
     done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script")
     text = (tmp_path / "p.py").read_text()
     ast.parse(text)
@@ -221,8 +221,8 @@ def test_weights_that_a_configuration_does_not_read_are_not_its_own(
     preset = load_results(run).preset()
     assert preset.config.extractor == "vgg16" and preset.weights_file is None
     assert "torchvision" in preset.provenance["licence"]
-    commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
-    assert "--weights" not in commands["Apply it"]
+    commands = dict(report_data(load_results(run))["reproduce"]["commands"])
+    assert "--weights" not in commands["Apply the preset"]
 
 
 @pytest.mark.parametrize("provenance", [{}, {"weights": 3}, {"weights": {"vgg16": {"file": 3}}}])

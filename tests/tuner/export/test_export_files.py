@@ -14,7 +14,7 @@ from tests.tuner.helpers import noisy_space, nst_tuner
 from tuner.apply.picture import parse_style
 from tuner.export.commands import stylize_inputs
 from tuner.job.spec import PairSpec, StyleImage
-from tuner.pages.report.facts import report_facts
+from tuner.pages.report.page_data import report_data
 from tuner.results.results import load_results
 
 
@@ -68,8 +68,8 @@ def test_a_preset_knows_the_pictures_it_was_scored_with(tmp_path: Path, pictures
     assert [style["weight"] for style in inputs["style"]] == [3.0, 1.0]
     done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script")
     assert "shares = [0.75, 0.25]" in (tmp_path / "p.py").read_text()
-    facts = report_facts(load_results(run))["reproduce"]["commands"]
-    assert "style0.png:3 --style" in facts[2][1]
+    commands = report_data(load_results(run))["reproduce"]["commands"]
+    assert "style0.png:3 --style" in commands[2][1]
 
 
 def test_a_script_for_another_size_is_fitted(tmp_path: Path, pictures: Path) -> None:

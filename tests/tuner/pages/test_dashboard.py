@@ -1,3 +1,5 @@
+"""The stock Optuna Dashboard on a run, read-only."""
+
 import json
 import threading
 import urllib.error
@@ -26,74 +28,71 @@ def served(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator
         thread.join()
 
 
-def ask(url: str, method: str = "GET", sent: Any = None, **headers: str) -> Any:
-    data = None if sent is None else json.dumps(sent).encode()
-    request = urllib.request.Request(url, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+def request(url: str, method: str = "GET", body: Any = None, **headers: str) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(
+        urllib.request.Request(url, data, headers, method=method), timeout=20
+    ) as answer:
         return answer.read()
 
 
-def test_every_trial_has_its_picture(served: tuple[Path, str]) -> None:
-    """Optuna's own page lists the study's trials, each with its picture as an artifact."""
+def test_the_study_is_listed_with_its_trials(served: tuple[Path, str]) -> None:
+    """The dashboard shows the study of the run with all its trials, and reading changes nothing."""
     run, url = served
-    (study,) = json.loads(ask(f"{url}/api/studies"))["study_summaries"]
-    detail = json.loads(ask(f"{url}/api/studies/{study['study_id']}"))
+    before = (run / "study.journal").read_bytes()
+    (study,) = json.loads(request(f"{url}/api/studies"))["study_summaries"]
+    detail = json.loads(request(f"{url}/api/studies/{study['study_id']}"))
     assert len(detail["trials"]) >= 6
-    trial = detail["trials"][0]
-    (artifact,) = trial["artifacts"]
-    path = f"artifacts/{study['study_id']}/{trial['trial_id']}/{artifact['artifact_id']}"
-    assert ask(f"{url}/{path}") == (run / "trials/0000/pair0.png").read_bytes()
+    assert (run / "study.journal").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "sent"),
+    ("method", "path", "body"),
     [
         ("DELETE", "studies/{}", None),
         ("POST", "studies/{}/rename", {"study_name": "other"}),
         ("POST", "studies", {"study_name": "new", "directions": ["minimize"]}),
         ("PUT", "studies/{}/note", {"body": "mine", "version": 1}),
         ("POST", "trials/0/user-attrs", {"user_attrs": {"mine": 1}}),
-        ("POST", "artifacts/{}/0", {"file": "data:image/png;base64,AAAA", "filename": "a.png"}),
-        ("DELETE", "artifacts/{}/0/00000000-0", None),
     ],
 )
-def test_nothing_can_be_changed(
-    served: tuple[Path, str], method: str, path: str, sent: Any, capfd: pytest.CaptureFixture[str]
+def test_changes_are_refused(
+    served: tuple[Path, str], method: str, path: str, body: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What would change the study is refused with a reason, quietly; its journal stays as it is."""
+    """Requests that could change the study get a reason, and the journal stays as it is."""
     run, url = served
     before = (run / "study.journal").read_bytes()
-    (study,) = json.loads(ask(f"{url}/api/studies"))["study_summaries"]
+    (study,) = json.loads(request(f"{url}/api/studies"))["study_summaries"]
     with pytest.raises(urllib.error.HTTPError, match="405") as refused:
-        ask(f"{url}/api/{path.format(study['study_id'])}", method, sent)
-    assert "not to be changed" in json.loads(refused.value.read())["reason"]
+        request(f"{url}/api/{path.format(study['study_id'])}", method, body)
+    assert "read-only" in json.loads(refused.value.read())["reason"]
     assert refused.value.headers["Allow"] == "GET, HEAD"
     assert (run / "study.journal").read_bytes() == before
     assert capfd.readouterr().err == ""
 
 
-def test_other_pages_are_refused(served: tuple[Path, str]) -> None:
-    """Another host name or origin gets nothing."""
+def test_requests_of_other_sites_are_refused(served: tuple[Path, str]) -> None:
+    """A request under another host name or from another origin is forbidden."""
     _, url = served
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            ask(url, **headers)
+            request(url, **headers)
 
 
-def test_what_is_no_run_or_no_port_is_named(served: tuple[Path, str], tmp_path: Path) -> None:
-    """One clear error each."""
+def test_wrong_arguments_are_named(served: tuple[Path, str], tmp_path: Path) -> None:
+    """A folder that is no run, and a port that is in use, lead to one clear error each."""
     run, url = served
     with pytest.raises(RunError, match="no such run directory"):
         dashboard(tmp_path / "none")
-    with pytest.raises(InputError, match="take another one"):
+    with pytest.raises(InputError, match="choose another port"):
         dashboard(run, port=int(url.rpartition(":")[2]))
 
 
 @needs_chromium
-def test_its_page_opens(served: tuple[Path, str]) -> None:
-    """The study's page draws in a browser without an error."""
+def test_the_page_opens(served: tuple[Path, str]) -> None:
+    """The page of the study draws in a browser without an error."""
     _, url = served
-    with chromium() as seen:
-        seen.page.goto(f"{url}/dashboard/studies/0/trials")
-        seen.page.get_by_text("Trial 0").first.wait_for()
-        assert seen.errors == []
+    with chromium() as watched:
+        watched.page.goto(f"{url}/dashboard/studies/0/trials")
+        watched.page.get_by_text("Trial 0").first.wait_for()
+        assert watched.errors == []

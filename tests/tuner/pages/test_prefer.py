@@ -19,7 +19,7 @@ from tuner.pages.prefer.agreement import agreements, learned_objective
 from tuner.pages.prefer.outcome import outcome_json, write_job
 from tuner.pages.prefer.page import Poll
 from tuner.pages.prefer.strengths import next_question, strengths
-from tuner.pages.prefer.votes import Vote, finalists, kept_votes
+from tuner.pages.prefer.votes import Vote, candidates, kept_votes
 from tuner.results.results import load_results
 
 
@@ -129,7 +129,7 @@ def voted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     """A run with 40 votes of somebody who likes what LPIPS likes."""
     run = made_run(tmp_path_factory.mktemp("prefer") / "run", pictures, trials=20, pairs=2)
     results = load_results(run)
-    rungs = {found.record.trial: found.rung for found in finalists(results)}
+    rungs = {found.record.trial: found.rung for found in candidates(results)}
     poll = Poll(results, seed=0)
     for _ in range(40):
         left, right, pair = poll._question
@@ -161,10 +161,10 @@ def test_every_style_image_is_shown(tmp_path: Path, pictures: Path) -> None:
     blended = [{"image": style}, {"image": content}]
     run = made_run(tmp_path / "two", pictures, trials=6, pairs_=[{**pair, "style": blended}])
     assert Poll(load_results(run)).state()["inputs"] == {
-        "content0": "content",
-        "style0": "style 1",
-        "style0n1": "style 2",
-        "reference0": "reference",
+        "content-0": "content",
+        "style-0": "style 1",
+        "style2-0": "style 2",
+        "reference-0": "reference",
     }
     run = made_run(tmp_path / "one", pictures, trials=6)
     assert list(Poll(load_results(run)).state()["inputs"].values())[1] == "style"
@@ -255,7 +255,7 @@ def test_a_vote_is_one_key_pressed_once_for_what_is_seen(tmp_path: Path, picture
             with page.expect_response("**/vote"):
                 page.keyboard.press("Enter")
             page.get_by_text("1 vote").wait_for()
-            assert page.evaluate("document.activeElement.ariaLabel") == "The right one is better"
+            assert page.evaluate("document.activeElement.ariaLabel") == "The right result is better"
             page.keyboard.press("ArrowRight")  # its pictures are still on their way
             page.wait_for_timeout(200)
             assert len(sent) == 1
@@ -285,7 +285,7 @@ def test_the_page_takes_votes_by_keys(tmp_path: Path, pictures: Path) -> None:
                 page.locator("#two:not([aria-busy])").wait_for()
                 page.get_by_text(f"{count} vote", exact=False).first.wait_for()
             page.locator("summary").click()
-            assert page.locator("#order tbody tr").count() >= 2
+            assert page.locator("#ranking-table tbody tr").count() >= 2
             assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
             assert seen.errors == []
             assert seen.left == []

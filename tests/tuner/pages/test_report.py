@@ -15,12 +15,12 @@ from benchmarks.support.made_run import UNTOUCHED, made_run
 from tests.tuner.helpers import noisy_space
 from tuner.pages.report import album
 from tuner.pages.report.album import Album
-from tuner.pages.report.facts import report_facts
 from tuner.pages.report.figures import report_figures
 from tuner.pages.report.live import LiveReport
-from tuner.pages.report.page import live_facts, write_report
+from tuner.pages.report.page import live_data, write_report
+from tuner.pages.report.page_data import report_data
 from tuner.results.results import load_results
-from tuner.results.summary import summary
+from tuner.results.verdict import summary
 from tuner.study.records import TrialRecord
 from tuner.study.study import RunStudy
 
@@ -35,14 +35,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
 
 def blocks(page: str) -> dict[str, object]:
     """The JSON that a page carries, by its name."""
-    found = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', page, re.S)
+    found = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', page, re.S)
     return {name: json.loads(text) for name, text in found}
 
 
 def test_facts_are_those_of_the_results(run: Path) -> None:
     """The page shows every trial of the search with the rank, score and gain of the results."""
     results = load_results(run)
-    facts = report_facts(results)
+    facts = report_data(results)
     ranked = results.ranked()
     assert facts["state"] == "finished" and facts["over"] == "all trials are done"
     assert facts["best"] == ranked[0].record.trial
@@ -58,7 +58,7 @@ def test_facts_are_those_of_the_results(run: Path) -> None:
     assert facts["counts"]["failed"] == sum(one["state"] == "failed" for one in facts["trials"])
     assert [pair["heldOut"] for pair in facts["pairs"]] == [False, False, True]
     assert all(pair["untouched"] == UNTOUCHED["lpips"] for pair in facts["pairs"])
-    assert [frame["steps"] for frame in facts["strip"]["frames"]] == [1, 6, 13, 22, 35, 51, 69, 90]
+    assert [frame["steps"] for frame in facts["frames"]["frames"]] == [1, 6, 13, 22, 35, 51, 69, 90]
     json.dumps(facts, allow_nan=False)
 
 
@@ -81,7 +81,7 @@ def test_pairs_have_scores_of_their_own(run: Path) -> None:
     """Of each pair the page knows what the best, the best preset and the untouched photo score."""
     results = load_results(run)
     results = replace(results, records=[harder_pairs(record) for record in results.records])
-    facts = report_facts(results)
+    facts = report_data(results)
     first, second, held_out = facts["pairs"]
     best, preset = results.ranked()[0], results.best_preset()
     assert preset is not None and best.finals
@@ -97,14 +97,14 @@ def test_baselines_have_the_objective(tmp_path: Path, pictures: Path) -> None:
     """A sum of metrics is known of the untouched photo too, for the line in the plots."""
     goals = {"objective": {"lpips": 1.0, "color": 0.01}}
     run = made_run(tmp_path / "run", pictures, trials=4, **goals)
-    content = report_facts(load_results(run))["baselines"][0]
+    content = report_data(load_results(run))["baselines"][0]
     assert content["name"] == "content" and content["objective"] == pytest.approx(0.8)
 
 
 def test_the_summary_says_what_was_gained(run: Path) -> None:
     """Gain over the photo and the best preset, spread over seeds, held-out pairs, and the work."""
     said = " ".join(summary(load_results(run)))
-    assert "better than leaving the photo as it is (0.6)" in said
+    assert "better than the untouched content (0.6)" in said
     assert "better than the best preset" in said
     assert "2 seeds" in said and "never saw" in said
     assert "stopped early" in said and "2 failed" in said
@@ -113,15 +113,15 @@ def test_the_summary_says_what_was_gained(run: Path) -> None:
 def test_the_summary_says_when_nothing_was_gained(tmp_path: Path, pictures: Path) -> None:
     """Where the untouched photo scores better the page says so first."""
     run = made_run(tmp_path / "run", pictures, trials=3, objective="ssim", finals={"count": 0})
-    assert summary(load_results(run))[0].startswith("Nothing was gained")
+    assert "does NOT beat the untouched content" in summary(load_results(run))[0]
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path, pictures: Path) -> None:
     """Before the first report there is a page that says so."""
     run = made_run(tmp_path / "run", pictures, trials=1, over=False)
-    facts = report_facts(load_results(run))
+    facts = report_data(load_results(run))
     assert facts["state"] == "stopped" and facts["best"] is None
-    assert facts["summary"] == ["No trial has reported yet."]
+    assert facts["summary"] == ["No trial has reported a score yet."]
     write_report(load_results(run), tmp_path / "report.html")
 
 
@@ -145,11 +145,11 @@ def test_what_is_seen_first_is_large(
     results = load_results(made_run(tmp_path / "run", pictures, trials=6, pairs=8, holdout=2))
     best, preset = results.ranked()[0], results.best_preset()
     assert preset is not None and preset is not best
-    first = ["content0", "style0", "reference0"]
+    first = ["content-0", "style-0", "reference-0"]
     first += [f"t{found.record.trial}p0" for found in (best, preset)]
     whole = Album(results).embedded()
     assert set(Album(results).inputs()) == {
-        f"{role}{pair}" for role in ("content", "style", "reference") for pair in range(8)
+        f"{role}-{pair}" for role in ("content", "style", "reference") for pair in range(8)
     }
     monkeypatch.setattr(
         album, "LARGE_BYTES", sum(len(whole[key + album.LARGE]) * 3 // 4 for key in first)
@@ -165,9 +165,9 @@ def test_every_style_image_is_there_with_its_share(tmp_path: Path, pictures: Pat
     pair = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
     run = made_run(tmp_path / "run", pictures, trials=4, pairs_=[{**pair, "style": styles}])
     results = load_results(run)
-    shares = [style["share"] for style in report_facts(results)["pairs"][0]["styles"]]
+    shares = [style["share"] for style in report_data(results)["pairs"][0]["styles"]]
     assert shares == [0.6, 0.2, 0.2]
-    keys = ("style0", "style0n1", "style0n2")
+    keys = ("style-0", "style2-0", "style3-0")
     contents = [Album(results).inputs()[key].read_bytes() for key in keys]
     assert contents == [(pictures / f"{name}.png").read_bytes() for name in weights]
     assert {key + album.LARGE for key in keys} <= Album(results).embedded().keys()
@@ -184,7 +184,7 @@ def test_shares_are_those_of_the_best(tmp_path: Path, pictures: Path) -> None:
     results = replace(
         results, records=[r for r in results.records if r.trial == searched.record.trial]
     )
-    styles = report_facts(results)["pairs"][0]["styles"]
+    styles = report_data(results)["pairs"][0]["styles"]
     assert [s["share"] for s in styles] == pytest.approx(searched.config["style_blend"], rel=1e-5)
 
 
@@ -195,7 +195,7 @@ def test_regions_have_no_shares(tmp_path: Path, pictures: Path) -> None:
     styles = [{"image": image, "region": str(tmp_path / "mask.png")}, {"image": image}]
     pair = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
     run = made_run(tmp_path / "run", pictures, trials=3, pairs_=[{**pair, "style": styles}])
-    assert report_facts(load_results(run))["pairs"][0]["styles"] == [
+    assert report_data(load_results(run))["pairs"][0]["styles"] == [
         {"share": None, "region": True},
         {"share": None, "region": False},
     ]
@@ -214,12 +214,12 @@ def test_pictures_outside_of_the_run_stay_there(tmp_path: Path, pictures: Path) 
     """A job that names files elsewhere does not make a page carry them along."""
     run = made_run(tmp_path / "run", pictures, trials=4)
     inside = Album(load_results(run)).inputs()
-    assert {"content0", "style0", "reference0"} <= inside.keys()
+    assert {"content-0", "style-0", "reference-0"} <= inside.keys()
     job = (run / "job.yaml").read_text()
-    content = inside["content0"].relative_to(run).as_posix()
+    content = inside["content-0"].relative_to(run).as_posix()
     assert content in job
     (run / "job.yaml").write_text(job.replace(content, str(pictures / "content.png")))
-    assert inside.keys() - Album(load_results(run)).inputs().keys() == {"content0"}
+    assert inside.keys() - Album(load_results(run)).inputs().keys() == {"content-0"}
 
 
 def test_pictures_keep_their_colours_and_sides(tmp_path: Path, pictures: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_pair_has_the_ratio_of_its_photo(tmp_path: Path, pictures: Path) -> No
     pair = {role: str(pictures / f"{role}.png") for role in ("content", "style", "reference")}
     pairs = [{**pair, **turned}, pair]
     run = made_run(tmp_path / "run", pictures, trials=3, pairs=2, pairs_=pairs)
-    ratios = [pair["ratio"] for pair in report_facts(load_results(run))["pairs"]]
+    ratios = [pair["ratio"] for pair in report_data(load_results(run))["pairs"]]
     assert ratios == pytest.approx([64 / 96, 96 / 64], rel=1e-3)
 
 
@@ -255,10 +255,10 @@ def test_figures_are_optunas(tmp_path: Path, pictures: Path) -> None:
     groups = report_figures(load_results(made_run(tmp_path / "run", pictures, trials=24)))
     titles = [group["title"] for group in groups]
     assert titles == [
-        "What matters",
-        "Setting by setting",
-        "Two settings together",
-        "All settings at once",
+        "Parameter importances",
+        "One parameter",
+        "Two parameters",
+        "All parameters",
     ]
     assert all(group["figures"] for group in groups)
     kinds = {trace["type"] for g in groups for figure in g["figures"] for trace in figure["data"]}
@@ -307,7 +307,7 @@ def test_what_matters_is_what_makes_trials_good(
 
     study.optimize(objective, n_trials=200)
     monkeypatch.setattr("tuner.pages.report.figures.study_for_plots", lambda path, goals: study)
-    (bars,) = figures_of(report_figures(load_results(run)), "What matters")
+    (bars,) = figures_of(report_figures(load_results(run)), "Parameter importances")
     assert bars["data"][0]["y"][-1] == "makes good"
 
 
@@ -320,7 +320,7 @@ def test_colours_are_those_of_the_direction(
 ) -> None:
     """Optuna turns its scale where low is good; of several objectives it goes by the first."""
     run = made_run(tmp_path / "run", pictures, trials=20, objective=objective)
-    contours = list(figures_of(report_figures(load_results(run)), "Two settings together"))
+    contours = list(figures_of(report_figures(load_results(run)), "Two parameters"))
     scales = {
         trace["reversescale"]
         for figure in contours
@@ -345,7 +345,7 @@ def test_a_page_is_one_file_that_asks_for_nothing(run: Path, tmp_path: Path) -> 
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy and "default-src &#39;none&#39;" in policy[1]
     assert "connect-src &#39;none&#39;" in policy[1] and "unsafe-eval" not in policy[1]
-    assert set(blocks(page)) == {"facts", "pictures", "figures"}
+    assert set(blocks(page)) == {"page-data", "pictures", "figures"}
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
 
 
@@ -356,19 +356,19 @@ def test_text_of_a_job_cannot_end_a_script(tmp_path: Path, pictures: Path) -> No
     write_report(load_results(run), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
-    assert blocks(page)["facts"]["run"] == evil  # type: ignore[index]
+    assert blocks(page)["page-data"]["run"] == evil  # type: ignore[index]
 
 
 def test_a_served_page_knows_when_there_is_news(tmp_path: Path, pictures: Path) -> None:
     """The version of the facts changes with what is shown, and only then."""
     run = made_run(tmp_path / "run", pictures, trials=6, over=False)
-    before = live_facts(load_results(run))
-    assert live_facts(load_results(run))["version"] == before["version"]
+    before = live_data(load_results(run))
+    assert live_data(load_results(run))["version"] == before["version"]
     study = RunStudy.open(run, goals=load_results(run).goals)
     study.note("votes", [])
-    assert live_facts(load_results(run))["version"] == before["version"]
+    assert live_data(load_results(run))["version"] == before["version"]
     study.note("over", "all trials are done")
-    assert live_facts(load_results(run))["version"] != before["version"]
+    assert live_data(load_results(run))["version"] != before["version"]
 
 
 def test_a_study_in_a_database_is_not_read_for_every_picture(
@@ -388,6 +388,6 @@ def test_a_study_in_a_database_is_not_read_for_every_picture(
     monkeypatch.setattr("tuner.pages.report.live.FRESH_S", 0.0)
     study = RunStudy.open(run, goals=load_results(run).goals)
     study.note("over", "all trials are done")
-    answer = site.answer(f"/{path}facts.json")
+    answer = site.answer(f"/{path}page_data.json")
     assert answer is not None and json.loads(answer.content)["state"] == "finished"
     site.close()

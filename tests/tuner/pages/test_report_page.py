@@ -30,7 +30,7 @@ def test_every_control(report: str) -> None:
         page.locator("#result .compare input").press("ArrowRight")
         assert "51%" in (page.locator("#result .compare").get_attribute("style") or "")
         page.locator("#result .lineup button").nth(2).click()
-        assert page.locator("#result .compare .left").inner_text() == "the reference"
+        assert page.locator("#result .compare .left").inner_text() == "reference"
 
         page.get_by_label("Sort by").select_option("trial")
         assert "trial 29" not in page.locator(".card").first.inner_text()
@@ -40,7 +40,7 @@ def test_every_control(report: str) -> None:
         pruned = page.locator(".card").count()
         assert 0 < pruned < 30 and f"{pruned} of 30" in page.locator("#count").inner_text()
         page.get_by_role("group", name="Show only").get_by_text("stopped early").click()
-        page.get_by_role("button", name="Filter by score or setting").click()
+        page.get_by_role("button", name="Filter by score or parameter").click()
         page.locator("#filters select").first.select_option("lr")
         page.locator("#filters input").first.fill("0.02")
         assert 0 < page.locator(".card").count() < 30
@@ -58,7 +58,7 @@ def test_every_control(report: str) -> None:
         for index in (0, 1):
             page.locator(".card .pick input").nth(index).check()
         page.get_by_role("button", name="Compare", exact=True).click()
-        assert "Where their settings differ" in page.locator("#dialog").inner_text()
+        assert "Different parameters" in page.locator("#dialog").inner_text()
         page.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Clear").click()
         assert not page.locator("#picked").is_visible()
@@ -101,9 +101,9 @@ def test_trials_are_filtered_by_an_option(report: str) -> None:
     """A setting that has no numbers is filtered by what it may be."""
     with chromium() as seen:
         page = seen.open(report)
-        page.get_by_role("button", name="Filter by score or setting").click()
+        page.get_by_role("button", name="Filter by score or parameter").click()
         page.locator("#filter-0-by").select_option("style_scheme")
-        schemes = page.evaluate("facts.trials.map((one) => one.params.style_scheme)")
+        schemes = page.evaluate("pageData.trials.map((one) => one.params.style_scheme)")
         known = [scheme for scheme in schemes if scheme is not None]
         assert page.locator(".card").count() == len(known)
         page.locator("#filter-0-is").select_option(known[0])
@@ -157,12 +157,12 @@ def test_commands_are_copied(report: str) -> None:
         page.evaluate(
             "() => { navigator.clipboard.writeText = async (it) => { window.it = it; }; }"
         )
-        button = page.get_by_role("button", name="Copy the command: Take the preset")
+        button = page.get_by_role("button", name="Copy the command: Save the preset")
         button.click()
         command = page.locator("#reproduce .command code").nth(1).inner_text()
         assert command.startswith("nst-tuner export") and page.evaluate("it") == command
         expect(page.locator("#copy-1")).to_contain_text("Copied")
-        assert said(page) == "Copied: Take the preset"
+        assert said(page) == "Copied: Save the preset"
         expect(button).to_be_visible(timeout=8000)  # it says again what it does
         page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(Error()); }")
         button.click()
@@ -176,13 +176,14 @@ def test_cards_say_what_they_show(report: str) -> None:
     with chromium() as seen:
         page = seen.open(report)
         states = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
-        trials = page.evaluate("facts.trials")
+        trials = page.evaluate("pageData.trials")
         assert {one["state"] for one in trials} == set(states)
         for one in trials:
             name = f"preset {one['preset']}" if one["preset"] else f"trial {one['trial']}"
             words = [name, states[one["state"]]]
             if one["rank"]:
-                words = ["lpips", "%", "against the untouched photo", f"#{one['rank']}", *words]
+                gain = "compared with the untouched content"
+                words = ["lpips", "%", gain, f"#{one['rank']}", *words]
                 words.insert(-1, f"{one['steps']} steps")
             pattern = re.compile(".*".join(map(re.escape, words)))
             card = page.locator(f"#open-{one['trial']}")
@@ -207,7 +208,7 @@ def test_two_are_picked_by_keyboard(report: str) -> None:
             picks.nth(index).focus()
             page.keyboard.press("Space")
             if index == 0:
-                assert said(page) == f"{names[0]} is picked, pick one more"
+                assert said(page) == f"{names[0]} is picked, pick one more trial"
         assert said(page) == f"{names[1]} and {names[3]} are picked"
         assert page.locator(".card .pick input:checked").count() == 2
         page.keyboard.press("Tab")
@@ -221,7 +222,7 @@ def test_two_are_picked_by_keyboard(report: str) -> None:
         page.locator("#clear-picked").focus()
         page.keyboard.press("Enter")
         assert not page.locator("#picked").is_visible()
-        assert focus(page).startswith("pick-") and said(page) == "nothing is picked"
+        assert focus(page).startswith("pick-") and said(page) == "no trial is picked"
         assert page.locator(".card .pick input:checked").count() == 0
         page.keyboard.press("Space")
         page.keyboard.press("Space")
@@ -233,8 +234,8 @@ def test_trials_are_filtered_by_score(report: str) -> None:
     """Only those at least this good, by the objective, another score, or their rank."""
     with chromium() as seen:
         page = seen.open(report)
-        scores = page.evaluate("facts.trials.map((one) => one.objective).filter(Boolean).sort()")
-        page.get_by_role("button", name="Filter by score or setting").click()
+        scores = page.evaluate("pageData.trials.map((one) => one.objective).filter(Boolean).sort()")
+        page.get_by_role("button", name="Filter by score or parameter").click()
         assert focus(page) == "filter-0-by"
         page.locator("#filter-0-high").fill(str(scores[9]))
         assert page.locator(".card").count() == sum(score <= scores[9] for score in scores)
@@ -267,7 +268,7 @@ def test_the_dialog_is_used_by_keyboard(report: str) -> None:
         assert page.locator("#step-1").is_disabled()
         page.keyboard.press("ArrowRight")
         assert page.locator("#dialog-title").inner_text() == titles[0]
-        assert page.locator("#said-in-dialog").inner_text() == titles[0]
+        assert page.locator("#dialog-announcement").inner_text() == titles[0]
         page.locator("#dialog .scroll").first.focus()  # a table, which these keys scroll
         page.keyboard.press("ArrowRight")
         assert page.locator("#dialog-title").inner_text() == titles[0]
@@ -283,7 +284,7 @@ def test_the_dialog_is_used_by_keyboard(report: str) -> None:
         page.locator("#pair-dialog").focus()
         page.locator("#pair-dialog").select_option("1")
         assert focus(page) == "pair-dialog"
-        for side, key in (("before", r"content1"), ("after", r"t\d+p1")):
+        for side, key in (("before", r"content-1"), ("after", r"t\d+p1")):
             source = page.locator(f"#dialog .{side}").get_attribute("src")
             assert re.fullmatch(f"data:,{key}", source or "")
         assert "51%" in (page.locator("#dialog .compare").get_attribute("style") or "")
@@ -298,7 +299,7 @@ def test_the_first_screen_compares_by_the_pair(report: str) -> None:
     with chromium() as seen:
         page = seen.open(report)
         page.evaluate(
-            "facts.pairs.forEach((one, index) => Object.assign(one,"
+            "pageData.pairs.forEach((one, index) => Object.assign(one,"
             " { best: 7 + index, preset: 8 + index, untouched: 9 + index }))"
         )
         for pair in (1, 0):
@@ -307,7 +308,7 @@ def test_the_first_screen_compares_by_the_pair(report: str) -> None:
             assert focus(page) == "pair-result"
             said = page.locator("#result .lineup").inner_text()
             assert all(f"lpips {value + pair}" in said for value in (7, 8, 9))
-        page.evaluate("facts.pairs[1].best = null; facts.pairs[1].preset = null")
+        page.evaluate("pageData.pairs[1].best = null; pageData.pairs[1].preset = null")
         page.locator("#pair-result").select_option("1")
         assert page.locator("#result .lineup").inner_text().count("on average") == 2
         assert seen.errors == []
@@ -345,20 +346,20 @@ def test_every_plot_is_as_dark_as_the_page(report: str) -> None:
             "all => all.map(({ _fullLayout: { plot_bgcolor, paper_bgcolor, annotations } }) =>"
             " [plot_bgcolor, paper_bgcolor, annotations.map(({ font }) => font.color)])"
         )
-        muted = page.evaluate("colour('muted')")
+        muted = page.evaluate("color('muted')")
         assert all(plot == paper == "transparent" for plot, paper, _ in layouts)
         assert {colour for _, _, colours in layouts for colour in colours} == {muted}
         scales = page.locator("#settings .canvas").evaluate_all(
             "all => all.flatMap(({ data }) => data)"
             ".map(({ marker, colorscale }) => colorscale ?? marker?.colorscale).filter(Boolean)"
         )
-        faint_to_strong = page.evaluate("[[0, colour('faint')], [1, colour('accent')]]")
+        faint_to_strong = page.evaluate("[[0, color('faint')], [1, color('accent')]]")
         assert len(scales) > 5 and all(scale == faint_to_strong for scale in scales)
         lines = page.locator("#settings .canvas").last.evaluate(
             "({ data }) => data.filter(({ mode }) => mode === 'lines')"
             ".map(({ y, line }) => [y[0], line.color])"
         )
         red, green, blue = (
-            int(page.evaluate("colour('accent')")[at : at + 2], 16) for at in (1, 3, 5)
+            int(page.evaluate("color('accent')")[at : at + 2], 16) for at in (1, 3, 5)
         )
         assert min(lines)[1] == f"rgb({red},{green},{blue})"  # the best

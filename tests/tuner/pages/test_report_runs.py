@@ -28,7 +28,7 @@ def test_long_names_fit_a_phone(tmp_path: Path, pictures: Path, width: int) -> N
     write_report(load_results(run), tmp_path / "report.html")
     with chromium(width=width, height=740) as seen:
         page = seen.open((tmp_path / "report.html").as_uri())
-        page.get_by_role("button", name="Filter by score or setting").click()
+        page.get_by_role("button", name="Filter by score or parameter").click()
         for section in ("#search", "#settings"):
             seen.plot(section)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -64,8 +64,8 @@ def test_several_styles_are_shown_with_their_shares(tmp_path: Path, pictures: Pa
         assert page.locator("#result .compare .left").inner_text() == "style 2 of 2"
         before = page.evaluate(f"{style}.aspectRatio")
         page.locator("#pair-result").select_option("1")
-        assert "whose look is wanted" in lineup.inner_text()
-        assert page.locator("#result .compare .left").inner_text() == "the photo"
+        assert "the look to apply" in lineup.inner_text()
+        assert page.locator("#result .compare .left").inner_text() == "content"
         assert page.evaluate(f"{style}.aspectRatio") != before
         assert page.evaluate(f"{style}.objectFit") == "contain"
         assert seen.errors == []
@@ -78,14 +78,14 @@ def test_the_trade_off_is_a_table_too(tmp_path: Path, pictures: Path) -> None:
     write_report(load_results(run), tmp_path / "report.html")
     with chromium() as seen:
         page = seen.open((tmp_path / "report.html").as_uri())
-        on = page.evaluate("facts.front")
+        on = page.evaluate("pageData.front")
         assert on == sorted(on, key=lambda one: one["values"][0])
         assert len(on) > len({one["trial"] for one in on})  # one was cheaper with fewer steps
         buttons = page.locator("#front-table button")
         ids = [f"front-{one['trial']}-{one['steps']}" for one in on]
         assert buttons.evaluate_all("all => all.map(({ id }) => id)") == ids and len(ids) >= 2
         trials = list(dict.fromkeys(one["trial"] for one in on))
-        assert page.locator(".card", has_text="in the trade-off").count() == len(trials)
+        assert page.locator(".card", has_text="on the Pareto front").count() == len(trials)
         shown = page.locator("#front-table img").evaluate_all("all => all.map(({ src }) => src)")
         assert all(src.startswith("data:image/webp") for src in shown)
         cells = page.locator("#front-table tbody tr").first.locator("td").all_inner_texts()
@@ -99,7 +99,7 @@ def test_the_trade_off_is_a_table_too(tmp_path: Path, pictures: Path) -> None:
         expect(buttons.first).to_be_focused()
         seen.plot("#search")
         colours = page.evaluate("front().data.map(({ marker }) => marker.color)")
-        assert colours[0] == page.evaluate("colour('muted')")
+        assert colours[0] == page.evaluate("color('muted')")
         assert seen.errors == []
 
 
@@ -132,13 +132,13 @@ def test_what_breaks_a_bound_is_not_called_beaten_or_best(tmp_path: Path, pictur
                 "front().data.map(({name, customdata}) => ({name, customdata}))"
             )
         }
-        trials = page.evaluate("facts.trials.filter((one) => one.rank)")
-        broken = {one["trial"] for one in trials if one["broken"]}
+        trials = page.evaluate("pageData.trials.filter((one) => one.rank)")
+        broken = {one["trial"] for one in trials if one["violated"]}
         on_front = {one["trial"] for one in trials if one["front"]}
         assert broken and on_front and not broken & on_front
-        assert kinds["breaks a bound"] == broken and kinds["the trade-off"] == on_front
-        assert kinds["beaten in everything"] == {o["trial"] for o in trials} - broken - on_front
-        kept = [one["objective"] for one in trials if not one["broken"]]
+        assert kinds["violates a constraint"] == broken and kinds["Pareto front"] == on_front
+        assert kinds["dominated"] == {o["trial"] for o in trials} - broken - on_front
+        kept = [one["objective"] for one in trials if not one["violated"]]
         assert page.evaluate("history().data.at(-1).y.at(-1)") == min(kept)
         assert seen.errors == []
 
@@ -173,7 +173,7 @@ def test_script_laden_names_do_nothing(tmp_path: Path, pictures: Path) -> None:
         page = seen.open((tmp_path / "report.html").as_uri())
         for section in ("#search", "#settings"):
             seen.plot(section)
-        page.get_by_role("button", name="Filter by score or setting").click()
+        page.get_by_role("button", name="Filter by score or parameter").click()
         page.locator("#filter-0-by").select_option(hostile)
         page.locator(".card .open").first.click()
         assert hostile in page.locator("#dialog").inner_text()

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from benchmarks.support.made_run import made_run
 from tests.tuner.browser import Watched, chromium, focus, needs_chromium, served
 from tuner.pages.report.live import LiveReport
-from tuner.pages.report.page import LOOK_S
+from tuner.pages.report.page import REFRESH_S
 from tuner.results.results import load_results
 from tuner.study.study import RunStudy
 
@@ -27,7 +27,7 @@ def test_a_served_page_follows_the_run(tmp_path: Path, pictures: Path) -> None:
         assert "not finished" in page.locator("#state").inner_text()
         study = RunStudy.open(run, goals=load_results(run).goals)
         study.note("over", "all trials are done")
-        expect(page.locator("#state")).to_contain_text("finished", timeout=4000 * LOOK_S)
+        expect(page.locator("#state")).to_contain_text("finished", timeout=4000 * REFRESH_S)
         expect(page.locator("#state")).not_to_contain_text("not")
         seen.plot("#search")
         assert seen.errors == []
@@ -38,7 +38,7 @@ def test_a_run_that_is_resumed_is_followed_again(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that has shown the end looks on, only less often."""
-    monkeypatch.setattr("tuner.pages.report.page.LOOK_S", 0.2)
+    monkeypatch.setattr("tuner.pages.report.page.REFRESH_S", 0.2)
     run = made_run(tmp_path / "run", pictures, trials=8)
     study = RunStudy.open(run, goals=load_results(run).goals)
     with served(LiveReport(run).site()) as url, chromium() as seen:
@@ -48,8 +48,8 @@ def test_a_run_that_is_resumed_is_followed_again(
         expect(page.locator("#state")).to_contain_text("not finished")
         study.note("over", "all trials are done")
         expect(page.locator("#state")).to_have_text("finished")
-        page.route("**/facts.json", lambda route: route.abort())
-        with page.expect_request("**/facts.json"):
+        page.route("**/page_data.json", lambda route: route.abort())
+        with page.expect_request("**/page_data.json"):
             pass
         assert page.locator("#state").inner_text() == "finished"  # which stays true
 
@@ -67,7 +67,7 @@ def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
         assert ranks == sorted(ranks, reverse=True) and len(ranks) > 10
         page.locator("#sort-turn").click()
         page.locator("#state-failed").click()
-        assert page.locator(".card").count() == page.evaluate("facts.counts.failed")
+        assert page.locator(".card").count() == page.evaluate("pageData.counts.failed")
         page.locator("#state-failed").click()
 
         page.locator("#pair-trials").select_option("1")
@@ -76,7 +76,7 @@ def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
         for index in (0, 1):
             page.locator(".card .pick input").nth(index).check()
         page.get_by_role("button", name="Compare", exact=True).click()
-        assert "Where their settings differ" in page.locator("#dialog").inner_text()
+        assert "Different parameters" in page.locator("#dialog").inner_text()
         page.locator("#pair-dialog").select_option("0")
         for picture in page.locator("#dialog img").all():
             expect(picture).to_have_js_property("complete", True)
@@ -112,7 +112,7 @@ def running(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Path, Watched]]:
     """A run that is not over, and a browser at its page, which asks for news all the time."""
-    monkeypatch.setattr("tuner.pages.report.page.LOOK_S", 0.2)
+    monkeypatch.setattr("tuner.pages.report.page.REFRESH_S", 0.2)
     run = made_run(tmp_path / "run", pictures, trials=40, over=False)
     with served(LiveReport(run).site()) as url, chromium() as seen:
         seen.open(url)
@@ -177,7 +177,7 @@ def test_news_ask_for_figures_seldom(running: tuple[Path, Watched]) -> None:
         expect(page.locator("#result .lineup")).to_contain_text(f"trial {number}")
     assert asked() == 1
     with page.expect_response("**/figures.json*"):
-        page.evaluate("asked.atMs = -Infinity")  # as a minute later
+        page.evaluate("requested.atMs = -Infinity")  # as a minute later
     assert asked() == 2
     for _ in range(2):
         page.wait_for_function("drawn.size === document.querySelectorAll('.canvas').length")
@@ -189,14 +189,14 @@ def test_news_wait_for_whoever_types(running: tuple[Path, Watched]) -> None:
     """While a number is typed only the badge changes; a dialog gives focus back when it closes."""
     run, seen = running
     page, lineup = seen.page, seen.page.locator("#result .lineup")
-    page.get_by_role("button", name="Filter by score or setting").click()
+    page.get_by_role("button", name="Filter by score or parameter").click()
     page.locator("#filter-0-high").fill("0.9")
     number = reports_a_new_best(run, 0.17)
-    expect(page.locator("#state")).to_contain_text("a new best")
+    expect(page.locator("#state")).to_contain_text("new best trial")
     assert f"trial {number}" not in lineup.inner_text() and focus(page) == "filter-0-high"
     page.locator("#sort").focus()
     expect(lineup).to_contain_text(f"trial {number}")
-    expect(page.locator("#state")).not_to_contain_text("a new best")
+    expect(page.locator("#state")).not_to_contain_text("new best trial")
     assert page.locator("#filter-0-high").input_value() == "0.9"
 
     page.locator(f"#open-{number}").focus()
@@ -207,7 +207,7 @@ def test_news_wait_for_whoever_types(running: tuple[Path, Watched]) -> None:
     expect(page.locator(f"#open-{number}")).to_be_focused()
     assert seen.errors == [] and seen.left == []
 
-    page.route("**/facts.json", lambda route: route.fulfill(status=500))
+    page.route("**/page_data.json", lambda route: route.fulfill(status=500))
     expect(page.locator("#state")).to_contain_text("the server answers 500")
-    page.unroute("**/facts.json")
+    page.unroute("**/page_data.json")
     expect(page.locator("#state")).to_contain_text("of 40 trials")

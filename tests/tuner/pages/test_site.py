@@ -95,5 +95,5 @@ def test_what_is_sent(site: Site) -> None:
 def test_a_taken_port_is_an_error(site: Site) -> None:
     """One line names the port."""
     port = urlsplit(site.url).port
-    with pytest.raises(InputError, match=f"port {port}: .*; take another one"):
+    with pytest.raises(InputError, match=f"--port {port}: .*; choose another port"):
         Site({}, port=port)

@@ -18,11 +18,11 @@ from nst_core.config import StyleConfig
 from nst_core.errors import RunError
 from tests.tuner.helpers import nst_tuner
 from tests.tuner.made_results import STEPS, UNTOUCHED, job, order, results, trial
-from tuner.pages.report.facts import report_facts
+from tuner.pages.report.page_data import report_data
 from tuner.results.as_json import best_json, dump, status_json
 from tuner.results.dataframe import Run
 from tuner.results.results import load_results
-from tuner.results.summary import summary
+from tuner.results.verdict import summary
 from tuner.search.finals import missing_finals
 from tuner.study.records import TrialRecord
 from tuner.terminal.run_tables import best_table, status_table, verdict
@@ -83,7 +83,7 @@ def test_a_final_that_fails_counts() -> None:
     assert "2 of 3 failed" in table and "3 of 3 failed" in table and "…" not in table
     assert [one["finals_failed"] for one in best_json(found)["trials"]] == [0, 2, 0, 3]
     only = replace(found, records=[records[0], *records[7:10]])
-    assert "When it was run again, 2 of 3 seeds failed." in summary(only)
+    assert "2 of 3 finals of trial 0 failed." in summary(only)
 
 
 @pytest.mark.parametrize(("scores", "spread"), [([0.3, 0.3, 0.3], None), ([0.3, 0.5], 0.1414)])
@@ -96,21 +96,22 @@ def test_a_spread_of_nothing_is_none(scores: list[float], spread: float | None) 
     ]
     found = results(asked, [trial(0, asked.goals, 0.3), *finals])
     assert found.preset().provenance["spread"] == pytest.approx(spread, abs=1e-4)
-    assert ("±" in " ".join(summary(found))) == (spread is not None)
+    assert ("standard deviation" in " ".join(summary(found))) == (spread is not None)
 
 
 def test_a_best_that_breaks_a_bound_is_said_to() -> None:
     """Verdict, table, summary, JSON and preset all name the bound."""
     asked = job(constraints={"seconds_per_image": "<= 5"})
     found = results(asked, [trial(0, asked.goals, 0.3, seconds=9)])
-    broken = "breaks seconds_per_image <= 5"
-    assert broken in verdict(found).plain
-    assert broken in " ".join(summary(found))
-    assert broken in printed(best_table(found, 1))
-    assert broken in found.preset().description
+    violated = "violates seconds_per_image <= 5"
+    assert violated in verdict(found).plain
+    assert violated in " ".join(summary(found))
+    assert "seconds_per_image <= 5" in printed(best_table(found, 1))
+    assert violated in found.preset().description
     assert best_json(found)["trials"][0]["broken"] == ["seconds_per_image <= 5"]
     kept = results(asked, [trial(0, asked.goals, 0.3, seconds=4)])
-    assert "breaks" not in verdict(kept).plain + " ".join(summary(kept)) + kept.preset().description
+    texts = [verdict(kept).plain, *summary(kept), kept.preset().description]
+    assert "violates" not in " ".join(texts)
 
 
 def test_one_answer_to_whether_it_beats_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +145,7 @@ def test_costs_in_an_objective(objective: object, tmp_path: Path, pictures: Path
         for shown in ((), ("--json",)):
             done = nst_tuner(command, run, *shown)
             assert done.returncode == 0, done.stderr
-    assert len(report_facts(results)["pairs"]) == 3
+    assert len(report_data(results)["pairs"]) == 3
 
 
 COSTLY = ["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}
@@ -159,7 +160,7 @@ def test_nothing_is_said_against_a_result_that_cannot_be_compared(objective: Any
     for shown in (best_json(found), status_json(found)):
         assert json.loads(json.dumps(shown, allow_nan=False))["beats_content"] is None
     said = verdict(found).plain + " ".join(summary(found)) + printed(best_table(found, 1))
-    assert "NOT beat" not in said and "Nothing was gained" not in said and "nan" not in said
+    assert "NOT beat" not in said and "nan" not in said
 
 
 def on_pairs(record: TrialRecord, *lpips: float) -> TrialRecord:
@@ -180,7 +181,7 @@ def test_a_finalist_that_does_better_on_held_out_pairs_is_named(other: float, na
     ]
     found = results(asked, [trial(0, goals, 0.2), trial(1, goals, 0.3), *finals])
     assert order(found)[:2] == [0, 1]
-    sentence = "On the held-out pairs trial 1 does better: 0.4000 against 0.5000."
+    sentence = "On the held-out pairs trial 1 does better: 0.4 against 0.5."
     for said in (verdict(found).plain, " ".join(summary(found))):
         assert (sentence in said) is named
 
@@ -268,7 +269,7 @@ def test_a_trial_that_is_not_there_is_named() -> None:
         trial(4, asked.goals, 0.4, final_of=1),
     ]
     found = results(asked, records)
-    assert found.found(0).record.trial == 0
+    assert found.trial_result(0).record.trial == 0
     for number, why in {
         99: "no trial 99; this run has trials 0 to 3",
         -1: "no trial -1; this run has trials 0 to 3",
@@ -279,9 +280,9 @@ def test_a_trial_that_is_not_there_is_named() -> None:
         with pytest.raises(RunError, match=re.escape(why)):
             found.preset(number)
     with pytest.raises(RunError, match="no trial has reported a score yet"):
-        results(asked, []).found()
+        results(asked, []).trial_result()
     with pytest.raises(RunError, match="no trial 0; this run has no trials yet"):
-        results(asked, []).found(0)
+        results(asked, []).trial_result(0)
 
 
 def test_a_pair_that_is_not_there_is_named() -> None:
@@ -340,6 +341,6 @@ def test_a_sum_with_turned_signs_has_no_shares() -> None:
     """Nothing is half as bad as the content by a sum that may be below 0: it is just better."""
     found = results(job(objective={"lpips": 1.0, "ssim": 1.0}), [])
     assert math.isnan(found.change(-0.5, -0.1))
-    assert (found.against(-0.5, -0.1), found.against(0.2, -0.1)) == ("better", "worse")
+    assert (found.comparison(-0.5, -0.1), found.comparison(0.2, -0.1)) == ("better", "worse")
     plain = results(job(), [])
-    assert (plain.against(0.3, 0.6), plain.against(0.9, 0.6)) == ("50% better", "50% worse")
+    assert (plain.comparison(0.3, 0.6), plain.comparison(0.9, 0.6)) == ("50% better", "50% worse")

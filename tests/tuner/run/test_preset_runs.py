@@ -14,12 +14,12 @@ from benchmarks.support.made_run import made_run
 from nst_core.presets.built_in import BASELINES, runnable
 from tests.tuner.helpers import Recorder, make_search, nst_tuner, play
 from tests.tuner.made_results import job, results, trial
-from tuner.pages.report.facts import report_facts
+from tuner.pages.report.page_data import report_data
 from tuner.results.as_json import best_json, status_json
 from tuner.results.contact_sheet import run_sheet
-from tuner.results.preset_runs import best_preset_run, gain_over_presets
+from tuner.results.preset_runs import best_preset_run
 from tuner.results.results import Results, load_results
-from tuner.results.summary import summary
+from tuner.results.verdict import gain_over_presets, summary
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import resume_run
 from tuner.run.prepare import _substitutions
@@ -127,9 +127,9 @@ def test_no_gain_over_a_preset_stands_alone(tmp_path: Path, pictures: Path, aske
             1000,
         )
         assert preset["gain"] > 0 and ran in preset["ran"]
-    facts = report_facts(found)
-    assert facts["presetRan"] == "cut to 90 of its 1,000 steps"
-    assert any(ran in baseline["name"] for baseline in facts["baselines"]) == asked
+    page_data = report_data(found)
+    assert page_data["presetRan"] == "cut to 90 of its 1,000 steps"
+    assert any(ran in baseline["name"] for baseline in page_data["baselines"]) == asked
 
 
 def test_a_preset_in_full_may_be_better() -> None:

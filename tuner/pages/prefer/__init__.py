@@ -1,5 +1,5 @@
-"""What a person likes: votes on pairs of finalists, the order behind them, a search that follows.
+"""Preferences: votes on pairs of results, and the ranking and objective that follow from them.
 
-``votes`` keeps them in the study, ``strengths`` finds the order, ``agreement`` says how far metrics
-agree with it and which sum of them would, ``page`` asks.
+`page` asks, `votes` keeps the votes in the study, `strengths` computes the ranking, `agreement`
+compares metrics with the votes, and `outcome` puts the result together.
 """

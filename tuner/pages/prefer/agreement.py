@@ -1,4 +1,4 @@
-"""How far metrics agree with a person's votes, and which sum of them agrees most."""
+"""Agreement: how often metrics agree with votes, and which weighted sum of metrics agrees most."""
 
 from __future__ import annotations
 
@@ -13,87 +13,103 @@ from nst_core.metrics.registry import METRICS, OBJECTIVES
 from tuner.pages.prefer.votes import Vote
 from tuner.study.records import Scores
 
-#: Pull of the learned weights towards zero, in units of votes: few votes should not decide much.
-PULL = 1.0
+#: Strength of the prior that pulls learned weights towards zero, so that few votes decide little.
+REGULARIZATION = 1.0
+
+#: A metric whose share of the learned objective is smaller than this is left out.
+_MIN_SHARE = 0.02
 
 
 class Agreement(NamedTuple):
-    """How often a metric ranks two results as a person does."""
+    """How often a metric prefers the same result as the person.
+
+    Attributes:
+        agreed: number of votes on which both agree.
+        votes: number of all votes.
+    """
 
     agreed: int
     votes: int
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0.5 is what a coin does."""
+        """Share of votes on which both agree, from 0 to 1; a coin reaches 0.5."""
         return self.agreed / self.votes if self.votes else 0.5
 
 
-#: Trial -> what it scores on each pair.
+#: Trial -> its scores on each pair.
 PairScores = Mapping[int, Sequence[Scores]]
 
 
 def agreements(scores: PairScores, votes: Sequence[Vote]) -> dict[str, Agreement]:
-    """Metric -> how far it agrees on the pictures that were compared; the most agreeing first.
+    """Return metric -> its agreement with the votes, the highest first.
+
+    Each vote is compared with the scores on the pair that the person saw.
 
     Args:
-        scores: of all trials on as many pairs.
-        votes: of the person.
+        scores: scores of all trials, on the same number of pairs.
+        votes: the votes; those on other trials are ignored.
     """
-    known = [vote for vote in votes if vote.better in scores and vote.worse in scores]
-    found = {}
+    usable = [vote for vote in votes if vote.better in scores and vote.worse in scores]
+    by_metric = {}
     for name in _common(scores):
         better = METRICS[name].better
         agreed = sum(
-            better(scores[v.better][v.pair][name], scores[v.worse][v.pair][name]) for v in known
+            better(scores[v.better][v.pair][name], scores[v.worse][v.pair][name]) for v in usable
         )
-        found[name] = Agreement(agreed, len(known))
-    return dict(sorted(found.items(), key=lambda item: -item[1].share))
+        by_metric[name] = Agreement(agreed, len(usable))
+    return dict(sorted(by_metric.items(), key=lambda item: -item[1].share))
 
 
 def learned_objective(scores: PairScores, votes: Sequence[Vote]) -> dict[str, float]:
-    """Weights of metrics whose sum explains the votes best, for the ``objective`` of a job.
+    """Return metric -> weight of the sum that explains the votes best, for a job's ``objective``.
 
-    Logistic regression on the differences of scores on the pair that was shown, each metric in
-    units of its spread between trials, with weights that are not negative: a metric counts in its
-    own direction or not at all.
+    The weights come from a logistic regression on score differences on the pair that the person
+    saw, with each metric divided by its standard deviation over trials. Weights are not negative:
+    a metric counts in its own direction or not at all.
+
+    Args:
+        scores: scores of all trials, on the same number of pairs.
+        votes: the votes; those on other trials are ignored.
+
+    Returns:
+        The weights, or nothing if no metric explains the votes.
     """
     names = [name for name in _common(scores) if name in OBJECTIVES]
     signs_K = np.array([1.0 if METRICS[name].higher_is_better else -1.0 for name in names])
-    table_NPK = signs_K * np.array(
-        [[[one[name] for name in names] for one in pairs] for pairs in scores.values()]
+    scores_NPK = signs_K * np.array(
+        [[[on_pair[name] for name in names] for on_pair in pairs] for pairs in scores.values()]
     )
     row = {trial: index for index, trial in enumerate(scores)}
-    known = [v for v in votes if v.better in row and v.worse in row]
-    if not known or not names:
+    usable = [v for v in votes if v.better in row and v.worse in row]
+    if not usable or not names:
         return {}
-    spread_K = (table_NPK - table_NPK.mean(axis=0)).std(axis=(0, 1))
+    spread_K = (scores_NPK - scores_NPK.mean(axis=0)).std(axis=(0, 1))
     varied = [k for k in range(len(names)) if spread_K[k] > 0]
     if not varied:
         return {}
-    unit_NPK = table_NPK[..., varied] / spread_K[varied]
-    gaps_MK = np.array(
-        [unit_NPK[row[v.better], v.pair] - unit_NPK[row[v.worse], v.pair] for v in known]
+    scaled_NPK = scores_NPK[..., varied] / spread_K[varied]
+    differences_MK = np.array(
+        [scaled_NPK[row[v.better], v.pair] - scaled_NPK[row[v.worse], v.pair] for v in usable]
     )
 
     def loss(weights_K: np.ndarray) -> tuple[float, np.ndarray]:
-        margins_M = gaps_MK @ weights_K
-        value = np.logaddexp(0, -margins_M).sum() + PULL * (weights_K**2).sum() / 2
-        slope_K = -(expit(-margins_M) @ gaps_MK) + PULL * weights_K
-        return float(value), slope_K
+        margins_M = differences_MK @ weights_K
+        value = np.logaddexp(0, -margins_M).sum() + REGULARIZATION * (weights_K**2).sum() / 2
+        gradient_K = -(expit(-margins_M) @ differences_MK) + REGULARIZATION * weights_K
+        return float(value), gradient_K
 
     start_K = np.ones(len(varied)) / len(varied)
     best = minimize(loss, start_K, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(varied))
-    weights = {names[k]: float(w / spread_K[k]) for k, w in zip(varied, best.x, strict=True)}
-    total = sum(w * spread_K[names.index(name)] for name, w in weights.items())
+    total = best.x.sum()
     return {
-        name: float(f"{weight / total:.4g}")
-        for name, weight in weights.items()
-        if total > 0 and weight * spread_K[names.index(name)] / total > 0.02
+        names[k]: float(f"{weight / spread_K[k] / total:.4g}")
+        for k, weight in zip(varied, best.x, strict=True)
+        if total > 0 and weight / total > _MIN_SHARE
     }
 
 
 def _common(scores: PairScores) -> list[str]:
-    """Metrics that every trial has on every pair."""
-    sets = [set(one) for pairs in scores.values() for one in pairs]
+    """Return the metrics that every trial has on every pair."""
+    sets = [set(on_pair) for pairs in scores.values() for on_pair in pairs]
     return [name for name in METRICS if sets and name in set.intersection(*sets)]

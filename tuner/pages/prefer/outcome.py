@@ -1,8 +1,10 @@
-"""What votes come to: tables, JSON, and a job that goes on by them."""
+"""Outcome: what the votes say, as JSON, for tables, and as a job that searches by them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,69 +13,115 @@ from nst_core.files import write_atomic, writing
 from nst_core.images.encode import MADE_BY
 from search_spaces import CATALOGUE
 from tuner.job.spec import JobSpec
-from tuner.pages.prefer.agreement import agreements, learned_objective
-from tuner.pages.prefer.strengths import strengths
-from tuner.pages.prefer.votes import kept_votes
+from tuner.pages.prefer.agreement import Agreement, PairScores, agreements, learned_objective
+from tuner.pages.prefer.strengths import Strengths, strengths
+from tuner.pages.prefer.votes import Vote, kept_votes
 from tuner.results.results import Results
 from tuner.results.trial_result import TrialResult
-from tuner.study.records import Scores
 
-#: With fewer votes a learned objective would be made of chance.
-FEWEST_VOTES = 10
+#: Minimum number of votes for a learned objective; fewer would make it a matter of chance.
+MIN_VOTES = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the votes on the results of a run say.
+
+    Attributes:
+        results: results of the run.
+    """
+
+    results: Results
+
+    @cached_property
+    def votes(self) -> list[Vote]:
+        """All votes, the oldest first."""
+        return kept_votes(self.results.notes)
+
+    @cached_property
+    def trials(self) -> dict[int, TrialResult]:
+        """Number of a trial -> its result, for trials with votes, the best by objective first."""
+        voted = {trial for vote in self.votes for trial in (vote.better, vote.worse)}
+        return {
+            result.record.trial: result
+            for result in self.results.ranked()
+            if result.record.trial in voted
+        }
+
+    @cached_property
+    def strengths(self) -> Strengths:
+        """Strengths of the trials; there must be votes."""
+        return strengths(list(self.trials), self.votes)
+
+    @cached_property
+    def agreement(self) -> dict[str, Agreement]:
+        """Metric -> its agreement with the votes, the highest first."""
+        return agreements(self._scores, self.votes)
+
+    @cached_property
+    def objective(self) -> dict[str, float]:
+        """Metric -> weight of the sum that explains the votes best; empty if none does."""
+        return learned_objective(self._scores, self.votes)
+
+    @property
+    def _scores(self) -> PairScores:
+        pairs = len(self.results.job.pairs)
+        return {trial: result.rung.pair_scores[:pairs] for trial, result in self.trials.items()}
 
 
 def outcome_json(results: Results) -> dict[str, Any]:
-    """Order, agreement and learned objective."""
-    votes, found = kept_votes(results.notes), _voted_on(results)
-    if not votes:
+    """Return ranking, agreement of metrics and learned objective as JSON."""
+    outcome = Outcome(results)
+    if not outcome.votes:
         return {"votes": 0, "order": [], "agreement": {}, "objective": {}}
-    known = strengths(list(found), votes)
-    return {
-        "votes": len(votes),
-        "order": [
+    order = []
+    for trial in outcome.strengths.order():
+        result, (strength, spread) = outcome.trials[trial], outcome.strengths.of(trial)
+        order.append(
             {
                 "trial": trial,
-                "preset": found[trial].record.preset,
-                "strength": round(float(known.theta_N[known.trials.index(trial)]), 4),
-                "spread": round(float(known.spread_N[known.trials.index(trial)]), 4),
-                "objective": results.score(found[trial]),
+                "preset": result.record.preset,
+                "strength": round(strength, 4),
+                "spread": round(spread, 4),
+                "objective": results.score(result),
             }
-            for trial in known.order()
-        ],
+        )
+    return {
+        "votes": len(outcome.votes),
+        "order": order,
         "agreement": {
-            name: {"agreed": one.agreed, "votes": one.votes, "share": round(one.share, 4)}
-            for name, one in agreements(_scores(results, found), votes).items()
+            name: {**agreement._asdict(), "share": round(agreement.share, 4)}
+            for name, agreement in outcome.agreement.items()
         },
-        "objective": learned_objective(_scores(results, found), votes),
+        "objective": outcome.objective,
     }
 
 
 def write_job(results: Results, path: Path) -> Mapping[str, float]:
-    """Write a job that searches on by what the votes say; returns its objective.
+    """Write a job that continues the search with the learned objective, and return this objective.
 
     Raises:
-        InputError: there are too few votes, or no metric explains them.
+        InputError: there are too few votes, no metric explains them, or the file cannot be written.
     """
-    votes = kept_votes(results.notes)
-    if len(votes) < FEWEST_VOTES:
+    outcome, folder = Outcome(results), results.run.path
+    if len(outcome.votes) < MIN_VOTES:
         raise InputError(
-            f"{results.run.path}: {len(votes)} votes are too few to search by; expected at least"
-            f" {FEWEST_VOTES}, `nst-tuner prefer {results.run.path}` asks for more"
+            f"{folder}: {len(outcome.votes)} votes are too few to learn an objective from; expected"
+            f" at least {MIN_VOTES}: run `nst-tuner prefer {folder}` and vote on more results"
         )
-    objective = learned_objective(_scores(results, _voted_on(results)), votes)
-    if not objective:
+    if not outcome.objective:
         raise InputError(
-            f"{results.run.path}: no metric agrees with the votes, so no objective follows from"
-            " them; choose by eye with `nst-tuner export DIR --trial N`"
+            f"{folder}: no metric agrees with the votes, so there is no objective that follows from"
+            f" them; save the result that you like with `nst-tuner export {folder} --trial N`"
         )
     with writing(path):
-        text = f"# {MADE_BY} prefer\n{_next_job(results, objective).to_yaml()}"
+        text = f"# {MADE_BY} prefer\n{_next_job(results, outcome.objective).to_yaml()}"
         write_atomic(path, text.encode())
-    return objective
+    return outcome.objective
 
 
 def _next_job(results: Results, objective: Mapping[str, float]) -> JobSpec:
-    """The run's job with another objective, and the run as its experience."""
+    """Return the job of the run with another objective and with the run as its warm start."""
     job, base = results.job, results.run.path.resolve()
     pairs, holdout = (
         [pair.placed(lambda file, _: str(base / file)) for pair in pairs]
@@ -86,7 +134,7 @@ def _next_job(results: Results, objective: Mapping[str, float]) -> JobSpec:
             "holdout": holdout,
             "space": job.space if job.space in CATALOGUE else str(base / job.space),
             "objective": dict(objective) if len(objective) > 1 else next(iter(objective)),
-            # What belongs to the run itself, or is in units of its objective.
+            # Storage and study belong to the old run; its target is in units of its objective.
             "storage": None,
             "search": job.search.model_copy(
                 update={"warm_start": [str(base)], "replay": None, "study": None}
@@ -95,16 +143,3 @@ def _next_job(results: Results, objective: Mapping[str, float]) -> JobSpec:
         }
     )
     return JobSpec.model_validate(changed.model_dump(by_alias=True))
-
-
-def _voted_on(results: Results) -> dict[int, TrialResult]:
-    """Trial -> what it reached, of those in a vote, best first."""
-    votes = kept_votes(results.notes)
-    named = {trial for vote in votes for trial in (vote.better, vote.worse)}
-    return {f.record.trial: f for f in results.ranked() if f.record.trial in named}
-
-
-def _scores(results: Results, found: Mapping[int, TrialResult]) -> dict[int, Sequence[Scores]]:
-    """What each reached on each pair of the search."""
-    pairs = len(results.job.pairs)
-    return {trial: one.rung.pair_scores[:pairs] for trial, one in found.items()}

@@ -8,15 +8,21 @@ from typing import Any, NamedTuple
 from tuner.results.results import Results
 from tuner.results.trial_result import TrialResult
 
-#: Where the study keeps them.
+#: Key of the votes among the notes of a study.
 NOTE = "votes"
 
-#: Finalists that are compared, if nobody says how many.
+#: Default number of results that are compared.
 COUNT = 8
 
 
 class Vote(NamedTuple):
-    """A person's choice between two trials on one pair of the job."""
+    """A person's choice between two trials.
+
+    Attributes:
+        better: number of the trial that was chosen.
+        worse: number of the other trial.
+        pair: number of the pair that both were shown on.
+    """
 
     better: int
     worse: int
@@ -24,12 +30,12 @@ class Vote(NamedTuple):
 
 
 def kept_votes(notes: Mapping[str, Any]) -> list[Vote]:
-    """The votes of a run."""
+    """Return the votes in the notes of a study, the oldest first."""
     return [Vote(**vote) for vote in notes.get(NOTE, [])]
 
 
-def finalists(results: Results, count: int = COUNT) -> Sequence[TrialResult]:
-    """Who is compared: the best by the run's objective, and the best preset."""
+def candidates(results: Results, count: int = COUNT) -> Sequence[TrialResult]:
+    """Return the results to compare: the best ``count``, the best preset among them."""
     ranked = results.ranked()
     chosen = list(ranked[:count])
     preset = results.best_preset()

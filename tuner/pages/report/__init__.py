@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page that works from a file, without a network or a server.
+"""The report of a run: one HTML page that needs neither a network nor a server.
 
-``facts`` says what is known, ``words`` says it in sentences, ``album`` makes the pictures small
-enough to carry along, ``figures`` has Optuna draw, ``page`` puts them into one file, and ``live``
-serves the same page while the run goes on. How it looks and behaves is in ``page/``.
+`page_data` collects what the page shows as plain JSON, `album` makes pictures small enough to
+embed, `figures` lets Optuna draw, `page` puts everything into one file, and `live` serves the same
+page while the run is running. The folder ``page/`` holds template, style and scripts.
 """

@@ -1,8 +1,9 @@
-"""The pictures of a report, made small enough that the page can carry them along.
+"""Album: the pictures of a report, small enough to embed all of them in one page.
 
-A picture has a key: ``content0`` ``style0`` ``reference0`` of a pair and ``style0n1`` of its second
-style image, ``t7p0`` of trial 7 on pair 0 and ``t7s30p0`` of the same after 30 steps, ``f12s40``
-of a final after 40 steps; with ``-large`` appended, at the size it is looked at.
+Every picture has a key. ``content-0``, ``style-0``, ``style2-0`` and ``reference-0`` are the inputs
+of pair 0. ``t7p0`` is the best result of trial 7 on pair 0, ``t7s30p0`` its result after 30 steps,
+and ``f12s40`` the picture of final 12 after 40 steps. A key with ``-large`` appended names the same
+picture at the size for close viewing.
 """
 
 from __future__ import annotations
@@ -14,37 +15,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.pages.report.facts import picture_key, strip
+from tuner.pages.report.page_data import frames_of_best, picture_key
 from tuner.pages.site import Answer
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
 from tuner.results.trial_result import TrialResult
 
 LARGE, LARGE_PX = "-large", 768
-#: Longer sides that thumbnails may have; the largest is taken with which all fit.
+#: Possible longer sides of small pictures; a page uses the largest with which all of them fit.
 THUMB_SIZES_PX = (256, 224, 192, 160, 128, 96, 64)
 
-#: What all pictures of a page may take, before they are written as text, which takes a third more.
+#: Limits for all large and all small pictures of a page. Base64 in the page takes a third more.
 LARGE_BYTES, THUMB_BYTES = 6_000_000, 6_000_000
 
 _QUALITY = 80
-_PROBED, _CHUNK = 12, 64
+#: Number of pictures that are encoded to estimate the size of all, and that are encoded at once.
+_SAMPLE, _CHUNK = 12, 64
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file and the size at which the page shows it."""
+    """A picture file and the maximum of its longer side on the page, in pixels."""
 
     path: Path
     size_px: int
 
     def webp(self) -> bytes | None:
-        """It scaled and encoded; None if it cannot be read."""
-        shown = thumbnail(self.path, self.size_px)
-        if shown is None:
+        """Return the scaled picture as WebP; None if the file cannot be read."""
+        picture = thumbnail(self.path, self.size_px)
+        if picture is None:
             return None
         buffer = io.BytesIO()
-        shown.save(buffer, "WEBP", quality=_QUALITY, method=2)
+        picture.save(buffer, "WEBP", quality=_QUALITY, method=2)
         return buffer.getvalue()
 
 
@@ -52,7 +54,7 @@ class Album:
     """The pictures of a run.
 
     Args:
-        results: of the run.
+        results: results of the run.
     """
 
     def __init__(self, results: Results):
@@ -60,58 +62,56 @@ class Album:
         self._folder = results.run.path
 
     def inputs(self) -> dict[str, Path]:
-        """Key -> file, of what the pairs are made of, as far as it lies in the run.
+        """Return the input files of all pairs by key, except held-out pairs, which are not shown.
 
-        A launch copies all of it there. A run that names other files was made by somebody else, and
-        a page that is passed on would carry them along. Held-out pairs are not shown.
+        A launch copies all inputs into the run. A job that names files outside the run was edited
+        by somebody; the page leaves these files out, because it may be passed on to others.
         """
         pairs = range(len(self._results.job.pairs))
         return {key: path for pair in pairs for key, path in self._inputs_of(pair).items()}
 
-    def names_of(self, pair: int) -> dict[str, str]:
-        """Key -> what it is, of the same of one pair."""
+    def input_names(self, pair: int) -> dict[str, str]:
+        """Return the input pictures of a pair as key -> name, such as ``style`` or ``style 2``."""
         keys = list(self._inputs_of(pair))
         styles = [key for key in keys if key.startswith("style")]
-        numbers = {key: f" {number}" for number, key in enumerate(styles, 1) if len(styles) > 1}
-        roles = ("content", "style", "reference")
-        return {
-            key: next(role for role in roles if key.startswith(role)) + numbers.get(key, "")
-            for key in keys
-        }
+        names = {key: key.partition("-")[0] for key in keys}
+        if len(styles) > 1:
+            names |= {key: f"style {number}" for number, key in enumerate(styles, start=1)}
+        return names
 
     def trials(self) -> dict[str, Path]:
-        """Key -> file of every trial's image, the best trial first."""
-        pairs = range(len(self._results.job.pairs))
-        return dict(self._image(found, pair) for found in self._results.ranked() for pair in pairs)
+        """Return the best picture of every trial by key, the best trial first."""
+        ranked, pairs = self._results.ranked(), range(len(self._results.job.pairs))
+        return dict(self._image(result, pair) for result in ranked for pair in pairs)
 
     def front(self) -> dict[str, Path]:
-        """Key -> file of the images of a trade-off; of most trials it is their best one."""
+        """Return the pictures on the Pareto front by key; empty with a single objective."""
         results = self._results
         return {
-            f"{picture_key(results, found)}{pair}": self._folder / name
-            for found in (results.front() if results.goals.pareto else ())
-            for pair, name in enumerate(results.images(found.record.trial, found.steps))
+            f"{picture_key(results, result)}{pair}": self._folder / name
+            for result in (results.front() if results.goals.pareto else ())
+            for pair, name in enumerate(results.images(result.record.trial, result.steps))
         }
 
     def frames(self) -> dict[str, Path]:
-        """Key -> file of the images that show how the best one came to be."""
-        found = strip(self._results)
-        if found is None:
+        """Return the pictures that the best finalist passed through by key."""
+        frames = frames_of_best(self._results)
+        if frames is None:
             return {}
-        final, run = found["final"], self._results.run
-        steps = [frame["steps"] for frame in found["frames"]]
+        final, run = frames["final"], self._results.run
+        steps = [frame["steps"] for frame in frames["frames"]]
         return {f"f{final}s{n}": run.path / run.frame(final, n, 0) for n in steps}
 
     def answer(self, key: str) -> Answer | None:
-        """The picture of a key, as a server sends it."""
+        """Return the answer of a server to a request for a picture; None for an unknown key."""
         size_px = LARGE_PX if key.endswith(LARGE) else THUMB_SIZES_PX[0]
         files = {**self.inputs(), **self.trials(), **self.front(), **self.frames()}
         path = files.get(key.removesuffix(LARGE))
         content = Picture(path, size_px).webp() if path else None
-        return Answer(content=content, kind="image/webp", keeps=True) if content else None
+        return Answer(content=content, kind="image/webp", cacheable=True) if content else None
 
     def embedded(self) -> dict[str, str]:
-        """Key -> data URI of every picture that fits into a page, and not more."""
+        """Return as many pictures as fit in a page as key -> data URI, the most important first."""
         first, trials, frames = self._first_screens(), self.trials(), self.frames()
         large = {key + LARGE: path for key, path in {**first, **trials}.items()}
         small = {**first, **frames, **self.front(), **trials}
@@ -121,33 +121,32 @@ class Album:
         }
 
     def _first_screens(self) -> dict[str, Path]:
-        """Key -> file of what the first screen shows, pair by pair: the inputs, then results."""
+        """Return the pictures of the first screen by key: inputs and results, pair by pair."""
         preset = self._results.best_preset()
         shown = [*self._results.ranked()[:1], *([preset] if preset else [])]
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for pair in range(len(self._results.job.pairs)):
-            found |= self._inputs_of(pair)
-            found |= dict(self._image(result, pair) for result in shown)
-        return found
+            files |= self._inputs_of(pair)
+            files |= dict(self._image(result, pair) for result in shown)
+        return files
 
     def _inputs_of(self, pair: int) -> dict[str, Path]:
-        spec = self._results.job.pairs[pair]
-        found = {f"content{pair}": self._folder / spec.content}
-        for number, style in enumerate(spec.style):
-            key = f"style{pair}n{number}" if number else f"style{pair}"
-            found[key] = self._folder / style.image
-        found[f"reference{pair}"] = self._folder / spec.reference_file
-        inside = self._folder.resolve()
-        return {key: path for key, path in found.items() if path.resolve().is_relative_to(inside)}
+        """Return the input files of a pair that are inside the run by key."""
+        folder = self._folder.resolve()
+        return {
+            f"{role}-{pair}": path
+            for role, path in self._results.input_files(pair).items()
+            if path.resolve().is_relative_to(folder)
+        }
 
-    def _image(self, found: TrialResult, pair: int) -> tuple[str, Path]:
-        trial = found.record.trial
+    def _image(self, result: TrialResult, pair: int) -> tuple[str, Path]:
+        trial = result.record.trial
         return f"t{trial}p{pair}", self._folder / self._results.run.image(trial, pair)
 
 
 def _thumb_px(paths: Sequence[Path]) -> int:
-    """The largest thumbnails with which all pictures fit, by a sample of them."""
-    sample = paths[:: max(1, len(paths) // _PROBED)]
+    """Return the largest size with which all small pictures fit, estimated from a sample."""
+    sample = paths[:: max(1, len(paths) // _SAMPLE)]
     for size_px in THUMB_SIZES_PX[:-1]:
         sizes = [len(Picture(path, size_px).webp() or b"") for path in sample]
         if sum(sizes) / max(1, len(sizes)) * len(paths) <= THUMB_BYTES * 0.9:
@@ -155,9 +154,9 @@ def _thumb_px(paths: Sequence[Path]) -> int:
     return THUMB_SIZES_PX[-1]
 
 
-def _encoded(files: Mapping[str, Path], size_px: int, most_bytes: int) -> dict[str, str]:
-    """Pictures as data URIs, the first ones, until no more fit."""
-    found: dict[str, str] = {}
+def _encoded(files: Mapping[str, Path], size_px: int, max_bytes: int) -> dict[str, str]:
+    """Return pictures as data URIs in the given order until the limit is reached."""
+    uris: dict[str, str] = {}
     total = 0
     for chunk in _chunks(list(files.items())):
         with ThreadPoolExecutor() as pool:
@@ -166,10 +165,10 @@ def _encoded(files: Mapping[str, Path], size_px: int, most_bytes: int) -> dict[s
             if content is None:
                 continue
             total += len(content)
-            if total > most_bytes:
-                return found
-            found[key] = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
-    return found
+            if total > max_bytes:
+                return uris
+            uris[key] = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+    return uris
 
 
 def _chunks(items: Sequence[tuple[str, Path]]) -> Iterable[Sequence[tuple[str, Path]]]:

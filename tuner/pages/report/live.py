@@ -1,4 +1,4 @@
-"""The report on loopback, up to date while the run goes on."""
+"""LiveReport: the report on a local server, which follows a running run."""
 
 from __future__ import annotations
 
@@ -8,68 +8,63 @@ from pathlib import Path
 
 from tuner.pages.report.album import Album
 from tuner.pages.report.figures import report_figures
-from tuner.pages.report.page import live_facts, render_page
+from tuner.pages.report.page import live_data, render_page
 from tuner.pages.site import Answer, Get, Site
 from tuner.results.results import Results, load_results
 from tuner.study.run_files import STUDY_FILE
 
-#: What was read from a database is taken for so long: a page asks for dozens of pictures at once.
+#: Seconds for which results from a database are reused: a page requests dozens of pictures at once.
 FRESH_S = 3.0
 
 
 class LiveReport:
-    """Answers what the page asks for, from the run as it is.
+    """The report of a run, answering requests from the current state of the run.
 
     Args:
         folder: the run directory.
 
     Raises:
-        RunError: it is none.
+        RunError: the folder is no run directory, or it is damaged.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._lock = threading.Lock()
-        self._seen: tuple[int, int] | None = None
-        self._read_s = time.monotonic()
+        self._version: tuple[int, int] | None = None
+        self._loaded_s = time.monotonic()
         self._results = load_results(folder)
 
     def site(self, port: int = 0) -> Site:
-        """The site that it is."""
+        """Return the site that serves the report."""
         paths: dict[str, Get] = {
             "": self._page,
-            "facts.json": lambda _: Answer.json(live_facts(self._now())),
-            "figures.json": lambda _: Answer.json(report_figures(self._now())),
-            "picture": self._picture,
+            "page_data.json": lambda _: Answer.json(live_data(self._current())),
+            "figures.json": lambda _: Answer.json(report_figures(self._current())),
+            "picture": lambda key: Album(self._current()).answer(key),
         }
         return Site(paths, port=port)
 
-    def _now(self) -> Results:
-        """The run as it is, or was a moment ago; read again only if something may be new."""
+    def _current(self) -> Results:
+        """Return the current results; they are loaded again only if the study may have changed."""
         with self._lock:
             version = _version(self._folder / STUDY_FILE)
             now_s = time.monotonic()
-            if version != self._seen if version else now_s - self._read_s >= FRESH_S:
+            if version != self._version if version else now_s - self._loaded_s >= FRESH_S:
                 self._results = load_results(self._folder)
-                self._seen, self._read_s = version, now_s
+                self._version, self._loaded_s = version, now_s
             return self._results
 
     def _page(self, rest: str) -> Answer | None:
         if rest:
             return None
-        page, policy = render_page(live_facts(self._now()))
-        return Answer(
-            content=page.encode(errors="replace"), kind="text/html; charset=utf-8", policy=policy
-        )
-
-    def _picture(self, key: str) -> Answer | None:
-        return Album(self._now()).answer(key)
+        page, policy = render_page(live_data(self._current()))
+        return Answer.html(page, policy)
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """Changes with every record; None for a study in a database, which has no file."""
+    """Return time and size of the study file; None for a study in a database, which has none."""
     try:
-        seen = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return seen.st_mtime_ns, seen.st_size
+    return status.st_mtime_ns, status.st_size

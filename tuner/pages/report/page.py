@@ -1,4 +1,4 @@
-"""The report as one file: template, style, script, facts, pictures and Plotly put together."""
+"""Page: template, style, scripts, page data, pictures and Plotly, put together in one file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import Any
 
 from nst_core.files import write_atomic
 from tuner.pages.report.album import Album
-from tuner.pages.report.facts import report_facts
 from tuner.pages.report.figures import report_figures
+from tuner.pages.report.page_data import report_data
 from tuner.results.results import Results
 
-#: How often a page that is served looks for news.
-LOOK_S = 5
+#: Seconds between two requests of a served page for new data.
+REFRESH_S = 5
 
 _PARTS = Path(__file__).parent / "page"
 
 
 def write_report(results: Results, out: Path) -> int:
-    """Write the report of a run into one file; returns its bytes.
+    """Write the report of a run into one file and return its size in bytes.
 
     Raises:
         RunError: the run cannot be read.
         OSError: the file cannot be written.
     """
     page, _ = render_page(
-        report_facts(results),
+        report_data(results),
         pictures=Album(results).embedded(),
         figures=report_figures(results),
     )
@@ -41,43 +41,61 @@ def write_report(results: Results, out: Path) -> int:
     return len(content)
 
 
-def live_facts(results: Results) -> dict[str, Any]:
-    """Facts of a page that is served, with the version by which it knows that there is news."""
-    facts = {**report_facts(results), "live": LOOK_S}
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    return {**facts, "version": digest.hexdigest()[:16]}
+def live_data(results: Results) -> dict[str, Any]:
+    """Return the page data for a served page, with a version that changes with the data."""
+    data = {**report_data(results), "live": REFRESH_S}
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode())
+    return {**data, "version": digest.hexdigest()[:16]}
 
 
 def render_page(
-    facts: Mapping[str, Any], *, pictures: Any = None, figures: Any = None
+    page_data: Mapping[str, Any], *, pictures: Any = None, figures: Any = None
 ) -> tuple[str, str]:
-    """The page and its content security policy; one that is served fetches its pictures."""
-    from jinja2 import Environment, FileSystemLoader
+    """Return the page and its content security policy.
+
+    Args:
+        page_data: result of `report_data` or `live_data`.
+        pictures: key -> data URI; None for a served page, which requests its pictures.
+        figures: result of `report_figures`; None for a served page.
+    """
     from markupsafe import Markup
 
     nonce = secrets.token_urlsafe(16)
-    templates = Environment(loader=FileSystemLoader(_PARTS), autoescape=True)
+    content_policy = policy(nonce, served=bool(page_data.get("live")))
     scripts = sorted(_PARTS.glob("*.js"))
-    own = policy(nonce, served=bool(facts.get("live")))
-    page = templates.get_template("page.html.j2").render(
-        run=facts["run"],
-        summary=facts["summary"],
+    page = render_template(
+        _PARTS,
+        run=page_data["run"],
+        summary=page_data["summary"],
         nonce=nonce,
-        policy=own,
-        css=Markup((_PARTS / "page.css").read_text(encoding="utf-8")),
+        policy=content_policy,
         js=Markup("\n".join(["'use strict';", *(p.read_text(encoding="utf-8") for p in scripts)])),
-        facts=as_block(facts),
+        page_data=as_block(page_data),
         pictures=as_block(pictures),
         figures=as_block(figures),
         plotly=Markup(_plotly()),
     )
-    return page, own
+    return page, content_policy
+
+
+def render_template(folder: Path, **values: Any) -> str:
+    """Return ``page.html.j2`` of a folder with the values and its ``page.css`` filled in."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    css = Markup((folder / "page.css").read_text(encoding="utf-8"))
+    templates = Environment(loader=FileSystemLoader(folder), autoescape=True)
+    return templates.get_template("page.html.j2").render(css=css, **values)
 
 
 def policy(nonce: str, *, served: bool) -> str:
-    """What the page may load and run: its own script, pictures that it carries, nothing else.
+    """Return a content security policy: only the page's own script runs, nothing else is loaded.
 
-    Plotly writes style sheets as it goes, so styles are not bound to the nonce.
+    Plotly writes style sheets while it draws, so styles cannot be bound to the nonce.
+
+    Args:
+        nonce: the nonce of the page's script.
+        served: whether a server answers requests of the page; a file may request nothing.
     """
     return "; ".join(
         [
@@ -93,7 +111,7 @@ def policy(nonce: str, *, served: bool) -> str:
 
 
 def as_block(content: Any) -> Any:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON as markup that cannot end the script element around it."""
     from markupsafe import Markup
 
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -103,7 +121,7 @@ def as_block(content: Any) -> Any:
 
 @cache
 def _plotly() -> str:
-    """Plotly's script, packed: 2 MB instead of 5."""
+    """Return Plotly's script, compressed and as base64: 2 MB instead of 5 MB."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

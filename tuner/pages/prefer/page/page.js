@@ -1,4 +1,4 @@
-// Shows two results and sends which one was chosen. Which is which is not said: it would sway.
+// Shows two results and sends the choice. The page does not name them, so that names do not matter.
 
 let state = JSON.parse(document.getElementById("state").textContent);
 const byId = (id) => document.getElementById(id);
@@ -16,21 +16,21 @@ function h(tag, attributes = {}, ...children) {
 function render() {
   const { left, right, pair } = state.question;
   byId("inputs").replaceChildren(...Object.entries(state.inputs).map(([key, name]) =>
-    h("figure", {}, h("img", { src: `picture/${key}`, alt: `the ${name}` }), h("figcaption", {}, name))));
+    h("figure", {}, h("img", { src: `picture/${key}`, alt: name }), h("figcaption", {}, name))));
   const focused = [...byId("two").children].indexOf(document.activeElement);
   byId("two").replaceChildren(...[left, right].map((trial, side) =>
-    h("button", { type: "button", "aria-label": side ? "The right one is better" : "The left one is better", onclick: () => choose(side) },
+    h("button", { type: "button", "aria-label": side ? "The right result is better" : "The left result is better", onclick: () => choose(side) },
       h("img", { src: `picture/t${trial}p${pair}-large`, alt: side ? "right result" : "left result" }))));
   byId("two").children[focused]?.focus();
   byId("undo").disabled = !state.votes;
-  byId("count").textContent = `${state.votes} ${state.votes === 1 ? "vote" : "votes"}${state.sure ? `; ${state.sure}` : ""}`;
-  byId("order").replaceChildren(h("table", {},
+  byId("count").textContent = `${state.votes} ${state.votes === 1 ? "vote" : "votes"}${state.certainty ? `; ${state.certainty}` : ""}`;
+  byId("ranking-table").replaceChildren(h("table", {},
     h("thead", {}, h("tr", {}, ["", "result", "strength", "±"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, state.order.map((one, rank) =>
-      h("tr", {}, [rank + 1, one.name, one.strength.toFixed(2), one.spread.toFixed(2)].map((cell) => h("td", {}, String(cell))))))));
+    h("tbody", {}, state.ranking.map(({ name, strength, spread }, rank) =>
+      h("tr", {}, [rank + 1, name, strength.toFixed(2), spread.toFixed(2)].map((cell) => h("td", {}, String(cell))))))));
 }
 
-// A vote is for what is seen: none before both pictures are there, or cannot be had.
+// Wait until both pictures are loaded or have failed to load, so that nobody votes on unseen ones.
 async function show() {
   render();
   await Promise.allSettled([...document.querySelectorAll("#two img")].map((image) => image.decode()));
@@ -38,18 +38,18 @@ async function show() {
 
 let busy = true;
 
-async function send(what) {
-  if (busy) return; // a key that is pressed now is meant for what is not there yet
+async function send(message) {
+  if (busy) return; // the next question is not visible yet
   busy = true;
   byId("two").setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch("vote", { method: "POST", body: JSON.stringify(what) });
-    const found = await answer.json();
-    if (!answer.ok) throw new Error(found.error || answer.statusText);
-    state = found;
+    const answer = await fetch("vote", { method: "POST", body: JSON.stringify(message) });
+    const content = await answer.json();
+    if (!answer.ok) throw new Error(content.error || answer.statusText);
+    state = content;
     await show();
   } catch (error) {
-    byId("said").textContent = `The vote was not kept: ${error.message}`;
+    byId("message").textContent = `The vote was not saved: ${error.message}`;
   } finally {
     busy = false;
     byId("two").removeAttribute("aria-busy");
@@ -64,11 +64,11 @@ function choose(side) {
 byId("skip").addEventListener("click", () => send({ skip: true }));
 byId("undo").addEventListener("click", () => send({ undo: true }));
 document.addEventListener("keydown", (event) => {
-  if (event.repeat && event.key === "Enter") event.preventDefault(); // a held key is one vote
-  const act = { ArrowLeft: () => choose(0), ArrowRight: () => choose(1), ArrowDown: () => send({ skip: true }), Backspace: () => send({ undo: true }) }[event.key];
-  if (!act || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser's
+  if (event.repeat && event.key === "Enter") event.preventDefault(); // a key that is held down counts once
+  const action = { ArrowLeft: () => choose(0), ArrowRight: () => choose(1), ArrowDown: () => send({ skip: true }), Backspace: () => send({ undo: true }) }[event.key];
+  if (!action || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return; // keys of the browser
   event.preventDefault();
-  if (!event.repeat) act();
+  if (!event.repeat) action();
 });
 show().then(() => {
   busy = false;

@@ -1,10 +1,10 @@
-// What every part of the page uses: the facts, pictures, numbers, and one way to make elements.
-// Text only ever enters as text, so whatever a job names its things stays text.
+// Base: page data, pictures, numbers and elements, used by every part of the page.
+// Text only ever enters the page as text nodes, so names in a job cannot become markup.
 
-const nonce = document.currentScript.nonce; // lets a script run under the page's policy
+const nonce = document.currentScript.nonce; // the page's policy runs only scripts with this nonce
 const block = (id) => JSON.parse(document.getElementById(id).textContent || "null");
-let facts = block("facts");
-const live = facts.live; // how often to look again in seconds, or nothing in a file
+let pageData = block("page-data");
+const live = pageData.live; // seconds between two requests for new data; undefined in a file
 let pictures = null;
 
 function h(tag, attributes = {}, ...children) {
@@ -21,15 +21,15 @@ function h(tag, attributes = {}, ...children) {
 
 const byId = (id) => document.getElementById(id);
 
-/** Replace what stands in an element; the plots in it are let go of. */
+/** Replace the content of an element and free the plots in it. */
 function fill(id, ...children) {
   const element = byId(id);
   element.querySelectorAll(".canvas").forEach(forget);
   element.replaceChildren(...children.flat().filter(Boolean));
 }
 
-/** Change the page, and leave a person where they were: focus, open details, edges between pictures. */
-function keep(change) {
+/** Change the page but keep focus, open details and the sliders between pictures as they are. */
+function keepState(change) {
   const focused = document.activeElement?.id;
   const open = [...document.querySelectorAll("details[open]")].map(({ id }) => id);
   const edges = [...document.querySelectorAll(".compare input")].map(({ id, value }) => [id, value]);
@@ -39,18 +39,18 @@ function keep(change) {
   if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
 }
 
-/** Words for a screen reader alone. */
-const unseen = (words) => h("span", { class: "unseen" }, words);
+/** Text for screen readers only. */
+const srOnly = (text) => h("span", { class: "sr-only" }, text);
 
-/** Have it read aloud, also where it was said before; what is behind an open dialog is not read. */
-function tell(words) {
-  byId(byId("dialog").open ? "said-in-dialog" : "said").replaceChildren(h("span", {}, words));
+/** Let a screen reader read a text. An open dialog has a place of its own, as the rest is not read. */
+function announce(text) {
+  byId(byId("dialog").open ? "dialog-announcement" : "announcement").replaceChildren(h("span", {}, text));
 }
 
-/** The address of a picture, or nothing. In a file they are parsed when the first one is shown. */
+/** Return the address of a picture, or undefined. In a file, pictures are parsed on first use. */
 function picture(key, large = false) {
   if (live) {
-    const trial = key.match(/^t(\d+)p/); // whose picture changes when it has reported again
+    const trial = key.match(/^t(\d+)p/); // the picture of a trial changes with each of its reports
     return `picture/${key}${large ? "-large" : ""}?${trial ? trialOf(Number(trial[1])).rungs.length : 0}`;
   }
   pictures ??= block("pictures");
@@ -67,31 +67,32 @@ function number(value, digits = 3) {
 const percent = (share) =>
   share === null || share === undefined ? "–" : `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(Math.round(share * 100))}%`;
 
-const tone = (share) => (share > 0 ? "better" : share < 0 ? "worse" : "");
+const tone = (gain) => (gain > 0 ? "better" : gain < 0 ? "worse" : "");
 
-const objective = () => facts.objectives[0];
-const trialOf = (trial) => facts.trials.find((one) => one.trial === trial);
-const nameOf = (one) => one.preset ? `preset ${one.preset}` : `trial ${one.trial}`;
-const capital = (words) => `${words[0].toUpperCase()}${words.slice(1)}`;
+const objective = () => pageData.objectives[0];
+const trialOf = (trialNumber) => pageData.trials.find(({ trial }) => trial === trialNumber);
+const nameOf = ({ preset, trial }) => preset ? `preset ${preset}` : `trial ${trial}`;
+const capital = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 const better = (a, b, higher) => (higher ? a > b : a < b);
+const rankedTrials = () => pageData.trials.filter(({ rank }) => rank);
 
-/** The pair that is shown everywhere, where there are several. */
+/** Index of the pair that the whole page shows. */
 let pair = 0;
-const trialKey = (one) => `t${one.trial}p${pair}`;
+const trialKey = ({ trial }) => `t${trial}p${pair}`;
 
-const searchedPairs = () => facts.pairs.filter((one) => !one.heldOut);
+const searchedPairs = () => pageData.pairs.filter(({ heldOut }) => !heldOut);
 
 function pairChoice(place) {
-  const shown = searchedPairs();
-  if (shown.length < 2) return null;
+  const pairs = searchedPairs();
+  if (pairs.length < 2) return null;
   const choose = (event) => {
     pair = Number(event.target.value);
     render();
-    if (byId("dialog").open) showAgain();
+    if (byId("dialog").open) reopen();
   };
   return h("label", { class: "field" }, "Pair",
-    h("select", { id: `pair-${place}`, onchange: choose }, shown.map((one, index) =>
-      h("option", { value: index, selected: index === pair }, one.name))));
+    h("select", { id: `pair-${place}`, onchange: choose }, pairs.map(({ name }, index) =>
+      h("option", { value: index, selected: index === pair }, name))));
 }
 
 function table(caption, head, rows) {

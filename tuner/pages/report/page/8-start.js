@@ -1,28 +1,28 @@
-// Puts the page together, and keeps it so while a run goes on.
+// Start: draws all sections, and updates them while the run is running.
 
-/** Every section: its name, what draws it, and the facts that it is drawn from. */
+/** Section -> its name in the navigation, its function, and the data that it depends on. */
 const SECTIONS = {
-  result: ["Result", renderResult, () => [sides(), facts.summary, facts.gain, facts.pairs]],
-  trials: ["Trials", () => { renderGallery(); renderPicked(); }, () => [facts.trials, facts.counts]],
-  search: ["Search", renderSearch, () => [facts.trials, facts.baselines, facts.best, facts.preset]],
-  settings: ["Settings", renderSettings, hasSettings],
-  scores: ["Scores", renderScores, () => [sides(), facts.baselines, facts.pairs]],
-  strip: ["Steps", renderStrip, () => facts.strip],
-  reproduce: ["Again", renderReproduce, () => facts.reproduce],
+  result: ["Result", renderResult, () => [sides(), pageData.summary, pageData.headline, pageData.gain, pageData.pairs]],
+  trials: ["Trials", () => { renderGallery(); renderPicked(); }, () => [pageData.trials, pageData.counts]],
+  search: ["Search", renderSearch, () => [pageData.trials, pageData.baselines, pageData.best, pageData.preset]],
+  settings: ["Parameters", renderSettings, hasSettings],
+  scores: ["Scores", renderScores, () => [sides(), pageData.baselines, pageData.pairs]],
+  frames: ["Steps", renderFrames, () => pageData.frames],
+  reproduce: ["Reproduce", renderReproduce, () => pageData.reproduce],
 };
-const STATE_WORDS = { finished: "finished", running: "running", stopped: "not finished" };
+const RUN_STATES = { finished: "finished", running: "running", stopped: "not finished" };
 
 function renderTop({ counts, state, target, over, best }) {
   const done = counts.complete + counts.pruned + counts.failed;
-  const where = state === "finished" ? STATE_WORDS.finished : `${STATE_WORDS[state]}, ${done} of ${target} trials`;
-  say(best === facts.best ? where : `${where}, a new best`);
+  const progress = state === "finished" ? RUN_STATES.finished : `${RUN_STATES[state]}, ${done} of ${target} trials`;
+  setBadge(best === pageData.best ? progress : `${progress}, new best trial`);
   byId("state").className = `badge ${state}`;
   byId("state").title = over || "";
 }
 
-/** What the badge says; it is read aloud whenever it is written. */
-function say(words) {
-  if (byId("state").textContent !== words) byId("state").textContent = words;
+/** Set the text of the badge; screen readers read it whenever it is written. */
+function setBadge(text) {
+  if (byId("state").textContent !== text) byId("state").textContent = text;
 }
 
 function renderNav() {
@@ -30,16 +30,16 @@ function renderNav() {
     .map(([id, [name]]) => h("a", { id: `to-${id}`, href: `#${id}` }, name)));
 }
 
-const shown = {}; // section -> the facts that it shows, as JSON
+const drawnData = {}; // section -> the data that it shows, as JSON
 
-/** Draw what is not shown yet; the rest of the page stays as it is. */
+/** Draw the sections whose data have changed; all others stay as they are. */
 function render() {
-  document.documentElement.style.setProperty("--ratio", String(facts.pairs[pair].ratio));
-  keep(() => {
-    for (const [id, [, drawSection, uses]] of Object.entries(SECTIONS)) {
-      const now = JSON.stringify([pair, uses()]);
-      if (shown[id] === now) continue;
-      shown[id] = now;
+  document.documentElement.style.setProperty("--ratio", String(pageData.pairs[pair].ratio));
+  keepState(() => {
+    for (const [id, [, drawSection, dataOf]] of Object.entries(SECTIONS)) {
+      const data = JSON.stringify([pair, dataOf()]);
+      if (drawnData[id] === data) continue;
+      drawnData[id] = data;
       drawSection();
     }
     renderNav();
@@ -49,13 +49,13 @@ function render() {
 // --- light and dark -----------------------------------------------------------------------------
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let theme = null; // what the person chose; else what the system has
+let theme = null; // chosen with the button; null follows the system
 
 function applyTheme() {
-  const now = theme ?? (dark.matches ? "dark" : "light");
-  document.documentElement.dataset.theme = now;
-  byId("theme").textContent = now === "dark" ? "Light" : "Dark";
-  byId("theme").setAttribute("aria-label", now === "dark" ? "Light colours" : "Dark colours");
+  const current = theme ?? (dark.matches ? "dark" : "light");
+  document.documentElement.dataset.theme = current;
+  byId("theme").textContent = current === "dark" ? "Light" : "Dark";
+  byId("theme").setAttribute("aria-label", current === "dark" ? "Light colors" : "Dark colors");
   redraw();
 }
 
@@ -65,45 +65,45 @@ byId("theme").addEventListener("click", () => {
 });
 dark.addEventListener("change", applyTheme);
 
-// --- while the run goes on ------------------------------------------------------------------------
+// --- while the run is running ---------------------------------------------------------------------
 
-let dragging = false; // an edge between pictures, or in a plot
+let dragging = false; // whether a slider or a plot is being dragged
 addEventListener("pointerdown", (event) => { dragging = Boolean(event.target.closest(".compare, .canvas")); }, true);
 for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { dragging = false; }, true);
 
-/** Whether a person is in the midst of something that drawing anew would break off. */
+/** Return whether the person is doing something that a new drawing would interrupt. */
 const isBusy = () => dragging || document.activeElement?.matches("input[type=number]")
   || (CSS.supports("selector(select:open)") && document.querySelector("select:open"));
 
-async function ask(path) {
+async function request(path) {
   const answer = await fetch(path, { cache: "no-store" })
-    .catch(() => { throw new Error("the server has gone"); });
+    .catch(() => { throw new Error("the server does not answer"); });
   if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
   return answer.json();
 }
 
-const SLOWLY = 6; // times as long between looks when a run is over: it may be resumed
+const FINISHED_FACTOR = 6; // a finished run may be resumed, so its page still asks, but less often
 
-const lookAgain = () => setTimeout(look, 1000 * live * (facts.state === "finished" ? SLOWLY : 1));
+const scheduleUpdate = () => setTimeout(update, 1000 * live * (pageData.state === "finished" ? FINISHED_FACTOR : 1));
 
-async function look() {
-  const found = await ask("facts.json").catch((error) => {
-    if (facts.state !== "finished") say(`no news: ${error.message}`); // else none is missed
+async function update() {
+  const newData = await request("page_data.json").catch((error) => {
+    if (pageData.state !== "finished") setBadge(`not updated: ${error.message}`);
   });
-  if (found) {
-    renderTop(found);
-    if (found.version !== facts.version && !isBusy()) {
-      facts = found;
+  if (newData) {
+    renderTop(newData);
+    if (newData.version !== pageData.version && !isBusy()) {
+      pageData = newData;
       render();
     }
-    askForFigures();
+    requestFigures();
   }
-  lookAgain();
+  scheduleUpdate();
 }
 
 applyTheme();
-renderTop(facts);
+renderTop(pageData);
 render();
 document.documentElement.dataset.ready = "yes";
-if (live) new IntersectionObserver(askForFigures).observe(byId("settings"));
-if (live) lookAgain();
+if (live) new IntersectionObserver(requestFigures).observe(byId("settings"));
+if (live) scheduleUpdate();

@@ -1,4 +1,4 @@
-"""What the page shows of a run, as plain JSON. No torch and no Ray here."""
+"""Page data: everything that the report shows besides pictures and figures, as plain JSON."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from nst_core.errors import ImageError
 from nst_core.images.decode import open_picture, upright_size
 from tuner.export.commands import stylize_inputs
-from tuner.job.objective import MEASURES, Objective
+from tuner.job.objective import MEASURES
 from tuner.job.spec import PairSpec
 from tuner.results.preset_runs import full_runs, preset_run
 from tuner.results.results import Results
-from tuner.results.summary import summary
 from tuner.results.trial_result import TrialResult
+from tuner.results.verdict import headline, summary
 from tuner.study.records import Scores, TrialRecord
 
 
-def report_facts(results: Results) -> dict[str, Any]:
-    """Everything but the pictures and the figures."""
+def report_data(results: Results) -> dict[str, Any]:
+    """Return the page data of a run."""
     ranked = results.ranked()
     front = results.front() if results.goals.pareto else []
-    on_front = {found.record.trial for found in front}
-    ranks = {found.record.trial: (rank, found) for rank, found in enumerate(ranked, start=1)}
+    on_front = {result.record.trial for result in front}
+    ranks = {result.record.trial: (rank, result) for rank, result in enumerate(ranked, start=1)}
     searched = [record for record in results.records if record.final_of is None]
     preset = results.best_preset()
     best = ranked[0] if ranked else None
@@ -35,59 +35,63 @@ def report_facts(results: Results) -> dict[str, Any]:
         "over": results.notes.get("over"),
         "target": results.job.search.trials,
         "counts": results.counts(),
-        "objectives": [_objective(objective) for objective in results.goals.objectives],
-        "bounds": [bound.name for bound in results.goals.constraints],
+        "objectives": [
+            {"name": objective.name, "higherIsBetter": objective.higher_is_better}
+            for objective in results.goals.objectives
+        ],
+        "constraints": [constraint.name for constraint in results.goals.constraints],
         "measures": _measures(results, ranked),
+        "headline": headline(results),
         "summary": summary(results),
         "gain": _number(results.gain(results.score(best))) if best and results.done else None,
         "best": best.record.trial if best else None,
         "preset": preset.record.trial if preset else None,
         "presetRan": preset_run(preset.record, results.score(preset)).ran if preset else None,
         "trials": [
-            _trial(record) | _reached(results, *ranks[record.trial], on_front)
+            _trial(record) | _result(results, *ranks[record.trial], on_front)
             if record.trial in ranks
             else _trial(record)
             for record in searched
         ],
-        "front": [_on_front(results, found) for found in front],
+        "front": [_on_front(results, result) for result in front],
         "params": sorted({name for record in searched for name in record.params}),
         "pairs": _pairs(results, best, preset),
         "baselines": _baselines(results),
-        "strip": strip(results),
+        "frames": frames_of_best(results),
         "reproduce": _reproduce(results, best),
     }
 
 
 def run_state(results: Results) -> str:
-    """``finished``, ``running`` or ``stopped``."""
+    """Return ``finished``, ``running`` or ``stopped``."""
     if results.over:
         return "finished"
     return "running" if results.run.is_held else "stopped"
 
 
-def strip(results: Results) -> dict[str, Any] | None:
-    """How the best finalist's image came to be: its frames, those there are of them."""
-    for found in results.ranked():
-        if not (runs := results.finals.get(found.record.trial)):
+def frames_of_best(results: Results) -> dict[str, Any] | None:
+    """Return the pictures that the best finalist passed through, step by step.
+
+    Return None if no finalist has kept such pictures.
+    """
+    for result in results.ranked():
+        if not (finals := results.finals.get(result.record.trial)):
             continue
-        first = max(runs, key=lambda record: len(record.rungs))  # frames are of one run alone
+        final = max(finals, key=lambda record: len(record.rungs))  # only one final keeps frames
         frames = [
             {"steps": steps, "objective": _number(rung.objective)}
-            for steps, rung in first.rungs.items()
-            if (results.run.path / results.run.frame(first.trial, steps, 0)).is_file()
+            for steps, rung in final.rungs.items()
+            if (results.run.path / results.run.frame(final.trial, steps, 0)).is_file()
         ]
         if frames:
-            return {"trial": found.record.trial, "final": first.trial, "frames": frames}
+            return {"trial": result.record.trial, "final": final.trial, "frames": frames}
     return None
 
 
-def _objective(objective: Objective) -> dict[str, Any]:
-    return {"name": objective.name, "higherIsBetter": objective.higher_is_better}
-
-
 def _measures(results: Results, ranked: Sequence[TrialResult]) -> list[dict[str, Any]]:
-    known = {name for found in ranked for name in found.rung.scores}
-    known |= {name for scores in results.baselines.values() for name in scores}
+    """Return the metrics and costs that any trial or baseline has."""
+    scored = {name for result in ranked for name in result.rung.scores}
+    scored |= {name for scores in results.baselines.values() for name in scores}
     return [
         {
             "name": name,
@@ -96,11 +100,12 @@ def _measures(results: Results, ranked: Sequence[TrialResult]) -> list[dict[str,
             "meaning": measure.meaning,
         }
         for name, measure in MEASURES.items()
-        if name in known
+        if name in scored
     ]
 
 
 def _trial(record: TrialRecord) -> dict[str, Any]:
+    """Return what is known of every trial, also of those that have not reported."""
     return {
         "trial": record.trial,
         "state": record.state,
@@ -114,79 +119,86 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
     }
 
 
-def _reached(results: Results, rank: int, found: TrialResult, on_front: set[int]) -> dict[str, Any]:
-    """What is to be said of a trial that has reported."""
-    goals, scores = results.goals, found.rung.scores
+def _result(results: Results, rank: int, result: TrialResult, on_front: set[int]) -> dict[str, Any]:
+    """Return what is known only of trials that have reported."""
+    goals, scores = results.goals, result.rung.scores
     return {
         "rank": rank,
-        "steps": found.steps,
-        "objective": _number(results.score(found)),
+        "steps": result.steps,
+        "objective": _number(results.score(result)),
         "values": [_number(objective.of(scores)) for objective in goals.objectives],
-        "broken": results.violated(found),
-        "gain": _number(results.gain(results.score(found))),
+        "violated": results.violated(result),
+        "gain": _number(results.gain(results.score(result))),
         "scores": _scores(scores),
-        "finals": [_number(score) for score in found.final_scores],
-        "failedFinals": found.failed,
-        "front": found.record.trial in on_front,
+        "finals": [_number(score) for score in result.final_scores],
+        "failedFinals": result.failed,
+        "front": result.record.trial in on_front,
     }
 
 
-def _on_front(results: Results, found: TrialResult) -> dict[str, Any]:
-    """A result of the trade-off; ``key`` is that of its pictures, but for the pair's number."""
-    trial = found.record.trial
+def _on_front(results: Results, result: TrialResult) -> dict[str, Any]:
+    """Return a result on the Pareto front; ``key`` lacks the number of the pair."""
+    scores = result.rung.scores
     return {
-        "trial": trial,
-        "steps": found.steps,
-        "values": [
-            _number(objective.of(found.rung.scores)) for objective in results.goals.objectives
-        ],
-        "key": picture_key(results, found),
+        "trial": result.record.trial,
+        "steps": result.steps,
+        "values": [_number(objective.of(scores)) for objective in results.goals.objectives],
+        "key": picture_key(results, result),
     }
 
 
-def picture_key(results: Results, found: TrialResult) -> str:
-    """Of a result, without the number of the pair: ``t7p``, or ``t7s30p`` before its best."""
-    trial = found.record.trial
-    at_best = found.steps == results.found(trial).steps
-    return f"t{trial}p" if at_best else f"t{trial}s{found.steps}p"
+def picture_key(results: Results, result: TrialResult) -> str:
+    """Return the key of a result's pictures without the number of the pair.
+
+    ``t7p`` is the best result of trial 7, ``t7s30p`` its result after 30 steps.
+    """
+    trial = result.record.trial
+    is_best = result.steps == results.trial_result(trial).steps
+    return f"t{trial}p" if is_best else f"t{trial}s{result.steps}p"
 
 
 def _pairs(
     results: Results, best: TrialResult | None, preset: TrialResult | None
 ) -> list[dict[str, Any]]:
-    """The pairs, and what the best, the best preset and the untouched content score on each.
+    """Return all pairs, held-out ones last, with the scores on each of them.
 
-    Of a finalist the held-out pairs are among them.
+    Scores are those of the best trial, the best preset and the untouched content; None if unknown.
     """
     pairs = []
     for index, spec in enumerate([*results.job.pairs, *results.job.holdout]):
         baselines: Mapping[str, Scores] = {}
         if index < len(results.pair_baselines):
             baselines = results.pair_baselines[index]
+        best_score = _on_pair(results, best, index)
+        untouched = _first_objective(results, baselines.get("content", {}))
+        gain = None
+        if best_score is not None and untouched is not None:
+            gain = _number(results.change(best_score, untouched))
         pairs.append(
             {
                 "name": _pair_name(results, index),
                 "heldOut": index >= len(results.job.pairs),
                 "ratio": _ratio(results, spec),
                 "styles": _styles(spec, best),
-                "best": _on_pair(results, best, index),
+                "best": best_score,
                 "preset": _on_pair(results, preset, index),
-                "untouched": _value(results, baselines.get("content", {})),
+                "untouched": untouched,
+                "gain": gain,
             }
         )
     return pairs
 
 
-def _on_pair(results: Results, found: TrialResult | None, index: int) -> float | None:
-    """What a trial scores on a pair: the mean of its finals, or its best report."""
-    rungs = (list(found.finals.values()) or [found.rung]) if found else []
-    on_pair = [rung.on_pair(index) for rung in rungs if index < len(rung.pair_scores)]
-    values = [results.goals.first.of(s) for s in on_pair]
+def _on_pair(results: Results, result: TrialResult | None, index: int) -> float | None:
+    """Return the first objective on a pair: the mean of the finals, else the best report."""
+    rungs = (list(result.finals.values()) or [result.rung]) if result else []
+    pair_scores = [rung.on_pair(index) for rung in rungs if index < len(rung.pair_scores)]
+    values = [results.goals.first.of(scores) for scores in pair_scores]
     return _number(mean(values)) if values else None
 
 
-def _value(results: Results, scores: Scores) -> float | None:
-    """The first objective, where the scores have all that it needs."""
+def _first_objective(results: Results, scores: Scores) -> float | None:
+    """Return the first objective; None if the scores lack a measure that it needs."""
     first = results.goals.first
     return _number(first.of(scores)) if first.known(scores) else None
 
@@ -197,10 +209,11 @@ def _pair_name(results: Results, index: int) -> str:
 
 
 def _baselines(results: Results) -> list[dict[str, Any]]:
+    """Return the baselines and the presets that ran in full, with their scores."""
     return [
         {
             "name": name.replace("_", " "),
-            "objective": _value(results, scores),
+            "objective": _first_objective(results, scores),
             "scores": _scores(scores),
         }
         for name, scores in results.baselines.items()
@@ -215,6 +228,7 @@ def _baselines(results: Results) -> list[dict[str, Any]]:
 
 
 def _reproduce(results: Results, best: TrialResult | None) -> dict[str, Any]:
+    """Return commands, environment, configuration and job: what reproduces the best result."""
     folder = shlex.quote(str(results.run.path))
     job = shlex.quote(str(results.run.job_file))
     trial = f" --trial {best.record.trial}" if best else ""
@@ -228,17 +242,20 @@ def _reproduce(results: Results, best: TrialResult | None) -> dict[str, Any]:
             {rung.worker.partition(":")[0] for r in results.records for rung in r.rungs.values()}
         ),
         "commands": [
-            ["Run it again", f"nst-tuner launch {job} --run-dir {folder}-again"],
-            ["Take the preset", f"nst-tuner export {folder}{trial} --out preset.json"],
-            ["Apply it", f"nst-tuner stylize {inputs} --preset preset.json --out result.png"],
+            ["Run the job again", f"nst-tuner launch {job} --run-dir {folder}-again"],
+            ["Save the preset", f"nst-tuner export {folder}{trial} --out preset.json"],
+            [
+                "Apply the preset",
+                f"nst-tuner stylize {inputs} --preset preset.json --out result.png",
+            ],
         ],
-        "config": {k: _plain(v) for k, v in config.items()},
+        "config": {name: _plain(value) for name, value in config.items()},
         "job": results.run.job_file.read_text(encoding="utf-8"),
     }
 
 
 def _ratio(results: Results, pair: PairSpec) -> float:
-    """Width over height of a pair's results, which is that of its photo held upright."""
+    """Return width over height of a pair's results, which is that of the upright content image."""
     try:
         with open_picture(results.run.path / pair.content) as picture:
             width, height = upright_size(picture)
@@ -248,12 +265,15 @@ def _ratio(results: Results, pair: PairSpec) -> float:
 
 
 def _styles(pair: PairSpec, best: TrialResult | None) -> list[dict[str, Any]]:
-    """Of each style image its share in the best result's blend; None where regions divide it."""
+    """Return the share of each style image in the blend of the best trial.
+
+    The share is None if the style images have regions.
+    """
     weights = (best.config.get("style_blend") if best else None) or [s.weight for s in pair.style]
-    divided = any(style.region for style in pair.style)
+    has_regions = any(style.region for style in pair.style)
     return [
         {
-            "share": None if divided else _number(weight / sum(weights)),
+            "share": None if has_regions else _number(weight / sum(weights)),
             "region": style.region is not None,
         }
         for style, weight in zip(pair.style, weights, strict=False)
@@ -265,7 +285,7 @@ def _scores(scores: Scores) -> dict[str, float | None]:
 
 
 def _number(value: float | None) -> float | None:
-    """To six digits, which is more than any score means; None where JSON has no number."""
+    """Return a number rounded to six digits; None instead of NaN and infinity, which JSON lacks."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.6g}")
