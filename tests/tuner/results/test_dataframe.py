@@ -1,3 +1,5 @@
+"""A run for Python: tables, pictures and the study."""
+
 import os
 import re
 import subprocess
@@ -22,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
 
 
 def test_a_run_is_a_table(folder: Path) -> None:
-    """One row per configuration, the best first, with scores, settings and states."""
+    """`trials` has one row per trial, the best first, with scores, parameters and states."""
     run = tuner.load_run(folder)
     table = run.trials
     assert len(table) == 16
@@ -37,8 +39,8 @@ def test_a_run_is_a_table(folder: Path) -> None:
     assert list(table["rank"].dropna()) == sorted(table["rank"].dropna())
 
 
-def test_the_table_is_ordinary_pandas(folder: Path) -> None:
-    """It sorts, groups, merges and resets by the trial, though that is its index as well."""
+def test_the_table_works_with_pandas(folder: Path) -> None:
+    """The table can be sorted, grouped and merged by `trial`, which is also its index."""
     run = tuner.load_run(folder)
     table = run.trials
     numbers = sorted(table["trial"])
@@ -51,16 +53,16 @@ def test_the_table_is_ordinary_pandas(folder: Path) -> None:
     assert table.loc[best, "rank"] == 1
 
 
-def test_curves_hold_every_report(folder: Path) -> None:
-    """One row per report, those of the finals among them."""
+def test_curves_have_one_row_per_report(folder: Path) -> None:
+    """`curves` has one row per report, those of the finals included."""
     run = tuner.load_run(folder)
     reports = sum(len(record.rungs) for record in run.results.records)
     assert len(run.curves) == reports
     assert {"trial", "steps", "objective", "score_lpips"} <= set(run.curves)
 
 
-def test_the_best_and_the_pictures(folder: Path) -> None:
-    """The best configuration, its picture, and what it was made from, as PIL."""
+def test_best_configuration_and_pictures(folder: Path) -> None:
+    """A run returns its best configuration, and result and inputs as PIL pictures."""
     run = tuner.load_run(folder)
     assert run.best == run.preset().config
     assert run.image().mode == "RGB" and run.image().size == (96, 64)
@@ -72,18 +74,18 @@ def test_the_best_and_the_pictures(folder: Path) -> None:
         run.image(pair=7)
 
 
-def test_every_style_image_is_among_the_inputs(tmp_path: Path, pictures: Path) -> None:
-    """The first one is `style`, the others are numbered, in the job's order."""
+def test_inputs_include_every_style_image(tmp_path: Path, pictures: Path) -> None:
+    """The first style image is `style`, the others are numbered in the order of the job."""
     names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
     styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "content")]
     made = made_run(tmp_path / "run", pictures, trials=4, pairs_=[{**names, "style": styles}])
-    found = tuner.load_run(made).inputs()
-    assert list(found) == ["content", "style", "style2", "reference"]
-    assert found["style"].size == (64, 64) and found["style2"].size == (96, 64)
+    inputs = tuner.load_run(made).inputs()
+    assert list(inputs) == ["content", "style", "style2", "reference"]
+    assert inputs["style"].size == (64, 64) and inputs["style2"].size == (96, 64)
 
 
 def test_a_damaged_picture_is_an_image_error(tmp_path: Path, pictures: Path) -> None:
-    """A file that is cut short, or no picture at all, is named."""
+    """The error for a truncated or wrong picture file names the file."""
     run = tuner.load_run(made_run(tmp_path / "run", pictures, trials=4))
     path = run.path / run.results.run.image(0, 0)
     for content in (path.read_bytes()[:200], b"no picture"):
@@ -92,22 +94,22 @@ def test_a_damaged_picture_is_an_image_error(tmp_path: Path, pictures: Path) -> 
             run.image(0)
 
 
-def test_optunas_api_reads_the_study(folder: Path) -> None:
-    """The run's study opens as Optuna's own."""
+def test_the_study_is_an_optuna_study(folder: Path) -> None:
+    """`study` is the Optuna study of the run, with all trials."""
     study = tuner.load_run(folder).study
     assert len(study.trials) == len(tuner.load_run(folder).results.records)
 
 
-def test_a_run_without_reports_is_an_empty_table(tmp_path: Path, pictures: Path) -> None:
-    """Nothing has happened yet, and everything still answers."""
+def test_a_run_without_reports_has_empty_tables(tmp_path: Path, pictures: Path) -> None:
+    """Before the first report the tables are empty, and `best` raises an error."""
     run = tuner.load_run(made_run(tmp_path / "run", pictures, trials=1, over=False))
     assert run.trials.empty and run.curves.empty
     with pytest.raises(RunError):
         _ = run.best
 
 
-def test_pandas_is_loaded_when_it_is_asked_for() -> None:
-    """Commands do not wait for it."""
+def test_pandas_is_loaded_only_when_needed() -> None:
+    """`import tuner` does not load pandas, `tuner.load_run` does."""
     code = "import sys, tuner; before = 'pandas' in sys.modules; tuner.load_run;"
     code += " print(before, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -115,7 +117,7 @@ def test_pandas_is_loaded_when_it_is_asked_for() -> None:
 
 
 def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example notebook runs on a run as it stands, and is kept without outputs."""
+    """The example notebook runs unchanged, and is stored without outputs."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells)
     monkeypatch.setenv("NST_RUN", str(folder))
@@ -123,5 +125,5 @@ def test_the_notebook_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     assert os.environ["NST_RUN"]
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
-    assert sum("image/png" in out.get("data", {}) for out in shown) == 3
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == 3
