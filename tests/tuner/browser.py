@@ -1,4 +1,4 @@
-"""A real Chromium, headless, that tells what goes wrong in a page."""
+"""A headless Chromium that records errors and requests of a page."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from tuner.pages.site import Site
 
 CHROMIUM = next(
     (
-        found
+        path
         for name in ("chromium", "chromium-browser", "google-chrome")
-        if (found := shutil.which(name))
+        if (path := shutil.which(name))
     ),
     None,
 )
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
-#: How long a page is waited for, in milliseconds: a small machine that runs other tests beside it
-#: may take seconds for what is there at once on a desk.
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
+#: Milliseconds to wait for a page. A small machine that runs other tests at the same time is slow.
+TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
-#: What keeps it from talking to its makers, and lets root run it in a container.
+#: No requests to Google, no crash in a container as root.
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -40,23 +39,23 @@ _ARGUMENTS = (
 
 
 class Watched:
-    """A page and everything that it complained of or asked others for."""
+    """A page with its errors, warnings, dialogs and requests."""
 
     def __init__(self, page: Page):
         self.page = page
         self.errors: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda said: self._said(said.type, said.text))
+        page.on("console", lambda message: self._log(message.type, message.text))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda asked: self.requests.append(asked.url))
+        page.on("request", lambda request: self.requests.append(request.url))
         page.on("dialog", lambda dialog: self.errors.append(f"a dialog: {dialog.message}"))
 
-    def _said(self, kind: str, text: str) -> None:
+    def _log(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.errors.append(text)
 
     def open(self, url: str) -> Page:
-        """Go there and wait until the page is whole."""
+        """Open a page and wait until it is complete."""
         self.page.goto(url)
         self.page.wait_for_selector("html[data-ready=yes]")
         return self.page
@@ -69,20 +68,20 @@ class Watched:
 
     @property
     def left(self) -> list[str]:
-        """Requests that left the page's own place."""
+        """Addresses of requests to other places than the page's own folder."""
         own = self.page.url.rpartition("/")[0]
-        known = ("data:", "blob:", own)
-        return [url for url in self.requests if not url.startswith(known)]
+        allowed = ("data:", "blob:", own)
+        return [url for url in self.requests if not url.startswith(allowed)]
 
 
 @contextmanager
 def chromium(width: int = 1280, height: int = 900, scheme: str = "light") -> Iterator[Watched]:
-    """A page in a browser of its own."""
+    """Open a page in a new browser."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
         size = {"width": width, "height": height}
         page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         try:
             yield Watched(page)
         finally:
@@ -91,7 +90,7 @@ def chromium(width: int = 1280, height: int = 900, scheme: str = "light") -> Ite
 
 @contextmanager
 def served(site: Site) -> Iterator[str]:
-    """A site under way."""
+    """Serve a site and yield its address."""
     thread = threading.Thread(target=site.serve, args=(lambda _: None,), kwargs={"show": False})
     thread.start()
     try:
@@ -102,12 +101,15 @@ def served(site: Site) -> Iterator[str]:
 
 
 def focus(page: Page) -> str:
+    """Return the id of the focused element."""
     return str(page.evaluate("document.activeElement.id"))
 
 
 def title(page: Page) -> str:
+    """Return the title of the open dialog."""
     return page.locator("#dialog-title").inner_text()
 
 
-def said(page: Page) -> str:
+def announced(page: Page) -> str:
+    """Return the text that was announced to screen readers last."""
     return page.locator("#announcement").inner_text()

@@ -1,4 +1,4 @@
-"""The report in a real Chromium: every control used, nothing said, nothing asked for."""
+"""The report in a real Chromium: every control, without errors and requests."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from benchmarks.support.made_run import made_run
-from tests.tuner.browser import chromium, focus, needs_chromium, said, title
+from tests.tuner.browser import announced, chromium, focus, needs_chromium, title
 from tuner.pages.report.page import write_report
 from tuner.results.results import load_results
 
@@ -16,7 +16,7 @@ pytestmark = needs_chromium
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> str:
-    """A finished run's report, as an address."""
+    """The report of a finished run, as an address."""
     run = tmp_path_factory.mktemp("page") / "run"
     made_run(run, pictures, trials=30, pairs=2, holdout=1)
     write_report(load_results(run), run / "report.html")
@@ -24,9 +24,9 @@ def report(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> str:
 
 
 def test_every_control(report: str) -> None:
-    """Compare, sort, filter, open, pick two, change pair and colours: no error, no request."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """Compare, sort, filter, open, pick, change pair and theme: no error, no request."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.locator("#result .compare input").press("ArrowRight")
         assert "51%" in (page.locator("#result .compare").get_attribute("style") or "")
         page.locator("#result .lineup button").nth(2).click()
@@ -67,17 +67,17 @@ def test_every_control(report: str) -> None:
         page.locator("#theme").click()
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         for section in ("#search", "#settings"):
-            seen.plot(section)
+            watched.plot(section)
         for summary in page.locator("summary").all():
             summary.click()
-        assert seen.errors == []
-        assert seen.left == []
+        assert watched.errors == []
+        assert watched.left == []
 
 
 def test_links_lead_to_their_sections(report: str) -> None:
-    """The first Tab offers to skip the bar, whose links each bring their section into view."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """The first Tab offers to skip the navigation, and each link scrolls to its section."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
@@ -94,13 +94,13 @@ def test_links_lead_to_their_sections(report: str) -> None:
                 " return top >= 0 && top < innerHeight; }",
                 arg=section,
             )
-        assert seen.errors == []
+        assert watched.errors == []
 
 
 def test_trials_are_filtered_by_an_option(report: str) -> None:
-    """A setting that has no numbers is filtered by what it may be."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """A parameter without numbers is filtered by its options."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.get_by_role("button", name="Filter by score or parameter").click()
         page.locator("#filter-0-by").select_option("style_scheme")
         schemes = page.evaluate("pageData.trials.map((one) => one.params.style_scheme)")
@@ -110,13 +110,13 @@ def test_trials_are_filtered_by_an_option(report: str) -> None:
         assert page.locator(".card").count() == known.count(known[0]) < len(known)
         page.locator("#filter-0-is").select_option("anything")
         assert page.locator(".card").count() == len(known)
-        assert seen.errors == []
+        assert watched.errors == []
 
 
 def test_the_gallery_changes_the_pair(report: str) -> None:
-    """Its choice of pair changes the pictures of all cards, and the choice on the first screen."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """The pair chosen in the gallery applies to all cards and to the first screen."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.evaluate("picture = (key) => `data:,${key}`")
         page.locator("#pair-trials").focus()
         page.locator("#pair-trials").select_option("1")
@@ -125,56 +125,56 @@ def test_the_gallery_changes_the_pair(report: str) -> None:
         assert len(sources) > 10
         assert all(re.fullmatch(r"data:,t\d+p1", source) for source in sources)
         assert page.locator("#pair-result").input_value() == "1"
-        assert seen.errors == []
+        assert watched.errors == []
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> str:
-    """The report of a run with more trials than are shown at once."""
+    """The report of a run with more trials than one page of cards."""
     run = tmp_path_factory.mktemp("many") / "run"
     made_run(run, pictures, trials=130)
     write_report(load_results(run), run / "report.html")
     return (run / "report.html").as_uri()
 
 
-def test_more_trials_are_shown_when_asked_for(many: str) -> None:
-    """Each time the focus goes to the first new one, also when the button goes."""
-    with chromium() as seen:
-        page = seen.open(many)
-        for shown in (60, 120):
-            assert page.locator(".card").count() == shown
+def test_more_cards_are_shown_on_request(many: str) -> None:
+    """The button shows more cards and moves the focus to the first new one."""
+    with chromium() as watched:
+        page = watched.open(many)
+        for count in (60, 120):
+            assert page.locator(".card").count() == count
             page.locator("#more").focus()
             page.keyboard.press("Enter")
-            assert focus(page) == page.locator(".card .open").nth(shown).get_attribute("id")
+            assert focus(page) == page.locator(".card .open").nth(count).get_attribute("id")
         assert page.locator(".card").count() == 130 and not page.locator("#more").is_visible()
-        assert seen.errors == []
+        assert watched.errors == []
 
 
 def test_commands_are_copied(report: str) -> None:
-    """The button says so and it is read aloud; where that is forbidden, the text is selected."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """The button says that it copied; without access to the clipboard it selects the text."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.evaluate(
-            "() => { navigator.clipboard.writeText = async (it) => { window.it = it; }; }"
+            "() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }"
         )
         button = page.get_by_role("button", name="Copy the command: Save the preset")
         button.click()
         command = page.locator("#reproduce .command code").nth(1).inner_text()
-        assert command.startswith("nst-tuner export") and page.evaluate("it") == command
+        assert command.startswith("nst-tuner export") and page.evaluate("window.copied") == command
         expect(page.locator("#copy-1")).to_contain_text("Copied")
-        assert said(page) == "Copied: Save the preset"
-        expect(button).to_be_visible(timeout=8000)  # it says again what it does
+        assert announced(page) == "Copied: Save the preset"
+        expect(button).to_be_visible(timeout=8000)  # the old label is back
         page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(Error()); }")
         button.click()
         expect(page.locator("#copy-1")).to_contain_text("Selected")
         assert page.evaluate("getSelection().toString()") == command
-        assert seen.errors == []
+        assert watched.errors == []
 
 
-def test_cards_say_what_they_show(report: str) -> None:
-    """Score, gain, rank, state and steps are in a card's name, and the state in its text."""
-    with chromium() as seen:
-        page = seen.open(report)
+def test_cards_have_an_accessible_name(report: str) -> None:
+    """The name of a card has score, gain, rank, trial, steps and state."""
+    with chromium() as watched:
+        page = watched.open(report)
         states = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
         trials = page.evaluate("pageData.trials")
         assert {one["state"] for one in trials} == set(states)
@@ -195,10 +195,10 @@ def test_cards_say_what_they_show(report: str) -> None:
         assert all(re.match(r"compare (trial|preset) ", name) for name in names)
 
 
-def test_two_are_picked_by_keyboard(report: str) -> None:
-    """Picks are read aloud, Tab leads from the last to Compare, and Clear gives focus back."""
-    with chromium() as seen:
-        page = seen.open(report)
+def test_two_trials_are_picked_by_keyboard(report: str) -> None:
+    """Picks are announced, Tab leads from the last one to Compare, Clear returns the focus."""
+    with chromium() as watched:
+        page = watched.open(report)
         picks = page.locator(".card .pick input")
         names = [
             (label.text_content() or "").removeprefix("compare ")
@@ -208,8 +208,8 @@ def test_two_are_picked_by_keyboard(report: str) -> None:
             picks.nth(index).focus()
             page.keyboard.press("Space")
             if index == 0:
-                assert said(page) == f"{names[0]} is picked, pick one more trial"
-        assert said(page) == f"{names[1]} and {names[3]} are picked"
+                assert announced(page) == f"{names[0]} is picked, pick one more trial"
+        assert announced(page) == f"{names[1]} and {names[3]} are picked"
         assert page.locator(".card .pick input:checked").count() == 2
         page.keyboard.press("Tab")
         assert focus(page) == "compare-picked"
@@ -217,23 +217,23 @@ def test_two_are_picked_by_keyboard(report: str) -> None:
         assert title(page) == f"{names[1]} and {names[3]}"
         page.keyboard.press("Escape")
         expect(page.locator("#compare-picked")).to_be_focused()
-        page.locator("#sort").select_option("trial")  # which makes the cards anew
+        page.locator("#sort").select_option("trial")  # which draws the cards again
         assert page.locator("#picked").is_visible()
         page.locator("#clear-picked").focus()
         page.keyboard.press("Enter")
         assert not page.locator("#picked").is_visible()
-        assert focus(page).startswith("pick-") and said(page) == "no trial is picked"
+        assert focus(page).startswith("pick-") and announced(page) == "no trial is picked"
         assert page.locator(".card .pick input:checked").count() == 0
         page.keyboard.press("Space")
         page.keyboard.press("Space")
-        assert said(page).endswith("is no longer picked")
-        assert seen.errors == []
+        assert announced(page).endswith("is no longer picked")
+        assert watched.errors == []
 
 
 def test_trials_are_filtered_by_score(report: str) -> None:
-    """Only those at least this good, by the objective, another score, or their rank."""
-    with chromium() as seen:
-        page = seen.open(report)
+    """Trials can be limited by the objective, by another score and by rank."""
+    with chromium() as watched:
+        page = watched.open(report)
         scores = page.evaluate("pageData.trials.map((one) => one.objective).filter(Boolean).sort()")
         page.get_by_role("button", name="Filter by score or parameter").click()
         assert focus(page) == "filter-0-by"
@@ -249,13 +249,13 @@ def test_trials_are_filtered_by_score(report: str) -> None:
         assert page.locator(".card").count() == 0
         page.get_by_role("button", name="Remove the filter by ssim").click()
         assert focus(page) == "add-filter"
-        assert seen.errors == []
+        assert watched.errors == []
 
 
-def test_the_dialog_is_used_by_keyboard(report: str) -> None:
-    """Arrow keys go on from trial to trial, the pair changes in the dialog, and focus stays."""
-    with chromium() as seen:
-        page = seen.open(report)
+def test_the_dialog_works_by_keyboard(report: str) -> None:
+    """Arrow keys go from trial to trial, the pair can be changed, and the focus stays."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.locator(".card .open").nth(1).focus()
         page.keyboard.press("Enter")
         titles = [page.locator("#dialog-title").inner_text()]
@@ -263,23 +263,23 @@ def test_the_dialog_is_used_by_keyboard(report: str) -> None:
             page.keyboard.press(key)
             titles.append(page.locator("#dialog-title").inner_text())
         assert len(set(titles[:4])) == 4 and titles[4:] == [titles[2], titles[1]]
-        for _ in range(3):  # to the first trial, where there is none before
+        for _ in range(3):  # to the first trial
             page.keyboard.press("ArrowLeft")
         assert page.locator("#step-1").is_disabled()
         page.keyboard.press("ArrowRight")
         assert page.locator("#dialog-title").inner_text() == titles[0]
         assert page.locator("#dialog-announcement").inner_text() == titles[0]
-        page.locator("#dialog .scroll").first.focus()  # a table, which these keys scroll
+        page.locator("#dialog .scroll").first.focus()  # a table, which scrolls by arrow keys
         page.keyboard.press("ArrowRight")
         assert page.locator("#dialog-title").inner_text() == titles[0]
         page.locator("#step1").focus()
-        for modifier in ("altKey", "ctrlKey", "metaKey", "shiftKey"):  # the browser's own keys
+        for modifier in ("altKey", "ctrlKey", "metaKey", "shiftKey"):  # keys of the browser
             page.locator("#step1").dispatch_event(
                 "keydown", {"key": "ArrowRight", modifier: True, "bubbles": True}
             )
         assert page.locator("#dialog-title").inner_text() == titles[0]
 
-        page.evaluate("picture = (key) => `data:,${key}`")  # so that it can be told which it is
+        page.evaluate("picture = (key) => `data:,${key}`")  # makes keys visible
         page.locator("#dialog .compare input").press("ArrowRight")
         page.locator("#pair-dialog").focus()
         page.locator("#pair-dialog").select_option("1")
@@ -291,13 +291,13 @@ def test_the_dialog_is_used_by_keyboard(report: str) -> None:
         page.keyboard.press("Escape")
         expect(page.locator(":focus")).to_have_id(re.compile("open-"))
         assert page.locator("#pair-result").input_value() == "1"
-        assert seen.errors == []
+        assert watched.errors == []
 
 
-def test_the_first_screen_compares_by_the_pair(report: str) -> None:
-    """Beside a pair's untouched score stand what the best and the preset score on that pair."""
-    with chromium() as seen:
-        page = seen.open(report)
+def test_the_first_screen_has_scores_of_the_pair(report: str) -> None:
+    """Content, best trial and best preset show their scores on the chosen pair."""
+    with chromium() as watched:
+        page = watched.open(report)
         page.evaluate(
             "pageData.pairs.forEach((one, index) => Object.assign(one,"
             " { best: 7 + index, preset: 8 + index, untouched: 9 + index }))"
@@ -306,18 +306,18 @@ def test_the_first_screen_compares_by_the_pair(report: str) -> None:
             page.locator("#pair-result").focus()
             page.locator("#pair-result").select_option(str(pair))
             assert focus(page) == "pair-result"
-            said = page.locator("#result .lineup").inner_text()
-            assert all(f"lpips {value + pair}" in said for value in (7, 8, 9))
+            text = page.locator("#result .lineup").inner_text()
+            assert all(f"lpips {value + pair}" in text for value in (7, 8, 9))
         page.evaluate("pageData.pairs[1].best = null; pageData.pairs[1].preset = null")
         page.locator("#pair-result").select_option("1")
         assert page.locator("#result .lineup").inner_text().count("on average") == 2
-        assert seen.errors == []
+        assert watched.errors == []
 
 
-def test_every_plot_has_a_name_of_its_own(report: str) -> None:
-    """What a screen reader says of a plot tells it from the others."""
-    with chromium() as seen:
-        page = seen.open(report)
+def test_every_plot_has_its_own_name(report: str) -> None:
+    """The accessible names of all plots differ."""
+    with chromium() as watched:
+        page = watched.open(report)
         labels = page.locator(".canvas").evaluate_all(
             "all => all.map((one) => one.getAttribute('aria-label'))"
         )
@@ -326,29 +326,29 @@ def test_every_plot_has_a_name_of_its_own(report: str) -> None:
 
 
 @pytest.mark.slow
-def test_on_a_phone_nothing_is_cut_off(report: str) -> None:
-    """At phone width the page does not scroll sideways."""
-    with chromium(width=375, height=740, scheme="dark") as seen:
-        page = seen.open(report)
-        seen.plot("#search")
+def test_the_page_fits_a_phone(report: str) -> None:
+    """At the width of a phone the page does not scroll sideways."""
+    with chromium(width=375, height=740, scheme="dark") as watched:
+        page = watched.open(report)
+        watched.plot("#search")
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-        assert seen.errors == []
+        assert watched.errors == []
 
 
-def test_every_plot_is_as_dark_as_the_page(report: str) -> None:
-    """No plot has a ground of its own, and its notes have a colour of the page's."""
-    with chromium(scheme="dark") as seen:
-        page = seen.open(report)
+def test_plots_follow_the_theme(report: str) -> None:
+    """Plots are transparent, and their notes and color scales use the colors of the page."""
+    with chromium(scheme="dark") as watched:
+        page = watched.open(report)
         for section in ("#search", "#settings"):
-            seen.plot(section)
+            watched.plot(section)
         layouts = page.locator(".canvas").evaluate_all(
             "all => all.map(({ _fullLayout: { plot_bgcolor, paper_bgcolor, annotations } }) =>"
             " [plot_bgcolor, paper_bgcolor, annotations.map(({ font }) => font.color)])"
         )
         muted = page.evaluate("color('muted')")
         assert all(plot == paper == "transparent" for plot, paper, _ in layouts)
-        assert {colour for _, _, colours in layouts for colour in colours} == {muted}
+        assert {note_color for _, _, colors in layouts for note_color in colors} == {muted}
         scales = page.locator("#settings .canvas").evaluate_all(
             "all => all.flatMap(({ data }) => data)"
             ".map(({ marker, colorscale }) => colorscale ?? marker?.colorscale).filter(Boolean)"
@@ -362,4 +362,4 @@ def test_every_plot_is_as_dark_as_the_page(report: str) -> None:
         red, green, blue = (
             int(page.evaluate("color('accent')")[at : at + 2], 16) for at in (1, 3, 5)
         )
-        assert min(lines)[1] == f"rgb({red},{green},{blue})"  # the best
+        assert min(lines)[1] == f"rgb({red},{green},{blue})"  # the best trial

@@ -1,4 +1,4 @@
-"""A served report in a real Chromium: it follows its run, and leaves alone what is held."""
+"""A served report in a real Chromium: it follows its run without disturbing the reader."""
 
 import re
 import shutil
@@ -20,29 +20,29 @@ pytestmark = needs_chromium
 
 
 def test_a_served_page_follows_the_run(tmp_path: Path, pictures: Path) -> None:
-    """While the run goes on its page takes in what is new, from its own address only."""
+    """The page of a running run shows new data, and requests them from its own server only."""
     run = made_run(tmp_path / "run", pictures, trials=16, over=False)
-    with served(LiveReport(run).site()) as url, chromium() as seen:
-        page = seen.open(url)
+    with served(LiveReport(run).site()) as url, chromium() as watched:
+        page = watched.open(url)
         assert "not finished" in page.locator("#state").inner_text()
         study = RunStudy.open(run, goals=load_results(run).goals)
         study.note("over", "all trials are done")
         expect(page.locator("#state")).to_contain_text("finished", timeout=4000 * REFRESH_S)
         expect(page.locator("#state")).not_to_contain_text("not")
-        seen.plot("#search")
-        assert seen.errors == []
-        assert seen.left == []
+        watched.plot("#search")
+        assert watched.errors == []
+        assert watched.left == []
 
 
-def test_a_run_that_is_resumed_is_followed_again(
+def test_a_resumed_run_is_followed_again(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that has shown the end looks on, only less often."""
+    """The page of a finished run still asks for new data, but less often."""
     monkeypatch.setattr("tuner.pages.report.page.REFRESH_S", 0.2)
     run = made_run(tmp_path / "run", pictures, trials=8)
     study = RunStudy.open(run, goals=load_results(run).goals)
-    with served(LiveReport(run).site()) as url, chromium() as seen:
-        page = seen.open(url)
+    with served(LiveReport(run).site()) as url, chromium() as watched:
+        page = watched.open(url)
         assert page.locator("#state").inner_text() == "finished"
         study.note("over", None)
         expect(page.locator("#state")).to_contain_text("not finished")
@@ -51,14 +51,14 @@ def test_a_run_that_is_resumed_is_followed_again(
         page.route("**/page_data.json", lambda route: route.abort())
         with page.expect_request("**/page_data.json"):
             pass
-        assert page.locator("#state").inner_text() == "finished"  # which stays true
+        assert page.locator("#state").inner_text() == "finished"  # which is still true
 
 
 def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
-    """Its pictures come when they are asked for, whatever is sorted, filtered, picked or opened."""
+    """A served page requests its pictures as they are needed by sort, filter, pick and dialog."""
     run = made_run(tmp_path / "run", pictures, trials=30, pairs=2)
-    with served(LiveReport(run).site()) as url, chromium() as seen:
-        page = seen.open(url)
+    with served(LiveReport(run).site()) as url, chromium() as watched:
+        page = watched.open(url)
         first = page.locator(".card .open").first
         page.locator("#sort-turn").click()
         assert page.locator("#sort-turn").get_attribute("aria-label") == "Highest first"
@@ -87,11 +87,11 @@ def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         page.locator("#theme").click()
         assert page.evaluate("document.documentElement.dataset.theme") == "light"
-        assert seen.errors == [] and seen.left == []
+        assert watched.errors == [] and watched.left == []
 
 
-def reports_a_new_best(run: Path, lpips: float) -> int:
-    """One more trial of a run, better than all others; returns its number."""
+def report_new_best(run: Path, lpips: float) -> int:
+    """Add a trial that is better than all others to a run and return its number."""
     results = load_results(run)
     study = RunStudy.open(run, goals=results.goals)
     model = results.ranked()[0]
@@ -111,16 +111,16 @@ def reports_a_new_best(run: Path, lpips: float) -> int:
 def running(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Path, Watched]]:
-    """A run that is not over, and a browser at its page, which asks for news all the time."""
+    """A run that is not finished, and a browser with its page, which asks for data all the time."""
     monkeypatch.setattr("tuner.pages.report.page.REFRESH_S", 0.2)
     run = made_run(tmp_path / "run", pictures, trials=40, over=False)
-    with served(LiveReport(run).site()) as url, chromium() as seen:
-        seen.open(url)
-        yield run, seen
+    with served(LiveReport(run).site()) as url, chromium() as watched:
+        watched.open(url)
+        yield run, watched
 
 
 def zoom(page: Page, canvas: Locator) -> None:
-    """Draw a frame in a plot."""
+    """Zoom into a plot with the mouse."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
@@ -131,12 +131,12 @@ def zoom(page: Page, canvas: Locator) -> None:
     page.wait_for_timeout(400)
 
 
-def test_news_leave_the_page_as_it_is_held(running: tuple[Path, Watched]) -> None:
-    """News come though controls are used, and keep focus, zoom, open details and the slider."""
-    run, seen = running
-    page = seen.page
+def test_updates_keep_the_state_of_the_page(running: tuple[Path, Watched]) -> None:
+    """New data keep focus, zoom, open details, picks and the slider."""
+    run, watched = running
+    page = watched.page
     plot = page.locator("#search .canvas").first
-    seen.plot("#search")
+    watched.plot("#search")
     zoom(page, plot)
     before = plot.evaluate("(canvas) => canvas._fullLayout.xaxis.range")
     points = "(canvas) => canvas.data.flatMap((trace) => trace.x).length"
@@ -147,7 +147,7 @@ def test_news_leave_the_page_as_it_is_held(running: tuple[Path, Watched]) -> Non
     page.locator("#sort").select_option("trial")
     page.locator("#sort").focus()
 
-    number = reports_a_new_best(run, 0.2)
+    number = report_new_best(run, 0.2)
     expect(page.locator("#result .lineup")).to_contain_text(f"trial {number}")
     assert focus(page) == "sort" and page.locator("#sort").input_value() == "trial"
     assert page.locator("#whole-job").get_attribute("open") is not None
@@ -155,43 +155,43 @@ def test_news_leave_the_page_as_it_is_held(running: tuple[Path, Watched]) -> Non
     assert page.locator(".card .pick input:checked").count() == 1
     assert plot.evaluate(points) > drawn
     assert plot.evaluate("(canvas) => canvas._fullLayout.xaxis.range") == before
-    assert seen.errors == [] and seen.left == []
+    assert watched.errors == [] and watched.left == []
 
 
-def test_news_ask_for_figures_seldom(running: tuple[Path, Watched]) -> None:
-    """Optuna draws when the settings are looked at, once a minute at most; no plot is left over."""
-    run, seen = running
-    page = seen.page
+def test_figures_are_requested_seldom(running: tuple[Path, Watched]) -> None:
+    """Figures are requested only in view and at most once a minute; old plots are freed."""
+    run, watched = running
+    page = watched.page
 
-    def asked() -> int:
-        return sum("figures.json" in url for url in seen.requests)
+    def requests() -> int:
+        return sum("figures.json" in url for url in watched.requests)
 
     page.wait_for_timeout(500)
-    assert asked() == 0
+    assert requests() == 0
     page.locator("#settings").scroll_into_view_if_needed()
     expect(page.locator("#settings .canvas")).not_to_have_count(0)
     for section in ("#search", "#settings"):
-        seen.plot(section)
+        watched.plot(section)
     for lpips in (0.19, 0.18):
-        number = reports_a_new_best(run, lpips)
+        number = report_new_best(run, lpips)
         expect(page.locator("#result .lineup")).to_contain_text(f"trial {number}")
-    assert asked() == 1
+    assert requests() == 1
     with page.expect_response("**/figures.json*"):
-        page.evaluate("requested.atMs = -Infinity")  # as a minute later
-    assert asked() == 2
+        page.evaluate("requested.atMs = -Infinity")  # as if a minute had passed
+    assert requests() == 2
     for _ in range(2):
         page.wait_for_function("drawn.size === document.querySelectorAll('.canvas').length")
         page.evaluate("fill('settings')")
-    assert seen.errors == []
+    assert watched.errors == []
 
 
-def test_news_wait_for_whoever_types(running: tuple[Path, Watched]) -> None:
-    """While a number is typed only the badge changes; a dialog gives focus back when it closes."""
-    run, seen = running
-    page, lineup = seen.page, seen.page.locator("#result .lineup")
+def test_updates_wait_while_a_number_is_typed(running: tuple[Path, Watched]) -> None:
+    """While a number is typed only the badge changes; a dialog returns the focus on closing."""
+    run, watched = running
+    page, lineup = watched.page, watched.page.locator("#result .lineup")
     page.get_by_role("button", name="Filter by score or parameter").click()
     page.locator("#filter-0-high").fill("0.9")
-    number = reports_a_new_best(run, 0.17)
+    number = report_new_best(run, 0.17)
     expect(page.locator("#state")).to_contain_text("new best trial")
     assert f"trial {number}" not in lineup.inner_text() and focus(page) == "filter-0-high"
     page.locator("#sort").focus()
@@ -201,11 +201,11 @@ def test_news_wait_for_whoever_types(running: tuple[Path, Watched]) -> None:
 
     page.locator(f"#open-{number}").focus()
     page.keyboard.press("Enter")
-    newest = reports_a_new_best(run, 0.16)
+    newest = report_new_best(run, 0.16)
     expect(lineup).to_contain_text(f"trial {newest}")
     page.keyboard.press("Escape")
     expect(page.locator(f"#open-{number}")).to_be_focused()
-    assert seen.errors == [] and seen.left == []
+    assert watched.errors == [] and watched.left == []
 
     page.route("**/page_data.json", lambda route: route.fulfill(status=500))
     expect(page.locator("#state")).to_contain_text("the server answers 500")

@@ -1,3 +1,5 @@
+"""The small web server for pages on this machine."""
+
 import http.client
 import json
 import threading
@@ -14,17 +16,17 @@ SENT: list[Any] = []
 
 
 def take(sent: Any) -> Answer:
-    """Remember what was sent; refuse what is no vote."""
+    """Record what was sent; refuse "bad"."""
     if sent == "bad":
-        raise InputError("no such vote")
+        raise InputError("not a vote")
     SENT.append(sent)
     return Answer.json({"took": sent})
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """A site with a page, a picture and something to send to."""
-    found = Site(
+    """A site with a page, a picture and an address for POST requests."""
+    own = Site(
         {
             "": lambda rest: (
                 None if rest else Answer(content=b"page", kind="text/html", policy="p")
@@ -33,17 +35,17 @@ def site() -> Iterator[Site]:
         },
         {"vote": take},
     )
-    thread = threading.Thread(target=found.serve, args=(lambda _: None,), kwargs={"show": False})
+    thread = threading.Thread(target=own.serve, args=(lambda _: None,), kwargs={"show": False})
     thread.start()
-    yield found
-    found.stop()
+    yield own
+    own.stop()
     thread.join()
 
 
 def ask(
     site: Site, path: str, *, sent: bytes | None = None, **headers: str
 ) -> http.client.HTTPResponse:
-    """Ask for a path under the secret, or for an absolute one."""
+    """Request a path below the secret, or an absolute path."""
     where = urlsplit(site.url)
     connection = http.client.HTTPConnection(HOST, where.port, timeout=10)
     whole = path if path.startswith("/") else where.path + path
@@ -52,8 +54,8 @@ def ask(
     return connection.getresponse()
 
 
-def test_it_listens_on_loopback_under_a_secret_path(site: Site) -> None:
-    """Without the secret there is nothing to see, whatever the path."""
+def test_every_path_needs_the_secret(site: Site) -> None:
+    """The site is on the loopback address, and paths without the secret are not found."""
     assert site.url.startswith("http://127.0.0.1:")
     assert ask(site, "").read() == b"page"
     assert ask(site, "picture/a%20b").read() == b"a b"
@@ -61,8 +63,8 @@ def test_it_listens_on_loopback_under_a_secret_path(site: Site) -> None:
         assert ask(site, path).status == 404
 
 
-def test_pages_from_elsewhere_are_refused(site: Site) -> None:
-    """A request under another host name, or from another page, gets nothing."""
+def test_requests_of_other_sites_are_refused(site: Site) -> None:
+    """Requests under another host name or from another origin are forbidden."""
     port = urlsplit(site.url).port
     assert ask(site, "", Host=f"evil.example:{port}").status == 403
     assert ask(site, "", Host=f"localhost:{port}").status == 403
@@ -70,16 +72,16 @@ def test_pages_from_elsewhere_are_refused(site: Site) -> None:
     assert ask(site, "vote", sent=b"1", Origin=f"http://127.0.0.1:{port}").status == 200
 
 
-def test_headers_close_the_page(site: Site) -> None:
-    """Its policy is sent, nobody may frame it, and its address goes nowhere."""
-    found = ask(site, "")
-    assert found.headers["Content-Security-Policy"] == "p; frame-ancestors 'none'"
-    assert found.headers["Referrer-Policy"] == "no-referrer"
-    assert found.headers["X-Content-Type-Options"] == "nosniff"
+def test_headers_protect_the_page(site: Site) -> None:
+    """The page has its policy, cannot be framed, and sends no referrer."""
+    response = ask(site, "")
+    assert response.headers["Content-Security-Policy"] == "p; frame-ancestors 'none'"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_what_is_sent(site: Site) -> None:
-    """JSON arrives; too much of it, or none, or a bad value is refused in one line."""
+def test_bodies_are_checked(site: Site) -> None:
+    """JSON arrives; a body that is too large, no JSON or a bad value is refused."""
     SENT.clear()
     assert json.loads(ask(site, "vote", sent=b'{"a": 1}').read()) == {"took": {"a": 1}}
     assert SENT == [{"a": 1}]
@@ -88,12 +90,12 @@ def test_what_is_sent(site: Site) -> None:
     assert ask(site, "other", sent=b"1").status == 404
     refused = ask(site, "vote", sent=b'"bad"')
     assert refused.status == 400
-    assert json.loads(refused.read()) == {"error": "no such vote"}
+    assert json.loads(refused.read()) == {"error": "not a vote"}
     assert SENT == [{"a": 1}]
 
 
-def test_a_taken_port_is_an_error(site: Site) -> None:
-    """One line names the port."""
+def test_a_port_in_use_is_an_error(site: Site) -> None:
+    """The error names the port that is in use."""
     port = urlsplit(site.url).port
     with pytest.raises(InputError, match=f"--port {port}: .*; choose another port"):
         Site({}, port=port)

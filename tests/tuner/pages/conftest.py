@@ -1,0 +1,16 @@
+"""A finished run for all tests that only read one."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.support.made_run import made_run
+from tests.tuner.helpers import noisy_space
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """A finished run on two pairs and a held-out one."""
+    folder = tmp_path_factory.mktemp("finished")
+    space = noisy_space(folder)
+    return made_run(folder / "run", pictures, space, trials=24, pairs=2, holdout=1)
