@@ -67,7 +67,7 @@ class Watched:
             expect(canvas).to_have_class(re.compile("js-plotly-plot"))
 
     @property
-    def left(self) -> list[str]:
+    def foreign_requests(self) -> list[str]:
         """Addresses of requests to other places than the page's own folder."""
         own = self.page.url.rpartition("/")[0]
         allowed = ("data:", "blob:", own)

@@ -30,7 +30,7 @@ from nst_core.presets.built_in import BASELINES, load_preset
 from tests.tuner.helpers import make_search, nst_tuner, play
 from tuner.doctor.run import check_run
 from tuner.job.load import load_job
-from tuner.pages.prefer.votes import kept_votes
+from tuner.pages.prefer.votes import stored_votes
 from tuner.pages.report.page import as_block
 from tuner.pages.report.page_data import report_data
 from tuner.results.as_json import best_json, dump, status_json
@@ -237,7 +237,7 @@ def look_at(folder: Path) -> None:
         lambda: best_table(results, 5),
         lambda: as_block(report_data(results)),
         lambda: results.preset().to_json(),
-        lambda: kept_votes(results.notes),
+        lambda: stored_votes(results.notes),
     ):
         refuses_or_reads(look)
 

@@ -31,8 +31,8 @@ def best_json(results: Results, top: int | None = None) -> dict[str, Any]:
     """
     ranked = results.ranked()
     reported = {result.record.trial for result in ranked}
-    others = [r for r in results.records if r.trial not in reported and r.final_of is None]
-    listed = [*((r.record, r) for r in ranked), *((record, None) for record in others)][:top]
+    unreported = [r for r in results.records if r.trial not in reported and r.final_of is None]
+    listed = [*((r.record, r) for r in ranked), *((record, None) for record in unreported)][:top]
     return {
         "run": results.job.name,
         "objective": results.goals.name,

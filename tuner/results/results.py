@@ -112,8 +112,8 @@ class Results:
         if self.goals.pareto:
             # The total violation is one of the values, so a result that violates a constraint
             # never dominates one that does not.
-            others = values_beside(((r.record, r.steps) for r in trial_results), self.goals)
-            ranks = non_dominated([*values, *others])[0][: len(values)]
+            other_values = values_beside(((r.record, r.steps) for r in trial_results), self.goals)
+            ranks = non_dominated([*values, *other_values])[0][: len(values)]
             return [
                 (violation, rank, r.failed, loss)
                 for r, rank, (violation, loss, *_) in zip(trial_results, ranks, values, strict=True)

@@ -60,7 +60,7 @@ def summary(results: Results) -> list[str]:
 
 
 def headline(results: Results) -> str:
-    """Return what the page writes below the gain as a number, or instead of it if there is none."""
+    """Return the line below the large percentage on the page, or in place of it without a gain."""
     ranked = results.ranked()
     if not ranked:
         return "No trial has reported a score yet"

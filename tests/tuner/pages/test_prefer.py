@@ -20,7 +20,7 @@ from tuner.pages.prefer.agreement import agreements, learned_objective
 from tuner.pages.prefer.outcome import outcome_json, write_job
 from tuner.pages.prefer.page import Poll
 from tuner.pages.prefer.strengths import next_question, strengths
-from tuner.pages.prefer.votes import Vote, candidates, kept_votes
+from tuner.pages.prefer.votes import Vote, candidates, stored_votes
 from tuner.results.results import load_results
 
 
@@ -39,26 +39,26 @@ def test_forty_votes_recover_the_order() -> None:
     true = {trial: 2.5 * rank for rank, trial in enumerate([4, 9, 1, 7, 3, 12, 30, 2])}
     taus = []
     for seed in range(10):
-        known = strengths(list(true), simulated_votes(true, 40, seed))
-        assert known.order()[0] in (30, 2)
-        taus.append(kendalltau(list(true.values()), known.theta_N).statistic)
+        fitted = strengths(list(true), simulated_votes(true, 40, seed))
+        assert fitted.order()[0] in (30, 2)
+        taus.append(kendalltau(list(true.values()), fitted.theta_N).statistic)
     assert np.median(taus) >= 0.85 and min(taus) >= 0.6
 
 
 def test_votes_without_errors_give_the_exact_order() -> None:
     """A person who never errs gets the exact order."""
     true = {trial: 100.0 * rank for rank, trial in enumerate([5, 3, 8, 1, 9, 2])}
-    known = strengths(list(true), simulated_votes(true, 40, 0))
-    assert known.order() == [2, 9, 1, 8, 3, 5]
-    assert known.chance(2, 5) > 0.99
+    fitted = strengths(list(true), simulated_votes(true, 40, 0))
+    assert fitted.order() == [2, 9, 1, 8, 3, 5]
+    assert fitted.chance(2, 5) > 0.99
 
 
 def test_strengths_agree_with_the_closed_form() -> None:
     """With two results and many votes the difference of strengths is the log-odds of winning."""
     votes = [Vote(1, 2)] * 3000 + [Vote(2, 1)] * 1000
-    known = strengths([1, 2], votes)
-    assert known.theta_N[0] - known.theta_N[1] == pytest.approx(math.log(3), abs=0.01)
-    error = math.sqrt(known._variance(0, 1))
+    fitted = strengths([1, 2], votes)
+    assert fitted.theta_N[0] - fitted.theta_N[1] == pytest.approx(math.log(3), abs=0.01)
+    error = math.sqrt(fitted._variance(0, 1))
     assert error == pytest.approx(1 / math.sqrt(4000 * 0.75 * 0.25), rel=0.02)
 
 
@@ -66,11 +66,11 @@ def test_strengths_agree_with_the_closed_form() -> None:
 def test_strengths_always_exist(pairs: list[tuple[int, int]]) -> None:
     """Strengths are finite with mean 0, and change their sign with the votes."""
     votes = [Vote(a, b) for a, b in pairs if a != b]
-    known = strengths(range(5), votes)
+    fitted = strengths(range(5), votes)
     turned = strengths(range(5), [Vote(vote.worse, vote.better) for vote in votes])
-    assert np.isfinite(known.theta_N).all() and abs(known.theta_N.mean()) < 1e-9
-    np.testing.assert_allclose(known.theta_N, -turned.theta_N, atol=1e-6)
-    assert (known.spread_N > 0).all()
+    assert np.isfinite(fitted.theta_N).all() and abs(fitted.theta_N.mean()) < 1e-9
+    np.testing.assert_allclose(fitted.theta_N, -turned.theta_N, atol=1e-6)
+    assert (fitted.spread_N > 0).all()
 
 
 def test_every_pair_is_asked_before_one_repeats() -> None:
@@ -143,7 +143,7 @@ def voted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
 def test_votes_are_stored_and_rank_the_results(voted: Path) -> None:
     """The study keeps all votes; ranking and agreement follow from them."""
     results = load_results(voted)
-    assert len(kept_votes(results.notes)) == 40
+    assert len(stored_votes(results.notes)) == 40
     outcome = outcome_json(results)
     scores = [trial["objective"] for trial in outcome["order"]]
     assert scores == sorted(scores)
@@ -180,9 +180,9 @@ def test_votes_can_be_skipped_and_undone(tmp_path: Path, pictures: Path) -> None
     assert set(poll._question[:2]) != set(before[:2]) and not poll.votes
     left, right, pair = poll._question
     poll.vote({"better": left, "worse": right, "pair": pair})
-    assert kept_votes(load_results(run).notes) == [Vote(left, right, pair)]
+    assert stored_votes(load_results(run).notes) == [Vote(left, right, pair)]
     poll.vote({"undo": True})
-    assert kept_votes(load_results(run).notes) == []
+    assert stored_votes(load_results(run).notes) == []
     for bad in (
         {},
         "x",
@@ -274,5 +274,5 @@ def test_the_page_works_by_keyboard(tmp_path: Path, pictures: Path) -> None:
         assert page.locator("#ranking-table tbody tr").count() >= 2
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
         assert watched.errors == []
-        assert watched.left == []
-    assert len(kept_votes(load_results(run).notes)) == 1
+        assert watched.foreign_requests == []
+    assert len(stored_votes(load_results(run).notes)) == 1

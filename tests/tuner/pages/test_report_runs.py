@@ -84,9 +84,9 @@ def test_the_pareto_front_is_also_a_table(tmp_path: Path, pictures: Path) -> Non
         assert front == sorted(front, key=lambda result: result["values"][0])
         assert len(front) > len({result["trial"] for result in front})  # one trial is there twice
         buttons = page.locator("#front-table button")
-        ids = [f"front-{one['trial']}-{one['steps']}" for one in front]
+        ids = [f"front-{result['trial']}-{result['steps']}" for result in front]
         assert buttons.evaluate_all("all => all.map(({ id }) => id)") == ids and len(ids) >= 2
-        trials = list(dict.fromkeys(one["trial"] for one in front))
+        trials = list(dict.fromkeys(result["trial"] for result in front))
         assert page.locator(".card", has_text="on the Pareto front").count() == len(trials)
         sources = page.locator("#front-table img").evaluate_all("all => all.map(({ src }) => src)")
         assert all(src.startswith("data:image/webp") for src in sources)
@@ -134,13 +134,13 @@ def test_violating_trials_are_a_kind_of_their_own(tmp_path: Path, pictures: Path
                 "front().data.map(({name, customdata}) => ({name, customdata}))"
             )
         }
-        trials = page.evaluate("pageData.trials.filter((one) => one.rank)")
-        violating = {one["trial"] for one in trials if one["violated"]}
-        on_front = {one["trial"] for one in trials if one["front"]}
+        trials = page.evaluate("pageData.trials.filter(({ rank }) => rank)")
+        violating = {trial["trial"] for trial in trials if trial["violated"]}
+        on_front = {trial["trial"] for trial in trials if trial["front"]}
         assert violating and on_front and not violating & on_front
         assert kinds["violates a constraint"] == violating and kinds["Pareto front"] == on_front
-        assert kinds["dominated"] == {o["trial"] for o in trials} - violating - on_front
-        scores = [one["objective"] for one in trials if not one["violated"]]
+        assert kinds["dominated"] == {trial["trial"] for trial in trials} - violating - on_front
+        scores = [trial["objective"] for trial in trials if not trial["violated"]]
         assert page.evaluate("history().data.at(-1).y.at(-1)") == min(scores)
         assert watched.errors == []
 
@@ -183,4 +183,4 @@ def test_markup_in_names_is_shown_as_text(tmp_path: Path, pictures: Path) -> Non
         assert page.locator("img[src=x]").count() == 0
         assert page.locator("a").count() == page.locator("#nav a, a.skip, a.modebar-btn").count()
         assert watched.errors == []
-        assert watched.left == []
+        assert watched.foreign_requests == []

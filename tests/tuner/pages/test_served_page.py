@@ -31,7 +31,7 @@ def test_a_served_page_follows_the_run(tmp_path: Path, pictures: Path) -> None:
         expect(page.locator("#state")).not_to_contain_text("not")
         watched.plot("#search")
         assert watched.errors == []
-        assert watched.left == []
+        assert watched.foreign_requests == []
 
 
 def test_a_resumed_run_is_followed_again(
@@ -87,7 +87,7 @@ def test_every_control_of_a_served_page(tmp_path: Path, pictures: Path) -> None:
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         page.locator("#theme").click()
         assert page.evaluate("document.documentElement.dataset.theme") == "light"
-        assert watched.errors == [] and watched.left == []
+        assert watched.errors == [] and watched.foreign_requests == []
 
 
 def report_new_best(run: Path, lpips: float) -> int:
@@ -155,7 +155,7 @@ def test_updates_keep_the_state_of_the_page(running: tuple[Path, Watched]) -> No
     assert page.locator(".card .pick input:checked").count() == 1
     assert plot.evaluate(points) > drawn
     assert plot.evaluate("(canvas) => canvas._fullLayout.xaxis.range") == before
-    assert watched.errors == [] and watched.left == []
+    assert watched.errors == [] and watched.foreign_requests == []
 
 
 def test_figures_are_requested_seldom(running: tuple[Path, Watched]) -> None:
@@ -205,7 +205,7 @@ def test_updates_wait_while_a_number_is_typed(running: tuple[Path, Watched]) -> 
     expect(lineup).to_contain_text(f"trial {newest}")
     page.keyboard.press("Escape")
     expect(page.locator(f"#open-{number}")).to_be_focused()
-    assert watched.errors == [] and watched.left == []
+    assert watched.errors == [] and watched.foreign_requests == []
 
     page.route("**/page_data.json", lambda route: route.fulfill(status=500))
     expect(page.locator("#state")).to_contain_text("the server answers 500")

@@ -13,9 +13,9 @@ def test_status_names_the_process_that_uses_the_run(tmp_path: Path) -> None:
     """`status` names the process that uses the run, and otherwise the command to resume it."""
     run_results = results(job(), [], tmp_path, over=None)
     with run_results.run.held("resume"):
-        text, known = printed(status_table(run_results), 200), status_json(run_results)["running"]
+        text, process = printed(status_table(run_results), 200), status_json(run_results)["running"]
     assert f"`nst-tuner resume` (process {os.getpid()} on" in text and str(tmp_path) not in text
-    assert known["pid"] == os.getpid() and known["host"] and known["since"]
+    assert process["pid"] == os.getpid() and process["host"] and process["since"]
     assert status_json(run_results)["running"] is None
     assert "nst-tuner resume" in printed(status_table(run_results), 200)
 

@@ -25,8 +25,8 @@ def test_a_violated_constraint_is_named_everywhere() -> None:
     assert "seconds_per_image <= 5" in printed(best_table(run_results, 1))
     assert violated in run_results.preset().description
     assert best_json(run_results)["trials"][0]["broken"] == ["seconds_per_image <= 5"]
-    kept = results(spec, [trial(0, spec.goals, 0.3, seconds=4)])
-    texts = [verdict(kept).plain, *summary(kept), kept.preset().description]
+    satisfied = results(spec, [trial(0, spec.goals, 0.3, seconds=4)])
+    texts = [verdict(satisfied).plain, *summary(satisfied), satisfied.preset().description]
     assert "violates" not in " ".join(texts)
 
 

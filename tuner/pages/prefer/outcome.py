@@ -15,7 +15,7 @@ from search_spaces import CATALOGUE
 from tuner.job.spec import JobSpec
 from tuner.pages.prefer.agreement import Agreement, PairScores, agreements, learned_objective
 from tuner.pages.prefer.strengths import Strengths, strengths
-from tuner.pages.prefer.votes import Vote, kept_votes
+from tuner.pages.prefer.votes import Vote, stored_votes
 from tuner.results.results import Results
 from tuner.results.trial_result import TrialResult
 
@@ -36,7 +36,7 @@ class Outcome:
     @cached_property
     def votes(self) -> list[Vote]:
         """All votes, the oldest first."""
-        return kept_votes(self.results.notes)
+        return stored_votes(self.results.notes)
 
     @cached_property
     def trials(self) -> dict[int, TrialResult]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nst_core.errors import InputError, RunError
 from tuner.pages.prefer.strengths import next_question, strengths
-from tuner.pages.prefer.votes import COUNT, NOTE, Vote, candidates, kept_votes
+from tuner.pages.prefer.votes import COUNT, NOTE, Vote, candidates, stored_votes
 from tuner.pages.report.album import Album
 from tuner.pages.report.page import as_block, policy, render_template
 from tuner.pages.site import Answer, Get, Site
@@ -49,7 +49,7 @@ class Poll:
                 " compare; continue the run with `nst-tuner resume`"
             )
         self._study = RunStudy.open(results.run.path, goals=results.goals)
-        self._votes = kept_votes(self._study.notes)
+        self._votes = stored_votes(self._study.notes)
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._question = self._next_question()
@@ -94,13 +94,13 @@ class Poll:
 
     def state(self) -> Mapping[str, Any]:
         """Return what the page shows, as JSON."""
-        known = strengths(list(self._candidates), self._votes)
-        order = known.order()
-        chance = known.chance(order[0], order[1])
+        current = strengths(list(self._candidates), self._votes)
+        order = current.order()
+        chance = current.chance(order[0], order[1])
         left, right, pair = self._question
         ranking = []
         for trial in order:
-            strength, spread = known.of(trial)
+            strength, spread = current.of(trial)
             name = self._candidates[trial].name
             ranking.append({"name": name, "strength": strength, "spread": spread})
         certainty = f"the first result is the best with a probability of {chance:.0%}"
@@ -123,8 +123,8 @@ class Poll:
             chosen = list(next_question(strengths(trials, self._votes), self._votes))
         else:
             before = skipped[:2]
-            others = [(a, b) for a in trials for b in trials if a < b and {a, b} != set(before)]
-            chosen = list(self._random.choice(others or [before]))
+            choices = [(a, b) for a in trials for b in trials if a < b and {a, b} != set(before)]
+            chosen = list(self._random.choice(choices or [before]))
         self._random.shuffle(chosen)
         return chosen[0], chosen[1], self._random.randrange(len(self._results.job.pairs))
 

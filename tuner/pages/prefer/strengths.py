@@ -107,15 +107,15 @@ def _derivatives(theta_N: np.ndarray, wins_M2: np.ndarray) -> tuple[np.ndarray, 
     return gradient_N, hessian_NN
 
 
-def next_question(known: Strengths, votes: Sequence[Vote]) -> tuple[int, int]:
+def next_question(current: Strengths, votes: Sequence[Vote]) -> tuple[int, int]:
     """Return the two trials on which a vote is most informative, preferring those asked least.
 
     Args:
-        known: the strengths so far.
+        current: the strengths so far.
         votes: the votes so far.
     """
     asked = Counter(frozenset((vote.better, vote.worse)) for vote in votes)
-    pairs = list(itertools.combinations(known.trials, 2))
+    pairs = list(itertools.combinations(current.trials, 2))
     return max(
-        pairs, key=lambda pair: (known.information(*pair) / (1 + asked[frozenset(pair)]), pair)
+        pairs, key=lambda pair: (current.information(*pair) / (1 + asked[frozenset(pair)]), pair)
     )

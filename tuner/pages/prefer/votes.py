@@ -29,7 +29,7 @@ class Vote(NamedTuple):
     pair: int = 0
 
 
-def kept_votes(notes: Mapping[str, Any]) -> list[Vote]:
+def stored_votes(notes: Mapping[str, Any]) -> list[Vote]:
     """Return the votes in the notes of a study, the oldest first."""
     return [Vote(**vote) for vote in notes.get(NOTE, [])]
 

@@ -123,11 +123,11 @@ class Album:
     def _first_screens(self) -> dict[str, Path]:
         """Return the pictures of the first screen by key: inputs and results, pair by pair."""
         preset = self._results.best_preset()
-        shown = [*self._results.ranked()[:1], *([preset] if preset else [])]
+        results = [*self._results.ranked()[:1], *([preset] if preset else [])]
         files: dict[str, Path] = {}
         for pair in range(len(self._results.job.pairs)):
             files |= self._inputs_of(pair)
-            files |= dict(self._image(result, pair) for result in shown)
+            files |= dict(self._image(result, pair) for result in results)
         return files
 
     def _inputs_of(self, pair: int) -> dict[str, Path]:

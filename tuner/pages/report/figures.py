@@ -59,7 +59,7 @@ def report_figures(results: Results) -> list[Group]:
             ),
             _group(
                 "One parameter",
-                f"{name} by one parameter. Each point is a trial; later trials are darker.",
+                f"{name} by one parameter. Each point is a trial, later ones in a stronger color.",
                 [_drawn("plot_slice", study, [param], name) for param in ranked[:SLICE_PARAMS]],
                 size="small",
             ),

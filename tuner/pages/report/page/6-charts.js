@@ -192,7 +192,7 @@ function frontTable() {
 }
 
 function frontChart() {
-  const panel = chart("Pareto front", "The pictures are the results that no other result dominates: none is better in one objective without being worse in another. Choose a point, or a row of the table, to open its trial.", front, FRONT_PX);
+  const panel = chart("Pareto front", "Each picture is a result on the Pareto front: every other result is worse in at least one objective. Choose a point, or a row of the table, to open its trial.", front, FRONT_PX);
   panel.classList.add("wide");
   panel.append(h("div", { id: "front-table" }, frontTable()));
   return panel;
