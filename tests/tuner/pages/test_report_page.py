@@ -155,12 +155,14 @@ def test_commands_are_copied(report: str) -> None:
     with chromium() as watched:
         page = watched.open(report)
         page.evaluate(
-            "() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }"
+            "() => { navigator.clipboard.writeText = async (it) => { window.copiedText = it; }; }"
         )
         button = page.get_by_role("button", name="Copy the command: Save the preset")
         button.click()
         command = page.locator("#reproduce .command code").nth(1).inner_text()
-        assert command.startswith("nst-tuner export") and page.evaluate("window.copied") == command
+        assert (
+            command.startswith("nst-tuner export") and page.evaluate("window.copiedText") == command
+        )
         expect(page.locator("#copy-1")).to_contain_text("Copied")
         assert announced(page) == "Copied: Save the preset"
         expect(button).to_be_visible(timeout=8000)  # the old label is back
