@@ -194,7 +194,7 @@ def _search(
         prepared.job,
         space,
         presets=prepared.presets,
-        starts=prepared.initial_points,
+        initial_points=prepared.initial_points,
         replay=prepared.replay,
         costs=functools.partial(known_costs, prepared.workload, prepared.job.goals),
         callback=callback,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tuner.job.ranking import Values
 from tuner.job.spec import Rule
-from tuner.search.halving import MEDIAN_OF, Decision, Halving, Ladder, Rung
+from tuner.search.halving import MEDIAN_OF, Decision, Halving, Rung, RungValues
 
 DISTINCT = st.lists(st.floats(0, 10), max_size=40, unique=True)
 
@@ -18,8 +18,8 @@ def halving(rule: Rule = "promote", **changes: object) -> Halving:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def ladder_of(values: list[float], rung: Rung) -> Ladder:
-    ladder = Ladder()
+def ladder_of(values: list[float], rung: Rung) -> RungValues:
+    ladder = RungValues()
     for trial, value in enumerate(values):
         ladder.add(rung, trial, point(value))
     return ladder
@@ -138,7 +138,7 @@ def test_brackets_share_the_budget() -> None:
 def test_brackets_do_not_compete() -> None:
     """A trial is measured against its own bracket only."""
     rule = halving("hyperband")
-    ladder = Ladder()
+    ladder = RungValues()
     for trial, value in enumerate([0.1, 0.2, 0.3]):
         ladder.add(Rung(90, 10), trial, point(value))
     for trial, value in enumerate([0.7, 0.8, 0.9], 3):
@@ -150,7 +150,7 @@ def test_brackets_do_not_compete() -> None:
 def test_several_objectives_are_halved_by_rank() -> None:
     """The non-dominated go on first, and of the dominated nobody while there are enough."""
     rule = halving()
-    ladder = Ladder()
+    ladder = RungValues()
     points = [(0.1, 0.9), (0.9, 0.1), (0.5, 0.5), (0.6, 0.6), (0.95, 0.95), (0.7, 0.8)]
     for trial, values in enumerate(points):
         ladder.add(RUNG, trial, point(*values))

@@ -196,7 +196,7 @@ def test_an_extended_run_tries_every_start(job_file: Path, tmp_path: Path) -> No
     options = ("finals.count=1", "finals.seeds=1", noisy_space(tmp_path))
     for trials in (4, 9):
         asked = (*options, f"search.trials={trials}")
-        play(make_search(job_file, tmp_path, *asked, starts=starts), quality)
+        play(make_search(job_file, tmp_path, *asked, initial_points=starts), quality)
     records, _ = load_records(tmp_path)
     tried = [record.params["lr"] for record in records if record.searched]
     assert tried[:5] == pytest.approx([start["lr"] for start in starts])
