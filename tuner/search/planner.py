@@ -12,7 +12,7 @@ from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling.draw import Draw
 from tuner.sampling.sobol_grid import planned_point
-from tuner.search.finals import FinalRun, final_config, final_rungs, full_rungs
+from tuner.search.finals import FinalRun, final_config, final_rungs, full_rungs, missing_runs
 from tuner.search.halving import Halving, Rung
 from tuner.search.protocol import Plan
 from tuner.study.records import Scores, TrialRecord
@@ -100,6 +100,11 @@ class Planner:
         )
         return self.plan(number, self._study.record(number))
 
+    def missing_finals(self) -> list[FinalRun]:
+        """Return the finals of all trials in the study that have not begun."""
+        own_steps = {trial: preset.config.steps for trial, (preset, _) in enumerate(self._presets)}
+        return missing_runs(self._study.records(), self._job, own_steps)
+
     def known_violation(self, plan: Plan) -> str | None:
         """Return which constraints the known costs of a trial violate, and record them; or None.
 
@@ -113,7 +118,7 @@ class Planner:
             return None
         self._study.beyond(plan.trial, violations)
         values = ", ".join(f"{name} {value:.3g}" for name, value in costs.items())
-        return f"breaks {' and '.join(violations)} before its first step: {values}"
+        return f"violates {' and '.join(violations)} before its first step: {values}"
 
     def rung(self, number: int, steps: int) -> Rung:
         """Return the rung at which a trial of the search competes after so many steps."""
@@ -127,9 +132,9 @@ class Planner:
         """Return the baseline preset of a trial, with its note; None for any other trial."""
         return self._presets[number] if number < len(self._presets) else None
 
-    def own_steps(self) -> dict[int, int]:
-        """Return, for the trial of each preset, the number of steps of the published preset."""
-        return {number: preset.config.steps for number, (preset, _) in enumerate(self._presets)}
+    def competes(self, plan: Plan) -> bool:
+        """Whether the search chose a trial: it is neither a preset nor a final."""
+        return not (plan.final or self.preset(plan.trial))
 
     def _configure(self, number: int) -> StyleConfig:
         """Choose the configuration of a trial that has just begun, and record it."""

@@ -18,7 +18,7 @@ from nst_core.presets.preset import Preset
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.search.budget import Budget
-from tuner.search.finals import FinalRun, missing_runs
+from tuner.search.finals import FinalRun
 from tuner.search.halving import Decision, RungValues
 from tuner.search.interrupt import Interrupt
 from tuner.search.planner import Planner
@@ -80,17 +80,13 @@ class Search:
         self._files = TrialFiles(run, study, self.goals)
         #: Finals that have not begun; None while the search is not over.
         self._finals: list[FinalRun] | None = None
-        own = study.records(own=True)
-        #: Trials of the search that this driver has begun, and the highest trial number plus one.
-        self._begun, self._count = sum(record.final_of is None for record in own), 0
-        self._add(own)
+        self._add(self._shared.restore())
         self._refresh()
         self._roster.restore(self._planner.rung)
 
     def _add(self, records: Iterable[TrialRecord]) -> None:
         """Add trials of an earlier launch or of another driver."""
         for record in records:
-            self._count = max(self._count, record.trial + 1)
             self._budget.add_trial(record)
             if record.final_of is not None:
                 self._planner.skip(record.trial)
@@ -123,7 +119,7 @@ class Search:
     @property
     def begun(self) -> bool:
         """Whether any trial has begun, in this launch or an earlier one."""
-        return self._begun > 0
+        return self._shared.begun_here > 0
 
     @property
     def wound_up(self) -> bool:
@@ -143,7 +139,7 @@ class Search:
     @property
     def others_run(self) -> bool:
         """Whether other drivers of a shared study are running trials."""
-        return self._shared.running > 0
+        return self._shared.running_elsewhere > 0
 
     @property
     def awaits_others(self) -> bool:
@@ -158,7 +154,7 @@ class Search:
     @property
     def _left_to_begin(self) -> int:
         """Number of trials that the search has still to begin."""
-        begun = self._begun + self._shared.begun
+        begun = self._shared.begun_here + self._shared.begun_elsewhere
         return 0 if self._budget.spent else max(0, self._job.search.trials - begun)
 
     # --- next configuration -----------------------------------------------------------------------
@@ -187,19 +183,12 @@ class Search:
             self._roster.promote(promoted)
             return self._planner.plan(promoted, self._study.record(promoted))
         while self._left_to_begin:
-            number = self._begin()
-            self._begun += 1
-            if (plan := self._plan_or_end(number, None)) is not None:
+            if (plan := self._plan_or_end(self._shared.begin(), None)) is not None:
                 return plan
         if self._roster.searching or self.awaits_others:
             return None
         self._end_paused()
         return self._next_final()
-
-    def _begin(self) -> int:
-        number = self._study.begin()
-        self._count = max(self._count, number + 1)
-        return number
 
     def _resume_orphan(self) -> Plan | None:
         """Return the plan of the first orphaned trial; None if the trial ends or pauses instead."""
@@ -251,16 +240,15 @@ class Search:
     def _next_final(self) -> Plan | None:
         """Begin the next final: a run of a finalist, or a preset with all of its steps."""
         finals = self._missing_finals()
-        return self._planner.plan_final(self._begin(), finals.pop(0)) if finals else None
+        if not finals:
+            return None
+        return self._planner.plan_final(self._shared.begin(final=True), finals.pop(0))
 
     def _missing_finals(self) -> list[FinalRun]:
         """Return the finals that have not begun, chosen at the first call: when the search ends."""
         if self._finals is None:
-            own_steps = self._planner.own_steps()
             # The driver that ends last runs the finals, because it knows all results.
-            self._finals = (
-                [] if self.others_run else missing_runs(self._study.records(), self._job, own_steps)
-            )
+            self._finals = [] if self.others_run else self._planner.missing_finals()
         return self._finals
 
     # --- report and decision ----------------------------------------------------------------------
@@ -273,15 +261,14 @@ class Search:
             images: return the trial's PNG files; called only if they are kept.
         """
         number = report.trial
-        if number not in self._roster.running:
+        if (plan := self._roster.running.get(number)) is None:
             return Decision.STOP
         if report.remark:
             self._study.remark(number, report.remark)
         if report.taken_up is not None:
             at = {"steps": report.taken_up, "came_at": report.came_at}
             _log(number, "resumed from its saved lanes", **at)
-        final = self._roster.running[number].final
-        if not final:
+        if not plan.final:
             self._budget.add_seconds(number, report.seconds)
         failure = report.failure
         if not failure and (names := self.goals.not_finite(report.scores)):
@@ -297,14 +284,14 @@ class Search:
             seconds=report.seconds,
             worker=report.worker,
         )
-        self._files.keep_images(number, report.steps, rung, images, final=final)
+        self._files.keep_images(number, report.steps, rung, images, final=plan.final)
         with self._one_write():
             self._refresh()
             self._study.report(number, report.steps, rung)
-            improved = self._competes(number) and self._add_report(
-                number, report.steps, rung, begun=self._count
+            improved = self._planner.competes(plan) and self._add_report(
+                number, report.steps, rung, begun=self._shared.count
             )
-            if not final:
+            if not plan.final:
                 self._budget.save(improved=improved)
             self.callback.reported(number, report.steps, rung)
             _log(number, "reported", steps=report.steps, scores=dict(report.scores))
@@ -348,24 +335,15 @@ class Search:
         self._rung_values.add(self._planner.rung(number, steps), number, values)
         return self._budget.add_report(number, values, begun=begun)
 
-    def _competes(self, number: int) -> bool:
-        """Whether a running trial is neither a preset nor a final; see `TrialRecord.searched`."""
-        return not (self._roster.running[number].final or self._planner.preset(number))
-
     def _decide(self, number: int, steps: int, rung: RungRecord) -> Decision:
         """Decide about a running trial after its report at a rung, and carry the decision out."""
         plan = self._roster.running[number]
         if steps >= plan.config.steps:
             return self._end(number, "complete", None)
-        competes = self._competes(number)
+        competes = self._planner.competes(plan)
         reason = None if plan.final else self._budget.spent
-        if competes and not reason:
-            violated = (
-                bound.name
-                for bound in self.goals.constraints
-                if bound.lasting and bound.violation(rung.scores) > 0
-            )
-            reason = next((f"breaks {name} at step {steps}" for name in violated), None)
+        if competes and not reason and (violations := self.goals.beyond(rung.scores)):
+            reason = f"violates {next(iter(violations))} at step {steps}"
         if reason:
             return self._end(number, "pruned", reason)
         if not competes:  # presets run to their end, so that the search has a baseline
@@ -373,7 +351,7 @@ class Search:
         here = self._planner.rung(number, steps)
         reported = self._rung_values.at(here)
         to_come = sum(other not in reported for other in self.unfinished)
-        to_come += self._left_to_begin + self._shared.running
+        to_come += self._left_to_begin + self._shared.running_elsewhere
         decision = self._planner.halving.decide(number, here, self._rung_values, to_come=to_come)
         if decision is Decision.STOP:
             return self._end(number, "pruned", f"not among the best at step {steps}")
