@@ -55,37 +55,10 @@ def run_job(
     """
     run = RunDir(folder).begin()
     with run.held(), logged(run.log_file, say), _explain_interrupts(run):
-        try:
-            callbacks = make_callbacks(job, run, callback)
-            mirror = _mirror(job, run)
+        with _deleted_on_error(run):
+            callbacks, mirror = make_callbacks(job, run, callback), _mirror(job, run)
             prepared = prepare(job, space, run, say, callback.doing)
-            presets = [preset.name for preset, _ in prepared.presets]
-            lengths, no_lengths = lengths_for(space, job.goals, load_curves())
-            if no_lengths and job.search.sampler == "gp":
-                say(no_lengths)
-            notes = {
-                "pair_baselines": prepared.baselines,
-                "presets": presets,
-                "starts": [dict(params) for params in prepared.initial_points],
-                LENGTHS: lengths,
-                "environment": environment(),
-                ASKED: fingerprint(job, space, presets),
-                "weights": weight_digests(job, prepared.workload),
-            }
-            with database_explained():
-                study = RunStudy.create(
-                    folder,
-                    url=job.search.study,
-                    name=job.name,
-                    notes=notes,
-                    goals=prepared.job.goals,
-                )
-        except OSError as error:
-            run.take_back()
-            raise RunError(f"{error.filename or folder}: {error.strerror or error}") from None
-        except BaseException:
-            run.take_back()
-            raise
+            study = _create_study(job, space, folder, prepared, say)
         if study.shared:
             study.note("over", None)
         # All drivers of a shared study use the initial points of the driver that created it.
@@ -93,10 +66,32 @@ def run_job(
         with (
             _explain_write_errors(run),
             mirror,
-            _remove_refused_run(run, study),
+            _deleted_if_refused(run, study),
             callbacks as notified,
         ):
             _search(study, run, space, prepared, notified, backend, say)
+
+
+def _create_study(
+    job: JobSpec, space: Space, folder: Path, prepared: Prepared, say: Say
+) -> RunStudy:
+    """Create the study of a new run, or join one in a database, with notes about the run."""
+    presets = [preset.name for preset, _ in prepared.presets]
+    lengths, no_lengths = lengths_for(space, job.goals, load_curves())
+    if no_lengths and job.search.sampler == "gp":
+        say(no_lengths)
+    notes = {
+        "pair_baselines": prepared.baselines,
+        "presets": presets,
+        "starts": [dict(params) for params in prepared.initial_points],
+        LENGTHS: lengths,
+        "environment": environment(),
+        ASKED: fingerprint(job, space, presets),
+        "weights": weight_digests(job, prepared.workload),
+    }
+    url, goals = job.search.study, prepared.job.goals
+    with database_explained():
+        return RunStudy.create(folder, url=url, name=job.name, notes=notes, goals=goals)
 
 
 def resume_run(
@@ -107,7 +102,7 @@ def resume_run(
     say: Say,
     changes: Sequence[str] = (),
 ) -> None:
-    """Continue a run until it is over, if asked for with changes to its job.
+    """Continue a run until it is over, after optional changes to its job.
 
     Args:
         folder: the run directory.
@@ -170,7 +165,20 @@ def _explain_write_errors(run: RunDir) -> Iterator[None]:
 
 
 @contextmanager
-def _remove_refused_run(run: RunDir, study: RunStudy) -> Iterator[None]:
+def _deleted_on_error(run: RunDir) -> Iterator[None]:
+    """Delete a new run after any error; turn an OSError into a RunError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        run.take_back()
+        raise RunError(f"{error.filename or run.path}: {error.strerror or error}") from None
+    except BaseException:
+        run.take_back()
+        raise
+
+
+@contextmanager
+def _deleted_if_refused(run: RunDir, study: RunStudy) -> Iterator[None]:
     """Delete a new run if the backend refuses it before the first trial."""
     try:
         yield
@@ -193,6 +201,7 @@ def _search(
     backend: Backend,
     say: Say,
 ) -> None:
+    """Run the trials of a study until the search is over or a signal ends the launch."""
     search = Search(
         study,
         run,

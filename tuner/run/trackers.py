@@ -39,12 +39,13 @@ class Callbacks(Callback):
 
     Args:
         first: the callback that shows the run to people. Its errors are ours and are raised.
-        others: callbacks of trackers. Each runs in a thread of its own, so that the run never waits
-            for a library or its server, and is left out after its first error.
+        trackers: each runs in a thread of its own, so that the run never waits for a library or
+            its server, and is left out after its first error.
     """
 
-    def __init__(self, first: Callback, others: Sequence[Callback] = ()):
-        self._first, self._others = first, [_BackgroundCallback(other) for other in others]
+    def __init__(self, first: Callback, trackers: Sequence[Callback] = ()):
+        self._first = first
+        self._trackers = [_BackgroundCallback(tracker) for tracker in trackers]
 
     def doing(self, what: str) -> None:
         """See `Callback`; only people are told."""
@@ -74,18 +75,18 @@ class Callbacks(Callback):
 
     def finish(self, within_s: float = FINISH_S) -> None:
         """Wait until the trackers have received all events, for at most ``within_s`` seconds."""
-        for other in self._others:
-            other.events.put(None)
+        for tracker in self._trackers:
+            tracker.events.put(None)
         until_s = time.monotonic() + within_s
-        for other in self._others:
-            other.join(max(0.0, until_s - time.monotonic()))
-            if other.is_alive():
-                log.warning("%s: not finished after %g s; left out", other.name, within_s)
+        for tracker in self._trackers:
+            tracker.join(max(0.0, until_s - time.monotonic()))
+            if tracker.is_alive():
+                log.warning("%s: not finished after %g s; left out", tracker.name, within_s)
 
     def _send(self, event: _Event) -> None:
         event(self._first)
-        for other in self._others:
-            other.send(event)
+        for tracker in self._trackers:
+            tracker.send(event)
 
 
 class _BackgroundCallback(threading.Thread):

@@ -106,7 +106,7 @@ class Planner:
         return missing_runs(self._study.records(), self._job, own_steps)
 
     def known_violation(self, plan: Plan) -> str | None:
-        """Return which constraints the known costs of a trial violate, and record them; or None.
+        """Record and return which constraints the known costs of a trial violate; None for none.
 
         This holds for presets as well: a result that may not be used is no baseline. A final has
         passed as a trial.

@@ -143,12 +143,12 @@ class Search:
 
     @property
     def awaits_others(self) -> bool:
-        """Whether all trials left are paused, and reports of other drivers may promote them."""
+        """Whether all unfinished trials are paused, and other drivers' reports may promote them."""
         idle = not self._roster.running and not self._budget.spent
         return idle and bool(self._roster.paused) and self.others_run
 
     def sign(self) -> None:
-        """Tell other drivers of a shared study that this one is alive; backends call it often."""
+        """Tell other drivers of a shared study that this one is alive; backends call this often."""
         self._study.sign()
 
     @property

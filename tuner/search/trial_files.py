@@ -41,7 +41,7 @@ class TrialFiles:
         *,
         final: bool,
     ) -> None:
-        """Save the images of a report if they are to be kept; call this before the study has it.
+        """Save the images of a report if they are to be kept; call this before recording it.
 
         Args:
             number: number of the trial.

@@ -180,7 +180,7 @@ def test_a_tracker_that_cannot_start_is_left_out(
             job_of(job_file, "mlflow", "tensorboard"), RunDir(tmp_path), Recorder()
         )
     assert "no server" in caplog.text and "left out" in caplog.text
-    assert len(callback._others) == 1  # type: ignore[attr-defined]
+    assert len(callback._trackers) == 1  # type: ignore[attr-defined]
 
 
 def test_mlflow_gets_one_request_per_report(
