@@ -26,7 +26,8 @@ from tuner.run.mirror import Mirror, fetch
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a run waits for its storage for a tenth of a second only."""
+    """The copy is updated at the end of a run only, which waits for a tenth of a second."""
+    monkeypatch.setattr("tuner.run.mirror.EVERY_S", 3600.0)
     monkeypatch.setattr("tuner.run.mirror.END_WITHIN_S", 0.1)
     monkeypatch.setattr("tuner.run.mirror.AGAIN_AFTER_S", 0.01)
 

@@ -45,14 +45,14 @@ def full(folder: Path) -> list[TrialRecord]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "presets"),
+    ("baselines", "presets"),
     [("auto", ["adam-1000"]), ("true", ["adam-1000", "layered-2000"]), ("false", [])],
 )
 def test_presets_run_in_full(
-    job_file: Path, tmp_path: Path, asked: str, presets: list[str]
+    job_file: Path, tmp_path: Path, baselines: str, presets: list[str]
 ) -> None:
     """All, none, or the best presets run with all of their steps; `auto` limits their total."""
-    search = make_search(job_file, tmp_path, *LONG, f"baselines.full={asked}")
+    search = make_search(job_file, tmp_path, *LONG, f"baselines.full={baselines}")
     play(search, loss, lanes=3)
     records = full(tmp_path)
     assert [record.preset for record in records] == presets
@@ -106,59 +106,59 @@ def test_a_run_of_an_older_version_gets_no_full_runs(tmp_path: Path, pictures: P
     assert len(load_records(run)[0]) == before
 
 
-@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("in_full", [False, True])
 def test_every_gain_says_how_far_the_preset_ran(
-    tmp_path: Path, pictures: Path, asked: bool
+    tmp_path: Path, pictures: Path, in_full: bool
 ) -> None:
     """Wherever a gain over a preset is named, so is the number of steps that the preset ran."""
-    run = made_run(tmp_path / "run", pictures, f"baselines.full={str(asked).lower()}")
-    found = load_results(run)
-    ran = r"in full, 1,000 steps" if asked else r"cut to 90 of its 1,000 steps"
+    run = made_run(tmp_path / "run", pictures, f"baselines.full={str(in_full).lower()}")
+    loaded = load_results(run)
+    ran = r"in full, 1,000 steps" if in_full else r"cut to 90 of its 1,000 steps"
     gain = re.compile(rf"\d+% better than the best preset, adam-1000 \({ran}\)")
-    shown = io.StringIO()
-    Console(file=shown, width=300).print(best_table(found, 3))
-    assert f"vs best preset: adam-1000 ({ran})" in shown.getvalue()
-    assert gain.search(shown.getvalue())
+    output = io.StringIO()
+    Console(file=output, width=300).print(best_table(loaded, 3))
+    assert f"vs best preset: adam-1000 ({ran})" in output.getvalue()
+    assert gain.search(output.getvalue())
     assert gain.search(nst_tuner("status", run, COLUMNS="300").stdout)
-    assert gain.search(" ".join(summary(found)))
-    for content in (best_json(found), status_json(found)):
+    assert gain.search(" ".join(summary(loaded)))
+    for content in (best_json(loaded), status_json(loaded)):
         preset = content["best_preset"]
         assert (preset["full"], preset["steps"], preset["own_steps"]) == (
-            asked,
-            1000 if asked else 90,
+            in_full,
+            1000 if in_full else 90,
             1000,
         )
         assert preset["gain"] > 0 and ran in preset["ran"]
-    facts = report_facts(found)
+    facts = report_facts(loaded)
     assert facts["presetRan"] == "cut to 90 of its 1,000 steps"
-    assert any(ran in baseline["name"] for baseline in facts["baselines"]) == asked
+    assert any(ran in baseline["name"] for baseline in facts["baselines"]) == in_full
 
 
 def test_a_preset_in_full_may_be_better() -> None:
     """The best trial is compared with full runs of presets as well, and may be worse."""
-    asked = job()
-    cut = replace(trial(0, asked.goals, 0.4), preset="adam-1000")
+    spec = job()
+    cut = replace(trial(0, spec.goals, 0.4), preset="adam-1000")
     whole = replace(
-        trial(2, asked.goals, 0.2, final_of=0),
+        trial(2, spec.goals, 0.2, final_of=0),
         preset="adam-1000",
         full=True,
         config={**cut.config, "steps": 1000, "extractor": "vgg19"},
     )
-    found = results(asked, [cut, trial(1, asked.goals, 0.3), whole])
-    run = best_preset_run(found)
+    loaded = results(spec, [cut, trial(1, spec.goals, 0.3), whole])
+    run = best_preset_run(loaded)
     assert run is not None and (run.trial, run.objective, run.full) == (2, 0.2, True)
     gain = "50% worse than the best preset, adam-1000 (in full, 1,000 steps)"
-    assert gain_over_presets(found) == gain
-    assert gain in verdict(found).plain
-    assert [one.record.trial for one in found.ranked()] == [1, 0]
+    assert gain_over_presets(loaded) == gain
+    assert gain in verdict(loaded).plain
+    assert [result.record.trial for result in loaded.ranked()] == [1, 0]
 
 
 def test_the_network_of_a_preset_is_named() -> None:
     """If a preset ran on another network than published, the comparison names both."""
-    asked = job()
-    preset = replace(trial(0, asked.goals, 0.4), preset="lbfgs-resnet18")
-    found = results(asked, [preset, trial(1, asked.goals, 0.2)])
-    assert "(cut to 10 of its 1,000 steps, on vgg16 instead of resnet18)" in verdict(found).plain
+    spec = job()
+    preset = replace(trial(0, spec.goals, 0.4), preset="lbfgs-resnet18")
+    loaded = results(spec, [preset, trial(1, spec.goals, 0.2)])
+    assert "(cut to 10 of its 1,000 steps, on vgg16 instead of resnet18)" in verdict(loaded).plain
 
 
 def test_ranks_have_no_gaps(tmp_path: Path, pictures: Path) -> None:
@@ -176,13 +176,13 @@ def test_ranks_have_no_gaps(tmp_path: Path, pictures: Path) -> None:
 
 def test_the_contact_sheet_shows_the_best_preset_once(tmp_path: Path, pictures: Path) -> None:
     """The best preset gets a column of its own unless it is among the best trials."""
-    found = load_results(made_run(tmp_path / "run", pictures))
-    ranked = found.ranked()
-    best, preset = ranked[0].record, found.best_preset()
+    loaded = load_results(made_run(tmp_path / "run", pictures))
+    ranked = loaded.ranked()
+    best, preset = ranked[0].record, loaded.best_preset()
     assert preset is not None and preset not in ranked[:3]
     winner = replace(best, preset="adam-1000")
-    records = [winner if record is best else record for record in found.records]
-    widths = [run_sheet(one).width for one in (found, replace(found, records=records))]
+    records = [winner if record is best else record for record in loaded.records]
+    widths = [run_sheet(variant).width for variant in (loaded, replace(loaded, records=records))]
     columns = [(width - 8) // (224 + 8) for width in widths]
     assert columns == [3 + 4, 3 + 3]
 
@@ -197,20 +197,20 @@ def of_an_older_version(results: Results) -> Results:
 
 def test_deterministic_finals_are_one_line(tmp_path: Path, pictures: Path) -> None:
     """The table of deterministic finals without held-out pairs is one line."""
-    found = of_an_older_version(load_results(made_run(tmp_path / "run", pictures)))
-    shown = io.StringIO()
-    Console(file=shown, width=100).print(finals_table(found))
-    best = found.ranked()[0].record.trial
-    assert shown.getvalue() == f"finals: trial {best}: deterministic: one run\n"
+    loaded = of_an_older_version(load_results(made_run(tmp_path / "run", pictures)))
+    output = io.StringIO()
+    Console(file=output, width=100).print(finals_table(loaded))
+    best = loaded.ranked()[0].record.trial
+    assert output.getvalue() == f"finals: trial {best}: deterministic: one run\n"
 
 
 def test_the_table_of_finals_has_no_empty_column(tmp_path: Path, pictures: Path) -> None:
     """A deterministic finalist has a column for held-out pairs and none for the spread."""
-    found = of_an_older_version(load_results(made_run(tmp_path / "run", pictures, holdout=1)))
-    shown = io.StringIO()
-    Console(file=shown, width=100).print(finals_table(found))
-    assert "held out" in shown.getvalue() and "deterministic: one run" in shown.getvalue()
-    assert "–" not in shown.getvalue() and "spread" not in shown.getvalue()
+    loaded = of_an_older_version(load_results(made_run(tmp_path / "run", pictures, holdout=1)))
+    output = io.StringIO()
+    Console(file=output, width=100).print(finals_table(loaded))
+    assert "held out" in output.getvalue() and "deterministic: one run" in output.getvalue()
+    assert "–" not in output.getvalue() and "spread" not in output.getvalue()
 
 
 def test_missing_weights_are_one_line() -> None:

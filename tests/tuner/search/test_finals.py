@@ -63,10 +63,10 @@ def test_a_finalist_is_run_again_with_every_seed(job_file: Path, tmp_path: Path,
 
 def test_a_finalist_of_an_older_version_is_not_run_again() -> None:
     """A finalist that an older version ran once, with the search's seed, gets no further runs."""
-    asked = job()
-    records = [trial(number, asked.goals, 0.2 + number / 10) for number in (0, 1)]
+    spec = job()
+    records = [trial(number, spec.goals, 0.2 + number / 10) for number in (0, 1)]
     once = replace(records[0], trial=2, final_of=0, config={**records[0].config, "seed": 0})
-    assert missing_finals([*records, once], asked.goals, 2, 2) == [(1, 1), (1, 2)]
+    assert missing_finals([*records, once], spec.goals, 2, 2) == [(1, 1), (1, 2)]
 
 
 def test_finals_run_in_parallel(job_file: Path, tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ def test_the_front_is_ranked_by_its_first_objective(
     points: list[tuple[int, int, int]], bound: str
 ) -> None:
     """Trials without violations rank first, then the front, sorted by its first objective."""
-    asked = job(objective=["lpips", "seconds_per_image"], constraints={"seconds_per_image": bound})
+    spec = job(objective=["lpips", "seconds_per_image"], constraints={"seconds_per_image": bound})
     records = [
-        trial(number, asked.goals, lpips / 10, ssim=ssim / 10, seconds=seconds)
+        trial(number, spec.goals, lpips / 10, ssim=ssim / 10, seconds=seconds)
         for number, (lpips, ssim, seconds) in enumerate(points)
     ]
-    run = results(asked, records)
+    run = results(spec, records)
     ranked = run.ranked()
     violated = [bool(run.violated(result)) for result in ranked]
     assert violated == sorted(violated)
@@ -40,14 +40,14 @@ def test_the_front_is_ranked_by_its_first_objective(
 
 def test_an_early_report_may_be_on_the_front() -> None:
     """An early report of a trial, worse and cheaper than its last, is a result of its own."""
-    asked = job(objective=["lpips", "seconds_per_image"])
-    slow, dominated = (trial(n, asked.goals, 0.29, seconds=9.0) for n in (0, 1))
-    early = trial(0, asked.goals, 0.30, seconds=1.0).rungs[STEPS]
+    spec = job(objective=["lpips", "seconds_per_image"])
+    slow, dominated = (trial(n, spec.goals, 0.29, seconds=9.0) for n in (0, 1))
+    early = trial(0, spec.goals, 0.30, seconds=1.0).rungs[STEPS]
     slow = replace(slow, rungs={4: early, STEPS: slow.rungs[STEPS]})
     dominated = replace(
-        dominated, rungs={STEPS: trial(1, asked.goals, 0.35, seconds=1.0).rungs[STEPS]}
+        dominated, rungs={STEPS: trial(1, spec.goals, 0.35, seconds=1.0).rungs[STEPS]}
     )
-    run = results(asked, [slow, dominated])
+    run = results(spec, [slow, dominated])
     assert [(result.record.trial, result.steps) for result in run.front()] == [(0, STEPS), (0, 4)]
     assert run.preset(0, 4).config.steps == 4
     assert run.preset(0, 4).provenance["score"] == 0.30
@@ -72,27 +72,27 @@ COURSES = st.lists(
 @example([[(1, 5), (2, 2)], [(3, 3)], [(4, 1)]])
 def test_trials_that_no_report_dominates_rank_first(courses: list[list[tuple[int, int]]]) -> None:
     """Trials whose best report is on the front of all reports rank first and are finalists."""
-    asked = job(objective=["lpips", "seconds_per_image"])
+    spec = job(objective=["lpips", "seconds_per_image"])
     records = []
     for number, course in enumerate(courses):
-        trials = [trial(number, asked.goals, x / 10, seconds=seconds) for x, seconds in course]
+        trials = [trial(number, spec.goals, x / 10, seconds=seconds) for x, seconds in course]
         rungs = {steps: made.rungs[STEPS] for steps, made in enumerate(trials, start=1)}
         records.append(replace(trials[0], rungs=rungs))
-    run = results(asked, records)
+    run = results(spec, records)
     on_front = {(result.record.trial, result.steps) for result in run.front()}
     leads = [(result.record.trial, result.steps) in on_front for result in run.ranked()]
     assert leads[0] and leads == sorted(leads, reverse=True)
     count = sum(leads)
-    finalists = {number for number, _ in missing_finals(records, asked.goals, count, seeds=1)}
+    finalists = {number for number, _ in missing_finals(records, spec.goals, count, seeds=1)}
     assert finalists == set(order(run)[:count])
 
 
 def test_the_cheapest_result_is_not_the_best() -> None:
     """The best result of a front is the best by its first objective, not the cheapest."""
-    asked = job(objective=["lpips", "seconds_per_image"])
+    spec = job(objective=["lpips", "seconds_per_image"])
     points = [(0.5, 1.0), (0.3, 4.0), (0.2, 9.0)]
-    records = [trial(n, asked.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
-    run = results(asked, records)
+    records = [trial(n, spec.goals, lpips, seconds=s) for n, (lpips, s) in enumerate(points)]
+    run = results(spec, records)
     assert order(run) == [2, 1, 0]
     assert run.preset().provenance["trial"] == 2
-    assert missing_finals(records, asked.goals, count=1, seeds=1) == [(2, 1)]
+    assert missing_finals(records, spec.goals, count=1, seeds=1) == [(2, 1)]
