@@ -124,8 +124,8 @@ def _run(pair: Pair, size_px: int, *, every: int, steps: int) -> list[EngineStat
             objective=METRIC,
             folder=folder,
         ) as (search, job):
-            even = {**vars(search._halving), "min_steps": every}
-            search._halving = EvenHalving(**even)
+            even = {**vars(search._planner.halving), "min_steps": every}
+            search._planner.halving = EvenHalving(**even)
             workload = dataclasses.replace(workload_of(pair, size_px), metrics=(METRIC,))
             on_ray(search, job, workload)
         _, notes = load_records(folder)

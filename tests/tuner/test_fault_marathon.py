@@ -166,7 +166,7 @@ def test_killed_at_random_moments(
     _, stderr = last.communicate(timeout=ENDS_WITHIN_S)
     assert last.returncode == 0, stderr
     assert_calm(stderr)
-    assert said(folder, "took up its lanes") >= HITS
+    assert said(folder, "resumed from its saved lanes") >= HITS
     expected = finished(tmp_path / "whole")
     after = finished(folder)
     assert sorted(after) == sorted(expected)
@@ -176,7 +176,7 @@ def test_killed_at_random_moments(
 
 
 #: What has just happened when a launch that decides is killed.
-MOMENTS = ("is up", "reported", "waits", "goes on", "is over", "kept its lanes")
+MOMENTS = ("is up", "reported", "is paused", "is scheduled", "ended", "saved its lanes")
 
 
 @pytest.mark.timeout(14400)
@@ -226,7 +226,7 @@ def test_killed_while_it_decides(job_file: Path, tmp_path: Path, launches: Launc
         _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
         assert process.returncode == 0, stderr
         assert_calm(stderr)
-    assert said(folder, "took up its lanes") >= EACH
+    assert said(folder, "resumed from its saved lanes") >= EACH
     one, other = load_results(whole), load_results(folder)
     assert {r.state for r in one.records} >= {"complete", "pruned"}
     assert sum(r.final_of is not None for r in one.records) == 6
@@ -247,7 +247,7 @@ def advances(folder: Path) -> bool:
     for event in events(folder):
         if "trial" in event:
             last[event["trial"]] = event["message"]
-    return any(not last.get(record.trial, "").endswith("waits") for record in under_way(folder))
+    return any(not last.get(record.trial, "").endswith("is paused") for record in under_way(folder))
 
 
 def decided(record: TrialRecord) -> tuple[object, ...]:
@@ -324,7 +324,7 @@ def test_a_node_that_is_to_go(job_file: Path, tmp_path: Path, launches: Launches
     for event in events(folder):
         if event["message"].endswith("reported"):
             rungs[event["trial"]] = event["steps"]
-        elif event["message"].endswith("took up its lanes"):
+        elif event["message"].endswith("resumed from its saved lanes"):
             assert event["steps"] >= rungs[event["trial"]]
             moved.append(event["trial"])
     assert moved
@@ -360,22 +360,22 @@ def check_what_was_lost(logged: list[Event]) -> None:
     takes_up: set[int] = set()
     for event in logged:
         trial, message = event.get("trial", -1), event["message"]
-        if message.endswith("kept its lanes"):
+        if message.endswith("saved its lanes"):
             kept.add(trial)
-        elif message.endswith("lost its place"):
+        elif message.endswith("was interrupted"):
             lost.add(trial)
             takes_up |= {trial} & kept
-        elif message.endswith("goes on"):
+        elif message.endswith("is scheduled"):
             assert trial in lost or not lost
             lost.discard(trial)
-        elif message.endswith("took up its lanes"):
+        elif message.endswith("resumed from its saved lanes"):
             assert event["steps"] >= [0, *rungs.get(trial, [])][-2:][0]
             takes_up.discard(trial)
         elif message.endswith("reported"):
             assert trial not in takes_up, event
             rungs.setdefault(trial, []).append(event["steps"])
     assert not lost and not takes_up
-    assert sum(map(says("took up its lanes"), logged)) >= NODES_THAT_DIE
+    assert sum(map(says("resumed from its saved lanes"), logged)) >= NODES_THAT_DIE
 
 
 def check_how_soon(logged: list[Event], lanes: int) -> None:
@@ -397,17 +397,17 @@ def check_how_soon(logged: list[Event], lanes: int) -> None:
             engines.add(name)
         elif name.startswith("engine-") and not what.startswith("starts"):  # it is no more
             engines.discard(name)
-        elif message.endswith("goes on"):
+        elif message.endswith("is scheduled"):
             if trial in lost:
                 waited_since[trial] = free_since or at
             running.add(trial)
             lost.discard(trial)
-        elif message.endswith("took up its lanes") and trial in waited_since:
+        elif message.endswith("resumed from its saved lanes") and trial in waited_since:
             took_s.append(event["came_at"] - waited_since.pop(trial).timestamp())
-        elif message.endswith(("waits", "lost its place")) or " is over: " in message:
+        elif message.endswith(("is paused", "was interrupted")) or " ended: " in message:
             running.discard(trial)
             waited_since.pop(trial, None)
-            lost |= {trial} if message.endswith("lost its place") else set()
+            lost |= {trial} if message.endswith("was interrupted") else set()
         free = bool(lost) and len(running) < lanes * len(engines)
         free_since = (free_since or at) if free else None
     assert len(took_s) >= NODES_THAT_DIE

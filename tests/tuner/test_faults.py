@@ -288,7 +288,7 @@ def test_interrupted_once_finishes_its_rungs_twice_stops_now(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
-    assert "finishing the rungs under way" in stderr and "nst-tuner resume" in stderr
+    assert "stopping at the next rung of each trial" in stderr and "nst-tuner resume" in stderr
     running = [record for record in records(folder) if record.state == "running"]
     assert running
     for record in running:

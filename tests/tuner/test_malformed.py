@@ -251,7 +251,7 @@ def test_saved_lanes_are_limited(
     lanes = dump_lanes([LaneState(step=1, image_3HW=torch.zeros(3, 8, 8), state={})], {})
     search.keep_lanes(plan.trial, lanes)
     assert search.kept_lanes(plan.trial) == lanes
-    monkeypatch.setattr("tuner.search.search.MAX_BYTES", len(lanes) - 1)
+    monkeypatch.setattr("tuner.search.trial_files.MAX_BYTES", len(lanes) - 1)
     assert search.kept_lanes(plan.trial) is None
 
 

@@ -51,7 +51,7 @@ def test_sigterm_saves_the_rungs_under_way(
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143, stderr
     assert_calm(stderr)
-    assert "SIGTERM: finishing the rungs under way" in stderr
+    assert "SIGTERM: stopping at the next rung of each trial" in stderr
     assert "nst-tuner resume" in stderr.splitlines()[-1]
     running = [record for record in records(folder) if record.state == "running"]
     assert running

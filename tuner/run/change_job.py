@@ -1,4 +1,4 @@
-"""Changing what a run aims at, so that it goes on where it was."""
+"""Changes to the job of a run that is to be resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner.run.replay import replay_of
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
 
-#: Keys that may change between two launches of a run: what was found stays comparable.
+#: Keys that may change between two launches of a run: its trials stay comparable.
 CHANGEABLE = (
     "search.trials",
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
@@ -21,19 +21,19 @@ CHANGEABLE = (
     *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engine_deadline_s")),
     *("storage", "watch"),
 )
-#: So may where weights lie, which another machine keeps elsewhere; `weights.vgg16`.
+#: Paths of weights, such as `weights.vgg16`, may change as well: they differ between machines.
 _WEIGHTS = "weights."
 
 
-def extend(folder: Path, assignments: Sequence[str]) -> None:
-    """Change keys of a run's job, checked as a job file is; nothing is written if any is wrong.
+def change_job(folder: Path, assignments: Sequence[str]) -> None:
+    """Change keys of a run's job; nothing is written if any change is wrong.
 
     Args:
         folder: the run directory.
-        assignments: as in `check_changes`.
+        assignments: the changes; see `check_changes`.
 
     Raises:
-        InputError: as `check_changes`.
+        InputError: see `check_changes`.
     """
     check_changes(folder, assignments)
     run = RunDir(folder)
@@ -45,7 +45,7 @@ def extend(folder: Path, assignments: Sequence[str]) -> None:
 
 
 def check_changes(folder: Path, assignments: Sequence[str]) -> None:
-    """Check changes to a run's job without writing anything.
+    """Check changes to a run's job, as a job file is checked; write nothing.
 
     Args:
         folder: the run directory.
@@ -53,14 +53,14 @@ def check_changes(folder: Path, assignments: Sequence[str]) -> None:
             relative to the run directory, as in its job.
 
     Raises:
-        RunError: it is no run.
-        ConfigError: a key cannot change any more, a value is wrong, or the run that it replays has
-            no more trials.
+        RunError: the folder holds no run.
+        ConfigError: a key may not change in a run that has begun, a value is invalid, or the job
+            replays a run that has fewer trials than the job asks for.
     """
     run = RunDir(folder).require()
     problems = [
-        f"`{key}` cannot change in a run that has begun{near_miss(key, CHANGEABLE)}"
-        f" ({', '.join(CHANGEABLE)} and {_WEIGHTS}NAME can)"
+        f"`{key}` cannot change in a run that has begun{near_miss(key, CHANGEABLE)}; keys that can:"
+        f" {', '.join(CHANGEABLE)} and {_WEIGHTS}NAME"
         for assignment in assignments
         if (key := assignment.partition("=")[0].strip()) not in CHANGEABLE
         and not key.startswith(_WEIGHTS)

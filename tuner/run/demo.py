@@ -1,4 +1,4 @@
-"""The demo: the main job on a built-in pair."""
+"""The demo: a small job on a built-in pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nst_core.samples import sample_content, sample_reference, sample_style
 from nst_core.stylization import Step
 from tuner.job.yaml_file import yaml_text
 
-#: Small enough for two CPU cores and a few minutes.
+#: The job, small enough for a few minutes on two CPU cores.
 _JOB = {
     "name": "demo",
     "size_px": 128,
@@ -26,7 +26,13 @@ _JOB = {
 def write_demo_job(
     folder: Path, weights: Callable[[str], Weights], on_step: Callable[[Step], None]
 ) -> Path:
-    """Make the sample pair in ``folder`` and a job file beside it; returns the job file."""
+    """Write the sample pair and a job file to a folder; return the path of the job file.
+
+    Args:
+        folder: an existing folder.
+        weights: return the weights of a network by its name, for the reference stylization.
+        on_step: receives every step of the reference stylization.
+    """
     save_image(sample_content(), folder / "content.png")
     save_image(sample_style(), folder / "style.png")
     save_image(sample_reference(weights, on_step), folder / "reference.png")

@@ -1,4 +1,4 @@
-"""How a run's trials are carried out, and the backend that does it in this very process."""
+"""InlineBackend: carries out trials in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.search.search import Search
 
 
 class InlineBackend:
-    """One engine in this process, no Ray: for debugging, for tests, for one lane after another."""
+    """One engine in this process, without Ray: for tests and for debugging."""
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""

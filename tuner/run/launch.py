@@ -1,4 +1,4 @@
-"""run_job and resume_run: a whole run, readable as a sentence."""
+"""Launch: `run_job` starts a run and `resume_run` continues one, each until the run is over."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tuner.job.load import fingerprint, load_job
 from tuner.job.spec import BaselinesSpec, JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.run.backend import Backend
-from tuner.run.change_job import extend
+from tuner.run.change_job import change_job
 from tuner.run.mirror import Mirror
-from tuner.run.prepare import Prepared, digests_of, prepare, prepared_before
+from tuner.run.prepare import Prepared, prepare, prepare_resumed, weight_digests
 from tuner.run.run_log import logged
-from tuner.run.trackers import watchers_of
+from tuner.run.trackers import make_callbacks
 from tuner.sampling.lengthscales import LENGTHS
 from tuner.search.interrupt import interruptible
 from tuner.search.protocol import Callback
@@ -38,58 +38,60 @@ log = logging.getLogger(__name__)
 def run_job(
     job: JobSpec, space: Space, folder: Path, backend: Backend, *, callback: Callback, say: Say
 ) -> None:
-    """Start a run in ``folder`` and carry it to the job's target.
+    """Start a run and carry out its trials until it is over.
 
     Args:
-        job: as `load_job` returns it, with its space.
-        folder: becomes the run directory.
-        backend: where trials run.
-        callback: is told of every trial.
-        say: is told in one line of downloads and fallbacks.
+        job: the job, as `load_job` returns it.
+        space: the job's search space, as `load_job` returns it.
+        folder: the new run directory.
+        backend: carries out the trials.
+        callback: receives every event of the run.
+        say: receives lines about downloads, fallbacks and settings without effect.
 
     Raises:
-        InputError: something the job names cannot be used; the folder is left untouched.
-        WorkError: every trial failed.
+        InputError: something that the job names cannot be used; then ``folder`` is unchanged.
+        RunInterruptedError: a signal ended the launch before the run was over.
+        WorkError: every trial failed, or the backend or the disk did.
     """
     run = RunDir(folder).begin()
-    with run.held(), logged(run.log_file, say), _stops_explained(run):
-        try:
-            callbacks = watchers_of(job, run, callback)
-            mirror = _mirror(job, run)
+    with run.held(), logged(run.log_file, say), _explain_interrupts(run):
+        with _deleted_on_error(run):
+            callbacks, mirror = make_callbacks(job, run, callback), _mirror(job, run)
             prepared = prepare(job, space, run, say, callback.doing)
-            presets = [preset.name for preset, _ in prepared.presets]
-            lengths, remark = lengths_for(space, job.goals, load_curves())
-            if remark and job.search.sampler == "gp":
-                say(remark)
-            notes = {
-                "pair_baselines": prepared.baselines,
-                "presets": presets,
-                "starts": [dict(params) for params in prepared.initial_points],
-                LENGTHS: lengths,
-                "environment": environment(),
-                ASKED: fingerprint(job, space, presets),
-                "weights": digests_of(job, prepared.workload),
-            }
-            with database_explained():
-                study = RunStudy.create(
-                    folder,
-                    url=job.search.study,
-                    name=job.name,
-                    notes=notes,
-                    goals=prepared.job.goals,
-                )
-        except OSError as error:
-            run.take_back()
-            raise RunError(f"{error.filename or folder}: {error.strerror or error}") from None
-        except BaseException:
-            run.take_back()
-            raise
+            study = _create_study(job, space, folder, prepared, say)
         if study.shared:
             study.note("over", None)
-        # Of a study that another driver began its starts, since all drivers draw by their order.
+        # All drivers of a shared study use the initial points of the driver that created it.
         prepared = prepared._replace(initial_points=study.notes["starts"])
-        with _files_explained(run), mirror, _taken_back(run, study), callbacks as told:
-            _search(study, run, space, prepared, told, backend, say)
+        with (
+            _explain_write_errors(run),
+            mirror,
+            _deleted_if_refused(run, study),
+            callbacks as notified,
+        ):
+            _search(study, run, space, prepared, notified, backend, say)
+
+
+def _create_study(
+    job: JobSpec, space: Space, folder: Path, prepared: Prepared, say: Say
+) -> RunStudy:
+    """Create the study of a new run, or join one in a database, with notes about the run."""
+    presets = [preset.name for preset, _ in prepared.presets]
+    lengths, no_lengths = lengths_for(space, job.goals, load_curves())
+    if no_lengths and job.search.sampler == "gp":
+        say(no_lengths)
+    notes = {
+        "pair_baselines": prepared.baselines,
+        "presets": presets,
+        "starts": [dict(params) for params in prepared.initial_points],
+        LENGTHS: lengths,
+        "environment": environment(),
+        ASKED: fingerprint(job, space, presets),
+        "weights": weight_digests(job, prepared.workload),
+    }
+    url, goals = job.search.study, prepared.job.goals
+    with database_explained():
+        return RunStudy.create(folder, url=url, name=job.name, notes=notes, goals=goals)
 
 
 def resume_run(
@@ -100,73 +102,84 @@ def resume_run(
     say: Say,
     changes: Sequence[str] = (),
 ) -> None:
-    """Carry a run to its job's target, or to a new one.
+    """Continue a run until it is over, after optional changes to its job.
 
     Args:
         folder: the run directory.
-        backend: where trials run.
-        callback: is told of every trial.
-        say: is told in one line of downloads and fallbacks.
-        changes: to the job, as `extend` takes them.
+        backend: carries out the trials.
+        callback: receives every event of the run.
+        say: receives lines about downloads and fallbacks.
+        changes: assignments that change the job; see `change_job`.
 
     Raises:
-        InputError: it is no run, another launch works on it, or a change is not allowed.
-        WorkError: every trial failed.
+        InputError: the folder holds no run, another launch uses it, or a change is not allowed.
+        RunInterruptedError: a signal ended the launch before the run was over.
+        WorkError: every trial failed, or the backend or the disk did.
     """
     run = RunDir(folder).require()
     with (
         run.held("resume"),
         logged(run.log_file, say),
-        _stops_explained(run),
-        _files_explained(run),
+        _explain_interrupts(run),
+        _explain_write_errors(run),
     ):
         if changes:
-            extend(folder, changes)
+            change_job(folder, changes)
         job, space = load_job(run.job_file)
         if "baselines" not in read_yaml(run.job_file).data:
-            # An older version began it and knew no presets in full: it stays as it was asked for.
+            # The run is of an older version, which did not run presets with all of their steps.
             job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
-        mirror, callbacks = _mirror(job, run), watchers_of(job, run, callback)
+        mirror, callbacks = _mirror(job, run), make_callbacks(job, run, callback)
         callback.doing("reading the study, pictures and weights")
         study = RunStudy.open(folder, goals=job.goals)
-        prepared = prepared_before(job, space, study.notes, run, say)
+        prepared = prepare_resumed(job, space, study.notes, run, say)
         study.note("over", None)
-        with mirror, callbacks as told:
-            _search(study, run, space, prepared, told, backend, say)
+        with mirror, callbacks as notified:
+            _search(study, run, space, prepared, notified, backend, say)
 
 
 @contextmanager
-def _stops_explained(run: RunDir) -> Iterator[None]:
-    """Say in one line what is left of a launch that was stopped at once, and what to do."""
+def _explain_interrupts(run: RunDir) -> Iterator[None]:
+    """Turn KeyboardInterrupt into a RunInterruptedError that says what to do next."""
     try:
         yield
     except KeyboardInterrupt:
         if run.is_run:
-            log.info("stopped at once")  # a closed terminal shows nothing
-            raise RunInterruptedError(
-                f"stopped; nothing finished is lost, go on with `nst-tuner resume {run.path}`"
-            ) from None
+            log.info("stopped at once")  # for the log file: the terminal may be closed
+            raise RunInterruptedError(f"stopped; {_how_to_continue(run)}") from None
         raise RunInterruptedError(
-            f"interrupted before the first trial; {run.path} holds no run yet, launch it again"
+            f"interrupted before the first trial; {run.path} holds no run yet, launch the job again"
         ) from None
 
 
 @contextmanager
-def _files_explained(run: RunDir) -> Iterator[None]:
-    """Say in one line which file could not be written, or which database, and what to do."""
+def _explain_write_errors(run: RunDir) -> Iterator[None]:
+    """Turn an error of a file or database into a WorkError that names it and says what to do."""
     try:
         with database_explained():
             yield
     except OSError as error:
         raise WorkError(
-            f"{error.filename or run.path}: {error.strerror or error}; nothing finished is lost,"
-            f" go on with `nst-tuner resume {run.path}`"
+            f"{error.filename or run.path}: {error.strerror or error}; {_how_to_continue(run)}"
         ) from None
 
 
 @contextmanager
-def _taken_back(run: RunDir, study: RunStudy) -> Iterator[None]:
-    """Leave no run behind where the cluster was refused before the first trial."""
+def _deleted_on_error(run: RunDir) -> Iterator[None]:
+    """Delete a new run after any error; turn an OSError into a RunError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        run.take_back()
+        raise RunError(f"{error.filename or run.path}: {error.strerror or error}") from None
+    except BaseException:
+        run.take_back()
+        raise
+
+
+@contextmanager
+def _deleted_if_refused(run: RunDir, study: RunStudy) -> Iterator[None]:
+    """Delete a new run if the backend refuses it before the first trial."""
     try:
         yield
     except InputError:
@@ -188,31 +201,29 @@ def _search(
     backend: Backend,
     say: Say,
 ) -> None:
+    """Run the trials of a study until the search is over or a signal ends the launch."""
     search = Search(
         study,
         run,
         prepared.job,
         space,
         presets=prepared.presets,
-        starts=prepared.initial_points,
+        initial_points=prepared.initial_points,
         replay=prepared.replay,
         costs=functools.partial(known_costs, prepared.workload, prepared.job.goals),
         callback=callback,
     )
-    go_on = f"go on with `nst-tuner resume {run.path}`"
+    how_to_continue = _how_to_continue(run)
     if not search.over:
         try:
-            with interruptible(
-                search.interrupt, say, f"stopped; nothing finished is lost, {go_on}"
-            ):
+            with interruptible(search.interrupt, say, f"stopped; {how_to_continue}"):
                 backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
-            raise WorkError(f"{error}; {go_on}") from None
+            raise WorkError(f"{error}; {how_to_continue}") from None
     if search.wound_up or search.unfinished:
-        log.info("stopped after the rungs under way")  # a closed terminal shows nothing
+        log.info("stopped after a rung of each trial")  # for the log file, as above
         raise RunInterruptedError(
-            f"interrupted with {len(search.unfinished)} trials under way; nothing finished is lost,"
-            f" {go_on}"
+            f"interrupted with {len(search.unfinished)} unfinished trials; {how_to_continue}"
         )
     if not search.others_run:
         study.note("over", search.reason)
@@ -224,8 +235,12 @@ def _search(
         )
 
 
+def _how_to_continue(run: RunDir) -> str:
+    return f"all reports are kept, continue with `nst-tuner resume {run.path}`"
+
+
 def environment() -> dict[str, object]:
-    """Versions and machine, for the record of a run."""
+    """Return the versions of Python and packages, the platform, and the present time."""
     packages = ("nst-tuner", "torch", "torchvision", "ray", "optuna", "scikit-image", "numpy")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

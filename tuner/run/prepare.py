@@ -1,4 +1,4 @@
-"""What a run starts with: pictures, weights, presets, starts, baselines."""
+"""Preparation of a run: images, weights, presets, initial points and baselines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ from tuner.transfer.warm_start import warm_starts
 
 
 class Prepared(NamedTuple):
-    """What a run starts with; ``job`` names the copies in the run directory."""
+    """Everything that a run needs before its first trial.
+
+    Attributes:
+        job: the job; its paths are those of the copies in the run directory.
+        workload: the pairs, weights and metrics of all trials.
+        presets: baseline presets, each with a note or None.
+        initial_points: parameters of the first trials after the presets.
+        replay: recorded parameters to use instead of drawing, or None.
+        baselines: for each pair, the scores of its baselines; empty in a run that is resumed.
+    """
 
     job: JobSpec
     workload: Workload
@@ -45,83 +54,85 @@ class Prepared(NamedTuple):
 def prepare(
     job: JobSpec, space: Space, run: RunDir, say: Say, doing: Say = lambda _: None
 ) -> Prepared:
-    """Everything that may refuse the job, before the first trial; the job is written last.
+    """Check the job, load its files and write the job to the run directory as the last step.
 
     Args:
-        job: as `load_job` returns it.
-        space: its space.
-        run: its directory.
-        say: is told of downloads and fallbacks.
-        doing: is told what is being done, as `Callback.doing` is.
+        job: the job, as `load_job` returns it.
+        space: the job's search space.
+        run: the new run directory.
+        say: receives lines about downloads, fallbacks and settings without effect.
+        doing: receives the present activity; see `Callback.doing`.
 
     Raises:
-        InputError: something that it names cannot be used; of the run nothing is written.
+        InputError: something that the job names cannot be used; then nothing of the run is written.
     """
     refuse_vain_keys(job, space)
     if job.resources.device == "cpu":
         check_costs(job, gpu=False)
-    for remark in _without_effect(job, space):
-        say(remark)
+    for line in _without_effect(job, space):
+        say(line)
     if space.may_set("photo_weight") != (0.0,):
         check_photorealism()
     if job.search.study:
         check_database(job.search.study, job.name, job.goals.directions)
-    check_runs_of(job)  # before references are made, which may take long
-    with tempfile.TemporaryDirectory() as made:
-        job = with_references(job, Path(made), say)
-        doing("reading pictures and weights")
+    check_runs_of(job)  # before references are computed, which may take long
+    with tempfile.TemporaryDirectory() as folder:
+        job = with_references(job, Path(folder), say)
+        doing("reading images and weights")
         workload = load_workload(job, space, say)
         presets = baseline_presets(job, workload.weights, say)
         replay = replay_of(job, space, presets=len(presets))
-        doing("scoring the untouched pictures")
-        judge = MetricSuite.load(workload.weights.__getitem__, metrics=workload.metrics)
-        baselines = baseline_scores([*workload.pairs, *workload.holdout], judge)
+        doing("scoring the baselines")
+        suite = MetricSuite.load(workload.weights.__getitem__, metrics=workload.metrics)
+        baselines = baseline_scores([*workload.pairs, *workload.holdout], suite)
         if job.search.warm_start:
-            doing("choosing starting points")
-        starts, remarks = warm_starts(
+            doing("choosing initial points")
+        points, remarks = warm_starts(
             job.search.warm_start, space, workload.pairs[0].materials, job.search.trials, job.goals
         )
         for remark in remarks:
             say(remark)
-        starts = [*starts, *(start for start in space.initial_points if start not in starts)]
+        points = [*points, *(point for point in space.initial_points if point not in points)]
         return Prepared(
             job=run.write_job(job),
             workload=workload,
             presets=presets,
-            initial_points=starts,
+            initial_points=points,
             replay=replay,
             baselines=baselines,
         )
 
 
 def refuse_vain_keys(job: JobSpec, space: Space) -> None:
-    """Refuse keys that name files or numbers which the run would never look at.
+    """Refuse keys of a job that the run would never use.
 
-    Limits that a quick try may set, such as ``finals.count: 0`` beside held-out pairs, are only
-    remarked on (`_without_effect`).
+    Limits that are useful for a quick try, such as ``finals.count: 0`` with held-out pairs, are
+    not refused but reported (`_without_effect`).
 
     Raises:
-        ConfigError: with all of them at once.
+        ConfigError: the job has such keys; the error names all of them.
     """
     problems = []
     if job.search.replay and job.search.warm_start:
-        problems.append("search.warm_start: changes nothing beside search.replay; leave one out")
+        problems.append(
+            "search.warm_start: has no effect together with search.replay; remove one of them"
+        )
     if job.resources.device == "cpu" and job.resources.gpus:
-        problems.append("resources.gpus: contradicts device: cpu; leave one out")
-    starts = "image" in space.may_set("init")
+        problems.append("resources.gpus: contradicts `device: cpu`; remove one of them")
+    uses_start = "image" in space.may_set("init")
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
-            if pair.start and not starts:
+            if pair.start and not uses_start:
                 problems.append(
-                    f"{key}.{index}.start: the space {space.name} never starts from it; leave it"
-                    " out, or take a space that fixes init: image"
+                    f"{key}.{index}.start: no trial in the space {space.name} starts from an image;"
+                    " remove this key, or choose a space with `init: image`"
                 )
-            together = Counter(style.region for style in pair.style)
+            per_region = Counter(style.region for style in pair.style)
             problems += [
-                f"{key}.{index}.style.{k}.weight: divides a region between several style images,"
-                " and this one is alone there; leave it out"
+                f"{key}.{index}.style.{k}.weight: divides a region among several style images, but"
+                " this image has its region to itself; remove this key"
                 for k, style in enumerate(pair.style)
-                if style.weight != 1 and together[style.region] < 2
+                if style.weight != 1 and per_region[style.region] < 2
             ]
     networks = {*weights_of(with_default(job.goals.measures)), *space.may_set("extractor")}
     if job.search.presets:
@@ -129,7 +140,8 @@ def refuse_vain_keys(job: JobSpec, space: Space) -> None:
     if any(isinstance(p.reference, ReferenceSpec) for p in [*job.pairs, *job.holdout]):
         networks.add(LONG_RUN_CONFIG.extractor)
     problems += [
-        f"weights.{name}: the run reads {', '.join(sorted(networks))} and not this; leave it out"
+        f"weights.{name}: the run does not use this network, only {', '.join(sorted(networks))};"
+        " remove this key"
         for name in job.weights
         if name not in networks
     ]
@@ -138,39 +150,35 @@ def refuse_vain_keys(job: JobSpec, space: Space) -> None:
 
 
 def _without_effect(job: JobSpec, space: Space) -> list[str]:
-    """What the job asks for that does nothing beside its other settings."""
-    remarks = []
+    """Return a line about each setting that has no effect together with the others."""
+    lines = []
     if job.holdout and not job.finals.count:
-        remarks.append("holdout: only finals are scored on it, and finals.count is 0")
-    if job.search.replay and job.search.warm_start:
-        remarks.append("search.warm_start: without effect beside search.replay")
-    if job.resources.device == "cpu" and job.resources.gpus:
-        remarks.append("resources.gpus: without effect beside device: cpu")
+        lines.append("holdout: has no effect, because only finals use it and finals.count is 0")
     if job.search.sampler == "grid":
         size = grid_size(space)
         if size < job.search.trials:
-            remarks.append(
-                f"search.trials: the grid of {space.name} has {size} points, which begin anew"
-                " after that"
+            lines.append(
+                f"search.trials: the grid of {space.name} has only {size} points, which are then"
+                " tried again"
             )
-    return remarks
+    return lines
 
 
-def prepared_before(
+def prepare_resumed(
     job: JobSpec, space: Space, notes: Mapping[str, Any], run: RunDir, say: Say
 ) -> Prepared:
-    """What a run started with that goes on.
+    """Load everything that a run needs to be resumed.
 
     Args:
-        job: as the run keeps it.
-        space: its space.
-        notes: of its study.
-        run: its directory.
-        say: is told of downloads.
+        job: the job in the run directory.
+        space: the job's search space.
+        notes: notes of the run's study.
+        run: the run directory.
+        say: receives lines about downloads and fallbacks.
 
     Raises:
-        InputError: a picture or weights are not there any more.
-        RunError: it began with a preset that this version does not have.
+        InputError: an image or a file of weights is missing.
+        RunError: the run has a preset that this version does not have.
     """
     workload = load_workload(job, space, say)
     presets = _presets_of(notes, workload.weights, run.path)
@@ -184,11 +192,11 @@ def prepared_before(
 
 
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
-    """Pictures, and the weights of every network that a trial or a metric reads."""
+    """Load the images, and the weights of all networks that a trial or a metric may use."""
     metrics = with_default(job.goals.measures)
     needed = {*weights_of(metrics), *space.may_set("extractor")}
     if job.search.presets:
-        needed |= {"vgg16"}  # where a preset's own network has no weights
+        needed |= {"vgg16"}  # it replaces the network of a preset whose weights are missing
     weights: dict[str, Weights] = {
         name: get_weights(name, file=job.weights.get(name), say=say) for name in sorted(needed)
     }
@@ -198,57 +206,65 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
                 weights[name] = get_weights(name, file=job.weights.get(name), say=say)
     feed_forward = "feed_forward" in space.may_set("init")
     pairs, holdout = (
-        [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in listed]
-        for listed in (job.pairs, job.holdout)
+        [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in pairs_of_job]
+        for pairs_of_job in (job.pairs, job.holdout)
     )
     return Workload(pairs=pairs, weights=weights, holdout=holdout, metrics=metrics)
 
 
-def digests_of(job: JobSpec, workload: Workload) -> dict[str, str]:
-    """Of the weights that come from files of the job, to know them again by; by network."""
-    read = {name: workload.weights[name] for name in job.weights if name in workload.weights}
-    return {name: tensor_digest(weights) for name, weights in read.items()}
+def weight_digests(job: JobSpec, workload: Workload) -> dict[str, str]:
+    """Return a digest of each network's weights that the job names, to detect other weights."""
+    named = {name: workload.weights[name] for name in job.weights if name in workload.weights}
+    return {name: tensor_digest(weights) for name, weights in named.items()}
 
 
 def baseline_presets(
     job: JobSpec, weights: Mapping[str, Weights], say: Say
 ) -> list[tuple[Preset, str | None]]:
-    """The built-in presets to run first, at most half of the trials, each with a note."""
+    """Return the built-in presets to run first, for at most half of the trials, with notes.
+
+    Args:
+        job: the job.
+        weights: the weights that are present, by network.
+        say: receives a line if presets run with other settings than published.
+    """
     if not job.search.presets:
         return []
     chosen = list(BASELINES.values())[: job.search.trials // 2]
-    found = [runnable(preset, lambda name: name in weights) for preset in chosen]
-    if line := _substitutions(found):
+    presets = [runnable(preset, lambda name: name in weights) for preset in chosen]
+    if line := _substitutions(presets):
         say(line)
-    return found
+    return presets
 
 
-def _substitutions(found: Sequence[tuple[Preset, str | None]]) -> str:
-    """In one line, how presets run otherwise than published, and what helps; empty if none does."""
-    moved = [p for p, _ in found if p.config.extractor != BASELINES[p.name].config.extractor]
-    cast = [p.name for p, _ in found if p.config.precision != BASELINES[p.name].config.precision]
+def _substitutions(presets: Sequence[tuple[Preset, str | None]]) -> str:
+    """Return one line about presets that differ from the published ones, with a remedy, or ""."""
+    moved = [p for p, _ in presets if p.config.extractor != BASELINES[p.name].config.extractor]
+    cast = [p.name for p, _ in presets if p.config.precision != BASELINES[p.name].config.precision]
     parts = []
     if moved:
-        lacking = dict.fromkeys(BASELINES[preset.name].config.extractor for preset in moved)
+        missing = dict.fromkeys(BASELINES[preset.name].config.extractor for preset in moved)
         parts.append(
-            f"{len(moved)} of {len(found)} presets run on {moved[0].config.extractor}, as weights"
-            f" of {' and '.join(lacking)} are missing:"
-            f" `nst-tuner weights fetch {' '.join(lacking)}` fetches them"
+            f"{len(moved)} of {len(presets)} presets run on {moved[0].config.extractor}, because"
+            f" weights of {' and '.join(missing)} are missing;"
+            f" `nst-tuner weights fetch {' '.join(missing)}` downloads them"
         )
     if cast:
-        parts.append(f"{' and '.join(cast)}: float32, as float16 is for GPUs")
+        parts.append(f"{' and '.join(cast)}: float32, because float16 needs a GPU")
     return "; ".join(parts)
 
 
 def _presets_of(
     notes: Mapping[str, Any], weights: Mapping[str, Weights], folder: Path
 ) -> list[tuple[Preset, str | None]]:
-    """The presets that a run began with, which its first trials are by their numbers."""
+    """Return the presets of a run, with notes, in the order of its first trials."""
     names = notes.get("presets", [])
     if unknown := [name for name in names if name not in BASELINES]:
-        began = notes.get("environment", {}).get("packages", {}).get("nst-tuner", "another version")
+        packages = notes.get("environment", {}).get("packages", {})
+        began = packages.get("nst-tuner", "another version")
         raise RunError(
-            f"{folder}: began with the preset {unknown[0]!r}, which nst-tuner"
-            f" {version('nst-tuner')} does not have; go on with the one that began it ({began})"
+            f"{folder}: the run has the preset {unknown[0]!r}, which nst-tuner"
+            f" {version('nst-tuner')} does not have; resume it with the version that began it"
+            f" ({began})"
         )
     return [runnable(BASELINES[name], lambda network: network in weights) for name in names]

@@ -1,4 +1,4 @@
-"""Replaying the recorded suggestions of another run."""
+"""Replay: a run that tries exactly the configurations of another run (`search.replay`)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tuner.study.study import load_records
 
 
 def replay_of(job: JobSpec, space: Space, *, presets: int) -> list[Params] | None:
-    """What the job's ``search.replay`` tried, in order; None if it names no run.
+    """Return the parameters of the run that ``search.replay`` names, in order; None without one.
 
     Args:
-        job: that replays.
-        space: its space.
-        presets: baseline presets that it begins with, which are replayed by themselves.
+        job: the job that replays another run.
+        space: the job's search space.
+        presets: number of baseline presets in the job, which are not taken from the other run.
 
     Raises:
-        RunError: there is no such run.
-        ConfigError: as `check_replay`.
+        RunError: the folder holds no run.
+        ConfigError: see `check_replay`.
     """
     if job.search.replay is None:
         return None
@@ -34,10 +34,16 @@ def replay_of(job: JobSpec, space: Space, *, presets: int) -> list[Params] | Non
 def check_replay(
     job: JobSpec, space: Space, recorded: Sequence[TrialRecord], *, presets: int
 ) -> list[Params]:
-    """Parameters to replay, checked against this job's space; for the arguments see `replay_of`.
+    """Return the parameters to replay, after checking them against the job's search space.
+
+    Args:
+        job: the job that replays another run.
+        space: the job's search space.
+        recorded: all trials of the other run.
+        presets: number of baseline presets in the job.
 
     Raises:
-        ConfigError: the recorded run searched another space, or has too few trials.
+        ConfigError: the other run has another search space or too few trials.
     """
     wanted = job.search.trials - presets
     searched = [record for record in recorded if record.searched]

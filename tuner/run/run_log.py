@@ -1,4 +1,4 @@
-"""What happened in a run, as JSON lines in its folder; what people should know is said to them."""
+"""The log of a run: JSON lines in the run directory, and warnings for people."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 
 from nst_core.errors import Say
 
-#: Loggers whose records are a run's: those of our packages.
+#: Loggers whose records are written to the log.
 _OURS = ("tuner", "nst_core", "search_spaces")
 
 
 class _JsonLine(logging.Formatter):
-    """One object a line: when, how grave, where in the code, what, and what else was given."""
+    """Formats a record as one JSON object: time, level, logger, message and additional fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
-        facts = {
+        fields = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "from": record.name,
             "message": record.getMessage(),
             **getattr(record, "facts", {}),
         }
-        return json.dumps(facts, ensure_ascii=False)
+        return json.dumps(fields, ensure_ascii=False)
 
 
 class _OwnFile(logging.FileHandler):
-    """Writes to no other file than the one it was given: a link there would lead to another."""
+    """Writes to the given file only: a symbolic link in its place is an error."""
 
     def _open(self) -> TextIOWrapper:
         def opener(path: str, flags: int) -> int:
@@ -44,7 +44,7 @@ class _OwnFile(logging.FileHandler):
         )
 
 
-class _Said(logging.Handler):
+class _WarningsToPeople(logging.Handler):
     def __init__(self, say: Say):
         super().__init__(logging.WARNING)
         self._say = say
@@ -55,15 +55,19 @@ class _Said(logging.Handler):
 
 @contextmanager
 def logged(path: Path, say: Say) -> Iterator[None]:
-    """Write what our packages log to a file, and say warnings.
+    """Write the log records of our packages to a file in this context, and say warnings.
 
-    A full disk stops no run for its log's sake.
+    An error of the log file, such as a full disk, does not stop the run.
+
+    Args:
+        path: the log file, to which lines are appended.
+        say: receives the message of every warning and error.
     """
-    # Bytes of file names that are no UTF-8 are written as JSON escapes.
+    # Bytes of file names that are not valid UTF-8 are written as JSON escapes.
     to_file = _OwnFile(path, encoding="utf-8", delay=True, errors="backslashreplace")
     to_file.setFormatter(_JsonLine())
     to_file.handleError = lambda record: None  # type: ignore[method-assign]
-    handlers = (to_file, _Said(say))
+    handlers = (to_file, _WarningsToPeople(say))
     loggers = [logging.getLogger(name) for name in _OURS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -79,5 +83,5 @@ def logged(path: Path, say: Say) -> Iterator[None]:
             logger.propagate = propagate
             for handler in handlers:
                 logger.removeHandler(handler)
-        with suppress(OSError):  # what a full disk did not take before, it does not take now
+        with suppress(OSError):  # a full disk may still refuse the last lines
             to_file.close()

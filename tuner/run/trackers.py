@@ -1,6 +1,7 @@
-"""Callbacks that tell others about a run: Prometheus through Ray, TensorBoard, MLflow.
+"""Callbacks that send the events of a run to experiment trackers: Prometheus, TensorBoard, MLflow.
 
-Each is a few calls of a library. What goes wrong in one is said once and stops no run.
+Each callback is a few calls of a library. An error in one of them is reported once and does not
+stop the run.
 """
 
 from __future__ import annotations
@@ -23,51 +24,48 @@ from tuner.study.study import load_records
 
 log = logging.getLogger(__name__)
 
-#: Events that may wait for a slow server before it is given up, some 100 bytes each.
+#: Number of events, of about 100 bytes each, after which a slow tracker is left out.
 MOST_WAITING = 100_000
-#: Trials whose curves are open at a time; those of others are opened again.
+#: Number of trials with open TensorBoard files; files of further trials are opened again.
 MOST_WRITERS = 64
-#: Seconds for the last events, when the run is over.
+#: Seconds that trackers have to receive the last events when the run is over.
 FINISH_S = 20.0
 
 _Event = Callable[[Callback], None]
 
 
 class Callbacks(Callback):
-    """Several callbacks as one; on leaving, the last events are waited for.
+    """Sends every event to several callbacks; as a context, waits for the last events at its end.
 
     Args:
-        first: the one that people look at; what goes wrong in it is a defect of ours.
-        others: each works in a thread of its own, so that nobody waits for a library or its
-            server, and is left out from its first error on.
+        first: the callback that shows the run to people. Its errors are ours and are raised.
+        trackers: each runs in a thread of its own, so that the run never waits for a library or
+            its server, and is left out after its first error.
     """
 
-    def __init__(self, first: Callback, others: Sequence[Callback] = ()):
-        self._first, self._others = first, [_Aside(other) for other in others]
+    def __init__(self, first: Callback, trackers: Sequence[Callback] = ()):
+        self._first = first
+        self._trackers = [_BackgroundCallback(tracker) for tracker in trackers]
 
     def doing(self, what: str) -> None:
-        """See `Callback`; it is news for people only."""
+        """See `Callback`; only people are told."""
         self._first.doing(what)
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Callback`."""
-        self._first.planned(plan, preset)
-        self._tell(lambda callback: callback.planned(plan, preset))
+        self._send(lambda callback: callback.planned(plan, preset))
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
-        self._first.reported(trial, steps, rung)
-        self._tell(lambda callback: callback.reported(trial, steps, rung))
+        self._send(lambda callback: callback.reported(trial, steps, rung))
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Callback`."""
-        self._first.ended(trial, state, reason)
-        self._tell(lambda callback: callback.ended(trial, state, reason))
+        self._send(lambda callback: callback.ended(trial, state, reason))
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""
-        self._first.pulsed(pulses)
-        self._tell(lambda callback: callback.pulsed(pulses))
+        self._send(lambda callback: callback.pulsed(pulses))
 
     def __enter__(self) -> Callbacks:
         return self
@@ -76,52 +74,63 @@ class Callbacks(Callback):
         self.finish()
 
     def finish(self, within_s: float = FINISH_S) -> None:
-        """Let the others take in what they were told, for so long at most."""
-        for other in self._others:
-            other.told.put(None)
+        """Wait until the trackers have received all events, for at most ``within_s`` seconds."""
+        for tracker in self._trackers:
+            tracker.events.put(None)
         until_s = time.monotonic() + within_s
-        for other in self._others:
-            other.join(max(0.0, until_s - time.monotonic()))
-            if other.is_alive():
-                log.warning("%s: still not done after %g s; left out", other.name, within_s)
+        for tracker in self._trackers:
+            tracker.join(max(0.0, until_s - time.monotonic()))
+            if tracker.is_alive():
+                log.warning("%s: not finished after %g s; left out", tracker.name, within_s)
 
-    def _tell(self, event: _Event) -> None:
-        for other in self._others:
-            other.tell(event)
+    def _send(self, event: _Event) -> None:
+        event(self._first)
+        for tracker in self._trackers:
+            tracker.send(event)
 
 
-class _Aside(threading.Thread):
-    """A callback that is told of events in their order, by and by."""
+class _BackgroundCallback(threading.Thread):
+    """A thread that passes events to a callback in their order.
+
+    Attributes:
+        events: events that the callback has not received yet; None ends the thread.
+    """
 
     def __init__(self, callback: Callback):
         super().__init__(name=type(callback).__name__, daemon=True)
-        self.told: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[_Event | None] = queue.SimpleQueue()
         self._callback, self._left_out = callback, False
         self.start()
 
-    def tell(self, event: _Event) -> None:
+    def send(self, event: _Event) -> None:
+        """Queue an event, or leave the callback out if too many events wait."""
         if self._left_out:
             return
-        if self.told.qsize() >= MOST_WAITING:
+        if self.events.qsize() >= MOST_WAITING:
             self._leave_out(f"{MOST_WAITING} events behind")
         else:
-            self.told.put(event)
+            self.events.put(event)
 
     def run(self) -> None:
-        """Until it is told nothing more, or something goes wrong."""
-        while not self._left_out and (event := self.told.get()):
+        """Pass events on until the last one or the first error."""
+        while not self._left_out and (event := self.events.get()):
             try:
                 event(self._callback)
-            except Exception as error:  # whatever a library does, the run goes on
+            except Exception as error:  # an error of any library must not stop the run
                 self._leave_out(f"{type(error).__name__}: {error}")
 
-    def _leave_out(self, why: str) -> None:
+    def _leave_out(self, reason: str) -> None:
         self._left_out = True
-        log.warning("%s: %s; left out from here on", self.name, why)
+        log.warning("%s: %s; left out for the rest of this launch", self.name, reason)
 
 
 class PrometheusCallback(Callback):
-    """Gauges and counters that every Ray node offers to Prometheus."""
+    """Sets gauges and counters that every Ray node exports to Prometheus.
+
+    Args:
+        job: the job; its name labels every metric.
+        run: the run directory, for the best score of earlier launches.
+    """
 
     def __init__(self, job: JobSpec, run: RunDir):
         from ray.util.metrics import Counter, Gauge
@@ -132,12 +141,12 @@ class PrometheusCallback(Callback):
         self._ended = Counter("nst_trials_ended", "trials over, by state", ("run", "state"))
         self._score = Gauge("nst_best_score", "best value of the objective", ("run",))
         of_engine = ("run", "engine")
-        self._lanes = Gauge("nst_trials_advancing", "trials whose lanes are under way", of_engine)
+        self._lanes = Gauge("nst_trials_advancing", "trials whose lanes are advancing", of_engine)
         self._steps = Counter("nst_lane_steps", "optimizer steps of all lanes", of_engine)
-        self._busy = Counter("nst_engine_busy_seconds", "spent on advancing lanes", of_engine)
-        self._memory = Gauge("nst_gpu_memory_gb", "memory taken on the GPU", of_engine)
-        self._seen: dict[str, EngineStats] = {}
-        for record in load_records(run.path)[0] if run.is_run else ():  # of earlier launches
+        self._busy = Counter("nst_engine_busy_seconds", "time spent advancing lanes", of_engine)
+        self._memory = Gauge("nst_gpu_memory_gb", "used memory of the GPU", of_engine)
+        self._counted: dict[str, EngineStats] = {}
+        for record in load_records(run.path)[0] if run.is_run else ():
             for steps, rung in record.rungs.items():
                 self.reported(record.trial, steps, rung)
 
@@ -148,10 +157,10 @@ class PrometheusCallback(Callback):
             return
         if best is None or loss(rung.objective) < loss(best.objective):
             self._best = rung
-            self._tell_best()
+            self._set_score()
 
-    def _tell_best(self) -> None:
-        """Ray forgets a gauge that it is not told again within some seconds."""
+    def _set_score(self) -> None:
+        """Set the gauge of the best score; Ray drops a gauge that is not set for some seconds."""
         if self._best is not None:
             self._score.set(self._best.objective, tags=self._run)
 
@@ -161,31 +170,31 @@ class PrometheusCallback(Callback):
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""
-        self._tell_best()
+        self._set_score()
         for engine, pulse in pulses.items():
             tags = {**self._run, "engine": engine}
             self._lanes.set(len(pulse.steps), tags=tags)
             if pulse.memory_gb:
                 self._memory.set(pulse.memory_gb[0], tags=tags)
             if pulse.stats:
-                before = self._seen.get(engine, EngineStats())
-                self._seen[engine] = pulse.stats
-                _count(self._steps, pulse.stats.lane_steps - before.lane_steps, tags)
-                _count(self._busy, pulse.stats.advancing_s - before.advancing_s, tags)
+                counted = self._counted.get(engine, EngineStats())
+                self._counted[engine] = pulse.stats
+                _increase(self._steps, pulse.stats.lane_steps - counted.lane_steps, tags)
+                _increase(self._busy, pulse.stats.advancing_s - counted.advancing_s, tags)
 
 
-def _count(counter: Any, amount: float, tags: Mapping[str, str]) -> None:
-    if amount > 0:  # Ray refuses to count nothing
+def _increase(counter: Any, amount: float, tags: Mapping[str, str]) -> None:
+    if amount > 0:  # Ray raises an error for 0
         counter.inc(amount, tags=dict(tags))
 
 
 class TensorBoardCallback(Callback):
-    """Scores of every trial as curves, under ``tensorboard/`` in the run."""
+    """Writes the scores of every trial as curves to ``tensorboard/`` in the run directory."""
 
     def __init__(self, job: JobSpec, run: RunDir):
         from tensorboardX import SummaryWriter
 
-        # A file and a thread each. By its time alone a second file could be one of the same second.
+        # File names contain the time in seconds; the suffix keeps two files of one second apart.
         opened = itertools.count()
         self._open: Callable[[int], Any] = lambda trial: SummaryWriter(
             str(run.path / "tensorboard" / f"{trial:04d}"), filename_suffix=f".{next(opened)}"
@@ -195,10 +204,11 @@ class TensorBoardCallback(Callback):
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
         writer = self._writers.pop(trial, None) or self._open(trial)
-        self._writers[trial] = writer  # the last one now
+        self._writers[trial] = writer  # at the end: the order is that of the last reports
         for name, value in rung.scores.items():
             writer.add_scalar(name, value, steps)
-        if len(self._writers) > MOST_WRITERS:  # a trial may wait for its promotion for ever
+        # Each writer has a file and a thread, and a paused trial may never end.
+        if len(self._writers) > MOST_WRITERS:
             self._writers.pop(next(iter(self._writers))).close()
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
@@ -208,7 +218,11 @@ class TensorBoardCallback(Callback):
 
 
 class MlflowCallback(Callback):
-    """A run of MLflow for each trial, where its environment variables say."""
+    """Logs every trial as an MLflow run, to the server that MLflow's environment variables name.
+
+    Raises:
+        InputError: MLflow is not installed.
+    """
 
     def __init__(self, job: JobSpec, run: RunDir):
         try:
@@ -224,17 +238,19 @@ class MlflowCallback(Callback):
 
     @cached_property
     def _experiment(self) -> str:
-        known = self._client.get_experiment_by_name(self._name)
-        return str(known.experiment_id if known else self._client.create_experiment(self._name))
+        existing = self._client.get_experiment_by_name(self._name)
+        if existing:
+            return str(existing.experiment_id)
+        return str(self._client.create_experiment(self._name))
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Callback`."""
         if plan.trial in self._runs:
             return
-        made = self._client.create_run(self._experiment, run_name=preset or f"trial {plan.trial}")
-        self._runs[plan.trial] = made.info.run_id
+        run = self._client.create_run(self._experiment, run_name=preset or f"trial {plan.trial}")
+        self._runs[plan.trial] = run.info.run_id
         params = [self._param(name, str(v)) for name, v in plan.config.to_dict().items()]
-        self._client.log_batch(made.info.run_id, params=params)
+        self._client.log_batch(run.info.run_id, params=params)
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
@@ -245,30 +261,35 @@ class MlflowCallback(Callback):
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Callback`."""
         status = {"complete": "FINISHED", "pruned": "KILLED"}.get(state, "FAILED")
-        if found := self._runs.pop(trial, None):
-            self._client.set_terminated(found, status)
+        if run_id := self._runs.pop(trial, None):
+            self._client.set_terminated(run_id, status)
 
 
-#: What a job may ask for under ``watch``.
-KINDS: Mapping[str, Callable[[JobSpec, RunDir], Callback]] = {
+#: Trackers that a job may name under ``watch``.
+TRACKERS: Mapping[str, Callable[[JobSpec, RunDir], Callback]] = {
     "prometheus": PrometheusCallback,
     "tensorboard": TensorBoardCallback,
     "mlflow": MlflowCallback,
 }
 
 
-def watchers_of(job: JobSpec, run: RunDir, first: Callback) -> Callbacks:
-    """What a job asks for, with the callback that people look at; without one that cannot start.
+def make_callbacks(job: JobSpec, run: RunDir, first: Callback) -> Callbacks:
+    """Return the trackers of a job together with ``first``; one that cannot start is left out.
+
+    Args:
+        job: the job, with the trackers under ``watch``.
+        run: the run directory.
+        first: the callback that shows the run to people.
 
     Raises:
-        InputError: a package is missing.
+        InputError: the package of a tracker is missing.
     """
-    others = []
-    for kind in job.watch:
+    trackers = []
+    for name in job.watch:
         try:
-            others.append(KINDS[kind](job, run))
+            trackers.append(TRACKERS[name](job, run))
         except NstError:
             raise
-        except Exception as error:  # whatever a library does, the run goes on
-            log.warning("watch: %s: %s: %s; left out", kind, type(error).__name__, error)
-    return Callbacks(first, others)
+        except Exception as error:  # an error of any library must not stop the run
+            log.warning("watch: %s: %s: %s; left out", name, type(error).__name__, error)
+    return Callbacks(first, trackers)

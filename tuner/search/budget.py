@@ -1,4 +1,4 @@
-"""When a search ends before all of its trials have begun; the finals come on top."""
+"""Budget: when a search ends before all of its trials have begun; finals are not counted."""
 
 from __future__ import annotations
 
@@ -6,57 +6,75 @@ from collections.abc import Callable, Collection
 
 from tuner.job.ranking import Values
 from tuner.job.spec import JobSpec
+from tuner.study.records import TrialRecord
+from tuner.study.study import RunStudy
+
+#: Notes of a study: working time of all launches, and `Budget.improved_after`.
+WORKED_S, IMPROVED = "worked_s", "improved_after"
 
 
 class Budget:
-    """What a run has spent and found so far, worked out anew from the study when it is resumed.
+    """What a search has spent and what it has gained, compared with the limits of its job.
 
     Args:
-        job: the limits.
-        clock: seconds.
-        worked_s: working time of earlier launches.
-        waiting: trials that wait at a rung, as they stand.
+        study: the run's study, which keeps what does not follow from its trials.
+        job: the job with its limits.
+        clock: return the time in seconds.
+        paused: numbers of the trials that are paused; the caller keeps this collection up to date.
 
     Attributes:
-        improved_after: how many trials had begun when one last brought something better.
+        improved_after: how many trials had begun at the last improvement.
     """
 
     def __init__(
         self,
+        study: RunStudy,
         job: JobSpec,
         *,
         clock: Callable[[], float],
-        worked_s: float,
-        waiting: Collection[int] = (),
+        paused: Collection[int] = (),
     ):
-        self._limits, self._goals = job.budget, job.goals
-        self._clock, self._before_s, self._started = clock, worked_s, clock()
+        self._study, self._limits, self._goals = study, job.budget, job.goals
+        self._clock, self._started_s = clock, clock()
+        self._earlier_s = float(study.notes.get(WORKED_S, 0.0))
         self._seconds: dict[int, float] = {}
         self._ended: set[int] = set()
-        self._waiting = waiting
+        self._paused = paused
         self._best: tuple[Values, int] | None = None
         self._front: list[Values] = []
         self.improved_after = 0
 
     @property
     def worked_s(self) -> float:
-        """Working time of all launches."""
-        return self._before_s + self._clock() - self._started
+        """Working time of all launches, in seconds."""
+        return self._earlier_s + self._clock() - self._started_s
 
-    def worked(self, trial: int, seconds: float) -> None:
-        """Count engine seconds of a trial so far."""
+    def add_trial(self, record: TrialRecord) -> None:
+        """Count a trial of an earlier launch or of another driver."""
+        if record.final_of is None:
+            self.add_seconds(record.trial, record.seconds)
+        if record.state != "running":
+            self.add_ended(record)
+
+    def add_seconds(self, trial: int, seconds: float) -> None:
+        """Count the engine seconds that a trial has taken so far."""
         self._seconds[trial] = max(seconds, self._seconds.get(trial, 0.0))
 
-    def found(self, trial: int, values: Values, *, begun: int) -> bool:
-        """Take in what a trial of the search is ranked by.
+    def add_ended(self, record: TrialRecord) -> None:
+        """Count a trial that has ended, if the search chose it."""
+        if record.searched:
+            self._ended.add(record.trial)
+
+    def add_report(self, trial: int, values: Values, *, begun: int) -> bool:
+        """Count a report of a trial of the search.
 
         Args:
-            trial: its number.
-            values: as `Goals.values`.
+            trial: number of the trial.
+            values: what the report is ranked by; see `Goals.values`.
             begun: how many trials have begun.
 
         Returns:
-            Whether nothing before was as good, in every objective.
+            Whether the report is an improvement: no earlier one was as good in every objective.
         """
         if self._best is None or (values[:2], trial) < self._best:
             self._best = (values[:2], trial)
@@ -66,14 +84,19 @@ class Budget:
         self.improved_after = begun
         return True
 
-    def ended(self, trial: int, *, searched: bool) -> None:
-        """Count a trial that is over."""
-        if searched:
-            self._ended.add(trial)
+    def save(self, *, improved: bool) -> None:
+        """Note the working time in the study, and the last improvement if it is new."""
+        self._study.note(WORKED_S, self.worked_s)  # without a time limit too: one may be set later
+        if improved:
+            self._study.note(IMPROVED, self.improved_after)
+
+    def restore_improvement(self) -> None:
+        """Read the last improvement from the study; the order of its trials does not tell it."""
+        self.improved_after = self._study.notes.get(IMPROVED, self.improved_after)
 
     @property
     def exhausted(self) -> str | None:
-        """Why no trial of the search may go on, or None."""
+        """Why no trial of the search may continue; None while trials may."""
         limits = self._limits
         if limits.minutes is not None and self.worked_s >= limits.minutes * 60:
             return "the time budget was spent"
@@ -86,28 +109,29 @@ class Budget:
 
     @property
     def spent(self) -> str | None:
-        """Why the search begins nothing more, or None."""
+        """Why the search begins no more trials; None while it does."""
         return self.exhausted or self._satisfied()
 
     def _satisfied(self) -> str | None:
+        """Return why the result is good enough, or not worth more trials; None otherwise."""
         if self._best is None:
             return None
-        (broken, loss), best = self._best
+        (violation, loss), best = self._best
         target, patience = self._limits.target, self._limits.patience
-        if target is not None and not broken and loss <= self._goals.first.loss(target):
+        if target is not None and not violation and loss <= self._goals.first.loss(target):
             return f"the target was reached by trial {best}"
         if patience is not None:
-            # Those that were under way then may have been handed out before; those that go on may
-            # still get better; those that wait were passed.
-            passed = sum(trial >= self.improved_after for trial in {*self._ended, *self._waiting})
-            if passed >= patience:
+            # Only trials that began after the last improvement count. Running trials may still
+            # improve; paused trials were surpassed.
+            surpassed = {*self._ended, *self._paused}
+            if sum(trial >= self.improved_after for trial in surpassed) >= patience:
                 better = "the trade-off so far" if self._goals.pareto else f"trial {best}"
                 return f"{patience} trials brought nothing better than {better}"
         return None
 
 
 def _as_good(one: Values, other: Values) -> bool:
-    """Whether one result is at least as good: it breaks less, or as little and nothing is worse."""
+    """Whether one result is at least as good: less violation, or the same and no value worse."""
     if one[0] != other[0]:
         return one[0] < other[0]
     return all(x <= y for x, y in zip(one[1:], other[1:], strict=True))

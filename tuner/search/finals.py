@@ -1,29 +1,43 @@
-"""The finals: who is in them, to be run again with several seeds, and when each run reports."""
+"""Finals: the best trials run again with other seeds, and presets run with all of their steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nst_core.config import StyleConfig
 from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
+from tuner.job.spec import JobSpec
 from tuner.study.records import TrialRecord, values_beside
 
-#: Images of the first run of a finalist, which show how its result comes to be.
+#: Reports, each with an image, of a finalist's first run: they show how the result develops.
 FRAMES = 8
-#: Presets in full take at most this share of the search's steps, unless the job asks for them.
+#: Largest share of the search's steps for full runs of presets, unless the job says otherwise.
 FULL_SHARE = 1 / 3
-#: Reports of a preset in full.
+#: Maximum number of reports of a preset that runs with all of its steps.
 MOST_FULL_RUNGS = 16
-#: Of every run of the search.
+#: Seed of every trial of the search.
 SEARCH_SEED = StyleConfig().seed
 
 
-def final_rungs(config: StyleConfig) -> tuple[int, ...]:
-    """Steps at which a final reports: at its end; with the first seed ever further apart as well.
+class FinalRun(NamedTuple):
+    """One run after the search.
 
-    Most happens in the first steps, so frame k of n is taken after ``steps * (k / n) ** 2``.
+    Attributes:
+        trial: number of the finalist, or of the preset's trial.
+        seed: seed of the finalist's run; None for a preset that runs with all of its steps.
+    """
+
+    trial: int
+    seed: int | None
+
+
+def final_rungs(config: StyleConfig) -> tuple[int, ...]:
+    """Return the steps at which a finalist's run reports.
+
+    This is its last step and, with the first seed, `FRAMES` - 1 steps before. Most changes come
+    early, so report k of n comes after ``steps * (k / n) ** 2``.
     """
     frames = FRAMES if config.seed == final_seeds(1)[0] else 1
     shares = ((k / frames) ** 2 for k in range(1, frames + 1))
@@ -31,41 +45,63 @@ def final_rungs(config: StyleConfig) -> tuple[int, ...]:
 
 
 def full_rungs(own_steps: int, max_steps: int) -> tuple[int, ...]:
-    """Steps at which a preset reports that runs in full.
+    """Return the steps at which a preset reports that runs with all of its steps.
 
-    They are no farther apart than the search's own rungs may be, since Ctrl-C waits for the next
-    one and a killed launch loses what came after the last; but few, as each has an image.
+    Args:
+        own_steps: steps of the published preset.
+        max_steps: steps of a trial of the search. Reports are no farther apart, because Ctrl-C
+            waits for the next report and a killed launch loses what came after the last one. A
+            preset makes at most `MOST_FULL_RUNGS` reports, however, because each has an image.
     """
     apart = max(max_steps, -(-own_steps // MOST_FULL_RUNGS))
     return (*range(apart, own_steps, apart), own_steps)
 
 
 def final_seeds(count: int) -> range:
-    """The seeds of a finalist's runs: none is that of the search, by whose luck it was chosen.
+    """Return the seeds of a finalist's runs, none of them the search's: it may have been lucky.
 
-    A start without noise is run as often: how its run rounds is luck, too (`starts.DISTURBANCE`).
+    A start without noise gets as many seeds, because rounding depends on the seed as well
+    (`starts.DISTURBANCE`).
     """
     return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count)
 
 
 def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
-    """What a finalist runs again: to its best step, with another seed."""
+    """Return a finalist's configuration with another seed, ending at the finalist's best step."""
     best = record.best_rung(goals)
     assert best is not None
     config = StyleConfig.from_dict(record.config, source=f"trial {record.trial}")
     return config.stopped_at(best[0]).replace(seed=seed)
 
 
+def missing_runs(
+    records: Sequence[TrialRecord], job: JobSpec, own_steps: Mapping[int, int]
+) -> list[FinalRun]:
+    """Return the runs after the search that have not begun: finalists first, then presets.
+
+    Args:
+        records: all trials.
+        job: the job.
+        own_steps: trial of a preset -> steps of the published preset.
+    """
+    finals = missing_finals(records, job.goals, job.finals.count, job.finals.seeds)
+    presets = missing_full_runs(records, job.goals, own_steps, job.baselines.full)
+    return [
+        *(FinalRun(trial, seed) for trial, seed in finals),
+        *(FinalRun(trial, None) for trial in presets),
+    ]
+
+
 def missing_finals(
     records: Sequence[TrialRecord], goals: Goals, count: int, seeds: int
 ) -> list[tuple[int, int]]:
-    """(trial, seed) of every run of a finalist that is not there yet, the best trial first.
+    """Return (trial, seed) of every finalist's run that has not begun, the best trial first.
 
     Args:
-        records: all trials; presets may be finalists, failed trials not.
-        goals: what they are ranked by.
-        count: finalists.
-        seeds: runs of each.
+        records: all trials; presets may be finalists, failed trials may not.
+        goals: how trials are ranked.
+        count: number of finalists.
+        seeds: number of runs of each finalist.
     """
     entered = [
         (record, *best)
@@ -76,24 +112,24 @@ def missing_finals(
     ]
     values = [goals.values(rung.scores) for _, _, rung in entered]
     beside = values_beside(((record, steps) for record, steps, _ in entered), goals)
-    # The ends of a front are equal by the order; the best by the first objective goes first then.
-    # As `Results.ranked`: of equals the one with the fewest steps comes first, and what any other
-    # report beats in everything is not on the front.
+    # All ends of a front have the same rank; then the best by the first objective comes first.
+    # As in `Results.ranked`, the fewest steps come first among equals, and a trial that any report
+    # of another trial dominates is not on the front.
     ranked = sorted(
         zip(ranking([*values, *beside])[: len(values)], values, entered, strict=True),
         key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
     )
-    there = {
+    begun = {
         (r.final_of, r.config["seed"]) for r in records if r.final_of is not None and not r.full
     }
-    # Older versions ran a finalist once, with the search's seed, where its start had no noise.
+    # Older versions ran a finalist without noise only once, with the search's seed.
     wanted = [
         (record.trial, seed)
         for *_, (record, _, _) in ranked[:count]
-        if (record.trial, SEARCH_SEED) not in there
+        if (record.trial, SEARCH_SEED) not in begun
         for seed in final_seeds(seeds)
     ]
-    return [final for final in wanted if final not in there]
+    return [final for final in wanted if final not in begun]
 
 
 def missing_full_runs(
@@ -102,15 +138,16 @@ def missing_full_runs(
     own_steps: Mapping[int, int],
     asked: bool | Literal["auto"],
 ) -> list[int]:
-    """Presets that the search cut short and that are still to run in full, the best first.
+    """Return the trials of presets that are still to run with all of their steps, the best first.
 
     Args:
         records: all trials.
-        goals: what they are ranked by.
-        own_steps: trial of a preset -> steps that the preset has as published.
-        asked: all of them, none, or as many as `FULL_SHARE` of the search's steps has room for.
+        goals: how trials are ranked.
+        own_steps: trial of a preset -> steps of the published preset.
+        asked: True for all presets that the search cut short, False for none, ``auto`` for the
+            best ones while they take at most `FULL_SHARE` of the search's steps.
     """
-    cut = [
+    cut_short = [
         (goals.values(best[1].scores), record.trial)
         for record in records
         if record.trial in own_steps
@@ -118,15 +155,15 @@ def missing_full_runs(
         and own_steps[record.trial] > record.config["steps"]
         and (best := record.best_rung(goals))
     ]
-    room = float("inf")
+    steps_left = float("inf")
     if asked == "auto":
         spent = sum(max(r.rungs, default=0) for r in records if r.final_of is None)
-        room = spent * FULL_SHARE
+        steps_left = spent * FULL_SHARE
     wanted = []
-    for _, trial in sorted(cut) if asked else ():
-        room -= own_steps[trial]
-        if room < 0:
+    for _, trial in sorted(cut_short) if asked else ():
+        steps_left -= own_steps[trial]
+        if steps_left < 0:
             break
         wanted.append(trial)
-    there = {record.final_of for record in records if record.full}
-    return [trial for trial in wanted if trial not in there]
+    begun = {record.final_of for record in records if record.full}
+    return [trial for trial in wanted if trial not in begun]

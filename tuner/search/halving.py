@@ -1,12 +1,12 @@
-"""Early stopping as pure functions: who goes on at a rung, who waits, who is promoted.
+"""Early stopping: which trials continue at a rung, pause there, stop, or are promoted.
 
-Nothing is remembered between calls. Everything is worked out from the values that trials have
-reported, which the study holds, so a resumed run decides as an uninterrupted one.
+A decision depends on reported values only. The study holds these, so a resumed run decides like an
+uninterrupted one.
 
-Asynchronous successive halving is that of Li et al., "A System for Massively Parallel
-Hyperparameter Tuning" (MLSys 2020, arXiv 1810.05934); brackets are those of Hyperband (JMLR 2018,
-arXiv 1603.06560), each an asynchronous halving of its own; the median rule is that of Golovin et
-al., "Google Vizier" (KDD 2017), on values at the same step.
+Sources: asynchronous successive halving by Li et al., "A System for Massively Parallel
+Hyperparameter Tuning" (MLSys 2020, arXiv 1810.05934); the brackets of Hyperband (JMLR 2018, arXiv
+1603.06560), each with an asynchronous halving of its own; the median rule by Golovin et al.,
+"Google Vizier" (KDD 2017), applied to values at the same step.
 """
 
 from __future__ import annotations
@@ -23,41 +23,46 @@ from tuner.job.ranking import Values, ranking
 from tuner.job.spec import Rule
 from tuner.search.rungs import rung_steps
 
-#: Trials that must have come as far before the median says anything.
+#: Number of trials at a step from which the median rule applies.
 MEDIAN_OF = 5
 
-#: The fractional parts of its multiples spread over [0, 1) evenly, however many there are.
+#: The fractional parts of its multiples are spread evenly over [0, 1), however many there are.
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Decision(enum.Enum):
-    """What becomes of a trial that has reported."""
+    """What a trial does after a report."""
 
-    CONTINUE = "go on"
-    PAUSE = "wait"
+    CONTINUE = "continue"
+    PAUSE = "pause"
     STOP = "stop"
 
 
 class Rung(NamedTuple):
-    """One rung of one bracket; trials of unlike brackets do not compete."""
+    """One rung of one bracket; trials of different brackets do not compete.
+
+    Attributes:
+        steps: optimizer steps of a trial at this rung.
+        bracket: steps of the bracket's first rung with Hyperband; otherwise 0.
+    """
 
     steps: int
     bracket: int
 
 
-class Ladder:
-    """What trials reported at each rung; the baseline presets do not compete and are not in it."""
+class RungValues:
+    """Values that trials of the search reported at each rung; baseline presets do not compete."""
 
     def __init__(self) -> None:
-        self._at: defaultdict[Rung, dict[int, Values]] = defaultdict(dict)
+        self._values: defaultdict[Rung, dict[int, Values]] = defaultdict(dict)
 
     def add(self, rung: Rung, trial: int, values: Values) -> None:
-        """Take in a report."""
-        self._at[rung][trial] = values
+        """Add a trial's report at a rung."""
+        self._values[rung][trial] = values
 
     def at(self, rung: Rung) -> Mapping[int, Values]:
-        """Trial -> what it reported at a rung."""
-        return self._at[rung]
+        """Return the values at a rung, by trial number."""
+        return self._values[rung]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +70,12 @@ class Halving:
     """The early stopping of one run.
 
     Attributes:
-        rule: ``promote``: a trial waits at its rung until it is among the best 1/reduction there;
-            ``stop``: it is stopped if it is not among them when it comes; ``hyperband``: as
-            ``promote``, in brackets whose first rungs differ; ``median``: it is stopped if it is
-            worse than the median at that step; ``none``.
-        min_steps: first rung.
-        reduction: rungs grow by this, and 1/reduction goes on.
+        rule: ``promote``: a trial pauses at a rung until it is among the best 1/reduction there;
+            ``stop``: a trial stops if it is not among these when it reports; ``hyperband``: like
+            ``promote``, in brackets with different first rungs; ``median``: a trial stops if it is
+            worse than the median at that step; ``none``: every trial runs to its end.
+        min_steps: steps of the first rung.
+        reduction: factor between the steps of two rungs; 1/reduction of the trials continue.
     """
 
     rule: Rule
@@ -78,42 +83,42 @@ class Halving:
     reduction: int
 
     def rungs(self, trial: int, max_steps: int) -> tuple[int, ...]:
-        """Steps at which a trial reports, the last of them ``max_steps``."""
+        """Return the steps at which a trial reports; the last of them is ``max_steps``."""
         rungs = rung_steps(min(self.min_steps, max_steps), max_steps, self.reduction)
         return rungs[self._bracket(trial, len(rungs)) :]
 
     def rung(self, rungs: Sequence[int], steps: int) -> Rung:
-        """The rung that a trial with ``rungs`` is at after ``steps``."""
+        """Return the rung of a trial that reports at ``rungs`` and has done ``steps``."""
         return Rung(steps, rungs[0] if self.rule == "hyperband" else 0)
 
     def _bracket(self, trial: int, brackets: int) -> int:
-        """How many of the first rungs a trial leaves out.
+        """Return how many of the first rungs a trial skips.
 
-        Hyperband gives every bracket the same budget: one in which trials pass k halvings takes a
-        share of them in proportion to reduction**k / (k + 1).
+        Hyperband gives every bracket the same budget. A bracket with k halvings therefore gets a
+        share of the trials that is proportional to reduction**k / (k + 1).
         """
         if self.rule != "hyperband":
             return 0
         shares = [self.reduction**k / (k + 1) for k in range(brackets - 1, -1, -1)]
-        place = (trial * _GOLDEN) % 1.0 * sum(shares)
+        position = (trial * _GOLDEN) % 1.0 * sum(shares)
         for bracket, share in enumerate(shares):
-            place -= share
-            if place < 0:
+            position -= share
+            if position < 0:
                 return bracket
         return brackets - 1
 
-    def decide(self, trial: int, rung: Rung, ladder: Ladder, *, to_come: int) -> Decision:
-        """What becomes of a trial that has just reported at a rung, not its last one.
+    def decide(self, trial: int, rung: Rung, reported: RungValues, *, to_come: int) -> Decision:
+        """Decide about a trial that has just reported at a rung which is not its last.
 
         Args:
-            trial: its number.
-            rung: where it is.
-            ladder: all that was reported, this report included.
-            to_come: trials at most that may still come to this rung.
+            trial: number of the trial.
+            rung: the rung of the report.
+            reported: all reports so far, with this one.
+            to_come: maximum number of trials that may still report at this rung.
         """
         if self.rule == "none":
             return Decision.CONTINUE
-        rivals = ladder.at(rung)
+        rivals = reported.at(rung)
         place, count = self._places(rivals)[trial], len(rivals)
         if self.rule == "median":
             ahead = count < MEDIAN_OF or place <= (count + 1) // 2
@@ -123,31 +128,31 @@ class Halving:
             return Decision.CONTINUE if ahead else Decision.STOP
         if place <= count // self.reduction:
             return Decision.CONTINUE
-        # Where more come, more go on; but nobody's place gets better by that.
+        # More reports make room for more trials, but they never improve the place of this one.
         hopeless = place > max(1, (count + to_come) // self.reduction)
         return Decision.STOP if hopeless else Decision.PAUSE
 
     def promotable(
-        self, waiting: Mapping[int, Rung], ladder: Ladder, *, last: bool = False
+        self, paused: Mapping[int, Rung], reported: RungValues, *, last: bool = False
     ) -> int | None:
-        """The trial that should go on, of those that wait: the best one of the highest rung.
+        """Return the paused trial to promote: the best one at the highest rung; None without any.
 
         Args:
-            waiting: trial -> where it waits.
-            ladder: all that was reported.
-            last: whether nothing runs and nothing is to come, so that one at least goes on.
+            paused: trial -> the rung at which it is paused.
+            reported: all reports so far.
+            last: whether nothing runs and no trial is to come, so that one trial must be promoted.
         """
-        for rung in sorted(set(waiting.values()), reverse=True):
-            rivals = ladder.at(rung)
+        for rung in sorted(set(paused.values()), reverse=True):
+            rivals = reported.at(rung)
             places = self._places(rivals)
-            here = [trial for trial, place in waiting.items() if place == rung]
+            here = [trial for trial, its_rung in paused.items() if its_rung == rung]
             best = min(here, key=lambda trial: (places[trial], trial))
             if places[best] <= max(1 if last else 0, len(rivals) // self.reduction):
                 return best
         return None
 
     def _places(self, rivals: Mapping[int, Values]) -> dict[int, int]:
-        """Trial -> its place at a rung, 1 for the best; equals share the better place."""
+        """Return the place of each trial, 1 for the best; equal trials share the better place."""
         keys = dict(zip(rivals, ranking(list(rivals.values())), strict=True))
         ranked = sorted(keys.values())
         return {trial: 1 + bisect_left(ranked, key) for trial, key in keys.items()}

@@ -1,4 +1,4 @@
-"""What crosses from the search to those who carry it out and those who watch."""
+"""Plan and Callback: what the search tells those who run its trials and those who watch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from tuner.study.records import Pulse, RungRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One trial to run, or to take up again: ``config`` until the last of ``rungs``.
+    """One trial to start or to resume.
 
     Attributes:
-        rungs: steps at which it is still to report.
-        final: whether it runs a finalist again, and on the held-out pairs as well.
+        trial: number of the trial.
+        config: configuration of the trial.
+        rungs: steps at which the trial has still to report, ascending; it ends at the last one.
+        final: whether the trial is a final, which also runs on the held-out pairs.
     """
 
     trial: int
@@ -25,28 +27,37 @@ class Plan:
     final: bool = False
 
     def next_rung(self, steps: int) -> int:
-        """The step at which it reports next."""
+        """Return the first rung after ``steps``."""
         return next_rungs(self.rungs, steps)[0]
 
     def next_two(self, steps: int) -> tuple[int, int | None]:
-        """The step at which it reports next, and the one after, if there is one."""
+        """Return the first rung after ``steps``, and the second one or None."""
         return next_rungs(self.rungs, steps)
 
 
 class Callback:
-    """Is told what happens in a run, to show it; whoever inherits may leave things out."""
+    """Receives the events of a run; subclasses override the methods that they need."""
 
     def doing(self, what: str) -> None:
-        """What the launch is at while no trial advances, in a few words; empty when it is done."""
+        """Called when the launch begins something other than trials, and with "" when that is done.
+
+        Args:
+            what: the activity in a few words.
+        """
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """A trial is about to start, or to go on after waiting."""
+        """Called when a trial is about to start or to resume.
+
+        Args:
+            plan: the trial's plan.
+            preset: name of the baseline preset that the trial runs, or None.
+        """
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """A trial reached a rung."""
+        """Called when a trial has reported at a rung."""
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """A trial is over."""
+        """Called when a trial has ended as ``complete``, ``pruned`` or ``failed``."""
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
-        """What the engines do, by their names; about once a second."""
+        """Called about once a second with the state of every engine, by its name."""

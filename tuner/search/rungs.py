@@ -1,4 +1,4 @@
-"""Rung arithmetic: the steps at which a trial reports."""
+"""Arithmetic of rungs, the steps at which a trial reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def rung_steps(min_steps: int, max_steps: int, reduction: int) -> tuple[int, ...]:
-    """Steps at which a trial reports: min_steps times powers of ``reduction``, and max_steps."""
+    """Return ``min_steps`` times powers of ``reduction``; the last rung is ``max_steps``."""
     rungs = []
     steps = min_steps
     while steps < max_steps:
@@ -16,12 +16,12 @@ def rung_steps(min_steps: int, max_steps: int, reduction: int) -> tuple[int, ...
 
 
 def next_rungs(rungs: Sequence[int], steps: int) -> tuple[int, int | None]:
-    """The first rung beyond ``steps``, and the one after it, if there is one.
+    """Return the first rung after ``steps``, and the second one or None.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no rung comes after ``steps``.
     """
-    beyond = [rung for rung in rungs if rung > steps]
-    if not beyond:
-        raise ValueError(f"no rung beyond step {steps} in {tuple(rungs)}")
-    return beyond[0], beyond[1] if len(beyond) > 1 else None
+    ahead = [rung for rung in rungs if rung > steps]
+    if not ahead:
+        raise ValueError(f"no rung after step {steps}: the rungs are {tuple(rungs)}")
+    return ahead[0], ahead[1] if len(ahead) > 1 else None

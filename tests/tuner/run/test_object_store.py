@@ -1,4 +1,4 @@
-"""Storage that is away, closed to us, or named wrongly: one line, soon, and Ctrl-C works."""
+"""Storage that does not answer, refuses access or does not exist: one line of error, and soon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tuner.run.mirror import fetch
 
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
-    """It takes every connection and answers none."""
+    """A server that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as made:
         made.settimeout(PATIENCE_S)
         yield made
@@ -39,7 +39,7 @@ def server() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def silent(server: socket.socket) -> str:
-    """URL of a storage on it."""
+    """URL of a storage on a server that never answers."""
     port = server.getsockname()[1]
     return f"s3://bucket/run?scheme=http&endpoint_override=127.0.0.1:{port}"
 
@@ -57,10 +57,10 @@ def silent(server: socket.socket) -> str:
         ("s3://my bucket/x", "has no spaces"),
     ],
 )
-def test_a_url_with_a_typo_is_refused_before_anybody_is_asked(
+def test_an_invalid_url_is_refused_without_a_request(
     url: str, problem: str, job_file: Path, tmp_path: Path
 ) -> None:
-    """Whatever names no storage is said so, by `fetch` and in a job with its line or key."""
+    """`fetch` and the check of a job refuse a URL that names no storage, with the reason."""
     with pytest.raises(InputError, match=re.escape(problem)):
         fetch(url, tmp_path / "got")
     with pytest.raises(ConfigError, match=f"`storage`.*{re.escape(problem)}"):
@@ -70,15 +70,13 @@ def test_a_url_with_a_typo_is_refused_before_anybody_is_asked(
 @pytest.mark.parametrize(
     "url", ["copies", "/mnt/my copies", "a:b/c", "C:/copies", "file:///x", "S3://b/x", "gs://b/x"]
 )
-def test_folders_and_good_urls_are_none_of_them(url: str) -> None:
-    """Folders may have odd names; URLs may have a scheme in capitals."""
+def test_folders_and_valid_urls_are_accepted(url: str) -> None:
+    """Folders may have unusual names; the scheme of a URL may be in capitals."""
     assert url_problem(url) is None
 
 
-def test_an_error_that_is_only_of_arrow_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Azure without credentials raises what is neither an OSError nor a ValueError."""
+def test_an_arrow_exception_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An ArrowException, which Azure without credentials raises, becomes one line of error."""
 
     class Refusing:
         @staticmethod
@@ -93,10 +91,8 @@ def test_an_error_that_is_only_of_arrow_is_one_line(
     assert "\n" not in str(caught.value) and not (tmp_path / "got").exists()
 
 
-def test_a_storage_that_does_not_answer_is_given_up(
-    silent: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After the time that it has for its first answer, the line says who was asked."""
+def test_a_storage_must_answer_in_time(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a storage does not answer in time, the error names its address."""
     monkeypatch.setattr(object_store, "ANSWER_WITHIN_S", 0.5)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
@@ -107,7 +103,7 @@ def test_a_storage_that_does_not_answer_is_given_up(
 def test_ctrl_c_ends_the_wait_for_a_storage(
     silent: str, server: socket.socket, tmp_path: Path
 ) -> None:
-    """While a storage does not answer, Ctrl-C and SIGTERM end the command with their line."""
+    """While a storage does not answer, Ctrl-C and SIGTERM end the command at once."""
     keys = {
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
@@ -120,23 +116,23 @@ def test_ctrl_c_ends_the_wait_for_a_storage(
             text=True,
             env={**os.environ, **keys},
         )
-        asked, _ = server.accept()
+        connection, _ = server.accept()
         process.send_signal(number)
-        _, complained = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == code, complained
-        assert complained.strip() == "error: interrupted"
-        asked.close()
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == code, stderr
+        assert stderr.strip() == "error: interrupted"
+        connection.close()
 
 
-def test_google_is_not_asked_for_a_quarter_of_an_hour() -> None:
-    """Google's client gets a limit for its retries, unless the URL has one."""
+def test_google_gets_a_limit_for_retries() -> None:
+    """A URL of Google Cloud Storage gets a limit for retries, unless it has one."""
     assert object_store._whole("gs://b/x").endswith("?retry_limit_seconds=15")
     assert object_store._whole("gs://b/x?project_id=p").endswith("&retry_limit_seconds=15")
     assert object_store._whole("gs://b/x?retry_limit_seconds=3").endswith("?retry_limit_seconds=3")
 
 
-def test_what_was_asked_is_answered_or_raised() -> None:
-    """An answer, an error and silence reach whoever asked."""
+def test_answered_returns_or_raises() -> None:
+    """`answered` returns the result, raises the error, or raises TimeoutError."""
     assert answered(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         answered(lambda: 1 / 0)
@@ -144,10 +140,12 @@ def test_what_was_asked_is_answered_or_raised() -> None:
         answered(lambda: time.sleep(5), within_s=0.01)
 
 
-def test_reasons_are_one_line_for_people() -> None:
-    """Statuses and types of C++ are left out of what a storage's library says."""
-    said = "google::cloud::Status(UNAVAILABLE: Retry policy exhausted, with a last message of No\nx"
-    assert reason_of(OSError(said)) == "No"
+def test_reasons_are_short() -> None:
+    """The reason of an error is one line without the C++ types of the library."""
+    message = (
+        "google::cloud::Status(UNAVAILABLE: Retry policy exhausted, with a last message of No\nx"
+    )
+    assert reason_of(OSError(message)) == "No"
     assert reason_of(OSError("")) == "OSError"
     assert ArrowException in store_errors()
     assert asked_at("gs://b/x") == "Google Cloud Storage"

@@ -1,4 +1,4 @@
-"""Others that are told about a run."""
+"""Experiment trackers: which events they receive, and that their errors stop no run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.tuner.helpers import Recorder, make_search, play
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec
 from tuner.run.trackers import (
-    KINDS,
+    TRACKERS,
     Callbacks,
     PrometheusCallback,
     TensorBoardCallback,
-    watchers_of,
+    make_callbacks,
 )
 from tuner.study.records import EngineStats, Pulse, RungRecord
 from tuner.study.run_dir import RunDir
@@ -33,17 +33,18 @@ from tuner.study.study import load_records
 
 
 def job_of(job_file: Path, *watch: str) -> JobSpec:
+    """The job of a file with other trackers."""
     return load_job(job_file, [f"watch=[{', '.join(watch)}]"])[0]
 
 
 def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
-    """Every trial's scores are curves over its steps, in one file, however often it waited."""
+    """The scores of every trial are curves over its steps, in one file per trial."""
     reader = pytest.importorskip("tensorboardX.proto.event_pb2")
     record = pytest.importorskip("tensorboardX.record_writer")
     assert reader and record
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder()) as callback:
+    with make_callbacks(job_of(job_file, "tensorboard"), RunDir(tmp_path), Recorder()) as callback:
         play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     files = sorted((tmp_path / "tensorboard").rglob("events.*"))
     assert [path.parent.name for path in files] == [f"{trial:04d}" for trial in range(8)]
@@ -54,7 +55,7 @@ def test_tensorboard_has_the_curves(job_file: Path, tmp_path: Path) -> None:
 def test_tensorboard_keeps_few_files_open(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many trials wait for their promotion, only so many of their files are open."""
+    """At most `MOST_WRITERS` files are open, however many trials are paused."""
     monkeypatch.setattr("tuner.run.trackers.MOST_WRITERS", 2)
     callback = TensorBoardCallback(job_of(job_file, "tensorboard"), RunDir(tmp_path))
     opened: list[int] = []
@@ -69,7 +70,7 @@ def test_tensorboard_keeps_few_files_open(
         callback.ended(trial, "complete", None)
     assert not callback._writers
     files = sorted(tmp_path.rglob("events.*"))
-    # The second of trial 1 is of the same second, and beside the first.
+    # The two files of trial 1 were written in the same second.
     assert [path.parent.name for path in files] == ["0000", "0001", "0001", "0002"]
     assert all(b"lpips" in path.read_bytes() for path in files)
 
@@ -77,14 +78,14 @@ def test_tensorboard_keeps_few_files_open(
 def test_mlflow_has_a_run_for_each_trial(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settings are parameters, scores are metrics over steps, states are MLflow's."""
+    """Every trial is an MLflow run with its settings as parameters and its scores as metrics."""
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as callback:
+    with make_callbacks(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder()) as callback:
         play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("small")
@@ -93,19 +94,19 @@ def test_mlflow_has_a_run_for_each_trial(
     assert all("lpips" in run.data.metrics and "lr" in run.data.params for run in runs)
 
 
-def test_mlflow_that_is_not_there_is_named(
+def test_a_missing_mlflow_is_an_input_error(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A missing package is bad input, with the command that brings it."""
+    """If MLflow is not installed, the error names the command that installs it."""
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
     with pytest.raises(InputError, match="pip install mlflow-skinny"):
-        watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder())
+        make_callbacks(job_of(job_file, "mlflow"), RunDir(tmp_path), Recorder())
 
 
-def test_an_error_of_theirs_stops_nothing(
+def test_an_error_of_a_tracker_stops_nothing(
     job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A callback that breaks is left out with a warning; the run and the others go on."""
+    """A tracker that raises an error is left out with a warning; the run continues."""
 
     class Broken(Recorder):
         def reported(self, *_: object) -> None:  # type: ignore[override]
@@ -120,10 +121,10 @@ def test_an_error_of_theirs_stops_nothing(
     assert first.events == other.events and len(first.events) > 8
 
 
-def test_nobody_waits_for_a_server_that_hangs(
+def test_a_tracker_that_hangs_delays_nothing(
     job_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A callback that never returns holds up neither the run nor its end; others see all of it."""
+    """A tracker that never returns delays neither the run nor its end, nor other trackers."""
     never = threading.Event()
 
     class Hanging(Recorder):
@@ -138,14 +139,14 @@ def test_nobody_waits_for_a_server_that_hangs(
     with caplog.at_level(logging.WARNING):
         callbacks.finish(within_s=0.5)
     never.set()
-    assert "Hanging: still not done" in caplog.text
+    assert "Hanging: not finished after" in caplog.text
     assert first.events == other.events and len(first.events) > 8
 
 
-def test_a_server_that_falls_behind_is_left_out(
+def test_a_tracker_that_falls_behind_is_left_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What waits for a slow callback is bounded; beyond that it is told nothing more."""
+    """A tracker with `MOST_WAITING` events in its queue receives no more events."""
     monkeypatch.setattr("tuner.run.trackers.MOST_WAITING", 3)
     never = threading.Event()
 
@@ -163,27 +164,29 @@ def test_a_server_that_falls_behind_is_left_out(
     assert len(first.events) == 9
 
 
-def test_a_server_that_is_away_starts_nothing_and_stops_nothing(
+def test_a_tracker_that_cannot_start_is_left_out(
     job_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A callback that cannot start is left out with a warning; those that can, watch."""
-    away = mock.Mock(side_effect=ConnectionError("no server"))
-    monkeypatch.setattr("tuner.run.trackers.KINDS", {"mlflow": away, "tensorboard": mock.Mock()})
+    """A tracker that cannot start is left out with a warning; other trackers start."""
+    failing = mock.Mock(side_effect=ConnectionError("no server"))
+    monkeypatch.setattr(
+        "tuner.run.trackers.TRACKERS", {"mlflow": failing, "tensorboard": mock.Mock()}
+    )
     with caplog.at_level(logging.WARNING):
-        callback = watchers_of(
+        callback = make_callbacks(
             job_of(job_file, "mlflow", "tensorboard"), RunDir(tmp_path), Recorder()
         )
     assert "no server" in caplog.text and "left out" in caplog.text
-    assert len(callback._others) == 1  # type: ignore[attr-defined]
+    assert len(callback._trackers) == 1  # type: ignore[attr-defined]
 
 
-def test_mlflow_is_asked_once_a_report(
+def test_mlflow_gets_one_request_per_report(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The settings of a trial are sent as one, and so are its scores at a rung."""
+    """All settings of a trial are sent in one request, and so are all scores of a report."""
     client = mock.Mock()
     entities = SimpleNamespace(Metric=mock.Mock(), Param=mock.Mock())
     package = SimpleNamespace(MlflowClient=lambda: client, entities=entities)
@@ -192,17 +195,17 @@ def test_mlflow_is_asked_once_a_report(
     first = Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
-    with watchers_of(job_of(job_file, "mlflow"), RunDir(tmp_path), first) as callback:
+    with make_callbacks(job_of(job_file, "mlflow"), RunDir(tmp_path), first) as callback:
         play(make_search(job_file, folder, callback=callback), lambda plan, steps: 1.0 / steps)
     started = {event[1] for event in first.events}
     assert client.log_batch.call_count == len(started) + len(first.reached)
     assert not client.log_param.called and not client.log_metric.called
 
 
-def test_the_best_is_the_runs_not_the_launchs(
+def test_the_best_score_is_that_of_all_launches(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a resume the best score that Prometheus is told is that of all launches."""
+    """After a resume Prometheus still gets the best score of the whole run."""
     gauges: dict[str, mock.Mock] = {}
 
     def gauge(name: str, *_: object) -> mock.Mock:
@@ -212,20 +215,20 @@ def test_the_best_is_the_runs_not_the_launchs(
     monkeypatch.setattr("ray.util.metrics.Counter", gauge)
     (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
-    callback = watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder())
-    told = gauges["nst_best_score"].set
-    best = told.call_args.args[0]
+    callback = make_callbacks(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder())
+    set_score = gauges["nst_best_score"].set
+    best = set_score.call_args.args[0]
     assert best == min(r.objective for t in load_records(tmp_path)[0] for r in t.rungs.values())
-    told.reset_mock()
+    set_score.reset_mock()
     callback.reported(9, 2, RungRecord(objective=0.9, scores={}))
     callback.finish()
-    assert not told.called
+    assert not set_score.called
 
 
-def test_the_best_is_told_again_and_again(
+def test_the_best_score_is_set_with_every_pulse(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With every pulse Prometheus is told the best score, as Ray forgets what is not told."""
+    """The gauge of the best score is set with every pulse, because Ray drops unset gauges."""
     gauges: dict[str, mock.Mock] = {}
 
     def gauge(name: str, *_: object) -> mock.Mock:
@@ -235,19 +238,19 @@ def test_the_best_is_told_again_and_again(
     monkeypatch.setattr("ray.util.metrics.Counter", gauge)
     callback = PrometheusCallback(job_of(job_file, "prometheus"), RunDir(tmp_path))
     callback.pulsed({})
-    told = gauges["nst_best_score"].set
-    assert not told.called
+    set_score = gauges["nst_best_score"].set
+    assert not set_score.called
     for objective in (0.5, 0.7):
         callback.reported(0, 2, RungRecord(objective=objective, scores={}))
         callback.pulsed({})
-    assert [call.args for call in told.call_args_list] == [(0.5,)] * 3
+    assert [call.args for call in set_score.call_args_list] == [(0.5,)] * 3
 
 
 @pytest.mark.slow
-def test_prometheus_finds_what_the_documents_name(
+def test_prometheus_finds_all_documented_metrics(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All gauges and counters are at a real node's metrics port while engines are alive."""
+    """A real Ray node exports every metric that the documentation names, as long as pulses come."""
     document = (Path(__file__).parents[3] / "docs/clusters.md").read_text(encoding="utf-8")
     names = {f"ray_{name}" for name in re.findall(r"`(nst_\w+)`", document)}
     with socket.socket() as free:
@@ -256,7 +259,7 @@ def test_prometheus_finds_what_the_documents_name(
     pulse = Pulse(0.0, (), {0: 1}, EngineStats(lane_steps=5, advancing_s=1.0), (1.0, 2.0))
 
     def scraped(callback: Callbacks) -> set[str]:
-        """Names that are at the port after one more second of a run."""
+        """Return the metrics that the node exports one second after a pulse."""
         callback.pulsed({"engine-0": pulse})
         time.sleep(1)
         try:
@@ -266,12 +269,14 @@ def test_prometheus_finds_what_the_documents_name(
             return set()
         return {name for name in names if re.search(rf"^{name}\{{.*small", text, re.MULTILINE)}
 
-    # Ray's agent forgets a gauge after two intervals: this process is told of them, and that one.
+    # Ray drops a gauge after two report intervals; this process and the agent must both know them.
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
     options = {"_metrics_export_port": port, "_system_config": {"metrics_report_interval_ms": 1000}}
     ray.init("local", include_dashboard=False, num_cpus=1, log_to_driver=False, **options)
     try:
-        with watchers_of(job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder()) as callback:
+        with make_callbacks(
+            job_of(job_file, "prometheus"), RunDir(tmp_path), Recorder()
+        ) as callback:
             callback.reported(0, 2, RungRecord(objective=0.5, scores={}))
             callback.ended(0, "complete", None)
             deadline = time.monotonic() + 60
@@ -282,7 +287,7 @@ def test_prometheus_finds_what_the_documents_name(
         ray.shutdown()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_may_be_asked_for(kind: str, job_file: Path) -> None:
-    """The job file knows every callback that there is."""
-    assert job_of(job_file, kind).watch == [kind]
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_a_job_may_name_every_tracker(tracker: str, job_file: Path) -> None:
+    """`watch` accepts the name of every tracker."""
+    assert job_of(job_file, tracker).watch == [tracker]

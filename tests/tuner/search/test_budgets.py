@@ -1,4 +1,4 @@
-"""When a search ends: by target, patience, time and cost."""
+"""When a search ends: target, patience, time and engine seconds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from tuner.study.study import load_records
 
 
 def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> None:
-    """Once the minutes are spent, no trial starts and running ones stop, after a resume too."""
+    """Once the minutes are spent no trial starts and running ones stop, also after a resume."""
     now = 0.0
 
     def clock() -> float:
@@ -46,10 +46,8 @@ def test_the_time_budget_counts_all_launches(job_file: Path, tmp_path: Path) -> 
     assert again.over
 
 
-def test_a_time_limit_counts_what_was_worked_before_it_was_set(
-    job_file: Path, tmp_path: Path
-) -> None:
-    """It is one of all launches, also of those that had none."""
+def test_a_time_limit_counts_earlier_launches_without_one(job_file: Path, tmp_path: Path) -> None:
+    """A time limit that is set for a resume counts the working time of all launches."""
     now = 0.0
     search = make_search(job_file, tmp_path, clock=lambda: now)
     plan = search.next()
@@ -71,7 +69,7 @@ def test_a_time_limit_counts_what_was_worked_before_it_was_set(
 def test_a_run_stops_early(
     job_file: Path, tmp_path: Path, limit: str, reason: str, trials: int
 ) -> None:
-    """A run ends by target, by patience or by cost, says why, and stays over when resumed."""
+    """A run that ends early says why, and stays over when it is resumed."""
 
     def values(plan: Plan, _: int) -> float:
         return 0.4 if plan.trial == 4 else 2.0 - plan.trial / 10
@@ -85,8 +83,8 @@ def test_a_run_stops_early(
     assert promoting(job_file, tmp_path, *options).next() is None
 
 
-def test_patience_counts_those_that_wait(job_file: Path, tmp_path: Path) -> None:
-    """Trials that were passed and wait count like ended ones, before a restart and after."""
+def test_patience_counts_paused_trials(job_file: Path, tmp_path: Path) -> None:
+    """Paused trials count like ended ones, before and after a restart."""
     options = ("halving.max_steps=18", "budget.patience=5")
 
     def values(plan: Plan, steps: int) -> float:
@@ -99,8 +97,8 @@ def test_patience_counts_those_that_wait(job_file: Path, tmp_path: Path) -> None
     assert len(load_records(tmp_path)[0]) == 6
 
 
-def test_patience_begins_anew_with_every_gain(job_file: Path, tmp_path: Path) -> None:
-    """A trial that waited and then brings the best counts from then on, after a restart too."""
+def test_patience_begins_anew_with_every_improvement(job_file: Path, tmp_path: Path) -> None:
+    """Patience counts from the last improvement, a promoted trial's too, also after a restart."""
     options = ("halving.max_steps=18", "budget.patience=5")
 
     def values(plan: Plan, steps: int) -> float:
@@ -110,7 +108,7 @@ def test_patience_begins_anew_with_every_gain(job_file: Path, tmp_path: Path) ->
     play(search, values, limit=11)
     records, _ = load_records(tmp_path)
     gained = max(records[0].rungs)
-    assert gained > 2  # trial 0 went on after others had come, and that was a gain
+    assert gained > 2  # trial 0 was promoted after others had begun, and improved
     again = promoting(job_file, tmp_path, *options)
     play(search, values)
     assert search.reason == "5 trials brought nothing better than trial 0"
@@ -125,20 +123,20 @@ def test_patience_begins_anew_with_every_gain(job_file: Path, tmp_path: Path) ->
 
 
 def test_patience_with_several_objectives(job_file: Path, tmp_path: Path) -> None:
-    """As long as the front grows anywhere, a Pareto search has not come to an end."""
+    """With several objectives a search goes on while any trial is added to the front."""
     options = ("objective=[lpips, seconds_per_image]", "budget.patience=4", "halving.rule=none")
     search = promoting(job_file, tmp_path, *options, "halving.min_steps=2", "halving.max_steps=2")
     while plan := search.next():
-        told = report(plan, 2, 0.5 + plan.trial)
-        cheaper = max(1.0, 8.0 - plan.trial)  # worse and worse, but cheaper for a while
-        told = replace(told, scores={**told.scores, "seconds_per_image": cheaper})
-        search.report(told, lambda: [b"png"])
+        made = report(plan, 2, 0.5 + plan.trial)
+        cheaper = max(1.0, 8.0 - plan.trial)  # each trial is worse, and the first eight cheaper
+        made = replace(made, scores={**made.scores, "seconds_per_image": cheaper})
+        search.report(made, lambda: [b"png"])
     assert search.reason == "4 trials brought nothing better than the trade-off so far"
     assert len(load_records(tmp_path)[0]) == 8 + 4
 
 
-def test_what_failed_costs_too(job_file: Path, tmp_path: Path) -> None:
-    """Engine seconds of trials that failed are spent; those of finals are not, after a resume."""
+def test_failed_trials_count_in_the_budget(job_file: Path, tmp_path: Path) -> None:
+    """Engine seconds of failed trials count in the budget; those of finals do not."""
     options = ("budget.engine_seconds=20", "halving.max_steps=6", "finals.count=1")
     search = promoting(job_file, tmp_path, *options)
     first = search.next()
@@ -153,27 +151,27 @@ def test_what_failed_costs_too(job_file: Path, tmp_path: Path) -> None:
     more = make_search(job_file, tmp_path, "search.trials=30", *options[1:], presets=0)
     assert not more.over
     spent = sum(record.seconds for record in records if record.final_of is None)
-    left = (f"budget.engine_seconds={spent + 1}", "search.trials=30", *options[1:])
-    assert not make_search(job_file, tmp_path, *left, presets=0).over
+    options = (f"budget.engine_seconds={spent + 1}", "search.trials=30", *options[1:])
+    assert not make_search(job_file, tmp_path, *options, presets=0).over
 
 
-def test_a_costly_trial_ends_as_soon_as_it_breaks_its_bound(job_file: Path, tmp_path: Path) -> None:
-    """Costs do not fall, so what is over the bound stops; its earlier rungs stay good."""
+def test_a_costly_trial_ends_at_its_first_violation(job_file: Path, tmp_path: Path) -> None:
+    """A trial stops once its costs, which never fall, exceed a bound; older reports stay valid."""
     bound = ("halving.rule=none", "halving.max_steps=18", "constraints.seconds_per_image=<= 3")
     play(promoting(job_file, tmp_path, *bound), quality)
     records, _ = load_records(tmp_path)
     goals = load_job(job_file, bound)[0].goals
-    assert {r.reason for r in records} == {"breaks seconds_per_image <= 3 at step 6"}
+    assert {r.reason for r in records} == {"violates seconds_per_image <= 3 at step 6"}
     assert {r.best_rung(goals)[0] for r in records} == {2}
     (tmp_path / "large").mkdir()
     play(promoting(job_file, tmp_path / "large", "constraints.vram_gb=<= 0.5"), quality)
     assert {r.reason for r in load_records(tmp_path / "large")[0]} == {
-        "breaks vram_gb <= 0.5 at step 2"
+        "violates vram_gb <= 0.5 at step 2"
     }
 
 
-def test_what_is_known_to_break_a_bound_does_not_begin(job_file: Path, tmp_path: Path) -> None:
-    """A trial whose known memory breaks its bound takes no step, a preset neither; it says why."""
+def test_known_costs_are_checked_before_the_first_step(job_file: Path, tmp_path: Path) -> None:
+    """A trial or preset whose known memory exceeds its bound is pruned before its first step."""
 
     def costs(config: StyleConfig) -> dict[str, float]:
         return {"vram_gb": 9.0 if config.lr > 0.02 or config.optimizer == "lbfgs" else 1.0}
@@ -188,16 +186,17 @@ def test_what_is_known_to_break_a_bound_does_not_begin(job_file: Path, tmp_path:
     for record in records:
         assert (record in beyond) == (costs(StyleConfig.from_dict(record.config))["vram_gb"] > 2)
     assert {(record.state, record.reason) for record in beyond} == {
-        ("pruned", "breaks vram_gb <= 2 before its first step: vram_gb 9")
+        ("pruned", "violates vram_gb <= 2 before its first step: vram_gb 9")
     }
-    # The sampler learns to avoid them, as it avoids what goes wrong.
+    # The sampler sees them as failed trials, and so learns to avoid them.
     trials = load_study(tmp_path).study.get_trials()
-    told = Trials(search.goals).tried(trials, drawn=-1)
-    assert [one.params for one in told if one.failed] == [r.params for r in beyond if r.searched]
+    observed = Trials(search.goals).tried(trials, drawn=-1)
+    failed = [observation.params for observation in observed if observation.failed]
+    assert failed == [record.params for record in beyond if record.searched]
 
 
 def test_gpu_memory_is_refused_where_there_is_no_gpu(job_file: Path, tmp_path: Path) -> None:
-    """On CPUs a bound on GPU memory means nothing: a new run is refused, and nothing is left."""
+    """A bound on GPU memory is refused on a machine without a GPU, and no run is left behind."""
     for device in ("cpu", "auto"):
         job, space = load_job(
             job_file,

@@ -1,4 +1,4 @@
-"""Decisions of a run: what is tried, judged, promoted, repeated and kept."""
+"""Decisions of a run: which configurations are tried, promoted, pruned and run again."""
 
 import errno
 import math
@@ -29,12 +29,13 @@ from tuner.study.study import load_records
 
 
 def outcome(folder: Path) -> list[tuple[object, ...]]:
+    """Return state, parameters and reports of every trial of a run."""
     records, _ = load_records(folder)
     return [(r.trial, r.state, str(r.params), tuple(r.rungs.items())) for r in records]
 
 
 def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> None:
-    """The first trials are the presets, each exactly once, and they are never pruned."""
+    """The first trials are the presets, each exactly once, and none of them is pruned."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 9.0 if plan.trial < 2 else 0.1)
     records, _ = load_records(tmp_path)
     assert [r.preset for r in records[:3]] == [*list(BASELINES)[:2], None]
@@ -46,25 +47,25 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
-def test_partial_starts_are_completed(job_file: Path, tmp_path: Path, sampler: str) -> None:
-    """What a start leaves open is drawn, after a break like before it; the rest is as given."""
+def test_partial_initial_points_are_completed(job_file: Path, tmp_path: Path, sampler: str) -> None:
+    """Parameters that an initial point leaves out are drawn, the same ones after a resume."""
     overrides = (f"search.sampler={sampler}", "space=optimizers")
-    starts = load_job(job_file, overrides)[1].initial_points
+    points = load_job(job_file, overrides)[1].initial_points
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
     play(make_search(job_file, tmp_path / "whole", *overrides), quality)
     records, _ = load_records(tmp_path / "whole")
-    assert len(records) == 2 + len(starts) + 1
-    for record, start in zip(records[2:], starts, strict=False):
-        assert start.items() <= record.params.items()
-        assert len(record.params) > len(start)
+    assert len(records) == 2 + len(points) + 1
+    for record, point in zip(records[2:], points, strict=False):
+        assert point.items() <= record.params.items()
+        assert len(record.params) > len(point)
     play(make_search(job_file, tmp_path / "broken", *overrides), quality, limit=7)
     play(make_search(job_file, tmp_path / "broken", *overrides), quality)
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
-def test_the_worse_are_pruned_with_all_rungs_reported(job_file: Path, tmp_path: Path) -> None:
-    """A trial among the worse at a rung ends there as pruned, with its reason."""
+def test_worse_trials_are_pruned_at_a_rung(job_file: Path, tmp_path: Path) -> None:
+    """A trial that is not among the best at a rung ends there as pruned, with the reason."""
     play(make_search(job_file, tmp_path), quality)
     records, _ = load_records(tmp_path)
     pruned = [r for r in records if r.state == "pruned"]
@@ -78,7 +79,7 @@ def test_the_worse_are_pruned_with_all_rungs_reported(job_file: Path, tmp_path: 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     job_file: Path, tmp_path: Path, lanes: int
 ) -> None:
-    """Stopped after any report and taken up again, a one-lane run has the very same trials."""
+    """A run with one lane that is killed after any report and resumed has the same trials."""
     whole = tmp_path / "whole"
     whole.mkdir()
     total = play(make_search(job_file, whole), quality, lanes=lanes)
@@ -87,15 +88,15 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
         broken.mkdir()
         play(make_search(job_file, broken), quality, lanes=lanes, limit=stop)
         play(make_search(job_file, broken), quality, lanes=lanes)
-        found = outcome(broken)
-        assert [f[0] for f in found] == list(range(8))
-        assert all(f[1] in ("complete", "pruned") for f in found)
+        trials = outcome(broken)
+        assert [trial[0] for trial in trials] == list(range(8))
+        assert all(trial[1] in ("complete", "pruned") for trial in trials)
         if lanes == 1:
-            assert found == outcome(whole)
+            assert trials == outcome(whole)
 
 
-def test_failures_are_recorded_and_harmless(job_file: Path, tmp_path: Path) -> None:
-    """A failed trial is told as failed with its reason and never counts as best."""
+def test_a_failed_trial_is_recorded(job_file: Path, tmp_path: Path) -> None:
+    """A failed trial is recorded with its reason, and its later reports are ignored."""
     callback = Recorder()
     search = make_search(job_file, tmp_path, callback=callback)
     plan = search.next()
@@ -108,8 +109,8 @@ def test_failures_are_recorded_and_harmless(job_file: Path, tmp_path: Path) -> N
     assert ("ended", 0, "failed", "step 2: diverged") in callback.events
 
 
-def test_images_are_of_the_best_rung(job_file: Path, tmp_path: Path) -> None:
-    """The image kept is the one with the best score, not the last one."""
+def test_images_of_the_best_report_are_kept(job_file: Path, tmp_path: Path) -> None:
+    """The images of the report with the best score are kept, not those of the last report."""
     search = make_search(job_file, tmp_path, presets=1)
     plan = search.next()
     for steps, value in ((2, 0.5), (6, 0.9)):
@@ -117,10 +118,10 @@ def test_images_are_of_the_best_rung(job_file: Path, tmp_path: Path) -> None:
     assert (tmp_path / "trials/0000/pair0.png").read_bytes() == b"step 2"
 
 
-def test_lanes_outlive_a_decision_that_was_not_written(
+def test_lanes_are_kept_until_the_decision_is_written(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the disk is full when a trial ends its lanes stay, and it goes on from them."""
+    """If the disk is full when a trial ends, its lanes stay and the trial resumes from them."""
     search = make_search(job_file, tmp_path, presets=0)
     plan = search.next()
     search.keep_lanes(plan.trial, b"lanes")
@@ -157,8 +158,8 @@ def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
         check_replay(longer, space, recorded, presets=2)
 
 
-def test_a_replay_with_fewer_trials_than_begun_ends(job_file: Path, tmp_path: Path) -> None:
-    """A run that is resumed with fewer trials takes up those under way that have no point left."""
+def test_a_replay_may_be_shortened(job_file: Path, tmp_path: Path) -> None:
+    """A replay that is resumed with fewer trials than have begun still runs these to an end."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     play(make_search(job_file, tmp_path / "first"), quality)
@@ -173,7 +174,7 @@ def test_a_replay_with_fewer_trials_than_begun_ends(job_file: Path, tmp_path: Pa
 
 
 def test_an_extended_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:
-    """Finals stand between the trials of a run that was extended; what it searched is replayed."""
+    """Of an extended run, which has finals between its trials, only the search is replayed."""
     finals = ("finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -190,26 +191,26 @@ def test_an_extended_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None
     assert len(replay) == 10
 
 
-def test_an_extended_run_tries_every_start(job_file: Path, tmp_path: Path) -> None:
-    """Finals take numbers, and no start of the space is left out for that."""
-    starts = [{"lr": 0.02 + 0.01 * index, "log10_style_content": 0.5} for index in range(5)]
+def test_an_extended_run_tries_every_initial_point(job_file: Path, tmp_path: Path) -> None:
+    """Finals take up trial numbers, but no initial point is skipped for that."""
+    points = [{"lr": 0.02 + 0.01 * index, "log10_style_content": 0.5} for index in range(5)]
     options = ("finals.count=1", "finals.seeds=1", noisy_space(tmp_path))
     for trials in (4, 9):
         asked = (*options, f"search.trials={trials}")
-        play(make_search(job_file, tmp_path, *asked, starts=starts), quality)
+        play(make_search(job_file, tmp_path, *asked, initial_points=points), quality)
     records, _ = load_records(tmp_path)
     tried = [record.params["lr"] for record in records if record.searched]
-    assert tried[:5] == pytest.approx([start["lr"] for start in starts])
+    assert tried[:5] == pytest.approx([point["lr"] for point in points])
 
 
-def test_what_is_no_configuration_fails_its_trial_alone(
+def test_an_invalid_configuration_fails_only_its_trial(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Should values that do not go together pass the checks of a space, their trial fails alone."""
+    """A trial with an invalid combination of values fails, and the search continues."""
     monkeypatch.setattr(Space, "try_ends", lambda _: None)
     space = """
     name: odd
-    why: Fits but for three values together.
+    why: Valid except for one combination of three values.
     params:
       pooling: {options: [max, average]}
       style_set: {options: [relu1_1-5_1, relu1_1-3_1]}
@@ -227,37 +228,37 @@ def test_what_is_no_configuration_fails_its_trial_alone(
     assert make_search(job_file, tmp_path, *options).over
 
 
-def test_the_best_of_each_rung_go_on(job_file: Path, tmp_path: Path) -> None:
-    """Of 18 trials at random the best six come to the second rung, whoever came first."""
+def test_the_best_of_each_rung_are_promoted(job_file: Path, tmp_path: Path) -> None:
+    """The best six of 18 random trials reach the second rung, in whichever order they reported."""
     options = ("halving.min_steps=2", "search.sampler=random")
     play(promoting(job_file, tmp_path, *options), quality, lanes=4)
     records, _ = load_records(tmp_path)
     first = {r.trial: r.rungs[2].objective for r in records}
     second = {r.trial for r in records if 6 in r.rungs}
     assert set(sorted(first, key=first.__getitem__)[:6]) <= second
-    assert len(second) <= 9  # a few that led for a while as well
+    assert len(second) <= 9  # some were among the best for a while
     assert {r.state for r in records} == {"complete", "pruned"}
 
 
-def test_a_waiting_trial_waits_through_a_restart(job_file: Path, tmp_path: Path) -> None:
-    """What waited when the driver died waits on, without running again, and may be promoted."""
+def test_a_paused_trial_stays_paused_after_a_restart(job_file: Path, tmp_path: Path) -> None:
+    """A trial that was paused when the driver died is not run again, and may still be promoted."""
     search = promoting(job_file, tmp_path)
     plans = [search.next() for _ in range(3)]
     for plan, value in zip(plans, (0.3, 0.2, 0.1), strict=True):
         search.report(report(plan, 2, value), lambda: [])
-    assert search.running == (2,)  # the third is the best of three and goes on
+    assert search.running == (2,)  # the third is the best of three and continues
     again = promoting(job_file, tmp_path)
     assert set(again.unfinished) == {0, 1, 2}
-    taken_up = again.next()
-    assert (taken_up.trial, taken_up.rungs) == (2, (6,))
+    resumed = again.next()
+    assert (resumed.trial, resumed.rungs) == (2, (6,))
     for value in (0.9, 0.8, 0.7):
         again.report(report(again.next(), 2, value), lambda: [])
     promoted = again.next()
     assert (promoted.trial, promoted.rungs) == (1, (6,))
 
 
-def test_a_promotion_is_not_taken_back(job_file: Path, tmp_path: Path) -> None:
-    """A promoted trial that loses its engine goes on, however good others are by then."""
+def test_a_promotion_is_final(job_file: Path, tmp_path: Path) -> None:
+    """A promoted trial that loses its engine is resumed, however good other trials are by then."""
     search = promoting(job_file, tmp_path)
     values = {0: 0.5, 1: 0.7, 2: 0.6, 3: 0.1, 4: 0.2, 5: 0.3}
     plans = {}
@@ -277,8 +278,8 @@ def test_a_promotion_is_not_taken_back(job_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) -> None:
-    """A score that is no number ends the trial as failed, at once and with the reason."""
+def test_a_score_that_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) -> None:
+    """A trial with a score that is not finite fails at once, with the reason."""
     search = promoting(job_file, tmp_path)
     plan = search.next()
     assert search.report(report(plan, 2, value), lambda: []) is Decision.STOP
@@ -288,27 +289,27 @@ def test_what_is_not_finite_fails(job_file: Path, tmp_path: Path, value: float) 
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "cmaes"])
-def test_samplers_know_what_waiting_trials_break(
+def test_samplers_handle_violations_of_paused_trials(
     job_file: Path, tmp_path: Path, sampler: str
 ) -> None:
-    """With bounds on scores, samplers draw on while most trials wait at a rung, or were pruned."""
+    """With constraints on scores, samplers work while most trials are paused or pruned."""
     options = (f"search.sampler={sampler}", 'constraints={ssim: ">= 0.4"}', noisy_space(tmp_path))
     search = promoting(job_file, tmp_path, *options)
     while plan := search.next():
         steps = 0
-        going = Decision.CONTINUE
-        while going is Decision.CONTINUE:
+        decision = Decision.CONTINUE
+        while decision is Decision.CONTINUE:
             steps = plan.next_rung(steps)
-            told = report(plan, steps, quality(plan, steps))
-            kept = {**told.scores, "ssim": 0.6 if plan.trial % 2 else 0.2}
-            going = search.report(replace(told, scores=kept), lambda: [b"png"])
+            made = report(plan, steps, quality(plan, steps))
+            scores = {**made.scores, "ssim": 0.6 if plan.trial % 2 else 0.2}
+            decision = search.report(replace(made, scores=scores), lambda: [b"png"])
     records, _ = load_records(tmp_path)
     assert len(records) == 18
     assert {r.state for r in records} == {"complete", "pruned"}
 
 
 def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
-    """With a higher target the search goes on where it was; what was found is not run again."""
+    """With more trials a finished search continues and runs no trial again."""
     play(promoting(job_file, tmp_path), quality)
     longer = make_search(job_file, tmp_path, "search.trials=21", presets=0)
     play(longer, quality)
@@ -318,7 +319,7 @@ def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_a_trade_off(job_file: Path, tmp_path: Path) -> None:
-    """In a Pareto search the images of every report are kept, as any may be the one to choose."""
+    """With several objectives the images of every report are kept, as each may be on the front."""
     search = promoting(job_file, tmp_path, "objective=[lpips, seconds_per_image]")
     plan = search.next()
     search.report(report(plan, 2, 0.5), lambda: [b"png"])
@@ -327,19 +328,19 @@ def test_images_of_a_trade_off(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_several_objectives(job_file: Path, tmp_path: Path) -> None:
-    """A Pareto search keeps what only one objective is best in, and stays over when resumed."""
+    """The best trial of each objective stays in the search, and a finished search stays over."""
     both = "objective=[lpips, rmse]"
     search = promoting(job_file, tmp_path, both)
     active = {plan.trial: plan for _ in range(18) if (plan := search.next())}
     for number, plan in active.items():
         scores = {"lpips": float(number), "rmse": float(17 - number)}
         if number == 9:
-            scores = {"lpips": 20.0, "rmse": 20.0}  # worse than any other in both
-        told = replace(report(plan, 2, 0.0), scores=scores, pair_scores=[scores])
-        search.report(told, lambda: [b"png"])
-    waiting = set(search.unfinished)
-    assert {0, 17} <= waiting
-    assert 9 not in waiting
+            scores = {"lpips": 20.0, "rmse": 20.0}  # the worst in both
+        made = replace(report(plan, 2, 0.0), scores=scores, pair_scores=[scores])
+        search.report(made, lambda: [b"png"])
+    unfinished = set(search.unfinished)
+    assert {0, 17} <= unfinished
+    assert 9 not in unfinished
     play(promoting(job_file, tmp_path, both), quality)
     assert promoting(job_file, tmp_path, both).next() is None
     assert {r.state for r in load_records(tmp_path)[0]} == {"complete", "pruned"}
