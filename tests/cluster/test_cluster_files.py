@@ -163,7 +163,7 @@ def test_the_driver_that_is_asked_for_is_that_of_the_pinned_cuda() -> None:
     """CUDA 13 runs on drivers from 580 on (NVIDIA's table of minor version compatibility)."""
     (cuda,) = re.findall(r"^nvidia-cuda-runtime==(\d+)", CONSTRAINTS, re.MULTILINE)
     driver = {"13": "580"}[cuda]
-    for name in (*CLUSTER_FILES, "docs/clusters.md"):
+    for name in (*CLUSTER_FILES, "docs/guide/clusters.md"):
         text = " ".join((ROOT / name).read_text(encoding="utf-8").replace("\n#", "").split())
         assert f"NVIDIA driver of {driver} or later" in text, name
 
@@ -333,9 +333,10 @@ def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
 
 
 def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
-    """docs/clusters.md names every gauge and counter, and no others."""
+    """docs/guide/clusters.md names every gauge and counter, and no others."""
     callbacks = (ROOT / "tuner/run/trackers.py").read_text(encoding="utf-8")
-    named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    guide = (ROOT / "docs/guide/clusters.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(nst_\w+)`", guide)
     gauges = re.findall(r'Gauge\("(\w+)"', callbacks)
     counters = re.findall(r'Counter\("(\w+)"', callbacks)
     assert sorted(named) == sorted([*gauges, *(f"{name}_total" for name in counters)])
