@@ -1,7 +1,7 @@
 """The presets that come with the program: five reported systems, four public engines. No torch.
 
 `published` holds their own numbers; where their formula differs from ours by a factor, the factor
-is folded into the weights, and the note says so (`docs/reference/conversions.md` derives the factors).
+is folded into the weights, and the note says so (`docs/conversions.md` derives the factors).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `to_style_config` multiplies the factors of `nst_core.presets.public_engines` into weights of ours,
 so that the two losses are equal, not only proportional; `to_engine_weights` is the way back.
-docs/reference/conversions.md holds the table.
+docs/conversions.md holds the table.
 """
 
 from __future__ import annotations
