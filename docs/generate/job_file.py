@@ -91,7 +91,7 @@ def _kind(value: _Schema) -> str:
         return " or ".join(dict.fromkeys(kinds))
     match value.get("type"):
         case "array":
-            return f"list of {_kind(value['items'])}"
+            return f"list of {_kind(value['items'])}".replace("mapping", "mappings")
         case "object":
             return f"mapping to {_kind(value['additionalProperties'])}"
         case "integer":
