@@ -1,4 +1,4 @@
-"""Two styles in one picture, half and half, and one fifth to four fifths."""
+"""Blend two styles in one picture: with equal weights, and with weights 0.2 and 0.8."""
 
 import skimage.data
 

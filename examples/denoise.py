@@ -1,7 +1,7 @@
-"""Style transfer as denoising: a noisy photo as content, a clean one of its kind as style.
+"""Use style transfer for denoising: the content is a noisy photo, the style a similar clean photo.
 
-The clean photo itself is the goal that RMSE is measured against; total variation does the
-smoothing, the style keeps it from becoming flat.
+Total variation smooths the picture, and the style term keeps its texture. RMSE compares the result
+with the photo before noise was added.
 """
 
 import torch

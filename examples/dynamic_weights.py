@@ -1,10 +1,10 @@
-"""Style weights that change on the way: a ramp, and gradients kept in balance."""
+"""Change the style weight during a run: by a ramp, or so that gradients stay in balance."""
 
 from nst_core import StyleConfig, save_image, stylize
 from nst_core.samples import sample_content, sample_style
 
 config = StyleConfig(size_px=128, steps=80, lr=0.04, style_weight=20)
-ways = ({"weight_schedule": "ramp", "ramp_start": 0.01}, {"weight_schedule": "balance"})
-for way in ways:
-    *_, last = stylize(config.replace(**way), sample_content(), [(sample_style(), 1.0)])
-    save_image(last.image_3HW, f"dynamic-{way['weight_schedule']}.png")
+schedules = ({"weight_schedule": "ramp", "ramp_start": 0.01}, {"weight_schedule": "balance"})
+for schedule in schedules:
+    *_, last = stylize(config.replace(**schedule), sample_content(), [(sample_style(), 1.0)])
+    save_image(last.image_3HW, f"dynamic-{schedule['weight_schedule']}.png")

@@ -1,4 +1,8 @@
-"""Three ways to keep a photo's colours: brightness only, hues put back, the style recoloured."""
+"""Keep the colors of a photo in three ways.
+
+Stylize only the brightness, restore the hues of the photo afterwards, or recolor the style image
+first.
+"""
 
 from nst_core import StyleConfig, save_image, stylize
 from nst_core.samples import sample_content, sample_style

@@ -1,4 +1,4 @@
-"""Settings of your own as a preset: a JSON file for `nst-tuner stylize --preset mine.json`."""
+"""Save settings as a preset, a JSON file for `nst-tuner stylize --preset mine.json`."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A photo in another photo's light: the matting Laplacian keeps it a photo.
+"""Give a photo the light of another photo. The matting Laplacian keeps the result photographic.
 
-Needs `pip install 'nst-tuner[photorealism]'`, whose first use compiles for about a minute.
+This needs `pip install 'nst-tuner[photorealism]'`. Its first use compiles code for about a minute.
 """
 
 import skimage.data

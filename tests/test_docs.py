@@ -1,7 +1,8 @@
-"""What the documents say is what the code does."""
+"""The documents say what the code does: generated pages, commands, job files, Python, examples."""
 
 from __future__ import annotations
 
+import functools
 import re
 import runpy
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from PIL import Image
 
 import nst_core
 from benchmarks.support.made_run import made_run
+from docs.generate import PAGES, wings
 from nst_core.config import StyleConfig
 from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
@@ -21,79 +23,125 @@ from search_spaces import CATALOGUE
 from search_spaces.derived import DERIVED
 from tests.tuner.helpers import nst_tuner
 from tuner.job.load import find_space, load_job
-from tuner.job.yaml_file import parse_yaml, read_yaml
+from tuner.job.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+#: Pictures that the job files in the documents name.
+PICTURES = (
+    *("bridge.jpg", "cafe.jpg", "bridge-as-i-like-it.png", "harbor.jpg"),
+    *("harbor-as-i-like-it.png", "photo.jpg", "waves.jpg", "wish.png"),
+)
 
 
-def test_the_table_of_conversions_is_up_to_date() -> None:
-    """docs/conversions.md is what docs/conversions.py writes, and names every engine."""
-    text = (ROOT / "docs" / "conversions.md").read_text(encoding="utf-8")
-    assert text == runpy.run_path(str(ROOT / "docs" / "conversions.py"))["to_markdown"]()
+def read(document: str) -> str:
+    """Return the text of a document; names are relative to the repository."""
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def blocks(language: str, document: str) -> list[str]:
+    """Return the code blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", read(document), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_generated_pages_are_up_to_date(page: str) -> None:
+    """A generated page is what the code says; `python -m docs.generate` writes it."""
+    assert read(page) == PAGES[page](), "run `python -m docs.generate`"
+
+
+def test_conversions_name_every_engine() -> None:
+    """The page of conversions has every engine, also those without a conversion."""
+    text = read("docs/reference/conversions.md")
     assert all(f"| {name} |" in text for name in ENGINES)
     assert all(name in text for name in WITHOUT_CONVERSION)
 
 
-def test_every_module_is_on_the_map() -> None:
-    """docs/design.md says of each module of the tuner what it belongs to, and of no other."""
-    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    table = text[text.index("Who looks for something") : text.index("## Decisions")]
-    named = set(re.findall(r"`(\w+)`", table))
-    there = {path.stem for path in (ROOT / "tuner").glob("*.py")} - {"__init__"}
-    assert {name for name in there if not name.startswith("cli_")} == named
+@pytest.mark.parametrize("package", ["tuner", "nst_core"])
+def test_design_describes_every_wing(package: str) -> None:
+    """docs/design.md has one line for each wing of the import contract, in its order."""
+    text = read("docs/design.md")
+    section = text[text.index(f"### Wings of {package}") :]
+    table = section[section.index("| wing |") :].split("\n\n")[0]
+    described = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert described == [wing for layer in wings.layers(package) for wing in layer]
+    existing = {path.stem for path in (ROOT / package).iterdir() if path.suffix in ("", ".py")}
+    assert existing - {"__init__", "__pycache__"} == set(described)
 
 
-def blocks(language: str, document: str = "README.md") -> list[str]:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+def is_valid_job(folder: Path, text: str) -> None:
+    """Check that a job file is accepted, next to pictures of every name in the documents."""
+    for name in PICTURES:
+        Image.new("RGB", (64, 48)).save(folder / name)
+    (folder / "job.yaml").write_text(text, encoding="utf-8")
+    load_job(folder / "job.yaml")
 
 
-def test_the_readmes_job_is_valid(tmp_path: Path) -> None:
-    """The job file of the README is accepted as it stands, and with all that it may ask for."""
-    names = ("bridge.jpg", "cafe.jpg", "bridge-as-i-like-it.png")
-    for name in (*names, "harbour.jpg", "harbour-as-i-like-it.png"):
-        Image.new("RGB", (64, 48)).save(tmp_path / name)
-    text, more = blocks("yaml")
-    (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
-    job, space = load_job(tmp_path / "job.yaml")
-    assert (job.name, space.name) == ("cafe-terrace", "gram")
-    content = {**read_yaml(tmp_path / "job.yaml").data, **parse_yaml(more, "README.md").data}
-    (tmp_path / "more.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    job, _ = load_job(tmp_path / "more.yaml")
-    assert (job.halving.rule, job.budget.patience, len(job.holdout)) == ("hyperband", 30, 1)
+@pytest.mark.parametrize("document", ["README.md", "docs/guide/job-file.md"])
+def test_documented_jobs_are_valid(document: str, tmp_path: Path) -> None:
+    """Each whole job file in the documents is accepted as it is."""
+    jobs = blocks("yaml", document)
+    assert jobs
+    for text in jobs:
+        is_valid_job(tmp_path, text)
 
 
-def test_the_documented_space_is_valid(tmp_path: Path) -> None:
-    """The space of docs/spaces.md is accepted as it stands, and its starts mean what it says."""
-    (text,) = blocks("yaml", "docs/spaces.md")
+@pytest.mark.parametrize(
+    "document",
+    ["docs/guide/search.md", *(f"docs/how-to/{p.name}" for p in ROOT.glob("docs/how-to/*"))],
+)
+def test_documented_job_keys_are_valid(document: str, tmp_path: Path) -> None:
+    """Each part of a job file in the documents is accepted as a part of the README's job."""
+    for run in ("runs/cafe", "runs/harbor"):
+        (tmp_path / run).mkdir(parents=True)
+    whole = parse_yaml(blocks("yaml", "README.md")[0], "README.md").data
+    for text in blocks("yaml", document):
+        part = {**whole, **parse_yaml(text, document).data}
+        if "blend-styles" in document:
+            part["space"] = "blend"
+        if "vram_gb" in part.get("constraints", {}):  # refused where there is no GPU
+            part["constraints"].pop("vram_gb")
+        is_valid_job(tmp_path, yaml.safe_dump(part))
+
+
+def test_documented_space_is_valid(tmp_path: Path) -> None:
+    """The space file in the guide is accepted, its initial points mean what the guide says."""
+    (text,) = blocks("yaml", "docs/guide/spaces.md")
     (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
     space = find_space(str(tmp_path / "space.yaml"))
     assert {"optimizer": "adam", "tv": "on"}.items() <= space.initial_points[1].items()
-    document = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"`(\w+)`", document))
-    assert {name for name in DERIVED if not re.fullmatch(r"log10_\w+_[3-7]", name)} <= shown
 
 
-def test_the_readme_names_every_space() -> None:
-    """The README's list of spaces is complete."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in text for name in CATALOGUE)
+def test_guide_names_every_space_and_parameter() -> None:
+    """The guide lists every named space and every parameter that is not a setting."""
+    names = set(re.findall(r"`([\w-]+)`", read("docs/guide/spaces.md")))
+    assert set(CATALOGUE) <= names
+    assert {name for name in DERIVED if not re.fullmatch(r"log10_\w+_[3-7]", name)} <= names
 
 
-def test_the_readmes_commands_exist() -> None:
-    """Every command that the README's shell lines call takes the options that they give it."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    calls = [line.split("#")[0].split() for line in lines if line.startswith("nst-tuner")]
-    assert len(calls) > 5
-    for _, command, *arguments in calls:
-        done = nst_tuner(command, "--help", COLUMNS="200")
-        for option in arguments:
-            if option.startswith("--"):
-                assert option in done.stdout, (command, option)
+@functools.cache
+def help_of(*command: str) -> str:
+    """Return the help of a command, wide enough that no option is cut."""
+    return nst_tuner(*command, "--help", COLUMNS="200").stdout
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documented_commands_exist(document: Path) -> None:
+    """Every command in a shell block takes the options that the block gives it."""
+    name = str(document.relative_to(ROOT))
+    for line in (line for block in blocks("sh", name) for line in block.splitlines()):
+        words = line.split(" # ")[0].split()
+        if not words or words[0] != "nst-tuner":
+            continue
+        command = words[1:3] if words[1:2] == ["weights"] and len(words) > 2 else words[1:2]
+        options = [word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+        for option in options:
+            own = help_of(*command) if command != options[:1] else help_of()
+            assert option in own, line
 
 
 def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """stylize() as it is, but small and for two steps."""
+    """Make stylize() small, and stop it after two steps."""
 
     def short(config: StyleConfig, *arguments: Any, **options: Any) -> Iterator[Step]:
         few = config.replace(size_px=min(config.size_px, 128), scales=1).stopped_at(2)
@@ -102,26 +150,28 @@ def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nst_core, "stylize", short)
 
 
-def test_the_readmes_python_runs(
+def test_documented_python_runs(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the README shows of the Python interface runs."""
+    """Every Python block of README, guide and how-to pages runs and writes what it names."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     made_run(Path("runs/cafe"), pictures, trials=6)
     cut_short(monkeypatch)
     for name in ("photo.jpg", "cafe.jpg"):
         Image.new("RGB", (64, 48), "teal").save(name)
-    for text in blocks("python"):
-        exec(compile(text, "README.md", "exec"), {})
-    assert Path("photo-cafe.png").is_file() and Path("best.png").is_file()
+    for document in ("README.md", "docs/guide/results.md", "docs/how-to/python.md"):
+        for text in blocks("python", document):
+            exec(compile(text, document, "exec"), {})
+    for name in ("photo-cafe.png", "best.png", "python-cafe.png", "mine.json"):
+        assert Path(name).is_file(), name
 
 
 @pytest.mark.parametrize(
     "script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem
 )
 def test_every_example_runs(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every example runs to its end, cut to two steps, and leaves what it promises."""
+    """Every example runs to its end, cut to two steps, and writes a file."""
     monkeypatch.chdir(tmp_path)
     cut_short(monkeypatch)
     runpy.run_path(str(script), run_name="__main__")

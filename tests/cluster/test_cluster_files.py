@@ -1,4 +1,4 @@
-"""The cluster files: valid, closed to strangers, and of the versions that are pinned."""
+"""The cluster files: they are valid, closed to strangers, and use the pinned versions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", LAUNCHER_FILES)
-def test_ray_accepts_it(name: str) -> None:
-    """Ray's own schema and defaults take the file as it is."""
+def test_ray_accepts_the_file(name: str) -> None:
+    """Ray's own schema accepts the file as it is."""
     validate_config(prepare_config(read(name)))
 
 
@@ -41,20 +41,20 @@ def test_ray_accepts_it(name: str) -> None:
         ("cluster/on-premise.yaml", ["ray[default]"], ".profile"),
     ],
 )
-def test_its_installation_is_pinned(
+def test_installation_on_machines_is_pinned(
     name: str, asked: list[str], profile: str, tmp_path: Path
 ) -> None:
-    """Setting a machine up, once or again, has pip install the project under its constraints.
+    """Setting up a machine, once or again, makes pip install the project with its constraints.
 
-    The lines are run in a home with stand-ins for Python and pip.
+    The commands run in a temporary home folder, with substitutes for Python and pip.
     """
-    home, said = tmp_path / "home", tmp_path / "said"
+    home, pip_calls = tmp_path / "home", tmp_path / "pip-calls"
     copy = home / "nst-tuner"
     (home / ".ray").mkdir(parents=True)
     (home / ".ray" / "auth_token").touch()
     (home / profile).touch()
     copy.symlink_to(ROOT)
-    pip = f'#!/bin/sh\necho "$@" >> {said}\n'
+    pip = f'#!/bin/sh\necho "$@" >> {pip_calls}\n'
     venv = '#!/bin/sh\nmkdir -p "$3/bin" && cp "$(dirname "$0")/pip" "$3/bin"\n'
     for tool, script in (("pip", pip), ("python3", venv)):
         (tmp_path / tool).write_text(script)
@@ -63,13 +63,13 @@ def test_its_installation_is_pinned(
     for command in read(name)["setup_commands"] * 2:
         subprocess.run(["bash", "-c", command], env=env, check=True)
     line = ["install --quiet --constraint", f"{copy}/constraints.txt", *asked, str(copy)]
-    assert said.read_text().splitlines() == [" ".join(line)] * 2
+    assert pip_calls.read_text().splitlines() == [" ".join(line)] * 2
     assert (home / profile).read_text().count("RAY_AUTH_MODE=token") == 1
     assert read(name)["file_mounts"]["~/nst-tuner"] == "."
 
 
-def test_the_images_installation_is_pinned() -> None:
-    """The image installs the copy of the project under its constraints."""
+def test_installation_in_the_image_is_pinned() -> None:
+    """The image installs its copy of the project with the constraints."""
     (line,) = re.findall(r"RUN pip install (.*?[^\\])\n", DOCKERFILE, re.DOTALL)
     (copy,) = re.findall(r"^COPY \S+ \. (\S+)$", DOCKERFILE, re.MULTILINE)
     words = line.replace("\\\n", " ").split()
@@ -78,8 +78,8 @@ def test_the_images_installation_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("name", LAUNCHER_FILES)
-def test_it_is_closed(name: str) -> None:
-    """Every node asks for a token, which comes by file; the dashboard listens on loopback."""
+def test_cluster_requires_a_token(name: str) -> None:
+    """Every node requires a token, which is copied as a file; dashboards listen on loopback."""
     config = read(name)
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         (start,) = (command for command in config[key] if "ray start" in command)
@@ -90,25 +90,26 @@ def test_it_is_closed(name: str) -> None:
     assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
 
 
-def test_what_its_comments_copy_goes_to_the_home_of_the_cluster(tmp_path: Path) -> None:
-    """A shell of one's own leaves the `~` of the other machine alone in the lines to type."""
+def test_documented_copies_go_to_the_home_folder_of_the_cluster(tmp_path: Path) -> None:
+    """In the documented commands, the local shell does not expand the `~` of the other machine."""
     text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
     lines = re.findall(r"ray rsync-(?:up|down) .*?(?=  |`|$)", text, re.MULTILINE)
     (tmp_path / "ray").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "ray").chmod(0o755)
     env = {"HOME": "/home/me", "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    there = {"rsync-up": 3, "rsync-down": 2}
-    said = [
+    remote_argument = {"rsync-up": 3, "rsync-down": 2}
+    runs = [
         subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=True)
         for line in lines
     ]
-    words = [done.stdout.splitlines() for done in said]
-    assert {one[0] for one in words} == set(there)
-    assert all(one[there[one[0]]].startswith("~/") and len(one) == 4 for one in words)
+    calls = [done.stdout.splitlines() for done in runs]
+    assert {call[0] for call in calls} == set(remote_argument)
+    for call in calls:
+        assert len(call) == 4 and call[remote_argument[call[0]]].startswith("~/")
 
 
-def test_the_cloud_file_starts_from_nothing_and_leaves_nothing() -> None:
-    """No GPU machine until one is asked for, none on the head, spot prices; `ray down` deletes."""
+def test_cloud_cluster_costs_nothing_when_idle() -> None:
+    """GPU machines start on demand, at spot prices; `ray down` deletes machines and disks."""
     config = read("cluster.yaml")
     assert config["provider"]["cache_stopped_nodes"] is False
     gpu = config["available_node_types"]["gpu"]
@@ -119,16 +120,16 @@ def test_the_cloud_file_starts_from_nothing_and_leaves_nothing() -> None:
 
 @pytest.fixture
 def aws() -> Iterator[Any]:
-    """What Ray does on AWS, without AWS: the module that prepares a cluster there."""
+    """Ray's module that prepares a cluster on AWS, with a substitute for the AWS client."""
     names = ("boto3", "boto3.exceptions", "boto3.resources", "boto3.resources.base")
     names = (*names, "botocore", "botocore.client", "botocore.config")
-    stand_ins = {name: MagicMock(__version__="1.40.0") for name in names}
-    with patch.dict(sys.modules, stand_ins):
+    substitutes = {name: MagicMock(__version__="1.40.0") for name in names}
+    with patch.dict(sys.modules, substitutes):
         yield importlib.import_module("ray.autoscaler._private.aws.config")
 
 
 def rules_sent(aws: Any, config: Any) -> list[Any]:
-    """The rules that Ray would give to the group it makes for the cluster."""
+    """Return the rules that Ray would add to a security group that it makes for the cluster."""
     group = MagicMock(
         vpc_id="vpc", ip_permissions=[], group_name="ray-autoscaler-nst-tuner", id="sg"
     )
@@ -141,8 +142,8 @@ def rules_sent(aws: Any, config: Any) -> list[Any]:
     return [rule for call in calls for rule in call.kwargs["IpPermissions"]]
 
 
-def test_ray_opens_nothing_on_aws(aws: Any) -> None:
-    """Ray leaves the group of the file alone; without it, SSH would be open to everybody."""
+def test_ray_opens_no_port_on_aws(aws: Any) -> None:
+    """Ray does not change the named security group; its own would open SSH to everybody."""
     config = prepare_config(read("cluster.yaml"))
     assert rules_sent(aws, config) == []
     for kind in config["available_node_types"].values():
@@ -152,24 +153,24 @@ def test_ray_opens_nothing_on_aws(aws: Any) -> None:
     assert [{"CidrIp": "0.0.0.0/0"}] in opened
 
 
-def test_every_machine_on_aws_is_told_its_image() -> None:
-    """Ray's own choice of one is from before CUDA 13; head and GPU machines have the same."""
+def test_every_machine_on_aws_has_the_same_named_image() -> None:
+    """Head and GPU machines name one image, because the default image of Ray predates CUDA 13."""
     kinds = read("cluster.yaml")["available_node_types"].values()
     (image,) = {kind["node_config"].get("ImageId") for kind in kinds}
     assert image.startswith("ami-")
 
 
-def test_the_driver_that_is_asked_for_is_that_of_the_pinned_cuda() -> None:
-    """CUDA 13 runs on drivers from 580 on (NVIDIA's table of minor version compatibility)."""
+def test_required_driver_fits_the_pinned_cuda() -> None:
+    """All files require driver 580, the first for CUDA 13 (NVIDIA's compatibility table)."""
     (cuda,) = re.findall(r"^nvidia-cuda-runtime==(\d+)", CONSTRAINTS, re.MULTILINE)
     driver = {"13": "580"}[cuda]
-    for name in (*CLUSTER_FILES, "docs/clusters.md"):
+    for name in (*CLUSTER_FILES, "docs/guide/clusters.md"):
         text = " ".join((ROOT / name).read_text(encoding="utf-8").replace("\n#", "").split())
         assert f"NVIDIA driver of {driver} or later" in text, name
 
 
-def test_all_are_of_the_pinned_ray() -> None:
-    """Every machine of a cluster must run the same version of Ray."""
+def test_all_files_use_the_pinned_ray() -> None:
+    """Images and Kubernetes name the pinned Ray, since all machines must run the same version."""
     assert RAY is not None
     version = RAY[1]
     assert f"rayproject/ray:{version}-" in read("cluster.yaml")["docker"]["image"]
@@ -178,7 +179,7 @@ def test_all_are_of_the_pinned_ray() -> None:
 
 
 def closed(properties: dict[str, Any], *required: str) -> dict[str, Any]:
-    """An object with these keys and no others."""
+    """Return the JSON Schema of an object with these keys and no others."""
     return {
         "type": "object",
         "properties": properties,
@@ -221,9 +222,9 @@ POD = closed(
     },
     "spec",
 )
-#: Keys of the ``ray.io/v1`` RayJob, compared with the reference that KubeRay 1.6.2 generates from
-#: its types (docs/reference/api.md): all of these are there, with these types, and more that we do
-#: not use. What its operator refuses for a RayJob is left out. Of pods those that we use.
+#: The keys of the ``ray.io/v1`` RayJob that we use, with their types, from the reference that
+#: KubeRay 1.6.2 generates (its docs/reference/api.md). Keys that its operator refuses are left
+#: out.
 RAY_JOB = closed(
     {
         "apiVersion": {"const": "ray.io/v1"},
@@ -279,15 +280,15 @@ RAY_JOB = closed(
 )
 
 
-def test_kuberay_accepts_it() -> None:
-    """The RayJob has only keys that KubeRay knows, with values of their types, and a token."""
+def test_kuberay_accepts_the_file() -> None:
+    """The RayJob has only keys that KubeRay knows, with the right types, and requires a token."""
     job = read("cluster/kuberay.yaml")
     jsonschema.validate(job, RAY_JOB)
     assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_runs_on_kubernetes_outlive_their_job() -> None:
-    """The volume is no document of the job's file, so that deleting the job leaves it."""
+def test_runs_on_kubernetes_survive_deleting_the_job() -> None:
+    """The volume is defined in a file of its own, so deleting the job keeps it."""
     claim, files = yaml.safe_load_all((ROOT / "cluster/kuberay-storage.yaml").read_text())
     head = read("cluster/kuberay.yaml")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
     jsonschema.validate(files["spec"], POD["properties"]["spec"])
@@ -299,7 +300,7 @@ def test_runs_on_kubernetes_outlive_their_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "done"),
+    ("existing", "command"),
     [
         ([], "launch /data/pictures/job.yaml --run-dir /data/run"),
         (["job.yaml"], "launch /data/pictures/job.yaml --run-dir /data/run"),
@@ -307,35 +308,36 @@ def test_runs_on_kubernetes_outlive_their_job() -> None:
         (["job.yaml", "study.json"], "resume /data/run"),
     ],
 )
-def test_on_kubernetes_a_run_is_resumed_if_there_is_one(
-    there: list[str], done: str, tmp_path: Path
+def test_kubernetes_resumes_an_existing_run(
+    existing: list[str], command: str, tmp_path: Path
 ) -> None:
-    """A start that was broken off before there was a study is launched anew, a run goes on.
+    """A folder with a study is resumed; a folder without one is launched.
 
-    The operator puts the entrypoint into a line of the shell, where `ray job submit` quotes it for
-    the shell of the head.
+    The operator puts the entrypoint into a shell command, and `ray job submit` quotes it for the
+    shell of the head node.
     """
     (tmp_path / "run").mkdir()
-    for name in there:
+    for name in existing:
         (tmp_path / "run" / name).touch()
     entrypoint = read("cluster/kuberay.yaml")["spec"]["entrypoint"].replace("/data", str(tmp_path))
     submit = "import shlex, subprocess, sys; subprocess.run(shlex.join(sys.argv[1:]), shell=True)"
     (tmp_path / "nst-tuner").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "nst-tuner").chmod(0o755)
-    said = subprocess.run(
+    printed = subprocess.run(
         ["bash", "-ce", f"{sys.executable} -c '{submit}' {entrypoint}"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert said.replace(str(tmp_path), "/data") == f"{done} --address auto\n"
+    assert printed.replace(str(tmp_path), "/data") == f"{command} --address auto\n"
 
 
-def test_the_metrics_in_the_documents_are_those_of_prometheus() -> None:
-    """docs/clusters.md names every gauge and counter, and no others."""
+def test_documented_metrics_are_those_of_prometheus() -> None:
+    """The guide names every gauge and counter of the Prometheus tracker, and no others."""
     callbacks = (ROOT / "tuner/run/trackers.py").read_text(encoding="utf-8")
-    named = re.findall(r"`(nst_\w+)`", (ROOT / "docs/clusters.md").read_text(encoding="utf-8"))
+    guide = (ROOT / "docs/guide/clusters.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(nst_\w+)`", guide)
     gauges = re.findall(r'Gauge\("(\w+)"', callbacks)
     counters = re.findall(r'Counter\("(\w+)"', callbacks)
     assert sorted(named) == sorted([*gauges, *(f"{name}_total" for name in counters)])

@@ -1,4 +1,4 @@
-"""The batch script for Slurm, with stand-ins for Slurm, Ray and nst-tuner."""
+"""The batch script for Slurm, with substitutes for Slurm, Ray and nst-tuner."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: What stands in for each program; ``said`` is where they write what they were asked.
-STAND_INS = {
+#: Scripts in place of the programs; they append their arguments to the file ``$said``.
+SUBSTITUTES = {
     "scontrol": "echo here",
     "srun": """
         while [[ "$1" == -* ]]; do [[ "$1" == -w ]] && shift; shift; done
@@ -32,7 +32,7 @@ time.sleep(60)"
 
 
 class Slurm:
-    """A home and programs for the script; `run` gives its exit code and what it said."""
+    """A home folder and programs for the batch script."""
 
     def __init__(self, folder: Path):
         self.home, self.said, self.results = folder / "home", folder / "said", folder / "run"
@@ -42,7 +42,8 @@ class Slurm:
         self.programs = folder / "bin"
 
     def run(self, ray: str) -> tuple[int, str]:
-        for name, script in {**STAND_INS, "ray": ray}.items():
+        """Run the batch script, with ``ray`` as the program of that name: (exit code, output)."""
+        for name, script in {**SUBSTITUTES, "ray": ray}.items():
             (self.programs / name).write_text(f"#!/bin/bash\n{script}\n")
             (self.programs / name).chmod(0o755)
         settings = {
@@ -72,7 +73,7 @@ def slurm(tmp_path: Path) -> Slurm:
 
 
 @pytest.mark.parametrize(
-    ("there", "done"),
+    ("existing", "command"),
     [
         ([], "launch job.yaml --run-dir"),
         (["job.yaml"], "launch job.yaml --run-dir"),
@@ -80,27 +81,27 @@ def slurm(tmp_path: Path) -> Slurm:
         (["job.yaml", "study.json"], "resume"),
     ],
 )
-def test_it_goes_on_with_a_run_if_there_is_one(slurm: Slurm, there: list[str], done: str) -> None:
-    """A start broken off before there was a study is launched anew; srun gets the cores."""
-    for name in there:
+def test_script_resumes_an_existing_run(slurm: Slurm, existing: list[str], command: str) -> None:
+    """A folder with a study is resumed, one without is launched; srun gets the cores."""
+    for name in existing:
         (slurm.results / name).touch()
     code, printed = slurm.run(LISTENS)
     assert code == 0, printed
     ray, tuner = slurm.said.read_text().splitlines()
     assert ray.endswith(" on 3") and "--num-cpus=3" in ray
-    assert tuner.startswith(f"nst-tuner {done} {slurm.results} --address 127.0.0.1:")
+    assert tuner.startswith(f"nst-tuner {command} {slurm.results} --address 127.0.0.1:")
 
 
-def test_it_ends_when_ray_does_not_start(slurm: Slurm) -> None:
-    """What Ray says is shown, and the job fails at once instead of using up its time."""
+def test_script_ends_when_ray_does_not_start(slurm: Slurm) -> None:
+    """If Ray cannot start, its message is shown and the job fails at once."""
     code, printed = slurm.run("echo no such node >&2; exit 3")
     assert code == 1
     assert "no such node" in printed and "here: Ray did not start" in printed
     assert not slurm.said.exists()
 
 
-def test_it_ends_when_ray_does_not_listen(slurm: Slurm) -> None:
-    """A head that hangs is not waited for without end."""
+def test_script_ends_when_ray_does_not_listen(slurm: Slurm) -> None:
+    """If Ray starts but never listens, the job fails after a limited wait."""
     code, printed = slurm.run("exec python3 -c 'import time; time.sleep(60)'")
     assert code == 1 and "here: Ray does not listen at 127.0.0.1:" in printed
     assert not slurm.said.exists()

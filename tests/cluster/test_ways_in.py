@@ -1,6 +1,6 @@
-"""Ways in, by doing: `ray up`, `--address`, `--submit` and Slurm, on this machine alone.
+"""Ways to start a run on a cluster: `ray up`, `--address`, `--submit` and Slurm, on this machine.
 
-Where a file speaks to other machines, stand-ins on PATH carry it out here.
+Substitutes for ssh, rsync and Slurm on PATH run here what the files send to other machines.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ echo localhost
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with a token and the environment where the files expect it, and the stand-ins."""
+    """A home folder with a token, the environment that the files expect, and the substitutes."""
     home = tmp_path / "home"
     (home / ".ray").mkdir(parents=True)
     token = home / ".ray" / "auth_token"
@@ -66,8 +66,8 @@ def home(tmp_path: Path) -> Path:
     (home / ".bashrc").touch()
     (home / "nst-venv").symlink_to(sys.prefix)
     (home / "bin").mkdir()
-    stand_ins = {"ssh": SSH, "rsync": RSYNC, "srun": SRUN, "scontrol": SCONTROL}
-    for name, script in stand_ins.items():
+    substitutes = {"ssh": SSH, "rsync": RSYNC, "srun": SRUN, "scontrol": SCONTROL}
+    for name, script in substitutes.items():
         (home / "bin" / name).write_text(script)
         (home / "bin" / name).chmod(0o755)
     return home
@@ -75,7 +75,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def env(home: Path) -> Mapping[str, str]:
-    """What a person in that home has in the environment: no token but the one in the file."""
+    """The environment variables of a person with that home folder; the token is in its file."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     cache = os.environ.get("NST_TUNER_CACHE") or str(Path.home() / ".cache" / "nst-tuner")
     path = f"{home / 'bin'}:{Path(sys.prefix) / 'bin'}:{kept['PATH']}"
@@ -90,14 +90,14 @@ def done(*command: str, env: Mapping[str, str], cwd: Path | None = None) -> tupl
 
 
 def started(command: list[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """A process whose words, of whatever kind, can be read line by line."""
+    """Start a process whose output and errors can be read line by line."""
     return subprocess.Popen(
         command, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """What was started in that home and is still there."""
+    """Return the processes with that home folder that are still running."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -107,7 +107,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 
 def end_all_of(home: Path) -> None:
-    """Kill what was started in that home; `ray stop` would end every Ray of this machine."""
+    """Kill the processes with that home folder; `ray stop` would end every Ray of this machine."""
     deadline = time.monotonic() + 30
     while found := processes_of(home):
         assert time.monotonic() < deadline, found
@@ -118,7 +118,7 @@ def end_all_of(home: Path) -> None:
 
 
 def skip_if_taken(*ports: int) -> None:
-    """The files name Ray's usual ports, which another cluster of this machine may have."""
+    """Skip the test if another cluster of this machine uses the ports that the files name."""
     for port in ports:
         with socket.socket() as free:
             if free.connect_ex(("127.0.0.1", port)) == 0:
@@ -127,13 +127,15 @@ def skip_if_taken(*ports: int) -> None:
 
 @pytest.fixture
 def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapping[str, str]]:
-    """A cluster by `ray up cluster/on-premise.yaml`, its head on this machine; gives ``env``."""
+    """A cluster of `ray up cluster/on-premise.yaml` on this machine: variables to reach it."""
     skip_if_taken(6379, 8265)
     config = yaml.safe_load((ROOT / "cluster/on-premise.yaml").read_text())
     stop, *start = config["head_start_ray_commands"]
-    assert stop.endswith("ray stop")  # every Ray of this machine, whosever it is
-    # Other clusters of this machine may have the usual port of the agent that takes jobs.
-    config["head_start_ray_commands"] = [f"{one} --dashboard-agent-listen-port=0" for one in start]
+    assert stop.endswith("ray stop")  # would end every Ray of this machine
+    # Another cluster of this machine may use the default port of the agent that accepts jobs.
+    config["head_start_ray_commands"] = [
+        f"{command} --dashboard-agent-listen-port=0" for command in start
+    ]
     config["provider"].update(head_ip="127.0.0.1", worker_ips=[])
     config.update(min_workers=0, max_workers=0, setup_commands=["chmod 600 ~/.ray/auth_token"])
     config["auth"] = {"ssh_user": "me"}
@@ -149,10 +151,10 @@ def cluster(home: Path, env: Mapping[str, str], tmp_path: Path) -> Iterator[Mapp
 
 
 @pytest.mark.timeout(1200)
-def test_ray_up_and_launch(
+def test_cluster_accepts_launches_with_its_token_only(
     cluster: Mapping[str, str], home: Path, job_file: Path, tmp_path: Path
 ) -> None:
-    """What `ray up` starts takes a launch with its token, and no other, nor a browser."""
+    """A cluster of `ray up` accepts a launch with its token; it refuses others, and browsers."""
     launch = [*CLI, "launch", str(job_file), "--set", "search.trials=3", "--address"]
     code, printed = done(*launch, "127.0.0.1:6379", "--run-dir", str(tmp_path / "a"), env=cluster)
     assert code == 0, printed
@@ -171,8 +173,10 @@ def test_ray_up_and_launch(
 
 
 @pytest.mark.timeout(1200)
-def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
-    """A submitted launch is followed to its end, outlives who follows it, and is found again."""
+def test_submitted_launch_can_be_followed_again(
+    cluster: Mapping[str, str], job_file: Path, tmp_path: Path
+) -> None:
+    """A submitted launch is followed to its end, survives its follower, and can be attached to."""
     address = ["--address", "http://127.0.0.1:8265"]
     options = ["--set", "search.trials=3", "--submit", *address]
     launch = [*CLI, "launch", str(job_file), *options, "--run-dir", str(tmp_path / "a")]
@@ -200,8 +204,10 @@ def test_submit_and_attach(cluster: Mapping[str, str], job_file: Path, tmp_path:
 
 
 @pytest.mark.timeout(1200)
-def test_a_tunnel_that_is_cut(cluster: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
-    """Who follows a launch says once that the cluster is away and that it is back, and goes on."""
+def test_following_survives_a_cut_tunnel(
+    cluster: Mapping[str, str], job_file: Path, tmp_path: Path
+) -> None:
+    """A follower reports a cut tunnel once, reports its return once, and continues."""
     options = ["--set", "search.trials=20", "--set", "halving.max_steps=54", "--submit"]
     launch = [*CLI, "launch", str(job_file), *options, "--run-dir", str(tmp_path / "a")]
     deadline = time.monotonic() + PATIENCE_S
@@ -232,7 +238,7 @@ def test_a_tunnel_that_is_cut(cluster: Mapping[str, str], job_file: Path, tmp_pa
 
 
 def read_until(process: subprocess.Popen[str], *words: str) -> str:
-    """What a process prints up to the line with one of these, or its end."""
+    """Return what a process prints up to a line that contains one of the words, or to its end."""
     assert process.stdout is not None
     said = ""
     for line in process.stdout:
@@ -243,8 +249,10 @@ def read_until(process: subprocess.Popen[str], *words: str) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_slurm(home: Path, env: Mapping[str, str], job_file: Path, tmp_path: Path) -> None:
-    """The batch script starts a cluster, launches, ends, and resumes when it is sent again."""
+def test_slurm_script_launches_and_resumes(
+    home: Path, env: Mapping[str, str], job_file: Path, tmp_path: Path
+) -> None:
+    """The batch script starts a cluster and launches; submitted again, it resumes the run."""
     slurm = {
         "SLURM_JOB_NODELIST": "here",
         "SLURM_JOB_NUM_NODES": "1",

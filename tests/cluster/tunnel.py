@@ -1,4 +1,4 @@
-"""A tunnel to a port of this machine that can be cut, as one to a cluster is."""
+"""A tunnel to a port of this machine, which a test can cut like a tunnel to a cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Tunnel:
-    """Takes connections at `port` and passes them on, until it is cut."""
+    """A tunnel that accepts connections at `port` and forwards them until it is cut."""
 
     def __init__(self, target: int):
         self._target = target
@@ -20,7 +20,7 @@ class Tunnel:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Tunnel]:
-        """Open from here on, and cut in the end."""
+        """Open the tunnel, and cut it at the end of the block."""
         self.open()
         try:
             yield self
@@ -28,22 +28,22 @@ class Tunnel:
             self.cut()
 
     def open(self) -> None:
-        """Take connections, at the same port as before."""
+        """Accept connections, at the same port as before."""
         tunnel = self
 
-        class Pass(socketserver.BaseRequestHandler):
+        class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                tunnel._pass_on(self.request)
+                tunnel._forward(self.request)
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address, daemon_threads = True, True
 
-        self._server = Server(("127.0.0.1", self.port), Pass)
+        self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def cut(self) -> None:
-        """End all connections, and take no more."""
+        """End all connections, and accept no more."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -53,7 +53,7 @@ class Tunnel:
                 end.shutdown(socket.SHUT_RDWR)
         self._ends.clear()
 
-    def _pass_on(self, near: socket.socket) -> None:
+    def _forward(self, near: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", self._target)) as far:
             self._ends += [near, far]
             back = threading.Thread(target=_copy, args=(far, near), daemon=True)

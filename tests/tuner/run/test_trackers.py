@@ -251,7 +251,7 @@ def test_prometheus_finds_all_documented_metrics(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real Ray node exports every metric that the documentation names, as long as pulses come."""
-    document = (Path(__file__).parents[3] / "docs/clusters.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[3] / "docs/guide/clusters.md").read_text(encoding="utf-8")
     names = {f"ray_{name}" for name in re.findall(r"`(nst_\w+)`", document)}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,59 +1,67 @@
-"""Writes docs/conversions.md from the table of public engines."""
+"""The page about loss weights of public engines, from the table of these engines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from nst_core.presets.conversions import to_style_config
 from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION, Engine
 
 _INTRODUCTION = """\
-# Loss weights of public engines in ours
+# Loss weights of other engines
 
-Written by `python docs/conversions.py`; change `nst_core/presets/public_engines.py`, not this file.
+<!-- Written by `python -m docs.generate` from nst_core/presets/public_engines.py; do not edit. -->
 
-Engines that descend from Gatys et al. (CVPR 2016) compare the same features and divide by other
-numbers. For each engine, its term is `weight × factor × ours`, with these terms of ours
-(`nst_core.losses.functional`):
+Engines that descend from Gatys et al. (CVPR 2016) compare the same features, but scale their losses
+differently. This page says how to convert their loss weights into ours. In short: multiply a weight of
+theirs by the factor in the table. `nst_core.presets.conversions.to_style_config` does this for you.
 
-- style of a layer: mean over C² of `(F Fᵀ/M - S Sᵀ/Mₛ)²`, for F of C channels at M positions and
-  the style's S at Mₛ; `gram: per_element` divides the matrices by C too, so the loss by C²;
+In the table, each loss term of an engine is `weight × factor × our term`. Our terms
+(`nst_core.losses.functional`) are:
+
+- style of a layer: mean over C² of `(F Fᵀ/M - S Sᵀ/Mₛ)²`, for features F with C channels at M
+  positions, and style features S at Mₛ positions. With `gram: per_element` the matrices are also
+  divided by C, so the loss is divided by C²;
 - content of a layer: mean of `(F - F꜀)²`;
 - total variation: mean of `d²` (l2) or `|d|` (l1) over the differences d of pixels in [0, 1] to
-  their right neighbours, plus that to their lower ones. `n = 3 (2 H W - H - W) / 2` is how many
-  there are in a direction, in the mean of the two; in a square it is both.
+  their right neighbors, plus the same for their lower neighbors. `n = 3 (2 H W - H - W) / 2` is the
+  number of differences in one direction, averaged over the two directions; in a square both are n.
 
-`to_style_config` multiplies the factors into weights of ours. The losses are then equal: **the
-common factor is one**, so that optimizers that mind the loss's size (L-BFGS in its first step,
-Adam's epsilon) see the same size. `tests/nst_core/presets/test_conversions.py` compares every
-engine's formula with ours, in value and in gradient.
+After the conversion the losses are equal, not only proportional. This matters for optimizers that
+depend on the size of the loss (L-BFGS in its first step, Adam's epsilon).
+`tests/nst_core/presets/test_conversions.py` compares every engine's formula with ours, in value and in
+gradient.
 
-Layers: `sum` takes layer weights as they are, `mean` divides them by the number of layers, `shares`
-by their sum.
+Column "layers": `sum` uses layer weights as they are, `mean` divides them by the number of layers,
+`shares` divides them by their sum.
 """
 
 _LEARNING_RATES = """\
 ## Learning rates
 
-For pixels from 0 to R where ours go to 1, the rate of Adam is divided by R, that of gradient
-descent by R² (the loss's slope grows by R where pixels shrink by R), and that of L-BFGS stays.
-Not converted are the first step of L-BFGS, a multiple of the gradient, which depends on the unit,
-and Adam's epsilon, which would be R times as large and matters to vanishing gradients only.
+Some engines optimize pixels from 0 to R instead of 0 to 1. Convert their learning rate like this:
+
+- Adam: divide by R.
+- Gradient descent: divide by R², since the gradient also grows by R.
+- L-BFGS: keep it.
+
+Two quantities are not converted: the first step of L-BFGS, which is a multiple of the gradient and so
+depends on the unit, and Adam's epsilon, which would be R times as large and matters only for vanishing
+gradients.
 """
 
 _FEATURES = """\
 ## Features
 
-The factors hold on the same features. Caffe's VGG and torchvision's were trained apart: no factor
-turns the features of one into those of the other. `--weights vgg19=FILE` takes Caffe's, and
-`normalization: caffe` (which `to_style_config` sets) gives it the pixels that it expects.
+The factors hold for the same features. Caffe's VGG and torchvision's VGG were trained separately, so no
+factor converts one into the other. To use Caffe's weights, pass `--weights vgg19=FILE`, and set
+`normalization: caffe` (which `to_style_config` does) to give the network the pixels that it expects.
 """
 
 
 def to_markdown() -> str:
-    """The table as docs/conversions.md holds it."""
+    """Return the page: factors, sources and an example."""
     parts = [
         _INTRODUCTION,
         "## Factors\n\n" + _table(_FACTOR_COLUMNS),
@@ -68,7 +76,7 @@ def to_markdown() -> str:
 
 
 def _powered(formula: str, power: int) -> str:
-    """A factor of a weight that enters with a power."""
+    """Return the formula of a factor, with the power of the weight that it multiplies."""
     return formula if power == 1 else f"{formula}, weight to the {power}"
 
 
@@ -117,7 +125,3 @@ def _example() -> str:
         "## Example\n\nneural-style-pt's defaults (content 5, style 100, TV 1e-3, L-BFGS) for a"
         f" result of 512x384:\n\n```json\n{json.dumps(fields, indent=2)}\n```\n"
     )
-
-
-if __name__ == "__main__":
-    Path(__file__).with_suffix(".md").write_text(to_markdown(), encoding="utf-8")
