@@ -100,10 +100,10 @@ def step_of(
     store = FeatureStore(weights.__getitem__, device)
     store.graphs = graphs
     content, style = pictures
-    materials = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
+    inputs = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
     batch = LaneBatch(store)
     for lane in range(lanes):
-        batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), materials)
+        batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), inputs)
     return lambda: batch.advance(1)
 
 

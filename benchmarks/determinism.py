@@ -92,11 +92,11 @@ def main(
         )
         bar.advance(task)
     reference = one.reference(size_px)
-    judge = MetricSuite.load(get_weights, metrics=("lpips",))
+    suite = MetricSuite.load(get_weights, metrics=("lpips",))
     goal_HW3 = to_uint8(reference)
 
     def lpips(images_SHW3: Sequence[np.ndarray], look: int) -> list[float]:
-        return [judge.score(image, goal_HW3)["lpips"] for image in (i[look] for i in images_SHW3)]
+        return [suite.score(image, goal_HW3)["lpips"] for image in (i[look] for i in images_SHW3)]
 
     rows, summary = [], []
     for look, step in enumerate(looks):
@@ -159,10 +159,10 @@ def _row(
 
 def pictures(pair: Pair, configs: Sequence[StyleConfig], looks: Sequence[int]) -> np.ndarray:
     """Results of one batch after some numbers of steps: 8-bit pictures_LSHW3."""
-    materials = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
+    inputs = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
     batch = LaneBatch(FeatureStore(get_weights))
     for key, config in enumerate(configs):
-        batch.add(key, config, materials)
+        batch.add(key, config, inputs)
     seen = []
     for step in looks:
         batch.advance(step - batch.lanes[0].step)

@@ -250,9 +250,9 @@ def _of_ours(
     way: Way, workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
 ) -> Sequence[tuple[int, float]]:
     timeline = _Upto(upto)
-    curves, materials = load_curves(), workload.pairs[0].materials
-    suggested = suggested_by_strangers(materials, curves, OF_ONE_SOURCE) if way.suggested else []
-    kin = kin_of(np.asarray(picture_features(materials)), experiences_of(curves))
+    curves, inputs = load_curves(), workload.pairs[0].inputs
+    suggested = suggested_by_strangers(inputs, curves, OF_ONE_SOURCE) if way.suggested else []
+    kin = kin_of(np.asarray(picture_features(inputs)), experiences_of(curves))
     made = scratch_search(
         CATALOGUE["gram"],
         timeline,

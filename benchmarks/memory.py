@@ -191,11 +191,11 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int, mask
     store = FeatureStore(random_weights, default_device())
     store.checkpointing = checkpointing
     store.extractor(config.backbone, config.layers)
-    materials = LossInputs.at_size(picture, _styles(picture, masks), size_px)
+    inputs = LossInputs.at_size(picture, _styles(picture, masks), size_px)
     with _Watch(store.device) as watch:
         batch = LaneBatch(store)
         for lane in range(lanes):
-            batch.add(lane, config, materials)
+            batch.add(lane, config, inputs)
         batch.advance(2)
     return Peak(
         estimate_bytes=needed_bytes(

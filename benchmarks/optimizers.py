@@ -67,7 +67,7 @@ def main(
 ) -> None:
     """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
     files = WeightsFiles(weights or (), err.print)
-    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
+    suite = MetricSuite.load(files, default_device(), metrics=SCORES)
     config, note = runnable(BASELINES["lbfgs-resnet18"], files.available)
     pairs = pairs_from(pair)
     references = [each.reference(size_px) for each in pairs]
@@ -77,12 +77,12 @@ def main(
         lane = config.config.replace(size_px=size_px, steps=checkpoints[-1], **settings)
         for steps, images in _run(name, lane, pairs, checkpoints, files):
             row = {"optimizer": name, "steps": steps}
-            rows.append({**row, **_scores(images, references, judge)})
+            rows.append({**row, **_scores(images, references, suite)})
     untouched = [
         resize(each.content_3HW, *goal.shape[1:])
         for each, goal in zip(pairs, references, strict=True)
     ]
-    rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, judge)})
+    rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, suite)})
     orders = compare_with_report(rows, checkpoints)
     extra = f" ({note[0].upper()}{note[1:]}.)" if note else ""
     publish(
@@ -125,9 +125,9 @@ def _run(
             yield checkpoint, [batch.picture(batch.lanes[0].key) for batch in batches]
 
 
-def _scores(images: Sequence[Tensor], references: Sequence[Tensor], judge: MetricSuite) -> Row:
+def _scores(images: Sequence[Tensor], references: Sequence[Tensor], suite: MetricSuite) -> Row:
     scores = [
-        judge.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
+        suite.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
         for image, goal in zip(images, references, strict=True)
     ]
     return {name: mean(score[name] for score in scores) for name in SCORES}

@@ -50,12 +50,12 @@ def main(
 ) -> None:
     """Run every built-in preset, score it against the references, and print a row for each."""
     files = WeightsFiles(weights or (), err.print)
-    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
+    suite = MetricSuite.load(files, default_device(), metrics=SCORES)
     rows: list[Row] = []
     for each in pairs_from(pair, count=1):
-        rows.append(_content_row(each, size_px, judge))
+        rows.append(_content_row(each, size_px, suite))
         for preset in BUILT_IN.values():
-            rows.append(_row(each, preset, size_px, judge, files, quick=quick))
+            rows.append(_row(each, preset, size_px, suite, files, quick=quick))
     mechanics = [
         _mechanics_row(preset, size_px)
         for preset in BUILT_IN.values()
@@ -89,10 +89,10 @@ def main(
     )
 
 
-def _content_row(pair: Pair, size_px: int, judge: MetricSuite) -> Row:
+def _content_row(pair: Pair, size_px: int, suite: MetricSuite) -> Row:
     reference_3HW = pair.reference(size_px)
     content = to_uint8(resize(pair.content_3HW, *reference_3HW.shape[1:]))
-    scores = judge.score(content, to_uint8(reference_3HW))
+    scores = suite.score(content, to_uint8(reference_3HW))
     return {"pair": pair.name, "preset": "(untouched content)", **scores}
 
 
@@ -100,7 +100,7 @@ def _row(
     pair: Pair,
     preset: Preset,
     size_px: int,
-    judge: MetricSuite,
+    suite: MetricSuite,
     files: WeightsFiles,
     *,
     quick: bool,
@@ -117,7 +117,7 @@ def _row(
         "preset": preset.name,
         "network": config.extractor,
         "steps": last.step,
-        **judge.score(to_uint8(last.image_3HW), to_uint8(reference_3HW)),
+        **suite.score(to_uint8(last.image_3HW), to_uint8(reference_3HW)),
         "seconds": last.seconds,
         "outcome": last.outcome.value,
         "note": note or "",

@@ -210,11 +210,11 @@ def pair_curves(
 ) -> PairCurves:
     """What is kept of one pair, whose configurations are these points."""
     prepared = engine_pair(pair, size_px)
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
-    untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
+    untouched: Mapping[str, float] = baseline_scores([prepared], suite)[0]["content"]
     return PairCurves(
         name=pair.name,
-        features_F=np.asarray(picture_features(prepared.materials)),
+        features_F=np.asarray(picture_features(prepared.inputs)),
         score_NSM=score_NSM,
         untouched={name: untouched[name] for name in METRICS_KEPT},
         lengths_D=lengths_of(points_ND, score_NSM),

@@ -62,7 +62,7 @@ def main(
     json_file: JsonOption = None,
 ) -> None:
     """Compare larger results, scaled down, with the tuned ones and with the photo."""
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
     gram, factors = CATALOGUE["gram"], factor or (QUICK_FACTORS if quick else FACTORS)
     numbers = start or (QUICK_STARTS if quick else STARTS)
     presets = {
@@ -73,7 +73,7 @@ def main(
     cases = list(itertools.product(factors, pairs, presets.items()))
     with progress() as bar:
         rows = [
-            row_of(one, name, tuned, times, judge, images)
+            row_of(one, name, tuned, times, suite, images)
             for times, one, (name, tuned) in bar.track(cases)
         ]
     publish(
@@ -127,7 +127,7 @@ def row_of(
     name: str,
     tuned: StyleConfig,
     factor: float,
-    judge: MetricSuite,
+    suite: MetricSuite,
     images: Path | None,
 ) -> Row:
     """How far larger results are from the tuned one and from the photo, by each way."""
@@ -140,7 +140,7 @@ def row_of(
 
     def distance(image_3HW: Tensor, other_3HW: Tensor) -> float:
         small, goal = (to_uint8(resize(i, *looked_for.shape[1:])) for i in (image_3HW, other_3HW))
-        return judge.score(small, goal)["lpips"]
+        return suite.score(small, goal)["lpips"]
 
     photo = resize_longer_side(pair.content_3HW, tuned.size_px)
     row: Row = {"pair": pair.name, "preset": name, "times": factor}

@@ -119,7 +119,7 @@ def ours(
     content_3HW: Tensor, style_3HW: Tensor, precision: str, lanes: int, store: FeatureStore
 ) -> Step:
     """A step of ours; the lanes differ in their weights."""
-    materials = LossInputs.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
+    inputs = LossInputs.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
     config = StyleConfig(
         content_layers={CONTENT_LAYER: 1.0},
         style_layers=dict.fromkeys(STYLE_LAYERS, 0.2),
@@ -130,7 +130,7 @@ def ours(
     )
     batch = LaneBatch(store)
     for lane in range(lanes):
-        batch.add(lane, config.replace(style_weight=STYLE_WEIGHT * (1 + lane)), materials)
+        batch.add(lane, config.replace(style_weight=STYLE_WEIGHT * (1 + lane)), inputs)
     return lambda: batch.advance(1)
 
 

@@ -75,9 +75,9 @@ def main(
 def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     """Suggestions and starts on one pair."""
     prepared = engine_pair(pair, size_px)
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
-    untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
-    suggested = suggested_by_strangers(prepared.materials, curves, TOP)
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
+    untouched = baseline_scores([prepared], suite)[0]["content"]["lpips"]
+    suggested = suggested_by_strangers(prepared.inputs, curves, TOP)
     tried = [*(one.params for one in suggested), *curves.space.initial_points]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
@@ -90,9 +90,9 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     }
 
 
-def suggested_by_strangers(materials: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
+def suggested_by_strangers(inputs: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
     """What recorded pairs suggest for one whose photo and painting are in none of them."""
-    features_F = np.asarray(picture_features(materials))
+    features_F = np.asarray(picture_features(inputs))
     known = strangers(features_F, experiences_of(curves))
     return suggest_for(features_F, known, curves.space, curves.kernel, top=top)
 

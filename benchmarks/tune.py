@@ -164,15 +164,15 @@ def grid(pair: Pair, size_px: int, steps: int, *, goal: float, most_s: float) ->
     weights = weights_of_a_job()
     started = time.perf_counter()
     store = FeatureStore(weights.__getitem__, default_device())
-    judge = MetricSuite.load(weights.__getitem__, store.device)
+    suite = MetricSuite.load(weights.__getitem__, store.device)
     prepared = engine_pair(pair, size_px)
     scores, costs = [], []
     with progress() as bar:
         configs = list(grid_points(size_px, steps))
         for done, config in enumerate(bar.track(configs), 1):
-            *_, last = advance(store, config, prepared.materials, every=steps)
+            *_, last = advance(store, config, prepared.inputs, every=steps)
             image = to_uint8(last.image_3HW)
-            found = judge.score(image, prepared.reference_HW3, prepared.content_HW3)
+            found = suite.score(image, prepared.reference_HW3, prepared.content_HW3)
             scores.append(found["lpips"])
             costs.append(Cost(seconds=time.perf_counter() - started, steps=done * steps))
             if scores[-1] <= goal or costs[-1].seconds > most_s:

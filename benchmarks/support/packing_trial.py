@@ -48,10 +48,10 @@ class _Ready:
     """What a process keeps from trial to trial."""
 
     store: FeatureStore
-    materials: LossInputs
+    inputs: LossInputs
     reference_HW3: np.ndarray
     content_HW3: np.ndarray
-    judge: MetricSuite
+    suite: MetricSuite
 
 
 _ready: list[_Ready] = []
@@ -63,14 +63,14 @@ def set_up(task: Task, threads: int) -> None:
     device = default_device()
     weights = weights_of_a_job()
     style = from_uint8(task.style_HW3)
-    materials = LossInputs.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
+    inputs = LossInputs.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
     _ready[:] = [
         _Ready(
             store=FeatureStore(weights.__getitem__, device),
-            materials=materials,
+            inputs=inputs,
             reference_HW3=task.reference_HW3,
-            content_HW3=to_uint8(materials.content_3HW),
-            judge=MetricSuite.load(weights.__getitem__, device),
+            content_HW3=to_uint8(inputs.content_3HW),
+            suite=MetricSuite.load(weights.__getitem__, device),
         )
     ]
 
@@ -79,7 +79,7 @@ def run_trial(values: Mapping[str, Any]) -> dict[str, float]:
     """Run a configuration to its end; returns its scores and, as `ENDED_S`, when it ended."""
     (ready,) = _ready
     config = StyleConfig.from_dict(values, source="trial")
-    *_, last = advance(ready.store, config, ready.materials, every=config.steps)
+    *_, last = advance(ready.store, config, ready.inputs, every=config.steps)
     image_HW3 = to_uint8(last.image_3HW)
-    scores = ready.judge.score(image_HW3, ready.reference_HW3, ready.content_HW3)
+    scores = ready.suite.score(image_HW3, ready.reference_HW3, ready.content_HW3)
     return {**scores, ENDED_S: time.perf_counter()}

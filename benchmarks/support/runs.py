@@ -163,6 +163,6 @@ def weights_of_a_job() -> dict[str, Weights]:
 def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:
     """A pair as engines take it."""
     return evaluate.Pair(
-        materials=LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
+        inputs=LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
         reference_HW3=to_uint8(pair.reference(size_px)),
     )

@@ -53,7 +53,7 @@ class AssembledLane:
     """What goes into an assembly: a lane's settings, its pictures at this size, its state."""
 
     config: StyleConfig
-    materials: LossInputs
+    inputs: LossInputs
     state: LaneState
 
 
@@ -145,7 +145,7 @@ class Assembly:
         self._ema_N = torch.tensor(decays, device=device, dtype=dtype)
         self._best_N = torch.tensor([c.keep == "best" for c in configs], device=device)
         self._keeps = any(c.keep != "last" for c in configs)
-        self._loss = BatchLoss(store, [(lane.config, lane.materials) for lane in lanes])
+        self._loss = BatchLoss(store, [(lane.config, lane.inputs) for lane in lanes])
         store.trim()
         self.normal_loss_N = self._loss.null_loss()
         self._graphs = store.graphs

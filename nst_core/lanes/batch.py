@@ -57,10 +57,10 @@ class GroupKey(NamedTuple):
     width: int
 
 
-def group_of(config: StyleConfig, materials: LossInputs, step: int = 0) -> GroupKey:
+def group_of(config: StyleConfig, inputs: LossInputs, step: int = 0) -> GroupKey:
     """The batch that a lane with so many steps done belongs to."""
-    stage = stage_at(stages(config, *materials.height_width), step)
-    height, width = materials.at(stage.size_px).height_width
+    stage = stage_at(stages(config, *inputs.height_width), step)
+    height, width = inputs.at(stage.size_px).height_width
     return GroupKey(config.backbone, config.precision, height, width)
 
 
@@ -69,20 +69,20 @@ class Lane:
     """One stylization in a batch.
 
     Attributes:
-        materials: at full size.
+        inputs: at full size.
         stage: the size that it goes through now, and until which step.
     """
 
     key: Hashable
     config: StyleConfig
-    materials: LossInputs
+    inputs: LossInputs
     step: int
     stage: Stage
 
     @property
     def scaled(self) -> LossInputs:
-        """The materials at this stage's size."""
-        return self.materials.at(self.stage.size_px)
+        """The inputs at this stage's size."""
+        return self.inputs.at(self.stage.size_px)
 
 
 class LaneBatch:
@@ -109,7 +109,7 @@ class LaneBatch:
         self,
         key: Hashable,
         config: StyleConfig,
-        materials: LossInputs,
+        inputs: LossInputs,
         state: LaneState | None = None,
     ) -> None:
         """Put a lane in, fresh or going on from ``state``, whose size may be that of another stage.
@@ -118,15 +118,15 @@ class LaneBatch:
             ValueError: the key is taken, or the lane belongs to another `GroupKey`.
             InputError: its blend is of another number of style images.
         """
-        materials.check_blend(config.style_blend)
+        inputs.check_blend(config.style_blend)
         step = state.step if state else 0
         if any(lane.key == key for lane in self.lanes):
             raise ValueError(f"lane {key!r} is in the batch already")
-        group = group_of(config, materials, step)
+        group = group_of(config, inputs, step)
         if self.lanes and group != self.group:
             raise ValueError(f"{group} does not fit a batch of {self.group}")
-        stage = stage_at(stages(config, *materials.height_width), step)
-        lane = Lane(key=key, config=config, materials=materials, step=step, stage=stage)
+        stage = stage_at(stages(config, *inputs.height_width), step)
+        lane = Lane(key=key, config=config, inputs=inputs, step=step, stage=stage)
         self._take_apart()
         self._apart[key] = self._fresh(lane) if state is None else self._going_on(lane, state)
         self.lanes = sorted([*self.lanes, lane], key=lambda lane: -depth_of(lane.config))
@@ -150,7 +150,7 @@ class LaneBatch:
     def group(self) -> GroupKey:
         """What this batch's lanes have in common; the batch must not be empty."""
         lane = self.lanes[0]
-        return group_of(lane.config, lane.materials, lane.step)
+        return group_of(lane.config, lane.inputs, lane.step)
 
     @property
     def room(self) -> int:
@@ -187,9 +187,9 @@ class LaneBatch:
         weight = float(found.state["kept_weight"])
         if lane.config.keep != "last" and weight > 0:
             image = found.state["kept"] / (weight if lane.config.keep == "ema" else 1.0)
-        image = resize(image.float().cpu().clamp(0, 1), *lane.materials.height_width)
+        image = resize(image.float().cpu().clamp(0, 1), *lane.inputs.height_width)
         if lane.config.preserve_color != "none":
-            image = with_hues_of(image, lane.materials.content_3HW)
+            image = with_hues_of(image, lane.inputs.content_3HW)
         return image
 
     def prepare(self) -> None:
@@ -253,7 +253,7 @@ class LaneBatch:
                 self._store,
                 [
                     AssembledLane(
-                        config=lane.config, materials=lane.scaled, state=self._apart[lane.key]
+                        config=lane.config, inputs=lane.scaled, state=self._apart[lane.key]
                     )
                     for lane in self.lanes
                 ],

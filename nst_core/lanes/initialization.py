@@ -24,18 +24,18 @@ UNDISTURBED = StyleConfig().seed
 NOISE_SPREAD = 0.2
 
 
-def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
+def initial_image(config: StyleConfig, inputs: LossInputs) -> Tensor:
     """image_3HW from which the optimization starts, by ``config.init``, in [0, 1].
 
     Raises:
-        InputError: the start is a picture that ``materials`` do not hold.
+        InputError: the start is a picture that ``inputs`` do not hold.
     """
-    height, width = materials.height_width
+    height, width = inputs.height_width
     generator = torch.Generator().manual_seed(config.seed)
     noise = torch.randn(3, height, width, generator=generator)
-    blend = materials.blended(config.style_blend)
+    blend = inputs.blended(config.style_blend)
     styles = [(resize(image, height, width), weight) for image, weight in blend]
-    content = materials.content_3HW
+    content = inputs.content_3HW
     match config.init:
         case "noise":
             image = 0.5 + NOISE_SPREAD * noise
@@ -50,7 +50,7 @@ def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
             grey = 0.5 + NOISE_SPREAD * noise
             image = (1 - config.init_noise) * content + config.init_noise * grey
         case "image" | "feed_forward":
-            image = _given(config.init, materials)
+            image = _given(config.init, inputs)
         case _:
             image = content
     if config.seed != UNDISTURBED and not is_random(config):
@@ -70,8 +70,8 @@ def feed_forward_start(content_3HW: Tensor, styles: Sequence[Style], size_px: in
     return feed_forward(content, [(style.image_3HW, style.weight) for style in styles])
 
 
-def _given(name: str, materials: LossInputs) -> Tensor:
-    if name not in materials.starts:
+def _given(name: str, inputs: LossInputs) -> Tensor:
+    if name not in inputs.starts:
         what = "a picture to start from" if name == "image" else "a feed-forward result"
         raise InputError(f"init `{name}` needs {what}, and none was given")
-    return materials.starts[name]
+    return inputs.starts[name]

@@ -138,11 +138,11 @@ class LaneScheduler:
         return key in self._where
 
     def put(
-        self, key: LaneKey, config: StyleConfig, materials: LossInputs, state: LaneState | None
+        self, key: LaneKey, config: StyleConfig, inputs: LossInputs, state: LaneState | None
     ) -> None:
         """Add a lane, fresh or going on from a state."""
-        group = group_of(config, materials, state.step if state else 0)
-        size, masks = self._sizes.get(group), materials.masks
+        group = group_of(config, inputs, state.step if state else 0)
+        size, masks = self._sizes.get(group), inputs.masks
         if size is None:
             most = self._most_lanes(config, group, masks)
             self._sizes[group] = BatchSize(planned=most, masks=masks)
@@ -150,7 +150,7 @@ class LaneScheduler:
             size.masks = masks
             size.planned = min(size.planned, self._most_lanes(config, group, masks))
         batch = self._with_room(group) or LaneBatch(self._store)
-        batch.add(key, config, materials, state)
+        batch.add(key, config, inputs, state)
         self._stands(key, batch)
 
     def _stands(self, key: LaneKey, batch: LaneBatch) -> None:
@@ -174,11 +174,11 @@ class LaneScheduler:
         """A copy of a lane's state, on the CPU; the lane goes on."""
         return self._where[key].save(key)
 
-    def moved_on(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
+    def moved_on(self, key: LaneKey, config: StyleConfig, inputs: LossInputs) -> None:
         """Put a lane whose stage is over into a batch of its next size."""
         (lane,) = (lane for lane in self._where[key].lanes if lane.key == key)
         if lane.step >= lane.stage.until:
-            self.put(key, config, materials, self.take(key))
+            self.put(key, config, inputs, self.take(key))
 
     def advance(
         self, steps_left: Callable[[LaneBatch], int], runs_ahead: Callable[[LaneBatch], bool]
@@ -219,7 +219,7 @@ class LaneScheduler:
         for batch in list(self._turns):
             for lane in batch.lanes[1:]:
                 if lane.key in self._alone:
-                    self._move(lane.key, lane.config, lane.materials)
+                    self._move(lane.key, lane.config, lane.inputs)
         for group in {batch.group for batch in self._together()}:
             limit = self._sizes[group].limit
             batches = [batch for batch in self._together() if batch.group == group]
@@ -227,20 +227,20 @@ class LaneScheduler:
             wanted = -(-lanes // limit)
             for batch in sorted(batches, key=len)[: max(0, len(batches) - wanted)]:
                 for lane in list(batch.lanes):
-                    self._move(lane.key, lane.config, lane.materials)  # type: ignore[arg-type]
+                    self._move(lane.key, lane.config, lane.inputs)  # type: ignore[arg-type]
             for batch in batches:
                 for lane in batch.lanes[limit:]:
-                    self._move(lane.key, lane.config, lane.materials)  # type: ignore[arg-type]
+                    self._move(lane.key, lane.config, lane.inputs)  # type: ignore[arg-type]
 
-    def _move(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
+    def _move(self, key: LaneKey, config: StyleConfig, inputs: LossInputs) -> None:
         """Put a lane into another batch of its group."""
         origin = self._where[key]
         state = self._out(key)
         found = None
         if key not in self._alone:
-            found = self._with_room(group_of(config, materials, state.step), without=origin)
+            found = self._with_room(group_of(config, inputs, state.step), without=origin)
         batch = found or LaneBatch(self._store)
-        batch.add(key, config, materials, state)
+        batch.add(key, config, inputs, state)
         self._stands(key, batch)
 
     def _together(self) -> list[LaneBatch]:

@@ -160,8 +160,8 @@ class BatchLoss:
         self._tv_terms = self._make_tv_terms()
         self._color_terms = self._make_color_terms()
         self._photo_terms = [
-            (lane, config.photo_weight, store.laplacian(materials))
-            for lane, (config, materials) in enumerate(lanes)
+            (lane, config.photo_weight, store.laplacian(inputs))
+            for lane, (config, inputs) in enumerate(lanes)
             if config.photo_weight
         ]
 
@@ -246,17 +246,17 @@ class BatchLoss:
     def _make_style_term(self, layer: str, kind: str) -> _StyleTerm | None:
         lanes, weights, targets, masks = [], [], [], []
         any_mask = False
-        for lane, (config, materials) in enumerate(self._lanes):
+        for lane, (config, inputs) in enumerate(self._lanes):
             weight = config.style_weight * config.style_layers.get(layer, 0.0)
             if not weight or config.style_loss != kind:
                 continue
-            for index, region in enumerate(materials.regions):
-                target = self._store.style(config, materials, index, layer)
+            for index, region in enumerate(inputs.regions):
+                target = self._store.style(config, inputs, index, layer)
                 factor = gram_factor(config.gram, target.mean_NC.shape[1]) if kind == "gram" else 1
                 lanes.append(lane)
                 weights.append(weight * factor * region.share)
                 targets.append(target)
-                masks.append(self._store.mask(region, materials)[None])
+                masks.append(self._store.mask(region, inputs)[None])
                 any_mask = any_mask or region.mask_HW is not None
         if not lanes:
             return None

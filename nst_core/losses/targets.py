@@ -107,12 +107,12 @@ class FeatureStore:
         """A tensor on this store's device and in its dtype."""
         return image.to(self.device, self.dtype)
 
-    def content(self, config: StyleConfig, materials: LossInputs, layer: str) -> Tensor:
+    def content(self, config: StyleConfig, inputs: LossInputs, layer: str) -> Tensor:
         """feat_CHW of the content image."""
-        key = ("content", *self._view(config), materials.key)
+        key = ("content", *self._view(config), inputs.key)
 
         def make() -> dict[str, Tensor]:
-            image = self.place(materials.content_3HW)
+            image = self.place(inputs.content_3HW)
             if config.preserve_color == "luminance":
                 image = luminance(image)
             layers = {name for name, weight in config.content_layers.items() if weight > 0}
@@ -121,89 +121,87 @@ class FeatureStore:
         found: Tensor = _layered(self._made, key, layer, make)
         return found
 
-    def style(self, config: StyleConfig, materials: LossInputs, region: int, layer: str) -> Moments:
+    def style(self, config: StyleConfig, inputs: LossInputs, region: int, layer: str) -> Moments:
         """Moments (of one lane) blended over the styles of a region by their weights.
 
         Those of each style image are kept. A blend is kept as well where the weights are the
         pictures' own, so that lanes share it; searched weights are hardly ever the same twice.
         """
-        chosen = materials.regions[region]
+        chosen = inputs.regions[region]
         if len(chosen.styles) == 1:
-            return self._one_style(config, materials, chosen.styles[0], layer)
+            return self._one_style(config, inputs, chosen.styles[0], layer)
 
         def blended() -> Moments:
-            parts = [self._one_style(config, materials, style, layer) for style in chosen.styles]
+            parts = [self._one_style(config, inputs, style, layer) for style in chosen.styles]
             shares = chosen.blend(config.style_blend)
             weighed = [[m * share for m in part] for part, share in zip(parts, shares, strict=True)]
             return Moments(*(torch.stack(field).sum(0) for field in zip(*weighed, strict=True)))
 
         if config.style_blend is not None:
             return blended()
-        looks = [(*self._look(config, materials, s), s.weight) for s in chosen.styles]
+        looks = [(*self._look(config, inputs, s), s.weight) for s in chosen.styles]
         key = ("blend", *itertools.chain.from_iterable(looks))
         found: Moments = _layered(self._made, key, layer, lambda: {layer: blended()})
         return found
 
     def _one_style(
-        self, config: StyleConfig, materials: LossInputs, style: Style, layer: str
+        self, config: StyleConfig, inputs: LossInputs, style: Style, layer: str
     ) -> Moments:
         """Moments of one style image."""
 
         def make() -> dict[str, Moments]:
             layers = {name for name, weight in config.style_layers.items() if weight > 0}
-            size_px = round(materials.size_px * config.style_scale)
-            image, mask = self._style_image(config, materials, style, size_px)
+            size_px = round(inputs.size_px * config.style_scale)
+            image, mask = self._style_image(config, inputs, style, size_px)
             found = {}
             for name, feat in self._features(config, image, layers | {layer}):
                 small = None if mask is None else resize_mask(mask, *feat.shape[2:])[None, None]
                 found[name] = moments(feat, small)
             return found
 
-        key = ("style", *self._look(config, materials, style))
+        key = ("style", *self._look(config, inputs, style))
         found: Moments = _layered(self._made, key, layer, make)
         return found
 
-    def _look(self, config: StyleConfig, materials: LossInputs, style: Style) -> Key:
+    def _look(self, config: StyleConfig, inputs: LossInputs, style: Style) -> Key:
         """All that the moments of one style image depend on; the content only if it recolours."""
-        size_px = round(materials.size_px * config.style_scale)
-        content = materials.key if self._recolors(config) else None
+        size_px = round(inputs.size_px * config.style_scale)
+        content = inputs.key if self._recolors(config) else None
         return *self._view(config), config.match_colors, size_px, style.key, content
 
-    def color_quantiles(self, config: StyleConfig, materials: LossInputs) -> Tensor:
+    def color_quantiles(self, config: StyleConfig, inputs: LossInputs) -> Tensor:
         """quantiles_3P of the styles' colours, P being the result's pixels, blended by weight."""
-        key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
-        height, width = materials.height_width
+        key = ("color", inputs.key, config.match_colors, config.preserve_color == "luminance")
+        height, width = inputs.height_width
         if key not in self._made:
             quantiles = [
-                color_quantiles(
-                    self._recolored(config, materials, self.place(image)), height * width
-                )
-                for image, _ in materials.styles
+                color_quantiles(self._recolored(config, inputs, self.place(image)), height * width)
+                for image, _ in inputs.styles
             ]
             self._made.update({key: quantiles})
-        shares = [share for _, share in materials.blended(config.style_blend)]
+        shares = [share for _, share in inputs.blended(config.style_blend)]
         parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
 
-    def laplacian(self, materials: LossInputs) -> Tensor:
+    def laplacian(self, inputs: LossInputs) -> Tensor:
         """Sparse matting Laplacian of the content, laplacian_PP."""
-        key = ("laplacian", materials.key)
+        key = ("laplacian", inputs.key)
         if key not in self._made:
             from nst_core.losses.laplacian import matting_laplacian  # an optional dependency
 
-            self._made.update({key: self.place(matting_laplacian(materials.content_3HW))})
+            self._made.update({key: self.place(matting_laplacian(inputs.content_3HW))})
         found: Tensor = self._made[key]
         return found
 
-    def mask(self, region: Region, materials: LossInputs) -> Tensor:
+    def mask(self, region: Region, inputs: LossInputs) -> Tensor:
         """A region's mask, mask_HW; ones where the region is the whole picture."""
         if region.mask_HW is None:
-            return torch.ones(materials.height_width, device=self.device, dtype=self.dtype)
+            return torch.ones(inputs.height_width, device=self.device, dtype=self.dtype)
         return self.place(region.mask_HW)
 
-    def forget(self, materials: LossInputs) -> None:
+    def forget(self, inputs: LossInputs) -> None:
         """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
-        keys = materials.keys
+        keys = inputs.keys
         self._made.drop(lambda key: not keys.isdisjoint(key))
 
     def trim(self) -> None:
@@ -216,15 +214,15 @@ class FeatureStore:
         return config.backbone, config.normalization, grey
 
     def _style_image(
-        self, config: StyleConfig, materials: LossInputs, style: Style, size_px: int
+        self, config: StyleConfig, inputs: LossInputs, style: Style, size_px: int
     ) -> tuple[Tensor, Tensor | None]:
         image = self.place(resize_style(style.image_3HW, size_px))
-        image = self._recolored(config, materials, image)
+        image = self._recolored(config, inputs, image)
         mask = style.style_region_HW
         return image, None if mask is None else self.place(mask)
 
-    def _recolored(self, config: StyleConfig, materials: LossInputs, image: Tensor) -> Tensor:
-        content = self.place(materials.content_3HW)
+    def _recolored(self, config: StyleConfig, inputs: LossInputs, image: Tensor) -> Tensor:
+        content = self.place(inputs.content_3HW)
         if config.preserve_color == "luminance":
             return luminance_like(image, content)
         return recolored(image, content, config.match_colors)

@@ -154,9 +154,9 @@ class Engine:
 
     def _take_up(self, known: EngineTrial, paused: bytes, until: int) -> None:
         try:
-            materials = [pair.materials for pair in self._pairs[: known.pairs]]
+            inputs = [pair.inputs for pair in self._pairs[: known.pairs]]
             # Counted as lost when it was paused, on this engine or another; now they are not.
-            self._stats.lane_steps_lost -= known.take_up(paused, materials, until)
+            self._stats.lane_steps_lost -= known.take_up(paused, inputs, until)
         except InputError as error:
             known.remark = f"its saved lanes could not be used, so it began again: {error}"
 
@@ -165,7 +165,7 @@ class Engine:
         for pair, state in known.away.items():
             if state is not None and known.stops and state.step >= known.stops[0]:
                 batch = LaneBatch(self._store)
-                batch.add(pair, known.config, self._pairs[pair].materials, state)
+                batch.add(pair, known.config, self._pairs[pair].inputs, state)
                 known.images[pair] = to_uint8(batch.picture(pair))
 
     def pause(self, trial: int) -> bytes:
@@ -210,8 +210,8 @@ class Engine:
             return
         for pair, state in list(known.away.items()):
             if pair not in known.images:
-                materials = self._pairs[pair].materials
-                self._batches.put((trial, pair), known.config, materials, state)
+                inputs = self._pairs[pair].inputs
+                self._batches.put((trial, pair), known.config, inputs, state)
                 del known.away[pair]
 
     def _take(self, trial: int, pair: int) -> LaneState:
@@ -266,7 +266,7 @@ class Engine:
                     known.images[key[1]] = to_uint8(chunk.batch.picture(key))
                     stopped.add(key[0])
                 else:
-                    self._batches.moved_on(key, known.config, self._pairs[key[1]].materials)
+                    self._batches.moved_on(key, known.config, self._pairs[key[1]].inputs)
         for trial in stopped:
             with self._blaming(trial):
                 self._stop(trial)
@@ -300,8 +300,8 @@ class Engine:
             if (trial, pair) not in self._batches:
                 continue
             if all_there and known.stops:
-                materials = self._pairs[pair].materials
-                self._batches.moved_on((trial, pair), known.config, materials)
+                inputs = self._pairs[pair].inputs
+                self._batches.moved_on((trial, pair), known.config, inputs)
             else:
                 known.away[pair] = self._take(trial, pair)
         if all_there:

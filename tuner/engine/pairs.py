@@ -31,18 +31,18 @@ Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 class Pair:
     """One pair, ready to run: pictures scaled, the reference at the result's size, 8 bit."""
 
-    materials: LossInputs
+    inputs: LossInputs
     reference_HW3: np.ndarray
 
     @functools.cached_property
     def content_HW3(self) -> np.ndarray:
         """The untouched content as metrics see it, of the reference's size."""
-        return to_uint8(self.materials.content_3HW)
+        return to_uint8(self.inputs.content_3HW)
 
 
 def memory_gb(pairs: Iterable[Pair], config: StyleConfig, device: torch.device | str) -> float:
     """Estimated memory of the largest pair alone on a device, in GB."""
-    kinds = {(*pair.materials.height_width, pair.materials.masks) for pair in pairs}
+    kinds = {(*pair.inputs.height_width, pair.inputs.masks) for pair in pairs}
     needed = (needed_bytes(config, *size, device=device, masks=n) for *size, n in kinds)
     return max(needed) / 1e9
 
@@ -63,9 +63,9 @@ def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pa
     starts = {"image": load_image(spec.start)} if spec.start else {}
     if feed_forward:
         starts["feed_forward"] = feed_forward_start(content, styles, size_px)
-    materials = LossInputs.at_size(content, styles, size_px, starts)
-    reference = resize(load_image(spec.reference_file), *materials.height_width)
-    return Pair(materials=materials, reference_HW3=to_uint8(reference))
+    inputs = LossInputs.at_size(content, styles, size_px, starts)
+    reference = resize(load_image(spec.reference_file), *inputs.height_width)
+    return Pair(inputs=inputs, reference_HW3=to_uint8(reference))
 
 
 def load_style(spec: StyleImage) -> Style:
@@ -80,7 +80,7 @@ def load_style(spec: StyleImage) -> Style:
 
 def baseline_scores(
     pairs: Sequence[Pair],
-    judge: MetricSuite,
+    suite: MetricSuite,
     make: Make = baselines,
     on_score: Callable[[], None] = lambda: None,
 ) -> list[dict[str, dict[str, float]]]:
@@ -88,20 +88,20 @@ def baseline_scores(
 
     Args:
         pairs: of the job.
-        judge: what scores.
+        suite: what scores.
         make: content, style and reference -> the images to score, by name.
         on_score: told of each image that has been scored.
     """
     per_pair = []
     for pair in pairs:
         images = make(
-            pair.materials.content_3HW,
-            pair.materials.styles[0][0],
+            pair.inputs.content_3HW,
+            pair.inputs.styles[0][0],
             from_uint8(pair.reference_HW3),
         )
         scores = {}
         for name, image in images.items():
-            scores[name] = judge.score(image, pair.reference_HW3, pair.content_HW3)
+            scores[name] = suite.score(image, pair.reference_HW3, pair.content_HW3)
             on_score()
         per_pair.append(scores)
     return per_pair

@@ -20,13 +20,13 @@ class Scorer:
     """Scores images in a thread of its own, so that lanes advance meanwhile.
 
     Args:
-        judge: what scores.
+        suite: what scores.
         references: uint8 images, one for each pair of the job.
         contents: the untouched contents, likewise, of the same sizes.
     """
 
-    def __init__(self, judge: MetricSuite, references: Images, contents: Images):
-        self._judge, self._references, self._contents = judge, references, contents
+    def __init__(self, suite: MetricSuite, references: Images, contents: Images):
+        self._suite, self._references, self._contents = suite, references, contents
         self._jobs: queue.SimpleQueue[tuple[Images, Future[Sequence[Scores]]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -58,7 +58,7 @@ class Scorer:
 
     def _scored(self, jobs: Sequence[Images]) -> list[Sequence[Scores]]:
         """Scores of several jobs' images, in one go."""
-        scores = self._judge.score_all(
+        scores = self._suite.score_all(
             [image for images in jobs for image in images],
             [ref for images in jobs for ref in self._references[: len(images)]],
             [content for images in jobs for content in self._contents[: len(images)]],
@@ -70,6 +70,6 @@ class Scorer:
         """Score image by image, which needs least; what still goes wrong is this job's alone."""
         goals = zip(images, self._references, self._contents, strict=False)
         try:
-            future.set_result([self._judge.score(*three) for three in goals])
+            future.set_result([self._suite.score(*three) for three in goals])
         except Exception as error:  # whoever waits must hear of it, whatever it is
             future.set_exception(error)

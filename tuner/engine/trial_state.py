@@ -63,12 +63,12 @@ class EngineTrial:
     came_at: float | None = field(default_factory=time.time)
     remark: str | None = None
 
-    def take_up(self, saved: bytes, materials: Sequence[LossInputs], until: int) -> int:
+    def take_up(self, saved: bytes, inputs: Sequence[LossInputs], until: int) -> int:
         """Go on from saved lanes; returns steps that they ran ahead of what was asked for.
 
         Args:
             saved: what `Engine.pause` gave.
-            materials: of each pair that it runs on.
+            inputs: of each pair that it runs on.
             until: the rung that it is to report next. Lanes run ahead up to there and no further,
                 so those beyond it are of another study than this one.
 
@@ -79,7 +79,7 @@ class EngineTrial:
         lanes, facts = load_lanes(saved)
         if len(lanes) != self.pairs:
             raise InputError(f"{len(lanes)} lanes, expected {self.pairs}")
-        for lane, pictures in zip(lanes, materials, strict=True):
+        for lane, pictures in zip(lanes, inputs, strict=True):
             _check(lane, self.config, pictures)
             if lane.step > until:
                 raise InputError(f"they are at step {lane.step}, expected at most {until}")
@@ -100,10 +100,10 @@ def ahead(lanes: Sequence[LaneState], asked: int) -> int:
     return sum(max(0, lane.step - asked) for lane in lanes)
 
 
-def _check(lane: LaneState, config: StyleConfig, materials: LossInputs) -> None:
+def _check(lane: LaneState, config: StyleConfig, inputs: LossInputs) -> None:
     """Raise InputError if a lane cannot go on with these settings and pictures."""
-    plan = stages(config, *materials.height_width)
-    sizes = {materials.at(stage.size_px).height_width for stage in plan}
+    plan = stages(config, *inputs.height_width)
+    sizes = {inputs.at(stage.size_px).height_width for stage in plan}
     image = lane.image_3HW
     if tuple(image.shape) not in {(3, *size) for size in sizes}:
         raise InputError(f"a picture of shape {tuple(image.shape)}, which no stage has")

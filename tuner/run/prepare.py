@@ -79,7 +79,7 @@ def prepare(
         if job.search.warm_start:
             doing("choosing starting points")
         starts, remarks = warm_starts(
-            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials, job.goals
+            job.search.warm_start, space, workload.pairs[0].inputs, job.search.trials, job.goals
         )
         for remark in remarks:
             say(remark)

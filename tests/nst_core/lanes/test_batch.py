@@ -64,7 +64,7 @@ CONFIGS = (
 
 
 @pytest.fixture(scope="module")
-def materials() -> list[LossInputs]:
+def inputs() -> list[LossInputs]:
     generator = torch.Generator().manual_seed(0)
 
     def picture(height: int, width: int) -> torch.Tensor:
@@ -99,98 +99,96 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=DOUBLE)
 
 
-def alone(store: FeatureStore, config: StyleConfig, materials: LossInputs, steps: int):  # type: ignore[no-untyped-def]
+def alone(store: FeatureStore, config: StyleConfig, inputs: LossInputs, steps: int):  # type: ignore[no-untyped-def]
     batch = LaneBatch(store)
-    batch.add("x", config, materials)
+    batch.add("x", config, inputs)
     losses = batch.advance(steps)
     return batch.image("x"), losses.total[0]
 
 
-def test_batched_lanes_equal_separate_runs(
-    store: FeatureStore, materials: list[LossInputs]
-) -> None:
+def test_batched_lanes_equal_separate_runs(store: FeatureStore, inputs: list[LossInputs]) -> None:
     """In float64 lanes of a batch follow exactly the trajectories of separate runs."""
     batch = LaneBatch(store)
     for index, config in enumerate(CONFIGS):
-        batch.add(index, config, materials[index])
+        batch.add(index, config, inputs[index])
     losses = batch.advance(6)
     depths = [depth_of(lane.config) for lane in batch.lanes]
     assert depths == sorted(depths, reverse=True) and len(set(depths)) > 2
     for lane, batched in zip(batch.lanes, losses.total, strict=True):
-        image, total = alone(store, lane.config, materials[lane.key], 6)  # type: ignore[call-overload]
+        image, total = alone(store, lane.config, inputs[lane.key], 6)  # type: ignore[call-overload]
         assert torch.equal(batch.image(lane.key), image)
         torch.testing.assert_close(batched, total, rtol=1e-12, atol=0)
 
 
 def test_several_threads_only_round_differently(
-    store: FeatureStore, materials: list[LossInputs]
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
     """On several threads a lane of a batch stays within rounding of a separate run."""
     torch.set_num_threads(2)
     batch = LaneBatch(store)
     for index, config in enumerate(CONFIGS):
-        batch.add(index, config, materials[index])
+        batch.add(index, config, inputs[index])
     batch.advance(6)
     for index, config in enumerate(CONFIGS):
-        image, _ = alone(store, config, materials[index], 6)
+        image, _ = alone(store, config, inputs[index], 6)
         torch.testing.assert_close(batch.image(index), image, rtol=0, atol=1e-10)
 
 
-def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[LossInputs]) -> None:
+def test_lanes_come_and_go_at_any_step(store: FeatureStore, inputs: list[LossInputs]) -> None:
     """Adding, dropping, saving and loading lanes leaves every trajectory as it was."""
     batch = LaneBatch(store)
-    batch.add(0, CONFIGS[0], materials[0])
+    batch.add(0, CONFIGS[0], inputs[0])
     batch.advance(2)
-    batch.add(1, CONFIGS[1], materials[1])
+    batch.add(1, CONFIGS[1], inputs[1])
     batch.advance(3)
     saved = batch.save(0)
     batch.drop(0)
     batch.advance(1)
-    batch.add(2, CONFIGS[2], materials[2])
-    batch.add(0, CONFIGS[0], materials[0], saved)
+    batch.add(2, CONFIGS[2], inputs[2])
+    batch.add(0, CONFIGS[0], inputs[0], saved)
     batch.advance(3)
     steps = {lane.key: lane.step for lane in batch.lanes}
     assert steps == {0: 8, 1: 7, 2: 3}
     for key, count in steps.items():
-        assert torch.equal(batch.image(key), alone(store, CONFIGS[key], materials[key], count)[0])
+        assert torch.equal(batch.image(key), alone(store, CONFIGS[key], inputs[key], count)[0])
 
 
 def test_a_diverged_lane_leaves_the_others_alone(
-    store: FeatureStore, materials: list[LossInputs]
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
     """A lane that is no longer finite is an outcome, and its neighbours do not notice."""
     wild = CONFIGS[0].replace(lr=1e4, style_weight=1e12, clamp="save")
     batch = LaneBatch(store)
-    batch.add("wild", wild, materials[0])
-    batch.add("calm", CONFIGS[0], materials[0])
+    batch.add("wild", wild, inputs[0])
+    batch.add("calm", CONFIGS[0], inputs[0])
     for _ in range(3):
         saved = batch.save("wild")
         saved.image_3HW[:] = float("nan")
         batch.drop("wild")
-        batch.add("wild", wild, materials[0], saved)
+        batch.add("wild", wild, inputs[0], saved)
         losses = batch.advance(2)
     by_key = dict(zip([lane.key for lane in batch.lanes], batch.outcomes(losses), strict=True))
     assert by_key == {"calm": Outcome.RUNNING, "wild": Outcome.NOT_FINITE}
-    assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], materials[0], 6)[0])
+    assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], inputs[0], 6)[0])
 
 
-def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[LossInputs]) -> None:
+def test_a_batch_takes_only_its_group(store: FeatureStore, inputs: list[LossInputs]) -> None:
     """Lanes of another network or precision, and keys that are taken, are refused."""
     batch = LaneBatch(store)
-    batch.add("x", CONFIGS[0], materials[0])
+    batch.add("x", CONFIGS[0], inputs[0])
     with pytest.raises(ValueError, match="already"):
-        batch.add("x", CONFIGS[0], materials[0])
+        batch.add("x", CONFIGS[0], inputs[0])
     for change in ({"extractor": "vgg19"}, {"pooling": "average"}, {"precision": "bfloat16"}):
         with pytest.raises(ValueError, match="does not fit"):
-            batch.add("y", CONFIGS[0].replace(**change), materials[0])
+            batch.add("y", CONFIGS[0].replace(**change), inputs[0])
 
 
 def test_an_exception_leaves_whole_steps(
-    store: FeatureStore, materials: list[LossInputs], monkeypatch: pytest.MonkeyPatch
+    store: FeatureStore, inputs: list[LossInputs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running out of memory in the middle of a chunk loses at most the step under way."""
     batch = LaneBatch(store)
-    batch.add(0, CONFIGS[0], materials[0])
+    batch.add(0, CONFIGS[0], inputs[0])
     batch.advance(1)
     assembly = batch._assembled()
     loss = assembly._loss
@@ -209,16 +207,16 @@ def test_an_exception_leaves_whole_steps(
     assert batch.lanes[0].step == 3
     monkeypatch.undo()
     batch.advance(2)
-    assert torch.equal(batch.image(0), alone(store, CONFIGS[0], materials[0], 5)[0])
+    assert torch.equal(batch.image(0), alone(store, CONFIGS[0], inputs[0], 5)[0])
 
 
 def test_loss_gradient_matches_finite_differences(
-    store: FeatureStore, materials: list[LossInputs]
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
     """The whole loss of a batch has the gradient that finite differences give, in float64."""
     batch = LaneBatch(store)
     config = CONFIGS[1].replace(style_weight=1.0)
-    batch.add(0, config, materials[0])
+    batch.add(0, config, inputs[0])
     loss = batch._assembled()._loss
     pixels = batch.image(0)[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)

@@ -18,7 +18,7 @@ SHALLOW = StyleConfig(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 
 
 
 @pytest.fixture
-def materials() -> LossInputs:
+def inputs() -> LossInputs:
     content, style = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     return LossInputs.at_size(content, [(style, 1.0)], 32)
 
@@ -73,28 +73,28 @@ def test_a_lack_of_memory_halves_and_is_forgotten() -> None:
             size.measured(2, 1.0)
 
 
-def test_lanes_of_all_kinds_share_a_batch(batches: LaneScheduler, materials: LossInputs) -> None:
+def test_lanes_of_all_kinds_share_a_batch(batches: LaneScheduler, inputs: LossInputs) -> None:
     """Optimizer, depth and losses do not keep lanes apart; another network's border does."""
     configs = [SHALLOW, SHALLOW.replace(optimizer="lbfgs"), SHALLOW.replace(style_loss="mean_cov")]
     for index, config in enumerate(configs):
-        batches.put((index, 0), config, materials, None)
+        batches.put((index, 0), config, inputs, None)
     assert sizes(batches) == [3]
-    batches.put((3, 0), SHALLOW.replace(padding="replicate"), materials, None)
+    batches.put((3, 0), SHALLOW.replace(padding="replicate"), inputs, None)
     assert sizes(batches) == [3, 1]
 
 
-def test_batches_take_turns(batches: LaneScheduler, materials: LossInputs) -> None:
+def test_batches_take_turns(batches: LaneScheduler, inputs: LossInputs) -> None:
     """No batch has a second turn before all others had one."""
     for index in range(3 * FIRST_LANES):
-        batches.put((index, 0), SHALLOW, materials, None)
+        batches.put((index, 0), SHALLOW, inputs, None)
     assert len({id(batches.advance(lambda _: 1, lambda _: False).batch) for _ in range(3)}) == 3
 
 
-def test_lanes_are_evened_out(batches: LaneScheduler, materials: LossInputs) -> None:
+def test_lanes_are_evened_out(batches: LaneScheduler, inputs: LossInputs) -> None:
     """Batches are joined when more lanes turn out faster, split when fewer do; none is lost."""
     keys = {(index, 0) for index in range(8)}
     for key in sorted(keys):
-        batches.put(key, SHALLOW, materials, None)
+        batches.put(key, SHALLOW, inputs, None)
     (size,) = batches._sizes.values()
     assert sizes(batches) == [4, 4]
     size._lane_step_s = {4: 1.0}
@@ -109,13 +109,13 @@ def test_lanes_are_evened_out(batches: LaneScheduler, materials: LossInputs) -> 
     assert not batches and sizes(batches) == []
 
 
-def test_a_newcomer_joins_at_the_next_turn(batches: LaneScheduler, materials: LossInputs) -> None:
+def test_a_newcomer_joins_at_the_next_turn(batches: LaneScheduler, inputs: LossInputs) -> None:
     """The place of a lane that leaves is taken at once, and the others do not notice."""
     for index in range(4):
-        batches.put((index, 0), SHALLOW, materials, None)
+        batches.put((index, 0), SHALLOW, inputs, None)
     turn(batches)
     batches.take((1, 0))
-    batches.put((9, 0), SHALLOW, materials, None)
+    batches.put((9, 0), SHALLOW, inputs, None)
     batch = turn(batches)
     assert {lane.key: lane.step for lane in batch.lanes} == {
         **{(0, 0): 2, (2, 0): 2, (3, 0): 2},
@@ -124,22 +124,22 @@ def test_a_newcomer_joins_at_the_next_turn(batches: LaneScheduler, materials: Lo
 
 
 def test_lanes_with_masks_need_room_for_them(
-    batches: LaneScheduler, materials: LossInputs, monkeypatch: pytest.MonkeyPatch
+    batches: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A group that began without masks is planned again when a lane has some."""
     monkeypatch.setattr("nst_core.lanes.scheduler.free_bytes", lambda _: 2**30)
-    batches.put("plain", SHALLOW, materials, None)
+    batches.put("plain", SHALLOW, inputs, None)
     (size,) = batches._sizes.values()
     before = size.planned
     left = torch.zeros(32, 32)
     left[:, :16] = 1
-    (style,) = materials.regions[0].styles
+    (style,) = inputs.regions[0].styles
     halves = [
         Style(image_3HW=style.image_3HW, region_HW=left),
         Style(image_3HW=style.image_3HW, region_HW=1 - left),
     ]
-    masked = LossInputs.at_size(materials.content_3HW, halves, 32)
+    masked = LossInputs.at_size(inputs.content_3HW, halves, 32)
     batches.put("masked", SHALLOW, masked, None)
     assert len(batches._sizes) == 1 and 1 <= size.planned < before
-    batches.put("plain again", SHALLOW, materials, None)
+    batches.put("plain again", SHALLOW, inputs, None)
     assert size.planned < before

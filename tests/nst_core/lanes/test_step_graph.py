@@ -38,7 +38,7 @@ def traced(function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence
 
 
 @pytest.fixture
-def materials() -> LossInputs:
+def inputs() -> LossInputs:
     generator = torch.Generator().manual_seed(0)
     content, style = (torch.rand(3, 32, 40, generator=generator) for _ in range(2))
     return LossInputs.at_size(content, [(style, 1.0)], 40)
@@ -49,11 +49,11 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=torch.float64)
 
 
-def course(store: FeatureStore, configs: Sequence[StyleConfig], materials: LossInputs) -> Tensor:
+def course(store: FeatureStore, configs: Sequence[StyleConfig], inputs: LossInputs) -> Tensor:
     """Losses of three turns, and the pixels after them, of all lanes."""
     batch = LaneBatch(store)
     for index, config in enumerate(configs):
-        batch.add(index, config, materials)
+        batch.add(index, config, inputs)
     losses = [batch.advance(steps).total for steps in (3, 4, 5)]
     pixels = [batch.image(index).flatten() for index in range(len(configs))]
     return torch.cat([*losses, *pixels])
@@ -61,30 +61,30 @@ def course(store: FeatureStore, configs: Sequence[StyleConfig], materials: LossI
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_recorded_steps_go_where_eager_ones_go(
-    store: FeatureStore, materials: LossInputs, kind: str
+    store: FeatureStore, inputs: LossInputs, kind: str
 ) -> None:
     """Every optimizer and all that a lane may keep comes to the same, bit for bit, recorded."""
-    eager = course(store, [KINDS[kind]], materials)
+    eager = course(store, [KINDS[kind]], inputs)
     store.graphs = StepGraphs(traced, eager_steps=2)
-    recorded = course(store, [KINDS[kind]], materials)
+    recorded = course(store, [KINDS[kind]], inputs)
     assert len(store.graphs._trusted) == 1
     assert torch.equal(recorded, eager)
 
 
-def test_unlike_lanes_are_recorded_together(store: FeatureStore, materials: LossInputs) -> None:
+def test_unlike_lanes_are_recorded_together(store: FeatureStore, inputs: LossInputs) -> None:
     """A batch of several optimizers is one recording."""
     configs = [KINDS[kind] for kind in ("adam", "lbfgs", "sgd", "ema")]
-    eager = course(store, configs, materials)
+    eager = course(store, configs, inputs)
     store.graphs = StepGraphs(traced, eager_steps=2)
-    torch.testing.assert_close(course(store, configs, materials), eager, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(course(store, configs, inputs), eager, rtol=1e-12, atol=1e-12)
 
 
-def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: LossInputs) -> None:
+def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, inputs: LossInputs) -> None:
     """What was taken out of a recorded batch goes on elsewhere, and the others go on too."""
     store.graphs = StepGraphs(traced, eager_steps=1)
     batch = LaneBatch(store)
     for key in ("stays", "leaves"):
-        batch.add(key, BASE.replace(init="noise", seed=len(key)), materials)
+        batch.add(key, BASE.replace(init="noise", seed=len(key)), inputs)
     batch.advance(4)
     taken = batch.take("leaves")
     pixels = taken.image_3HW.clone()
@@ -92,7 +92,7 @@ def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: L
     assert torch.equal(taken.image_3HW, pixels)
     store.graphs = None
     other = LaneBatch(store)
-    other.add("stays", BASE.replace(init="noise", seed=5), materials)
+    other.add("stays", BASE.replace(init="noise", seed=5), inputs)
     other.advance(8)
     torch.testing.assert_close(batch.image("stays"), other.image("stays"), rtol=0, atol=1e-10)
 
@@ -103,7 +103,7 @@ def test_lanes_leave_a_recording_as_they_stand(store: FeatureStore, materials: L
     ids=["eigenvalues", "balance"],
 )
 def test_what_needs_the_host_is_not_recorded(
-    store: FeatureStore, materials: LossInputs, config: StyleConfig
+    store: FeatureStore, inputs: LossInputs, config: StyleConfig
 ) -> None:
     """Steps that ask the host for something stay eager."""
 
@@ -111,10 +111,10 @@ def test_what_needs_the_host_is_not_recorded(
         raise AssertionError("recorded")
 
     store.graphs = StepGraphs(refuse, eager_steps=1)
-    course(store, [config], materials)
+    course(store, [config], inputs)
 
 
-def test_few_steps_are_not_worth_a_recording(store: FeatureStore, materials: LossInputs) -> None:
+def test_few_steps_are_not_worth_a_recording(store: FeatureStore, inputs: LossInputs) -> None:
     """Lanes that come and go all the time, and large ones, are not recorded."""
     graphs = StepGraphs(traced, eager_steps=10)
     moving = [torch.zeros(1, 3, 8, 8)]
@@ -125,7 +125,7 @@ def test_few_steps_are_not_worth_a_recording(store: FeatureStore, materials: Los
 
 
 def test_a_recording_that_lies_is_refused(
-    store: FeatureStore, materials: LossInputs, caplog: pytest.LogCaptureFixture
+    store: FeatureStore, inputs: LossInputs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A recording whose losses are not those of eager steps is dropped, with a warning."""
 
@@ -135,15 +135,15 @@ def test_a_recording_that_lies_is_refused(
         losses = function([tensor.clone() for tensor in fixed])
         return lambda: losses
 
-    eager = course(store, [BASE], materials)
+    eager = course(store, [BASE], inputs)
     store.graphs = StepGraphs(frozen, eager_steps=2)
     with caplog.at_level(logging.WARNING):
-        assert torch.equal(course(store, [BASE], materials), eager)
+        assert torch.equal(course(store, [BASE], inputs), eager)
     assert "differs from an eager one" in caplog.text
 
 
 def test_a_recording_that_fails_is_refused(
-    store: FeatureStore, materials: LossInputs, caplog: pytest.LogCaptureFixture
+    store: FeatureStore, inputs: LossInputs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where recording fails, steps are taken eagerly, and it is not tried again."""
     tried = []
@@ -152,10 +152,10 @@ def test_a_recording_that_fails_is_refused(
         tried.append(1)
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    eager = course(store, [BASE], materials)
+    eager = course(store, [BASE], inputs)
     store.graphs = StepGraphs(broken, eager_steps=2)
     with caplog.at_level(logging.WARNING):
-        assert torch.equal(course(store, [BASE], materials), eager)
+        assert torch.equal(course(store, [BASE], inputs), eager)
     assert len(tried) == 1 and "not permitted" in caplog.text
 
 

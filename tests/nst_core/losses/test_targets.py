@@ -40,12 +40,12 @@ def frame(seed: int, *styles: Style) -> LossInputs:
     return LossInputs.at_size(content, styles or [STYLE], 40)
 
 
-def run(store: FeatureStore, config: StyleConfig, materials: LossInputs) -> Tensor:
+def run(store: FeatureStore, config: StyleConfig, inputs: LossInputs) -> Tensor:
     """A whole stylization; gives its last iterate."""
     saved, done = None, 0
     while done < config.steps:
         batch = LaneBatch(store)
-        batch.add("x", config, materials, saved)
+        batch.add("x", config, inputs, saved)
         steps = batch.room
         batch.advance(steps)
         done += steps
@@ -102,10 +102,10 @@ def test_what_is_kept_does_not_grow_with_pictures(
     config = CONFIG.replace(**fields)
     kept = []
     for seed in range(4):
-        materials = frame(seed, STYLE, OTHER)
-        run(store, config, materials)
+        inputs = frame(seed, STYLE, OTHER)
+        run(store, config, inputs)
         assert store._made.bytes > (kept[-1] if kept else 0)
-        store.forget(materials)
+        store.forget(inputs)
         kept.append(store._made.bytes)
     assert len(set(kept)) == 1
 
@@ -146,8 +146,8 @@ def test_masks_and_weights_tell_styles_apart(
         (CONFIG, frame(0, STYLE, lighter)),
     ]
     results = []
-    for config, materials in cases:
-        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, materials)
-        results.append(run(store, config, materials))
+    for config, inputs in cases:
+        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, inputs)
+        results.append(run(store, config, inputs))
         assert torch.equal(results[-1], alone)
     assert not any(torch.equal(a, b) for i, a in enumerate(results) for b in results[:i])

@@ -30,13 +30,13 @@ RANGE = {"ssim": (-1, 1), "psnr": (0, PSNR_CAP_DB), "rmse": (0, 1), "edges": (0,
 
 
 @pytest.fixture(scope="module")
-def judge(weights: Mapping[str, Weights]) -> MetricSuite:
+def suite(weights: Mapping[str, Weights]) -> MetricSuite:
     return MetricSuite.load(weights.__getitem__, metrics=METRICS)
 
 
-def score(judge: MetricSuite, metric: str, image: np.ndarray, goal: np.ndarray) -> float:
+def score(suite: MetricSuite, metric: str, image: np.ndarray, goal: np.ndarray) -> float:
     """Against whatever the metric compares with."""
-    return judge.measures[metric]([image], [goal])[0]
+    return suite.measures[metric]([image], [goal])[0]
 
 
 def blurred(sigma: float) -> np.ndarray:
@@ -45,35 +45,35 @@ def blurred(sigma: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_equal_images_are_best(judge: MetricSuite, metric: str) -> None:
+def test_equal_images_are_best(suite: MetricSuite, metric: str) -> None:
     """No image scores better than the goal itself, by the metric's own direction."""
-    equal = score(judge, metric, CAT, CAT)
+    equal = score(suite, metric, CAT, CAT)
     assert equal == pytest.approx(EQUAL.get(metric, 0.0), abs=1e-6)
     for other in (CUP, blurred(2.0), BLACK):
-        assert METRICS[metric].better(equal, score(judge, metric, other, CAT))
+        assert METRICS[metric].better(equal, score(suite, metric, other, CAT))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_symmetric(judge: MetricSuite, metric: str) -> None:
+def test_symmetric(suite: MetricSuite, metric: str) -> None:
     """Swapping image and goal changes nothing."""
-    there, back = score(judge, metric, CAT, CUP), score(judge, metric, CUP, CAT)
+    there, back = score(suite, metric, CAT, CUP), score(suite, metric, CUP, CAT)
     assert there == pytest.approx(back, rel=1e-5)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_monotone_in_blur(judge: MetricSuite, metric: str) -> None:
+def test_monotone_in_blur(suite: MetricSuite, metric: str) -> None:
     """The more an image is blurred, the worse it scores."""
-    scores = [score(judge, metric, blurred(sigma), CAT) for sigma in (0.5, 1.0, 2.0, 4.0)]
+    scores = [score(suite, metric, blurred(sigma), CAT) for sigma in (0.5, 1.0, 2.0, 4.0)]
     assert all(METRICS[metric].better(a, b) for a, b in pairwise(scores))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_scores_stay_in_their_range(judge: MetricSuite, metric: str) -> None:
+def test_scores_stay_in_their_range(suite: MetricSuite, metric: str) -> None:
     """Extreme images give numbers in the metric's range, never NaN."""
     low, high = RANGE.get(metric, (0, np.inf))
     for image in (BLACK, BLACK + 255, NOISE, 255 - CAT):
         for goal in (BLACK, CAT):
-            assert low <= score(judge, metric, image, goal) <= high
+            assert low <= score(suite, metric, image, goal) <= high
 
 
 def test_psnr_agrees_with_scikit_image_and_is_capped() -> None:
@@ -137,19 +137,19 @@ def test_edges_of_flat_images() -> None:
 # --- judges ---------------------------------------------------------------------------------------
 
 
-def test_metrics_against_the_content_need_it(judge: MetricSuite) -> None:
+def test_metrics_against_the_content_need_it(suite: MetricSuite) -> None:
     """Without a content its metrics are left out; with it, the order is that of `METRICS`."""
-    assert list(judge.score(CUP, CAT, BLACK)) == list(METRICS)
-    assert set(METRICS) - set(judge.score(CUP, CAT)) == {"edges"}
-    assert judge.score(CUP, CAT, CUP)["edges"] == pytest.approx(1)
+    assert list(suite.score(CUP, CAT, BLACK)) == list(METRICS)
+    assert set(METRICS) - set(suite.score(CUP, CAT)) == {"edges"}
+    assert suite.score(CUP, CAT, CUP)["edges"] == pytest.approx(1)
 
 
-def test_images_scored_together_score_as_alone(judge: MetricSuite) -> None:
+def test_images_scored_together_score_as_alone(suite: MetricSuite) -> None:
     """Neither neighbours nor other sizes change a score."""
     images, goals = [CAT, CUP[:100], CUP], [CUP, CAT[:100], CAT]
-    together = judge.score_all(images, goals, goals)
+    together = suite.score_all(images, goals, goals)
     for scores, image, goal in zip(together, images, goals, strict=True):
-        assert scores == pytest.approx(judge.score(image, goal, goal), rel=1e-4)
+        assert scores == pytest.approx(suite.score(image, goal, goal), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_images_scored_together_score_as_alone(judge: MetricSuite) -> None:
 def test_only_what_is_asked_for_is_loaded(
     metrics: tuple[str, ...], read: tuple[str, ...], weights: Mapping[str, Weights]
 ) -> None:
-    """A judge reads the weights of its metrics and no others."""
+    """A suite reads the weights of its metrics and no others."""
     asked: list[str] = []
 
     def load(name: str) -> Weights:

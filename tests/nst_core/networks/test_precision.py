@@ -66,7 +66,7 @@ def test_an_overflowing_lane_skips_its_step(
     configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
     states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
     lanes = [
-        AssembledLane(config=c, materials=materials, state=s)
+        AssembledLane(config=c, inputs=materials, state=s)
         for c, s in zip(configs, states, strict=True)
     ]
     assembly = Assembly(FeatureStore(random_weights), lanes)

@@ -38,7 +38,7 @@ def engine(random_weights: Callable[[str], Weights]) -> Engine:
     for height in (64, 48):
         content = torch.rand(3, height, 64, generator=generator)
         materials = LossInputs.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
-        pairs.append(Pair(materials=materials, reference_HW3=to_uint8(content)))
+        pairs.append(Pair(inputs=materials, reference_HW3=to_uint8(content)))
     return Engine(pairs, {"vgg16": random_weights("vgg16")}, metrics=("rmse",))
 
 
