@@ -1,6 +1,6 @@
-"""Every built-in preset on the same pictures: how near the reference it comes, and how long.
+"""Scores and times of every built-in preset on the same images.
 
-docs/presets.md is its output.
+Command: ``python -m benchmarks.presets``; its output is docs/presets.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nst_core.presets.preset import Preset
 from nst_core.stylization import Step, default_device, stylize
 from tuner.apply.weights_files import WeightsFiles
 
-#: Steps of a quick run, and of a network that has nothing but random weights.
+#: Number of steps in a quick run, and for networks with random weights.
 FEW_STEPS = 20
 
 SCORES = ("lpips", "ssim", "psnr", "rmse")
@@ -48,7 +48,7 @@ def main(
     json_file: JsonOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Run every built-in preset, score it against the references, and print a row for each."""
+    """Run every built-in preset and score it against the references."""
     files = WeightsFiles(weights or (), err.print)
     suite = MetricSuite.load(files, default_device(), metrics=SCORES)
     rows: list[Row] = []
@@ -75,15 +75,15 @@ def main(
     tables.append(
         Section(
             title="Networks without weights here",
-            text="With random weights: this shows that they run, and nothing about pictures.",
+            text="These networks ran with random weights, which shows only that they run.",
             rows=mechanics,
         )
     )
     publish(
         "The built-in presets, measured",
         f"Every preset with {'a few' if quick else 'all'} of its own steps at {size_px} px, against"
-        " a reference by another engine. LPIPS says how it looks (lower is nearer); SSIM, PSNR and"
-        " RMSE prefer the untouched content, which is why its row is there.",
+        " a reference by another engine. LPIPS measures how similar they look (lower is closer);"
+        " SSIM, PSNR and RMSE prefer the untouched content, whose scores are in the first row.",
         tables,
         json_file=json_file,
     )
@@ -136,7 +136,7 @@ def _last_step(
 
 
 def _mechanics_row(preset: Preset, size_px: int) -> Row:
-    """The preset's own network, whose weights are not here, with random ones: does it run?"""
+    """Run a preset whose weights are not available with random weights, as a functional check."""
     (pair,) = pairs_from(None, count=1)
     config = preset.config.replace(size_px=size_px, precision="float32").stopped_at(FEW_STEPS)
     label = f"{preset.name} (random weights)"

@@ -1,6 +1,8 @@
-"""Search on recorded curves: the same decisions as in a run, on a virtual clock.
+"""Comparison of samplers, rules and settings of a search, simulated on recorded curves.
 
-Scores are shares: 0 is the best score recorded for a pair, 1 that of the untouched content.
+Command: ``python -m benchmarks.search``. The decisions are those of a run, on a virtual clock.
+    Scores are shares: 0 is the best recorded score of a pair, 1 is the score of the untouched
+    content.
 """
 
 from __future__ import annotations
@@ -24,21 +26,6 @@ from benchmarks.support.common import (
     publish,
     run,
 )
-from benchmarks.support.courses import (
-    COLD_FULL,
-    COLD_TRIALS,
-    EARLY,
-    GRID_S,
-    LATE,
-    RANDOM_TRIALS,
-    STEPS,
-    WORKERS,
-    compare,
-    courses,
-    scaling,
-    suggestion_row,
-    warm_and_cold,
-)
 from benchmarks.support.runs import REDUCTION
 from benchmarks.support.search_tables import (
     Measured,
@@ -51,6 +38,21 @@ from benchmarks.support.search_tables import (
     warm_share,
     way_rows,
 )
+from benchmarks.support.simulated_searches import (
+    COLD_FULL,
+    COLD_TRIALS,
+    EARLY,
+    GRID_S,
+    LATE,
+    RANDOM_TRIALS,
+    STEPS,
+    WORKERS,
+    compare,
+    scaling,
+    suggestion_row,
+    traces,
+    warm_and_cold,
+)
 from tuner.job.spec import RULES, Rule, SamplerName
 from tuner.transfer.curves import SHIPPED, load_curves
 
@@ -59,15 +61,15 @@ SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)
 SCALE_TRIALS, QUICK_SCALE_TRIALS = 10_000, 1_000
 SAMPLERS: tuple[SamplerName, ...] = ("gp", "tpe", "random", "sobol", "cmaes", "nsga2")
 QUICK_SAMPLERS: tuple[SamplerName, ...] = ("gp", "random")
-#: What a job does if it says nothing else.
+#: Sampler and rule of a job by default.
 DEFAULT: tuple[SamplerName, Rule] = ("gp", "promote")
-#: Seeds of what is compared with each other, course by course.
+#: Number of seeds of comparisons by pair and seed.
 FEWER_SEEDS = 5
-#: Trials by which decisions are timed where one takes tens of milliseconds.
+#: Number of trials for the time of a decision with samplers that take tens of milliseconds.
 TIMED_TRIALS = 2_000
 
 
-#: Other settings of TPE, each one step from ours.
+#: Settings of TPE that differ from ours in one respect.
 TPE_SETTINGS: dict[str, dict[str, Any]] = {
     "ours": {},
     "no groups": {"group": False},
@@ -78,18 +80,18 @@ TPE_SETTINGS: dict[str, dict[str, Any]] = {
     "8 candidates": {"n_ei_candidates": 8},
     "96 candidates": {"n_ei_candidates": 96},
 }
-#: First rungs and reductions.
+#: Pairs of first rung and reduction factor.
 LADDERS = ((5, 2), (5, 3), (5, 4), (10, 3), (30, 3))
 
 
 def main(
     curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
-    plot: Annotated[Path | None, typer.Option(help="also draw the courses, .png or .svg")] = None,
+    plot: Annotated[Path | None, typer.Option(help="also draw a plot, .png or .svg")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare ways to search, and measure how searching scales."""
+    """Compare kinds of searches, and measure how they scale with workers."""
     count = seeds or (QUICK_SEEDS if quick else SEEDS)
     recorded = load_curves(curves)
     names = list(recorded.pairs)[:2] if quick else list(recorded.pairs)
@@ -98,19 +100,19 @@ def main(
         draw(found, DEFAULT, plot)
     publish(
         "Search",
-        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without its starts,"
-        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, and so ours, knows"
-        " by pairs that share neither photo nor painting which parameters matter, as in a run; no"
-        " other sampler can. Shares of the way from the best recorded score (0) to the untouched"
-        " content (1).",
+        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without initial"
+        f" points, rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, the default,"
+        " knows from pairs that share neither photo nor painting which parameters matter, as in a"
+        " run; other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
+        " that of the untouched content.",
         [
-            Section(title="For the steps of stock Ray Tune", rows=budget_rows(found.courses)),
-            Section(title="Pair by pair", rows=pair_rows(found.courses, names)),
+            Section(title="For the steps of stock Ray Tune", rows=budget_rows(found.traces)),
+            Section(title="Pair by pair", rows=pair_rows(found.traces, names)),
             Section(
                 title="Sampler and rule",
                 text=f"Medians, early and late: at the steps of {EARLY // STEPS[1]} and"
                 f" {LATE // STEPS[1]} full trials. Behind the default: mean over budgets between"
-                f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the courses.",
+                f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the searches.",
                 rows=way_rows(("sampler", "rule"), found.table, DEFAULT),
             ),
             Section(
@@ -123,22 +125,23 @@ def main(
             ),
             Section(
                 title="What is known of parameters",
-                text="Whether the default is told by pairs that share neither photo nor painting"
+                text="Whether the default knows from pairs that share neither photo nor painting"
                 " which parameters matter.",
                 rows=way_rows(("told",), found.knows, True),
             ),
             Section(
                 title="Suggestions, leaving the pair out",
-                text="Shares that the settings reach which `nst-tuner suggest` names.",
+                text="Scores of the settings that `nst-tuner suggest` suggests.",
                 rows=[suggestion_row(recorded, name) for name in names],
             ),
             Section(
                 title="Warm starts, leaving the pair out",
-                text="Shares of the best in so many trials, cold, and in half as many of a search"
-                " that begins with suggestions, as many as a run takes, and knows which parameters"
-                " matter; medians. Then the steps until the median warm search has what the median"
-                f" cold one has after so many, as a share of the cold one's; {2 * LATE} steps stand"
-                " for never. Last what suggested settings do alone.",
+                text="Medians of the best score of a cold search, and of a warm search with half"
+                " the trials. A warm search begins with suggestions, as many as in a run, and knows"
+                " which parameters matter. Then the steps until the median warm search reaches the"
+                " score of the median cold one, as a share of the cold one's steps; a score that"
+                f" is never reached counts as {2 * LATE} steps. Last the same with suggested"
+                " settings only.",
                 rows=warm_rows(found.warm),
             ),
             Section(title="Workers", rows=found.scale),
@@ -149,7 +152,7 @@ def main(
 
 
 def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> Measured:
-    """Everything, on all cores."""
+    """Run all simulations on all cores."""
     cases = [(name, seed) for seed in range(seeds) for name in names]
     ways = [(s, r) for s in (QUICK_SAMPLERS if quick else SAMPLERS) for r in RULES]
     trials = QUICK_SCALE_TRIALS if quick else SCALE_TRIALS
@@ -171,27 +174,27 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
         ours = each("ours, stock and random", compare, [(curves, *case) for case in cases])
         table = each(
             "samplers and rules",
-            courses,
+            traces,
             [(curves, fewer, {"sampler": sampler, "rule": rule}) for sampler, rule in ways],
         )
         tpe = each(
             "settings of TPE",
-            courses,
+            traces,
             [(curves, fewer, {"sampler": "tpe"}, one) for one in TPE_SETTINGS.values()],
         )
         ladders = each(
             "rungs",
-            courses,
+            traces,
             [(curves, fewer, {"first": first, "reduction": r}) for first, r in LADDERS],
         )
         knows = each(
             "what is known of parameters",
-            partial(courses, knows=False),
+            partial(traces, knows=False),
             [(curves, fewer, {})],
         )
         warm = each("warm starts", warm_and_cold, [(curves, *case) for case in cases])
         return Measured(
-            courses=dict(zip(cases, ours, strict=True)),
+            traces=dict(zip(cases, ours, strict=True)),
             table=dict(zip(ways, table, strict=True)),
             tpe=dict(zip(TPE_SETTINGS, tpe, strict=True)),
             ladders=dict(zip(LADDERS, ladders, strict=True)),
@@ -205,7 +208,7 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
 
 
 def goals_of(found: Measured) -> list[Goal]:
-    """What was to be reached."""
+    """Return the goals."""
     default_C = found.table[DEFAULT].late_C
     behind = [
         median(default_C[: len(one.late_C)]) - median(one.late_C) for one in found.table.values()
@@ -215,11 +218,11 @@ def goals_of(found: Measured) -> list[Goal]:
         for row in found.scale
         if row["workers"] <= 256 and row["sampler"] == "random"
     ]
-    rows = budget_rows(found.courses)
+    rows = budget_rows(found.traces)
     return [
         Goal(
             name=f"steps to the score of {RANDOM_TRIALS} full random trials, share of theirs",
-            value=median(map(share_of_random, found.courses.values())),
+            value=median(map(share_of_random, found.traces.values())),
             goal=0.2,
             at_most=True,
         ),

@@ -6,8 +6,9 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.images.images import from_uint8
-from nst_core.lanes.assembly import AssembledLane, Assembly, fresh_state
+from nst_core.lanes.assembly import AssembledLane, Assembly
 from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.lanes.lane_state import fresh_state
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.precision import LossScaler, arithmetic

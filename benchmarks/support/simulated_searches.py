@@ -1,6 +1,9 @@
-"""Courses on recorded curves: each function here is one task of `benchmarks.search`.
+"""Simulated searches on recorded curves, for `benchmarks.search`.
 
-Scores are shares: 0 is the best score recorded for a pair, 1 that of the untouched content.
+Scores are shares: 0 is the best recorded score of a pair, 1 is the score of the untouched content.
+
+In shapes, C is the number of searches (pair and seed), S the number of step counts and T the number
+of trial counts.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 
 from benchmarks.support.common import Row
 from benchmarks.support.runs import REDUCTION, with_starts
-from benchmarks.support.simulate import Course, simulate
+from benchmarks.support.simulate import SearchTrace, simulate
 from benchmarks.support.stock import simulate_stock
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
@@ -30,27 +33,27 @@ from tuner.transfer.warm_start import OF_ONE_SOURCE, most_starts
 
 WORKERS = 8
 STEPS = (5, 90)
-#: Trials of the random search whose score is to be reached.
+#: Number of full trials of the random search whose score is the goal.
 RANDOM_TRIALS = 100
-#: Trials of stock Ray Tune, whose steps are the budgets.
+#: Numbers of trials of stock Ray Tune; their steps are the budgets of the comparison.
 BUDGETS = (10, 20, 40, 80)
-#: Trials of the searches that a warm start is compared with; short ones begin the longest.
+#: Numbers of trials of cold searches with which warm starts are compared.
 COLD_TRIALS = (10, 20, 40)
-#: Full trials whose steps a cold search takes, next to which a warm one is put.
+#: Numbers of full trials whose steps are the budgets of cold searches.
 COLD_FULL = (4, 8, 16)
-#: Steps of all trials at which searches are compared, those of 10 and of 30 full trials.
+#: Searches are compared after the steps of 10 and of 30 full trials.
 EARLY, LATE = 10 * STEPS[1], 30 * STEPS[1]
-#: Statistics of pictures that differ by no more are of one picture, or of two by one generator.
-ALIKE = 0.04
-#: Where courses are drawn.
+#: Image statistics with smaller differences belong to the same image or to the same generator.
+SAME_IMAGE = 0.04
+#: Step counts of plots.
 GRID_S = np.geomspace(3 * STEPS[1], LATE, 40)
-#: Where it is looked how far cold and warm searches are.
+#: Step counts at which cold and warm searches are compared.
 WARM_GRID_S = np.arange(10, LATE + 1, 10)
 
 
 @cache
 def curves_at(path: Path) -> Curves:
-    """Recorded curves, read once."""
+    """Return recorded curves; a file is read once."""
     return load_curves(path)
 
 
@@ -64,7 +67,7 @@ def job_of(
     first: int = STEPS[0],
     reduction: int = REDUCTION,
 ) -> JobSpec:
-    """A job whose budget is trials, or steps of a second each."""
+    """Return a job with a budget of trials, or of steps that take one second each."""
     return JobSpec.model_validate(
         {
             "name": "simulated",
@@ -84,67 +87,69 @@ def job_of(
 
 @dataclass(frozen=True)
 class Recorded:
-    """The curves of one pair, as the simulator asks for them, in shares."""
+    """Recorded curves of one pair as a function of parameters and steps, in shares."""
 
     curves: Curves
     pair: str
 
     @cached_property
     def lengths(self) -> Lengths:
-        """What a search knows of its space by pairs that share neither photo nor painting."""
+        """Lengthscales from pairs that share neither photo nor painting."""
         features_F = self.curves.pairs[self.pair].features_F
-        return known_lengths(self.curves, but=kin_of(features_F, experiences_of(self.curves)))
+        return known_lengths(
+            self.curves, but=related_pairs(features_F, experiences_of(self.curves))
+        )
 
     @property
     def space(self) -> Space:
-        """What is searched, without starts, which may stem from any pair."""
+        """The search space without initial points, which may come from this pair."""
         return with_starts(self.curves.space)
 
     def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
-        """Scores after so many steps, the objective as a share."""
+        """Return the scores after some steps, with the objective as a share."""
         scores = self.curves.scores(self.pair, params, steps)
-        best, untouched = self._ends()
+        best, untouched = self._best_and_untouched()
         return {**scores, "lpips": (scores["lpips"] - best) / (untouched - best)}
 
-    def _ends(self) -> tuple[float, float]:
+    def _best_and_untouched(self) -> tuple[float, float]:
         known = self.curves.pairs[self.pair]
         index = self.curves.metrics.index("lpips")
         return float(np.nanmin(known.score_NSM[:, :, index])), known.untouched["lpips"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What courses of one way to search found.
+class WayResults:
+    """Results of one kind of search.
 
     Attributes:
-        early_C: best share of each course at the steps of 10 full trials.
-        late_C: the same of 30.
-        grid_CS: the same at `GRID_S`.
+        early_C: best share of each search after the steps of 10 full trials.
+        late_C: best share of each search after the steps of 30 full trials.
+        grid_CS: best share of each search at `GRID_S`.
     """
 
     early_C: Sequence[float]
     late_C: Sequence[float]
     grid_CS: np.ndarray
 
-    def behind(self, other: Found) -> tuple[float, float]:
-        """How far behind another way this one is, and the standard error of that.
+    def behind(self, other: WayResults) -> tuple[float, float]:
+        """Return the mean difference to another kind of search, and its standard error.
 
-        The mean over the budgets of `GRID_S`, course by course: both have the same pairs and seeds,
-        of which the shorter one has the first.
+        The mean is over the budgets of `GRID_S`. Searches are compared by pair and seed; if one
+        kind has fewer searches, they are the first ones of the other.
         """
         count = min(len(self.late_C), len(other.late_C))
         behind_C = (self.grid_CS[:count] - other.grid_CS[:count]).mean(1)
         return float(behind_C.mean()), float(behind_C.std(ddof=1) / count**0.5)
 
 
-def ours(job: JobSpec, scores: Recorded, *, knows: bool = True) -> Course:
-    """A search as a job has it, but for presets and starts."""
+def ours(job: JobSpec, scores: Recorded, *, knows: bool = True) -> SearchTrace:
+    """Simulate a search without presets and initial points."""
     lengths = scores.lengths if knows else None
     return simulate(job, scores.space, scores, workers=WORKERS, lengths=lengths)
 
 
-def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
-    """Ours, stock and a random search on one pair with one seed."""
+def compare(path: Path, pair: str, seed: int) -> dict[str, SearchTrace]:
+    """Simulate ours, stock Ray Tune and a random search on one pair with one seed."""
     scores = Recorded(curves_at(path), pair)
     full = job_of(sampler="random", rule="full", seed=seed, trials=RANDOM_TRIALS)
     stock = {
@@ -159,57 +164,57 @@ def compare(path: Path, pair: str, seed: int) -> dict[str, Course]:
         )
         for trials in BUDGETS
     }
-    # As many as any of the others took, so that none of them ends beyond it.
-    most = max(LATE, *(course.events[-1].steps for course in stock.values()))
+    # As many steps as the longest of the others, so that budgets exist for all of them.
+    max_steps = max(LATE, *(trace.events[-1].steps for trace in stock.values()))
     return {
         "random, full": simulate(full, scores.space, scores, workers=WORKERS),
-        "ours": ours(job_of(seed=seed, steps=most), scores),
+        "ours": ours(job_of(seed=seed, steps=max_steps), scores),
         **stock,
     }
 
 
-def courses(
+def traces(
     path: Path,
     cases: Sequence[tuple[str, int]],
     settings: Mapping[str, Any],
     tpe: Mapping[str, Any] | None = None,
     *,
     knows: bool = True,
-) -> Found:
-    """Courses of one way to search.
+) -> WayResults:
+    """Simulate one kind of search on several pairs and seeds.
 
     Args:
-        path: of the curves.
-        cases: pair and seed of each course.
+        path: file of recorded curves.
+        cases: pair and seed of each search.
         settings: arguments of `job_of`.
-        tpe: arguments of Optuna's TPE other than ours.
-        knows: whether it is told by other pairs which parameters matter, as a run is.
+        tpe: arguments of Optuna's TPE that differ from ours.
+        knows: whether searches know from other pairs which parameters matter, as in a run.
     """
-    found = []
+    traces = []
     for pair, seed in cases:
         scores = Recorded(curves_at(path), pair)
         job = job_of(**settings, seed=seed, steps=LATE)
         with patch.dict(samplers.TPE, tpe or {}):
-            found.append(ours(job, scores, knows=knows))
-    return Found(
-        early_C=[course.best_by(EARLY) for course in found],
-        late_C=[course.best_by(LATE) for course in found],
-        grid_CS=np.array([[course.best_by(s) for s in GRID_S] for course in found]),
+            traces.append(ours(job, scores, knows=knows))
+    return WayResults(
+        early_C=[trace.best_by(EARLY) for trace in traces],
+        late_C=[trace.best_by(LATE) for trace in traces],
+        grid_CS=np.array([[trace.best_by(s) for s in GRID_S] for trace in traces]),
     )
 
 
 def suggested_from_others(
     curves: Curves, pair: str, known: Sequence[Experience] | None = None
 ) -> list[Suggestion]:
-    """What is suggested for a recorded pair by all pairs but this one, or by ``known`` ones."""
+    """Return suggestions for a recorded pair from other pairs; ``known``: from these pairs only."""
     if known is None:
         known = [one for one in experiences_of(curves) if one.name != pair]
     features_F = curves.pairs[pair].features_F
     return suggest_for(features_F, known, curves.space, curves.kernel, top=OF_ONE_SOURCE)
 
 
-def strangers(features_F: np.ndarray, known: Sequence[Experience]) -> list[Experience]:
-    """Of tuned pairs those that share neither the photo nor the painting, by their statistics."""
+def unrelated_pairs(features_F: np.ndarray, known: Sequence[Experience]) -> list[Experience]:
+    """Return the tuned pairs that share neither photo nor painting, judged by image statistics."""
     parts = [
         [index for index, name in enumerate(FEATURES) if name.startswith(of)]
         for of in ("content_", "style_")
@@ -217,29 +222,29 @@ def strangers(features_F: np.ndarray, known: Sequence[Experience]) -> list[Exper
     return [
         one
         for one in known
-        if all(np.abs(one.features_F - features_F)[part].max() > ALIKE for part in parts)
+        if all(np.abs(one.features_F - features_F)[part].max() > SAME_IMAGE for part in parts)
     ]
 
 
-def kin_of(features_F: np.ndarray, known: Sequence[Experience]) -> set[str]:
-    """Names of tuned pairs that share the photo or the painting."""
-    others = {one.name for one in strangers(features_F, known)}
+def related_pairs(features_F: np.ndarray, known: Sequence[Experience]) -> set[str]:
+    """Return the names of tuned pairs that share the photo or the painting."""
+    others = {one.name for one in unrelated_pairs(features_F, known)}
     return {one.name for one in known} - others
 
 
 def suggestion_row(curves: Curves, pair: str) -> Row:
-    """What suggestions reach on a pair that they were not made from, next to no knowledge.
+    """Return the scores of suggestions for a pair that they did not learn from.
 
-    Every setting counts by its best step.
+    The score of a setting is its best score over the steps.
     """
     scores = Recorded(curves, pair)
 
     def best(params: Params) -> float:
         return float(np.nanmin([scores(params, steps)["lpips"] for steps in curves.steps]))
 
-    known = strangers(curves.pairs[pair].features_F, experiences_of(curves))
+    known = unrelated_pairs(curves.pairs[pair].features_F, experiences_of(curves))
     found = [best(one.params) for one in suggested_from_others(curves, pair)]
-    of_strangers = [best(one.params) for one in suggested_from_others(curves, pair, known)]
+    of_unrelated = [best(one.params) for one in suggested_from_others(curves, pair, known)]
     recorded = [best(params) for params in curves.params]
     count = f"best of {OF_ONE_SOURCE}"
     return {
@@ -247,7 +252,7 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
         "first": found[0],
         "best of three": min(found[:3]),
         count: min(found),
-        f"{count}, by strangers": min(of_strangers),
+        f"{count}, by strangers": min(of_unrelated),
         "the space's first start": best(curves.space.initial_points[0]),
         "median of all settings": float(np.median(recorded)),
         "settings better than the first": float(np.mean(np.asarray(recorded) < found[0])),
@@ -256,14 +261,15 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Warm:
-    """A warm start next to a cold one, on one pair with one seed.
+    """Cold and warm searches on one pair with one seed.
 
     Attributes:
-        cold_T: the best share of cold searches of as many trials (`COLD_TRIALS`).
-        warm_T: that of warm ones of half as many.
-        cold_S: the best share of a cold search by its steps (`WARM_GRID_S`).
-        warm_S: that of a warm one.
-        settings_S: that of one that begins with the same settings, and knows nothing else.
+        cold_T: best share of cold searches with the trials of `COLD_TRIALS`.
+        warm_T: best share of warm searches with half as many trials.
+        cold_S: best share of a cold search at the steps of `WARM_GRID_S`.
+        warm_S: best share of a warm search at these steps.
+        settings_S: best share of a search that begins with suggested settings, without knowledge
+            about parameters.
     """
 
     cold_T: np.ndarray
@@ -274,18 +280,18 @@ class Warm:
 
 
 def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
-    """Searches on a pair, with and without what other pairs teach.
+    """Simulate searches on a pair with and without knowledge from other pairs.
 
-    A cold one knows neither good settings nor which parameters matter.
+    A cold search knows neither good settings nor which parameters matter.
     """
     curves = curves_at(path)
     scores = Recorded(curves, pair)
     starts = [one.params for one in suggested_from_others(curves, pair)]
 
-    def cold(**budget: Any) -> Course:
+    def cold(**budget: Any) -> SearchTrace:
         return ours(job_of(seed=seed, **budget), scores, knows=False)
 
-    def warm(*, lengths: Lengths | None = scores.lengths, **budget: Any) -> Course:
+    def warm(*, lengths: Lengths | None = scores.lengths, **budget: Any) -> SearchTrace:
         job = job_of(seed=seed, **budget)
         space = with_starts(scores.space, starts[: most_starts(job.search.trials)])
         return simulate(job, space, scores, workers=WORKERS, lengths=lengths)
@@ -299,41 +305,41 @@ def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
     )
 
 
-def _by_steps(course: Course) -> np.ndarray:
-    return np.array([course.best_by(float(steps)) for steps in WARM_GRID_S])
+def _by_steps(trace: SearchTrace) -> np.ndarray:
+    return np.array([trace.best_by(float(steps)) for steps in WARM_GRID_S])
 
 
 def scaling(path: Path, pair: str, workers: int, trials: int, sampler: str) -> Row:
-    """How much of an ideal speed-up so many workers give, and what a decision takes."""
+    """Return the efficiency of a number of workers, and the time of a decision."""
     scores = Recorded(curves_at(path), pair)
-    cheap = _Cheap(scores)
+    cached = _CachedScores(scores)
     began_s = time.perf_counter()
     job = job_of(sampler=sampler, trials=trials)
-    course = simulate(job, scores.space, cheap, workers=workers)
-    took_s = time.perf_counter() - began_s - cheap.took_s
+    trace = simulate(job, scores.space, cached, workers=workers)
+    took_s = time.perf_counter() - began_s - cached.took_s
     return {
         "sampler": sampler,
         "workers": workers,
         "trials": trials,
-        "hours of a second a step": course.end_s / 3600,
-        "efficiency": course.busy_s / (workers * course.end_s),
-        "best": course.best_by(np.inf),
+        "hours of a second a step": trace.end_s / 3600,
+        "efficiency": trace.busy_s / (workers * trace.end_s),
+        "best": trace.best_by(np.inf),
         "decisions, ms a trial": 1000 * took_s / trials,
     }
 
 
-class _Cheap:
-    """Remembers what it was asked, since thousands of trials ask for each rung."""
+class _CachedScores:
+    """Cached scores, since thousands of trials request each rung."""
 
     def __init__(self, scores: Callable[[Params, int], Mapping[str, float]]):
         self._scores = scores
-        self._known: dict[tuple[Any, ...], Mapping[str, float]] = {}
+        self._cache: dict[tuple[Any, ...], Mapping[str, float]] = {}
         self.took_s = 0.0
 
     def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
         began_s = time.perf_counter()
         key = (*params.items(), steps)
-        if key not in self._known:
-            self._known[key] = self._scores(params, steps)
+        if key not in self._cache:
+            self._cache[key] = self._scores(params, steps)
         self.took_s += time.perf_counter() - began_s
-        return self._known[key]
+        return self._cache[key]
