@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Annotated
@@ -63,8 +63,10 @@ MAX_SHARE = 0.1
 def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = 96,
-    steps: Annotated[list[int] | None, typer.Option(help="where to look; repeatable")] = None,
-    start: Annotated[int, typer.Option(help="start of `gram`, by number")] = 2,
+    steps: Annotated[
+        list[int] | None, typer.Option(help="steps after which images are compared; repeatable")
+    ] = None,
+    start: Annotated[int, typer.Option(help="initial point of `gram`, by number")] = 2,
     batch: Annotated[list[int] | None, typer.Option(help="lanes of a batch; repeatable")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
@@ -75,56 +77,26 @@ def main(
     (one, *_) = pairs_from(pair, count=1)
     gram = CATALOGUE["gram"]
     config = gram.build(gram.initial_points[start - 1], size_px=size_px, steps=looks[-1])
-    noisy = config.replace(init="noise")
-    with progress() as bar, tempfile.TemporaryDirectory() as folder:
-        task = bar.add_task("re-runs", total=len(SINGLE_RUNS) + len(batches) + 1)
-        images: dict[str, np.ndarray] = {}  # by re-run: images_LSHW3, L lanes, S step counts
-        for name, threads, environment in SINGLE_RUNS:
-            file = Path(folder) / "alone.npy"
-            images[name] = run_in_process(one, config, looks, threads, environment, file)
-            bar.advance(task)
-        torch.set_num_threads(1)
-        for lanes in batches:
-            images[f"batch of {lanes}"] = run_batch(one, [config] * lanes, looks)
-            bar.advance(task)
-        seeds, disturbed = (
-            run_batch(one, [base.replace(seed=seed) for seed in range(1, 1 + SEEDS)], looks)
-            for base in (noisy, config)
-        )
-        bar.advance(task)
-    reference = one.reference(size_px)
+    images, by_seed = _run_all(one, config, looks, batches)
     suite = MetricSuite.load(get_weights, metrics=("lpips",))
-    goal_HW3 = to_uint8(reference)
+    reference_HW3 = to_uint8(one.reference(size_px))
 
-    def lpips(images_SHW3: Sequence[np.ndarray], look: int) -> list[float]:
-        return [suite.score(image, goal_HW3)["lpips"] for image in (i[look] for i in images_SHW3)]
+    def lpips(images_LSHW3: np.ndarray, look: int) -> list[float]:
+        return [suite.score(image, reference_HW3)["lpips"] for image in images_LSHW3[:, look]]
 
     rows, summary = [], []
     for look, step in enumerate(looks):
-        seed_spread = stdev(lpips(list(seeds), look))
-        runs = {name: lpips(list(lanes), look) for name, lanes in images.items()}
-        alone = images["alone"][0][look]
+        runs = {name: lpips(lanes, look) for name, lanes in images.items()}
         for name, scores in runs.items():
-            others = [lane[look] for lane in images[name]]
-            rows.append(_row(step, name, scores, runs["alone"][0], others, alone))
-        every = [score for scores in runs.values() for score in scores]
-        summary.append(
-            {
-                "steps": step,
-                "re-runs": len(every),
-                "mean": float(np.mean(every)),
-                "spread": stdev(every),
-                "largest difference": max(every) - min(every),
-                "spread over seeds": stdev(lpips(list(disturbed), look)),
-                "from noise": seed_spread,
-                "share of it": stdev(every) / seed_spread,
-            }
-        )
+            alone = images["alone"][0, look]
+            rows.append(_row(step, name, scores, runs["alone"][0], images[name][:, look], alone))
+        spreads = {name: stdev(lpips(lanes, look)) for name, lanes in by_seed.items()}
+        summary.append(_summary_row(step, [score for s in runs.values() for score in s], spreads))
     publish(
         "Determinism",
-        f"LPIPS of re-runs of start {start} of `gram` on {one.name} at {size_px} px, float32; a"
-        " batch has the same configuration in every lane. Spreads over seeds are those of"
-        f" {SEEDS} runs, of this start and of one from noise.",
+        f"LPIPS of re-runs of initial point {start} of `gram` on {one.name} at {size_px} px,"
+        " float32; a batch has the same configuration in every lane. Spreads over seeds are those"
+        f" of {SEEDS} runs, of this start and of one from noise.",
         [Section(title="All re-runs", rows=summary), Section(title="By what differs", rows=rows)],
         goals=[
             Goal(
@@ -139,16 +111,54 @@ def main(
     )
 
 
+def _run_all(
+    pair: Pair, config: StyleConfig, looks: Sequence[int], batches: Sequence[int]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return images_LSHW3 by re-run, and images of runs with several seeds by start."""
+    with progress() as bar, tempfile.TemporaryDirectory() as folder:
+        task = bar.add_task("re-runs", total=len(SINGLE_RUNS) + len(batches) + 1)
+        images: dict[str, np.ndarray] = {}
+        for name, threads, environment in SINGLE_RUNS:
+            file = Path(folder) / "alone.npy"
+            images[name] = run_in_process(pair, config, looks, threads, environment, file)
+            bar.advance(task)
+        torch.set_num_threads(1)
+        for lanes in batches:
+            images[f"batch of {lanes}"] = run_batch(pair, [config] * lanes, looks)
+            bar.advance(task)
+        starts = {"own": config, "noise": config.replace(init="noise")}
+        by_seed = {
+            name: run_batch(pair, [start.replace(seed=1 + n) for n in range(SEEDS)], looks)
+            for name, start in starts.items()
+        }
+        bar.advance(task)
+    return images, by_seed
+
+
+def _summary_row(step: int, scores: Sequence[float], spreads: Mapping[str, float]) -> Row:
+    """Return the spread of all re-runs, next to the spreads over seeds by start."""
+    return {
+        "steps": step,
+        "re-runs": len(scores),
+        "mean": float(np.mean(scores)),
+        "spread": stdev(scores),
+        "largest difference": max(scores) - min(scores),
+        "spread over seeds": spreads["own"],
+        "from noise": spreads["noise"],
+        "share of it": stdev(scores) / spreads["noise"],
+    }
+
+
 def _row(
     step: int,
     name: str,
     scores: Sequence[float],
     alone: float,
-    images: Sequence[np.ndarray],
+    images_LHW3: np.ndarray,
     alone_HW3: np.ndarray,
 ) -> Row:
     """Return the differences between the lanes of a re-run and the reference run."""
-    differences = [np.abs(image.astype(int) - alone_HW3) for image in images]
+    differences = [np.abs(image.astype(int) - alone_HW3) for image in images_LHW3]
     return {
         "steps": step,
         "re-run": name,

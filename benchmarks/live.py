@@ -145,61 +145,81 @@ def main(
         "Searches on real pictures",
         f"Best LPIPS of searches with rungs from {steps[0]} to {steps[1]} steps at {SIZE_PX} px,"
         f" {LANES} at a time, by steps of all trials.",
-        [
-            Section(
-                title="Mean of all",
-                rows=[{"search": how, **_means(of[how], budgets)} for how in chosen],
-            ),
-            Section(
-                title="Next to the default",
-                text="Means over pairs and seeds. Behind: difference of LPIPS at the last of these"
-                " step counts, with its standard error.",
-                rows=list(behind.values()),
-            ),
-            Section(
-                title="Next to the cold search",
-                text="Steps until the mean search reaches the score that the mean cold search has"
-                " after a number of steps, as a share of the cold search's steps. A score that is"
-                " never reached counts as twice all steps.",
-                rows=[
-                    {
-                        "steps, cold": steps,
-                        **{how: _share(of, how, steps) for how in (chosen[0], SUGGESTED)},
-                    }
-                    for steps in budgets
-                ],
-            ),
-            Section(
-                title="Search by search",
-                rows=[
-                    {
-                        "pair": one.pair.partition("=")[0],
-                        "seed": one.seed,
-                        "search": one.name,
-                        **_means([one], budgets),
-                    }
-                    for one in results
-                ],
-            ),
-        ],
-        goals=[
-            *(
-                Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
-                for how, row in behind.items()
-                if how not in VARIANTS
-            ),
-            *(
-                Goal(
-                    name=f"steps to what a cold search has after {steps}, warm, share",
-                    value=_share(of, SUGGESTED, steps),
-                    goal=0.5,
-                    at_most=True,
-                )
-                for steps in budgets
-            ),
-        ],
+        _sections(of, behind, budgets),
+        goals=_goals(of, behind, budgets),
         json_file=json_file,
     )
+
+
+def _sections(
+    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
+) -> list[Section]:
+    """Return the tables.
+
+    Args:
+        of: results of each search by name, the default first.
+        behind: row of each other search that compares it with the default.
+        budgets: step counts.
+    """
+    return [
+        Section(
+            title="Mean of all",
+            rows=[{"search": how, **_means(of[how], budgets)} for how in of],
+        ),
+        Section(
+            title="Next to the default",
+            text="Means over pairs and seeds. Behind: difference of LPIPS at the last of these"
+            " step counts, with its standard error.",
+            rows=list(behind.values()),
+        ),
+        Section(
+            title="Next to the cold search",
+            text="Steps until the mean search reaches the score that the mean cold search has"
+            " after a number of steps, as a share of the cold search's steps. A score that is"
+            " never reached counts as twice all steps.",
+            rows=[
+                {
+                    "steps, cold": steps,
+                    **{how: _share(of, how, steps) for how in (next(iter(of)), SUGGESTED)},
+                }
+                for steps in budgets
+            ],
+        ),
+        Section(
+            title="Search by search",
+            rows=[
+                {
+                    "pair": one.pair.partition("=")[0],
+                    "seed": one.seed,
+                    "search": one.name,
+                    **_means([one], budgets),
+                }
+                for searches in of.values()
+                for one in searches
+            ],
+        ),
+    ]
+
+
+def _goals(
+    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
+) -> list[Goal]:
+    return [
+        *(
+            Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
+            for how, row in behind.items()
+            if how not in VARIANTS
+        ),
+        *(
+            Goal(
+                name=f"steps to what a cold search has after {steps}, warm, share",
+                value=_share(of, SUGGESTED, steps),
+                goal=0.5,
+                at_most=True,
+            )
+            for steps in budgets
+        ),
+    ]
 
 
 class _StepBudget(Timeline):

@@ -20,6 +20,7 @@ from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
+    Row,
     Section,
     on_one_thread,
     progress,
@@ -54,7 +55,7 @@ from benchmarks.support.simulated_searches import (
     warm_and_cold,
 )
 from tuner.job.spec import RULES, Rule, SamplerName
-from tuner.transfer.curves import SHIPPED, load_curves
+from tuner.transfer.curves import SHIPPED, Curves, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 3
 SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)
@@ -95,9 +96,9 @@ def main(
     count = seeds or (QUICK_SEEDS if quick else SEEDS)
     recorded = load_curves(curves)
     names = list(recorded.pairs)[:2] if quick else list(recorded.pairs)
-    found = measure(curves, names, count, quick=quick)
+    results = measure(curves, names, count, quick=quick)
     if plot:
-        draw(found, DEFAULT, plot)
+        draw(results, DEFAULT, plot)
     publish(
         "Search",
         f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without initial"
@@ -105,50 +106,55 @@ def main(
         " knows from pairs that share neither photo nor painting which parameters matter, as in a"
         " run; other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
         " that of the untouched content.",
-        [
-            Section(title="For the steps of stock Ray Tune", rows=budget_rows(found.traces)),
-            Section(title="Pair by pair", rows=pair_rows(found.traces, names)),
-            Section(
-                title="Sampler and rule",
-                text=f"Medians, early and late: at the steps of {EARLY // STEPS[1]} and"
-                f" {LATE // STEPS[1]} full trials. Behind the default: mean over budgets between"
-                f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the searches.",
-                rows=way_rows(("sampler", "rule"), found.table, DEFAULT),
-            ),
-            Section(
-                title="Settings of TPE",
-                rows=way_rows(("TPE",), found.tpe, "ours"),
-            ),
-            Section(
-                title="Rungs",
-                rows=way_rows(("first rung", "reduction"), found.ladders, (STEPS[0], REDUCTION)),
-            ),
-            Section(
-                title="What is known of parameters",
-                text="Whether the default knows from pairs that share neither photo nor painting"
-                " which parameters matter.",
-                rows=way_rows(("told",), found.knows, True),
-            ),
-            Section(
-                title="Suggestions, leaving the pair out",
-                text="Scores of the settings that `nst-tuner suggest` suggests.",
-                rows=[suggestion_row(recorded, name) for name in names],
-            ),
-            Section(
-                title="Warm starts, leaving the pair out",
-                text="Medians of the best score of a cold search, and of a warm search with half"
-                " the trials. A warm search begins with suggestions, as many as in a run, and knows"
-                " which parameters matter. Then the steps until the median warm search reaches the"
-                " score of the median cold one, as a share of the cold one's steps; a score that"
-                f" is never reached counts as {2 * LATE} steps. Last the same with suggested"
-                " settings only.",
-                rows=warm_rows(found.warm),
-            ),
-            Section(title="Workers", rows=found.scale),
-        ],
-        goals=goals_of(found),
+        sections_of(results, recorded, names),
+        goals=goals_of(results),
         json_file=json_file,
     )
+
+
+def sections_of(results: Measured, recorded: Curves, names: Sequence[str]) -> list[Section]:
+    """Return the tables of all results."""
+    return [
+        Section(title="For the steps of stock Ray Tune", rows=budget_rows(results.traces)),
+        Section(title="Pair by pair", rows=pair_rows(results.traces, names)),
+        Section(
+            title="Sampler and rule",
+            text=f"Medians, early and late: at the steps of {EARLY // STEPS[1]} and"
+            f" {LATE // STEPS[1]} full trials. Behind the default: mean over budgets between"
+            f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the searches.",
+            rows=way_rows(("sampler", "rule"), results.table, DEFAULT),
+        ),
+        Section(
+            title="Settings of TPE",
+            rows=way_rows(("TPE",), results.tpe, "ours"),
+        ),
+        Section(
+            title="Rungs",
+            rows=way_rows(("first rung", "reduction"), results.ladders, (STEPS[0], REDUCTION)),
+        ),
+        Section(
+            title="What is known of parameters",
+            text="Whether the default knows from pairs that share neither photo nor painting"
+            " which parameters matter.",
+            rows=way_rows(("told",), results.knows, True),
+        ),
+        Section(
+            title="Suggestions, leaving the pair out",
+            text="Scores of the settings that `nst-tuner suggest` suggests.",
+            rows=[suggestion_row(recorded, name) for name in names],
+        ),
+        Section(
+            title="Warm starts, leaving the pair out",
+            text="Medians of the best score of a cold search, and of a warm search with half"
+            " the trials. A warm search begins with suggestions, as many as in a run, and knows"
+            " which parameters matter. Then the steps until the median warm search reaches the"
+            " score of the median cold one, as a share of the cold one's steps; a score that"
+            f" is never reached counts as {2 * LATE} steps. Last the same with suggested"
+            " settings only.",
+            rows=warm_rows(results.warm),
+        ),
+        Section(title="Workers", rows=results.scale),
+    ]
 
 
 def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> Measured:
@@ -207,22 +213,17 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
         )
 
 
-def goals_of(found: Measured) -> list[Goal]:
+def goals_of(results: Measured) -> list[Goal]:
     """Return the goals."""
-    default_C = found.table[DEFAULT].late_C
+    default_C = results.table[DEFAULT].late_C
     behind = [
-        median(default_C[: len(one.late_C)]) - median(one.late_C) for one in found.table.values()
+        median(default_C[: len(one.late_C)]) - median(one.late_C) for one in results.table.values()
     ]
-    upto = [
-        row["efficiency"]
-        for row in found.scale
-        if row["workers"] <= 256 and row["sampler"] == "random"
-    ]
-    rows = budget_rows(found.traces)
+    rows = budget_rows(results.traces)
     return [
         Goal(
             name=f"steps to the score of {RANDOM_TRIALS} full random trials, share of theirs",
-            value=median(map(share_of_random, found.traces.values())),
+            value=median(map(share_of_random, results.traces.values())),
             goal=0.2,
             at_most=True,
         ),
@@ -241,7 +242,7 @@ def goals_of(found: Measured) -> list[Goal]:
         *(
             Goal(
                 name=f"{count // 2} warm trials behind {count} cold ones, share, median pair",
-                value=median(warm_behind(of_seeds, count) for of_seeds in found.warm.values()),
+                value=median(warm_behind(of_seeds, count) for of_seeds in results.warm.values()),
                 goal=0,
                 at_most=True,
             )
@@ -250,16 +251,20 @@ def goals_of(found: Measured) -> list[Goal]:
         *(
             Goal(
                 name=f"steps to {count * STEPS[1]} cold ones' score, warm, share, median pair",
-                value=median(warm_share(of_seeds, count) for of_seeds in found.warm.values()),
+                value=median(warm_share(of_seeds, count) for of_seeds in results.warm.values()),
                 goal=0.5,
                 at_most=True,
             )
             for count in COLD_FULL
         ),
-        Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
+        Goal(
+            name="least efficiency up to 256 workers",
+            value=_least_efficiency(results.scale),
+            goal=0.85,
+        ),
         Goal(
             name="the default behind the best of sampler and rule, mean over budgets",
-            value=abs(min(one.behind(found.table[DEFAULT])[0] for one in found.table.values())),
+            value=abs(min(one.behind(results.table[DEFAULT])[0] for one in results.table.values())),
             goal=0.01,
             at_most=True,
         ),
@@ -270,6 +275,15 @@ def goals_of(found: Measured) -> list[Goal]:
             at_most=True,
         ),
     ]
+
+
+def _least_efficiency(scale: Sequence[Row]) -> float:
+    """Return the lowest efficiency of a random search with up to 256 workers."""
+    return min(
+        float(row["efficiency"])
+        for row in scale
+        if row["workers"] <= 256 and row["sampler"] == "random"
+    )
 
 
 if __name__ == "__main__":

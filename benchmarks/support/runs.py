@@ -97,7 +97,7 @@ def scratch_search(
     """Yield a search without presets and its job.
 
     Args:
-        space: search space; its initial points are left out, since they may come from the pair.
+        space: search space; its own initial points are not used: they may come from the pair.
         callback: receives all events.
         trials: number of trials.
         steps: steps of the first and of the last rung; equal numbers mean no halving.
@@ -108,7 +108,7 @@ def scratch_search(
         rule: rule of successive halving.
         reduction: reduction factor of successive halving.
         objective: name of a metric.
-        starts: initial points.
+        starts: initial points of the search.
         lengths: lengthscales of the parameters.
         folder: run directory; an existing study continues. By default a temporary folder.
     """
@@ -120,10 +120,8 @@ def scratch_search(
             "objective": objective,
             "search": {"trials": trials, "presets": False, "sampler": sampler, "seed": seed},
             "halving": {
-                "min_steps": steps[0],
-                "max_steps": steps[1],
-                "rule": rule,
-                "reduction": reduction,
+                **{"min_steps": steps[0], "max_steps": steps[1]},
+                **{"rule": rule, "reduction": reduction},
             },
             "finals": {"count": 0},
             "resources": {"lanes": lanes},
@@ -136,8 +134,8 @@ def scratch_search(
         options: dict[str, Any] = {} if exists else {"notes": notes}
         open_study = RunStudy.open if exists else RunStudy.create
         study = open_study(run_folder, goals=job.goals, **options)
-        searched = with_starts(space, starts)
-        yield Search(study, RunDir(run_folder), job, searched, callback=callback), job
+        space = with_starts(space, starts)
+        yield Search(study, RunDir(run_folder), job, space, callback=callback), job
 
 
 def with_starts(space: Space, starts: Sequence[Params] = ()) -> Space:

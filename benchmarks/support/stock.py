@@ -16,6 +16,9 @@ from benchmarks.support.simulate import Event, Scores, SearchTrace
 from search_spaces import Params, Space
 from tuner.sampling.optuna_samplers import suggested
 
+#: The metric to minimize.
+METRIC = "lpips"
+
 
 def simulate_stock(
     space: Space,
@@ -26,7 +29,6 @@ def simulate_stock(
     reduction: int,
     workers: int,
     seed: int,
-    metric: str = "lpips",
     upto: float = inf,
 ) -> SearchTrace:
     """Simulate a search of stock Ray Tune; a step takes one second.
@@ -39,24 +41,12 @@ def simulate_stock(
         reduction: reduction factor of ASHA.
         workers: number of trials that run at the same time.
         seed: seed of the sampler.
-        metric: name of the metric to minimize.
         upto: number of steps of all trials after which the search ends.
     """
-    from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-    from ray.tune.search.optuna import OptunaSearch
+    from ray.tune.schedulers import TrialScheduler
 
-    rungs = _reports(*steps, reduction)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        search = OptunaSearch(_defined(space), metric=metric, mode="min", seed=seed)
-    scheduler: Any = ASHAScheduler(
-        time_attr="steps",
-        metric=metric,
-        mode="min",
-        max_t=steps[1],
-        grace_period=steps[0],
-        reduction_factor=reduction,
-    )
+    rungs = _rungs(*steps, reduction)
+    search, scheduler = _search_and_scheduler(space, steps, reduction, seed)
     trace, clock_s, all_steps, begun = SearchTrace(), 0.0, 0, 0
     idle = workers
     heap: list[tuple[float, int, Any, int]] = []
@@ -73,9 +63,9 @@ def simulate_stock(
         clock_s, number, trial, at = heapq.heappop(heap)
         done = rungs[at]
         all_steps += done - (rungs[at - 1] if at else 0)
-        value = scores(trial.params, done)[metric]
+        value = scores(trial.params, done)[METRIC]
         trace.events.append(Event(steps=all_steps, trial=number, trial_steps=done, value=value))
-        result = {"steps": done, metric: value, "training_iteration": at + 1}
+        result = {"steps": done, METRIC: value, "training_iteration": at + 1}
         decision = scheduler.on_trial_result(None, trial, result)
         if decision == TrialScheduler.CONTINUE and at + 1 < len(rungs):
             search.on_trial_result(trial.trial_id, result)
@@ -86,7 +76,27 @@ def simulate_stock(
             idle += 1
 
 
-def _reports(first: int, last: int, reduction: int) -> list[int]:
+def _search_and_scheduler(
+    space: Space, steps: tuple[int, int], reduction: int, seed: int
+) -> tuple[Any, Any]:
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search = OptunaSearch(_defined(space), metric=METRIC, mode="min", seed=seed)
+    scheduler = ASHAScheduler(
+        time_attr="steps",
+        metric=METRIC,
+        mode="min",
+        max_t=steps[1],
+        grace_period=steps[0],
+        reduction_factor=reduction,
+    )
+    return search, scheduler
+
+
+def _rungs(first: int, last: int, reduction: int) -> list[int]:
     """Return the rungs of ASHA, multiples of the grace period, and the last step."""
     rungs = [first]
     while rungs[-1] * reduction < last:

@@ -73,9 +73,10 @@ def test_out_of_memory_halves_the_limit_for_a_while() -> None:
             size.record_time(2, 1.0)
 
 
-def test_lanes_with_different_settings_share_a_batch(scheduler: LaneScheduler, inputs: LossInputs)
--> None:
-    """Lanes with different optimizers and losses share a batch; those with other padding do not."""
+def test_lanes_with_different_settings_share_a_batch(
+    scheduler: LaneScheduler, inputs: LossInputs
+) -> None:
+    """Lanes with different optimizers and losses share a batch; other padding needs another."""
     configs = [SHALLOW, SHALLOW.replace(optimizer="lbfgs"), SHALLOW.replace(style_loss="mean_cov")]
     for index, config in enumerate(configs):
         scheduler.put((index, 0), config, inputs, None)
