@@ -74,12 +74,12 @@ def main(
     """Re-run one configuration in batches, with other threads and with other instructions."""
     looks = sorted(steps or ((5,) if quick else (90, 300)))
     batches = batch or ((2,) if quick else BATCHES)
-    (one, *_) = pairs_from(pair, count=1)
+    (chosen_pair, *_) = pairs_from(pair, count=1)
     gram = CATALOGUE["gram"]
     config = gram.build(gram.initial_points[start - 1], size_px=size_px, steps=looks[-1])
-    images, by_seed = _run_all(one, config, looks, batches)
+    images, by_seed = _run_all(chosen_pair, config, looks, batches)
     suite = MetricSuite.load(get_weights, metrics=("lpips",))
-    reference_HW3 = to_uint8(one.reference(size_px))
+    reference_HW3 = to_uint8(chosen_pair.reference(size_px))
 
     def lpips(images_LSHW3: np.ndarray, look: int) -> list[float]:
         return [suite.score(image, reference_HW3)["lpips"] for image in images_LSHW3[:, look]]
@@ -94,9 +94,9 @@ def main(
         summary.append(_summary_row(step, [score for s in runs.values() for score in s], spreads))
     publish(
         "Determinism",
-        f"LPIPS of re-runs of initial point {start} of `gram` on {one.name} at {size_px} px,"
-        " float32; a batch has the same configuration in every lane. Spreads over seeds are those"
-        f" of {SEEDS} runs, of this start and of one from noise.",
+        f"LPIPS of re-runs of initial point {start} of `gram` on {chosen_pair.name} at {size_px}"
+        " px, float32; a batch has the same configuration in every lane. Spreads over seeds are"
+        f" those of {SEEDS} runs, of this start and of one from noise.",
         [Section(title="All re-runs", rows=summary), Section(title="By what differs", rows=rows)],
         goals=[
             Goal(
@@ -162,9 +162,11 @@ def _row(
     return {
         "steps": step,
         "re-run": name,
-        "same picture": not any(one.any() for one in differences),
+        "same picture": not any(difference.any() for difference in differences),
         "LPIPS apart, at most": max(abs(score - alone) for score in scores),
-        "pixels apart, mean of 255": float(np.mean([one.mean() for one in differences])),
+        "pixels apart, mean of 255": float(
+            np.mean([difference.mean() for difference in differences])
+        ),
     }
 
 

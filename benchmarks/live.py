@@ -139,7 +139,7 @@ def main(
     ):
         running = pool.map(task, *zip(*cases, strict=True))
         results = list(bar.track(running, total=len(cases), description="searches"))
-    of = {how: [one for one in results if one.name == how] for how in chosen}
+    of = {how: [result for result in results if result.name == how] for how in chosen}
     behind = {how: _behind(of[how], of[chosen[0]], budgets[-1]) for how in chosen[1:]}
     publish(
         "Searches on real pictures",
@@ -189,13 +189,13 @@ def _sections(
             title="Search by search",
             rows=[
                 {
-                    "pair": one.pair.partition("=")[0],
-                    "seed": one.seed,
-                    "search": one.name,
-                    **_means([one], budgets),
+                    "pair": result.pair.partition("=")[0],
+                    "seed": result.seed,
+                    "search": result.name,
+                    **_means([result], budgets),
                 }
                 for searches in of.values()
-                for one in searches
+                for result in searches
             ],
         ),
     ]
@@ -282,7 +282,7 @@ def _of_ours(
     curves, inputs = load_curves(), workload.pairs[0].inputs
     suggested = suggested_by_unrelated_pairs(inputs, curves, OF_ONE_SOURCE) if way.suggested else []
     related = related_pairs(np.asarray(picture_features(inputs)), experiences_of(curves))
-    made = scratch_search(
+    search_run = scratch_search(
         CATALOGUE["gram"],
         timeline,
         trials=upto // steps[0],  # more trials than the budget allows
@@ -292,10 +292,10 @@ def _of_ours(
         sampler=way.sampler,
         seed=seed,
         reduction=way.reduction,
-        starts=[one.params for one in suggested],
+        starts=[suggestion.params for suggestion in suggested],
         lengths=known_lengths(curves, but=related) if way.knows else {},
     )
-    with made as (scratch, job):
+    with search_run as (scratch, job):
         timeline.interrupt = scratch.interrupt
         InlineBackend().run(scratch, workload, job)
     return timeline.trace
@@ -319,13 +319,15 @@ def _of_stock(
 
 
 def _means(results: Sequence[SearchResult], budgets: Sequence[int]) -> Mapping[str, float]:
-    return {f"{steps} steps": mean(one.best_by(steps) for one in results) for steps in budgets}
+    return {
+        f"{steps} steps": mean(result.best_by(steps) for result in results) for steps in budgets
+    }
 
 
 def _behind(results: Sequence[SearchResult], default: Sequence[SearchResult], steps: int) -> Row:
     by = [
-        one.best_by(steps) - other.best_by(steps)
-        for one, other in zip(results, default, strict=True)
+        result.best_by(steps) - other.best_by(steps)
+        for result, other in zip(results, default, strict=True)
     ]
     return {"search": results[0].name, "behind": mean(by), "±": _error(by), "of": len(by)}
 
@@ -335,15 +337,15 @@ def _share(of: Mapping[str, Sequence[SearchResult]], how: str, steps: int) -> fl
 
     Both are means over pairs and seeds; see `search_tables.warm_share`.
     """
-    goal = mean(one.best_by(steps) for one in of[COLD])
+    goal = mean(result.best_by(steps) for result in of[COLD])
     return _steps_until(of[how], goal) / _steps_until(of[COLD], goal)
 
 
 def _steps_until(results: Sequence[SearchResult], goal: float) -> float:
     """Return the steps until the mean search reaches a score; twice all steps if it never does."""
-    every = sorted({spent for one in results for spent, _ in one.trace})
+    every = sorted({spent for result in results for spent, _ in result.trace})
     return next(
-        (float(s) for s in every if mean(one.best_by(s) for one in results) <= goal),
+        (float(s) for s in every if mean(result.best_by(s) for result in results) <= goal),
         2.0 * every[-1],
     )
 

@@ -144,10 +144,10 @@ def what_fits(network: str, free: int) -> Row:
         side = largest_size(config, height, width, device, free, checkpointing=twice)
         fitting["largest px" + (", twice" if twice else "")] = side
     for side in (128, 256, 512):
-        one, two = (
+        one_lane, two_lanes = (
             needed_bytes(config, side * 3 // 4, side, device=device, lanes=n) for n in (1, 2)
         )
-        fitting[f"lanes at {side} px"] = max(0, 1 + (free - one) // (two - one))
+        fitting[f"lanes at {side} px"] = max(0, 1 + (free - one_lane) // (two_lanes - one_lane))
     return fitting
 
 

@@ -92,9 +92,9 @@ def main(
             rate = steady_rate(ended_s, way.slots)
             times[name].append(JobTime(seconds=seconds, per_hour=3600 * rate))
     rows = [row_of(name, times[name], trials) for name in ways]
-    mine, *others = rows  # ours is the first of the ways
-    best = max(row["trials per hour"] for row in others)
-    best_whole = min(row["seconds, all"] for row in others)
+    ours_row, *other_rows = rows  # ours is the first of the ways
+    best = max(row["trials per hour"] for row in other_rows)
+    best_whole = min(row["seconds, all"] for row in other_rows)
     publish(
         "Packing",
         f"{trials} configurations of the space `gram`, {steps} steps each at {size_px} px, then"
@@ -105,12 +105,12 @@ def main(
         goals=[
             Goal(
                 name="times the best alternative",
-                value=mine["trials per hour"] / best,
+                value=ours_row["trials per hour"] / best,
                 goal=3.0 if default_device().type == "cuda" else 1.3,
             ),
             Goal(
                 name="times the best alternative, start-up of this short job included",
-                value=best_whole / mine["seconds, all"],
+                value=best_whole / ours_row["seconds, all"],
                 goal=1.0,
             ),
         ],
@@ -172,8 +172,10 @@ def make_ways(
             name = f"{sharing} processes that stay, on the GPU"
             ways[name] = Way(partial(processes, task, configs, sharing, 1, kept=True), sharing)
     else:
-        anew, kept = (partial(processes, task, configs, cores, 1, kept=k) for k in (False, True))
-        ways["a process per trial, one per core"] = Way(anew, cores)
+        new_each_time, kept = (
+            partial(processes, task, configs, cores, 1, kept=k) for k in (False, True)
+        )
+        ways["a process per trial, one per core"] = Way(new_each_time, cores)
         by_tune = partial(ray_tune, task, configs, {"cpu": 1})
         ways["Ray Tune, a process per core"] = Way(by_tune, cores)
         ways["a process per core that stays"] = Way(kept, cores)

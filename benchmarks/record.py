@@ -68,30 +68,32 @@ def main(
     """Record curves of each pair; with --quick, of a few configurations, without a file."""
     if quick:
         with tempfile.TemporaryDirectory() as scratch:
-            made = record_all(pairs_from(pair, count=1), space, 8, size_px, Path(scratch) / "q.npz")
+            curves = record_all(
+                pairs_from(pair, count=1), space, 8, size_px, Path(scratch) / "q.npz"
+            )
     else:
-        made = record_all(pairs_from(pair), space, configs or CONFIGS, size_px, out)
+        curves = record_all(pairs_from(pair), space, configs or CONFIGS, size_px, out)
     publish(
         "Recorded curves",
-        f"{len(made.params)} configurations of the space `{made.space.name}` at {size_px} px."
+        f"{len(curves.params)} configurations of the space `{curves.space.name}` at {size_px} px."
         " `guess`: mean difference of a configuration's LPIPS at the last step from its prediction"
         " by neighboring configurations.",
-        [Section(title="Pairs", rows=[row_of(made, name) for name in made.pairs])],
+        [Section(title="Pairs", rows=[row_of(curves, name) for name in curves.pairs])],
         json_file=json_file,
     )
 
 
 def row_of(curves: Curves, pair: str) -> Row:
     """Return the table row of one pair."""
-    known = curves.pairs[pair]
-    last_N = known.score_NSM[:, -1, curves.metrics.index("lpips")]
+    recorded = curves.pairs[pair]
+    last_N = recorded.score_NSM[:, -1, curves.metrics.index("lpips")]
     guess_N = curves.left_out(pair)[:, -1, curves.metrics.index("lpips")]
     return {
         "pair": pair,
         "diverged": int(np.isnan(last_N).sum()),
-        "best lpips": float(np.nanmin(known.score_NSM[:, :, curves.metrics.index("lpips")])),
+        "best lpips": float(np.nanmin(recorded.score_NSM[:, :, curves.metrics.index("lpips")])),
         "median": float(np.nanmedian(last_N)),
-        "untouched": known.untouched["lpips"],
+        "untouched": recorded.untouched["lpips"],
         "guess off by": float(np.nanmean(np.abs(guess_N - last_N))),
         "median off by": float(np.nanmean(np.abs(last_N - np.nanmedian(last_N)))),
     }
@@ -101,30 +103,30 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
     """Record the pairs that are not in the file, and write the file after each of them."""
     chosen = find_space(space)
     points = [_point(chosen, index) for index in range(configs)]
-    known = load_curves(out) if out.is_file() else None
-    pairs: dict[str, PairCurves] = dict(known.pairs) if known else {}
-    if known and (list(known.params) != points or known.size_px != size_px):
+    existing = load_curves(out) if out.is_file() else None
+    pairs: dict[str, PairCurves] = dict(existing.pairs) if existing else {}
+    if existing and (list(existing.params) != points or existing.size_px != size_px):
         raise InputError(f"{out}: holds curves of other configurations; name another file")
     new = [
-        replace(one, reference_3HW=one.reference(size_px))
-        for one in wanted
-        if one.name not in pairs
+        replace(pair, reference_3HW=pair.reference(size_px))
+        for pair in wanted
+        if pair.name not in pairs
     ]
     parts = [points[at : at + _PART] for at in range(0, configs, _PART)]
     with progress() as bar, _processes() as pool:
         task = bar.add_task("configurations", total=len(new) * configs)
         recorded = {
-            one.name: [pool.submit(record, one, chosen, part, size_px) for part in parts]
-            for one in new
+            pair.name: [pool.submit(record, pair, chosen, part, size_px) for part in parts]
+            for pair in new
         }
-        for one in new:
+        for pair in new:
             scores = []
-            for part, future in zip(parts, recorded[one.name], strict=True):
+            for part, future in zip(parts, recorded[pair.name], strict=True):
                 scores.append(future.result())
                 bar.advance(task, len(part))
             encoded_ND = encode_all(chosen, points)
-            pairs[one.name] = pair_curves(one, size_px, np.concatenate(scores), encoded_ND)
-            made = Curves(
+            pairs[pair.name] = pair_curves(pair, size_px, np.concatenate(scores), encoded_ND)
+            curves = Curves(
                 space=chosen,
                 params=points,
                 steps=STEPS,
@@ -134,34 +136,34 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 size_px=size_px,
                 kernel=kernel_of(encoded_ND, pairs.values()),
             )
-            _replace(out, made)
+            _replace(out, curves)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
     return load_curves(out)
 
 
 def kernel_of(points_ND: np.ndarray, pairs: Iterable[PairCurves]) -> Kernel:
     """Return the kernel that fits the LPIPS of all pairs at the last step."""
-    last_NP = np.stack([one.score_NSM[:, -1, METRICS_KEPT.index("lpips")] for one in pairs], 1)
+    last_NP = np.stack([pair.score_NSM[:, -1, METRICS_KEPT.index("lpips")] for pair in pairs], 1)
     known_N = ~np.isnan(last_NP).any(1)
     return fitted_kernel(points_ND[known_N], last_NP[known_N])
 
 
 def _processes() -> ProcessPoolExecutor:
     """Return a pool of one process for a GPU, else of one per core, like engines of a job."""
-    one = default_device().type == "cuda"
+    on_gpu = default_device().type == "cuda"
     return ProcessPoolExecutor(
-        1 if one else os.cpu_count(),
+        1 if on_gpu else os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=None if one else on_one_thread,
+        initializer=None if on_gpu else on_one_thread,
     )
 
 
 def _replace(out: Path, curves: Curves) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        made = Path(scratch) / out.name
-        curves.save(made)
-        made.replace(out)
+        temporary = Path(scratch) / out.name
+        curves.save(temporary)
+        temporary.replace(out)
 
 
 METRICS_KEPT = ("lpips", "ssim", "rmse", "color", "edges")

@@ -37,10 +37,10 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         err.print(f"a run of {trials} trials")
-        made = made_run(folder / "run", _pictures(folder), trials=trials, size_px=SIZE_PX)
+        run_folder = made_run(folder / "run", _pictures(folder), trials=trials, size_px=SIZE_PX)
         err.print("its report")
         started = time.perf_counter()
-        size = write_report(load_results(made), folder / "report.html")
+        size = write_report(load_results(run_folder), folder / "report.html")
         written_s = time.perf_counter() - started
         err.print("opening it")
         opened_s = _opened_s(folder / "report.html", QUICK_OPENED if quick else OPENED)

@@ -76,8 +76,8 @@ def main(
     cases = list(itertools.product(factors, pairs, presets.items()))
     with progress() as bar:
         rows = [
-            row_of(one, name, tuned, times, suite, images)
-            for times, one, (name, tuned) in bar.track(cases)
+            row_of(chosen_pair, name, tuned, times, suite, images)
+            for times, chosen_pair, (name, tuned) in bar.track(cases)
         ]
     publish(
         "Larger than tuned",

@@ -186,7 +186,7 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
         tpe = each(
             "settings of TPE",
             traces,
-            [(curves, fewer, {"sampler": "tpe"}, one) for one in TPE_SETTINGS.values()],
+            [(curves, fewer, {"sampler": "tpe"}, settings) for settings in TPE_SETTINGS.values()],
         )
         ladders = each(
             "rungs",
@@ -209,7 +209,7 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
                 name: [w for w, (pair, _) in zip(warm, cases, strict=True) if pair == name]
                 for name in names
             },
-            scale=each("workers", scaling, [(curves, names[0], *one) for one in scale]),
+            scale=each("workers", scaling, [(curves, names[0], *settings) for settings in scale]),
         )
 
 
@@ -217,7 +217,7 @@ def goals_of(results: Measured) -> list[Goal]:
     """Return the goals."""
     default_C = results.table[DEFAULT].late_C
     behind = [
-        median(default_C[: len(one.late_C)]) - median(one.late_C) for one in results.table.values()
+        median(default_C[: len(way.late_C)]) - median(way.late_C) for way in results.table.values()
     ]
     rows = budget_rows(results.traces)
     return [
@@ -264,7 +264,7 @@ def goals_of(results: Measured) -> list[Goal]:
         ),
         Goal(
             name="the default behind the best of sampler and rule, mean over budgets",
-            value=abs(min(one.behind(results.table[DEFAULT])[0] for one in results.table.values())),
+            value=abs(min(way.behind(results.table[DEFAULT])[0] for way in results.table.values())),
             goal=0.01,
             at_most=True,
         ),

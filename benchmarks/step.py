@@ -143,11 +143,11 @@ def measure(
     for name, (_, step) in contenders.items():
         step()  # the first step includes initialization
         calls[name] = max(1, round(TURN_S / max(1e-4, timed(step, 1, device))))
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(turns):
         for name, (_, step) in contenders.items():
-            found[name].append(timed(step, calls[name], device))
-    return {name: median(seconds) for name, seconds in found.items()}
+            seconds[name].append(timed(step, calls[name], device))
+    return {name: median(seconds) for name, seconds in seconds.items()}
 
 
 def timed(step: Step, calls: int, device: torch.device) -> float:
@@ -194,16 +194,16 @@ def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
     if device.type == "cuda":
         at_256 = max((r["× pystiche"] for r in by_size.get(256, [])), default=0.0)
         return [Goal(name="best at 256 px, times pystiche", value=at_256, goal=15)]
-    found = [
+    result = [
         Goal(name="one lane, float32, times pystiche", value=one_lane("× pystiche"), goal=1.3),
         Goal(name="one lane, float32, times the script", value=one_lane("× script"), goal=3.5),
     ]
     if has_bfloat16(device):
-        found += [
+        result += [
             Goal(name="best, times pystiche", value=best("× pystiche"), goal=2.4),
             Goal(name="best, times the script", value=best("× script"), goal=6.0),
         ]
-    return found
+    return result
 
 
 if __name__ == "__main__":

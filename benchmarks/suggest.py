@@ -51,15 +51,18 @@ def main(
 ) -> None:
     """Run suggestions and initial points on pairs, at another size than the recorded curves."""
     size_px = size_px or (QUICK_SIZE_PX if quick else SIZE_PX)
-    known = load_curves(curves)
+    recorded = load_curves(curves)
     with progress() as bar:
         pairs = pairs_from(pair, count=1 if quick else 3)
-        rows = [row_of(one, known, size_px) for one in bar.track(pairs, description="pairs")]
+        rows = [
+            row_of(chosen_pair, recorded, size_px)
+            for chosen_pair in bar.track(pairs, description="pairs")
+        ]
     publish(
         "Suggestions",
         f"LPIPS as a share of the untouched content's, the best of {TOP} settings within"
-        f" {known.steps[-1]} steps, at {size_px} px; suggestions learn from"
-        f" {known.size_px} px, from pairs with other photos and paintings.",
+        f" {recorded.steps[-1]} steps, at {size_px} px; suggestions learn from"
+        f" {recorded.size_px} px, from pairs with other photos and paintings.",
         [Section(title="Pairs", rows=rows)],
         goals=[
             Goal(
@@ -79,7 +82,7 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
     untouched = baseline_scores([prepared], suite)[0]["content"]["lpips"]
     suggested = suggested_by_unrelated_pairs(prepared.inputs, curves, TOP)
-    tried = [*(one.params for one in suggested), *curves.space.initial_points]
+    tried = [*(suggestion.params for suggestion in suggested), *curves.space.initial_points]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
     return {
@@ -94,8 +97,8 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
 def suggested_by_unrelated_pairs(inputs: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
     """Return suggestions from recorded pairs that share neither photo nor painting."""
     features_F = np.asarray(picture_features(inputs))
-    known = unrelated_pairs(features_F, experiences_of(curves))
-    return suggest_for(features_F, known, curves.space, curves.kernel, top=top)
+    experiences = unrelated_pairs(features_F, experiences_of(curves))
+    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=top)
 
 
 if __name__ == "__main__":

@@ -76,19 +76,21 @@ def main(
     steps = (steps[0], max_steps or steps[1])
     rows: list[Row] = []
     ratios: list[float] = []
-    for one in pairs_from(pair, count=1 if quick else 2):
-        err.print(f"{one.name}: the search")
-        found = search(one, size_px, trials, steps)
-        goal = min(found.scores)
-        reached = found.until(goal)
+    for chosen_pair in pairs_from(pair, count=1 if quick else 2):
+        err.print(f"{chosen_pair.name}: the search")
+        search_trace = search(chosen_pair, size_px, trials, steps)
+        goal = min(search_trace.scores)
+        reached = search_trace.until(goal)
         assert reached is not None
-        err.print(f"{one.name}: the grid")
-        tried = grid(one, size_px, steps[1], goal=goal, max_s=given_up * reached.seconds)
+        err.print(f"{chosen_pair.name}: the grid")
+        grid_trace = grid(
+            chosen_pair, size_px, steps[1], goal=goal, max_s=given_up * reached.seconds
+        )
         rows += [
-            row_of(one.name, "search", found, goal),
-            row_of(one.name, "grid", tried, goal),
+            row_of(chosen_pair.name, "search", search_trace, goal),
+            row_of(chosen_pair.name, "grid", grid_trace, goal),
         ]
-        ratios.append((tried.until(goal) or tried.total).seconds / reached.seconds)
+        ratios.append((grid_trace.until(goal) or grid_trace.total).seconds / reached.seconds)
     publish(
         "Search against a grid",
         f"{trials} trials of at most {steps[1]} steps at {size_px} px; `reached` is when the"
@@ -172,8 +174,8 @@ def grid(pair: Pair, size_px: int, steps: int, *, goal: float, max_s: float) -> 
         for done, config in enumerate(bar.track(configs), 1):
             *_, last = advance(store, config, prepared.inputs, every=steps)
             image = to_uint8(last.image_3HW)
-            found = suite.score(image, prepared.reference_HW3, prepared.content_HW3)
-            scores.append(found["lpips"])
+            image_scores = suite.score(image, prepared.reference_HW3, prepared.content_HW3)
+            scores.append(image_scores["lpips"])
             costs.append(Cost(seconds=time.perf_counter() - started, steps=done * steps))
             if scores[-1] <= goal or costs[-1].seconds > max_s:
                 break

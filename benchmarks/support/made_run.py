@@ -89,9 +89,9 @@ def _search(
     file.write_text(json.dumps(written))  # JSON is valid YAML
     spec, space = load_job(file, overrides)
     run = RunDir(folder).begin()
-    kept = run.write_job(spec)
-    one = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
-    notes = {"pair_baselines": [one] * (pairs + holdout), "environment": ENVIRONMENT}
+    written_job = run.write_job(spec)
+    baselines = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
+    notes = {"pair_baselines": [baselines] * (pairs + holdout), "environment": ENVIRONMENT}
     study = RunStudy.create(
         folder,
         goals=spec.goals,
@@ -100,7 +100,7 @@ def _search(
         notes=notes,
     )
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
-    return Search(study, run, kept, space, presets=chosen, callback=Callback())
+    return Search(study, run, written_job, space, presets=chosen, callback=Callback())
 
 
 def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, holdout: int) -> None:

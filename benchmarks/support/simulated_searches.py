@@ -112,9 +112,9 @@ class Recorded:
         return {**scores, "lpips": (scores["lpips"] - best) / (untouched - best)}
 
     def _best_and_untouched(self) -> tuple[float, float]:
-        known = self.curves.pairs[self.pair]
+        pair_curves = self.curves.pairs[self.pair]
         index = self.curves.metrics.index("lpips")
-        return float(np.nanmin(known.score_NSM[:, :, index])), known.untouched["lpips"]
+        return float(np.nanmin(pair_curves.score_NSM[:, :, index])), pair_curves.untouched["lpips"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,32 +204,36 @@ def traces(
 
 
 def suggested_from_others(
-    curves: Curves, pair: str, known: Sequence[Experience] | None = None
+    curves: Curves, pair: str, experiences: Sequence[Experience] | None = None
 ) -> list[Suggestion]:
     """Return suggestions for a recorded pair from other pairs; ``known``: from these pairs only."""
-    if known is None:
-        known = [one for one in experiences_of(curves) if one.name != pair]
+    if experiences is None:
+        experiences = [
+            experience for experience in experiences_of(curves) if experience.name != pair
+        ]
     features_F = curves.pairs[pair].features_F
-    return suggest_for(features_F, known, curves.space, curves.kernel, top=OF_ONE_SOURCE)
+    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=OF_ONE_SOURCE)
 
 
-def unrelated_pairs(features_F: np.ndarray, known: Sequence[Experience]) -> list[Experience]:
+def unrelated_pairs(features_F: np.ndarray, experiences: Sequence[Experience]) -> list[Experience]:
     """Return the tuned pairs that share neither photo nor painting, judged by image statistics."""
     parts = [
         [index for index, name in enumerate(FEATURES) if name.startswith(of)]
         for of in ("content_", "style_")
     ]
     return [
-        one
-        for one in known
-        if all(np.abs(one.features_F - features_F)[part].max() > SAME_IMAGE for part in parts)
+        experience
+        for experience in experiences
+        if all(
+            np.abs(experience.features_F - features_F)[part].max() > SAME_IMAGE for part in parts
+        )
     ]
 
 
-def related_pairs(features_F: np.ndarray, known: Sequence[Experience]) -> set[str]:
+def related_pairs(features_F: np.ndarray, experiences: Sequence[Experience]) -> set[str]:
     """Return the names of tuned pairs that share the photo or the painting."""
-    others = {one.name for one in unrelated_pairs(features_F, known)}
-    return {one.name for one in known} - others
+    unrelated = {experience.name for experience in unrelated_pairs(features_F, experiences)}
+    return {experience.name for experience in experiences} - unrelated
 
 
 def suggestion_row(curves: Curves, pair: str) -> Row:
@@ -242,20 +246,22 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
     def best(params: Params) -> float:
         return float(np.nanmin([scores(params, steps)["lpips"] for steps in curves.steps]))
 
-    known = unrelated_pairs(curves.pairs[pair].features_F, experiences_of(curves))
-    found = [best(one.params) for one in suggested_from_others(curves, pair)]
-    of_unrelated = [best(one.params) for one in suggested_from_others(curves, pair, known)]
+    experiences = unrelated_pairs(curves.pairs[pair].features_F, experiences_of(curves))
+    suggested = [best(suggestion.params) for suggestion in suggested_from_others(curves, pair)]
+    of_unrelated = [
+        best(suggestion.params) for suggestion in suggested_from_others(curves, pair, experiences)
+    ]
     recorded = [best(params) for params in curves.params]
     count = f"best of {OF_ONE_SOURCE}"
     return {
         "pair": pair,
-        "first": found[0],
-        "best of three": min(found[:3]),
-        count: min(found),
+        "first": suggested[0],
+        "best of three": min(suggested[:3]),
+        count: min(suggested),
         f"{count}, by strangers": min(of_unrelated),
         "the space's first start": best(curves.space.initial_points[0]),
         "median of all settings": float(np.median(recorded)),
-        "settings better than the first": float(np.mean(np.asarray(recorded) < found[0])),
+        "settings better than the first": float(np.mean(np.asarray(recorded) < suggested[0])),
     }
 
 
@@ -286,7 +292,7 @@ def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
     """
     curves = curves_at(path)
     scores = Recorded(curves, pair)
-    starts = [one.params for one in suggested_from_others(curves, pair)]
+    starts = [suggestion.params for suggestion in suggested_from_others(curves, pair)]
 
     def cold(**budget: Any) -> SearchTrace:
         return ours(job_of(seed=seed, **budget), scores, knows=False)

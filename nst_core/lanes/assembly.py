@@ -168,7 +168,10 @@ class Assembly:
         return LaneState(step=self._steps[index], image_3HW=image, state=state)
 
     def advance(self, steps: int) -> Losses:
-        """Take ``steps`` steps and return the losses before the last one, without waiting."""
+        """Take ``steps`` steps and return the losses before the last one.
+
+        The host does not wait for the device.
+        """
         with arithmetic(self._precision, self._device):
             for _ in range(steps):
                 losses = self._recorded_step() or self._eager_step()
