@@ -110,7 +110,7 @@ def test_a_lane_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatc
     reports = run(engine)
     assert reports[0].failure is None and reports[0].steps == 6
     assert "out of memory" in str(reports[1].failure)
-    assert "init `image` needs a picture" in str(reports[2].failure)
+    assert "`init: image` needs an image" in str(reports[2].failure)
 
 
 class _Stub:
