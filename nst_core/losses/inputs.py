@@ -173,7 +173,7 @@ class LossInputs:
         count = sum(len(region.styles) for region in self.regions)
         if weights is not None and len(weights) != count:
             raise InputError(
-                f"`style_blend`: expected one weight for each of {count} style images,"
+                f"`style_blend`: expected a weight for each style image ({count}),"
                 f" got {len(weights)}"
             )
 

@@ -131,7 +131,7 @@ def test_what_is_kept_does_not_grow_with_pictures(
         crew = _Crew(CONFIG, styles_of(pictures), store, 2, lambda _: None)
         asked = [p for p in pictures_in(folder, tmp_path / "out")[0] if p.out.stem in chosen]
         assert all(isinstance(result, torch.Tensor) for _, result in crew.work(asked))
-        kept.append(len(store._made))
+        kept.append(len(store._targets))
     assert kept[0] == kept[1] > 0
 
 
@@ -176,9 +176,7 @@ def test_a_blend_of_another_number_of_styles_is_named(
     preset = Preset(name="x", config=CONFIG.replace(style_blend=[1.0, 2.0]))
     tally = apply(folder, tmp_path / "out", pictures, [], preset)
     assert tally.done == 0 and len(tally.failed) == 5
-    assert any(
-        "expected one weight for each of 1 style images, got 2" in why for why in tally.failed
-    )
+    assert any("expected a weight for each style image (1), got 2" in why for why in tally.failed)
 
 
 def test_a_folder_that_cannot_be_made_is_named_before_the_work(
