@@ -1,8 +1,9 @@
-"""How busy engines are when every trial waits for a decision after every chunk of work.
+"""Share of their time that engines spend on advancing lanes while trials report very often.
 
-Trials report at evenly spaced steps, so close that a chunk takes 0.5 or 0.1 s of its engine's time.
-That many decisions go through Ray Tune, the study and the driver, on the cores that the engines
-work on; without running ahead an engine would stand still meanwhile.
+Command: ``python -m benchmarks.busy``. Trials report at evenly spaced steps, so often that the work
+between two reports takes 0.5 or 0.1 s of an engine's time. Each report needs a decision of Ray
+Tune, the study and the driver, which use the same cores as the engines. Engines would be idle
+during these decisions if lanes did not run ahead.
 """
 
 from __future__ import annotations
@@ -34,23 +35,23 @@ from tuner.search.halving import Halving
 from tuner.study.records import EngineStats
 from tuner.study.study import load_records
 
-#: Trials at a time on all engines together.
+#: Number of trials that run at the same time, on all engines together.
 TRIALS_AT_A_TIME = 16
-#: Chunks in seconds, and how busy an engine is to be with them.
+#: Goals: seconds between two reports of a trial -> share of time spent on advancing lanes.
 GOALS = {0.5: 0.9, 0.1: 0.7}
-#: Seconds that a measurement is to take.
+#: Approximate duration of a measurement in seconds.
 SECONDS, QUICK_SECONDS = 60.0, 15.0
 CALIBRATION_STEPS = 60
-#: Scoring shares an engine's core on a CPU; by LPIPS it would take as long as a chunk.
+#: A fast metric, since scoring shares the core of an engine; LPIPS would take as long as a chunk.
 METRIC = "rmse"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvenHalving(Halving):
-    """A rung every so many steps; nobody is stopped."""
+    """A rung after every ``min_steps`` steps; no trial is stopped."""
 
     def rungs(self, trial: int, max_steps: int) -> tuple[int, ...]:
-        """Multiples of ``min_steps``."""
+        """Return the multiples of ``min_steps`` up to ``max_steps``."""
         return tuple(range(self.min_steps, max_steps + 1, self.min_steps))
 
 
@@ -61,7 +62,7 @@ def main(
 ) -> None:
     """Measure the share of their time that engines spend on advancing lanes."""
     (whole,) = pairs_from(None, count=1)
-    # A square, since the shorter side is what there is a least size for.
+    # A square image, since the minimum size concerns the shorter side.
     pair = dataclasses.replace(whole, content_3HW=square(whole.content_3HW, 4 * size_px))
     seconds = QUICK_SECONDS if quick else SECONDS
     err.print("calibration")
@@ -75,14 +76,14 @@ def main(
         err.print(f"chunks of {chunk_s} s")
         every = max(1, round(chunk_s / step_s))
         steps = every * max(4, round(seconds / (every * step_s)))
-        found = _run(pair, size_px, every=every, steps=steps)
-        alive_s = sum(stats.alive_s for stats in found)
-        busy = sum(stats.advancing_s for stats in found) / alive_s
+        engine_stats = _run(pair, size_px, every=every, steps=steps)
+        alive_s = sum(stats.alive_s for stats in engine_stats)
+        busy = sum(stats.advancing_s for stats in engine_stats) / alive_s
         rows.append(
             {
                 "chunk asked for, s": chunk_s,
                 "steps of a chunk": every,
-                "chunk, s": turn_s(found),
+                "chunk, s": turn_s(engine_stats),
                 "reports": TRIALS_AT_A_TIME * (steps // every),
                 "reports/s": TRIALS_AT_A_TIME * (steps // every) / (alive_s / engines),
                 "busy": busy,
@@ -92,9 +93,9 @@ def main(
     publish(
         "Busy engines",
         f"{TRIALS_AT_A_TIME} thin trials on {engines} engine(s) at {size_px} px, each reporting"
-        f" its {METRIC} after every chunk and waiting for what it is to do. `busy` is the share of"
-        " its time, from its first trial on, that an engine spends on advancing lanes; `chunk` is"
-        " how long they advance in one go.",
+        f" its {METRIC} after every chunk and waiting for a decision. `busy` is the share of an"
+        " engine's time, since its first trial, that it spends on advancing lanes; `chunk` is how"
+        " long lanes advance without interruption.",
         [Section(title="Share of time", rows=rows)],
         goals=goals,
         json_file=json_file,
@@ -102,12 +103,12 @@ def main(
 
 
 def turn_s(stats: list[EngineStats]) -> float:
-    """Seconds that lanes advanced in one go."""
+    """Return the mean seconds of one turn of a batch."""
     return sum(s.advancing_s for s in stats) / sum(s.chunks for s in stats)
 
 
 def _run(pair: Pair, size_px: int, *, every: int, steps: int) -> list[EngineStats]:
-    """What the engines did with their time."""
+    """Run a job with reports every ``every`` steps; return the statistics of its engines."""
     engines = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"

@@ -1,4 +1,7 @@
-"""Steps launched as a whole against eager ones: torch.compile on a CPU, CUDA graphs on a GPU."""
+"""Time of recorded steps against eager ones: CUDA graphs on a GPU, torch.compile on a CPU.
+
+Command: ``python -m benchmarks.compiled``.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ STEPS = 3
 
 
 def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
-    """Time eager and recorded steps of the same lanes in turns, and what recording costs."""
+    """Measure eager and recorded steps of the same lanes alternately, and the cost of recording."""
     device = default_device()
     recorder = "a CUDA graph" if device.type == "cuda" else "torch.compile"
     weights = {"vgg16": get_weights("vgg16")}
@@ -53,8 +56,9 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
             rows.append({"size px": side, "lanes": lanes, **row})
     publish(
         "Recorded steps",
-        f"One Adam step on VGG16, float32, eager and as {recorder}; the median of turns that"
-        " alternate. `pays after`: steps until recording has won back what it took.",
+        f"One Adam step on VGG16, float32, eager and as {recorder}; the median of"
+        " alternating measurements. `pays after`: steps until recording has saved more time than it"
+        " took.",
         [Section(title="Steps", rows=rows)],
         json_file=json_file,
     )
@@ -67,7 +71,7 @@ def compared(
     device: torch.device,
     turns: int,
 ) -> Row:
-    """Milliseconds of a step both ways, and seconds of recording."""
+    """Return milliseconds of an eager and of a recorded step, and seconds of recording."""
     eager = step_of(weights, pictures, lanes, device, graphs=None)
     record = None if device.type == "cuda" else compiled
     recorded = step_of(weights, pictures, lanes, device, StepGraphs(record, eager_steps=1))
@@ -96,23 +100,22 @@ def step_of(
     device: torch.device,
     graphs: StepGraphs | None,
 ) -> Callable[[], object]:
-    """A step of so many lanes."""
+    """Return a function that takes one step of a batch."""
     store = FeatureStore(weights.__getitem__, device)
-    store.graphs = graphs
     content, style = pictures
-    materials = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
-    batch = LaneBatch(store)
+    inputs = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
+    batch = LaneBatch(store, graphs)
     for lane in range(lanes):
-        batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), materials)
+        batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), inputs)
     return lambda: batch.advance(1)
 
 
 def compiled(
     function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence[Tensor]
 ) -> Callable[[], list[Tensor]]:
-    """Record a step, its backward pass too, as operations that Inductor then compiles.
+    """Trace a step with its backward pass, and compile the operations with Inductor.
 
-    With direct convolutions: Inductor fails on the strides of Winograd's tiles.
+    Convolutions are direct ones: Inductor fails on the strides of Winograd tiles.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 

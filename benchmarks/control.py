@@ -1,8 +1,9 @@
-"""What deciding costs: trials a second, use of slots, ask and tell, with work that takes no time.
+"""Cost of decisions: trials per second, use of slots, ask and tell.
 
-Ours goes the whole way of a run: Ray Tune, our searcher and scheduler, thin trials, an engine
-actor, the study on disk. Only the engine's work is a formula, or a sleep. Against it stands stock
-Ray Tune with OptunaSearch and ASHA on the same formula.
+Command: ``python -m benchmarks.control``. A complete run is measured: Ray Tune, the searcher and
+    the scheduler, trial processes, an engine actor, and the study on disk. Only the engine's work
+    is replaced by a formula or a pause. The comparison is stock Ray Tune with OptunaSearch and ASHA
+    on the same formula.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ from tuner.study.records import Report
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
 
-#: Trials of the whole way, slots, and seconds of one trial that sleeps.
+#: Number of trials of a complete run.
 TRIALS, QUICK_TRIALS = 400, 60
-#: One engine a core; together as near to 16 trials at a time as that allows.
+#: One engine per core, and about 16 trials at the same time on all engines together.
 CORES = os.cpu_count() or 1
 LANES = max(1, 16 // CORES)
 SLOTS = CORES * LANES
+#: Number of trials whose work is a pause.
 SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
-#: Trials that a study holds when it is asked for more, and how many more.
+#: Numbers of trials in a study before ask and tell are measured, and number of measured trials.
 ASKS, QUICK_ASKS = (1_000, 10_000), (200,)
 ASKED = 100
 
@@ -54,13 +56,13 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     """Measure the control plane against stock OptunaSearch and ASHA."""
     trials = QUICK_TRIALS if quick else TRIALS
     err.print("ours")
-    ours = whole_way(trials, FormulaEngine, rungs=True)
+    ours = complete_run(trials, FormulaEngine, rungs=True)
     err.print("stock")
     theirs = stock(trials)
     err.print("slots")
     sleeping = QUICK_SLEEPING_TRIALS if quick else SLEEPING_TRIALS
     engine = QuickSleepingEngine if quick else SleepingEngine
-    use = slot_use(whole_way(sleeping, engine, rungs=False), engine.TRIAL_S)
+    use = slot_use(complete_run(sleeping, engine, rungs=False), engine.TRIAL_S)
     rate = steady_rate(ours.ended_s.values(), SLOTS)
     asks = [ask_and_tell(n) for n in (QUICK_ASKS if quick else ASKS)]
     rows: list[Row] = [
@@ -98,8 +100,8 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     )
 
 
-def whole_way(trials: int, engine: type, *, rungs: bool) -> Timeline:
-    """A run on Ray with that engine."""
+def complete_run(trials: int, engine: type, *, rungs: bool) -> Timeline:
+    """Run a search on Ray with a given engine class; return when trials began and ended."""
     timeline = Timeline()
     with _search(trials, timeline, rungs=rungs) as (search, job):
         on_ray(search, job, engine=engine)
@@ -115,9 +117,9 @@ def _search(
 
 
 def slot_use(clock: Timeline, trial_s: float) -> float:
-    """Share of slot time that went into trials, between the first trial's end and the last start.
+    """Return the share of slot time spent on trials, between the first end and the last start.
 
-    At the end of a run slots stand empty because there is nothing more to run.
+    Slots at the end of a run do not count: they are idle because no trial is left.
     """
     begin, end = min(clock.ended_s.values()), max(clock.began_s.values())
     worked_s = 0.0
@@ -127,29 +129,30 @@ def slot_use(clock: Timeline, trial_s: float) -> float:
 
 
 def ask_and_tell(trials: int) -> Row:
-    """Milliseconds to begin, draw, report and finish a trial once there are so many.
+    """Measure a study with many trials.
 
-    And the seconds until `nst-tuner status` and `best` know what they print, and the memory that
-    the driver takes for it all.
+    Returns:
+        Milliseconds to plan and to report one more trial; seconds that the commands `status` and
+        `best` need for their data; memory of the driver process.
     """
     with tempfile.TemporaryDirectory() as scratch:
         _play(trials, Path(scratch), sampler="random")
         taken = _play(trials + ASKED, Path(scratch), sampler="gp")
         memory = psutil.Process().memory_info().rss
         started = time.perf_counter()
-        _look(Path(scratch))
-        looked_s = time.perf_counter() - started
+        _query(Path(scratch))
+        query_s = time.perf_counter() - started
     return {
         "trials": trials,
         "median ms": 1000 * median(taken),
         "p95 ms": 1000 * quantiles(taken, n=20)[-1],
-        "status and best, s": looked_s,
+        "status and best, s": query_s,
         "driver, MB": memory / 1e6,
     }
 
 
-def _look(folder: Path) -> None:
-    """What the commands `status` and `best` do."""
+def _query(folder: Path) -> None:
+    """Do the work of the commands `status` and `best`."""
     with _search(1, Timeline(), rungs=False) as (_, job):
         records, notes = load_records(folder)
         results = Results(run=RunDir(folder), job=job, records=records, notes=notes)
@@ -158,7 +161,7 @@ def _look(folder: Path) -> None:
 
 
 def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:
-    """Bring a study to so many trials; returns the seconds of each."""
+    """Fill a study up to ``trials`` trials; return the seconds of each new one."""
     taken: list[float] = []
     with _search(trials, Timeline(), rungs=False, sampler=sampler, folder=folder) as (search, _):
         while True:
@@ -173,7 +176,7 @@ def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:
 
 
 def stock(trials: int) -> float:
-    """Trials a second of stock Ray Tune on the same formula, with as many at a time."""
+    """Return the trials per second of stock Ray Tune on the same formula, with as many slots."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search import ConcurrencyLimiter
@@ -216,24 +219,24 @@ def stock(trials: int) -> float:
 
 
 def _formula_trial() -> type:
-    """A stock Trainable; Ray must not be imported before our settings of it."""
+    """Return a Trainable class; a function, since Ray needs settings before its import."""
     from ray import tune
 
     class FormulaTrial(tune.Trainable):
-        """The formula as a stock Trainable with the rungs of ours."""
+        """The formula as a stock Trainable with the same rungs."""
 
         def setup(self, config: dict[str, Any]) -> None:
-            """Take over a trial."""
+            """Begin a trial."""
             self._style = StyleConfig(style_weight=config["style_weight"], lr=config["lr"])
-            self._left = [10, 30, MAX_STEPS]
+            self._rungs = [10, 30, MAX_STEPS]
 
         def step(self) -> dict[str, Any]:
             """Report the next rung."""
-            steps = self._left.pop(0)
-            return {"score": objective(self._style, steps), "steps": steps, "done": not self._left}
+            steps = self._rungs.pop(0)
+            return {"score": objective(self._style, steps), "steps": steps, "done": not self._rungs}
 
         def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-            """Serve another trial in the same process."""
+            """Begin another trial in the same process."""
             self.setup(dict(new_config))
             return True
 

@@ -1,9 +1,9 @@
-"""Is a run that draws nothing the same every time? Re-runs of one configuration, in float32.
+"""Variation of results between runs of one configuration without random numbers, in float32.
 
-A start without noise has no seed, yet float32 sums differ with how the work is divided: by the
-lanes beside it in a batch, by threads, by the instructions of the processor. Each re-run differs in
-one of these. The spread of their LPIPS is compared with that over seeds of the same start, which
-disturb it by a fortieth of an 8-bit level, and of a start from noise.
+Command: ``python -m benchmarks.determinism``. Float32 sums depend on how work is divided: by other
+lanes in a batch, by threads, by the instruction set of the processor. Each re-run differs in one of
+these. The spread of LPIPS over re-runs is compared with the spread over seeds, for the same start
+(where a seed adds a fortieth of an 8-bit level of noise) and for a start from noise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Annotated
@@ -43,93 +43,66 @@ from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from search_spaces import CATALOGUE
 
-#: Lanes of the batches whose lanes are all the same configuration: with the four re-runs that are
-#: alone, 20 in all.
+#: Batch sizes; all lanes of a batch have the same configuration. With the four re-runs of a single
+#: lane, these are 20 re-runs.
 BATCHES = (2, 3, 4, 7)
-#: What else may differ: threads, and what the environment tells torch and oneDNN of the processor.
-ALONE: tuple[tuple[str, int, dict[str, str]], ...] = (
+#: Re-runs of a single lane: name, number of threads, environment variables that limit the
+#: instructions which torch and oneDNN use.
+SINGLE_RUNS: tuple[tuple[str, int, dict[str, str]], ...] = (
     ("alone", 1, {}),
     ("two threads", 2, {}),
     ("AVX2", 1, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
     ("no vectors", 1, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
 )
-#: Runs with other seeds.
+#: Number of runs with other seeds.
 SEEDS = 4
-#: A spread of less than this share of that over seeds decides nothing among finalists.
-MOST_SHARE = 0.1
+#: Largest spread as a share of the spread over seeds that does not affect the choice of finalists.
+MAX_SHARE = 0.1
 
 
 def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = 96,
-    steps: Annotated[list[int] | None, typer.Option(help="where to look; repeatable")] = None,
-    start: Annotated[int, typer.Option(help="start of `gram`, by number")] = 2,
+    steps: Annotated[
+        list[int] | None, typer.Option(help="steps after which images are compared; repeatable")
+    ] = None,
+    start: Annotated[int, typer.Option(help="initial point of `gram`, by number")] = 2,
     batch: Annotated[list[int] | None, typer.Option(help="lanes of a batch; repeatable")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Re-run one configuration in varied company, on varied kernels."""
+    """Re-run one configuration in batches, with other threads and with other instructions."""
     looks = sorted(steps or ((5,) if quick else (90, 300)))
     batches = batch or ((2,) if quick else BATCHES)
-    (one, *_) = pairs_from(pair, count=1)
+    (chosen_pair, *_) = pairs_from(pair, count=1)
     gram = CATALOGUE["gram"]
     config = gram.build(gram.initial_points[start - 1], size_px=size_px, steps=looks[-1])
-    noisy = config.replace(init="noise")
-    with progress() as bar, tempfile.TemporaryDirectory() as folder:
-        task = bar.add_task("re-runs", total=len(ALONE) + len(batches) + 1)
-        found: dict[str, np.ndarray] = {}  # of each way, pictures_LSHW3: lanes, looks
-        for name, threads, environment in ALONE:
-            file = Path(folder) / "alone.npy"
-            found[name] = in_process(one, config, looks, threads, environment, file)
-            bar.advance(task)
-        torch.set_num_threads(1)
-        for lanes in batches:
-            found[f"batch of {lanes}"] = pictures(one, [config] * lanes, looks)
-            bar.advance(task)
-        seeds, disturbed = (
-            pictures(one, [base.replace(seed=seed) for seed in range(1, 1 + SEEDS)], looks)
-            for base in (noisy, config)
-        )
-        bar.advance(task)
-    reference = one.reference(size_px)
-    judge = MetricSuite.load(get_weights, metrics=("lpips",))
-    goal_HW3 = to_uint8(reference)
+    images, by_seed = _run_all(chosen_pair, config, looks, batches)
+    suite = MetricSuite.load(get_weights, metrics=("lpips",))
+    reference_HW3 = to_uint8(chosen_pair.reference(size_px))
 
-    def lpips(images_SHW3: Sequence[np.ndarray], look: int) -> list[float]:
-        return [judge.score(image, goal_HW3)["lpips"] for image in (i[look] for i in images_SHW3)]
+    def lpips(images_LSHW3: np.ndarray, look: int) -> list[float]:
+        return [suite.score(image, reference_HW3)["lpips"] for image in images_LSHW3[:, look]]
 
     rows, summary = [], []
     for look, step in enumerate(looks):
-        seed_spread = stdev(lpips(list(seeds), look))
-        runs = {name: lpips(list(lanes), look) for name, lanes in found.items()}
-        alone = found["alone"][0][look]
+        runs = {name: lpips(lanes, look) for name, lanes in images.items()}
         for name, scores in runs.items():
-            others = [lane[look] for lane in found[name]]
-            rows.append(_row(step, name, scores, runs["alone"][0], others, alone))
-        every = [score for scores in runs.values() for score in scores]
-        summary.append(
-            {
-                "steps": step,
-                "re-runs": len(every),
-                "mean": float(np.mean(every)),
-                "spread": stdev(every),
-                "largest difference": max(every) - min(every),
-                "spread over seeds": stdev(lpips(list(disturbed), look)),
-                "from noise": seed_spread,
-                "share of it": stdev(every) / seed_spread,
-            }
-        )
+            alone = images["alone"][0, look]
+            rows.append(_row(step, name, scores, runs["alone"][0], images[name][:, look], alone))
+        spreads = {name: stdev(lpips(lanes, look)) for name, lanes in by_seed.items()}
+        summary.append(_summary_row(step, [score for s in runs.values() for score in s], spreads))
     publish(
         "Determinism",
-        f"LPIPS of re-runs of start {start} of `gram` on {one.name} at {size_px} px, float32; a"
-        " batch has the same configuration in every lane. Spreads over seeds are those of"
-        f" {SEEDS} runs, of this start and of one from noise.",
+        f"LPIPS of re-runs of initial point {start} of `gram` on {chosen_pair.name} at {size_px}"
+        " px, float32; a batch has the same configuration in every lane. Spreads over seeds are"
+        f" those of {SEEDS} runs, of this start and of one from noise.",
         [Section(title="All re-runs", rows=summary), Section(title="By what differs", rows=rows)],
         goals=[
             Goal(
                 name=f"spread after {row['steps']} steps as a share of that from noise",
                 value=row["share of it"],
-                goal=MOST_SHARE,
+                goal=MAX_SHARE,
                 at_most=True,
             )
             for row in summary
@@ -138,39 +111,79 @@ def main(
     )
 
 
+def _run_all(
+    pair: Pair, config: StyleConfig, looks: Sequence[int], batches: Sequence[int]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return images_LSHW3 by re-run, and images of runs with several seeds by start."""
+    with progress() as bar, tempfile.TemporaryDirectory() as folder:
+        task = bar.add_task("re-runs", total=len(SINGLE_RUNS) + len(batches) + 1)
+        images: dict[str, np.ndarray] = {}
+        for name, threads, environment in SINGLE_RUNS:
+            file = Path(folder) / "alone.npy"
+            images[name] = run_in_process(pair, config, looks, threads, environment, file)
+            bar.advance(task)
+        torch.set_num_threads(1)
+        for lanes in batches:
+            images[f"batch of {lanes}"] = run_batch(pair, [config] * lanes, looks)
+            bar.advance(task)
+        starts = {"own": config, "noise": config.replace(init="noise")}
+        by_seed = {
+            name: run_batch(pair, [start.replace(seed=1 + n) for n in range(SEEDS)], looks)
+            for name, start in starts.items()
+        }
+        bar.advance(task)
+    return images, by_seed
+
+
+def _summary_row(step: int, scores: Sequence[float], spreads: Mapping[str, float]) -> Row:
+    """Return the spread of all re-runs, next to the spreads over seeds by start."""
+    return {
+        "steps": step,
+        "re-runs": len(scores),
+        "mean": float(np.mean(scores)),
+        "spread": stdev(scores),
+        "largest difference": max(scores) - min(scores),
+        "spread over seeds": spreads["own"],
+        "from noise": spreads["noise"],
+        "share of it": stdev(scores) / spreads["noise"],
+    }
+
+
 def _row(
     step: int,
     name: str,
     scores: Sequence[float],
     alone: float,
-    images: Sequence[np.ndarray],
+    images_LHW3: np.ndarray,
     alone_HW3: np.ndarray,
 ) -> Row:
-    """How far the lanes of one way are from the run that is alone."""
-    apart = [np.abs(image.astype(int) - alone_HW3) for image in images]
+    """Return the differences between the lanes of a re-run and the reference run."""
+    differences = [np.abs(image.astype(int) - alone_HW3) for image in images_LHW3]
     return {
         "steps": step,
         "re-run": name,
-        "same picture": not any(one.any() for one in apart),
+        "same picture": not any(difference.any() for difference in differences),
         "LPIPS apart, at most": max(abs(score - alone) for score in scores),
-        "pixels apart, mean of 255": float(np.mean([one.mean() for one in apart])),
+        "pixels apart, mean of 255": float(
+            np.mean([difference.mean() for difference in differences])
+        ),
     }
 
 
-def pictures(pair: Pair, configs: Sequence[StyleConfig], looks: Sequence[int]) -> np.ndarray:
-    """Results of one batch after some numbers of steps: 8-bit pictures_LSHW3."""
-    materials = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
+def run_batch(pair: Pair, configs: Sequence[StyleConfig], looks: Sequence[int]) -> np.ndarray:
+    """Run one batch; return images_LSHW3, uint8, of L lanes after each of S step counts."""
+    inputs = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], configs[0].size_px)
     batch = LaneBatch(FeatureStore(get_weights))
     for key, config in enumerate(configs):
-        batch.add(key, config, materials)
-    seen = []
+        batch.add(key, config, inputs)
+    by_steps = []
     for step in looks:
         batch.advance(step - batch.lanes[0].step)
-        seen.append([to_uint8(batch.picture(key)) for key in range(len(configs))])
-    return np.asarray(seen).swapaxes(0, 1)
+        by_steps.append([to_uint8(batch.picture(key)) for key in range(len(configs))])
+    return np.asarray(by_steps).swapaxes(0, 1)
 
 
-def in_process(
+def run_in_process(
     pair: Pair,
     config: StyleConfig,
     looks: Sequence[int],
@@ -178,7 +191,7 @@ def in_process(
     environment: dict[str, str],
     file: Path,
 ) -> np.ndarray:
-    """As `pictures`, of one lane in a process of its own, which reads the environment anew."""
+    """Like `run_batch` for one lane, in a new process with other environment variables."""
     task = file.with_suffix(".pt")
     torch.save({"pair": vars(pair), "config": config.to_dict(), "looks": list(looks)}, task)
     command = [sys.executable, "-m", "benchmarks.determinism", str(task), str(threads), str(file)]
@@ -190,7 +203,7 @@ def _child(task_file: str, threads: str, file: str) -> None:
     torch.set_num_threads(int(threads))
     task = torch.load(task_file, weights_only=True)
     config = StyleConfig.from_dict(task["config"])
-    np.save(file, pictures(Pair(**task["pair"]), [config], task["looks"]))
+    np.save(file, run_batch(Pair(**task["pair"]), [config], task["looks"]))
 
 
 if __name__ == "__main__":

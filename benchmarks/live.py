@@ -1,10 +1,11 @@
-"""Samplers on real pictures: the decisions of a run, carried out, next to those on recorded curves.
+"""Comparison of samplers on real images, in addition to `search`, which uses recorded curves.
 
-Recorded curves are guessed between the configurations that were recorded, which smooths them; here
-every step is taken. What searches know of other pairs is by pairs that share neither photo nor
-painting: the default, which parameters matter; one, which settings are suggested as well; one, and
-all other samplers, nothing. All go on until they have taken the same steps, and so does stock Ray
-Tune, whose own classes decide what is carried out.
+Command: ``python -m benchmarks.live``. Recorded curves are interpolated between configurations,
+    which makes them smooth; here every step is computed. Some searches use knowledge from other
+    pairs, of which none shares the photo or the painting: the default knows which parameters
+    matter, and one variant also begins with suggested settings. One variant and all other samplers
+    know nothing. All searches end after the same number of steps, also stock Ray Tune, whose own
+    classes decide.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.suggest import suggested_by_strangers
+from benchmarks.suggest import suggested_by_unrelated_pairs
 from benchmarks.support.common import (
     Goal,
     JsonOption,
@@ -37,8 +38,8 @@ from benchmarks.support.common import (
     publish,
     run,
 )
-from benchmarks.support.courses import kin_of
 from benchmarks.support.runs import REDUCTION, Timeline, scratch_search, with_starts, workload_of
+from benchmarks.support.simulated_searches import related_pairs
 from benchmarks.support.stock import simulate_stock
 from nst_core.stylization import default_device
 from search_spaces import CATALOGUE, Params, Space
@@ -56,13 +57,13 @@ from tuner.transfer.warm_start import OF_ONE_SOURCE
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How a search differs from the default.
+    """Settings of a search that may differ from the default.
 
     Attributes:
-        sampler: of its job.
-        knows: whether it is told by other pairs which parameters matter.
-        suggested: whether it begins with what other pairs suggest.
-        reduction: of its halving.
+        sampler: name of the sampler.
+        knows: whether it knows from other pairs which parameters matter.
+        suggested: whether it begins with settings suggested from other pairs.
+        reduction: reduction factor of successive halving.
     """
 
     sampler: SamplerName = "gp"
@@ -71,7 +72,7 @@ class Way:
     reduction: int = REDUCTION
 
 
-#: The default first, which the others are compared with; None for what is not ours.
+#: Searches by name; the others are compared with the first one, the default. None: stock Ray Tune.
 SEARCHES: dict[str, Way | None] = {
     "gp": Way(),
     (COLD := "gp, cold"): Way(knows=False),
@@ -82,28 +83,35 @@ SEARCHES: dict[str, Way | None] = {
     (STOCK := "stock Ray Tune"): None,
 }
 QUICK_SEARCHES = ("gp", COLD, SUGGESTED, STOCK)
-#: Not compared with the default for a goal: settings of it.
-SETTINGS = {COLD, SUGGESTED, HALVED}
+#: Variants of the default, which are not part of a goal.
+VARIANTS = {COLD, SUGGESTED, HALVED}
 SEEDS = 5
 SIZE_PX = 64
 STEPS, QUICK_STEPS = (5, 90), (5, 15)
-#: Steps of all trials at which searches are compared, as those of so many full trials.
+#: Searches are compared after the steps of these numbers of full trials.
 AT_FULL_TRIALS = (4, 8, 12, 16)
 LANES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The lowest LPIPS of a search, after so many steps of all its trials."""
+class SearchResult:
+    """Lowest LPIPS of a search over the steps of all its trials.
+
+    Attributes:
+        pair: name of the pair.
+        name: name of the search.
+        seed: seed of the search.
+        trace: (steps of all trials, lowest LPIPS so far), ascending.
+    """
 
     pair: str
     name: str
     seed: int
-    course: Sequence[tuple[int, float]]
+    trace: Sequence[tuple[int, float]]
 
     def best_by(self, steps: float) -> float:
-        """After so many steps; the first one of all before there is any."""
-        return min(best for spent, best in self.course if spent <= max(steps, self.course[0][0]))
+        """Return the lowest LPIPS after some steps; before the first report, that of the first."""
+        return min(best for spent, best in self.trace if spent <= max(steps, self.trace[0][0]))
 
 
 def main(
@@ -112,7 +120,7 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare samplers by what their searches find on pairs of pictures."""
+    """Compare samplers by the best LPIPS of their searches."""
     names = pair or list(built_in_pairs())[: 1 if quick else None]
     chosen = QUICK_SEARCHES if quick else tuple(SEARCHES)
     steps = QUICK_STEPS if quick else STEPS
@@ -130,91 +138,112 @@ def main(
         ProcessPoolExecutor(os.cpu_count(), context, on_one_thread) as pool,
     ):
         running = pool.map(task, *zip(*cases, strict=True))
-        found = list(bar.track(running, total=len(cases), description="searches"))
-    of = {how: [one for one in found if one.name == how] for how in chosen}
+        results = list(bar.track(running, total=len(cases), description="searches"))
+    of = {how: [result for result in results if result.name == how] for how in chosen}
     behind = {how: _behind(of[how], of[chosen[0]], budgets[-1]) for how in chosen[1:]}
     publish(
         "Searches on real pictures",
         f"Best LPIPS of searches with rungs from {steps[0]} to {steps[1]} steps at {SIZE_PX} px,"
         f" {LANES} at a time, by steps of all trials.",
-        [
-            Section(
-                title="Mean of all",
-                rows=[{"search": how, **_means(of[how], budgets)} for how in chosen],
-            ),
-            Section(
-                title="Next to the default",
-                text="By pair and seed. Behind: at the last of these steps, with its standard"
-                " error.",
-                rows=list(behind.values()),
-            ),
-            Section(
-                title="Next to the cold search",
-                text="Of mean courses: steps to what it has after so many, as a share of those in"
-                " which it got there. Twice all its steps stand for never.",
-                rows=[
-                    {
-                        "steps, cold": steps,
-                        **{how: _share(of, how, steps) for how in (chosen[0], SUGGESTED)},
-                    }
-                    for steps in budgets
-                ],
-            ),
-            Section(
-                title="Search by search",
-                rows=[
-                    {
-                        "pair": one.pair.partition("=")[0],
-                        "seed": one.seed,
-                        "search": one.name,
-                        **_means([one], budgets),
-                    }
-                    for one in found
-                ],
-            ),
-        ],
-        goals=[
-            *(
-                Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
-                for how, row in behind.items()
-                if how not in SETTINGS
-            ),
-            *(
-                Goal(
-                    name=f"steps to what a cold search has after {steps}, warm, share",
-                    value=_share(of, SUGGESTED, steps),
-                    goal=0.5,
-                    at_most=True,
-                )
-                for steps in budgets
-            ),
-        ],
+        _sections(of, behind, budgets),
+        goals=_goals(of, behind, budgets),
         json_file=json_file,
     )
 
 
-class _Upto(Timeline):
-    """A timeline that ends its search when all trials together have taken so many steps."""
+def _sections(
+    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
+) -> list[Section]:
+    """Return the tables.
+
+    Args:
+        of: results of each search by name, the default first.
+        behind: row of each other search that compares it with the default.
+        budgets: step counts.
+    """
+    return [
+        Section(
+            title="Mean of all",
+            rows=[{"search": how, **_means(of[how], budgets)} for how in of],
+        ),
+        Section(
+            title="Next to the default",
+            text="Means over pairs and seeds. Behind: difference of LPIPS at the last of these"
+            " step counts, with its standard error.",
+            rows=list(behind.values()),
+        ),
+        Section(
+            title="Next to the cold search",
+            text="Steps until the mean search reaches the score that the mean cold search has"
+            " after a number of steps, as a share of the cold search's steps. A score that is"
+            " never reached counts as twice all steps.",
+            rows=[
+                {
+                    "steps, cold": steps,
+                    **{how: _share(of, how, steps) for how in (next(iter(of)), SUGGESTED)},
+                }
+                for steps in budgets
+            ],
+        ),
+        Section(
+            title="Search by search",
+            rows=[
+                {
+                    "pair": result.pair.partition("=")[0],
+                    "seed": result.seed,
+                    "search": result.name,
+                    **_means([result], budgets),
+                }
+                for searches in of.values()
+                for result in searches
+            ],
+        ),
+    ]
+
+
+def _goals(
+    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
+) -> list[Goal]:
+    return [
+        *(
+            Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
+            for how, row in behind.items()
+            if how not in VARIANTS
+        ),
+        *(
+            Goal(
+                name=f"steps to what a cold search has after {steps}, warm, share",
+                value=_share(of, SUGGESTED, steps),
+                goal=0.5,
+                at_most=True,
+            )
+            for steps in budgets
+        ),
+    ]
+
+
+class _StepBudget(Timeline):
+    """A timeline that ends its search after a number of steps of all trials."""
 
     def __init__(self, steps: int):
         super().__init__()
         self._steps, self._taken = steps, dict[int, int]()
-        self.course: list[tuple[int, float]] = []
+        self.trace: list[tuple[int, float]] = []
         self.interrupt: Interrupt | None = None
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """As `Callback`."""
+        """See `Callback`."""
         super().reported(trial, steps, rung)
         self._taken[trial] = steps
         taken = sum(self._taken.values())
-        best = min([rung.objective, *(best for _, best in self.course[-1:])])
-        self.course.append((taken, best))
+        best = min([rung.objective, *(best for _, best in self.trace[-1:])])
+        self.trace.append((taken, best))
         if self.interrupt and taken >= self._steps:
             self.interrupt.winding_up = True
 
 
-class _CarriedOut:
-    """Scores of what is carried out when it is asked for; NaN of what goes astray."""
+class _Stylizer:
+    """Computes scores of configurations on request; NaN after a failure."""
 
     def __init__(self, workload: Workload, space: Space, steps: int):
         self._engine = Engine(workload.pairs, workload.weights, device=default_device())
@@ -237,48 +266,48 @@ class _CarriedOut:
         return {"lpips": nan} if number in self._failed else self._known[number, steps]
 
 
-def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int) -> Found:
-    """One search in this process, until its trials have taken ``upto`` steps."""
+def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int) -> SearchResult:
+    """Run one search in this process until its trials have taken ``upto`` steps."""
     workload = workload_of(pairs_from([pair])[0], SIZE_PX)
     way = SEARCHES[how]
-    courses = _of_stock if way is None else partial(_of_ours, way)
-    course = courses(workload, seed=seed, steps=steps, upto=upto)
-    return Found(pair=pair, name=how, seed=seed, course=course)
+    traces = _of_stock if way is None else partial(_of_ours, way)
+    trace = traces(workload, seed=seed, steps=steps, upto=upto)
+    return SearchResult(pair=pair, name=how, seed=seed, trace=trace)
 
 
 def _of_ours(
     way: Way, workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
 ) -> Sequence[tuple[int, float]]:
-    timeline = _Upto(upto)
-    curves, materials = load_curves(), workload.pairs[0].materials
-    suggested = suggested_by_strangers(materials, curves, OF_ONE_SOURCE) if way.suggested else []
-    kin = kin_of(np.asarray(picture_features(materials)), experiences_of(curves))
-    made = scratch_search(
+    timeline = _StepBudget(upto)
+    curves, inputs = load_curves(), workload.pairs[0].inputs
+    suggested = suggested_by_unrelated_pairs(inputs, curves, OF_ONE_SOURCE) if way.suggested else []
+    related = related_pairs(np.asarray(picture_features(inputs)), experiences_of(curves))
+    search_run = scratch_search(
         CATALOGUE["gram"],
         timeline,
-        trials=upto // steps[0],  # more than there can be
+        trials=upto // steps[0],  # more trials than the budget allows
         steps=steps,
         size_px=SIZE_PX,
         lanes=LANES,
         sampler=way.sampler,
         seed=seed,
         reduction=way.reduction,
-        starts=[one.params for one in suggested],
-        lengths=known_lengths(curves, but=kin) if way.knows else {},
+        starts=[suggestion.params for suggestion in suggested],
+        lengths=known_lengths(curves, but=related) if way.knows else {},
     )
-    with made as (scratch, job):
+    with search_run as (scratch, job):
         timeline.interrupt = scratch.interrupt
         InlineBackend().run(scratch, workload, job)
-    return timeline.course
+    return timeline.trace
 
 
 def _of_stock(
     workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
 ) -> Sequence[tuple[int, float]]:
     space = with_starts(CATALOGUE["gram"])
-    found = simulate_stock(
+    results = simulate_stock(
         space,
-        _CarriedOut(workload, space, steps[1]),
+        _Stylizer(workload, space, steps[1]),
         trials=upto // steps[0],
         steps=steps,
         reduction=REDUCTION,
@@ -286,34 +315,37 @@ def _of_stock(
         seed=seed,
         upto=upto,
     )
-    return [(event.steps, found.best_by(event.steps)) for event in found.events]
+    return [(event.steps, results.best_by(event.steps)) for event in results.events]
 
 
-def _means(found: Sequence[Found], budgets: Sequence[int]) -> Mapping[str, float]:
-    return {f"{steps} steps": mean(one.best_by(steps) for one in found) for steps in budgets}
+def _means(results: Sequence[SearchResult], budgets: Sequence[int]) -> Mapping[str, float]:
+    return {
+        f"{steps} steps": mean(result.best_by(steps) for result in results) for steps in budgets
+    }
 
 
-def _behind(found: Sequence[Found], default: Sequence[Found], steps: int) -> Row:
+def _behind(results: Sequence[SearchResult], default: Sequence[SearchResult], steps: int) -> Row:
     by = [
-        one.best_by(steps) - other.best_by(steps) for one, other in zip(found, default, strict=True)
+        result.best_by(steps) - other.best_by(steps)
+        for result, other in zip(results, default, strict=True)
     ]
-    return {"search": found[0].name, "behind": mean(by), "±": _error(by), "of": len(by)}
+    return {"search": results[0].name, "behind": mean(by), "±": _error(by), "of": len(by)}
 
 
-def _share(of: Mapping[str, Sequence[Found]], how: str, steps: int) -> float:
-    """Steps that a search takes to what the cold one has after ``steps``, share of its own.
+def _share(of: Mapping[str, Sequence[SearchResult]], how: str, steps: int) -> float:
+    """Return the steps until a search equals the cold one after ``steps``, as a share of its steps.
 
-    Of mean courses; see `search_tables.warm_share`.
+    Both are means over pairs and seeds; see `search_tables.warm_share`.
     """
-    goal = mean(one.best_by(steps) for one in of[COLD])
+    goal = mean(result.best_by(steps) for result in of[COLD])
     return _steps_until(of[how], goal) / _steps_until(of[COLD], goal)
 
 
-def _steps_until(found: Sequence[Found], goal: float) -> float:
-    """Steps of the mean course to a score; twice as many as there were if it never comes there."""
-    every = sorted({spent for one in found for spent, _ in one.course})
+def _steps_until(results: Sequence[SearchResult], goal: float) -> float:
+    """Return the steps until the mean search reaches a score; twice all steps if it never does."""
+    every = sorted({spent for result in results for spent, _ in result.trace})
     return next(
-        (float(s) for s in every if mean(one.best_by(s) for one in found) <= goal),
+        (float(s) for s in every if mean(result.best_by(s) for result in results) <= goal),
         2.0 * every[-1],
     )
 

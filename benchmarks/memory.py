@@ -1,6 +1,7 @@
-"""Estimated and real peak memory of stylizations, by network, size and lanes.
+"""Estimated and measured peak memory of stylizations, by network, image size and lanes.
 
-Each measurement runs in a process of its own, since a process gives little memory back.
+Command: ``python -m benchmarks.memory``. Each measurement runs in a new process, since a process
+returns little memory to the system.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ QUICK_SIZES_PX = (128, 256, 512)
 BATCHES = ((128, 1), (128, 4), (128, 16), (256, 1), (256, 4), (512, 1), (512, 2))
 QUICK_BATCHES = ((128, 1), (128, 4))
 
-#: Memory may bend upwards so much and still be called linear in pixels.
+#: Largest ratio for which memory counts as linear in pixels; see `linear`.
 LINEAR_WITHIN = 1.25
 
 MIB = 2**20
@@ -51,12 +52,12 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """What two steps took beyond what the process had before.
+    """Peak memory of two steps, in addition to what the process used before.
 
     Attributes:
-        estimate_bytes: what `nst_core.lanes.memory` says.
-        peak_bytes: what was taken: resident memory on a CPU, allocated memory on a GPU.
-        seconds: of the two steps, targets included.
+        estimate_bytes: estimate by `nst_core.lanes.memory`.
+        peak_bytes: measured peak: resident memory on a CPU, allocated memory on a GPU.
+        seconds: duration of targets and two steps.
     """
 
     estimate_bytes: int
@@ -65,7 +66,7 @@ class Peak:
 
     @property
     def ratio(self) -> float:
-        """Estimate over peak: 1 is exact, above it is safe."""
+        """Estimate divided by peak: 1 is exact, above 1 is safe."""
         return self.estimate_bytes / self.peak_bytes
 
 
@@ -73,11 +74,13 @@ def main(
     size_px: Annotated[
         list[int] | None, typer.Option(help="longer side of a 4:3 picture; repeatable")
     ] = None,
-    network: Annotated[list[str] | None, typer.Option(help="default: every one")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="a network; repeatable; all by default")
+    ] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare the estimate with the peak, with and without computing layers twice."""
+    """Compare estimates with peaks, with and without activations computed twice."""
     rows: list[Row] = []
     cases = [
         (name, side, checkpointing)
@@ -121,7 +124,7 @@ def main(
 
 
 def batch_row(size_px: int, lanes: int) -> Row:
-    """Peak of a batch, and of each of its lanes."""
+    """Return the peak of a batch, and per lane."""
     peak = measure("vgg16", size_px, lanes=lanes)
     return {
         "size": f"{size_px}x{size_px * 3 // 4}",
@@ -133,7 +136,7 @@ def batch_row(size_px: int, lanes: int) -> Row:
 
 
 def what_fits(network: str, free: int) -> Row:
-    """Largest picture, and lanes of smaller ones, by the estimate."""
+    """Return the largest image and the numbers of lanes that fit into ``free`` bytes, estimated."""
     config, device = StyleConfig(extractor=network), default_device()
     fitting: Row = {"network": network}
     for twice in (False, True):
@@ -141,18 +144,19 @@ def what_fits(network: str, free: int) -> Row:
         side = largest_size(config, height, width, device, free, checkpointing=twice)
         fitting["largest px" + (", twice" if twice else "")] = side
     for side in (128, 256, 512):
-        one, two = (
+        one_lane, two_lanes = (
             needed_bytes(config, side * 3 // 4, side, device=device, lanes=n) for n in (1, 2)
         )
-        fitting[f"lanes at {side} px"] = max(0, 1 + (free - one) // (two - one))
+        fitting[f"lanes at {side} px"] = max(0, 1 + (free - one_lane) // (two_lanes - one_lane))
     return fitting
 
 
 def linear(rows: Sequence[Row]) -> list[Goal]:
-    """Whether memory grows no faster than pixels: the line from the smallest to the largest size.
+    """Return the goal that memory is linear in the number of pixels.
 
-    A picture in between that takes less than the line says shows that it bends upwards: by 1 where
-    it is straight, by about 3 where memory grows with the square of the pixels.
+    The value is the ratio of two numbers at a middle size: memory on the straight line between the
+    smallest and the largest size, and measured memory. It is 1 if memory is linear, and about 3 if
+    memory grows with the square of the pixels.
     """
     if len({row["size"] for row in rows}) < 3:
         return []
@@ -170,7 +174,7 @@ def linear(rows: Sequence[Row]) -> list[Goal]:
 
 
 def pixels_of(size: str) -> int:
-    """Of ``WIDTHxHEIGHT``."""
+    """Return the number of pixels of ``WIDTHxHEIGHT``."""
     width, height = map(int, size.split("x"))
     return width * height
 
@@ -178,7 +182,7 @@ def pixels_of(size: str) -> int:
 def measure(
     network: str, size_px: int, *, checkpointing: bool = False, lanes: int = 1, masks: int = 0
 ) -> Peak:
-    """The peak of two steps at ``size_px``, 4:3, in a fresh process."""
+    """Return the peak of two steps of a 4:3 image, measured in a new process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(_two_steps, network, size_px, checkpointing, lanes, masks).result()
@@ -191,11 +195,11 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int, mask
     store = FeatureStore(random_weights, default_device())
     store.checkpointing = checkpointing
     store.extractor(config.backbone, config.layers)
-    materials = LossInputs.at_size(picture, _styles(picture, masks), size_px)
+    inputs = LossInputs.at_size(picture, _styles(picture, masks), size_px)
     with _Watch(store.device) as watch:
         batch = LaneBatch(store)
         for lane in range(lanes):
-            batch.add(lane, config, materials)
+            batch.add(lane, config, inputs)
         batch.advance(2)
     return Peak(
         estimate_bytes=needed_bytes(
@@ -213,7 +217,7 @@ def _two_steps(network: str, size_px: int, checkpointing: bool, lanes: int, mask
 
 
 def _styles(picture: torch.Tensor, masks: int) -> list[Style]:
-    """One style image, or one for each of so many strips of the picture."""
+    """Return one style image without a mask, or one for each of ``masks`` strips of the image."""
     if not masks:
         return [Style(image_3HW=picture)]
     strips = torch.linspace(0, masks, picture.shape[2] + 1)[:-1].long().expand(picture.shape[1:])
@@ -221,7 +225,7 @@ def _styles(picture: torch.Tensor, masks: int) -> list[Style]:
 
 
 class _Watch:
-    """The most memory taken while it is entered, beyond what was there before."""
+    """Context manager that measures peak memory in addition to the memory at its beginning."""
 
     def __init__(self, device: torch.device):
         self._cuda = device.type == "cuda"

@@ -1,8 +1,9 @@
-"""L-BFGS, Adam and AdamW against feed-forward references, as the ``lbfgs-resnet18`` report did.
+"""L-BFGS, Adam and AdamW against feed-forward references, like the report behind `lbfgs-resnet18`.
 
-The report compares them by RMSE, PSNR and SSIM against the outputs of a feed-forward network after
-1000 steps, finds L-BFGS first, AdamW second and Adam third, and 1500 and 2000 steps no better. Here
-the same runs are scored at all three step counts. docs/optimizers.md is its output.
+Command: ``python -m benchmarks.optimizers``; its output is docs/optimizers.md. The report compares
+the optimizers by RMSE, PSNR and SSIM against outputs of a feed-forward network after 1000 steps. It
+ranks L-BFGS first, AdamW second and Adam third, and finds 1500 and 2000 steps no better. Here the
+same runs are scored after 1000, 1500 and 2000 steps.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ REPORTED: Mapping[str, Mapping[str, float]] = {
     "adam": {"rmse": 0.01270, "psnr": 38.001, "ssim": 0.8785},
 }
 
-#: Metric -> whether more of it is better.
+#: Metrics, and whether a higher value is better.
 SCORES = {"lpips": False, "ssim": True, "psnr": True, "rmse": False}
 
 
@@ -67,7 +68,7 @@ def main(
 ) -> None:
     """Compare the report's optimizers after 1000, 1500 and 2000 steps."""
     files = WeightsFiles(weights or (), err.print)
-    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
+    suite = MetricSuite.load(files, default_device(), metrics=SCORES)
     config, note = runnable(BASELINES["lbfgs-resnet18"], files.available)
     pairs = pairs_from(pair)
     references = [each.reference(size_px) for each in pairs]
@@ -77,12 +78,12 @@ def main(
         lane = config.config.replace(size_px=size_px, steps=checkpoints[-1], **settings)
         for steps, images in _run(name, lane, pairs, checkpoints, files):
             row = {"optimizer": name, "steps": steps}
-            rows.append({**row, **_scores(images, references, judge)})
+            rows.append({**row, **_scores(images, references, suite)})
     untouched = [
         resize(each.content_3HW, *goal.shape[1:])
         for each, goal in zip(pairs, references, strict=True)
     ]
-    rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, judge)})
+    rows.append({"optimizer": "(untouched content)", **_scores(untouched, references, suite)})
     orders = compare_with_report(rows, checkpoints)
     extra = f" ({note[0].upper()}{note[1:]}.)" if note else ""
     publish(
@@ -104,7 +105,7 @@ def _run(
     checkpoints: Sequence[int],
     weights: Callable[[str], Weights],
 ) -> Iterator[tuple[int, list[Tensor]]]:
-    """The images of all pairs at each of the step counts."""
+    """Yield each step count with the images of all pairs."""
     store = FeatureStore(weights, default_device())
     batches = []
     for each in pairs:
@@ -116,33 +117,33 @@ def _run(
         task = bar.add_task(name, total=checkpoints[-1] * len(batches))
         for checkpoint in checkpoints:
             for batch in batches:
-                while (left := checkpoint - batch.lanes[0].step) > 0:
-                    losses = batch.advance(min(left, 10))
+                while (steps_left := checkpoint - batch.lanes[0].step) > 0:
+                    losses = batch.advance(min(steps_left, 10))
                     (outcome,) = batch.outcomes(losses)
                     if outcome is not Outcome.RUNNING:
                         raise SystemExit(f"{name}: {outcome.value}")
-                    bar.update(task, advance=min(left, 10))
+                    bar.update(task, advance=min(steps_left, 10))
             yield checkpoint, [batch.picture(batch.lanes[0].key) for batch in batches]
 
 
-def _scores(images: Sequence[Tensor], references: Sequence[Tensor], judge: MetricSuite) -> Row:
+def _scores(images: Sequence[Tensor], references: Sequence[Tensor], suite: MetricSuite) -> Row:
     scores = [
-        judge.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
+        suite.score(to_uint8(image), to_uint8(resize(goal, *image.shape[1:])))
         for image, goal in zip(images, references, strict=True)
     ]
     return {name: mean(score[name] for score in scores) for name in SCORES}
 
 
 def compare_with_report(rows: Sequence[Row], checkpoints: Sequence[int]) -> list[Row]:
-    """Best first by each metric at the first step count, here and in the report; gain of more."""
+    """Return rankings by each metric at the first step count, and each optimizer's best count."""
     orders = []
     for metric, higher in SCORES.items():
         first = [row for row in rows if row.get("steps") == checkpoints[0]]
         here = [r["optimizer"] for r in sorted(first, key=lambda r: r[metric], reverse=higher)]
-        told = ""
+        reported = ""
         if metric in REPORTED["adam"]:
             ranked = sorted(REPORTED, key=lambda name: REPORTED[name][metric], reverse=higher)
-            told = " > ".join(ranked)
+            reported = " > ".join(ranked)
         best = {
             name: max(
                 (row for row in rows if row["optimizer"] == name),
@@ -154,8 +155,8 @@ def compare_with_report(rows: Sequence[Row], checkpoints: Sequence[int]) -> list
             {
                 "metric": metric,
                 "here": " > ".join(here),
-                "report": told,
-                "agrees": told == " > ".join(here) if told else "",
+                "report": reported,
+                "agrees": reported == " > ".join(here) if reported else "",
                 "best steps": ", ".join(f"{name} {steps}" for name, steps in best.items()),
             }
         )

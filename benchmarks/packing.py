@@ -1,7 +1,8 @@
-"""Finished trials per hour of one job: lanes of one engine against a process per trial.
+"""Finished trials per hour: many lanes on an engine against one process per trial.
 
-Every way runs the same configurations to the same step and scores them. All of them step with our
-engine's code, so what differs is only how trials are packed.
+Command: ``python -m benchmarks.packing``. All ways run the same configurations to the same step,
+    with the same code of a step, and score them. They differ only in how trials share processes and
+    devices.
 """
 
 from __future__ import annotations
@@ -44,23 +45,24 @@ TRIALS, QUICK_TRIALS = 24, 4
 STEPS, QUICK_STEPS = 60, 20
 ROUNDS, QUICK_ROUNDS = 2, 1
 
-#: Processes that share a GPU.
+#: Numbers of processes that share a GPU.
 SHARING = (4, 8)
 
 
 class Way(NamedTuple):
-    """One way of packing: runs the whole job and says when each trial ended.
+    """One way to run a job.
 
     Attributes:
-        slots: trials at a time.
+        run: runs the whole job and returns the time at which each trial ended, in seconds.
+        slots: number of trials that run at the same time.
     """
 
     run: Callable[[], Sequence[float]]
     slots: int
 
 
-class Course(NamedTuple):
-    """Seconds of a whole job, and trials an hour once all slots had been filled."""
+class JobTime(NamedTuple):
+    """Duration of a whole job in seconds, and trials per hour after all slots were filled once."""
 
     seconds: float
     per_hour: float
@@ -69,17 +71,17 @@ class Course(NamedTuple):
 def main(
     size_px: Annotated[int, typer.Option(help="longer side")] = SIZE_PX,
     trials: Annotated[int | None, typer.Option(help="configurations")] = None,
-    steps: Annotated[int | None, typer.Option(help="steps of each")] = None,
-    lanes: Annotated[int | None, typer.Option(help="trials at a time on an engine of ours")] = None,
+    steps: Annotated[int | None, typer.Option(help="steps of each configuration")] = None,
+    lanes: Annotated[int | None, typer.Option(help="lanes of an engine")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Time the same job packed in several ways."""
+    """Measure the same job, run in several ways."""
     trials = trials or (QUICK_TRIALS if quick else TRIALS)
     steps = steps or (QUICK_STEPS if quick else STEPS)
     (pair,) = pairs_from(None, count=1)
     ways = make_ways(pair, size_px, configs_of_a_job(size_px, trials, steps), lanes)
-    courses: dict[str, list[Course]] = {name: [] for name in ways}
+    times: dict[str, list[JobTime]] = {name: [] for name in ways}
     rounds = QUICK_ROUNDS if quick else ROUNDS
     for turn in range(rounds):
         for name, way in ways.items():
@@ -88,27 +90,27 @@ def main(
             ended_s = way.run()
             seconds = time.perf_counter() - started
             rate = steady_rate(ended_s, way.slots)
-            courses[name].append(Course(seconds=seconds, per_hour=3600 * rate))
-    rows = [row_of(name, courses[name], trials) for name in ways]
-    mine, *others = rows  # ours is the first of the ways
-    best = max(row["trials per hour"] for row in others)
-    best_whole = min(row["seconds, all"] for row in others)
+            times[name].append(JobTime(seconds=seconds, per_hour=3600 * rate))
+    rows = [row_of(name, times[name], trials) for name in ways]
+    ours_row, *other_rows = rows  # ours is the first of the ways
+    best = max(row["trials per hour"] for row in other_rows)
+    best_whole = min(row["seconds, all"] for row in other_rows)
     publish(
         "Packing",
         f"{trials} configurations of the space `gram`, {steps} steps each at {size_px} px, then"
-        f" scored; {rounds} round(s) in which the ways take turns, medians. `seconds, all` is the"
-        " whole job with its start-up; the trials per hour are counted from when every slot had"
-        " been filled once, as in a longer job.",
+        f" scored; medians of {rounds} round(s) in which the ways alternate. `seconds, all` is the"
+        " whole job with its start-up; trials per hour are counted after every slot was filled"
+        " once, as in a longer job.",
         [Section(title="Finished trials", rows=rows)],
         goals=[
             Goal(
                 name="times the best alternative",
-                value=mine["trials per hour"] / best,
+                value=ours_row["trials per hour"] / best,
                 goal=3.0 if default_device().type == "cuda" else 1.3,
             ),
             Goal(
                 name="times the best alternative, start-up of this short job included",
-                value=best_whole / mine["seconds, all"],
+                value=best_whole / ours_row["seconds, all"],
                 goal=1.0,
             ),
         ],
@@ -119,13 +121,13 @@ def main(
 OURS = "ours: lanes of an engine"
 
 
-def row_of(name: str, courses: Sequence[Course], trials: int) -> Row:
-    """Throughput of one way."""
-    rates = [course.per_hour for course in courses]
+def row_of(name: str, times: Sequence[JobTime], trials: int) -> Row:
+    """Return the throughput of one way."""
+    rates = [time.per_hour for time in times]
     return {
         "way": name,
         "trials": trials,
-        "seconds, all": median(course.seconds for course in courses),
+        "seconds, all": median(time.seconds for time in times),
         "trials per hour": median(rates),
         "least": min(rates),
         "most": max(rates),
@@ -133,7 +135,7 @@ def row_of(name: str, courses: Sequence[Course], trials: int) -> Row:
 
 
 def configs_of_a_job(size_px: int, trials: int, steps: int) -> list[StyleConfig]:
-    """The configurations that a random search draws."""
+    """Return the configurations of a random search."""
     with scratch_search(
         CATALOGUE["gram"],
         Timeline(),
@@ -149,11 +151,11 @@ def configs_of_a_job(size_px: int, trials: int, steps: int) -> list[StyleConfig]
 def make_ways(
     pair: Pair, size_px: int, configs: Sequence[StyleConfig], lanes: int | None
 ) -> dict[str, Way]:
-    """Name -> a function that runs the whole job that way."""
+    """Return the ways to run the job, by name."""
     device, cores = default_device(), os.cpu_count() or 1
     task = Task.of(pair, size_px)
-    ray_backend()  # which makes Ray's settings; nothing may import Ray before
-    from nst_core.lanes.lane_counts import CPU_LANES, GPU_LANES
+    ray_backend()  # before anything imports Ray, which reads its settings at import
+    from nst_core.lanes.device import CPU_LANES, GPU_LANES
 
     engines = 1 if device.type == "cuda" else cores
     lanes_of_one = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
@@ -170,8 +172,10 @@ def make_ways(
             name = f"{sharing} processes that stay, on the GPU"
             ways[name] = Way(partial(processes, task, configs, sharing, 1, kept=True), sharing)
     else:
-        anew, kept = (partial(processes, task, configs, cores, 1, kept=k) for k in (False, True))
-        ways["a process per trial, one per core"] = Way(anew, cores)
+        new_each_time, kept = (
+            partial(processes, task, configs, cores, 1, kept=k) for k in (False, True)
+        )
+        ways["a process per trial, one per core"] = Way(new_each_time, cores)
         by_tune = partial(ray_tune, task, configs, {"cpu": 1})
         ways["Ray Tune, a process per core"] = Way(by_tune, cores)
         ways["a process per core that stays"] = Way(kept, cores)
@@ -181,7 +185,7 @@ def make_ways(
 def ours(
     pair: Pair, size_px: int, configs: Sequence[StyleConfig], lanes: int | None
 ) -> Sequence[float]:
-    """A run as `nst-tuner launch` makes it."""
+    """Run the job like `nst-tuner launch`; return when each trial ended."""
     steps = configs[0].steps
     timeline = Timeline()
     with scratch_search(
@@ -195,14 +199,22 @@ def ours(
     ) as (search, job):
         on_ray(search, job, workload_of(pair, size_px))
     if len(timeline.ended_s) != len(configs):
-        raise RuntimeError(f"{len(timeline.ended_s)} of {len(configs)} trials ended")
+        raise RuntimeError(f"only {len(timeline.ended_s)} of {len(configs)} trials ended")
     return list(timeline.ended_s.values())
 
 
 def processes(
     task: Task, configs: Sequence[StyleConfig], workers: int, threads: int, *, kept: bool
 ) -> Sequence[float]:
-    """Processes that take trials from a queue, each anew for every trial or kept."""
+    """Run trials in worker processes; return when each ended.
+
+    Args:
+        task: images of the job.
+        configs: configurations of the trials.
+        workers: number of processes.
+        threads: number of CPU threads of each.
+        kept: whether a process runs many trials, or one.
+    """
     with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -217,7 +229,7 @@ def processes(
 def ray_tune(
     task: Task, configs: Sequence[StyleConfig], resources: dict[str, float]
 ) -> Sequence[float]:
-    """Stock Ray Tune with a function that runs a whole trial, in processes that share a device."""
+    """Run trials in stock Ray Tune with a function per trial; return when each ended."""
     from ray import tune
 
     from tuner.cluster.session import connected

@@ -1,6 +1,6 @@
-"""Every built-in preset on the same pictures: how near the reference it comes, and how long.
+"""Scores and times of every built-in preset on the same images.
 
-docs/presets.md is its output.
+Command: ``python -m benchmarks.presets``; its output is docs/presets.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nst_core.presets.preset import Preset
 from nst_core.stylization import Step, default_device, stylize
 from tuner.apply.weights_files import WeightsFiles
 
-#: Steps of a quick run, and of a network that has nothing but random weights.
+#: Number of steps in a quick run, and for networks with random weights.
 FEW_STEPS = 20
 
 SCORES = ("lpips", "ssim", "psnr", "rmse")
@@ -48,14 +48,14 @@ def main(
     json_file: JsonOption = None,
     weights: WeightsOption = None,
 ) -> None:
-    """Run every built-in preset, score it against the references, and print a row for each."""
+    """Run every built-in preset and score it against the references."""
     files = WeightsFiles(weights or (), err.print)
-    judge = MetricSuite.load(files, default_device(), metrics=SCORES)
+    suite = MetricSuite.load(files, default_device(), metrics=SCORES)
     rows: list[Row] = []
     for each in pairs_from(pair, count=1):
-        rows.append(_content_row(each, size_px, judge))
+        rows.append(_content_row(each, size_px, suite))
         for preset in BUILT_IN.values():
-            rows.append(_row(each, preset, size_px, judge, files, quick=quick))
+            rows.append(_row(each, preset, size_px, suite, files, quick=quick))
     mechanics = [
         _mechanics_row(preset, size_px)
         for preset in BUILT_IN.values()
@@ -75,24 +75,24 @@ def main(
     tables.append(
         Section(
             title="Networks without weights here",
-            text="With random weights: this shows that they run, and nothing about pictures.",
+            text="These networks ran with random weights, which shows only that they run.",
             rows=mechanics,
         )
     )
     publish(
         "The built-in presets, measured",
         f"Every preset with {'a few' if quick else 'all'} of its own steps at {size_px} px, against"
-        " a reference by another engine. LPIPS says how it looks (lower is nearer); SSIM, PSNR and"
-        " RMSE prefer the untouched content, which is why its row is there.",
+        " a reference by another engine. LPIPS measures how similar they look (lower is closer);"
+        " SSIM, PSNR and RMSE prefer the untouched content, whose scores are in the first row.",
         tables,
         json_file=json_file,
     )
 
 
-def _content_row(pair: Pair, size_px: int, judge: MetricSuite) -> Row:
+def _content_row(pair: Pair, size_px: int, suite: MetricSuite) -> Row:
     reference_3HW = pair.reference(size_px)
     content = to_uint8(resize(pair.content_3HW, *reference_3HW.shape[1:]))
-    scores = judge.score(content, to_uint8(reference_3HW))
+    scores = suite.score(content, to_uint8(reference_3HW))
     return {"pair": pair.name, "preset": "(untouched content)", **scores}
 
 
@@ -100,7 +100,7 @@ def _row(
     pair: Pair,
     preset: Preset,
     size_px: int,
-    judge: MetricSuite,
+    suite: MetricSuite,
     files: WeightsFiles,
     *,
     quick: bool,
@@ -117,7 +117,7 @@ def _row(
         "preset": preset.name,
         "network": config.extractor,
         "steps": last.step,
-        **judge.score(to_uint8(last.image_3HW), to_uint8(reference_3HW)),
+        **suite.score(to_uint8(last.image_3HW), to_uint8(reference_3HW)),
         "seconds": last.seconds,
         "outcome": last.outcome.value,
         "note": note or "",
@@ -136,7 +136,7 @@ def _last_step(
 
 
 def _mechanics_row(preset: Preset, size_px: int) -> Row:
-    """The preset's own network, whose weights are not here, with random ones: does it run?"""
+    """Run a preset whose weights are not available with random weights, as a functional check."""
     (pair,) = pairs_from(None, count=1)
     config = preset.config.replace(size_px=size_px, precision="float32").stopped_at(FEW_STEPS)
     label = f"{preset.name} (random weights)"

@@ -1,7 +1,8 @@
 """Record learning curves of many configurations on real pairs, for the simulator and `suggest`.
 
-Every pair runs the same configurations, points of a Sobol sequence over the space, without early
-stopping. What is there already is kept: the file grows from pair to pair.
+Command: ``python -m benchmarks.record --out curves.npz``. Every pair runs the same configurations,
+points of a Sobol sequence over the space, without early stopping. Curves that are already in the
+file are kept; each new pair is added.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ SIZE_PX = 64
 STEPS = (5, 10, 15, 20, 30, 45, 60, 90)
 CONFIGS = 300
 LANES = 8
-#: Configurations that a process is given at a time.
+#: Number of configurations per task of a worker process.
 _PART = 40
 
 
@@ -64,66 +65,68 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Record curves of each pair; --quick shows how, and keeps nothing."""
+    """Record curves of each pair; with --quick, of a few configurations, without a file."""
     if quick:
         with tempfile.TemporaryDirectory() as scratch:
-            made = record_all(pairs_from(pair, count=1), space, 8, size_px, Path(scratch) / "q.npz")
+            curves = record_all(
+                pairs_from(pair, count=1), space, 8, size_px, Path(scratch) / "q.npz"
+            )
     else:
-        made = record_all(pairs_from(pair), space, configs or CONFIGS, size_px, out)
+        curves = record_all(pairs_from(pair), space, configs or CONFIGS, size_px, out)
     publish(
         "Recorded curves",
-        f"{len(made.params)} configurations of the space `{made.space.name}` at {size_px} px."
-        " `guess`: how far a configuration's LPIPS is from what its neighbours' say, mean, at the"
-        " last step.",
-        [Section(title="Pairs", rows=[row_of(made, name) for name in made.pairs])],
+        f"{len(curves.params)} configurations of the space `{curves.space.name}` at {size_px} px."
+        " `guess`: mean difference of a configuration's LPIPS at the last step from its prediction"
+        " by neighboring configurations.",
+        [Section(title="Pairs", rows=[row_of(curves, name) for name in curves.pairs])],
         json_file=json_file,
     )
 
 
 def row_of(curves: Curves, pair: str) -> Row:
-    """What was recorded of one pair."""
-    known = curves.pairs[pair]
-    last_N = known.score_NSM[:, -1, curves.metrics.index("lpips")]
+    """Return the table row of one pair."""
+    recorded = curves.pairs[pair]
+    last_N = recorded.score_NSM[:, -1, curves.metrics.index("lpips")]
     guess_N = curves.left_out(pair)[:, -1, curves.metrics.index("lpips")]
     return {
         "pair": pair,
         "diverged": int(np.isnan(last_N).sum()),
-        "best lpips": float(np.nanmin(known.score_NSM[:, :, curves.metrics.index("lpips")])),
+        "best lpips": float(np.nanmin(recorded.score_NSM[:, :, curves.metrics.index("lpips")])),
         "median": float(np.nanmedian(last_N)),
-        "untouched": known.untouched["lpips"],
+        "untouched": recorded.untouched["lpips"],
         "guess off by": float(np.nanmean(np.abs(guess_N - last_N))),
         "median off by": float(np.nanmean(np.abs(last_N - np.nanmedian(last_N)))),
     }
 
 
 def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, out: Path) -> Curves:
-    """Record what is not in the file yet, which is written after every pair."""
+    """Record the pairs that are not in the file, and write the file after each of them."""
     chosen = find_space(space)
     points = [_point(chosen, index) for index in range(configs)]
-    known = load_curves(out) if out.is_file() else None
-    pairs: dict[str, PairCurves] = dict(known.pairs) if known else {}
-    if known and (list(known.params) != points or known.size_px != size_px):
+    existing = load_curves(out) if out.is_file() else None
+    pairs: dict[str, PairCurves] = dict(existing.pairs) if existing else {}
+    if existing and (list(existing.params) != points or existing.size_px != size_px):
         raise InputError(f"{out}: holds curves of other configurations; name another file")
     new = [
-        replace(one, reference_3HW=one.reference(size_px))
-        for one in wanted
-        if one.name not in pairs
+        replace(pair, reference_3HW=pair.reference(size_px))
+        for pair in wanted
+        if pair.name not in pairs
     ]
     parts = [points[at : at + _PART] for at in range(0, configs, _PART)]
     with progress() as bar, _processes() as pool:
         task = bar.add_task("configurations", total=len(new) * configs)
         recorded = {
-            one.name: [pool.submit(record, one, chosen, part, size_px) for part in parts]
-            for one in new
+            pair.name: [pool.submit(record, pair, chosen, part, size_px) for part in parts]
+            for pair in new
         }
-        for one in new:
-            found = []
-            for part, future in zip(parts, recorded[one.name], strict=True):
-                found.append(future.result())
+        for pair in new:
+            scores = []
+            for part, future in zip(parts, recorded[pair.name], strict=True):
+                scores.append(future.result())
                 bar.advance(task, len(part))
             encoded_ND = encode_all(chosen, points)
-            pairs[one.name] = pair_curves(one, size_px, np.concatenate(found), encoded_ND)
-            made = Curves(
+            pairs[pair.name] = pair_curves(pair, size_px, np.concatenate(scores), encoded_ND)
+            curves = Curves(
                 space=chosen,
                 params=points,
                 steps=STEPS,
@@ -133,48 +136,51 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 size_px=size_px,
                 kernel=kernel_of(encoded_ND, pairs.values()),
             )
-            _replace(out, made)
+            _replace(out, curves)
     err.print(f"{out}: {len(pairs)} pairs, {configs} configurations, {out.stat().st_size} bytes")
     return load_curves(out)
 
 
 def kernel_of(points_ND: np.ndarray, pairs: Iterable[PairCurves]) -> Kernel:
-    """How alike configurations score at the last step, by LPIPS, on all pairs together."""
-    last_NP = np.stack([one.score_NSM[:, -1, METRICS_KEPT.index("lpips")] for one in pairs], 1)
+    """Return the kernel that fits the LPIPS of all pairs at the last step."""
+    last_NP = np.stack([pair.score_NSM[:, -1, METRICS_KEPT.index("lpips")] for pair in pairs], 1)
     known_N = ~np.isnan(last_NP).any(1)
     return fitted_kernel(points_ND[known_N], last_NP[known_N])
 
 
 def _processes() -> ProcessPoolExecutor:
-    """One for the GPU, or one for each core, as engines are in a job."""
-    one = default_device().type == "cuda"
+    """Return a pool of one process for a GPU, else of one per core, like engines of a job."""
+    on_gpu = default_device().type == "cuda"
     return ProcessPoolExecutor(
-        1 if one else os.cpu_count(),
+        1 if on_gpu else os.cpu_count(),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=None if one else on_one_thread,
+        initializer=None if on_gpu else on_one_thread,
     )
 
 
 def _replace(out: Path, curves: Curves) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        made = Path(scratch) / out.name
-        curves.save(made)
-        made.replace(out)
+        temporary = Path(scratch) / out.name
+        curves.save(temporary)
+        temporary.replace(out)
 
 
 METRICS_KEPT = ("lpips", "ssim", "rmse", "color", "edges")
 
 
 def _point(space: Space, index: int) -> Params:
-    """A point with numbers as a file keeps them."""
+    """Return a point of the Sobol sequence, rounded like the numbers in the file."""
     params = planned_point("sobol", space, index, seed=0)
     assert params is not None
     return {k: round(v, 6) if isinstance(v, float) else v for k, v in params.items()}
 
 
 def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> np.ndarray:
-    """Scores of some configurations on one pair: a NaN-padded float64 [N, S, M]."""
+    """Return score_NSM, float64, of N configurations after S step counts by M metrics.
+
+    Scores after a failure are NaN.
+    """
     engine = Engine([engine_pair(pair, size_px)], weights_of_a_job(), device=default_device())
     configs = [space.build(params, size_px=size_px, steps=STEPS[-1]) for params in points]
     score_NSM = np.full((len(configs), len(STEPS), len(METRICS_KEPT)), np.nan)
@@ -199,7 +205,7 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
 
 
 def lengths_of(points_ND: np.ndarray, score_NSM: np.ndarray) -> np.ndarray:
-    """The lengths_D of the kernel by which the best LPIPS of configurations is alike."""
+    """Return the lengthscales lengths_D of a kernel fitted to each configuration's best LPIPS."""
     best_N = np.fmin.reduce(score_NSM[:, :, METRICS_KEPT.index("lpips")], axis=1)
     known_N = np.isfinite(best_N)
     return fitted_kernel(points_ND[known_N], best_N[known_N, None]).lengths_D
@@ -208,13 +214,13 @@ def lengths_of(points_ND: np.ndarray, score_NSM: np.ndarray) -> np.ndarray:
 def pair_curves(
     pair: Pair, size_px: int, score_NSM: np.ndarray, points_ND: np.ndarray
 ) -> PairCurves:
-    """What is kept of one pair, whose configurations are these points."""
+    """Return the curves of one pair with their baseline, image statistics and lengthscales."""
     prepared = engine_pair(pair, size_px)
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
-    untouched: Mapping[str, float] = baseline_scores([prepared], judge)[0]["content"]
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
+    untouched: Mapping[str, float] = baseline_scores([prepared], suite)[0]["content"]
     return PairCurves(
         name=pair.name,
-        features_F=np.asarray(picture_features(prepared.materials)),
+        features_F=np.asarray(picture_features(prepared.inputs)),
         score_NSM=score_NSM,
         untouched={name: untouched[name] for name in METRICS_KEPT},
         lengths_D=lengths_of(points_ND, score_NSM),

@@ -1,4 +1,7 @@
-"""How large the report of a large run is, and how fast it opens in a browser."""
+"""Size of the report page of a large run, and time until a browser has opened it.
+
+Command: ``python -m benchmarks.report``. It needs Chromium or Google Chrome.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ OPENED, QUICK_OPENED = 7, 3
 
 
 def main(
-    trials: Annotated[int | None, typer.Option(help="of the run")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of the run")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -34,10 +37,10 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         err.print(f"a run of {trials} trials")
-        made = made_run(folder / "run", _pictures(folder), trials=trials, size_px=SIZE_PX)
+        run_folder = made_run(folder / "run", _pictures(folder), trials=trials, size_px=SIZE_PX)
         err.print("its report")
         started = time.perf_counter()
-        size = write_report(load_results(made), folder / "report.html")
+        size = write_report(load_results(run_folder), folder / "report.html")
         written_s = time.perf_counter() - started
         err.print("opening it")
         opened_s = _opened_s(folder / "report.html", QUICK_OPENED if quick else OPENED)
@@ -62,7 +65,7 @@ def main(
 
 
 def _pictures(folder: Path) -> Path:
-    """A photo, a style and a reference."""
+    """Write a content image, a style image and a reference; return their folder."""
     photos = {
         "content": skimage.data.chelsea(),
         "style": skimage.data.coffee(),
@@ -75,13 +78,16 @@ def _pictures(folder: Path) -> Path:
 
 
 def _opened_s(page: Path, times: int) -> list[float]:
-    """Seconds from asking for the page to its being ready, each time in a fresh context."""
+    """Return the seconds from a request until the page is ready, each time in a new tab."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        raise InputError("no Chromium on this machine; install it to open the report")
-    found = []
+        raise InputError(
+            "this benchmark opens the report in Chromium, which was not found; install `chromium`"
+            " or `google-chrome`"
+        )
+    seconds = []
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for _ in range(times):
@@ -89,10 +95,10 @@ def _opened_s(page: Path, times: int) -> list[float]:
             started = time.perf_counter()
             tab.goto(page.as_uri())
             tab.wait_for_selector("html[data-ready=yes]")
-            found.append(time.perf_counter() - started)
+            seconds.append(time.perf_counter() - started)
             tab.close()
         browser.close()
-    return found
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""A preset at larger sizes than it was tuned at: what each part of the correction is worth.
+"""Effect of each part of the correction that presets get at larger sizes than they were tuned at.
 
-The look is kept when the larger result, scaled down, is near the tuned one and as far from the
-photo as the tuned one is: nearer to the photo is a tint in place of strokes. `as it is` changes the
-size alone; `coarse to fine` goes through the tuned size first; `corrected` also weighs the style
-up, which is what `stylize --preset --size-px` does.
+Command: ``python -m benchmarks.resolution``. A larger result keeps its look if, scaled down, it is
+close to the tuned result and as far from the photo as the tuned result. If it is closer to the
+photo, strokes have become a mere tint. Three ways are compared: `as it is` changes only the size;
+`coarse to fine` runs at the tuned size first; `corrected` also increases the style weight, as
+``stylize --preset --size-px`` does.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ from nst_core.stylization import default_device, stylize
 from search_spaces import CATALOGUE
 
 FACTORS, QUICK_FACTORS = (1.5, 2.0, 4.0), (2.0,)
-#: As many as a result needs that shows the style.
+#: Number of steps after which results show the style.
 STEPS = 60
-#: Of the starts of `gram`, by number: no total variation, a high learning rate, a strong style.
+#: Initial points of the space `gram`, by number: without total variation, with a high learning
+#: rate, with a strong style.
 STARTS, QUICK_STARTS = (1, 2, 3), (2,)
 WAYS = ("as it is", "coarse to fine", "corrected")
-#: The look is kept below this; a column says how far the untouched photo is, to compare with.
-MOST_LPIPS = 0.15
+#: Largest LPIPS at which a result keeps its look. For comparison, one column has the distance of
+#: the untouched photo.
+MAX_LPIPS = 0.15
 
 
 def main(
@@ -54,7 +57,7 @@ def main(
     size_px: Annotated[int, typer.Option(help="longer side at which presets are tuned")] = 96,
     steps: Annotated[int, typer.Option(help="steps at the tuned size")] = STEPS,
     start: Annotated[
-        list[int] | None, typer.Option(help="start of `gram`, by number; repeatable")
+        list[int] | None, typer.Option(help="initial point of `gram`, by number; repeatable")
     ] = None,
     factor: Annotated[list[float] | None, typer.Option(help="times the size; repeatable")] = None,
     images: Annotated[Path | None, typer.Option(help="also save every result here")] = None,
@@ -62,7 +65,7 @@ def main(
     json_file: JsonOption = None,
 ) -> None:
     """Compare larger results, scaled down, with the tuned ones and with the photo."""
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device(), metrics=("lpips",))
     gram, factors = CATALOGUE["gram"], factor or (QUICK_FACTORS if quick else FACTORS)
     numbers = start or (QUICK_STARTS if quick else STARTS)
     presets = {
@@ -73,8 +76,8 @@ def main(
     cases = list(itertools.product(factors, pairs, presets.items()))
     with progress() as bar:
         rows = [
-            row_of(one, name, tuned, times, judge, images)
-            for times, one, (name, tuned) in bar.track(cases)
+            row_of(chosen_pair, name, tuned, times, suite, images)
+            for times, chosen_pair, (name, tuned) in bar.track(cases)
         ]
     publish(
         "Larger than tuned",
@@ -88,7 +91,7 @@ def main(
             Goal(
                 name=f"LPIPS at {times:g} times the size, median",
                 value=median(row["corrected"] for row in rows if row["times"] == times),
-                goal=MOST_LPIPS,
+                goal=MAX_LPIPS,
                 at_most=True,
             )
             for times in factors
@@ -98,14 +101,14 @@ def main(
 
 
 def extent(pairs: int, starts: int, steps: int, *, quick: bool) -> str:
-    """How much was measured, in a sentence."""
-    form = "The quick form, from which nothing follows: " if quick else ""
+    """Return one sentence about the extent of the measurement."""
+    form = "The quick form, too short for conclusions: " if quick else ""
     count = f"{pairs} pair{'s' * (pairs > 1)}, {starts} start{'s' * (starts > 1)} of `gram`"
     return f"{form}{count}, {steps} steps at the tuned size."
 
 
 def medians(rows: list[Row], factors: tuple[float, ...] | list[float]) -> Iterator[Row]:
-    """One row for each factor."""
+    """Yield one row of medians for each factor."""
     columns = [name for name in rows[0] if name not in ("pair", "preset", "times")]
     for times in factors:
         some = [row for row in rows if row["times"] == times]
@@ -113,7 +116,7 @@ def medians(rows: list[Row], factors: tuple[float, ...] | list[float]) -> Iterat
 
 
 def ways_of(tuned: StyleConfig, factor: float) -> Mapping[str, StyleConfig]:
-    """The configurations that are compared at a larger size."""
+    """Return the configurations that are compared at a larger size, by name."""
     corrected, _ = at_size(tuned, round(tuned.size_px * factor))
     return {
         "as it is": tuned.replace(size_px=corrected.size_px),
@@ -127,31 +130,31 @@ def row_of(
     name: str,
     tuned: StyleConfig,
     factor: float,
-    judge: MetricSuite,
+    suite: MetricSuite,
     images: Path | None,
 ) -> Row:
-    """How far larger results are from the tuned one and from the photo, by each way."""
-    looked_for = result(pair, tuned)
-    found = {way: result(pair, config) for way, config in ways_of(tuned, factor).items()}
+    """Return the distances of larger results to the tuned result and to the photo."""
+    tuned_result = result(pair, tuned)
+    results = {way: result(pair, config) for way, config in ways_of(tuned, factor).items()}
     if images:
         images.mkdir(parents=True, exist_ok=True)
-        for way, image_3HW in {"tuned": looked_for, **found}.items():
+        for way, image_3HW in {"tuned": tuned_result, **results}.items():
             save_image(image_3HW, images / f"{pair.name}-{name}-{factor:g}-{way}.png")
 
     def distance(image_3HW: Tensor, other_3HW: Tensor) -> float:
-        small, goal = (to_uint8(resize(i, *looked_for.shape[1:])) for i in (image_3HW, other_3HW))
-        return judge.score(small, goal)["lpips"]
+        small, goal = (to_uint8(resize(i, *tuned_result.shape[1:])) for i in (image_3HW, other_3HW))
+        return suite.score(small, goal)["lpips"]
 
     photo = resize_longer_side(pair.content_3HW, tuned.size_px)
     row: Row = {"pair": pair.name, "preset": name, "times": factor}
-    row |= {way: distance(image, looked_for) for way, image in found.items()}
-    row["tuned to photo"] = distance(looked_for, photo)
-    row |= {f"{way} to photo": distance(found[way], photo) for way in WAYS}
+    row |= {way: distance(image, tuned_result) for way, image in results.items()}
+    row["tuned to photo"] = distance(tuned_result, photo)
+    row |= {f"{way} to photo": distance(results[way], photo) for way in WAYS}
     return row
 
 
 def result(pair: Pair, config: StyleConfig) -> Tensor:
-    """What a configuration makes of a pair, image_3HW."""
+    """Return image_3HW, the result of a configuration on a pair."""
     *_, last = stylize(config, pair.content_3HW, [(pair.style_3HW, 1.0)], weights=get_weights)
     return last.image_3HW
 

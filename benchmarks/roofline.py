@@ -1,6 +1,6 @@
-"""Achieved arithmetic of a batched step against a large matrix product on the same device.
+"""Arithmetic rate of a batched step against a large matrix product, and the profile of a step.
 
-The profile beside it says where the time of a step goes.
+Command: ``python -m benchmarks.roofline``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from nst_core.networks import winograd
 from nst_core.networks.weights import get_weights
 from nst_core.stylization import default_device
 
-#: (longer side, lanes) that are measured, by device and whether it is a quick run.
+#: Measured cases (longer side, lanes), by device and by whether the run is a quick one.
 CASES: dict[str, dict[bool, Sequence[tuple[int, int]]]] = {
     "cpu": {
         False: ((96, 1), (96, 4), (256, 1), (256, 4), (512, 1)),
@@ -49,12 +49,12 @@ CASES: dict[str, dict[bool, Sequence[tuple[int, int]]]] = {
     },
 }
 
-#: Rows and columns of the matrices.
+#: Number of rows and columns of the matrices, by device.
 MATRIX = {"cpu": 3072, "cuda": 8192}
 TURNS, QUICK_TURNS = 7, 3
 
-#: Share of the profile below which operators are summed up as the rest.
-WORTH_A_ROW = 0.02
+#: Operators with a smaller share of the time are summed up as "the rest".
+MIN_SHARE = 0.02
 
 
 def main(
@@ -64,7 +64,7 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare FLOP/s of steps with those of a matrix product, in turns."""
+    """Compare the FLOP/s of steps with those of a matrix product."""
     device = default_device()
     cases = [_case(text) for text in case or ()] or CASES[device.type][quick]
     precision = "bfloat16" if has_bfloat16(device) else "float32"
@@ -78,16 +78,16 @@ def main(
         row = compared(step, precision, device, QUICK_TURNS if quick else TURNS)
         rows.append({"size px": side, "lanes": lanes, "type": precision, **row})
         parts += [{"size px": side, "lanes": lanes, **part} for part in where_time_goes(step)]
-    found = {(row["size px"], row["lanes"]): row["of the product"] for row in rows}
+    shares = {(row["size px"], row["lanes"]): row["of the product"] for row in rows}
     goals = []
     if device.type == "cuda":
-        best = max((share for (side, _), share in found.items() if side == 512), default=0.0)
+        best = max((share for (side, _), share in shares.items() if side == 512), default=0.0)
         goals = [Goal(name="share of the product's FLOP/s at 512 px", value=best, goal=0.5)]
     publish(
         "Roofline",
         "One Adam step on VGG16, forward and backward, its arithmetic counted with"
         " `torch.utils.flop_counter` as that of direct convolutions; the matrix product has"
-        f" {MATRIX[device.type]} rows and columns; the median of turns that alternate.",
+        f" {MATRIX[device.type]} rows and columns; the median of alternating measurements.",
         [
             Section(title="Achieved", rows=rows),
             Section(
@@ -110,12 +110,13 @@ def _case(text: str) -> tuple[int, int]:
 
 
 def compared(step: Callable[[], object], precision: str, device: torch.device, turns: int) -> Row:
-    """FLOP/s of a step and of the product, measured in turns."""
+    """Return the FLOP/s of a step and of the product, measured alternately."""
     edge = MATRIX[device.type]
     left, right = (
         torch.rand(edge, edge, device=device, dtype=getattr(torch, precision)) for _ in range(2)
     )
-    # Counted with direct convolutions, whichever way they are computed: that is the work done.
+    # Operations are counted with direct convolutions, so that the count does not depend on how
+    # convolutions are computed.
     with mock.patch.object(winograd, "LEAST_TILES", sys.maxsize):
         step()
         with FlopCounterMode(display=False) as counter:
@@ -139,7 +140,7 @@ def compared(step: Callable[[], object], precision: str, device: torch.device, t
 
 
 def where_time_goes(step: Callable[[], object], steps: int = 3) -> list[Row]:
-    """Share of each operator in the time of a step."""
+    """Return the share of each operator in the time of a step."""
     cuda = default_device().type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiled:
@@ -152,9 +153,9 @@ def where_time_goes(step: Callable[[], object], steps: int = 3) -> list[Row]:
         own = event.self_device_time_total if cuda else event.self_cpu_time_total
         spent[event.key] += own
     total = sum(spent.values())
-    kept = [(name, own) for name, own in spent.most_common() if own >= WORTH_A_ROW * total]
-    rest = total - sum(own for _, own in kept)
-    return [{"operator": name, "share": own / total} for name, own in [*kept, ("the rest", rest)]]
+    rows = [(name, own) for name, own in spent.most_common() if own >= MIN_SHARE * total]
+    rest = total - sum(own for _, own in rows)
+    return [{"operator": name, "share": own / total} for name, own in [*rows, ("the rest", rest)]]
 
 
 if __name__ == "__main__":

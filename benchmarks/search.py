@@ -1,6 +1,8 @@
-"""Search on recorded curves: the same decisions as in a run, on a virtual clock.
+"""Comparison of samplers, rules and settings of a search, simulated on recorded curves.
 
-Scores are shares: 0 is the best score recorded for a pair, 1 that of the untouched content.
+Command: ``python -m benchmarks.search``. The decisions are those of a run, on a virtual clock.
+    Scores are shares: 0 is the best recorded score of a pair, 1 is the score of the untouched
+    content.
 """
 
 from __future__ import annotations
@@ -18,26 +20,12 @@ from benchmarks.support.common import (
     Goal,
     JsonOption,
     QuickOption,
+    Row,
     Section,
     on_one_thread,
     progress,
     publish,
     run,
-)
-from benchmarks.support.courses import (
-    COLD_FULL,
-    COLD_TRIALS,
-    EARLY,
-    GRID_S,
-    LATE,
-    RANDOM_TRIALS,
-    STEPS,
-    WORKERS,
-    compare,
-    courses,
-    scaling,
-    suggestion_row,
-    warm_and_cold,
 )
 from benchmarks.support.runs import REDUCTION
 from benchmarks.support.search_tables import (
@@ -51,23 +39,38 @@ from benchmarks.support.search_tables import (
     warm_share,
     way_rows,
 )
+from benchmarks.support.simulated_searches import (
+    COLD_FULL,
+    COLD_TRIALS,
+    EARLY,
+    GRID_S,
+    LATE,
+    RANDOM_TRIALS,
+    STEPS,
+    WORKERS,
+    compare,
+    scaling,
+    suggestion_row,
+    traces,
+    warm_and_cold,
+)
 from tuner.job.spec import RULES, Rule, SamplerName
-from tuner.transfer.curves import SHIPPED, load_curves
+from tuner.transfer.curves import SHIPPED, Curves, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 3
 SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)
 SCALE_TRIALS, QUICK_SCALE_TRIALS = 10_000, 1_000
 SAMPLERS: tuple[SamplerName, ...] = ("gp", "tpe", "random", "sobol", "cmaes", "nsga2")
 QUICK_SAMPLERS: tuple[SamplerName, ...] = ("gp", "random")
-#: What a job does if it says nothing else.
+#: Sampler and rule of a job by default.
 DEFAULT: tuple[SamplerName, Rule] = ("gp", "promote")
-#: Seeds of what is compared with each other, course by course.
+#: Number of seeds of comparisons by pair and seed.
 FEWER_SEEDS = 5
-#: Trials by which decisions are timed where one takes tens of milliseconds.
+#: Number of trials for the time of a decision with samplers that take tens of milliseconds.
 TIMED_TRIALS = 2_000
 
 
-#: Other settings of TPE, each one step from ours.
+#: Settings of TPE that differ from ours in one respect.
 TPE_SETTINGS: dict[str, dict[str, Any]] = {
     "ours": {},
     "no groups": {"group": False},
@@ -78,78 +81,84 @@ TPE_SETTINGS: dict[str, dict[str, Any]] = {
     "8 candidates": {"n_ei_candidates": 8},
     "96 candidates": {"n_ei_candidates": 96},
 }
-#: First rungs and reductions.
+#: Pairs of first rung and reduction factor.
 LADDERS = ((5, 2), (5, 3), (5, 4), (10, 3), (30, 3))
 
 
 def main(
     curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
-    plot: Annotated[Path | None, typer.Option(help="also draw the courses, .png or .svg")] = None,
+    plot: Annotated[Path | None, typer.Option(help="also draw a plot, .png or .svg")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare ways to search, and measure how searching scales."""
+    """Compare kinds of searches, and measure how they scale with workers."""
     count = seeds or (QUICK_SEEDS if quick else SEEDS)
     recorded = load_curves(curves)
     names = list(recorded.pairs)[:2] if quick else list(recorded.pairs)
-    found = measure(curves, names, count, quick=quick)
+    results = measure(curves, names, count, quick=quick)
     if plot:
-        draw(found, DEFAULT, plot)
+        draw(results, DEFAULT, plot)
     publish(
         "Search",
-        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without its starts,"
-        f" rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, and so ours, knows"
-        " by pairs that share neither photo nor painting which parameters matter, as in a run; no"
-        " other sampler can. Shares of the way from the best recorded score (0) to the untouched"
-        " content (1).",
-        [
-            Section(title="For the steps of stock Ray Tune", rows=budget_rows(found.courses)),
-            Section(title="Pair by pair", rows=pair_rows(found.courses, names)),
-            Section(
-                title="Sampler and rule",
-                text=f"Medians, early and late: at the steps of {EARLY // STEPS[1]} and"
-                f" {LATE // STEPS[1]} full trials. Behind the default: mean over budgets between"
-                f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the courses.",
-                rows=way_rows(("sampler", "rule"), found.table, DEFAULT),
-            ),
-            Section(
-                title="Settings of TPE",
-                rows=way_rows(("TPE",), found.tpe, "ours"),
-            ),
-            Section(
-                title="Rungs",
-                rows=way_rows(("first rung", "reduction"), found.ladders, (STEPS[0], REDUCTION)),
-            ),
-            Section(
-                title="What is known of parameters",
-                text="Whether the default is told by pairs that share neither photo nor painting"
-                " which parameters matter.",
-                rows=way_rows(("told",), found.knows, True),
-            ),
-            Section(
-                title="Suggestions, leaving the pair out",
-                text="Shares that the settings reach which `nst-tuner suggest` names.",
-                rows=[suggestion_row(recorded, name) for name in names],
-            ),
-            Section(
-                title="Warm starts, leaving the pair out",
-                text="Shares of the best in so many trials, cold, and in half as many of a search"
-                " that begins with suggestions, as many as a run takes, and knows which parameters"
-                " matter; medians. Then the steps until the median warm search has what the median"
-                f" cold one has after so many, as a share of the cold one's; {2 * LATE} steps stand"
-                " for never. Last what suggested settings do alone.",
-                rows=warm_rows(found.warm),
-            ),
-            Section(title="Workers", rows=found.scale),
-        ],
-        goals=goals_of(found),
+        f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without initial"
+        f" points, rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, the default,"
+        " knows from pairs that share neither photo nor painting which parameters matter, as in a"
+        " run; other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
+        " that of the untouched content.",
+        sections_of(results, recorded, names),
+        goals=goals_of(results),
         json_file=json_file,
     )
 
 
+def sections_of(results: Measured, recorded: Curves, names: Sequence[str]) -> list[Section]:
+    """Return the tables of all results."""
+    return [
+        Section(title="For the steps of stock Ray Tune", rows=budget_rows(results.traces)),
+        Section(title="Pair by pair", rows=pair_rows(results.traces, names)),
+        Section(
+            title="Sampler and rule",
+            text=f"Medians, early and late: at the steps of {EARLY // STEPS[1]} and"
+            f" {LATE // STEPS[1]} full trials. Behind the default: mean over budgets between"
+            f" {round(GRID_S[0])} and {LATE} steps, with its standard error over the searches.",
+            rows=way_rows(("sampler", "rule"), results.table, DEFAULT),
+        ),
+        Section(
+            title="Settings of TPE",
+            rows=way_rows(("TPE",), results.tpe, "ours"),
+        ),
+        Section(
+            title="Rungs",
+            rows=way_rows(("first rung", "reduction"), results.ladders, (STEPS[0], REDUCTION)),
+        ),
+        Section(
+            title="What is known of parameters",
+            text="Whether the default knows from pairs that share neither photo nor painting"
+            " which parameters matter.",
+            rows=way_rows(("told",), results.knows, True),
+        ),
+        Section(
+            title="Suggestions, leaving the pair out",
+            text="Scores of the settings that `nst-tuner suggest` suggests.",
+            rows=[suggestion_row(recorded, name) for name in names],
+        ),
+        Section(
+            title="Warm starts, leaving the pair out",
+            text="Medians of the best score of a cold search, and of a warm search with half"
+            " the trials. A warm search begins with suggestions, as many as in a run, and knows"
+            " which parameters matter. Then the steps until the median warm search reaches the"
+            " score of the median cold one, as a share of the cold one's steps; a score that"
+            f" is never reached counts as {2 * LATE} steps. Last the same with suggested"
+            " settings only.",
+            rows=warm_rows(results.warm),
+        ),
+        Section(title="Workers", rows=results.scale),
+    ]
+
+
 def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> Measured:
-    """Everything, on all cores."""
+    """Run all simulations on all cores."""
     cases = [(name, seed) for seed in range(seeds) for name in names]
     ways = [(s, r) for s in (QUICK_SAMPLERS if quick else SAMPLERS) for r in RULES]
     trials = QUICK_SCALE_TRIALS if quick else SCALE_TRIALS
@@ -171,27 +180,27 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
         ours = each("ours, stock and random", compare, [(curves, *case) for case in cases])
         table = each(
             "samplers and rules",
-            courses,
+            traces,
             [(curves, fewer, {"sampler": sampler, "rule": rule}) for sampler, rule in ways],
         )
         tpe = each(
             "settings of TPE",
-            courses,
-            [(curves, fewer, {"sampler": "tpe"}, one) for one in TPE_SETTINGS.values()],
+            traces,
+            [(curves, fewer, {"sampler": "tpe"}, settings) for settings in TPE_SETTINGS.values()],
         )
         ladders = each(
             "rungs",
-            courses,
+            traces,
             [(curves, fewer, {"first": first, "reduction": r}) for first, r in LADDERS],
         )
         knows = each(
             "what is known of parameters",
-            partial(courses, knows=False),
+            partial(traces, knows=False),
             [(curves, fewer, {})],
         )
         warm = each("warm starts", warm_and_cold, [(curves, *case) for case in cases])
         return Measured(
-            courses=dict(zip(cases, ours, strict=True)),
+            traces=dict(zip(cases, ours, strict=True)),
             table=dict(zip(ways, table, strict=True)),
             tpe=dict(zip(TPE_SETTINGS, tpe, strict=True)),
             ladders=dict(zip(LADDERS, ladders, strict=True)),
@@ -200,26 +209,21 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
                 name: [w for w, (pair, _) in zip(warm, cases, strict=True) if pair == name]
                 for name in names
             },
-            scale=each("workers", scaling, [(curves, names[0], *one) for one in scale]),
+            scale=each("workers", scaling, [(curves, names[0], *settings) for settings in scale]),
         )
 
 
-def goals_of(found: Measured) -> list[Goal]:
-    """What was to be reached."""
-    default_C = found.table[DEFAULT].late_C
+def goals_of(results: Measured) -> list[Goal]:
+    """Return the goals."""
+    default_C = results.table[DEFAULT].late_C
     behind = [
-        median(default_C[: len(one.late_C)]) - median(one.late_C) for one in found.table.values()
+        median(default_C[: len(way.late_C)]) - median(way.late_C) for way in results.table.values()
     ]
-    upto = [
-        row["efficiency"]
-        for row in found.scale
-        if row["workers"] <= 256 and row["sampler"] == "random"
-    ]
-    rows = budget_rows(found.courses)
+    rows = budget_rows(results.traces)
     return [
         Goal(
             name=f"steps to the score of {RANDOM_TRIALS} full random trials, share of theirs",
-            value=median(map(share_of_random, found.courses.values())),
+            value=median(map(share_of_random, results.traces.values())),
             goal=0.2,
             at_most=True,
         ),
@@ -238,7 +242,7 @@ def goals_of(found: Measured) -> list[Goal]:
         *(
             Goal(
                 name=f"{count // 2} warm trials behind {count} cold ones, share, median pair",
-                value=median(warm_behind(of_seeds, count) for of_seeds in found.warm.values()),
+                value=median(warm_behind(of_seeds, count) for of_seeds in results.warm.values()),
                 goal=0,
                 at_most=True,
             )
@@ -247,16 +251,20 @@ def goals_of(found: Measured) -> list[Goal]:
         *(
             Goal(
                 name=f"steps to {count * STEPS[1]} cold ones' score, warm, share, median pair",
-                value=median(warm_share(of_seeds, count) for of_seeds in found.warm.values()),
+                value=median(warm_share(of_seeds, count) for of_seeds in results.warm.values()),
                 goal=0.5,
                 at_most=True,
             )
             for count in COLD_FULL
         ),
-        Goal(name="least efficiency up to 256 workers", value=min(upto), goal=0.85),
+        Goal(
+            name="least efficiency up to 256 workers",
+            value=_least_efficiency(results.scale),
+            goal=0.85,
+        ),
         Goal(
             name="the default behind the best of sampler and rule, mean over budgets",
-            value=abs(min(one.behind(found.table[DEFAULT])[0] for one in found.table.values())),
+            value=abs(min(way.behind(results.table[DEFAULT])[0] for way in results.table.values())),
             goal=0.01,
             at_most=True,
         ),
@@ -267,6 +275,15 @@ def goals_of(found: Measured) -> list[Goal]:
             at_most=True,
         ),
     ]
+
+
+def _least_efficiency(scale: Sequence[Row]) -> float:
+    """Return the lowest efficiency of a random search with up to 256 workers."""
+    return min(
+        float(row["efficiency"])
+        for row in scale
+        if row["workers"] <= 256 and row["sampler"] == "random"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Hundreds of short trials with prunings, divergences and injected lacks of memory.
+"""Soak test: hundreds of short trials with pruning, divergence and injected out-of-memory errors.
 
-Whether every trial is accounted for, no lane is left behind, and memory stays flat. The trials are
-real, on a real Ray; only the lack of memory is made up, by an error in the middle of a batch.
+Command: ``python -m benchmarks.soak``. The test checks that every trial ends, that engines hold no
+lane at the end, and that memory does not grow. Trials run on Ray; only the out-of-memory errors are
+artificial.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from benchmarks.support.common import (
     publish,
     run,
 )
-from benchmarks.support.lacking_engine import CENSUS, LACKING, SAMPLE_S, LackingEngine
+from benchmarks.support.out_of_memory_engine import CENSUS, OOM_SHARE, SAMPLE_S, OutOfMemoryEngine
 from benchmarks.support.runs import Timeline, on_ray, scratch_search, workload_of
 from search_spaces import CATALOGUE, Float, Space
 from tuner.study.study import load_records
@@ -42,22 +43,22 @@ STEPS = (4, 36)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a soak came to.
+    """Outcome of the soak test.
 
     Attributes:
-        states: trials by how they ended.
-        reasons: failed trials by why, without the step.
-        unaccounted: trials of which the study or the callback was not told that they ended.
-        left: trials and lanes that the engines still held at their end.
-        engine_growth: resident memory of an engine, last fifth over second fifth; the worst.
-        driver_growth: the same of the driver.
-        seconds: of it all.
+        states: number of trials by final state.
+        reasons: number of failed trials by reason, without the step.
+        unaccounted: number of trials whose end the study or the callback missed.
+        leftover: number of trials and lanes that engines still held at their end.
+        engine_growth: `growth` of the resident memory of the engine that grew most.
+        driver_growth: `growth` of the resident memory of the driver.
+        seconds: duration.
     """
 
     states: Counter[str]
     reasons: Counter[str]
     unaccounted: int
-    left: int
+    leftover: int
     engine_growth: float
     driver_growth: float
     seconds: float
@@ -68,33 +69,36 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Soak an engine and a driver, and look at what is left."""
+    """Run the soak test."""
     trials = trials or (QUICK_TRIALS if quick else TRIALS)
-    found = soak(trials)
-    rows = [{"outcome": name, "trials": count} for name, count in sorted(found.states.items())]
-    reasons = [{"reason": name, "trials": count} for name, count in found.reasons.most_common()]
+    outcome = soak(trials)
+    rows = [{"outcome": name, "trials": count} for name, count in sorted(outcome.states.items())]
+    reasons = [{"reason": name, "trials": count} for name, count in outcome.reasons.most_common()]
     publish(
         "Soak",
         f"{trials} trials of {STEPS[0]} to {STEPS[1]} steps at {SIZE_PX} px in"
-        f" {found.seconds:.0f} s; a turn of a batch ran out of memory in {LACKING:.0%} of cases,"
-        " and learning rates were drawn up to where pictures explode.",
+        f" {outcome.seconds:.0f} s; {OOM_SHARE:.0%} of turns of batches ran out of"
+        " memory, and some learning rates were large enough to make trials diverge.",
         [Section(title="Trials", rows=rows), Section(title="Failures", rows=reasons)],
         goals=[
-            Goal(name="trials accounted for", value=trials - found.unaccounted, goal=trials),
+            Goal(name="trials accounted for", value=trials - outcome.unaccounted, goal=trials),
             Goal(
-                name="trials and lanes left in the engine", value=found.left, goal=0, at_most=True
+                name="trials and lanes left in the engine",
+                value=outcome.leftover,
+                goal=0,
+                at_most=True,
             ),
-            Goal(name="growth of the engine", value=found.engine_growth, goal=1.1, at_most=True),
-            Goal(name="growth of the driver", value=found.driver_growth, goal=1.1, at_most=True),
+            Goal(name="growth of the engine", value=outcome.engine_growth, goal=1.1, at_most=True),
+            Goal(name="growth of the driver", value=outcome.driver_growth, goal=1.1, at_most=True),
         ],
         json_file=json_file,
     )
 
 
 def soak(trials: int) -> Outcome:
-    """Run so many trials and look at what is left."""
+    """Run ``trials`` trials and return the outcome."""
     (pair,) = pairs_from(None, count=1)
-    timeline, memory = Timeline(), _Memory()
+    timeline, memory = Timeline(), _MemorySampler()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder, census = Path(scratch) / "run", Path(scratch) / "census.jsonl"
@@ -113,7 +117,7 @@ def soak(trials: int) -> Outcome:
             ) as (search, job),
             memory,
         ):
-            on_ray(search, job, workload_of(pair, SIZE_PX), LackingEngine)
+            on_ray(search, job, workload_of(pair, SIZE_PX), OutOfMemoryEngine)
         records, _ = load_records(folder)
         engines: dict[int, list[dict[str, int]]] = {}
         for line in census.read_text(encoding="utf-8").splitlines():
@@ -128,7 +132,7 @@ def soak(trials: int) -> Outcome:
         states=states,
         reasons=reasons,
         unaccounted=trials - len(over),
-        left=sum(samples[-1]["trials"] + samples[-1]["lanes"] for samples in engines.values()),
+        leftover=sum(samples[-1]["trials"] + samples[-1]["lanes"] for samples in engines.values()),
         engine_growth=max(growth([s["rss"] for s in samples]) for samples in engines.values()),
         driver_growth=growth(memory.rss),
         seconds=time.perf_counter() - started,
@@ -136,7 +140,7 @@ def soak(trials: int) -> Outcome:
 
 
 def explosive_space() -> Space:
-    """The space `gram` with learning rates far beyond what any picture survives."""
+    """Return the space `gram` with learning rates up to values at which every trial diverges."""
     gram = CATALOGUE["gram"]
     params = {**gram.params, "lr": Float(low=0.005, high=1e3, log=True)}
     fixed = {**gram.fixed, "clamp": "save"}
@@ -144,13 +148,13 @@ def explosive_space() -> Space:
 
 
 def growth(rss: Sequence[int]) -> float:
-    """Last fifth over second fifth: the first one is start-up."""
+    """Return the median of the last fifth over that of the second fifth; the first is startup."""
     fifth = max(1, len(rss) // 5)
     return median(rss[-fifth:]) / median(rss[fifth : 2 * fifth])
 
 
-class _Memory:
-    """Samples this process's resident memory while it is entered."""
+class _MemorySampler:
+    """Context manager that samples the resident memory of this process."""
 
     def __init__(self) -> None:
         self.rss: list[int] = []

@@ -1,6 +1,7 @@
-"""Seconds of an optimizer step per image: ours, by lanes and precision, and the rivals.
+"""Time of an optimizer step per image, by lanes and precision, against other implementations.
 
-All contenders of a size take turns in one run, so that a noisy machine is noisy for all of them.
+Command: ``python -m benchmarks.step``. All implementations alternate within one run, so that other
+load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ LANES = (1, 2, 4, 8, 16, 32)
 QUICK_SIZES_PX = (64, 128)
 QUICK_LANES = (1, 4)
 
-#: Turns of every contender, and seconds that one turn should last.
+#: Measurements of every implementation, and approximate seconds of one measurement.
 TURNS, QUICK_TURNS = 7, 3
 TURN_S = 1.0
 
-#: Pixels of all lanes together beyond which a batch is not worth the wait on a CPU.
-MOST_PIXELS_ON_CPU = 8 * 256 * 256
+#: Largest number of pixels of a batch that is measured on a CPU, to limit the duration.
+MAX_PIXELS_ON_CPU = 8 * 256 * 256
 
 
 def main(
@@ -61,7 +62,7 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare a step of ours with the plain script's and with pystiche's."""
+    """Compare a step with that of a plain script and of pystiche."""
     device = default_device()
     weights = {"vgg16": get_weights("vgg16")}
     rows: list[Row] = []
@@ -87,7 +88,7 @@ def main(
     publish(
         "Seconds of a step",
         f"One Adam step on VGG16, content {CONTENT_LAYER}, style {', '.join(STYLE_LAYERS)}; square"
-        " pictures; the median of turns that alternate.",
+        " images; the median of alternating measurements.",
         [Section(title="Steps", rows=rows)],
         goals=goals(rows, device),
         json_file=json_file,
@@ -97,29 +98,29 @@ def main(
 def make_contenders(
     side: int, lanes: Sequence[int], weights: Mapping[str, Weights], device: torch.device
 ) -> dict[str, tuple[int, Step]]:
-    """Name -> images that a step advances, and the step."""
+    """Return implementations by name: number of images that a step advances, and the step."""
     (pair,) = pairs_from(None, count=1)
     content, style = (square(image, side) for image in (pair.content_3HW, pair.style_3HW))
-    made: dict[str, tuple[int, Step]] = {
+    contenders: dict[str, tuple[int, Step]] = {
         "plain script": (1, plain_script(content, style, weights["vgg16"], device)),
         "pystiche": (1, pystiche(content, style, weights["vgg16"], device)),
     }
     precisions = ["float32", *(["bfloat16"] if has_bfloat16(device) else [])]
     for precision in precisions:
         for count in lanes:
-            if device.type == "cpu" and count > 1 and count * side**2 > MOST_PIXELS_ON_CPU:
+            if device.type == "cpu" and count > 1 and count * side**2 > MAX_PIXELS_ON_CPU:
                 continue
             store = FeatureStore(weights.__getitem__, device)
             name = f"ours, {precision}" + (f", {count} lanes" if count > 1 else "")
-            made[name] = (count, ours(content, style, precision, count, store))
-    return made
+            contenders[name] = (count, ours(content, style, precision, count, store))
+    return contenders
 
 
 def ours(
     content_3HW: Tensor, style_3HW: Tensor, precision: str, lanes: int, store: FeatureStore
 ) -> Step:
-    """A step of ours; the lanes differ in their weights."""
-    materials = LossInputs.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
+    """Return a step of a `LaneBatch` whose lanes differ in their style weights."""
+    inputs = LossInputs.at_size(content_3HW, [(style_3HW, 1.0)], max(content_3HW.shape))
     config = StyleConfig(
         content_layers={CONTENT_LAYER: 1.0},
         style_layers=dict.fromkeys(STYLE_LAYERS, 0.2),
@@ -130,27 +131,27 @@ def ours(
     )
     batch = LaneBatch(store)
     for lane in range(lanes):
-        batch.add(lane, config.replace(style_weight=STYLE_WEIGHT * (1 + lane)), materials)
+        batch.add(lane, config.replace(style_weight=STYLE_WEIGHT * (1 + lane)), inputs)
     return lambda: batch.advance(1)
 
 
 def measure(
     contenders: Mapping[str, tuple[int, Step]], turns: int, device: torch.device
 ) -> dict[str, float]:
-    """Median seconds of a step of each contender, which take turns."""
+    """Return the median seconds of a step of each implementation; they alternate."""
     calls: dict[str, int] = {}
     for name, (_, step) in contenders.items():
-        step()  # libraries prepare for the shape
+        step()  # the first step includes initialization
         calls[name] = max(1, round(TURN_S / max(1e-4, timed(step, 1, device))))
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(turns):
         for name, (_, step) in contenders.items():
-            found[name].append(timed(step, calls[name], device))
-    return {name: median(seconds) for name, seconds in found.items()}
+            seconds[name].append(timed(step, calls[name], device))
+    return {name: median(seconds) for name, seconds in seconds.items()}
 
 
 def timed(step: Step, calls: int, device: torch.device) -> float:
-    """Seconds of one call, the mean of several."""
+    """Return the mean seconds of one of several calls."""
     started = time.perf_counter()
     for _ in range(calls):
         step()
@@ -160,7 +161,7 @@ def timed(step: Step, calls: int, device: torch.device) -> float:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is in the hardware, so that it is worth measuring."""
+    """Return whether the hardware supports bfloat16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -176,7 +177,7 @@ def _cpu_flags() -> set[str]:
 
 
 def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
-    """What was to be reached; means over the sizes."""
+    """Return the goals; values are geometric means over the sizes."""
     by_size: dict[int, list[Row]] = {}
     for row in rows:
         by_size.setdefault(row["size px"], []).append(row)
@@ -184,7 +185,7 @@ def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
     def over_sizes(of: Callable[[list[Row]], float]) -> float:
         return geometric_mean([of(group) for group in by_size.values()])
 
-    def lone(key: str) -> float:
+    def one_lane(key: str) -> float:
         return over_sizes(lambda group: next(r[key] for r in group if r["way"] == "ours, float32"))
 
     def best(key: str) -> float:
@@ -193,16 +194,16 @@ def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:
     if device.type == "cuda":
         at_256 = max((r["× pystiche"] for r in by_size.get(256, [])), default=0.0)
         return [Goal(name="best at 256 px, times pystiche", value=at_256, goal=15)]
-    found = [
-        Goal(name="one lane, float32, times pystiche", value=lone("× pystiche"), goal=1.3),
-        Goal(name="one lane, float32, times the script", value=lone("× script"), goal=3.5),
+    result = [
+        Goal(name="one lane, float32, times pystiche", value=one_lane("× pystiche"), goal=1.3),
+        Goal(name="one lane, float32, times the script", value=one_lane("× script"), goal=3.5),
     ]
     if has_bfloat16(device):
-        found += [
+        result += [
             Goal(name="best, times pystiche", value=best("× pystiche"), goal=2.4),
             Goal(name="best, times the script", value=best("× script"), goal=6.0),
         ]
-    return found
+    return result
 
 
 if __name__ == "__main__":

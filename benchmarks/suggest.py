@@ -1,6 +1,7 @@
-"""What `nst-tuner suggest` names for a pair, carried out, beside the starts of the space.
+"""Scores of the settings that `nst-tuner suggest` suggests, against the space's initial points.
 
-They learn from no recorded pair that has its photo or its painting.
+Command: ``python -m benchmarks.suggest``. Suggestions for a pair learn only from recorded pairs
+    that share neither its photo nor its painting.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from benchmarks.support.common import (
     publish,
     run,
 )
-from benchmarks.support.courses import strangers
 from benchmarks.support.runs import engine_pair, weights_of_a_job
+from benchmarks.support.simulated_searches import unrelated_pairs
 from nst_core.losses.inputs import LossInputs
 from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import default_device
@@ -37,7 +38,7 @@ from tuner.transfer.picture_statistics import picture_features
 from tuner.transfer.suggest import Suggestion, experiences_of, suggest_for
 
 SIZE_PX, QUICK_SIZE_PX = 160, 64
-#: Suggestions that are carried out, as many as the space has starts.
+#: Number of suggestions that are run, as many as the space has initial points.
 TOP = 3
 
 
@@ -48,17 +49,20 @@ def main(
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Run suggestions and starts on pairs, at a size other than that of the recorded curves."""
+    """Run suggestions and initial points on pairs, at another size than the recorded curves."""
     size_px = size_px or (QUICK_SIZE_PX if quick else SIZE_PX)
-    known = load_curves(curves)
+    recorded = load_curves(curves)
     with progress() as bar:
         pairs = pairs_from(pair, count=1 if quick else 3)
-        rows = [row_of(one, known, size_px) for one in bar.track(pairs, description="pairs")]
+        rows = [
+            row_of(chosen_pair, recorded, size_px)
+            for chosen_pair in bar.track(pairs, description="pairs")
+        ]
     publish(
         "Suggestions",
         f"LPIPS as a share of the untouched content's, the best of {TOP} settings within"
-        f" {known.steps[-1]} steps, at {size_px} px; suggestions learn from"
-        f" {known.size_px} px, from pairs with other photos and paintings.",
+        f" {recorded.steps[-1]} steps, at {size_px} px; suggestions learn from"
+        f" {recorded.size_px} px, from pairs with other photos and paintings.",
         [Section(title="Pairs", rows=rows)],
         goals=[
             Goal(
@@ -73,12 +77,12 @@ def main(
 
 
 def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
-    """Suggestions and starts on one pair."""
+    """Return the table row of one pair."""
     prepared = engine_pair(pair, size_px)
-    judge = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
-    untouched = baseline_scores([prepared], judge)[0]["content"]["lpips"]
-    suggested = suggested_by_strangers(prepared.materials, curves, TOP)
-    tried = [*(one.params for one in suggested), *curves.space.initial_points]
+    suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
+    untouched = baseline_scores([prepared], suite)[0]["content"]["lpips"]
+    suggested = suggested_by_unrelated_pairs(prepared.inputs, curves, TOP)
+    tried = [*(suggestion.params for suggestion in suggested), *curves.space.initial_points]
     score_NSM = record(pair, curves.space, tried, size_px)
     share_N = np.nanmin(score_NSM[:, :, METRICS_KEPT.index("lpips")], 1) / untouched
     return {
@@ -90,11 +94,11 @@ def row_of(pair: Pair, curves: Curves, size_px: int) -> Row:
     }
 
 
-def suggested_by_strangers(materials: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
-    """What recorded pairs suggest for one whose photo and painting are in none of them."""
-    features_F = np.asarray(picture_features(materials))
-    known = strangers(features_F, experiences_of(curves))
-    return suggest_for(features_F, known, curves.space, curves.kernel, top=top)
+def suggested_by_unrelated_pairs(inputs: LossInputs, curves: Curves, top: int) -> list[Suggestion]:
+    """Return suggestions from recorded pairs that share neither photo nor painting."""
+    features_F = np.asarray(picture_features(inputs))
+    experiences = unrelated_pairs(features_F, experiences_of(curves))
+    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=top)
 
 
 if __name__ == "__main__":

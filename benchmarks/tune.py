@@ -1,8 +1,9 @@
-"""Time and steps until a good score is found: a search of ours against a fixed grid.
+"""Time and steps until a good score: a search against a fixed grid.
 
-The grid is the way of the reports: every combination of a few values, each run to its full length,
-one after another. Both look for the score that the search ends with, on the same pair, with the
-same engine code, steps and size; the search knows nothing of the pair before.
+Command: ``python -m benchmarks.tune``. The grid follows published comparisons: it runs every
+combination of a few values to its full length, one after another. The goal of both is the final
+score of the search, on the same pair, with the same code, steps and size. The search has no
+knowledge about the pair.
 """
 
 from __future__ import annotations
@@ -49,12 +50,11 @@ SIZE_PX = 96
 TRIALS, QUICK_TRIALS = 64, 12
 STEPS, QUICK_STEPS = (10, 270), (10, 30)
 
-#: A grid is given up after so many times what the search took: by then all is said. The quick form
-#: has no time for as many.
+#: The grid stops after this multiple of the search's time, which is enough for the goal of 10.
 GIVEN_UP, QUICK_GIVEN_UP = 11, 6
 
-#: The grid, over the same ranges as the search. Of four values each, as in the reports, it ended
-#: before it came near; this one is finer, and ends when it is given up.
+#: Values of the grid, over the same ranges as the search. A grid of four values each, as in
+#: published comparisons, ended before it came close to the goal; this one is finer.
 LOG10_STYLE_CONTENT = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 LR = (0.005, 0.01, 0.02, 0.035, 0.06, 0.11, 0.2)
 STYLE_SCHEMES = ("equal", "shallow")
@@ -64,37 +64,39 @@ CONTENT_LAYERS = ("relu2_2", "relu4_2")
 def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = SIZE_PX,
-    trials: Annotated[int | None, typer.Option(help="of the search")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of the search")] = None,
     max_steps: Annotated[int | None, typer.Option(help="full length of a run")] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Time a search and a grid until they reach the search's best LPIPS."""
+    """Measure a search and a grid until they reach the best LPIPS of the search."""
     trials = trials or (QUICK_TRIALS if quick else TRIALS)
     steps = QUICK_STEPS if quick else STEPS
     given_up = QUICK_GIVEN_UP if quick else GIVEN_UP
     steps = (steps[0], max_steps or steps[1])
     rows: list[Row] = []
     ratios: list[float] = []
-    for one in pairs_from(pair, count=1 if quick else 2):
-        err.print(f"{one.name}: the search")
-        found = search(one, size_px, trials, steps)
-        goal = min(found.scores)
-        reached = found.until(goal)
+    for chosen_pair in pairs_from(pair, count=1 if quick else 2):
+        err.print(f"{chosen_pair.name}: the search")
+        search_trace = search(chosen_pair, size_px, trials, steps)
+        goal = min(search_trace.scores)
+        reached = search_trace.until(goal)
         assert reached is not None
-        err.print(f"{one.name}: the grid")
-        tried = grid(one, size_px, steps[1], goal=goal, most_s=given_up * reached.seconds)
+        err.print(f"{chosen_pair.name}: the grid")
+        grid_trace = grid(
+            chosen_pair, size_px, steps[1], goal=goal, max_s=given_up * reached.seconds
+        )
         rows += [
-            row_of(one.name, "search", found, goal),
-            row_of(one.name, "grid", tried, goal),
+            row_of(chosen_pair.name, "search", search_trace, goal),
+            row_of(chosen_pair.name, "grid", grid_trace, goal),
         ]
-        ratios.append((tried.until(goal) or tried.total).seconds / reached.seconds)
+        ratios.append((grid_trace.until(goal) or grid_trace.total).seconds / reached.seconds)
     publish(
         "Search against a grid",
-        f"{trials} trials of at most {steps[1]} steps at {size_px} px; `reached` is the first time"
-        f" that the search's best LPIPS was there. A grid that is not there after {given_up} times"
-        " as long is given up and counted with the time it took, so that its ratio is a lower"
-        " bound. Start-up of the cluster counts.",
+        f"{trials} trials of at most {steps[1]} steps at {size_px} px; `reached` is when the"
+        f" best LPIPS of the search was first reached. A grid that has not reached it after"
+        f" {given_up} times as long stops, so its ratio is a lower bound. The start-up of the"
+        " cluster counts.",
         [Section(title="Time to the same score", rows=rows)],
         goals=[
             Goal(name="times less time, of the least favourable pair", value=min(ratios), goal=10)
@@ -112,39 +114,39 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """Scores in the order in which they came, and what had been spent when they did."""
+class SearchTrace:
+    """Scores in order of time, and the cost up to each of them."""
 
     scores: Sequence[float]
     costs: Sequence[Cost]
 
     @property
     def total(self) -> Cost:
-        """Of everything."""
+        """Cost of the whole search."""
         return self.costs[-1]
 
     def until(self, score: float) -> Cost | None:
-        """What had been spent when a score was first reached; None if it never was."""
+        """Return the cost until a score was first reached, or None."""
         return next((c for s, c in zip(self.scores, self.costs, strict=True) if s <= score), None)
 
 
-def row_of(pair: str, way: str, course: Course, goal: float) -> Row:
-    """One way on one pair."""
-    reached = course.until(goal)
+def row_of(pair: str, way: str, trace: SearchTrace, goal: float) -> Row:
+    """Return the table row of a search or a grid on one pair."""
+    reached = trace.until(goal)
     return {
         "pair": pair,
         "way": way,
-        "best lpips": min(course.scores),
-        "seconds in all": course.total.seconds,
-        "steps in all": course.total.steps,
+        "best lpips": min(trace.scores),
+        "seconds in all": trace.total.seconds,
+        "steps in all": trace.total.steps,
         "reached": reached is not None,
-        "seconds until": (reached or course.total).seconds,
-        "steps until": (reached or course.total).steps,
+        "seconds until": (reached or trace.total).seconds,
+        "steps until": (reached or trace.total).steps,
     }
 
 
-def search(pair: Pair, size_px: int, trials: int, steps: tuple[int, int]) -> Course:
-    """A job as `nst-tuner launch` runs it."""
+def search(pair: Pair, size_px: int, trials: int, steps: tuple[int, int]) -> SearchTrace:
+    """Run a job like `nst-tuner launch`."""
     timeline = Timeline()
     workload = workload_of(pair, size_px)
     started = time.perf_counter()
@@ -156,32 +158,32 @@ def search(pair: Pair, size_px: int, trials: int, steps: tuple[int, int]) -> Cou
     for report in timeline.reports:
         at[report.trial] = report.steps
         costs.append(Cost(seconds=report.at_s - started, steps=sum(at.values())))
-    return Course(scores=[report.objective for report in timeline.reports], costs=costs)
+    return SearchTrace(scores=[report.objective for report in timeline.reports], costs=costs)
 
 
-def grid(pair: Pair, size_px: int, steps: int, *, goal: float, most_s: float) -> Course:
-    """Points run to their end, one after another, all cores on each, until the goal is reached."""
+def grid(pair: Pair, size_px: int, steps: int, *, goal: float, max_s: float) -> SearchTrace:
+    """Run grid points one after another, each on all cores, until the goal or the time limit."""
     weights = weights_of_a_job()
     started = time.perf_counter()
     store = FeatureStore(weights.__getitem__, default_device())
-    judge = MetricSuite.load(weights.__getitem__, store.device)
+    suite = MetricSuite.load(weights.__getitem__, store.device)
     prepared = engine_pair(pair, size_px)
     scores, costs = [], []
     with progress() as bar:
         configs = list(grid_points(size_px, steps))
         for done, config in enumerate(bar.track(configs), 1):
-            *_, last = advance(store, config, prepared.materials, every=steps)
+            *_, last = advance(store, config, prepared.inputs, every=steps)
             image = to_uint8(last.image_3HW)
-            found = judge.score(image, prepared.reference_HW3, prepared.content_HW3)
-            scores.append(found["lpips"])
+            image_scores = suite.score(image, prepared.reference_HW3, prepared.content_HW3)
+            scores.append(image_scores["lpips"])
             costs.append(Cost(seconds=time.perf_counter() - started, steps=done * steps))
-            if scores[-1] <= goal or costs[-1].seconds > most_s:
+            if scores[-1] <= goal or costs[-1].seconds > max_s:
                 break
-    return Course(scores=scores, costs=costs)
+    return SearchTrace(scores=scores, costs=costs)
 
 
 def grid_points(size_px: int, steps: int) -> Iterator[StyleConfig]:
-    """Points of the grid in an order that favours no corner."""
+    """Yield the points of the grid in random order."""
     axes = (LOG10_STYLE_CONTENT, LR, STYLE_SCHEMES, CONTENT_LAYERS)
     points = list(itertools.product(*axes))
     random.Random(0).shuffle(points)

@@ -1,4 +1,7 @@
-"""Winograd's convolution against the library's direct one, forward and backward, on the CPU."""
+"""Winograd convolution against the library's direct convolution, forward and backward, on a CPU.
+
+Command: ``python -m benchmarks.winograd``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from benchmarks.support.common import (
 from nst_core.losses.targets import MEMORY_FORMAT
 from nst_core.networks.winograd import LEAST_CHANNELS, WinogradConv
 
-#: VGG16's convolutions: name, channels in and out, and how much smaller than the picture.
+#: Convolutions of VGG16: name, input channels, output channels, image size / feature size.
 LAYERS = (
     ("conv2_1", 64, 128, 2),
     ("conv2_2", 128, 128, 2),
@@ -41,7 +44,7 @@ CPU = torch.device("cpu")
 
 
 def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
-    """Time both ways of each of VGG16's convolutions, in turns."""
+    """Measure both convolutions alternately for layers of VGG16."""
     rows: list[Row] = []
     cases = [(case, layer) for case in (QUICK_CASES if quick else CASES) for layer in LAYERS]
     with progress() as bar:
@@ -65,8 +68,8 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     worst = max(row["error"] for row in rows)
     publish(
         "Winograd's convolution",
-        "Forward and backward, float32; the median of turns that alternate. `used`: whether"
-        " extractors compute the layer so, where there are tiles enough; `error`: largest"
+        "Forward and backward, float32; the median of alternating measurements. `used`: whether"
+        " extractors use Winograd for the layer, if it has enough tiles; `error`: largest"
         " difference over largest value.",
         [Section(title="Layers", rows=rows)],
         goals=[
@@ -80,7 +83,7 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
 def compared(
     lanes: int, inputs: int, outputs: int, side: int, turns: int
 ) -> tuple[float, float, float]:
-    """Seconds of the direct convolution and of Winograd's, and how far apart they are."""
+    """Return seconds of the direct and of the Winograd convolution, and their relative error."""
     direct = nn.Conv2d(inputs, outputs, 3, padding=1).requires_grad_(False)
     direct.to(memory_format=MEMORY_FORMAT)
     winograd = WinogradConv(direct)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.lanes.initialization import feed_forward_start
+from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import plan_memory
+from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.laplacian import check_photorealism
@@ -104,11 +105,11 @@ def advance(
     saved: LaneState | None = None
     done, outcome = 0, Outcome.RUNNING
     while done < config.steps and outcome is Outcome.RUNNING:
-        batch = LaneBatch(store)
+        batch = LaneBatch(store, StepGraphs.for_device(store.device))
         batch.add("lane", config, materials, saved)
-        while batch.room and done < config.steps and outcome is Outcome.RUNNING:
+        while batch.stage_steps_left and done < config.steps and outcome is Outcome.RUNNING:
             to_yield = every - done % every
-            losses = batch.advance(min(to_yield, batch.room, config.steps - done))
+            losses = batch.advance(min(to_yield, batch.stage_steps_left, config.steps - done))
             done, (outcome,) = batch.lanes[0].step, batch.outcomes(losses)
             if done % every == 0 or done == config.steps or outcome is not Outcome.RUNNING:
                 yield Step(

@@ -1,4 +1,4 @@
-"""What the benchmarks share: pictures, the machine, output."""
+"""Code of all benchmarks: options, images, random weights, description of the machine, output."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from torch import Tensor
 from nst_core.errors import InputError, NstError
 from nst_core.files import write_atomic
 from nst_core.images.images import from_uint8, load_image, resize_longer_side
-from nst_core.lanes.hardware import device_name
+from nst_core.lanes.device import device_name
 from nst_core.networks.weights import Weights, expected_shapes
 from nst_core.samples import sample_content, sample_style
 from nst_core.stylization import default_device
 
-QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to see that it works")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to check that it works")]
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="OUT.json", help="also write rows and goals")
 ]
@@ -35,7 +35,7 @@ PairsOption = Annotated[
     typer.Option(
         "--pair",
         metavar="NAME[=CONTENT,STYLE[,REFERENCE]]",
-        help="a built-in pair, or pictures of yours; repeatable",
+        help="a built-in pair, or your own pictures; repeatable",
     ),
 ]
 
@@ -51,10 +51,13 @@ err = Console(stderr=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Pictures to measure on, float32 in [0, 1].
+    """Images of a benchmark, float32 in [0, 1].
 
     Attributes:
-        reference_3HW: None where a feed-forward network has to make one.
+        name: name of the pair.
+        content_3HW: content image.
+        style_3HW: style image.
+        reference_3HW: reference; None: a feed-forward network makes it.
     """
 
     name: str
@@ -63,23 +66,23 @@ class Pair:
     reference_3HW: Tensor | None
 
     def reference(self, size_px: int) -> Tensor:
-        """The reference, or the one that a feed-forward network makes, with that longer side."""
+        """Return the given or the feed-forward reference, with a longer side of ``size_px``."""
         if self.reference_3HW is not None:
             return resize_longer_side(self.reference_3HW, size_px)
-        from nst_core.feed_forward.magenta import feed_forward  # an optional dependency
+        from nst_core.feed_forward.magenta import feed_forward  # needs an optional extra
 
         content_3HW = resize_longer_side(self.content_3HW, size_px)
         return feed_forward(content_3HW, [(self.style_3HW, 1.0)])
 
 
 def on_one_thread() -> None:
-    """One thread for this process, which is one of several that share the cores."""
+    """Use one thread in this process, since several processes share the cores."""
     torch.set_num_threads(1)
     threadpool_limits(limits=1, user_api="blas")
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a benchmark's command line; bad input is one message and exit code 2."""
+    """Run a benchmark's command line; on bad input, print a message and exit with code 2."""
     try:
         typer.run(main)
     except NstError as error:
@@ -88,7 +91,7 @@ def run(main: Callable[..., None]) -> None:
 
 
 def built_in_pairs() -> dict[str, Pair]:
-    """Photos that come with scikit-image, each with a painting of its own, by name."""
+    """Return photos from scikit-image, each with its own generated painting, by name."""
     contents = {
         "chelsea": sample_content(),
         "coffee": from_uint8(skimage.data.coffee()),
@@ -103,11 +106,11 @@ def built_in_pairs() -> dict[str, Pair]:
 
 
 def pairs_from(texts: Sequence[str] | None, *, count: int = 3) -> list[Pair]:
-    """The pairs that ``--pair`` names, or the first ``count`` built-in ones.
+    """Return the pairs of the option ``--pair``, or the first ``count`` built-in pairs.
 
     Raises:
-        InputError: a text is no built-in pair and not ``NAME=CONTENT,STYLE[,REFERENCE]``, or a
-            picture is unreadable.
+        InputError: a text is neither a built-in pair nor ``NAME=CONTENT,STYLE[,REFERENCE]``, or an
+            image cannot be read.
     """
     built_in = built_in_pairs()
     if not texts:
@@ -116,7 +119,7 @@ def pairs_from(texts: Sequence[str] | None, *, count: int = 3) -> list[Pair]:
 
 
 def square(image_3HW: Tensor, side: int) -> Tensor:
-    """The upper left square of a picture, ``side`` pixels wide."""
+    """Return the upper left square of an image, scaled to ``side`` pixels."""
     shorter = min(image_3HW.shape[1:])
     return resize_longer_side(image_3HW[:, :shorter, :shorter], side)
 
@@ -138,7 +141,7 @@ def _pair_from(text: str) -> Pair:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """Return the processor, the version of torch and the version of Python."""
     return {
         "processor": device_name(default_device()),
         "torch": f"torch {torch.__version__}",
@@ -148,12 +151,13 @@ def machine() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What a benchmark was to reach.
+    """A goal of a benchmark.
 
     Attributes:
-        name: of the figure.
-        value: measured.
-        goal: to be reached: at least, or at most where ``at_most``.
+        name: name of the measured value.
+        value: measured value.
+        goal: bound of the value.
+        at_most: whether the bound is an upper one.
     """
 
     name: str
@@ -163,11 +167,11 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it was."""
+        """Whether the value keeps the bound."""
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
     def row(self) -> Row:
-        """As a row of a table and of the JSON."""
+        """Return the goal as a row of a table and of the JSON file."""
         bound = "≤" if self.at_most else "≥"
         return {
             "name": self.name,
@@ -180,13 +184,13 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A table of the outcome.
+    """A heading with a table.
 
     Attributes:
-        title: its heading.
-        rows: what was measured.
-        text: what to know about it, before the table.
-        columns: keys of the rows that are shown, in order; all of the first row by default.
+        title: heading.
+        rows: rows of the table.
+        text: explanation before the table.
+        columns: keys of the rows to show, in order; by default all keys of the first row.
     """
 
     title: str
@@ -203,9 +207,9 @@ def publish(
     goals: Sequence[Goal] = (),
     json_file: Path | None = None,
 ) -> None:
-    """Print the outcome as a Markdown document; also write it as JSON where asked to."""
-    where = machine()
-    parts = [f"# {title}", f"{intro} Measured on {', '.join(where.values())}."]
+    """Print results as a Markdown document, and write them to ``json_file`` if it is given."""
+    measured_on = machine()
+    parts = [f"# {title}", f"{intro} Measured on {', '.join(measured_on.values())}."]
     for section in sections:
         parts += [f"## {section.title}", *([section.text] if section.text else [])]
         parts.append(markdown_table(section.rows, section.columns))
@@ -215,7 +219,7 @@ def publish(
     if json_file:
         content = {
             "intro": intro,
-            "machine": where,
+            "machine": measured_on,
             "rows": [row for section in sections for row in section.rows],
             "goals": [goal.row() for goal in goals],
         }
@@ -224,14 +228,14 @@ def publish(
 
 
 def format_cell(value: object) -> str:
-    """A figure with four digits, yes or no, anything else as it is."""
+    """Return a float with four digits, a boolean as yes or no, any other value as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Rows as a Markdown table."""
+    """Return rows as a Markdown table."""
     if not rows:
         return "(nothing)"
     names = list(columns or rows[0])
@@ -241,16 +245,16 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = (
 
 
 def random_weights(name: str) -> Weights:
-    """Random weights of any network (He et al., arXiv 1502.01852): for mechanics only."""
+    """Return random weights of a network (He et al., arXiv 1502.01852), for functional checks."""
     generator = torch.Generator().manual_seed(0)
-    made = {}
+    weights = {}
     for key, shape in expected_shapes(name).items():
         value = torch.randn(shape, generator=generator)
         fan_in = max(1, value[0].numel()) if value.dim() > 1 else 1
-        made[key] = value.abs() + 0.5 if "running_var" in key else value * (2 / fan_in) ** 0.5
-    return made
+        weights[key] = value.abs() + 0.5 if "running_var" in key else value * (2 / fan_in) ** 0.5
+    return weights
 
 
 def progress() -> Progress:
-    """A progress bar on standard error."""
+    """Return a progress bar on standard error."""
     return Progress(console=err)

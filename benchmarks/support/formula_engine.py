@@ -1,6 +1,6 @@
-"""An engine whose work is a formula: what is left of a run is what deciding costs.
+"""FormulaEngine: an engine that computes scores by a formula, to measure the cost of decisions.
 
-As `tuner.cluster.engine_actor`, this module loads no torch: every trial's process imports it.
+Like `tuner.cluster.engine_actor`, this module does not load torch: every trial process imports it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ MAX_STEPS = 90
 
 
 def objective(config: StyleConfig, steps: int) -> float:
-    """A made-up score: a bowl in the logarithms of weight and rate, better with more steps."""
+    """Return an artificial score with one minimum in style weight and learning rate."""
     ratio = log10(config.style_weight / config.content_weight)
     return abs(ratio - 1.2) + abs(log10(config.lr) + 1.7) + 10 / steps
 
 
 class FormulaEngine:
-    """An engine whose work is `objective`; it answers at once."""
+    """An engine that reports `objective` at once."""
 
-    #: Seconds that a trial takes to its last step.
+    #: Duration of a whole trial in seconds.
     TRIAL_S = 0.0
 
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
@@ -38,11 +38,11 @@ class FormulaEngine:
         self._worked_s = 0.0
 
     async def ready(self) -> Pulse:
-        """Answers once the engine is up."""
+        """Return when the engine is ready."""
         return Pulse()
 
     async def pulse(self) -> Pulse:
-        """As `EngineActor.pulse`."""
+        """See `EngineActor.pulse`."""
         return Pulse()
 
     async def advance(
@@ -55,7 +55,7 @@ class FormulaEngine:
         holdout: bool = False,
         waited: bool = False,
     ) -> Report:
-        """As `EngineActor.advance`."""
+        """See `EngineActor.advance`."""
         seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
         if seconds:
             await asyncio.sleep(seconds)
@@ -65,31 +65,31 @@ class FormulaEngine:
         return Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])
 
     async def images(self, trial: int) -> list[bytes]:
-        """As `EngineActor.images`."""
+        """See `EngineActor.images`."""
         return [b"no picture"]
 
     async def pause(self, trial: int) -> None:
-        """As `EngineActor.pause`: there is nothing worth saving, its steps are remembered here."""
+        """See `EngineActor.pause`; there are no lanes to save."""
 
     async def snapshot(self, trial: int) -> None:
-        """As `EngineActor.snapshot`: there is nothing worth saving."""
+        """See `EngineActor.snapshot`; there are no lanes to save."""
 
     async def drop(self, trial: int) -> None:
-        """As `EngineActor.drop`."""
+        """See `EngineActor.drop`."""
         self._done.pop(trial, None)
 
     async def stats(self) -> EngineStats:
-        """Seconds that its slots worked, as if they were one."""
+        """Return the seconds that all slots worked, summed up."""
         return EngineStats(alive_s=time.perf_counter() - self._since, advancing_s=self._worked_s)
 
 
 class SleepingEngine(FormulaEngine):
-    """An engine whose trials take time; nothing is pruned of a trial with one rung."""
+    """An engine whose trials take `TRIAL_S` seconds."""
 
     TRIAL_S = 10.0
 
 
 class QuickSleepingEngine(FormulaEngine):
-    """The same, for a quick look."""
+    """The same with shorter trials."""
 
     TRIAL_S = 2.0

@@ -1,6 +1,6 @@
-"""Whole run directories in a second: made-up scores, mixed pictures, everything else real.
+"""Complete run directories with artificial scores and images, for tests and benchmarks.
 
-For tests and measurements of what looks at runs.
+Only engines are replaced; search, study and files are those of a run. A directory takes a second.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def made_run(
     over: bool = True,
     **job: Any,
 ) -> Path:
-    """Make a run.
+    """Make a run directory and return its path.
 
     Args:
-        folder: a new one.
-        pictures: a folder with content.png, style.png and reference.png.
-        overrides: of keys of the job.
-        trials: in all, before the finals.
-        pairs: how often the pair stands in the job.
-        holdout: how often among the held-out pairs.
-        presets: baseline presets among the trials.
-        over: whether it has ended; else it breaks off halfway.
-        job: keys of the job; ``pairs_`` are its pairs, if not the usual one.
+        folder: path of the new directory.
+        pictures: folder with content.png, style.png and reference.png.
+        overrides: overrides of job keys, like ``search.trials=9``.
+        trials: number of trials before the finals.
+        pairs: number of copies of the pair in the job.
+        holdout: number of copies of the pair among the held-out pairs.
+        presets: number of baseline presets among the trials.
+        over: whether the run has ended; otherwise it is interrupted halfway.
+        job: further keys of the job; ``pairs_`` replaces its pairs.
     """
     search = _search(folder, pictures, overrides, trials, pairs, holdout, presets, job)
     pngs = [_png(pictures, share / 15) for share in range(16)]
@@ -86,12 +86,12 @@ def _search(
         "finals": {"count": 1, "seeds": 2},
     } | job
     file = folder.parent / f"{folder.name}.yaml"
-    file.write_text(json.dumps(written))  # which is YAML, and names nothing twice
+    file.write_text(json.dumps(written))  # JSON is valid YAML
     spec, space = load_job(file, overrides)
     run = RunDir(folder).begin()
-    kept = run.write_job(spec)
-    one = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
-    notes = {"pair_baselines": [one] * (pairs + holdout), "environment": ENVIRONMENT}
+    written_job = run.write_job(spec)
+    baselines = {"content": UNTOUCHED, "style": {name: 0.9 * v for name, v in UNTOUCHED.items()}}
+    notes = {"pair_baselines": [baselines] * (pairs + holdout), "environment": ENVIRONMENT}
     study = RunStudy.create(
         folder,
         goals=spec.goals,
@@ -100,11 +100,11 @@ def _search(
         notes=notes,
     )
     chosen = [(preset, None) for preset in list(BASELINES.values())[:presets]]
-    return Search(study, run, kept, space, presets=chosen, callback=Callback())
+    return Search(study, run, written_job, space, presets=chosen, callback=Callback())
 
 
 def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, holdout: int) -> None:
-    """Carry one trial to where it waits or ends."""
+    """Report one trial at its rungs until it pauses or ends."""
     steps = max(search._study.record(plan.trial).rungs, default=0)
     count = pairs + (holdout if plan.final else 0)
     while True:
@@ -113,9 +113,9 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
             search.report(Report(trial=plan.trial, steps=steps, failure="went to NaN"), list)
             return
         scores = _scores(plan, steps)
-        # Some cost more than others, so that a trade-off has several of them.
+        # Costs differ between trials, so that a Pareto front has several of them.
         costs = {"seconds_per_image": steps / 10 * (1 + plan.trial % 4 / 8), "vram_gb": 1.0}
-        told = Report(
+        report = Report(
             trial=plan.trial,
             steps=steps,
             scores={**scores, **costs},
@@ -123,19 +123,19 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
             seconds=steps / 10,
         )
         png = pngs[round(15 * max(0.0, 1 - scores["lpips"]))]
-        if search.report(told, lambda png=png: [png] * count) is not Decision.CONTINUE:  # type: ignore[misc]
+        if search.report(report, lambda png=png: [png] * count) is not Decision.CONTINUE:  # type: ignore[misc]
             return
 
 
 def _scores(plan: Plan, steps: int) -> dict[str, float]:
-    """Better near a learning rate of 0.03 and with steps."""
+    """Return scores that are better near a learning rate of 0.03 and with more steps."""
     lpips = 0.25 + 0.2 * abs(math.log10(plan.config.lr / 0.03)) + 1 / (steps + 5)
     lpips += 0.001 * plan.config.seed
     return {**{name: value * lpips for name, value in UNTOUCHED.items()}, "lpips": lpips}
 
 
 def _png(pictures: Path, share: float) -> bytes:
-    """So much of the reference, the rest content."""
+    """Return a PNG file that blends a share of the reference with the content."""
     with (
         Image.open(pictures / "content.png") as content,
         Image.open(pictures / "reference.png") as goal,

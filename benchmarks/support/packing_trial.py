@@ -1,4 +1,4 @@
-"""One whole trial in a process of its own, as the rivals of `benchmarks.packing` run it."""
+"""A whole trial in its own process, for `benchmarks.packing`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import advance, default_device
 
-#: Seconds on the clock that all processes of a machine share.
+#: Key of the time at which a trial ended, in seconds on a clock that all processes share.
 ENDED_S = "ended_s"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What every trial works on: 8-bit pictures, which travel to processes cheaply."""
+    """Images of every trial, uint8, which are small to send to processes."""
 
     size_px: int
     content_HW3: np.ndarray
@@ -34,7 +34,7 @@ class Task:
 
     @classmethod
     def of(cls, pair: Pair, size_px: int) -> Task:
-        """The task of a pair at a size."""
+        """Return the task of a pair at a size."""
         return cls(
             size_px=size_px,
             content_HW3=to_uint8(pair.content_3HW),
@@ -44,42 +44,42 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ready:
-    """What a process keeps from trial to trial."""
+class _Process:
+    """Objects that a process uses for all its trials."""
 
     store: FeatureStore
-    materials: LossInputs
+    inputs: LossInputs
     reference_HW3: np.ndarray
     content_HW3: np.ndarray
-    judge: MetricSuite
+    suite: MetricSuite
 
 
-_ready: list[_Ready] = []
+_process: list[_Process] = []
 
 
 def set_up(task: Task, threads: int) -> None:
-    """Load weights and pictures."""
+    """Load weights and images in a new process."""
     torch.set_num_threads(threads)
     device = default_device()
     weights = weights_of_a_job()
     style = from_uint8(task.style_HW3)
-    materials = LossInputs.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
-    _ready[:] = [
-        _Ready(
+    inputs = LossInputs.at_size(from_uint8(task.content_HW3), [(style, 1.0)], task.size_px)
+    _process[:] = [
+        _Process(
             store=FeatureStore(weights.__getitem__, device),
-            materials=materials,
+            inputs=inputs,
             reference_HW3=task.reference_HW3,
-            content_HW3=to_uint8(materials.content_3HW),
-            judge=MetricSuite.load(weights.__getitem__, device),
+            content_HW3=to_uint8(inputs.content_3HW),
+            suite=MetricSuite.load(weights.__getitem__, device),
         )
     ]
 
 
 def run_trial(values: Mapping[str, Any]) -> dict[str, float]:
-    """Run a configuration to its end; returns its scores and, as `ENDED_S`, when it ended."""
-    (ready,) = _ready
+    """Run a configuration to its end; return its scores and, as `ENDED_S`, the time of its end."""
+    (process,) = _process
     config = StyleConfig.from_dict(values, source="trial")
-    *_, last = advance(ready.store, config, ready.materials, every=config.steps)
+    *_, last = advance(process.store, config, process.inputs, every=config.steps)
     image_HW3 = to_uint8(last.image_3HW)
-    scores = ready.judge.score(image_HW3, ready.reference_HW3, ready.content_HW3)
+    scores = process.suite.score(image_HW3, process.reference_HW3, process.content_HW3)
     return {**scores, ENDED_S: time.perf_counter()}

@@ -1,6 +1,6 @@
-"""Other ways to take the same optimizer step: the script that everyone writes first, and pystiche.
+"""Other implementations of the same optimizer step: a plain script, and pystiche.
 
-Each gives a function that takes one Adam step on the same VGG16 and the same layers as ours.
+Each function returns a function that takes one Adam step on the same layers of the same VGG16.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ LR = 0.02
 def plain_script(
     content_3HW: Tensor, style_3HW: Tensor, weights: Mapping[str, Tensor], device: torch.device
 ) -> Step:
-    """One image, the whole network with weights that ask for gradients, targets in every step."""
+    """Return a step of a simple script.
+
+    It runs the whole network, also computes gradients of the weights, and computes targets in every
+    step.
+    """
     network = bare_network("vgg16")
     network.load_state_dict(dict(weights), assign=True)
     features = network.get_submodule("features").to(device)
     for parameter in features.parameters():
         parameter.requires_grad_()
-    wanted = {int(NETWORKS["vgg16"].node[n].split(".")[1]): n for n in NETWORKS["vgg16"].layers}
+    layer_of = {int(NETWORKS["vgg16"].node[n].split(".")[1]): n for n in NETWORKS["vgg16"].layers}
     stats = NORMALIZATION_STATS["imagenet"]
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (stats.mean, stats.std))
     content, style = content_3HW[None].to(device), style_3HW[None].to(device)
@@ -43,11 +47,11 @@ def plain_script(
     optimizer = torch.optim.Adam([image], lr=LR)
 
     def read(pixels: Tensor) -> dict[str, Tensor]:
-        value, found = (pixels - mean) / std, {}
+        value, features_by_layer = (pixels - mean) / std, {}
         for index, module in enumerate(features.children()):
             value = module(value)
-            found[wanted[index]] = value
-        return found
+            features_by_layer[layer_of[index]] = value
+        return features_by_layer
 
     def gram(feat: Tensor) -> Tensor:
         flat = feat.flatten(2)
@@ -55,10 +59,11 @@ def plain_script(
 
     def step() -> float:
         optimizer.zero_grad()
-        found, goal, look = read(image), read(content), read(style)
-        loss = F.mse_loss(found[CONTENT_LAYER], goal[CONTENT_LAYER])
+        image_feat, content_feat, style_feat = read(image), read(content), read(style)
+        loss = F.mse_loss(image_feat[CONTENT_LAYER], content_feat[CONTENT_LAYER])
         for layer in STYLE_LAYERS:
-            loss = loss + STYLE_WEIGHT / 5 * F.mse_loss(gram(found[layer]), gram(look[layer]))
+            style_loss = F.mse_loss(gram(image_feat[layer]), gram(style_feat[layer]))
+            loss = loss + STYLE_WEIGHT / 5 * style_loss
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
@@ -69,7 +74,10 @@ def plain_script(
 def pystiche(
     content_3HW: Tensor, style_3HW: Tensor, weights: Mapping[str, Tensor], device: torch.device
 ) -> Step:
-    """Pystiche 1.0.1 as its beginner example uses it, with Adam; it does not freeze its weights."""
+    """Return a step of pystiche 1.0.1 as in its beginner example, with Adam.
+
+    The example does not freeze the weights of the network.
+    """
     library = _import_pystiche()
     encoder = library.enc.vgg16_multi_layer_encoder(pretrained=False)
     encoder.load_state_dict(dict(weights))
@@ -99,7 +107,7 @@ def pystiche(
 
 
 def _import_pystiche() -> Any:
-    """The package asks torchvision for tables that it has dropped since."""
+    """Import pystiche, which needs tables that torchvision has removed since."""
     assert torchvision.models
     for family, network in (("alexnet", "alexnet"), ("vgg", "vgg16")):
         module: Any = sys.modules[f"torchvision.models.{family}"]

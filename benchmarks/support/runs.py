@@ -1,4 +1,4 @@
-"""Whole runs for benchmarks: a search in a scratch folder, carried out on Ray, with a timeline."""
+"""Whole runs for benchmarks: a search in a temporary folder, a run on Ray, a timeline."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tuner.study.records import RungRecord
 from tuner.study.run_dir import RunDir
 from tuner.study.study import RunStudy
 
-#: How many times as many trials a rung has as the next one, as jobs have it by default.
+#: Default reduction factor of jobs.
 REDUCTION = HalvingSpec().reduction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One report of a trial, ``at_s`` seconds on the clock of `time.perf_counter`."""
+    """One report of a trial, at time ``at_s`` of `time.perf_counter`."""
 
     at_s: float
     trial: int
@@ -42,7 +42,7 @@ class Reported:
 
 
 class Timeline(Callback):
-    """A callback that remembers when what happened."""
+    """A callback that records when trials begin, report and end."""
 
     def __init__(self) -> None:
         self.began_s: dict[int, float] = {}
@@ -50,25 +50,26 @@ class Timeline(Callback):
         self.reports: list[Reported] = []
 
     def planned(self, plan: Plan, preset: str | None) -> None:
-        """As `Callback`."""
+        """See `Callback`."""
         self.began_s[plan.trial] = time.perf_counter()
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """As `Callback`."""
+        """See `Callback`."""
         at_s = time.perf_counter()
         self.reports.append(Reported(at_s=at_s, trial=trial, steps=steps, objective=rung.objective))
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
-        """As `Callback`."""
+        """See `Callback`."""
         self.ended_s[trial] = time.perf_counter()
 
 
 def steady_rate(ended_s: Collection[float], slots: int) -> float:
-    """Trials a second, counted from the end of the trials that filled the slots first.
+    """Return the trials per second after the first trials, which filled the slots.
 
     Args:
-        ended_s: when each trial ended.
-        slots: trials at a time; of a short run no more than a quarter of the trials is left out.
+        ended_s: time at which each trial ended.
+        slots: number of trials that run at the same time; as many first trials are left out, but at
+            most a quarter of all trials.
     """
     ends = sorted(ended_s)
     first = max(1, min(slots, len(ends) // 4))
@@ -93,23 +94,23 @@ def scratch_search(
     lengths: Lengths | None = None,
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
-    """A search without presets and without early trials of the space's own.
+    """Yield a search without presets and its job.
 
     Args:
-        space: what is searched; its starts are left out, since they may stem from the very pair.
-        callback: is told of everything.
-        trials: in all.
-        steps: at the first rung and at the last one; the same number for no halving.
-        size_px: longer side.
-        lanes: trials at a time on an engine.
-        sampler: of the job.
-        seed: of the sampler.
-        rule: of its halving.
-        reduction: of its halving.
-        objective: a metric.
-        starts: trials that come first.
-        lengths: what is known of parameters.
-        folder: of the run, which goes on if there is one; a scratch folder by default.
+        space: search space; its own initial points are not used: they may come from the pair.
+        callback: receives all events.
+        trials: number of trials.
+        steps: steps of the first and of the last rung; equal numbers mean no halving.
+        size_px: longer side in pixels.
+        lanes: number of trials that run at the same time on an engine.
+        sampler: name of the sampler.
+        seed: seed of the sampler.
+        rule: rule of successive halving.
+        reduction: reduction factor of successive halving.
+        objective: name of a metric.
+        starts: initial points of the search.
+        lengths: lengthscales of the parameters.
+        folder: run directory; an existing study continues. By default a temporary folder.
     """
     job = JobSpec.model_validate(
         {
@@ -119,26 +120,26 @@ def scratch_search(
             "objective": objective,
             "search": {"trials": trials, "presets": False, "sampler": sampler, "seed": seed},
             "halving": {
-                "min_steps": steps[0],
-                "max_steps": steps[1],
-                "rule": rule,
-                "reduction": reduction,
+                **{"min_steps": steps[0], "max_steps": steps[1]},
+                **{"rule": rule, "reduction": reduction},
             },
             "finals": {"count": 0},
             "resources": {"lanes": lanes},
         }
     )
     with tempfile.TemporaryDirectory() as scratch:
-        place = folder or Path(scratch)
-        known = (place / "study.journal").exists()
+        run_folder = folder or Path(scratch)
+        exists = (run_folder / "study.journal").exists()
         notes = {"pair_baselines": [{"content": {}}], LENGTHS: dict(lengths or {})}
-        begin: dict[str, Any] = {} if known else {"notes": notes}
-        study = (RunStudy.open if known else RunStudy.create)(place, goals=job.goals, **begin)
-        yield Search(study, RunDir(place), job, with_starts(space, starts), callback=callback), job
+        options: dict[str, Any] = {} if exists else {"notes": notes}
+        open_study = RunStudy.open if exists else RunStudy.create
+        study = open_study(run_folder, goals=job.goals, **options)
+        space = with_starts(space, starts)
+        yield Search(study, RunDir(run_folder), job, space, callback=callback), job
 
 
 def with_starts(space: Space, starts: Sequence[Params] = ()) -> Space:
-    """The space with other starts than its own; with none for a search that knows nothing."""
+    """Return the space with other initial points."""
     parts = {**vars(space), "initial_points": tuple(starts)}
     return Space(**parts)
 
@@ -146,23 +147,23 @@ def with_starts(space: Space, starts: Sequence[Params] = ()) -> Space:
 def on_ray(
     search: Search, job: JobSpec, workload: Workload | None = None, engine: type | None = None
 ) -> None:
-    """Carry a search out on a Ray of its own, with the real engine or another one."""
+    """Run a search on a new Ray cluster, with the usual engine actor or another class."""
     ray_backend(engine=engine).run(search, workload or Workload(pairs=[], weights={}), job)
 
 
 def workload_of(pair: Pair, size_px: int) -> Workload:
-    """What engines need to work on one pair."""
+    """Return the workload of one pair."""
     return Workload(pairs=[engine_pair(pair, size_px)], weights=weights_of_a_job())
 
 
 def weights_of_a_job() -> dict[str, Weights]:
-    """Weights of VGG16 and of the default metrics' networks."""
+    """Return the weights of VGG16 and of the networks of the default metrics."""
     return {name: get_weights(name) for name in ("vgg16", *weights_of(DEFAULT_METRICS))}
 
 
 def engine_pair(pair: Pair, size_px: int) -> evaluate.Pair:
-    """A pair as engines take it."""
+    """Return a pair for engines."""
     return evaluate.Pair(
-        materials=LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
+        inputs=LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], size_px),
         reference_HW3=to_uint8(pair.reference(size_px)),
     )

@@ -1,4 +1,4 @@
-"""Tables and the picture of `benchmarks.search`."""
+"""Tables and the plot of `benchmarks.search`."""
 
 from __future__ import annotations
 
@@ -11,55 +11,56 @@ from typing import Any
 import numpy as np
 
 from benchmarks.support.common import Row
-from benchmarks.support.courses import (
+from benchmarks.support.simulate import SearchTrace
+from benchmarks.support.simulated_searches import (
     BUDGETS,
     COLD_FULL,
     COLD_TRIALS,
     GRID_S,
     STEPS,
     WARM_GRID_S,
-    Found,
     Warm,
+    WayResults,
 )
-from benchmarks.support.simulate import Course
 from tuner.job.spec import Rule, SamplerName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured.
+    """All results of `benchmarks.search`.
 
     Attributes:
-        courses: of ours, stock and random, by pair and seed.
-        table: by sampler and rule.
-        tpe: by settings of TPE.
-        ladders: by first rung and reduction.
-        knows: by whether it is known which parameters matter.
+        traces: searches by ours, stock Ray Tune and random search, by pair and seed.
+        table: results by sampler and rule.
+        tpe: results by settings of TPE.
+        ladders: results by first rung and reduction factor.
+        knows: results by whether the search knows which parameters matter.
         warm: warm and cold searches of each seed, by pair.
-        scale: of numbers of workers.
+        scale: one row per number of workers.
     """
 
-    courses: Mapping[tuple[str, int], dict[str, Course]]
-    table: Mapping[tuple[SamplerName, Rule], Found]
-    tpe: Mapping[str, Found]
-    ladders: Mapping[tuple[int, int], Found]
-    knows: Mapping[bool, Found]
+    traces: Mapping[tuple[str, int], dict[str, SearchTrace]]
+    table: Mapping[tuple[SamplerName, Rule], WayResults]
+    tpe: Mapping[str, WayResults]
+    ladders: Mapping[tuple[int, int], WayResults]
+    knows: Mapping[bool, WayResults]
     warm: Mapping[str, Sequence[Warm]]
     scale: Sequence[Row]
 
 
-def budget_rows(found: Mapping[Any, dict[str, Course]]) -> list[Row]:
-    """One for each budget: what stock took."""
+def budget_rows(traces: Mapping[Any, dict[str, SearchTrace]]) -> list[Row]:
+    """Return one row per budget, which is the number of steps that stock Ray Tune took."""
     rows: list[Row] = []
     for trials in BUDGETS:
-        stock = [c[f"stock {trials}"] for c in found.values()]
-        spent = [course.events[-1].steps for course in stock]
-        theirs = [course.best_by(np.inf) for course in stock]
-        ours = [c["ours"].best_by(s) for c, s in zip(found.values(), spent, strict=True)]
-        random = [c["random, full"].best_by(s) for c, s in zip(found.values(), spent, strict=True)]
-        until = [c["ours"].steps_until(t) for c, t in zip(found.values(), theirs, strict=True)]
-        # Stock's last improvement came earlier than its end, which only hindsight knows.
-        there = [one.steps_until(t) for one, t in zip(stock, theirs, strict=True)]
+        stock = [c[f"stock {trials}"] for c in traces.values()]
+        spent = [trace.events[-1].steps for trace in stock]
+        theirs = [trace.best_by(np.inf) for trace in stock]
+        ours = [c["ours"].best_by(s) for c, s in zip(traces.values(), spent, strict=True)]
+        random = [c["random, full"].best_by(s) for c, s in zip(traces.values(), spent, strict=True)]
+        until = [c["ours"].steps_until(t) for c, t in zip(traces.values(), theirs, strict=True)]
+        # The last improvement of stock Ray Tune came before its end, which is known only
+        # afterwards.
+        last_gain = [trace.steps_until(t) for trace, t in zip(stock, theirs, strict=True)]
         rows.append(
             {
                 "stock trials": trials,
@@ -68,33 +69,33 @@ def budget_rows(found: Mapping[Any, dict[str, Course]]) -> list[Row]:
                 **_spread("stock", theirs),
                 **_spread("random, full", random),
                 "steps to equal stock, share of its": _median_ratio(until, spent),
-                "of those to its last gain": _median_ratio(until, there),
+                "of those to its last gain": _median_ratio(until, last_gain),
             }
         )
     return rows
 
 
 def pair_rows(
-    found: Mapping[tuple[str, int], dict[str, Course]], names: Sequence[str]
+    traces: Mapping[tuple[str, int], dict[str, SearchTrace]], names: Sequence[str]
 ) -> list[Row]:
-    """One for each pair: its medians."""
+    """Return one row of medians per pair."""
     rows = []
     for name in names:
-        mine = {case: courses for case, courses in found.items() if case[0] == name}
+        pair_traces = {case: of_case for case, of_case in traces.items() if case[0] == name}
         row: Row = {
             "pair": name,
-            "steps to random's score, share": median(map(share_of_random, mine.values())),
+            "steps to random's score, share": median(map(share_of_random, pair_traces.values())),
         }
-        for budget in budget_rows(mine):
+        for budget in budget_rows(pair_traces):
             row[f"ahead of stock {budget['stock trials']}"] = budget["stock"] - budget["ours"]
         rows.append(row)
     return rows
 
 
-def share_of_random(found: dict[str, Course]) -> float:
-    """Of the steps of the full random trials, what ours takes to their score."""
-    random = found["random, full"]
-    return found["ours"].steps_until(random.best_by(np.inf)) / random.events[-1].steps
+def share_of_random(traces: dict[str, SearchTrace]) -> float:
+    """Return the steps of ours to the score of the random search, as a share of its steps."""
+    random = traces["random, full"]
+    return traces["ours"].steps_until(random.best_by(np.inf)) / random.events[-1].steps
 
 
 def _median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
@@ -110,32 +111,32 @@ def _quartiles(values: Sequence[float]) -> str:
     return f"{low:.3f} - {high:.3f}"
 
 
-def way_rows(names: Sequence[str], found: Mapping[Any, Found], default: Any) -> list[Row]:
-    """One for each way to search, next to the default."""
+def way_rows(names: Sequence[str], ways: Mapping[Any, WayResults], default: Any) -> list[Row]:
+    """Return one row per kind of search, compared with the default."""
     rows: list[Row] = []
-    for key, one in found.items():
-        behind, error = one.behind(found[default])
+    for key, way in ways.items():
+        behind, error = way.behind(ways[default])
         rows.append(
             {
                 **dict(zip(names, key if len(names) > 1 else [key], strict=True)),
-                "courses": len(one.late_C),
-                "early": median(one.early_C),
-                "late": median(one.late_C),
-                "late, quartiles": _quartiles(one.late_C),
+                "courses": len(way.late_C),
+                "early": median(way.early_C),
+                "late": median(way.late_C),
+                "late, quartiles": _quartiles(way.late_C),
                 "behind the default": f"{behind:.3f} ± {error:.3f}",
             }
         )
     return rows
 
 
-def warm_rows(found: Mapping[str, Sequence[Warm]]) -> list[Row]:
-    """One for each pair: a cold start, and a warm one with half its trials or its score."""
+def warm_rows(searches: Mapping[str, Sequence[Warm]]) -> list[Row]:
+    """Return one row per pair that compares cold and warm searches."""
     rows: list[Row] = []
-    for name, of_seeds in found.items():
+    for name, of_seeds in searches.items():
         row: Row = {"pair": name}
         for index, count in enumerate(COLD_TRIALS):
-            row[f"cold, {count} trials"] = median(one.cold_T[index] for one in of_seeds)
-            row[f"warm, {count // 2}"] = median(one.warm_T[index] for one in of_seeds)
+            row[f"cold, {count} trials"] = median(search.cold_T[index] for search in of_seeds)
+            row[f"warm, {count // 2}"] = median(search.warm_T[index] for search in of_seeds)
         for count in COLD_FULL:
             steps = count * STEPS[1]
             row[f"steps to {steps} cold ones' score"] = warm_share(of_seeds, count)
@@ -145,32 +146,33 @@ def warm_rows(found: Mapping[str, Sequence[Warm]]) -> list[Row]:
 
 
 def warm_behind(of_seeds: Sequence[Warm], count: int) -> float:
-    """How far a warm search of half the trials is behind a cold one of so many; medians."""
+    """Return the median of warm searches with half the trials minus that of cold searches."""
     index = COLD_TRIALS.index(count)
-    warm = median(float(one.warm_T[index]) for one in of_seeds)
-    return warm - median(float(one.cold_T[index]) for one in of_seeds)
+    warm = median(float(search.warm_T[index]) for search in of_seeds)
+    return warm - median(float(search.cold_T[index]) for search in of_seeds)
 
 
 def warm_share(of_seeds: Sequence[Warm], full: int, how: str = "warm_S") -> float:
-    """Steps to what a cold search has after those of full trials, as a share of a cold one's.
+    """Return the steps of a warm search to a cold one's score, as a share of the cold one's steps.
 
-    Of median courses. Search by search the cold one would set the goal at the very trial that was
-    lucky, and two searches of one kind would not come out at 1.
+    The score is that after the steps of ``full`` full trials. Medians over the seeds are compared,
+    since in a single pair of searches the goal would often be a lucky trial of the cold one: two
+    searches of the same kind would not have a share of 1.
     """
-    warm_S = np.median([getattr(one, how) for one in of_seeds], 0)
-    cold_S = np.median([one.cold_S for one in of_seeds], 0)
+    warm_S = np.median([getattr(search, how) for search in of_seeds], 0)
+    cold_S = np.median([search.cold_S for search in of_seeds], 0)
     goal = cold_S[int(np.searchsorted(WARM_GRID_S, full * STEPS[1]))]
     return _steps_until(warm_S, goal) / _steps_until(cold_S, goal)
 
 
 def _steps_until(best_S: np.ndarray, goal: float) -> float:
-    """Steps until a score; twice as many as there were if it was never reached."""
-    there = np.nonzero(best_S <= goal)[0]
-    return float(WARM_GRID_S[there[0]] if len(there) else 2 * WARM_GRID_S[-1])
+    """Return the steps until a score; twice all steps if it is never reached."""
+    reached = np.nonzero(best_S <= goal)[0]
+    return float(WARM_GRID_S[reached[0]] if len(reached) else 2 * WARM_GRID_S[-1])
 
 
-def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None:
-    """Best share by steps, median and quartiles: rivals, samplers, rules; efficiency by workers."""
+def draw(results: Measured, default: tuple[SamplerName, Rule], path: Path) -> None:
+    """Plot the best share over steps (median, quartiles) and the efficiency of workers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7.5), layout="constrained")
@@ -180,7 +182,7 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
         f"stock {BUDGETS[-1]}": "stock OptunaSearch + ASHA",
         "ours": "ours",
     }
-    every = found.courses.values()
+    every = results.traces.values()
     _lines(
         rivals,
         {
@@ -190,8 +192,8 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
         spread=True,
     )
     sampler, rule = default
-    _lines(samplers, {s: one.grid_CS for (s, r), one in found.table.items() if r == rule})
-    _lines(rules, {r: one.grid_CS for (s, r), one in found.table.items() if s == sampler})
+    _lines(samplers, {s: way.grid_CS for (s, r), way in results.table.items() if r == rule})
+    _lines(rules, {r: way.grid_CS for (s, r), way in results.table.items() if s == sampler})
     for axes, title in (
         (rivals, "against others"),
         (samplers, f"samplers with {rule}"),
@@ -203,8 +205,8 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
         axes.set_xticks([300, 600, 1200, 2400], ["300", "600", "1,200", "2,400"])
         axes.minorticks_off()
         axes.legend()
-    shown = [row for row in found.scale if row["sampler"] == "random"]
-    scale.plot([r["workers"] for r in shown], [r["efficiency"] for r in shown], marker="o")
+    rows = [row for row in results.scale if row["sampler"] == "random"]
+    scale.plot([r["workers"] for r in rows], [r["efficiency"] for r in rows], marker="o")
     scale.axhline(0.85, color="grey", linestyle=":")
     scale.set(
         title="Workers",
@@ -216,9 +218,9 @@ def draw(found: Measured, default: tuple[SamplerName, Rule], path: Path) -> None
     figure.savefig(path, dpi=80)
 
 
-def _lines(axes: Any, found: Mapping[str, np.ndarray], *, spread: bool = False) -> None:
-    for label, found_CS in found.items():
-        low_S, middle_S, high_S = np.quantile(found_CS, [0.25, 0.5, 0.75], axis=0)
+def _lines(axes: Any, curves: Mapping[str, np.ndarray], *, spread: bool = False) -> None:
+    for label, curves_CS in curves.items():
+        low_S, middle_S, high_S = np.quantile(curves_CS, [0.25, 0.5, 0.75], axis=0)
         (line,) = axes.plot(GRID_S, middle_S, label=label)
         if spread:
             axes.fill_between(GRID_S, low_S, high_S, color=line.get_color(), alpha=0.15)

@@ -1,7 +1,7 @@
-"""A run on a virtual clock: recorded curves instead of engines, all decisions by the real code.
+"""Simulation of a run on a virtual clock, with recorded curves in place of engines.
 
-`Search` decides as it does in a run; only the work is looked up. Thousands of workers and trials
-take seconds, and every difference between two runs is one of the search.
+`Search` decides as in a run; only scores are looked up. Thousands of trials and workers take
+seconds, and results of two simulations differ only because of the search.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Scores = Callable[[Params, int], Mapping[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A report.
+    """A report of a trial.
 
     Attributes:
-        steps: that all trials had taken by then.
-        trial: which one.
-        trial_steps: where it was.
-        value: its objective, turned so that lower is better.
+        steps: number of steps of all trials so far.
+        trial: number of the trial.
+        trial_steps: number of steps of the trial.
+        value: objective, negated if higher is better.
     """
 
     steps: int
@@ -45,13 +45,13 @@ class Event:
 
 
 @dataclass(kw_only=True)
-class Course:
-    """What happened.
+class SearchTrace:
+    """History of a simulated search.
 
     Attributes:
-        events: reports in their order.
-        busy_s: time that workers worked, of all workers together; a step takes one second.
-        end_s: when the last trial ended.
+        events: reports in order of time.
+        busy_s: working time of all workers together in seconds; a step takes one second.
+        end_s: time at which the last trial ended.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -59,17 +59,17 @@ class Course:
     end_s: float = 0.0
 
     def best_by(self, steps: float) -> float:
-        """The lowest objective that was reported within so many steps of all trials."""
-        found = [e.value for e in self.events if e.steps <= steps and isfinite(e.value)]
-        return min(found, default=float("inf"))
+        """Return the lowest value within a number of steps of all trials; infinity if none."""
+        values = [e.value for e in self.events if e.steps <= steps and isfinite(e.value)]
+        return min(values, default=float("inf"))
 
     def steps_until(self, value: float) -> float:
-        """Steps of all trials until an objective this low was reported; infinite if never."""
+        """Return the steps of all trials until a value this low; infinity if never."""
         return next((e.steps for e in self.events if e.value <= value), float("inf"))
 
 
 class _Silent(Callback):
-    """A callback that watches nothing."""
+    """A callback that ignores all events."""
 
 
 def simulate(
@@ -79,15 +79,15 @@ def simulate(
     *,
     workers: int = 1,
     lengths: Lengths | None = None,
-) -> Course:
-    """Carry out a job on a virtual clock, in memory; a step takes one second.
+) -> SearchTrace:
+    """Simulate a job in memory; a step takes one second of the virtual clock.
 
     Args:
-        job: its search, halving, objective and budget; its pictures are not read.
-        space: what is searched.
-        scores: what a configuration reaches.
-        workers: trials at a time.
-        lengths: over which parameters matter, where that is known.
+        job: search, halving, objective and budget; its images are not read.
+        space: search space.
+        scores: returns the scores of a configuration after some steps.
+        workers: number of trials that run at the same time.
+        lengths: lengthscales of the parameters, if they are known.
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = RunStudy.in_memory(goals=job.goals)
@@ -98,7 +98,7 @@ def simulate(
 
 
 def _params(study: RunStudy, trial: int) -> Params:
-    """What a trial runs; a final runs what its finalist did."""
+    """Return the parameters of a trial; those of a final are its finalist's."""
     record = study.record(trial)
     return record.params if record.final_of is None else study.record(record.final_of).params
 
@@ -117,37 +117,37 @@ def _play(
     scores: Scores,
     workers: int,
     clock: _Clock,
-) -> Course:
-    course = Course()
-    # (when, order, plan, steps it comes to): what workers are doing, the next to end first.
-    under_way: list[tuple[float, int, Plan, int]] = []
+) -> SearchTrace:
+    trace = SearchTrace()
+    # Heap of trials on workers: (time of the next report, order, plan, steps at the report).
+    running: list[tuple[float, int, Plan, int]] = []
     idle, order, all_steps = workers, 0, 0
     steps_of: dict[int, int] = {}
 
     def send(plan: Plan, steps: int) -> None:
         nonlocal order
         until = plan.next_rung(steps)
-        course.busy_s += until - steps
+        trace.busy_s += until - steps
         order += 1
-        heapq.heappush(under_way, (clock.at_s + until - steps, order, plan, until))
+        heapq.heappush(running, (clock.at_s + until - steps, order, plan, until))
 
     while True:
         while idle and (plan := search.next()):
             idle -= 1
             send(plan, steps_of.get(plan.trial, 0))
-        if not under_way:
-            course.end_s = clock.at_s
-            return course
-        clock.at_s, _, plan, steps = heapq.heappop(under_way)
+        if not running:
+            trace.end_s = clock.at_s
+            return trace
+        clock.at_s, _, plan, steps = heapq.heappop(running)
         all_steps += steps - steps_of.get(plan.trial, 0)
         steps_of[plan.trial] = steps
-        found = dict(scores(_params(study, plan.trial), steps))
-        found.setdefault("seconds_per_image", float(steps))
+        trial_scores = dict(scores(_params(study, plan.trial), steps))
+        trial_scores.setdefault("seconds_per_image", float(steps))
         report = Report(
-            trial=plan.trial, steps=steps, scores=found, seconds=float(steps), worker=""
+            trial=plan.trial, steps=steps, scores=trial_scores, seconds=float(steps), worker=""
         )
-        value = search.goals.first.loss(search.goals.first.of(found))
-        course.events.append(
+        value = search.goals.first.loss(search.goals.first.of(trial_scores))
+        trace.events.append(
             Event(
                 steps=all_steps,
                 trial=plan.trial,

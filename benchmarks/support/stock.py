@@ -1,6 +1,6 @@
-"""Stock Ray Tune on the virtual clock: its own OptunaSearch and ASHAScheduler, recorded curves.
+"""Simulation of stock Ray Tune, with its OptunaSearch and ASHAScheduler, on a virtual clock.
 
-Nothing of Ray runs; its two classes are asked as Tune's controller asks them.
+Ray does not run; the two classes are called in the way Tune's controller calls them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.support.simulate import Course, Event, Scores
+from benchmarks.support.simulate import Event, Scores, SearchTrace
 from search_spaces import Params, Space
 from tuner.sampling.optuna_samplers import suggested
+
+#: The metric to minimize.
+METRIC = "lpips"
 
 
 def simulate_stock(
@@ -26,38 +29,25 @@ def simulate_stock(
     reduction: int,
     workers: int,
     seed: int,
-    metric: str = "lpips",
     upto: float = inf,
-) -> Course:
-    """Carry out a search as stock Ray Tune would: a step takes a second.
+) -> SearchTrace:
+    """Simulate a search of stock Ray Tune; a step takes one second.
 
     Args:
-        space: searched whole: define-by-run, so its conditions hold.
-        scores: what a configuration reaches.
-        trials: to run.
-        steps: of the first and of the last rung.
-        reduction: of ASHA.
-        workers: trials at a time.
-        seed: of the sampler.
-        metric: to minimise.
-        upto: steps of all trials after which it ends.
+        space: search space, with its conditions.
+        scores: returns the scores of a configuration after some steps.
+        trials: number of trials.
+        steps: steps of the first and of the last rung.
+        reduction: reduction factor of ASHA.
+        workers: number of trials that run at the same time.
+        seed: seed of the sampler.
+        upto: number of steps of all trials after which the search ends.
     """
-    from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-    from ray.tune.search.optuna import OptunaSearch
+    from ray.tune.schedulers import TrialScheduler
 
-    rungs = _reports(*steps, reduction)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        search = OptunaSearch(_defined(space), metric=metric, mode="min", seed=seed)
-    scheduler: Any = ASHAScheduler(
-        time_attr="steps",
-        metric=metric,
-        mode="min",
-        max_t=steps[1],
-        grace_period=steps[0],
-        reduction_factor=reduction,
-    )
-    course, clock_s, all_steps, begun = Course(), 0.0, 0, 0
+    rungs = _rungs(*steps, reduction)
+    search, scheduler = _search_and_scheduler(space, steps, reduction, seed)
+    trace, clock_s, all_steps, begun = SearchTrace(), 0.0, 0, 0
     idle = workers
     heap: list[tuple[float, int, Any, int]] = []
     while True:
@@ -68,14 +58,14 @@ def simulate_stock(
             heapq.heappush(heap, (clock_s + rungs[0], begun, trial, 0))
             begun, idle = begun + 1, idle - 1
         if not heap or all_steps >= upto:
-            course.end_s = clock_s
-            return course
+            trace.end_s = clock_s
+            return trace
         clock_s, number, trial, at = heapq.heappop(heap)
         done = rungs[at]
         all_steps += done - (rungs[at - 1] if at else 0)
-        value = scores(trial.params, done)[metric]
-        course.events.append(Event(steps=all_steps, trial=number, trial_steps=done, value=value))
-        result = {"steps": done, metric: value, "training_iteration": at + 1}
+        value = scores(trial.params, done)[METRIC]
+        trace.events.append(Event(steps=all_steps, trial=number, trial_steps=done, value=value))
+        result = {"steps": done, METRIC: value, "training_iteration": at + 1}
         decision = scheduler.on_trial_result(None, trial, result)
         if decision == TrialScheduler.CONTINUE and at + 1 < len(rungs):
             search.on_trial_result(trial.trial_id, result)
@@ -86,8 +76,28 @@ def simulate_stock(
             idle += 1
 
 
-def _reports(first: int, last: int, reduction: int) -> list[int]:
-    """Its own rungs, which ASHA counts up from the grace period, and the end."""
+def _search_and_scheduler(
+    space: Space, steps: tuple[int, int], reduction: int, seed: int
+) -> tuple[Any, Any]:
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search = OptunaSearch(_defined(space), metric=METRIC, mode="min", seed=seed)
+    scheduler = ASHAScheduler(
+        time_attr="steps",
+        metric=METRIC,
+        mode="min",
+        max_t=steps[1],
+        grace_period=steps[0],
+        reduction_factor=reduction,
+    )
+    return search, scheduler
+
+
+def _rungs(first: int, last: int, reduction: int) -> list[int]:
+    """Return the rungs of ASHA, multiples of the grace period, and the last step."""
     rungs = [first]
     while rungs[-1] * reduction < last:
         rungs.append(rungs[-1] * reduction)
@@ -95,7 +105,7 @@ def _reports(first: int, last: int, reduction: int) -> list[int]:
 
 
 def _defined(space: Space) -> Any:
-    """The space as a define-by-run function of an Optuna trial."""
+    """Return the space as a define-by-run function of an Optuna trial."""
 
     def define(trial: Any) -> Mapping[str, Any]:
         suggested(trial, space)

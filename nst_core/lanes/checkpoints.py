@@ -1,4 +1,7 @@
-"""Lanes as bytes: safetensors with a JSON header, so that nothing runs when they are read."""
+"""Checkpoints: lanes as bytes, in safetensors format with a JSON header.
+
+Reading such bytes never executes code, unlike reading a pickle.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import safetensors
 import safetensors.torch
 
 from nst_core.errors import InputError
-from nst_core.lanes.assembly import LaneState
+from nst_core.lanes.lane_state import LaneState
 
 VERSION = 1
 
@@ -18,26 +21,26 @@ _IMAGE = "image"
 
 
 def dump_lanes(lanes: Sequence[LaneState], facts: Mapping[str, Any]) -> bytes:
-    """Lanes of a trial as bytes.
+    """Return the lanes of a trial as bytes.
 
     Args:
         lanes: one for each pair.
-        facts: plain JSON to keep with them.
+        facts: further values to save with the lanes; must be JSON serializable.
     """
     tensors = {}
     for index, lane in enumerate(lanes):
-        kept = lane.copied()
-        tensors[f"{index}/{_IMAGE}"] = kept.image_3HW.contiguous()
-        tensors.update({f"{index}/state/{k}": v.contiguous() for k, v in kept.state.items()})
+        copy = lane.copied()
+        tensors[f"{index}/{_IMAGE}"] = copy.image_3HW.contiguous()
+        tensors.update({f"{index}/state/{k}": v.contiguous() for k, v in copy.state.items()})
     header = {"version": VERSION, "steps": [lane.step for lane in lanes], "facts": dict(facts)}
     return safetensors.torch.save(tensors, metadata={"lanes": json.dumps(header)})
 
 
 def load_lanes(content: bytes) -> tuple[list[LaneState], Mapping[str, Any]]:
-    """What `dump_lanes` made: lanes on the CPU, and the facts.
+    """Return the lanes, on the CPU, and the facts that `dump_lanes` wrote.
 
     Raises:
-        InputError: it is something else, or of a version that is not known.
+        InputError: the bytes are damaged, not from `dump_lanes`, or of an unknown version.
     """
     try:
         size = int.from_bytes(content[:8], "little")
@@ -45,8 +48,8 @@ def load_lanes(content: bytes) -> tuple[list[LaneState], Mapping[str, Any]]:
         tensors = safetensors.torch.load(content)
         if header["version"] != VERSION:
             raise InputError(
-                f"saved lanes of version {header['version']}, expected {VERSION}; they were saved"
-                " by another version of this program"
+                f"saved lanes have version {header['version']}, expected {VERSION}; another version"
+                " of nst-tuner saved them"
             )
         lanes = []
         for index, step in enumerate(header["steps"]):
@@ -55,5 +58,5 @@ def load_lanes(content: bytes) -> tuple[list[LaneState], Mapping[str, Any]]:
             image = tensors[f"{index}/{_IMAGE}"]
             lanes.append(LaneState(step=int(step), image_3HW=image, state=state))
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"not saved lanes ({type(error).__name__}: {error})") from None
+        raise InputError(f"saved lanes cannot be read ({type(error).__name__}: {error})") from None
     return lanes, header["facts"]

@@ -1,4 +1,4 @@
-"""The image that an optimization starts from."""
+"""Initialization: the image from which an optimization starts."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from nst_core.images.colors import color_noise
 from nst_core.images.images import resize, resize_longer_side
 from nst_core.losses.inputs import LossInputs, Style
 
-#: Standard deviation of what a seed adds to a start without noise: a fortieth of an 8-bit level.
-#: Rounding in float32 differs with the lanes beside a run and with the processor, and grows until
-#: the results differ as those of two seeds do, if less (`python -m benchmarks.determinism`). Seeds
-#: make that luck visible: results of one configuration can be averaged over it.
+#: Standard deviation of the noise that a seed adds to a start that is not random: a fortieth of an
+#: 8-bit level. Float32 rounding differs with the other lanes of a batch and with the processor, and
+#: it grows until results differ almost as much as those of two seeds
+#: (`python -m benchmarks.determinism`). Different seeds make this variation visible, so that the
+#: results of one configuration can be averaged over it.
 DISTURBANCE = 1e-4
-#: The seed that leaves such a start as it is.
+#: The seed that adds no noise to a start that is not random.
 UNDISTURBED = StyleConfig().seed
-#: Standard deviation of noise around mid grey: nearly all of it stays within [0, 1].
+#: Standard deviation of noise around mid gray: nearly all of it stays within [0, 1].
 NOISE_SPREAD = 0.2
 
 
-def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
-    """image_3HW from which the optimization starts, by ``config.init``, in [0, 1].
+def initial_image(config: StyleConfig, inputs: LossInputs) -> Tensor:
+    """Return image_3HW in [0, 1], from which the optimization starts; see `StyleConfig.init`.
 
     Raises:
-        InputError: the start is a picture that ``materials`` do not hold.
+        InputError: ``inputs.starts`` lacks the image that ``config.init`` names.
     """
-    height, width = materials.height_width
+    height, width = inputs.height_width
     generator = torch.Generator().manual_seed(config.seed)
     noise = torch.randn(3, height, width, generator=generator)
-    blend = materials.blended(config.style_blend)
+    blend = inputs.blended(config.style_blend)
     styles = [(resize(image, height, width), weight) for image, weight in blend]
-    content = materials.content_3HW
+    content = inputs.content_3HW
     match config.init:
         case "noise":
             image = 0.5 + NOISE_SPREAD * noise
@@ -47,10 +48,10 @@ def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
                 torch.zeros_like(content),
             )
         case "mix":
-            grey = 0.5 + NOISE_SPREAD * noise
-            image = (1 - config.init_noise) * content + config.init_noise * grey
+            gray = 0.5 + NOISE_SPREAD * noise
+            image = (1 - config.init_noise) * content + config.init_noise * gray
         case "image" | "feed_forward":
-            image = _given(config.init, materials)
+            image = _given_start(config.init, inputs)
         case _:
             image = content
     if config.seed != UNDISTURBED and not is_random(config):
@@ -59,10 +60,15 @@ def initial_image(config: StyleConfig, materials: LossInputs) -> Tensor:
 
 
 def feed_forward_start(content_3HW: Tensor, styles: Sequence[Style], size_px: int) -> Tensor:
-    """What a feed-forward network makes of the picture, to start from.
+    """Return the result of a feed-forward network, image_3HW in [0, 1], to start from.
+
+    Args:
+        content_3HW: content image in [0, 1].
+        styles: style images with their weights.
+        size_px: longer side of the result.
 
     Raises:
-        InputError: the optional extra is not installed.
+        InputError: the optional extra ``feed-forward`` is not installed.
     """
     from nst_core.feed_forward.magenta import feed_forward
 
@@ -70,8 +76,8 @@ def feed_forward_start(content_3HW: Tensor, styles: Sequence[Style], size_px: in
     return feed_forward(content, [(style.image_3HW, style.weight) for style in styles])
 
 
-def _given(name: str, materials: LossInputs) -> Tensor:
-    if name not in materials.starts:
-        what = "a picture to start from" if name == "image" else "a feed-forward result"
-        raise InputError(f"init `{name}` needs {what}, and none was given")
-    return materials.starts[name]
+def _given_start(name: str, inputs: LossInputs) -> Tensor:
+    if name not in inputs.starts:
+        needed = "an image to start from" if name == "image" else "a feed-forward result"
+        raise InputError(f"`init: {name}` needs {needed}, but none was given")
+    return inputs.starts[name]

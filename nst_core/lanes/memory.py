@@ -1,6 +1,7 @@
-"""How much memory a stylization needs, and what to do where there is not enough.
+"""Memory: estimate what a stylization needs, and plan how it fits onto a device.
 
-An estimate from the shapes of the network's activations alone, before anything is computed.
+The estimate uses only the shapes of the network's activations; nothing is computed.
+`python -m benchmarks.memory` compares it with measured peaks.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from nst_core.networks import winograd
 from nst_core.networks.extractors import CHECKPOINT_LAYERS, bare_network
 from nst_core.networks.registry import NETWORKS
 
-#: What allocators do not give back, on top of what is stored, what threads take however small the
-#: picture, and what Winograd's convolutions take beside their filters: a block of tiles, and the
-#: filters of a layer in float64 while they are made. `python -m benchmarks.memory` compares with
-#: peaks.
+#: Factor for memory that allocators do not give back.
 OVERHEAD = 1.1
+#: Memory of threads and libraries, whatever the image size.
 FIXED_BYTES = 48 * 2**20
+#: Buffers of Winograd convolutions besides their filters: one block of tiles, and the filters of
+#: one layer in float64 while they are transformed.
 WINOGRAD_BYTES = 128 * 2**20
 
-#: Share of the free memory that one stylization may plan with; the rest is for others.
+#: Share of the free memory that one stylization may use; the rest is for other processes.
 USABLE_SHARE = 0.85
 
 GIB = 2**30
@@ -43,12 +44,12 @@ _PAGE_CACHE = re.compile(r"^inactive_file (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a stylization fits.
+    """How a stylization fits into memory.
 
     Attributes:
-        bytes_needed: at the peak, beyond what the process has already.
-        bytes_free: of what may be used.
-        checkpointing: whether activations are computed again in the backward pass to fit.
+        bytes_needed: estimated peak, in addition to what the process uses already.
+        bytes_free: memory that the stylization may use.
+        checkpointing: whether activations must be computed again in the backward pass to fit.
     """
 
     bytes_needed: int
@@ -56,7 +57,7 @@ class Plan:
     checkpointing: bool
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return one line for users."""
         again = ", activations computed twice to fit" if self.checkpointing else ""
         return (
             f"needs about {self.bytes_needed / GIB:.1f} GiB of"
@@ -65,9 +66,9 @@ class Plan:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that may be used on a device now."""
+    """Return how many bytes may be used on a device now."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch keeps for itself counts as taken
+        torch.cuda.empty_cache()  # torch's unused cache counts as used otherwise
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * USABLE_SHARE)
     available = min(psutil.virtual_memory().available, _container_bytes())
@@ -75,13 +76,13 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _container_bytes() -> float:
-    """What a container's limit leaves, which the machine's own figures do not tell."""
+    """Return the free bytes under a container's memory limit, which psutil does not see."""
     try:
         limit, used = (int((_CGROUP / name).read_text()) for name in _CGROUP_FILES)
         cached = _PAGE_CACHE.search((_CGROUP / "memory.stat").read_text())
     except (OSError, ValueError):  # not Linux, no cgroup v2, or no limit ("max")
         return math.inf
-    # Files that were read stay in memory until somebody needs it, and count as used.
+    # The page cache counts as used, but the kernel frees it when a process needs memory.
     return limit - used + (int(cached[1]) if cached else 0)
 
 
@@ -95,36 +96,36 @@ def needed_bytes(
     masks: int = 0,
     checkpointing: bool = False,
 ) -> int:
-    """Estimated peak of a step of ``lanes`` stylizations of ``height`` x ``width`` pixels.
+    """Return the estimated peak memory of a step of several equal stylizations, in bytes.
 
     Args:
-        config: of the lanes.
-        height: in pixels.
-        width: in pixels.
+        config: settings of the stylizations.
+        height: image height in pixels.
+        width: image width in pixels.
         device: where they run.
-        lanes: how many.
-        masks: regions of the picture with a mask, see `LossInputs.masks`.
+        lanes: number of stylizations.
+        masks: number of regions with a mask, see `LossInputs.masks`.
         checkpointing: whether activations are computed again in the backward pass.
     """
-    segments, read = _activations(config.extractor, frozenset(config.layers), height, width)
+    segments, features = _activations(config.extractor, frozenset(config.layers), height, width)
     item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
     largest = max(max(sizes) for sizes in segments)
     if checkpointing:
-        # Inputs of the segments, and all of the one that is being computed again.
+        # Inputs of all segments, and all activations of the segment that is computed again.
         stored = sum(sizes[-1] for sizes in segments) + max(sum(sizes) for sizes in segments)
     else:
         stored = sum(sum(sizes) for sizes in segments)
     network = (stored + 2 * largest) * item
-    # Gradients of the features that are read, their copies in the precision of the losses, and what
-    # a mask leaves of them, forward and backward.
-    losses = 4 * read * (2 if item < 4 else 1) + 4 * read * 2 * masks
+    # Gradients of the features, their float32 copies in lower precisions, and masked features of
+    # the forward and the backward pass.
+    losses = 4 * features * (2 if item < 4 else 1) + 4 * features * 2 * masks
     images = _images(config) * 3 * height * width * 4
     per_lane = int((network + losses + images) * OVERHEAD)
     return fixed_bytes(config, device) + lanes * per_lane
 
 
 def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
-    """What is needed however small the pictures and few the lanes."""
+    """Return the part of the peak memory that does not depend on image size or lanes, in bytes."""
     on_cpu = torch.device(device).type == "cpu" and config.precision not in NETWORK_DTYPES
     deepest = NETWORKS[config.extractor].deepest(config.layers)
     return FIXED_BYTES + (_winograd_bytes(config.extractor, deepest) if on_cpu else 0)
@@ -133,10 +134,17 @@ def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
 def plan_memory(
     config: StyleConfig, height: int, width: int, device: torch.device, *, masks: int = 0
 ) -> Plan:
-    """How one stylization of this size, with so many masks, fits onto a device.
+    """Return how one stylization fits onto a device.
+
+    Args:
+        config: settings of the stylization.
+        height: image height in pixels.
+        width: image width in pixels.
+        device: where it will run.
+        masks: number of regions with a mask, see `LossInputs.masks`.
 
     Raises:
-        InputError: not at all; names the largest size that does.
+        InputError: it does not fit; the message names the largest size that does.
     """
     free = free_bytes(device)
     for checkpointing in (False, True):
@@ -149,7 +157,7 @@ def plan_memory(
     advice = f"the largest that fits is size_px {largest}" if largest else "no size fits"
     raise InputError(
         f"{width}x{height} needs about {needed / GIB:.1f} GiB even with activations computed twice,"
-        f" and {free / GIB:.1f} GiB may be used; {advice}"
+        f" but only {free / GIB:.1f} GiB may be used; {advice}"
     )
 
 
@@ -163,9 +171,19 @@ def largest_size(
     masks: int = 0,
     checkpointing: bool = True,
 ) -> int | None:
-    """Longer side of the largest picture that ``free`` bytes are enough for.
+    """Return the longer side in pixels of the largest image that fits into ``free`` bytes.
 
-    It has the shape of ``height`` x ``width`` and is smaller; None if not even the smallest fits.
+    Args:
+        config: settings of the stylization.
+        height: height of the image that does not fit, in pixels; the aspect ratio is kept.
+        width: width of the image that does not fit, in pixels.
+        device: where it will run.
+        free: memory that may be used, in bytes.
+        masks: number of regions with a mask, see `LossInputs.masks`.
+        checkpointing: whether activations are computed again in the backward pass.
+
+    Returns:
+        Less than the longer side of the given image; None if no size fits.
     """
     longer = max(height, width)
 
@@ -185,25 +203,25 @@ def largest_size(
     return low
 
 
-@cache  # an engine asks at every report
+@cache  # an engine calls this at every report
 def _winograd_bytes(extractor: str, deepest: str) -> int:
-    """Of Winograd's convolutions up to the deepest layer: filters of both directions, buffers."""
+    """Return the bytes of Winograd filters (both directions) and buffers up to a layer."""
     network = bare_network(extractor)
-    reached = [
+    modules = [
         module
         for path in NETWORKS[extractor].up_to(deepest).values()
         for module in network.get_submodule(path).modules()
     ]
     filters = sum(
         2 * winograd.PLACES * module.in_channels * module.out_channels * 4
-        for module in reached
+        for module in modules
         if isinstance(module, nn.Conv2d) and winograd.WinogradConv.suits(module)
     )
     return filters and filters + WINOGRAD_BYTES
 
 
 def _images(config: StyleConfig) -> int:
-    """Images kept or made beside the activations: pixels, gradients, moments, the average."""
+    """Return the number of image-sized tensors: pixels, gradients, optimizer state, kept images."""
     return 16 + (2 * config.lbfgs_history + 8 if config.optimizer == "lbfgs" else 0)
 
 
@@ -211,31 +229,36 @@ def _images(config: StyleConfig) -> int:
 def _activations(
     extractor: str, layers: frozenset[str], height: int, width: int
 ) -> tuple[list[list[int]], int]:
-    """Elements of every stored output, by checkpoint segment, and of the features that are read."""
-    known = NETWORKS[extractor]
+    """Return the sizes of stored activations by checkpoint segment, and of all features.
+
+    Returns:
+        Elements of every activation that the backward pass needs, one list for each segment; and
+        the total number of elements of the features in ``layers``.
+    """
+    description = NETWORKS[extractor]
     network = bare_network(extractor)
     sizes: list[int] = []
     before_relu = 0
 
     def record(module: nn.Module, _: object, output: Tensor) -> None:
         nonlocal before_relu
-        # A ReLU remembers its own output, so what went into it is not kept.
+        # The backward pass of a ReLU uses its output, so its input is not stored.
         sizes.append(output.numel() - (before_relu if isinstance(module, nn.ReLU) else 0))
         before_relu = 0 if isinstance(module, nn.ReLU) else output.numel()
         if isinstance(module, nn.MaxPool2d):
-            sizes.append(2 * output.numel())  # where each maximum was, as 64-bit numbers
+            sizes.append(2 * output.numel())  # positions of the maxima, as 64-bit integers
 
     for module in network.modules():
-        # A Fire joins two outputs into a third, which no module inside it stands for.
+        # A Fire module concatenates two outputs; no module inside it has that output.
         if isinstance(module, Fire) or not list(module.children()):
             module.register_forward_hook(record)
-    nodes = list(known.up_to(known.deepest(layers)).items())
+    nodes = list(description.up_to(description.deepest(layers)).items())
     value = torch.empty(1, 3, height, width, device="meta")
-    segments, read = [], 0
+    segments, features = [], 0
     for start in range(0, len(nodes), CHECKPOINT_LAYERS):
         sizes.clear()
         for layer, path in nodes[start : start + CHECKPOINT_LAYERS]:
             value = network.get_submodule(path)(value)
-            read += value.numel() if layer in layers else 0
+            features += value.numel() if layer in layers else 0
         segments.append(list(sizes))
-    return segments, read
+    return segments, features

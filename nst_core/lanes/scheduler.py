@@ -1,4 +1,4 @@
-"""LaneScheduler: which lanes of an engine advance together, how many, and whose turn it is."""
+"""LaneScheduler: decides which lanes of an engine share a batch, and which batch advances next."""
 
 from __future__ import annotations
 
@@ -10,44 +10,53 @@ from dataclasses import dataclass, field
 import torch
 
 from nst_core.config import StyleConfig
-from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import GroupKey, LaneBatch, Outcome, group_of
-from nst_core.lanes.device import described, is_broken_device, is_out_of_memory
+from nst_core.lanes.device import (
+    OUT_OF_MEMORY,
+    describe_error,
+    is_broken_device,
+    is_out_of_memory,
+)
+from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import free_bytes, needed_bytes
+from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 
-#: Steps between two looks at who came and went: at most so many, and for all batches together at
-#: most as many as take this long, so that nobody waits longer for a turn.
+#: Largest number of steps that a batch takes in one turn. A lane can join, leave or be scored only
+#: between two turns.
 CHUNK_STEPS = 10
+#: Seconds that one turn of every batch together should take at most.
 CHUNK_S = 0.5
 
-#: The same where a lane runs ahead: the answer that may stop it takes about so long.
+#: The same limit for a batch with a lane that runs ahead of a decision. The answer that may stop
+#: the lane takes about as long.
 AHEAD_S = 0.1
 
-#: Lanes that a group begins with, before it is known whether more or fewer are faster.
+#: Largest number of lanes in a batch before the first measurement of its group.
 FIRST_LANES = 4
 
-#: Turns without a lack of memory after which a batch may be twice as large again.
-DARE_AGAIN = 200
+#: Turns without an out-of-memory error after which the memory limit of a group doubles again.
+RETRY_TURNS = 200
 
-#: Share of the free memory that the lanes of one batch may plan with.
+#: Share of the free memory that the lanes of one batch may use.
 LANES_SHARE = 0.8
 
+#: Trial number and pair number of a lane.
 LaneKey = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """What one turn of a batch came to.
+    """Result of one turn of a batch.
 
     Attributes:
-        batch: whose turn it was; its lanes are in the order of the other fields.
-        steps: taken; 0 if something went wrong.
-        seconds: that it took.
-        losses: before the last step.
-        failures: why each lane cannot go on, None where it can.
+        batch: the batch; per-lane fields have the order of its lanes.
+        steps: number of steps taken; 0 after an error.
+        seconds: duration of the turn.
+        losses: losses before the last step; None after an error.
+        failures: for each lane the reason why it cannot continue, or None.
     """
 
     batch: LaneBatch
@@ -59,135 +68,146 @@ class Chunk:
 
 @dataclass
 class BatchSize:
-    """How many lanes of a group to advance at once: as many as are fastest, lane for lane.
+    """Searches for the number of lanes per batch with the shortest time per lane and step.
 
-    More lanes share more work, until their features no longer fit into the caches; where that is
-    depends on the machine and the size, so it is measured: while a batch is full its limit doubles,
-    and falls back to what was fastest. Out of memory halves it; since the memory may have been
-    somebody else's for a moment, a larger batch is dared again after `DARE_AGAIN` good turns.
+    More lanes share more work, until their features no longer fit into the caches. Where that
+    happens depends on the machine and on the image size, so it is measured: the limit doubles while
+    that is faster, and then returns to the fastest size. An out-of-memory error halves the limit.
+    Since another process may have used the memory for a moment, the limit doubles again after
+    `RETRY_TURNS` turns without an error.
 
     Attributes:
-        planned: lanes that should fit into memory.
-        masks: of a lane that this is planned for; see `LossInputs.masks`.
+        planned: number of lanes that should fit into memory, by estimate.
+        masks: largest number of masks of a lane in the estimate; see `LossInputs.masks`.
     """
 
     planned: int
     masks: int = 0
-    _short_of: int | None = None
-    _good_turns: int = 0
+    _too_many: int | None = None
+    _turns_without_error: int = 0
     _lane_step_s: dict[int, float] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _warmed_up: set[int] = field(default_factory=set)
 
     @property
-    def most(self) -> int:
-        """Lanes that memory allows, by plan and by experience."""
-        return self.planned if self._short_of is None else max(1, self._short_of // 2)
+    def memory_limit(self) -> int:
+        """Number of lanes that fit into memory, by estimate and by experience."""
+        return self.planned if self._too_many is None else max(1, self._too_many // 2)
 
     @property
     def limit(self) -> int:
-        """Lanes that a batch may have now."""
+        """Number of lanes that a batch may have now."""
         if not self._lane_step_s:
-            return min(self.most, FIRST_LANES)
+            return min(self.memory_limit, FIRST_LANES)
         fastest = min(self._lane_step_s, key=self._lane_step_s.__getitem__)
         more_is_slower = any(lanes > fastest for lanes in self._lane_step_s)
-        return min(self.most, fastest if more_is_slower else 2 * fastest)
+        return min(self.memory_limit, fastest if more_is_slower else 2 * fastest)
 
-    def measured(self, lanes: int, step_s: float) -> None:
-        """A step of so many lanes took so long; noise is averaged out."""
-        self._good_turns += 1
-        if self._short_of is not None and self._good_turns >= DARE_AGAIN:
-            self._good_turns, self._short_of = 0, 2 * self._short_of
-            if self._short_of // 2 >= self.planned:
-                self._short_of = None
-        if lanes not in self._seen:  # the first time libraries prepare for a new shape
-            self._seen.add(lanes)
+    def record_time(self, lanes: int, step_s: float) -> None:
+        """Record the seconds of a step with a number of lanes; a moving average reduces noise."""
+        self._turns_without_error += 1
+        if self._too_many is not None and self._turns_without_error >= RETRY_TURNS:
+            self._turns_without_error, self._too_many = 0, 2 * self._too_many
+            if self._too_many // 2 >= self.planned:
+                self._too_many = None
+        if lanes not in self._warmed_up:  # the first step of a new shape includes initialization
+            self._warmed_up.add(lanes)
             return
         new = step_s / lanes
         old = self._lane_step_s.get(lanes, new)
         self._lane_step_s[lanes] = 0.7 * old + 0.3 * new
 
-    def too_many(self, lanes: int) -> None:
-        """So many lanes ran out of memory."""
-        self._short_of, self._good_turns = lanes, 0
+    def record_out_of_memory(self, lanes: int) -> None:
+        """Record that a batch of this number of lanes ran out of memory."""
+        self._too_many, self._turns_without_error = lanes, 0
 
 
 class LaneScheduler:
-    """The lanes of an engine in batches that take turns.
+    """The lanes of an engine, in batches that advance in turn.
 
     Args:
-        store: extractors and targets on the device.
+        store: extractors and targets, on the device where the lanes advance.
     """
 
     def __init__(self, store: FeatureStore):
         self._store = store
+        self._graphs = StepGraphs.for_device(store.device)
         self._turns: deque[LaneBatch] = deque()
-        self._where: dict[LaneKey, LaneBatch] = {}
+        self._batch_of: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
         self._step_s: dict[GroupKey, float] = {}
-        # Lanes of batches in which something went wrong: one of them may be to blame.
-        self._alone: set[LaneKey] = set()
+        # Lanes of batches that raised an error. Each advances alone until the faulty one is found.
+        self._suspects: set[LaneKey] = set()
 
     def __len__(self) -> int:
-        return len(self._where)
-
-    def steps(self) -> list[tuple[LaneKey, int]]:
-        """Every lane and the step it is at."""
-        return [(lane.key, lane.step) for batch in self._turns for lane in batch.lanes]  # type: ignore[misc]
+        return len(self._batch_of)
 
     def __contains__(self, key: LaneKey) -> bool:
-        return key in self._where
+        return key in self._batch_of
+
+    def steps(self) -> list[tuple[LaneKey, int]]:
+        """Return every lane with its number of steps done."""
+        return [(lane.key, lane.step) for batch in self._turns for lane in batch.lanes]
 
     def put(
-        self, key: LaneKey, config: StyleConfig, materials: LossInputs, state: LaneState | None
+        self, key: LaneKey, config: StyleConfig, inputs: LossInputs, state: LaneState | None
     ) -> None:
-        """Add a lane, fresh or going on from a state."""
-        group = group_of(config, materials, state.step if state else 0)
-        size, masks = self._sizes.get(group), materials.masks
+        """Add a lane that continues from ``state``; None: a fresh lane."""
+        group = group_of(config, inputs, state.step if state else 0)
+        size, masks = self._sizes.get(group), inputs.masks
         if size is None:
-            most = self._most_lanes(config, group, masks)
-            self._sizes[group] = BatchSize(planned=most, masks=masks)
+            planned = self._lanes_that_fit(config, group, masks)
+            self._sizes[group] = BatchSize(planned=planned, masks=masks)
         elif masks > size.masks:
             size.masks = masks
-            size.planned = min(size.planned, self._most_lanes(config, group, masks))
-        batch = self._with_room(group) or LaneBatch(self._store)
-        batch.add(key, config, materials, state)
-        self._stands(key, batch)
+            size.planned = min(size.planned, self._lanes_that_fit(config, group, masks))
+        self._add(self._batch_with_room(group), key, config, inputs, state)
 
-    def _stands(self, key: LaneKey, batch: LaneBatch) -> None:
+    def _add(
+        self,
+        batch: LaneBatch | None,
+        key: LaneKey,
+        config: StyleConfig,
+        inputs: LossInputs,
+        state: LaneState | None,
+    ) -> None:
+        """Add a lane to a batch; None: to a new one."""
+        batch = batch or LaneBatch(self._store, self._graphs)
+        batch.add(key, config, inputs, state)
         if len(batch) == 1:
             self._turns.append(batch)
-        self._where[key] = batch
+        self._batch_of[key] = batch
 
     def take(self, key: LaneKey) -> LaneState:
-        """Take a lane out; returns its state."""
-        self._alone.discard(key)
-        return self._out(key)
+        """Remove a lane and return its state."""
+        self._suspects.discard(key)
+        return self._remove(key)
 
-    def _out(self, key: LaneKey) -> LaneState:
-        batch = self._where.pop(key)
+    def _remove(self, key: LaneKey) -> LaneState:
+        batch = self._batch_of.pop(key)
         state = batch.take(key)
         if not len(batch):
             self._turns.remove(batch)
         return state
 
     def save(self, key: LaneKey) -> LaneState:
-        """A copy of a lane's state, on the CPU; the lane goes on."""
-        return self._where[key].save(key)
+        """Return a copy of a lane's state on the CPU; the lane stays in its batch."""
+        return self._batch_of[key].save(key)
 
-    def moved_on(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
-        """Put a lane whose stage is over into a batch of its next size."""
-        (lane,) = (lane for lane in self._where[key].lanes if lane.key == key)
+    def enter_next_stage(self, key: LaneKey, config: StyleConfig, inputs: LossInputs) -> None:
+        """Move a lane into a batch of its next image size, if its stage is over."""
+        (lane,) = (lane for lane in self._batch_of[key].lanes if lane.key == key)
         if lane.step >= lane.stage.until:
-            self.put(key, config, materials, self.take(key))
+            self.put(key, config, inputs, self.take(key))
 
     def advance(
         self, steps_left: Callable[[LaneBatch], int], runs_ahead: Callable[[LaneBatch], bool]
     ) -> Chunk:
-        """Give the next batch its turn.
+        """Advance the batch whose turn it is.
 
         Args:
-            steps_left: steps until the first lane of a batch is where it was asked to be.
-            runs_ahead: whether any lane of a batch does what it may be stopped from any moment.
+            steps_left: returns the steps until the first lane of a batch must be scored.
+            runs_ahead: returns whether any lane of a batch runs ahead of a decision, which may
+                stop it at any moment.
         """
         batch = self._turns.popleft()
         self._turns.append(batch)
@@ -197,75 +217,75 @@ class LaneScheduler:
             batch.prepare()
             prepared = time.perf_counter()
             chunk_s = AHEAD_S if runs_ahead(batch) else CHUNK_S
-            steps = min(self._chunk_steps(group, chunk_s), batch.room, steps_left(batch))
+            steps = min(
+                self._chunk_steps(group, chunk_s), batch.stage_steps_left, steps_left(batch)
+            )
             losses = batch.advance(steps)
             outcomes = batch.outcomes(losses)
-        except Exception as error:  # whatever a lane's settings lead to
+        except Exception as error:  # the settings of a lane may cause any error
             if is_broken_device(error):
                 raise
             if is_out_of_memory(error):
                 return self._after_out_of_memory(batch)
-            return self._after_error(batch, described(error))
+            return self._after_error(batch, describe_error(error))
         done = time.perf_counter()
         self._step_s[group] = (done - prepared) / steps
-        self._sizes[group].measured(len(batch), self._step_s[group])
-        failures = [None if one is Outcome.RUNNING else one.value for one in outcomes]
+        self._sizes[group].record_time(len(batch), self._step_s[group])
+        failures = [None if outcome is Outcome.RUNNING else outcome.value for outcome in outcomes]
         return Chunk(
             batch=batch, steps=steps, seconds=done - started, losses=losses, failures=failures
         )
 
-    def even_out(self) -> None:
-        """Split batches that are too large, and join those that fit together."""
+    def rebalance(self) -> None:
+        """Separate suspects, split batches that are too large, and join batches that fit."""
         for batch in list(self._turns):
             for lane in batch.lanes[1:]:
-                if lane.key in self._alone:
-                    self._move(lane.key, lane.config, lane.materials)
-        for group in {batch.group for batch in self._together()}:
+                if lane.key in self._suspects:
+                    self._move(lane.key, lane.config, lane.inputs)
+        for group in {batch.group for batch in self._shared_batches()}:
             limit = self._sizes[group].limit
-            batches = [batch for batch in self._together() if batch.group == group]
+            batches = [batch for batch in self._shared_batches() if batch.group == group]
             lanes = sum(len(batch) for batch in batches)
-            wanted = -(-lanes // limit)
-            for batch in sorted(batches, key=len)[: max(0, len(batches) - wanted)]:
+            needed = -(-lanes // limit)
+            for batch in sorted(batches, key=len)[: max(0, len(batches) - needed)]:
                 for lane in list(batch.lanes):
-                    self._move(lane.key, lane.config, lane.materials)  # type: ignore[arg-type]
+                    self._move(lane.key, lane.config, lane.inputs)
             for batch in batches:
                 for lane in batch.lanes[limit:]:
-                    self._move(lane.key, lane.config, lane.materials)  # type: ignore[arg-type]
+                    self._move(lane.key, lane.config, lane.inputs)
 
-    def _move(self, key: LaneKey, config: StyleConfig, materials: LossInputs) -> None:
-        """Put a lane into another batch of its group."""
-        origin = self._where[key]
-        state = self._out(key)
-        found = None
-        if key not in self._alone:
-            found = self._with_room(group_of(config, materials, state.step), without=origin)
-        batch = found or LaneBatch(self._store)
-        batch.add(key, config, materials, state)
-        self._stands(key, batch)
+    def _move(self, key: LaneKey, config: StyleConfig, inputs: LossInputs) -> None:
+        """Move a lane into another batch of its group; a suspect into a batch of its own."""
+        origin = self._batch_of[key]
+        state = self._remove(key)
+        target = None
+        if key not in self._suspects:
+            target = self._batch_with_room(group_of(config, inputs, state.step), exclude=origin)
+        self._add(target, key, config, inputs, state)
 
-    def _together(self) -> list[LaneBatch]:
-        return [batch for batch in self._turns if not self._goes_alone(batch)]
+    def _shared_batches(self) -> list[LaneBatch]:
+        return [batch for batch in self._turns if not self._has_suspect(batch)]
 
-    def _goes_alone(self, batch: LaneBatch) -> bool:
-        return batch.lanes[0].key in self._alone
+    def _has_suspect(self, batch: LaneBatch) -> bool:
+        return batch.lanes[0].key in self._suspects
 
-    def _with_room(self, group: GroupKey, without: LaneBatch | None = None) -> LaneBatch | None:
+    def _batch_with_room(
+        self, group: GroupKey, exclude: LaneBatch | None = None
+    ) -> LaneBatch | None:
         limit = self._sizes[group].limit
-        for batch in self._turns:
-            if batch is without or batch.group != group or self._goes_alone(batch):
-                continue
-            if len(batch) < limit:
+        for batch in self._shared_batches():
+            if batch is not exclude and batch.group == group and len(batch) < limit:
                 return batch
         return None
 
     def _chunk_steps(self, group: GroupKey, chunk_s: float) -> int:
-        """Steps to take in one turn, from how long a step took last time."""
+        """Return the number of steps for one turn, from the time of the group's last steps."""
         share_s = chunk_s / len(self._turns)
         step_s = self._step_s.get(group, 0.0)
         return CHUNK_STEPS if step_s * CHUNK_STEPS <= share_s else max(1, int(share_s / step_s))
 
-    def _most_lanes(self, config: StyleConfig, group: GroupKey, masks: int) -> int:
-        """Lanes that fit into the memory that is free now."""
+    def _lanes_that_fit(self, config: StyleConfig, group: GroupKey, masks: int) -> int:
+        """Return how many lanes fit into the memory that is free now, at least 1."""
         device, size = self._store.device, (group.height, group.width)
         one, two = (
             needed_bytes(config, *size, device=device, lanes=n, masks=masks) for n in (1, 2)
@@ -275,19 +295,19 @@ class LaneScheduler:
 
     def _after_out_of_memory(self, batch: LaneBatch) -> Chunk:
         torch.cuda.empty_cache()
-        self._sizes[batch.group].too_many(len(batch))
-        return _nothing_done(batch, Outcome.OUT_OF_MEMORY.value)
+        self._sizes[batch.group].record_out_of_memory(len(batch))
+        return _failed_chunk(batch, OUT_OF_MEMORY)
 
     def _after_error(self, batch: LaneBatch, reason: str) -> Chunk:
-        """Let lanes go alone until the one to blame is known; the others may then join again."""
+        """Let each lane advance alone until the faulty one is known; then lanes may join again."""
         if len(batch) == 1:
-            self._alone.clear()
+            self._suspects.clear()
         else:
-            self._alone.update(lane.key for lane in batch.lanes)  # type: ignore[misc]
-        return _nothing_done(batch, reason)
+            self._suspects.update(lane.key for lane in batch.lanes)
+        return _failed_chunk(batch, reason)
 
 
-def _nothing_done(batch: LaneBatch, reason: str) -> Chunk:
-    """A turn that went wrong; only a lane that was alone is to blame."""
+def _failed_chunk(batch: LaneBatch, reason: str) -> Chunk:
+    """Return the result of a turn that raised an error; only a lane that was alone has failed."""
     failures: list[str | None] = [reason] if len(batch) == 1 else [None] * len(batch)
     return Chunk(batch=batch, steps=0, seconds=0.0, losses=None, failures=failures)

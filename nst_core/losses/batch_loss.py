@@ -1,7 +1,22 @@
-"""What a batch of lanes is optimised towards: one loss per lane.
+"""BatchLoss: the losses of all lanes of a batch, one number per lane.
 
-A term is one layer and one kind of comparison for those lanes that read it; lanes that do not are
-left out of it, so that no lane's numbers depend on its neighbours.
+The loss of a lane is a weighted sum of these terms. Formulas are in `functional`, targets come from
+`targets.FeatureStore`:
+
+========= ============================================================= ==========================
+term      formula                                                       weight in `StyleConfig`
+========= ============================================================= ==========================
+content   `functional.content_loss` in each of ``content_layers``       ``content_weight``
+style     `functional.style_comparison` in each of ``style_layers``     ``style_weight``
+tv        `functional.total_variation`                                  ``tv_weight``
+color     `functional.mean_color_loss`, `functional.histogram_loss`     ``color_weight``
+photo     `functional.matting_loss`                                     ``photo_weight``
+========= ============================================================= ==========================
+
+A content or style term covers one layer and one formula, for the lanes that use both. Other lanes
+are not part of it, so no lane's loss depends on the other lanes.
+
+In shapes, N is the number of lanes and R the number of rows of a term, one per lane and region.
 """
 
 from __future__ import annotations
@@ -34,7 +49,7 @@ from nst_core.networks.registry import NETWORKS
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """The terms of one evaluation, each loss_N; the parts are weighted and sum to ``total``."""
+    """Weighted loss terms of every lane, each loss_N, and their sum ``total``."""
 
     total: Tensor
     content: Tensor
@@ -44,17 +59,17 @@ class Losses:
     photo: Tensor
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor]) -> Losses:
-        """From what `tensors` gives."""
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> Losses:
+        """Return the losses that `tensors` turned into a list."""
         return cls(**dict(zip((spec.name for spec in fields(cls)), tensors, strict=True)))
 
     def tensors(self) -> list[Tensor]:
-        """The terms in the order of the fields."""
+        """Return total and terms in the order of the fields."""
         return [getattr(self, spec.name) for spec in fields(self)]
 
 
-class Part(NamedTuple):
-    """The two parts that a schedule weighs, and the rest; each loss_N, weighted."""
+class LossTerms(NamedTuple):
+    """Weighted loss terms of every lane before the style weight's schedule, each loss_N."""
 
     content: Tensor
     style: Tensor
@@ -62,8 +77,8 @@ class Part(NamedTuple):
     color: Tensor
     photo: Tensor
 
-    def weighed(self, style_factor_N: Tensor) -> Losses:
-        """All of it, with the style weights scaled by a schedule."""
+    def scaled(self, style_factor_N: Tensor) -> Losses:
+        """Return the losses with style terms times ``style_factor_N``, see `Schedules`."""
         style = self.style * style_factor_N
         total = self.content + style + self.tv + self.color + self.photo
         return Losses(**{**self._asdict(), "style": style, "total": total})
@@ -71,30 +86,32 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """Which lanes a term is for, in order and with repetition, and with which weight.
+    """Rows of a term: one for each lane that uses it, or several for a lane with regions.
 
     Attributes:
-        weight_R: of each row.
-        rows_of_features: what to take of the features; None: all of them, as they are.
-        lanes: which lane a row belongs to; None: every lane has one row, in order.
+        weight_R: weight of each row.
+        feature_index_R: index of each row in the features; None: rows are the features, in order.
+        lane_R: lane of each row; None: every lane has one row, in order.
     """
 
     weight_R: Tensor
-    rows_of_features: Tensor | None
-    lanes: Tensor | None
+    feature_index_R: Tensor | None
+    lane_R: Tensor | None
 
-    def of(self, value_NCHW: Tensor) -> Tensor:
-        # The view gathers a term's gradients before others are added, as indexing does, and the
-        # layout stays that of the whole batch: sums in another order would round differently.
-        if self.rows_of_features is None:
+    def select(self, value_NCHW: Tensor) -> Tensor:
+        """Return the rows of some features or images, value_RCHW."""
+        # A view, so that autograd adds up a term's gradients before it adds those of other terms,
+        # as it does after indexing; and one memory layout. Sums in another order round differently.
+        if self.feature_index_R is None:
             return value_NCHW.view_as(value_NCHW)
-        return value_NCHW[self.rows_of_features].contiguous(memory_format=MEMORY_FORMAT)
+        return value_NCHW[self.feature_index_R].contiguous(memory_format=MEMORY_FORMAT)
 
-    def added(self, loss_N: Tensor, loss_R: Tensor) -> Tensor:
+    def add(self, loss_N: Tensor, loss_R: Tensor) -> Tensor:
+        """Return ``loss_N`` plus the weighted losses of the rows."""
         weighted_R = self.weight_R * loss_R
-        if self.lanes is None:
+        if self.lane_R is None:
             return loss_N + weighted_R
-        return loss_N.index_add(0, self.lanes, weighted_R)
+        return loss_N.index_add(0, self.lane_R, weighted_R)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,24 +126,31 @@ class _StyleTerm:
     rows: _Rows
     layer: str
     compare: Callable[[Moments], Tensor]
-    nothing: Moments
+    zero_moments: Moments
     mask_R1HW: Tensor | None
-    _fitted: list[Tensor] = field(default_factory=list)
+    _resized_mask: list[Tensor] = field(default_factory=list)
 
     def mask_for(self, feat_RCHW: Tensor) -> Tensor | None:
-        """The masks at this layer's size, made at the first call."""
-        if self.mask_R1HW is not None and not self._fitted:
+        """Return the masks at the size of some features, computed at the first call."""
+        if self.mask_R1HW is not None and not self._resized_mask:
             size = (feat_RCHW.shape[2], feat_RCHW.shape[3])
             masks = [resize_mask(mask, *size)[None] for mask in self.mask_R1HW[:, 0]]
-            self._fitted.append(torch.stack(masks))
-        return self._fitted[0] if self._fitted else None
+            self._resized_mask.append(torch.stack(masks))
+        return self._resized_mask[0] if self._resized_mask else None
 
 
 class BatchLoss:
-    """The loss of N lanes that share backbone, precision and image shape.
+    """Loss function of N lanes that share backbone, precision and image shape.
 
-    Lanes come deepest first (`depth_of`): a layer is computed for the lanes that read it or a
-    deeper one, which are the first ones, and compared for those that read it.
+    Each network layer is computed only for lanes that use it or a deeper layer. Lanes must be
+    sorted by `depth_of`, deepest first, so that these are always the first ones.
+
+    Args:
+        store: extractors and targets.
+        lanes: settings and images of each lane.
+
+    Raises:
+        ValueError: lanes are not sorted.
     """
 
     def __init__(
@@ -150,9 +174,9 @@ class BatchLoss:
         )
         like = torch.empty(0, device=store.device, dtype=store.dtype)
         self._normalize = Normalizer([c.normalization for c in self._configs], like)
-        grey = [config.preserve_color == "luminance" for config in self._configs]
-        self._grey_N111 = (
-            torch.tensor(grey, device=store.device)[:, None, None, None] if any(grey) else None
+        gray = [config.preserve_color == "luminance" for config in self._configs]
+        self._gray_N111 = (
+            torch.tensor(gray, device=store.device)[:, None, None, None] if any(gray) else None
         )
         self._zero_N = like.new_zeros(len(lanes))
         self._content_terms = self._make_content_terms()
@@ -160,68 +184,75 @@ class BatchLoss:
         self._tv_terms = self._make_tv_terms()
         self._color_terms = self._make_color_terms()
         self._photo_terms = [
-            (lane, config.photo_weight, store.laplacian(materials))
-            for lane, (config, materials) in enumerate(lanes)
+            (lane, config.photo_weight, store.laplacian(inputs))
+            for lane, (config, inputs) in enumerate(lanes)
             if config.photo_weight
         ]
 
     @property
     def recordable(self) -> bool:
-        """Whether it asks nothing of the host, as eigenvalues and sparse products do."""
+        """Whether it can be recorded as a CUDA graph: eigenvalues and sparse products cannot."""
         kinds = {config.style_loss for config in self._configs}
         return "wasserstein" not in kinds and not self._photo_terms
 
     def null_loss(self) -> Tensor:
-        """The loss of a picture without any features and with the roughest pixels -> loss_N.
+        """Return loss_N of an image without features, with the largest total variation.
 
-        The natural size of a lane's loss, whatever its weights; what is far above it exploded.
+        This is the natural scale of a lane's loss, whatever its weights: a loss far above it has
+        exploded.
         """
         total = self._zero_N.clone()
         for lane, config in enumerate(self._configs):
             total[lane] = 2 * config.tv_weight + config.color_weight + config.photo_weight
         for content_term in self._content_terms:
             feat = torch.zeros_like(content_term.target_RCHW)
-            total = content_term.rows.added(total, content_loss(feat, content_term.target_RCHW))
+            total = content_term.rows.add(total, content_loss(feat, content_term.target_RCHW))
         for term in self._style_terms:
-            total = term.rows.added(total, term.compare(term.nothing))
+            total = term.rows.add(total, term.compare(term.zero_moments))
         return total
 
-    def __call__(self, image_N3HW: Tensor) -> Part:
-        """The loss terms of every lane's pixels."""
-        if self._grey_N111 is not None:
-            image_N3HW = torch.where(self._grey_N111, luminance(image_N3HW), image_N3HW)
+    def __call__(self, image_N3HW: Tensor) -> LossTerms:
+        """Return the loss terms of every lane's image, whose pixels need not be in [0, 1]."""
+        if self._gray_N111 is not None:
+            image_N3HW = torch.where(self._gray_N111, luminance(image_N3HW), image_N3HW)
         features = self._extractor(self._normalize(image_N3HW), self._lanes_at)
         content, style = self._zero_N, self._zero_N
         for content_term in self._content_terms:
-            feat = content_term.rows.of(features[content_term.layer])
-            content = content_term.rows.added(content, content_loss(feat, content_term.target_RCHW))
+            feat = content_term.rows.select(features[content_term.layer])
+            content = content_term.rows.add(content, content_loss(feat, content_term.target_RCHW))
         for term in self._style_terms:
-            feat = term.rows.of(features[term.layer])
-            style = term.rows.added(style, term.compare(moments(feat, term.mask_for(feat))))
+            feat = term.rows.select(features[term.layer])
+            style = term.rows.add(style, term.compare(moments(feat, term.mask_for(feat))))
         tv, color = self._zero_N, self._zero_N
         for norm, rows in self._tv_terms:
-            tv = rows.added(tv, total_variation(rows.of(image_N3HW), norm))
+            tv = rows.add(tv, total_variation(rows.select(image_N3HW), norm))
         for kind, rows, quantiles_R3P in self._color_terms:
-            color = rows.added(color, COLOR_LOSSES[kind](rows.of(image_N3HW), quantiles_R3P))
+            color = rows.add(color, COLOR_LOSSES[kind](rows.select(image_N3HW), quantiles_R3P))
         photo = self._zero_N
         for lane, weight, laplacian in self._photo_terms:
             index = torch.tensor([lane], device=photo.device)
             loss_1 = weight * matting_loss(image_N3HW[lane], laplacian)[None]
             photo = photo.index_add(0, index, loss_1)
-        return Part(content=content, style=style, tv=tv, color=color, photo=photo)
+        return LossTerms(content=content, style=style, tv=tv, color=color, photo=photo)
 
     def _rows(
         self, lanes: Sequence[int], weights: Sequence[float], layer: str | None = None
     ) -> _Rows:
-        """Rows of a layer's features, or of the images."""
-        there = self._lanes_at[layer] if layer else len(self._lanes)
+        """Return the rows of a term.
+
+        Args:
+            lanes: lane of each row.
+            weights: weight of each row.
+            layer: layer that the term compares; None: the term compares images.
+        """
+        available = self._lanes_at[layer] if layer else len(self._lanes)
         device = self._store.device
-        in_order = list(lanes) == list(range(there))
+        in_order = list(lanes) == list(range(available))
         index = torch.tensor(lanes, device=device)
         return _Rows(
             weight_R=torch.tensor(weights, device=device, dtype=self._store.dtype),
-            rows_of_features=None if in_order else index,
-            lanes=None if in_order and there == len(self._lanes) else index,
+            feature_index_R=None if in_order else index,
+            lane_R=None if in_order and available == len(self._lanes) else index,
         )
 
     def _make_content_terms(self) -> list[_ContentTerm]:
@@ -246,17 +277,17 @@ class BatchLoss:
     def _make_style_term(self, layer: str, kind: str) -> _StyleTerm | None:
         lanes, weights, targets, masks = [], [], [], []
         any_mask = False
-        for lane, (config, materials) in enumerate(self._lanes):
+        for lane, (config, inputs) in enumerate(self._lanes):
             weight = config.style_weight * config.style_layers.get(layer, 0.0)
             if not weight or config.style_loss != kind:
                 continue
-            for index, region in enumerate(materials.regions):
-                target = self._store.style(config, materials, index, layer)
+            for index, region in enumerate(inputs.regions):
+                target = self._store.style(config, inputs, index, layer)
                 factor = gram_factor(config.gram, target.mean_NC.shape[1]) if kind == "gram" else 1
                 lanes.append(lane)
                 weights.append(weight * factor * region.share)
                 targets.append(target)
-                masks.append(self._store.mask(region, materials)[None])
+                masks.append(self._store.mask(region, inputs)[None])
                 any_mask = any_mask or region.mask_HW is not None
         if not lanes:
             return None
@@ -265,7 +296,7 @@ class BatchLoss:
             rows=self._rows(lanes, weights, layer),
             layer=layer,
             compare=style_comparison(kind, target),
-            nothing=Moments(*map(torch.zeros_like, target)),
+            zero_moments=Moments(*map(torch.zeros_like, target)),
             mask_R1HW=torch.stack(masks) if any_mask else None,
         )
 
@@ -291,13 +322,13 @@ class BatchLoss:
 
 
 def depth_of(config: StyleConfig) -> int:
-    """Index of the deepest layer that a configuration reads."""
+    """Return the index of the deepest network layer that a configuration uses."""
     network = NETWORKS[config.extractor]
     return network.layers.index(network.deepest(config.layers))
 
 
 def _stack(targets: Sequence[Tensor]) -> Tensor:
-    """Targets of all lanes as one tensor, without copies where all lanes share one."""
+    """Return the targets of all rows as one tensor, without a copy if all rows share a target."""
     if all(target is targets[0] for target in targets):
         return targets[0][None].expand(len(targets), *targets[0].shape)
     return torch.stack(list(targets))

@@ -1,4 +1,4 @@
-"""What was made last, within so many bytes."""
+"""ByteLRU: a cache of tensors that drops the least recently used ones above a number of bytes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Key = tuple[object, ...]
 
 
 class ByteLRU:
-    """Values that can be made again: at `trim` those asked for longest ago are let go of.
+    """Cache whose `trim` drops the least recently used values until the others fit.
 
     Args:
-        most_bytes: of all tensors in the values.
+        max_bytes: largest size of all tensors in the values.
     """
 
-    def __init__(self, most_bytes: int):
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int):
+        self._max_bytes = max_bytes
         self._values = OrderedDict[Key, Any]()
 
     def __len__(self) -> int:
@@ -32,31 +32,31 @@ class ByteLRU:
         self._values.move_to_end(key)
         return self._values[key]
 
-    def update(self, made: Mapping[Key, Any]) -> None:
-        """Keep values."""
-        for key, value in made.items():
+    def update(self, values: Mapping[Key, Any]) -> None:
+        """Add values: tensors, or nested sequences of tensors."""
+        for key, value in values.items():
             self._values[key] = value
             self._values.move_to_end(key)
 
     def trim(self) -> None:
-        """Let go of what is too much.
+        """Drop the least recently used values until the others fit into ``max_bytes``.
 
-        Not while values are asked for one after the other: where all of them are a little too
-        much, each would push out the one that is asked for next.
+        Call this between two rounds of requests, not after each. If all values of a round were
+        slightly too large together, each would push out the one that is requested next.
         """
         total = self.bytes
-        while total > self._most_bytes:
+        while total > self._max_bytes:
             _, value = self._values.popitem(last=False)
             total -= sum(map(_bytes, _tensors(value)))
 
     def drop(self, unwanted: Callable[[Key], bool]) -> None:
-        """Let go of the values under some keys."""
+        """Remove all values whose keys are unwanted."""
         for key in [key for key in self._values if unwanted(key)]:
             del self._values[key]
 
     @property
     def bytes(self) -> int:
-        """Of all tensors in the values."""
+        """Size of all tensors in the values."""
         return sum(_bytes(part) for value in self._values.values() for part in _tensors(value))
 
 
@@ -69,6 +69,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    if tensor.is_sparse:  # `numel` counts the zeros, which take no memory
+    if tensor.is_sparse:  # `nbytes` counts zeros, which take no memory
         return tensor._indices().nbytes + tensor._values().nbytes
     return tensor.nbytes

@@ -1,4 +1,4 @@
-"""The pictures of one stylization, at every size that it runs through."""
+"""LossInputs: the images and masks of one stylization, at every size of a multi-scale run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from nst_core.errors import InputError
 from nst_core.images.images import digest, resize, resize_longer_side
 from nst_core.images.sizes import fit_size, least_size_px
 
-#: Style images are kept up to this much larger than the result, for `StyleConfig.style_scale`.
+#: Largest factor between the sizes of a style image and of the result; see
+#: `StyleConfig.style_scale`. Larger style images are reduced to it.
 MAX_STYLE_SCALE = 2
 
 
@@ -24,9 +25,10 @@ class Style:
 
     Attributes:
         image_3HW: float32 in [0, 1].
-        weight: share in the blend of the styles of its region, > 0.
-        region_HW: where in the content it applies, in [0, 1], or None for what no region covers.
-        style_region_HW: what of the style image counts, in [0, 1], or None for all of it.
+        weight: weight > 0 among the style images of its region.
+        region_HW: mask of the content in [0, 1], where the style applies; None: everywhere that no
+            other region covers.
+        style_region_HW: mask of the style image in [0, 1], which part of it counts; None: all.
     """
 
     image_3HW: Tensor
@@ -36,47 +38,50 @@ class Style:
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal pictures with equal masks on them."""
+        """Digest of the style image and of the mask on it."""
         return f"{digest(self.image_3HW)}{_digest(self.style_region_HW)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A part of the picture and the blend of styles that it takes.
+    """A part of the content image and its blend of style images.
 
     Attributes:
-        mask_HW: in [0, 1], or None for the whole picture.
-        styles: with weights that sum to 1.
-        places: which of all style images, as they were given, these are.
-        share: the mask's mean, which gives every pixel the same say however large its region.
+        mask_HW: mask of the content image in [0, 1]; None: the whole image.
+        styles: its style images, with weights that sum to 1.
+        positions: positions of these style images among all of them, in the order of the user.
+        share: mean of the mask. As a weight of the region's style loss, it gives all pixels the
+            same influence, however large their region.
     """
 
     mask_HW: Tensor | None
     styles: tuple[Style, ...]
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     share: float
 
     def blend(self, weights: Sequence[float] | None) -> tuple[float, ...]:
-        """What each of its styles counts, 1 in all.
+        """Return the weight of each of the region's style images, with sum 1.
 
         Args:
-            weights: of all style images, as they were given; None: their own.
+            weights: `StyleConfig.style_blend`, a weight for each style image of the stylization in
+                the order of the user; None: `Style.weight`.
         """
         if weights is None:
             return tuple(style.weight for style in self.styles)
-        total = sum(weights[place] for place in self.places)
-        return tuple(weights[place] / total for place in self.places)
+        total = sum(weights[position] for position in self.positions)
+        return tuple(weights[position] / total for position in self.positions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """The pictures of one stylization at the size it runs.
+    """The images and masks of one stylization at one size.
 
     Attributes:
-        content_3HW: the picture to stylize, float32 in [0, 1].
-        regions: parts of the picture with their styles; one without a mask if there are none.
-        starts: images to start from by the name of their ``init`` (``image``, ``feed_forward``).
-        key: equal for equal pictures; lanes with equal keys share their targets.
+        content_3HW: content image, float32 in [0, 1].
+        regions: parts of the content image with their styles; a stylization without region masks
+            has one region.
+        starts: images to start from, by ``StyleConfig.init`` (``image`` or ``feed_forward``).
+        key: digest of content, styles and masks; lanes with equal keys share their targets.
     """
 
     content_3HW: Tensor
@@ -100,23 +105,25 @@ class LossInputs:
         size_px: int,
         starts: Mapping[str, Tensor] | None = None,
     ) -> LossInputs:
-        """Scale every picture to a longer side of ``size_px`` and the blend weights to sum 1.
+        """Return inputs scaled to a longer side of ``size_px``, with weights that sum to 1.
 
         Args:
-            content_3HW: the picture to stylize.
+            content_3HW: content image in [0, 1], any size.
             styles: style images, or pairs of image and weight.
-            size_px: longer side of the result.
-            starts: see the class; scaled to the content's size.
+            size_px: longer side of the result in pixels.
+            starts: images to start from, any size; see the class.
 
         Raises:
-            InputError: no style, a shape that does not allow the size, or masks that cover nothing.
+            InputError: there is no style image, an image is too narrow for ``size_px``, or a mask
+                is empty.
         """
         given = [s if isinstance(s, Style) else Style(image_3HW=s[0], weight=s[1]) for s in styles]
         if not given:
             raise InputError("no style image given; expected at least one")
         if any(s.style_region_HW is not None and s.style_region_HW.mean() < 1e-4 for s in given):
             raise InputError(
-                "a mask on a style image is empty: nothing of it counts; expected white pixels"
+                "the mask of a style image is empty, so no part of the image counts; expected white"
+                " pixels"
             )
         content = resize_longer_side(content_3HW, size_px)
         size = (content.shape[1], content.shape[2])
@@ -134,26 +141,26 @@ class LossInputs:
 
     @property
     def masks(self) -> int:
-        """How many regions have a mask, each of which takes memory of its own."""
+        """Number of regions with a mask; each of them needs additional memory."""
         return sum(region.mask_HW is not None for region in self.regions)
 
     @property
     def size_px(self) -> int:
-        """Longer side of the result."""
+        """Longer side of the result in pixels."""
         return max(self.height_width)
 
     @property
     def keys(self) -> frozenset[str]:
-        """Its own key, and those of the sizes that `at` made."""
-        return frozenset([self.key, *(made.key for made in self._sizes.values())])
+        """The key, and the keys of all other sizes that `at` has made."""
+        return frozenset([self.key, *(inputs.key for inputs in self._sizes.values())])
 
     @property
     def styles(self) -> tuple[tuple[Tensor, float], ...]:
-        """All style images, region by region, with weights that sum to 1 over the picture."""
+        """All style images with their weights, region by region; all weights sum to 1."""
         return self.blended(None)
 
     def blended(self, weights: Sequence[float] | None) -> tuple[tuple[Tensor, float], ...]:
-        """As `styles`, with the weights of `StyleConfig.style_blend`; None: their own."""
+        """Like `styles`, with the weights of `StyleConfig.style_blend`; None: `Style.weight`."""
         total = sum(region.share for region in self.regions)
         return tuple(
             (style.image_3HW, share * region.share / total)
@@ -162,7 +169,7 @@ class LossInputs:
         )
 
     def check_blend(self, weights: Sequence[float] | None) -> None:
-        """Raise InputError if ``weights`` are of another number of style images."""
+        """Raise InputError unless ``weights`` has one weight for each style image, or is None."""
         count = sum(len(region.styles) for region in self.regions)
         if weights is not None and len(weights) != count:
             raise InputError(
@@ -171,7 +178,7 @@ class LossInputs:
             )
 
     def at(self, size_px: int) -> LossInputs:
-        """The same pictures for a result with a longer side of ``size_px``; made once."""
+        """Return the inputs for a result with a longer side of ``size_px``, computed once."""
         if size_px == self.size_px:
             return self
         if size_px not in self._sizes:
@@ -194,56 +201,55 @@ class LossInputs:
 
 
 def resize_mask(mask_HW: Tensor, height: int, width: int) -> Tensor:
-    """A mask at another size, by area."""
+    """Return a mask at another size in pixels, in [0, 1]."""
     return F.interpolate(
         mask_HW[None, None], size=(height, width), mode="bilinear", antialias=True
     )[0, 0].clamp(0, 1)
 
 
 def resize_style(image_3HW: Tensor, size_px: int) -> Tensor:
-    """A style image with a longer side of ``size_px``, or more where it is long.
+    """Return a style image with a longer side of ``size_px``, or larger if it is very long.
 
-    Of a long one little would be left but a line, which no network can read.
+    The shorter side of a very long image would otherwise be too small for the networks.
     """
     _, height, width = image_3HW.shape
     return resize_longer_side(image_3HW, max(size_px, least_size_px(width, height)))
 
 
 def _regions(styles: Sequence[Style], size: tuple[int, int]) -> tuple[Region, ...]:
-    """Styles by the region they share; those without one take what no region covers."""
+    """Return the styles grouped by region; styles without one apply where no region is."""
     groups: dict[str, list[int]] = {}
-    for place, style in enumerate(styles):
-        groups.setdefault(_digest(style.region_HW), []).append(place)
+    for position, style in enumerate(styles):
+        groups.setdefault(_digest(style.region_HW), []).append(position)
     masks = {
         key: resize_mask(region_HW, *size)
-        for key, places in groups.items()
-        if (region_HW := styles[places[0]].region_HW) is not None
+        for key, positions in groups.items()
+        if (region_HW := styles[positions[0]].region_HW) is not None
     }
     if masks and "" in groups:
         masks[""] = 1 - torch.stack(list(masks.values())).amax(0)
     regions = []
-    for key, places in groups.items():
+    for key, positions in groups.items():
         mask = masks.get(key)
         share = 1.0 if mask is None else float(mask.mean())
         if share < 1e-4:
-            what = "what no region covers" if key == "" else "a region mask"
-            raise InputError(f"{what} is empty: a style would apply nowhere; expected white pixels")
-        group = [styles[place] for place in places]
-        total = sum(style.weight for style in group)
-        blend = tuple(
-            Style(
-                image_3HW=s.image_3HW,
-                weight=s.weight / total,
-                style_region_HW=s.style_region_HW,
+            if key == "":
+                raise InputError(
+                    "the regions cover the whole content image, so a style without a region would"
+                    " apply nowhere; give it a region, or leave it out"
+                )
+            raise InputError(
+                "a region mask is empty, so its style would apply nowhere; expected white pixels"
             )
-            for s in group
-        )
-        regions.append(Region(mask_HW=mask, styles=blend, places=tuple(places), share=share))
+        group = [styles[position] for position in positions]
+        total = sum(style.weight for style in group)
+        blend = tuple(replace(s, weight=s.weight / total, region_HW=None) for s in group)
+        regions.append(Region(mask_HW=mask, styles=blend, positions=tuple(positions), share=share))
     return tuple(regions)
 
 
 def _at_most(style: Style, size_px: int) -> Style:
-    """Spare the memory of a style image far larger than any use of it."""
+    """Return the style with its image reduced to ``size_px``, to save memory."""
     if max(style.image_3HW.shape[1:]) <= size_px:
         return style
     return replace(style, image_3HW=resize_style(style.image_3HW, size_px))

@@ -1,4 +1,4 @@
-"""The matting Laplacian of a photo, by the library PyMatting (optional extra ``photorealism``)."""
+"""Matting Laplacian of a photo, from the library PyMatting (optional extra ``photorealism``)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from nst_core.errors import InputError
 
-#: Regularisation of the local colour covariances, as Luan et al. (CVPR 2017) set it.
+#: Regularization of the local color covariances; the value of Luan et al. (CVPR 2017).
 EPSILON = 1e-7
 
 
 def check_photorealism() -> None:
-    """Raise InputError unless the optional dependency is installed; call it before long work."""
+    """Raise InputError unless PyMatting is installed; call this before long work."""
     if importlib.util.find_spec("pymatting") is None:
         raise InputError(
             "photo_weight above 0 needs PyMatting; install it with"
@@ -24,14 +24,16 @@ def check_photorealism() -> None:
 
 
 def matting_laplacian(image_3HW: Tensor) -> Tensor:
-    """Closed-form matting Laplacian (Levin, Lischinski & Weiss, TPAMI 2008), windows of 3x3.
+    """Return the closed-form matting Laplacian of a photo, with windows of 3x3 pixels.
+
+    Source: Levin, Lischinski & Weiss, TPAMI 2008.
 
     Args:
         image_3HW: photo in [0, 1].
 
     Returns:
-        Sparse, symmetric, positive semi-definite laplacian_PP over the H*W pixels in row order,
-        float64, COO, on the CPU.
+        laplacian_PP over the P = H W pixels in row order: sparse (COO), symmetric, positive
+        semi-definite, float64, on the CPU.
 
     Raises:
         InputError: PyMatting is not installed.
@@ -43,5 +45,5 @@ def matting_laplacian(image_3HW: Tensor) -> Tensor:
     matrix = cf_laplacian(pixels_HW3, epsilon=EPSILON).tocoo()
     indices = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
     values = torch.from_numpy(matrix.data)
-    # Checked here once: PyMatting's indices are within the shape.
+    # Check once that PyMatting's indices are within the shape.
     return torch.sparse_coo_tensor(indices, values, matrix.shape, check_invariants=True).coalesce()

@@ -1,4 +1,8 @@
-"""FeatureStore: extractors and targets on one device, each made once."""
+"""FeatureStore: networks and loss targets on one device, each computed once and shared by lanes.
+
+Targets are the content features, the moments of style features, the color quantiles of the styles
+and the matting Laplacian; `batch_loss` compares images with them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.images.colors import luminance, luminance_like, recolored
-from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.byte_lru import ByteLRU, Key
 from nst_core.losses.functional import Moments, color_quantiles, moments
 from nst_core.losses.inputs import LossInputs, Region, Style, resize_mask, resize_style
@@ -20,37 +23,38 @@ from nst_core.networks.precision import arithmetic
 from nst_core.networks.registry import NETWORKS, Backbone
 from nst_core.networks.weights import Weights
 
-#: Layout of pixels and features: 1.2x faster a step at 96 px on a CPU, and what cuDNN prefers.
+#: Memory layout of images and features: steps are 1.2x faster at 96 px on a CPU, and cuDNN prefers
+#: it.
 MEMORY_FORMAT = torch.channels_last
 
-#: What the network computes in where that is not the store's own type.
+#: Network dtypes by `StyleConfig.precision`; other precisions use the dtype of the store.
 NETWORK_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-#: Most bytes that a store keeps of targets. Searches try settings, such as how large a style is
-#: seen, and each value has targets of its own: without a bound, an engine kept 7 MiB a trial of
-#: styles, and about 1 GB of content features in `wide` with 4 pairs at 256 px.
-MOST_BYTES = 512 * 2**20
+#: Largest size of all targets that a store keeps. Targets depend on searched settings, such as
+#: ``style_scale``. Without a limit, an engine kept 7 MiB of style targets per trial, and about 1 GB
+#: of content features in the space `wide` with 4 pairs at 256 px.
+MAX_BYTES = 512 * 2**20
 
-#: Features of a homogeneous network are kept so much smaller in float16, which ends at 65504.
+#: Factor of the features of homogeneous networks in float16, whose largest number is 65504.
 FLOAT16_SCALE = 1 / 32
 
 
 class FeatureStore:
-    """Extractors and targets on one device: weights once, each target once.
+    """Extractors and targets on one device; each network and each target exists once.
 
-    Targets are always computed in the store's own precision: they are computed once, and an error
-    in them would be there in every step. They are kept until `forget`, or until `trim` finds that
-    all together take more than `MOST_BYTES`; what depends on a style image alone stays for all
-    pictures of one size.
+    Targets are computed in the dtype of the store, whatever the precision of a lane, since an error
+    in a target would affect every step. They are kept until `forget` removes them or until `trim`
+    finds that all targets take more than `MAX_BYTES`. A target that depends only on a style image
+    serves all content images of one size.
 
     Args:
-        weights: returns the weights of a network by its name; asked once per network.
-        device: where the work happens.
-        dtype: precision of pixels and losses, and of networks where a lane asks for no other.
+        weights: returns the weights of a network by its name; called once per network.
+        device: where to compute.
+        dtype: dtype of images, losses and targets, and of networks in ``precision: float32``.
 
     Attributes:
-        checkpointing: see `Extractor`.
-        graphs: records steps, where the device can.
+        checkpointing: whether extractors compute activations again in the backward pass, see
+            `Extractor`.
     """
 
     def __init__(
@@ -63,16 +67,21 @@ class FeatureStore:
         self.device = torch.device(device)
         self.dtype = dtype
         self.checkpointing = False
-        self.graphs = StepGraphs.for_device(self.device)
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
-        self._made = ByteLRU(MOST_BYTES)
+        self._targets = ByteLRU(MAX_BYTES)
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
     ) -> Extractor:
-        """The network cut for ``layers``; networks of one name share their weights."""
+        """Return a network up to the deepest of ``layers``.
+
+        Args:
+            backbone: which network; extractors of one network share their weights.
+            layers: layers whose features are needed.
+            precision: see `StyleConfig.precision`.
+        """
         dtype = NETWORK_DTYPES.get(precision, self.dtype)
         key = (backbone, frozenset(layers), dtype)
         if key not in self._extractors:
@@ -81,7 +90,7 @@ class FeatureStore:
         return self._extractors[key]
 
     def _network(self, backbone: Backbone, dtype: torch.dtype) -> Extractor:
-        """A whole network, of which the extractors are cuts."""
+        """Return a whole network, of which extractors are parts."""
         if (backbone, dtype) not in self._networks:
             scaled = dtype == torch.float16 and NETWORKS[backbone.name].homogeneous
             self._networks[backbone, dtype] = Extractor(
@@ -104,134 +113,141 @@ class FeatureStore:
         return weight.contiguous(memory_format=MEMORY_FORMAT) if weight.ndim == 4 else weight
 
     def place(self, image: Tensor) -> Tensor:
-        """A tensor on this store's device and in its dtype."""
+        """Return a tensor on the device and in the dtype of the store."""
         return image.to(self.device, self.dtype)
 
-    def content(self, config: StyleConfig, materials: LossInputs, layer: str) -> Tensor:
-        """feat_CHW of the content image."""
-        key = ("content", *self._view(config), materials.key)
+    def content(self, config: StyleConfig, inputs: LossInputs, layer: str) -> Tensor:
+        """Return feat_CHW, the features of the content image in a layer."""
+        key = ("content", *self._network_key(config), inputs.key)
 
-        def make() -> dict[str, Tensor]:
-            image = self.place(materials.content_3HW)
+        def compute() -> dict[str, Tensor]:
+            image = self.place(inputs.content_3HW)
             if config.preserve_color == "luminance":
                 image = luminance(image)
             layers = {name for name, weight in config.content_layers.items() if weight > 0}
             return {k: feat[0] for k, feat in self._features(config, image, layers | {layer})}
 
-        found: Tensor = _layered(self._made, key, layer, make)
-        return found
+        target: Tensor = _cached(self._targets, key, layer, compute)
+        return target
 
-    def style(self, config: StyleConfig, materials: LossInputs, region: int, layer: str) -> Moments:
-        """Moments (of one lane) blended over the styles of a region by their weights.
+    def style(self, config: StyleConfig, inputs: LossInputs, region: int, layer: str) -> Moments:
+        """Return moments (N = 1) of style features in a layer, blended over a region's styles.
 
-        Those of each style image are kept. A blend is kept as well where the weights are the
-        pictures' own, so that lanes share it; searched weights are hardly ever the same twice.
+        The moments of each style image are cached. A blend is cached only if its weights are those
+        of the style images, so that lanes share it: searched weights hardly ever occur twice.
+
+        Args:
+            config: settings of the lane.
+            inputs: its images at the current size.
+            region: index in ``inputs.regions``.
+            layer: name of the layer.
         """
-        chosen = materials.regions[region]
-        if len(chosen.styles) == 1:
-            return self._one_style(config, materials, chosen.styles[0], layer)
+        styles = inputs.regions[region].styles
+        if len(styles) == 1:
+            return self._one_style(config, inputs, styles[0], layer)
 
         def blended() -> Moments:
-            parts = [self._one_style(config, materials, style, layer) for style in chosen.styles]
-            shares = chosen.blend(config.style_blend)
+            parts = [self._one_style(config, inputs, style, layer) for style in styles]
+            shares = inputs.regions[region].blend(config.style_blend)
             weighed = [[m * share for m in part] for part, share in zip(parts, shares, strict=True)]
             return Moments(*(torch.stack(field).sum(0) for field in zip(*weighed, strict=True)))
 
         if config.style_blend is not None:
             return blended()
-        looks = [(*self._look(config, materials, s), s.weight) for s in chosen.styles]
-        key = ("blend", *itertools.chain.from_iterable(looks))
-        found: Moments = _layered(self._made, key, layer, lambda: {layer: blended()})
-        return found
+        keys = [(*self._style_key(config, inputs, s), s.weight) for s in styles]
+        key = ("blend", *itertools.chain.from_iterable(keys))
+        blend: Moments = _cached(self._targets, key, layer, lambda: {layer: blended()})
+        return blend
 
     def _one_style(
-        self, config: StyleConfig, materials: LossInputs, style: Style, layer: str
+        self, config: StyleConfig, inputs: LossInputs, style: Style, layer: str
     ) -> Moments:
-        """Moments of one style image."""
+        """Return the moments (N = 1) of one style image in a layer."""
 
-        def make() -> dict[str, Moments]:
+        def compute() -> dict[str, Moments]:
             layers = {name for name, weight in config.style_layers.items() if weight > 0}
-            size_px = round(materials.size_px * config.style_scale)
-            image, mask = self._style_image(config, materials, style, size_px)
-            found = {}
+            size_px = round(inputs.size_px * config.style_scale)
+            image, mask = self._style_image(config, inputs, style, size_px)
+            by_layer = {}
             for name, feat in self._features(config, image, layers | {layer}):
-                small = None if mask is None else resize_mask(mask, *feat.shape[2:])[None, None]
-                found[name] = moments(feat, small)
-            return found
+                resized = None if mask is None else resize_mask(mask, *feat.shape[2:])[None, None]
+                by_layer[name] = moments(feat, resized)
+            return by_layer
 
-        key = ("style", *self._look(config, materials, style))
-        found: Moments = _layered(self._made, key, layer, make)
-        return found
+        key = ("style", *self._style_key(config, inputs, style))
+        target: Moments = _cached(self._targets, key, layer, compute)
+        return target
 
-    def _look(self, config: StyleConfig, materials: LossInputs, style: Style) -> Key:
-        """All that the moments of one style image depend on; the content only if it recolours."""
-        size_px = round(materials.size_px * config.style_scale)
-        content = materials.key if self._recolors(config) else None
-        return *self._view(config), config.match_colors, size_px, style.key, content
+    def _style_key(self, config: StyleConfig, inputs: LossInputs, style: Style) -> Key:
+        """Return everything on which the moments of a style image depend.
 
-    def color_quantiles(self, config: StyleConfig, materials: LossInputs) -> Tensor:
-        """quantiles_3P of the styles' colours, P being the result's pixels, blended by weight."""
-        key = ("color", materials.key, config.match_colors, config.preserve_color == "luminance")
-        height, width = materials.height_width
-        if key not in self._made:
+        The content is part of it only if the style image takes over colors of the content.
+        """
+        size_px = round(inputs.size_px * config.style_scale)
+        content = inputs.key if self._recolors(config) else None
+        return *self._network_key(config), config.match_colors, size_px, style.key, content
+
+    def color_quantiles(self, config: StyleConfig, inputs: LossInputs) -> Tensor:
+        """Return quantiles_3P of the styles' colors, blended by weight; P = H W of the result."""
+        key = ("color", inputs.key, config.match_colors, config.preserve_color == "luminance")
+        height, width = inputs.height_width
+        if key not in self._targets:
             quantiles = [
-                color_quantiles(
-                    self._recolored(config, materials, self.place(image)), height * width
-                )
-                for image, _ in materials.styles
+                color_quantiles(self._recolored(config, inputs, self.place(image)), height * width)
+                for image, _ in inputs.styles
             ]
-            self._made.update({key: quantiles})
-        shares = [share for _, share in materials.blended(config.style_blend)]
-        parts = [part * share for part, share in zip(self._made[key], shares, strict=True)]
+            self._targets.update({key: quantiles})
+        shares = [share for _, share in inputs.blended(config.style_blend)]
+        parts = [part * share for part, share in zip(self._targets[key], shares, strict=True)]
         return torch.stack(parts).sum(0)
 
-    def laplacian(self, materials: LossInputs) -> Tensor:
-        """Sparse matting Laplacian of the content, laplacian_PP."""
-        key = ("laplacian", materials.key)
-        if key not in self._made:
-            from nst_core.losses.laplacian import matting_laplacian  # an optional dependency
+    def laplacian(self, inputs: LossInputs) -> Tensor:
+        """Return laplacian_PP, the sparse matting Laplacian of the content image."""
+        key = ("laplacian", inputs.key)
+        if key not in self._targets:
+            from nst_core.losses.laplacian import matting_laplacian  # needs an optional extra
 
-            self._made.update({key: self.place(matting_laplacian(materials.content_3HW))})
-        found: Tensor = self._made[key]
-        return found
+            self._targets.update({key: self.place(matting_laplacian(inputs.content_3HW))})
+        target: Tensor = self._targets[key]
+        return target
 
-    def mask(self, region: Region, materials: LossInputs) -> Tensor:
-        """A region's mask, mask_HW; ones where the region is the whole picture."""
+    def mask(self, region: Region, inputs: LossInputs) -> Tensor:
+        """Return mask_HW of a region; all ones if the region is the whole image."""
         if region.mask_HW is None:
-            return torch.ones(materials.height_width, device=self.device, dtype=self.dtype)
+            return torch.ones(inputs.height_width, device=self.device, dtype=self.dtype)
         return self.place(region.mask_HW)
 
-    def forget(self, materials: LossInputs) -> None:
-        """Let go of what was made for a picture, at all sizes; it is made again if asked for."""
-        keys = materials.keys
-        self._made.drop(lambda key: not keys.isdisjoint(key))
+    def forget(self, inputs: LossInputs) -> None:
+        """Remove all targets of a content image, at all sizes; a later request computes them."""
+        keys = inputs.keys
+        self._targets.drop(lambda key: not keys.isdisjoint(key))
 
     def trim(self) -> None:
-        """Drop the targets that were used longest ago, where all take more than `MOST_BYTES`."""
-        self._made.trim()
+        """Drop the least recently used targets until the others take at most `MAX_BYTES`."""
+        self._targets.trim()
 
-    def _view(self, config: StyleConfig) -> Key:
-        """What of a configuration changes how a picture looks to its network."""
-        grey = config.preserve_color == "luminance"
-        return config.backbone, config.normalization, grey
+    def _network_key(self, config: StyleConfig) -> Key:
+        """Return the settings that change the features of a given image."""
+        is_gray = config.preserve_color == "luminance"
+        return config.backbone, config.normalization, is_gray
 
     def _style_image(
-        self, config: StyleConfig, materials: LossInputs, style: Style, size_px: int
+        self, config: StyleConfig, inputs: LossInputs, style: Style, size_px: int
     ) -> tuple[Tensor, Tensor | None]:
         image = self.place(resize_style(style.image_3HW, size_px))
-        image = self._recolored(config, materials, image)
+        image = self._recolored(config, inputs, image)
         mask = style.style_region_HW
         return image, None if mask is None else self.place(mask)
 
-    def _recolored(self, config: StyleConfig, materials: LossInputs, image: Tensor) -> Tensor:
-        content = self.place(materials.content_3HW)
+    def _recolored(self, config: StyleConfig, inputs: LossInputs, image: Tensor) -> Tensor:
+        content = self.place(inputs.content_3HW)
         if config.preserve_color == "luminance":
             return luminance_like(image, content)
         return recolored(image, content, config.match_colors)
 
     @staticmethod
     def _recolors(config: StyleConfig) -> bool:
-        """Whether style images are given colours of the content."""
+        """Return whether style images take over colors of the content image."""
         return config.match_colors != "none" or config.preserve_color == "luminance"
 
     @torch.no_grad()
@@ -244,8 +260,8 @@ class FeatureStore:
             return list(self.extractor(config.backbone, layers)(pixels).items())
 
 
-def _layered(kept: ByteLRU, key: Key, layer: str, make: Callable[[], Mapping[str, Any]]) -> Any:
-    """What was made for a layer, together with others, or is made now."""
-    if (*key, layer) not in kept:
-        kept.update({(*key, name): value for name, value in make().items()})
-    return kept[(*key, layer)]
+def _cached(cache: ByteLRU, key: Key, layer: str, compute: Callable[[], Mapping[str, Any]]) -> Any:
+    """Return the target of a layer; if it is missing, ``compute`` targets of several layers."""
+    if (*key, layer) not in cache:
+        cache.update({(*key, name): target for name, target in compute().items()})
+    return cache[(*key, layer)]

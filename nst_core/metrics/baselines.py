@@ -1,4 +1,4 @@
-"""What any result must beat, and copies of a reference that lost something."""
+"""Baselines: images that any result must beat, and degraded copies of a reference."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from torch.nn import functional as F
 from nst_core.images.colors import luminance
 from nst_core.images.images import resize, to_uint8
 
-#: Standard deviation of the noise, of pixels in [0, 1], and quality of the JPEG file: both are seen
-#: at a glance, and neither hides what the picture is.
+#: Standard deviation of the noise for pixels in [0, 1], and quality of the JPEG file (1 to 95).
+#: Both degradations are visible at a glance, and the motif remains recognizable.
 NOISE, JPEG_QUALITY = 0.1, 10
 
 
 def baselines(
     content_3HW: Tensor, style_3HW: Tensor, reference_3HW: Tensor
 ) -> Mapping[str, np.ndarray]:
-    """What a result must beat, as uint8 images of the reference's size.
+    """Return the baselines as uint8 images HW3 of the reference's size, by name.
 
-    The untouched content, the style image stretched to the frame, and two copies of the reference
-    that lost its detail or its colour: a metric that likes these is blind to what they lost.
+    The baselines are the untouched content, the style image stretched to the reference's shape, and
+    two copies of the reference: one blurred, one gray. A metric that prefers such a copy to a good
+    result does not see detail or color.
+
+    Args:
+        content_3HW: content image in [0, 1], any size.
+        style_3HW: style image in [0, 1], any size.
+        reference_3HW: reference in [0, 1].
     """
     _, height, width = reference_3HW.shape
     sigma = max(height, width) / 64
@@ -40,10 +46,16 @@ def baselines(
 def degraded(
     content_3HW: Tensor, style_3HW: Tensor, reference_3HW: Tensor
 ) -> Mapping[str, np.ndarray]:
-    """`baselines` and more copies of the reference, all of them nearer to it than the content.
+    """Return `baselines` and four more copies of the reference, as uint8 images HW3, by name.
 
-    With noise, as a JPEG file of poor quality, moved by 1/64 of the longer side to the right and
-    down, and half faded into the content.
+    People see all four as more similar to the reference than the content: with noise, as a JPEG
+    file of low quality, shifted right and down by 1/64 of the longer side, and averaged with the
+    content.
+
+    Args:
+        content_3HW: content image in [0, 1], any size.
+        style_3HW: style image in [0, 1], any size.
+        reference_3HW: reference in [0, 1].
     """
     _, height, width = reference_3HW.shape
     content = resize(content_3HW, height, width)
@@ -75,7 +87,7 @@ def _jpeg(image_HW3: np.ndarray) -> np.ndarray:
 
 
 def _shift(image_3HW: Tensor, pixels: int) -> Tensor:
-    """Moved right and down; the first row and column fill what was left open."""
+    """Return the image shifted right and down; its first row and column fill the gap."""
     _, height, width = image_3HW.shape
-    moved = F.pad(image_3HW[None], (pixels, 0, pixels, 0), mode="replicate")
-    return moved[0, :, :height, :width]
+    shifted = F.pad(image_3HW[None], (pixels, 0, pixels, 0), mode="replicate")
+    return shifted[0, :, :height, :width]

@@ -1,4 +1,4 @@
-"""What is computed of a reference is kept, since many images are compared with the same one."""
+"""IdentityCache: results for a reference array, which is compared with many images."""
 
 from __future__ import annotations
 
@@ -8,41 +8,42 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
-#: Of one metric. VGG16's features of one reference take 32 MiB at 256 px and 127 MiB at 512 px.
-MOST_BYTES = 2**29
+#: Largest size of one metric's cache. VGG16's features of one reference take 32 MiB at 256 px and
+#: 127 MiB at 512 px.
+MAX_BYTES = 2**29
 
 
 class IdentityCache:
-    """A function of an image that keeps its results for the images asked for last.
+    """A function of an image with a cache of the most recently used results.
 
-    An image is known by its identity, which costs nothing to look at: arrays given here must not
-    be written to afterwards. What is kept holds on to its image, so that no other one can come to
-    have its identity.
+    The key is the identity of the array, which costs nothing to compute; so arrays must not be
+    changed after a call. A cached result also keeps its array, so that no other array can get the
+    same identity.
 
     Args:
         compute: the function.
-        most_bytes: results are forgotten, those longest unused first, until the others take no more
-            than this; one that is larger by itself is never kept.
+        max_bytes: largest size of all cached results. The least recently used results are dropped;
+            a single result that is larger is not cached.
     """
 
     def __init__(
         self,
         compute: Callable[[np.ndarray], Sequence[Tensor]],
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ):
-        self._compute, self._most_bytes = compute, most_bytes
-        self._kept: OrderedDict[int, tuple[np.ndarray, Sequence[Tensor]]] = OrderedDict()
+        self._compute, self._max_bytes = compute, max_bytes
+        self._results: OrderedDict[int, tuple[np.ndarray, Sequence[Tensor]]] = OrderedDict()
 
     def __call__(self, image_HW3: np.ndarray) -> Sequence[Tensor]:
-        """The function's result, computed or remembered."""
-        if (known := self._kept.get(id(image_HW3))) is not None:
-            self._kept.move_to_end(id(image_HW3))
-            return known[1]
+        """Return the function's result, computed or from the cache."""
+        if (cached := self._results.get(id(image_HW3))) is not None:
+            self._results.move_to_end(id(image_HW3))
+            return cached[1]
         result = self._compute(image_HW3)
-        if _bytes(result) <= self._most_bytes:
-            self._kept[id(image_HW3)] = image_HW3, result
-            while sum(_bytes(kept) for _, kept in self._kept.values()) > self._most_bytes:
-                self._kept.popitem(last=False)
+        if _bytes(result) <= self._max_bytes:
+            self._results[id(image_HW3)] = image_HW3, result
+            while sum(_bytes(cached) for _, cached in self._results.values()) > self._max_bytes:
+                self._results.popitem(last=False)
         return result
 
 

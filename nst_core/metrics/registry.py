@@ -1,4 +1,4 @@
-"""Which metrics there are, which way each points, and what it compares with. No torch here."""
+"""Registry of metrics: direction, unit and meaning of each. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One number that compares an image with another one.
+    """A number that compares two images.
 
     Attributes:
-        higher_is_better: its direction, from which a study's direction is derived.
-        unit: what the number is in.
-        meaning: one line for people.
-        against: what the image is compared with: the ``reference``, or the untouched ``content``.
-        weights: names of the weights that it reads.
-        by_default: whether it is computed where nobody asks for it.
+        higher_is_better: direction of the metric, and so of a study that optimizes it.
+        unit: unit or range of the number.
+        meaning: one line for users.
+        against: whether an image is compared with its ``reference`` or with the untouched
+            ``content``.
+        weights: names of the network weights that the metric needs.
+        by_default: whether the metric is computed without a request.
     """
 
     higher_is_better: bool
@@ -33,7 +34,7 @@ class Metric:
         return "maximize" if self.higher_is_better else "minimize"
 
     def better(self, a: float, b: float) -> bool:
-        """Whether ``a`` is strictly better than ``b``."""
+        """Return whether ``a`` is strictly better than ``b``."""
         return a > b if self.higher_is_better else a < b
 
 
@@ -41,52 +42,55 @@ METRICS: Mapping[str, Metric] = {
     "lpips": Metric(
         higher_is_better=False,
         unit="distance",
-        meaning="perceptual distance (AlexNet), nearest to what people see; the default objective",
+        meaning="perceptual distance (AlexNet), closest to human judgment; the default objective",
         weights=("alexnet", "lpips-alex"),
     ),
     "dists": Metric(
         higher_is_better=False,
         unit="distance",
-        meaning="texture and structure of the whole picture (VGG16); dear, and a Gram loss on VGG16"
-        " can flatter it",
+        meaning="texture and structure of the whole picture (VGG16); slow, and a Gram loss on VGG16"
+        " can exploit it",
         weights=("vgg16", "dists"),
         by_default=False,
     ),
     "ssim": Metric(
-        higher_is_better=True, unit="0-1", meaning="structural similarity; prefers doing nothing"
+        higher_is_better=True,
+        unit="0-1",
+        meaning="structural similarity; prefers the untouched content",
     ),
     "psnr": Metric(
-        higher_is_better=True, unit="dB", meaning="peak signal-to-noise ratio; the ranking of RMSE"
+        higher_is_better=True, unit="dB", meaning="peak signal-to-noise ratio; ranks like RMSE"
     ),
     "rmse": Metric(
-        higher_is_better=False, unit="0-1", meaning="root mean square difference of pixels"
+        higher_is_better=False, unit="0-1", meaning="root mean squared difference of pixels"
     ),
     "color": Metric(
         higher_is_better=False,
         unit="Lab",
-        meaning="distance between the colours that occur, wherever they are",
+        meaning="distance between the colors of two pictures, wherever they occur",
     ),
     "edges": Metric(
         higher_is_better=True,
         unit="0-1",
-        meaning="how much of the content's edges is kept; best by doing nothing, so no objective",
+        meaning="share of the content's edges that is kept; best for the untouched content, so it"
+        " cannot be the objective",
         against="content",
     ),
 }
 
-#: What is computed where nobody asks for other metrics.
+#: Metrics that are always computed.
 DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if metric.by_default)
 
-#: What a job may optimise: the best score against the content is that of doing nothing.
+#: Metrics that a job may optimize. The untouched content always has the best score against itself.
 OBJECTIVES = tuple(name for name, metric in METRICS.items() if metric.against == "reference")
 
 
 def with_default(asked: Iterable[str]) -> tuple[str, ...]:
-    """The default metrics and those that are ``asked`` for, in the order of `METRICS`."""
+    """Return the default metrics and those that are ``asked`` for, in the order of `METRICS`."""
     wanted = {*DEFAULT_METRICS, *asked}
     return tuple(name for name in METRICS if name in wanted)
 
 
 def weights_of(metrics: Iterable[str]) -> tuple[str, ...]:
-    """Names of all weights that the metrics read, each once."""
+    """Return the names of all weights that some metrics need, without duplicates."""
     return tuple(dict.fromkeys(name for metric in metrics for name in METRICS[metric].weights))

@@ -1,4 +1,4 @@
-"""The benchmarks start; what they measure is too slow for here, and too noisy to be a test."""
+"""Benchmarks: options and helpers. Measurements are too slow and too noisy for tests."""
 
 import importlib
 import pkgutil
@@ -23,17 +23,17 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_benchmark_says_what_it_does(name: str) -> None:
-    """``--help`` works, and each takes ``--quick`` and ``--json``."""
+def test_every_benchmark_has_the_common_options(name: str) -> None:
+    """``--help`` of every benchmark works and lists ``--quick`` and ``--json``."""
     app = typer.Typer(add_completion=False)
     app.command()(importlib.import_module(f"benchmarks.{name}").main)
-    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
-    assert shown.exit_code == 0
-    assert "--quick" in shown.output and "--json" in shown.output
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    assert "--quick" in result.output and "--json" in result.output
 
 
-def test_larger_than_tuned_says_how_much_it_measured() -> None:
-    """Its text, the committed one too, names pairs and starts; the quick form says so, with TV."""
+def test_the_resolution_benchmark_states_its_extent() -> None:
+    """Its text, also the committed one, has the numbers of pairs and of initial points."""
     assert resolution.extent(1, 1, 40, quick=True).startswith("The quick form")
     assert "3 pairs, 2 starts" in resolution.extent(3, 2, 40, quick=False)
     assert re.search(r" \d pairs?, \d starts? ", RESOLUTION.read_text())
@@ -43,14 +43,14 @@ def test_larger_than_tuned_says_how_much_it_measured() -> None:
     assert all(tuned[number] == "on" for number in resolution.QUICK_STARTS)
 
 
-def test_growth_leaves_the_start_out() -> None:
-    """What a process takes while it starts is no growth; what it takes later is."""
+def test_growth_does_not_count_startup() -> None:
+    """Memory that a process takes at startup is not growth; memory that it takes later is."""
     assert growth([1, 50, *[100] * 20]) == 1.0
     assert growth([*[100] * 10, *[150] * 10]) == 1.5
 
 
-def test_the_soaks_space_explodes() -> None:
-    """Some of its learning rates are beyond what a picture survives, some are not."""
+def test_the_space_of_the_soak_test_has_diverging_trials() -> None:
+    """Some learning rates of the space make trials diverge, and some do not."""
     lr = explosive_space().params["lr"]
     assert isinstance(lr, Float)
     assert lr.low < 0.1

@@ -1,8 +1,10 @@
+"""Simulated searches, and the samplers and rules that they run."""
+
 import math
 
 import pytest
 
-from benchmarks.support.simulate import Course, Event, simulate
+from benchmarks.support.simulate import Event, SearchTrace, simulate
 from search_spaces import CATALOGUE, Choice, Float, Params, Space
 from tuner.job.spec import RULES, JobSpec
 from tuner.sampling.optuna_samplers import STARTUP
@@ -14,7 +16,7 @@ SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
 
 
 def bowl(params: Params, steps: int) -> dict[str, float]:
-    """A made-up score: a bowl in ratio and rate, better with steps."""
+    """Return an artificial score with one minimum in ratio and rate, better with more steps."""
     ratio, lr = float(params["log10_style_content"]), float(params["lr"])
     return {"lpips": abs(ratio - 0.3) + abs(math.log10(lr / 0.05)) + 1 / steps}
 
@@ -33,11 +35,11 @@ def job(sampler: str = "tpe", rule: str = "promote", trials: int = 30, **parts: 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("rule", RULES)
-def test_every_sampler_with_every_rule(sampler: str, rule: str) -> None:
-    """Each runs all trials, some of them to the end, and the same again with the same seed."""
-    courses = [simulate(job(sampler, rule), SPACE, bowl, workers=4) for _ in range(2)]
-    assert courses[0] == courses[1]
-    events = courses[0].events
+def test_every_sampler_works_with_every_rule(sampler: str, rule: str) -> None:
+    """All trials run, some of them to the end, and the same seed gives the same search."""
+    traces = [simulate(job(sampler, rule), SPACE, bowl, workers=4) for _ in range(2)]
+    assert traces[0] == traces[1]
+    events = traces[0].events
     assert {event.trial for event in events} == set(range(30))
     assert max(event.trial_steps for event in events) == 90
     if rule == "none":
@@ -46,33 +48,33 @@ def test_every_sampler_with_every_rule(sampler: str, rule: str) -> None:
         assert events[-1].steps < 30 * 90
 
 
-def test_finals_run_their_finalists() -> None:
-    """A final is looked up with the parameters of its finalist."""
-    asked: list[Params] = []
+def test_finals_use_the_parameters_of_finalists() -> None:
+    """The scores of a final are those of its finalist's parameters."""
+    requested: list[Params] = []
 
     def scores(params: Params, steps: int) -> dict[str, float]:
-        asked.append(params)
+        requested.append(params)
         return bowl(params, steps)
 
     simulate(job(trials=9, finals={"count": 2, "seeds": 1}), SPACE, scores)
-    assert all("lr" in params for params in asked)
+    assert all("lr" in params for params in requested)
 
 
-def test_what_diverges_is_never_best() -> None:
-    """A first report that is no number neither wins nor hides what comes after it."""
-    course = Course(
+def test_a_diverged_trial_is_never_the_best() -> None:
+    """A score that is not a number is never the best one and does not hide later ones."""
+    trace = SearchTrace(
         events=[
             Event(steps=i, trial=i, trial_steps=1, value=value)
             for i, value in enumerate((math.nan, 0.5, 0.7))
         ]
     )
-    assert course.best_by(0) == math.inf
-    assert course.best_by(2) == 0.5
+    assert trace.best_by(0) == math.inf
+    assert trace.best_by(2) == 0.5
     assert simulate(job(), SPACE, lambda *_: {"lpips": math.nan}).best_by(math.inf) == math.inf
 
 
-def test_a_range_of_one_value_is_searched() -> None:
-    """Every sampler draws from a space with a number that cannot vary."""
+def test_a_range_may_have_one_value() -> None:
+    """Every sampler works with a parameter whose range is a single value."""
     pinned = Float(low=0.05, high=0.05, log=True)
     space = Space(**{**vars(SPACE), "params": {**SPACE.params, "lr": pinned}})
     for sampler in SAMPLERS:
@@ -86,8 +88,8 @@ def test_a_range_of_one_value_is_searched() -> None:
         assert seen == {0.05}
 
 
-def test_a_search_draws_by_known_lengths() -> None:
-    """What is known of parameters changes what the default draws, but of several objectives."""
+def test_known_lengthscales_change_the_draws() -> None:
+    """Known lengthscales change the draws of the default sampler with one objective only."""
     known = known_lengths(load_curves())
 
     def drawn(**parts: object) -> list[list[Event]]:
@@ -100,8 +102,8 @@ def test_a_search_draws_by_known_lengths() -> None:
     assert cold == warm
 
 
-def test_a_grid_has_no_point_twice() -> None:
-    """Levels of what has no meaning at a point, or has one value, make no more points of it."""
+def test_a_grid_has_no_duplicate_points() -> None:
+    """Parameters that are inactive or have one value do not multiply the points of a grid."""
     space = Space(
         name="some",
         why="-",
@@ -119,38 +121,38 @@ def test_a_grid_has_no_point_twice() -> None:
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_grids_of_named_spaces(name: str) -> None:
-    """However large, the points of a grid are made one by one, and none comes twice."""
+    """The points of a grid of any size are computed one by one, without duplicates."""
     space = CATALOGUE[name]
     count = min(grid_size(space), 300)
     points = {str(planned_point("grid", space, index, 7)) for index in range(count)}
     assert len(points) == count
 
 
-def test_lower_is_better_whatever_the_metric() -> None:
-    """Where higher is better, values are turned: the best is the lowest."""
+def test_lower_values_are_better_for_every_metric() -> None:
+    """Values of a metric for which higher is better are negated."""
 
     def scores(params: Params, steps: int) -> dict[str, float]:
         return {"ssim": 1 - bowl(params, steps)["lpips"] / 9}
 
-    course = simulate(job(objective="ssim"), SPACE, scores)
-    assert course.best_by(math.inf) == min(event.value for event in course.events) < 0
+    trace = simulate(job(objective="ssim"), SPACE, scores)
+    assert trace.best_by(math.inf) == min(event.value for event in trace.events) < 0
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "random"])
-def test_several_objectives_on_the_clock(sampler: str) -> None:
-    """A Pareto search runs with samplers that know several objectives, and with any."""
+def test_searches_with_several_objectives(sampler: str) -> None:
+    """A search with two objectives runs with every sampler."""
     both = job(sampler, objective=["lpips", "seconds_per_image"])
-    course = simulate(both, SPACE, bowl, workers=3)
-    assert {event.trial for event in course.events} == set(range(30))
+    trace = simulate(both, SPACE, bowl, workers=3)
+    assert {event.trial for event in trace.events} == set(range(30))
 
 
 @pytest.mark.parametrize("learning", ["gp", "tpe"])
-def test_learning_beats_chance(learning: str) -> None:
-    """With the same steps better configurations of a smooth score are found than by chance."""
+def test_learning_samplers_beat_random_search(learning: str) -> None:
+    """Learning samplers find better configurations than random search in as many steps."""
     budget = {"budget": {"engine_seconds": 3000.0}}
 
     def best(sampler: str) -> float:
-        courses = [
+        traces = [
             simulate(
                 job(sampler, trials=1000, **budget).model_copy(
                     update={
@@ -163,23 +165,23 @@ def test_learning_beats_chance(learning: str) -> None:
             )
             for s in range(5)
         ]
-        return sum(course.best_by(math.inf) for course in courses)
+        return sum(trace.best_by(math.inf) for trace in traces)
 
     assert best(learning) < best("random")
 
 
 def test_more_workers_take_less_time() -> None:
-    """The virtual clock counts: eight workers end several times as early as one."""
-    alone, many = (simulate(job(rule="none"), SPACE, bowl, workers=w) for w in (1, 8))
-    assert alone.end_s == alone.busy_s == 30 * 90
-    assert many.end_s == pytest.approx(alone.end_s / 8, rel=0.1)
+    """Eight workers need about an eighth of the time of one worker."""
+    one, eight = (simulate(job(rule="none"), SPACE, bowl, workers=w) for w in (1, 8))
+    assert one.end_s == one.busy_s == 30 * 90
+    assert eight.end_s == pytest.approx(one.end_s / 8, rel=0.1)
 
 
-def test_a_course_knows_what_was_reached_when() -> None:
-    """Best so far by steps, and steps until a score."""
-    course = simulate(job("random"), SPACE, bowl)
-    assert isinstance(course, Course)
-    assert course.best_by(0) == math.inf
-    best = course.best_by(math.inf)
-    assert course.best_by(course.steps_until(best)) == best
-    assert course.steps_until(-1.0) == math.inf
+def test_a_trace_has_the_best_value_by_steps() -> None:
+    """`best_by` and `steps_until` are consistent with each other."""
+    trace = simulate(job("random"), SPACE, bowl)
+    assert isinstance(trace, SearchTrace)
+    assert trace.best_by(0) == math.inf
+    best = trace.best_by(math.inf)
+    assert trace.best_by(trace.steps_until(best)) == best
+    assert trace.steps_until(-1.0) == math.inf

@@ -62,7 +62,7 @@ def run(
     while done < config.steps:
         batch = LaneBatch(store)
         batch.add(key, config, materials, saved)
-        for _ in range(batch.room):
+        for _ in range(batch.stage_steps_left):
             losses = batch.advance(1)
             totals.append(float(losses.total[0]))
             (outcome,) = batch.outcomes(losses)

@@ -22,8 +22,8 @@ from PIL import Image
 
 from nst_core.errors import NstError, RunError
 from nst_core.images.images import load_image
-from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes
+from nst_core.lanes.lane_state import LaneState
 from nst_core.networks.registry import LPIPS_LAYERS
 from nst_core.networks.weights import read_file
 from nst_core.presets.built_in import BASELINES, load_preset

@@ -144,7 +144,7 @@ def test_damaged_lanes_begin_again(job_file: Path, tmp_path: Path) -> None:
     results = load_results(tmp_path / "a")
     assert status_json(results)["finished"]
     (note,) = [r.note for r in results.records if r.note]
-    assert note.startswith("its saved lanes could not be used, so it began again: not saved lanes")
+    assert note.startswith("its saved lanes could not be used, so the trial began again: ")
 
 
 def test_a_slot_keeps_its_process(

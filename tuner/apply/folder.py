@@ -22,9 +22,14 @@ from nst_core.errors import ImageError, InputError, NstError, Say, WorkError
 from nst_core.files import check_writable, is_file
 from nst_core.images.images import digest, read_text, save_image
 from nst_core.lanes.batch import LaneBatch
-from nst_core.lanes.device import described, is_broken_device, is_out_of_memory
+from nst_core.lanes.device import (
+    CPU_LANES,
+    GPU_LANES,
+    describe_error,
+    is_broken_device,
+    is_out_of_memory,
+)
 from nst_core.lanes.initialization import feed_forward_start
-from nst_core.lanes.lane_counts import CPU_LANES, GPU_LANES
 from nst_core.lanes.memory import plan_memory
 from nst_core.lanes.scheduler import LaneScheduler
 from nst_core.losses.inputs import LossInputs, Style
@@ -168,7 +173,7 @@ def _named(picture: Picture, problem: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, NstError) else described(error)
+    return str(error) if isinstance(error, NstError) else describe_error(error)
 
 
 class _Crew:
@@ -249,7 +254,7 @@ class _Crew:
         chunk = self._batches.advance(self._steps_left, lambda batch: False)
         ended = list(zip(list(chunk.batch.lanes), chunk.failures, strict=True))
         for lane, failure in ended:
-            key: tuple[int, int] = lane.key  # type: ignore[assignment]
+            key: tuple[int, int] = lane.key
             materials = self._under_way[key[0]][1]
             if failure is not None:
                 result: Tensor | str = f"step {lane.step}: {failure}"
@@ -257,13 +262,13 @@ class _Crew:
                 result = chunk.batch.picture(lane.key)
             else:
                 try:
-                    self._batches.moved_on(key, self._config, materials)
+                    self._batches.enter_next_stage(key, self._config, materials)
                     continue
                 except Exception as error:
                     result = f"step {lane.step}: {_reason(error)}"
             yield self._ended(key, result)
         try:
-            self._batches.even_out()
+            self._batches.rebalance()
         except Exception as error:
             lost = [(number, 0) for number in self._under_way if (number, 0) not in self._batches]
             for key in lost:

@@ -21,7 +21,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
-from nst_core.lanes.lane_counts import CPU_LANES, GPU_LANES
+from nst_core.lanes.device import CPU_LANES, GPU_LANES
 from tuner.cluster.cpu_share import CpuShare
 from tuner.cluster.engine_shapes import EngineShape, shapes_of
 from tuner.cluster.ray_private import actor_id, actor_state, draining_nodes

@@ -11,18 +11,18 @@ from tuner.job.spec import JobSpec
 
 
 def check_costs(job: JobSpec, *, gpu: bool) -> None:
-    """Raise InputError if a new run asks for a cost that its engines do not have."""
+    """Raise InputError if a job uses GPU memory in its goals, but its engines have no GPU."""
     if GPU_MEMORY not in job.goals.measures or gpu:
         return
     keys = [key for key in ("constraints", "objective") if GPU_MEMORY in getattr(job, key)]
     raise InputError(
-        f"{keys[0]}: {GPU_MEMORY} is the memory of a GPU, and this run would compute on CPUs;"
-        f" remove {GPU_MEMORY} from {' and '.join(keys)}, or run the job where there is a GPU"
+        f"{keys[0]}: {GPU_MEMORY} is the memory of a GPU, but this run would use CPUs only;"
+        f" remove {GPU_MEMORY} from {' and '.join(keys)}, or run the job on a machine with a GPU"
     )
 
 
 def known_costs(workload: Workload, goals: Goals, config: StyleConfig) -> dict[str, float]:
-    """The costs that are known before the first step, of those that a run asks for, by name."""
+    """Return the costs, by name, that the goals use and that need no run to be known."""
     if GPU_MEMORY not in goals.measures:
         return {}
     return {GPU_MEMORY: memory_gb(workload.pairs, config, "cuda")}

@@ -1,10 +1,11 @@
-"""Engine: the trials of one GPU or CPU worker, advancing as batches of lanes.
+"""Engine: runs the trials of one GPU or one CPU core as batches of lanes.
 
-Plain Python, no Ray: the inline backend steps through it, the Ray backend wraps it in an actor. A
-trial is one lane per pair of the job. Asked to bring a trial to some step, the engine advances its
-lanes together with everyone else's and scores the images there. While the answer is on its way and
-judged, the lanes run ahead to the next step that they may be asked for, so that nobody waits for
-anybody; what a trial that is then dropped ran ahead is lost, and counted.
+The engine does not use Ray: the inline backend calls it directly, the Ray backend wraps it in an
+actor. A trial has one lane per pair of the job. On request, the engine advances a trial to a step,
+together with the lanes of other trials, and scores its images there. While the search decides about
+the report, the lanes run ahead to the next step that may be requested, so that the engine is never
+idle. If the trial is dropped then, the steps that it ran ahead are lost, and counted in
+`EngineStats.lane_steps_lost`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images.encode import encode_png
 from nst_core.images.images import to_uint8
-from nst_core.lanes.assembly import LaneState
-from nst_core.lanes.batch import Lane, LaneBatch
+from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes
-from nst_core.lanes.device import described, is_broken_device
-from nst_core.lanes.hardware import device_name
-from nst_core.lanes.scheduler import Chunk, LaneKey, LaneScheduler
+from nst_core.lanes.device import describe_error, device_name, is_broken_device
+from nst_core.lanes.lane_state import LaneState
+from nst_core.lanes.scheduler import Chunk, LaneScheduler
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.registry import DEFAULT_METRICS
 from nst_core.metrics.suite import MetricSuite
@@ -33,20 +33,20 @@ from nst_core.networks.weights import Weights
 from nst_core.stylization import lane_losses
 from tuner.engine.pairs import Pair, memory_gb
 from tuner.engine.scoring import Scorer
-from tuner.engine.trial_state import EngineTrial, Reached, ahead
+from tuner.engine.trial_state import EngineTrial, RungResult, steps_ahead
 from tuner.study.records import EngineStats, Report, mean_scores
 
 
 class Engine:
-    """Advances trials in batches.
+    """Advances trials in batches of lanes.
 
     Args:
-        pairs: what every trial runs on.
-        holdout: further pairs, for trials that ask for them.
-        weights: name -> weights of every network that a trial or a metric may read.
-        device: where to work.
-        threads: CPU threads for torch, or None to leave the setting alone.
-        metrics: what images are scored by.
+        pairs: pairs on which every trial runs.
+        weights: weights of every network that a trial or a metric may need, by name.
+        holdout: held-out pairs, for trials that request them.
+        device: where to compute.
+        threads: number of CPU threads of torch; None: do not change it.
+        metrics: names of the metrics that score images.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Engine:
     ):
         if threads:
             torch.set_num_threads(threads)
-        self._searched, self._pairs = len(pairs), [*pairs, *holdout]
+        self._searched_pairs, self._pairs = len(pairs), [*pairs, *holdout]
         exact_by_default()
         self._store = FeatureStore(weights.__getitem__, device)
-        self._batches = LaneScheduler(self._store)
+        self._scheduler = LaneScheduler(self._store)
         self._scorer = Scorer(
             MetricSuite.load(weights.__getitem__, device, metrics=metrics),
             [pair.reference_HW3 for pair in self._pairs],
@@ -72,38 +72,38 @@ class Engine:
         )
         self._trials: dict[int, EngineTrial] = {}
         self._stats = EngineStats(device=device_name(device))
-        self._since: float | None = None
+        self._first_trial_s: float | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to advance or to report."""
-        return bool(self._batches) or any(self._answerable(t) for t in self._trials.values())
+        """Whether there are lanes to advance or reports to return."""
+        return bool(self._scheduler) or any(t.has_report for t in self._trials.values())
 
     @property
     def trials(self) -> int:
-        """Trials that it holds."""
+        """Number of trials on this engine."""
         return len(self._trials)
 
     def holds(self, trial: int) -> bool:
-        """Whether a trial is here."""
+        """Return whether a trial is on this engine."""
         return trial in self._trials
 
     @property
     def lanes(self) -> int:
-        """Lanes that advance or wait for their turn."""
-        return len(self._batches)
+        """Number of lanes in batches."""
+        return len(self._scheduler)
 
     @property
     def stats(self) -> EngineStats:
-        """What the engine did with its time since the first trial came."""
-        alive_s = 0.0 if self._since is None else time.perf_counter() - self._since
-        return self._stats.at(alive_s)
+        """How the engine has spent its time since its first trial."""
+        started = self._first_trial_s
+        return self._stats.at(0.0 if started is None else time.perf_counter() - started)
 
     @property
     def steps(self) -> Mapping[int, int]:
-        """Trial -> the step that the slowest of its lanes that are under way is at."""
+        """Smallest step of each trial's lanes in batches, by trial number."""
         steps: dict[int, int] = {}
-        for (trial, _), step in self._batches.steps():
+        for (trial, _), step in self._scheduler.steps():
             steps[trial] = min(step, steps.get(trial, step))
         return steps
 
@@ -117,239 +117,247 @@ class Engine:
         holdout: bool = False,
         paused: bytes | None = None,
     ) -> None:
-        """Ask for a trial to be brought to step ``until``; `advance` reports when it is there.
+        """Request a report of a trial at step ``until``, which `advance` returns later.
 
-        Then it goes on to ``beyond``, whose report is held back until it is asked for. Submitting a
-        trial with other settings, or to where it was asked to be before, restarts it. What goes
-        wrong with it ends it, and is reported.
+        After that step, the trial runs ahead to step ``beyond``, and the engine holds the report of
+        that step back until it is requested. A trial starts again if it is submitted with another
+        configuration, or with a step that is not beyond its last request. An error in a trial ends
+        this trial and is reported.
 
         Args:
-            trial: its number.
+            trial: number of the trial.
             config: its settings.
-            until: where to.
-            beyond: where it will be asked to come after that, if it is.
-            holdout: whether it runs on the held-out pairs as well.
-            paused: what `pause` gave, to go on from there; if that is not possible, the trial
-                begins again and its report says so.
+            until: step of the requested report.
+            beyond: step of the report that may be requested next; None: do not run ahead.
+            holdout: whether the trial also runs on the held-out pairs.
+            paused: bytes from `pause` or `snapshot` to continue from. If they cannot be used, the
+                trial begins again, and its report has a remark about it.
         """
-        self._since = self._since or time.perf_counter()
-        known = self._trials.get(trial)
-        if known is None or known.config != config or until <= known.asked:
+        self._first_trial_s = self._first_trial_s or time.perf_counter()
+        current = self._trials.get(trial)
+        if current is None or current.config != config or until <= current.requested:
             self.drop(trial)
-            pairs = len(self._pairs) if holdout else self._searched
-            known = self._trials[trial] = EngineTrial(config=config, pairs=pairs)
-            known.away = dict.fromkeys(range(pairs))
+            pairs = len(self._pairs) if holdout else self._searched_pairs
+            current = self._trials[trial] = EngineTrial(config=config, pairs=pairs)
+            current.waiting = dict.fromkeys(range(pairs))
             if paused is not None:
-                self._take_up(known, paused, until)
-        been = max([known.asked, *(r.steps for r in known.reached)])
-        known.asked = until
-        to_come = {stop for stop in (until, beyond) if stop is not None and stop > been}
-        known.stops = sorted({*known.stops, *to_come})
-        with self._blaming(trial):
-            if known.taken_up is not None:
-                self._look_at_the_arrived(known)
-            self._send(trial)
-            if known.taken_up is not None:
-                self._stop(trial)
+                self._resume(current, paused, until)
+        last_planned = max([current.requested, *(r.steps for r in current.results)])
+        current.requested = until
+        new_stops = {stop for stop in (until, beyond) if stop is not None and stop > last_planned}
+        current.stops = sorted({*current.stops, *new_stops})
+        with self._failing(trial):
+            resumed = current.resumed_at is not None
+            if resumed:
+                self._collect_finished_lanes(current)
+            self._start_lanes(trial)
+            if resumed:
+                self._finish_stop(trial)
 
-    def _take_up(self, known: EngineTrial, paused: bytes, until: int) -> None:
+    def _resume(self, current: EngineTrial, paused: bytes, until: int) -> None:
         try:
-            materials = [pair.materials for pair in self._pairs[: known.pairs]]
-            # Counted as lost when it was paused, on this engine or another; now they are not.
-            self._stats.lane_steps_lost -= known.take_up(paused, materials, until)
+            inputs = [pair.inputs for pair in self._pairs[: current.pairs]]
+            # `pause` counted these steps as lost, on this engine or on another one.
+            self._stats.lane_steps_lost -= current.resume(paused, inputs, until)
         except InputError as error:
-            known.remark = f"its saved lanes could not be used, so it began again: {error}"
+            current.remark = f"its saved lanes could not be used, so the trial began again: {error}"
 
-    def _look_at_the_arrived(self, known: EngineTrial) -> None:
-        """Lanes that ran ahead before they were paused may be where they should go already."""
-        for pair, state in known.away.items():
-            if state is not None and known.stops and state.step >= known.stops[0]:
+    def _collect_finished_lanes(self, current: EngineTrial) -> None:
+        """Take images of resumed lanes that had already run ahead to the next stop."""
+        for pair, state in current.waiting.items():
+            if state is not None and current.stops and state.step >= current.stops[0]:
                 batch = LaneBatch(self._store)
-                batch.add(pair, known.config, self._pairs[pair].materials, state)
-                known.images[pair] = to_uint8(batch.picture(pair))
+                batch.add(pair, current.config, self._pairs[pair].inputs, state)
+                current.images[pair] = to_uint8(batch.picture(pair))
 
     def pause(self, trial: int) -> bytes:
-        """Take a trial out to go on later, on this engine or another.
+        """Remove a trial and return its lanes as bytes, from which `submit` can continue it.
 
-        Its lanes are kept as they are, with what they ran ahead.
+        The bytes include steps that the lanes ran ahead. Another engine can use them too.
 
         Raises:
-            KeyError: there is no such trial.
+            KeyError: the trial is not on this engine.
         """
-        known = self._trials[trial]
-        lanes = self._all_out(trial, known)
+        current = self._trials[trial]
+        lanes = self._take_lanes(trial, current)
         del self._trials[trial]
-        self._stats.lane_steps_lost += ahead(lanes, known.asked)
-        return self._packed(known, lanes)
+        self._stats.lane_steps_lost += steps_ahead(lanes, current.requested)
+        return self._packed(current, lanes)
 
     def drop(self, trial: int) -> None:
-        """Forget a trial; its lanes' places are free at once. Unknown trials are ignored."""
-        known = self._trials.pop(trial, None)
-        if known is None:
+        """Remove a trial and free the places of its lanes; unknown trials are ignored."""
+        current = self._trials.pop(trial, None)
+        if current is None:
             return
-        lanes = self._all_out(trial, known)
-        self._stats.lane_steps_lost += ahead(lanes, known.asked)
+        lanes = self._take_lanes(trial, current)
+        self._stats.lane_steps_lost += steps_ahead(lanes, current.requested)
+
+    def snapshot(self, trial: int) -> bytes:
+        """Return the lanes of a trial as bytes, like `pause`, while the trial continues.
+
+        Raises:
+            KeyError: the trial is not on this engine.
+        """
+        current = self._trials[trial]
+        lanes = [
+            self._scheduler.save((trial, pair))
+            if (trial, pair) in self._scheduler
+            else current.waiting.get(pair)
+            for pair in range(current.pairs)
+        ]
+        return self._packed(current, [lane for lane in lanes if lane is not None])
 
     def images(self, trial: int) -> list[bytes]:
-        """PNG files of a trial's images as last reported, one per pair."""
-        return [encode_png(image) for image in self._trials[trial].shown]
+        """Return the images of a trial's last report as PNG files, one per pair."""
+        return [encode_png(image) for image in self._trials[trial].reported_images]
 
     def advance(self) -> list[Report]:
-        """Advance one batch by one chunk; returns the trials that got where they were asked to."""
-        if self._batches:
-            self._collect(self._batches.advance(self._steps_left, self._runs_ahead))
-            self._batches.even_out()
-        return self._answers(wait=not self._batches)
+        """Advance one batch by one chunk, and return the reports that are due and scored."""
+        if self._scheduler:
+            self._collect(self._scheduler.advance(self._steps_left, self._runs_ahead))
+            self._scheduler.rebalance()
+        return self._due_reports(wait=not self._scheduler)
 
     # --- lanes ------------------------------------------------------------------------------------
 
-    def _send(self, trial: int) -> None:
-        """Put the lanes of a trial that has somewhere to go into batches."""
-        known = self._trials[trial]
-        if not known.stops or known.failure:
+    def _start_lanes(self, trial: int) -> None:
+        """Put the waiting lanes of a trial into batches, if the trial has a stop to reach."""
+        current = self._trials[trial]
+        if not current.stops or current.failure:
             return
-        for pair, state in list(known.away.items()):
-            if pair not in known.images:
-                materials = self._pairs[pair].materials
-                self._batches.put((trial, pair), known.config, materials, state)
-                del known.away[pair]
+        for pair, state in list(current.waiting.items()):
+            if pair not in current.images:
+                self._scheduler.put((trial, pair), current.config, self._pairs[pair].inputs, state)
+                del current.waiting[pair]
 
-    def _take(self, trial: int, pair: int) -> LaneState:
-        return self._batches.take((trial, pair))
-
-    def snapshot(self, trial: int) -> bytes:
-        """A trial's lanes as they are, while they go on; for `submit` to begin from.
-
-        Raises:
-            KeyError: there is no such trial.
-        """
-        known = self._trials[trial]
-        lanes = [
-            self._batches.save((trial, pair)) if (trial, pair) in self._batches else state
-            for pair in range(known.pairs)
-            for state in [known.away.get(pair)]
-        ]
-        return self._packed(known, [lane for lane in lanes if lane is not None])
-
-    def _packed(self, known: EngineTrial, lanes: Sequence[LaneState]) -> bytes:
-        facts = {"seconds": known.seconds, "losses": known.losses, "asked": known.asked}
+    def _packed(self, current: EngineTrial, lanes: Sequence[LaneState]) -> bytes:
+        facts = {
+            "seconds": current.seconds,
+            "losses": current.losses,
+            "asked": current.requested,
+        }
         return dump_lanes(lanes, facts)
 
-    def _all_out(self, trial: int, known: EngineTrial) -> list[LaneState]:
-        """Take all lanes of a trial out; those that have not begun have no state."""
+    def _take_lanes(self, trial: int, current: EngineTrial) -> list[LaneState]:
+        """Remove all lanes of a trial and return their states; fresh lanes have none."""
         lanes = [
-            self._take(trial, pair) if (trial, pair) in self._batches else known.away.get(pair)
-            for pair in range(known.pairs)
+            self._scheduler.take((trial, pair))
+            if (trial, pair) in self._scheduler
+            else current.waiting.get(pair)
+            for pair in range(current.pairs)
         ]
         return [lane for lane in lanes if lane is not None]
 
     def _steps_left(self, batch: LaneBatch) -> int:
-        return min(self._trials[key[0]].stops[0] - lane.step for key, lane in _keyed(batch))
+        return min(self._trials[lane.key[0]].stops[0] - lane.step for lane in batch.lanes)
 
     def _runs_ahead(self, batch: LaneBatch) -> bool:
-        return any(lane.step >= self._trials[key[0]].asked for key, lane in _keyed(batch))
+        return any(lane.step >= self._trials[lane.key[0]].requested for lane in batch.lanes)
 
     def _collect(self, chunk: Chunk) -> None:
-        """Look at every lane of a batch that had its turn."""
+        """Handle failures, images and stages of the lanes whose batch had its turn."""
         self._count(chunk)
-        stopped: set[int] = set()
-        lanes = _keyed(chunk.batch)
-        for (key, lane), failure in zip(lanes, chunk.failures, strict=True):
+        lanes = list(chunk.batch.lanes)
+        for lane, failure in zip(lanes, chunk.failures, strict=True):
             if failure is not None:
-                self._fail(key[0], lane.step, failure)
-        for key, lane in lanes:
-            known = self._trials[key[0]]
-            if known.failure:
+                self._fail(lane.key[0], lane.step, failure)
+        at_stop: set[int] = set()
+        for lane in lanes:
+            trial, pair = lane.key
+            current = self._trials[trial]
+            if current.failure:
                 continue
-            with self._blaming(key[0]):
-                if lane.step >= known.stops[0]:
-                    known.images[key[1]] = to_uint8(chunk.batch.picture(key))
-                    stopped.add(key[0])
+            with self._failing(trial):
+                if lane.step >= current.stops[0]:
+                    current.images[pair] = to_uint8(chunk.batch.picture(lane.key))
+                    at_stop.add(trial)
                 else:
-                    self._batches.moved_on(key, known.config, self._pairs[key[1]].materials)
-        for trial in stopped:
-            with self._blaming(trial):
-                self._stop(trial)
+                    self._scheduler.enter_next_stage(
+                        lane.key, current.config, self._pairs[pair].inputs
+                    )
+        for trial in at_stop:
+            with self._failing(trial):
+                self._finish_stop(trial)
 
     def _count(self, chunk: Chunk) -> None:
         self._stats.advancing_s += chunk.seconds
         self._stats.chunks += 1
         self._stats.lane_steps += chunk.steps * len(chunk.batch)
-        for index, (key, _) in enumerate(_keyed(chunk.batch)):
-            trial = self._trials[key[0]]
-            trial.seconds += chunk.seconds / len(chunk.batch)
+        for index, lane in enumerate(chunk.batch.lanes):
+            trial, pair = lane.key
+            current = self._trials[trial]
+            current.seconds += chunk.seconds / len(chunk.batch)
             if chunk.losses is not None:
-                trial.losses[key[1]] = lane_losses(chunk.losses, index)
+                current.losses[pair] = lane_losses(chunk.losses, index)
 
-    def _stop(self, trial: int) -> None:
-        """Some lanes are at the next stop: they wait for the others, or all go on."""
-        known = self._trials[trial]
-        all_there = len(known.images) == known.pairs
+    def _finish_stop(self, trial: int) -> None:
+        """Score a trial of which all lanes are at the next stop; else let its lanes there wait."""
+        current = self._trials[trial]
+        all_there = len(current.images) == current.pairs
         if all_there:
-            images = [known.images[pair] for pair in range(known.pairs)]
-            known.reached.append(
-                Reached(
-                    steps=known.stops.pop(0),
+            images = [current.images[pair] for pair in range(current.pairs)]
+            current.results.append(
+                RungResult(
+                    steps=current.stops.pop(0),
                     images=images,
-                    losses=mean_scores(list(known.losses.values())),
-                    seconds=known.seconds,
+                    losses=mean_scores(list(current.losses.values())),
+                    seconds=current.seconds,
                     scores=self._scorer.score(images),
                 )
             )
-        for pair in known.images:
-            if (trial, pair) not in self._batches:
+        for pair in current.images:
+            key = (trial, pair)
+            if key not in self._scheduler:
                 continue
-            if all_there and known.stops:
-                materials = self._pairs[pair].materials
-                self._batches.moved_on((trial, pair), known.config, materials)
+            if all_there and current.stops:
+                self._scheduler.enter_next_stage(key, current.config, self._pairs[pair].inputs)
             else:
-                known.away[pair] = self._take(trial, pair)
+                current.waiting[pair] = self._scheduler.take(key)
         if all_there:
-            known.images = {}
-            self._send(trial)
+            current.images = {}
+            self._start_lanes(trial)
 
     @contextmanager
-    def _blaming(self, trial: int) -> Iterator[None]:
-        """Let what goes wrong with one trial end that trial, and no other."""
+    def _failing(self, trial: int) -> Iterator[None]:
+        """Turn an exception into a failure of one trial, unless the device is broken."""
         try:
             yield
-        except Exception as error:  # whatever its settings lead to
+        except Exception as error:  # the settings of a trial may cause any error
             if is_broken_device(error):
                 raise
-            self._fail(trial, self.steps.get(trial, self._trials[trial].asked), described(error))
+            step = self.steps.get(trial, self._trials[trial].requested)
+            self._fail(trial, step, describe_error(error))
 
     def _fail(self, trial: int, steps: int, reason: str) -> None:
-        """End a trial; reported when it is asked for a step that it did not reach."""
-        known = self._trials[trial]
-        known.failure = known.failure or Report(
+        """End a trial; the failure is reported in place of the next step that it did not reach."""
+        current = self._trials[trial]
+        current.failure = current.failure or Report(
             trial=trial,
             steps=steps,
-            seconds=known.seconds,
+            seconds=current.seconds,
             failure=f"step {steps}: {reason}",
-            remark=known.remark,
+            remark=current.remark,
         )
-        for pair in range(known.pairs):
-            if (trial, pair) in self._batches:
-                known.away[pair] = self._take(trial, pair)
+        for pair in range(current.pairs):
+            if (trial, pair) in self._scheduler:
+                current.waiting[pair] = self._scheduler.take((trial, pair))
 
     # --- reports ----------------------------------------------------------------------------------
 
-    def _answerable(self, known: EngineTrial) -> bool:
-        """Whether a trial has, or is about to have, something to report."""
-        if known.reached:
-            return known.reached[0].steps <= known.asked
-        return known.failure is not None and bool(known.stops) and known.stops[0] <= known.asked
+    def _due_reports(self, *, wait: bool) -> list[Report]:
+        """Return the requested reports whose scores are ready.
 
-    def _answers(self, *, wait: bool) -> list[Report]:
-        """Reports that are due and scored; waits for one if there is nothing else to do."""
+        Args:
+            wait: wait for the scores of one report, since there is nothing else to do.
+        """
         reports = []
-        for trial, known in list(self._trials.items()):
-            if not self._answerable(known):
+        for trial, current in list(self._trials.items()):
+            if not current.has_report:
                 continue
-            if not known.reached:
+            if not current.results:
                 reports.append(self._failed(trial))
-            elif known.reached[0].scores.done() or (wait and not reports):
-                reports.append(self._report(trial, known.reached.pop(0)))
+            elif current.results[0].scores.done() or (wait and not reports):
+                reports.append(self._report(trial, current.results.pop(0)))
         return reports
 
     def _failed(self, trial: int) -> Report:
@@ -358,30 +366,26 @@ class Engine:
         self.drop(trial)
         return failure
 
-    def _report(self, trial: int, reached: Reached) -> Report:
-        known = self._trials[trial]
-        with self._blaming(trial):
-            pair_scores = reached.scores.result()
+    def _report(self, trial: int, result: RungResult) -> Report:
+        current = self._trials[trial]
+        with self._failing(trial):
+            pair_scores = result.scores.result()
             costs = {
-                "seconds_per_image": reached.seconds / known.pairs,
-                "vram_gb": memory_gb(self._pairs, known.config, self._store.device),
+                "seconds_per_image": result.seconds / current.pairs,
+                "vram_gb": memory_gb(self._pairs, current.config, self._store.device),
             }
-            known.shown = reached.images
-            taken_up, came_at, remark = known.taken_up, known.came_at, known.remark
-            known.taken_up = known.came_at = known.remark = None
+            current.reported_images = result.images
+            resumed_at, arrived_s, remark = current.resumed_at, current.arrived_s, current.remark
+            current.resumed_at = current.arrived_s = current.remark = None
             return Report(
                 trial=trial,
-                steps=reached.steps,
-                scores={**mean_scores(pair_scores[: self._searched]), **costs},
+                steps=result.steps,
+                scores={**mean_scores(pair_scores[: self._searched_pairs]), **costs},
                 pair_scores=pair_scores,
-                losses=reached.losses,
-                seconds=reached.seconds,
-                taken_up=taken_up,
-                came_at=came_at,
+                losses=result.losses,
+                seconds=result.seconds,
+                taken_up=resumed_at,
+                came_at=arrived_s,
                 remark=remark,
             )
         return self._failed(trial)
-
-
-def _keyed(batch: LaneBatch) -> list[tuple[LaneKey, Lane]]:
-    return [(lane.key, lane) for lane in batch.lanes]  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What a run works on and is scored against: its pairs at the job's size, and the baselines."""
+"""Pair: content, styles and reference at the size of the job; scores of the baselines."""
 
 from __future__ import annotations
 
@@ -24,52 +24,58 @@ from nst_core.networks.weights import get_weights
 from nst_core.references import make_reference
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec, StyleImage
 
-Make = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
+#: Makes images to score, by name, from (content_3HW, style_3HW, reference_3HW) in [0, 1].
+MakeImages = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One pair, ready to run: pictures scaled, the reference at the result's size, 8 bit."""
+    """One pair, scaled to the size of the results.
 
-    materials: LossInputs
+    Attributes:
+        inputs: content image, style images and masks.
+        reference_HW3: uint8 reference.
+    """
+
+    inputs: LossInputs
     reference_HW3: np.ndarray
 
     @functools.cached_property
     def content_HW3(self) -> np.ndarray:
-        """The untouched content as metrics see it, of the reference's size."""
-        return to_uint8(self.materials.content_3HW)
+        """The untouched content image for metrics, uint8, of the reference's size."""
+        return to_uint8(self.inputs.content_3HW)
 
 
 def memory_gb(pairs: Iterable[Pair], config: StyleConfig, device: torch.device | str) -> float:
-    """Estimated memory of the largest pair alone on a device, in GB."""
-    kinds = {(*pair.materials.height_width, pair.materials.masks) for pair in pairs}
+    """Return the estimated memory in GB that the largest pair needs on a device, alone."""
+    kinds = {(*pair.inputs.height_width, pair.inputs.masks) for pair in pairs}
     needed = (needed_bytes(config, *size, device=device, masks=n) for *size, n in kinds)
     return max(needed) / 1e9
 
 
 def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pair:
-    """Read and scale the pictures of a pair.
+    """Read the images of a pair and scale them.
 
     Args:
-        spec: which pictures.
-        size_px: longer side of the results.
-        feed_forward: also make a feed-forward result to start from.
+        spec: paths of the images.
+        size_px: longer side of the results in pixels.
+        feed_forward: whether to make a feed-forward result to start from.
 
     Raises:
-        InputError: a picture cannot be read, or an optional dependency is missing.
+        InputError: an image cannot be read, or an optional extra is missing.
     """
     content = load_image(spec.content)
     styles = [load_style(style) for style in spec.style]
     starts = {"image": load_image(spec.start)} if spec.start else {}
     if feed_forward:
         starts["feed_forward"] = feed_forward_start(content, styles, size_px)
-    materials = LossInputs.at_size(content, styles, size_px, starts)
-    reference = resize(load_image(spec.reference_file), *materials.height_width)
-    return Pair(materials=materials, reference_HW3=to_uint8(reference))
+    inputs = LossInputs.at_size(content, styles, size_px, starts)
+    reference = resize(load_image(spec.reference_file), *inputs.height_width)
+    return Pair(inputs=inputs, reference_HW3=to_uint8(reference))
 
 
 def load_style(spec: StyleImage) -> Style:
-    """Read a style image and its masks; a mask's brightness counts."""
+    """Read a style image and its masks; the brightness of a mask image is the mask."""
     return Style(
         image_3HW=load_image(spec.image),
         weight=spec.weight,
@@ -80,42 +86,47 @@ def load_style(spec: StyleImage) -> Style:
 
 def baseline_scores(
     pairs: Sequence[Pair],
-    judge: MetricSuite,
-    make: Make = baselines,
+    suite: MetricSuite,
+    make: MakeImages = baselines,
     on_score: Callable[[], None] = lambda: None,
 ) -> list[dict[str, dict[str, float]]]:
-    """For each pair the scores of what any result must beat, by the baseline's name.
+    """Return for each pair the scores of its baselines: baseline name -> metric name -> score.
 
     Args:
-        pairs: of the job.
-        judge: what scores.
-        make: content, style and reference -> the images to score, by name.
-        on_score: told of each image that has been scored.
+        pairs: pairs of the job.
+        suite: the metrics.
+        make: makes the images to score.
+        on_score: called after each image.
     """
     per_pair = []
     for pair in pairs:
         images = make(
-            pair.materials.content_3HW,
-            pair.materials.styles[0][0],
+            pair.inputs.content_3HW,
+            pair.inputs.styles[0][0],
             from_uint8(pair.reference_HW3),
         )
         scores = {}
         for name, image in images.items():
-            scores[name] = judge.score(image, pair.reference_HW3, pair.content_HW3)
+            scores[name] = suite.score(image, pair.reference_HW3, pair.content_HW3)
             on_score()
         per_pair.append(scores)
     return per_pair
 
 
 def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
-    """The job with every reference that it asks to be made, made, as files in ``folder``.
+    """Return the job with paths of references in place of instructions to make references.
+
+    Args:
+        job: the job.
+        folder: where to save the references that are made.
+        say: called with progress messages.
 
     Raises:
-        InputError: an optional extra is missing, or a file is not what it should be.
-        WorkError: a long run diverged.
+        InputError: an optional extra is missing, or a file cannot be read.
+        WorkError: a long optimization for a reference diverged.
     """
 
-    def made(pair: PairSpec, name: str) -> PairSpec:
+    def with_reference(pair: PairSpec, name: str) -> PairSpec:
         if not isinstance(pair.reference, ReferenceSpec):
             return pair
         say(f"making the reference of {name} ({pair.reference.source})")
@@ -132,9 +143,6 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
         save_image(image, file)
         return pair.model_copy(update={"reference": str(file)})
 
-    return job.model_copy(
-        update={
-            "pairs": [made(pair, f"pair {i}") for i, pair in enumerate(job.pairs)],
-            "holdout": [made(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)],
-        }
-    )
+    pairs = [with_reference(pair, f"pair {i}") for i, pair in enumerate(job.pairs)]
+    holdout = [with_reference(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)]
+    return job.model_copy(update={"pairs": pairs, "holdout": holdout})

@@ -1,4 +1,4 @@
-"""Scorer: images against references, beside the engine's own work."""
+"""Scorer: scores images in a thread of its own while the engine advances lanes."""
 
 from __future__ import annotations
 
@@ -17,59 +17,65 @@ from tuner.study.records import Scores
 
 
 class Scorer:
-    """Scores images in a thread of its own, so that lanes advance meanwhile.
+    """Scores images against the references of a job's pairs, in a background thread.
 
     Args:
-        judge: what scores.
-        references: uint8 images, one for each pair of the job.
-        contents: the untouched contents, likewise, of the same sizes.
+        suite: the metrics.
+        references: uint8 reference HW3 of each pair.
+        contents: uint8 content image HW3 of each pair, of the reference's size.
     """
 
-    def __init__(self, judge: MetricSuite, references: Images, contents: Images):
-        self._judge, self._references, self._contents = judge, references, contents
-        self._jobs: queue.SimpleQueue[tuple[Images, Future[Sequence[Scores]]]] = queue.SimpleQueue()
+    def __init__(self, suite: MetricSuite, references: Images, contents: Images):
+        self._suite, self._references, self._contents = suite, references, contents
+        self._queue: queue.SimpleQueue[tuple[Images, Future[Sequence[Scores]]]] = (
+            queue.SimpleQueue()
+        )
         self._thread: threading.Thread | None = None
 
     def score(self, images: Images) -> Future[Sequence[Scores]]:
-        """Scores of images of the first pairs, one for each, as soon as there is time."""
+        """Return a future of the scores of each image.
+
+        Args:
+            images: uint8 images HW3 of the first pairs, one per pair.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         future: Future[Sequence[Scores]] = Future()
-        self._jobs.put((images, future))
+        self._queue.put((images, future))
         return future
 
     def _work(self) -> None:
-        torch.set_num_threads(1)  # of this thread; the others are the lanes'
+        torch.set_num_threads(1)  # of this thread only; the lanes use the others
         while True:
-            jobs = [self._jobs.get()]
-            while not self._jobs.empty():
-                jobs.append(self._jobs.get())
+            requests = [self._queue.get()]
+            while not self._queue.empty():
+                requests.append(self._queue.get())
             try:
-                scores = self._scored([images for images, _ in jobs])
-            except Exception:  # of somebody's images, or of so many at a time
-                with contextlib.suppress(RuntimeError):  # of a device that is no more
+                scores = self._score_together([images for images, _ in requests])
+            except Exception:  # one request may be faulty, or all together need too much memory
+                with contextlib.suppress(RuntimeError):  # the device may be broken
                     torch.cuda.empty_cache()
-                for images, future in jobs:
-                    self._answer_alone(images, future)
+                for images, future in requests:
+                    self._score_one_by_one(images, future)
                 continue
-            for (_, future), found in zip(jobs, scores, strict=True):
-                future.set_result(found)
+            for (_, future), request_scores in zip(requests, scores, strict=True):
+                future.set_result(request_scores)
 
-    def _scored(self, jobs: Sequence[Images]) -> list[Sequence[Scores]]:
-        """Scores of several jobs' images, in one go."""
-        scores = self._judge.score_all(
-            [image for images in jobs for image in images],
-            [ref for images in jobs for ref in self._references[: len(images)]],
-            [content for images in jobs for content in self._contents[: len(images)]],
+    def _score_together(self, requests: Sequence[Images]) -> list[Sequence[Scores]]:
+        """Return the scores of each request's images, computed in one call."""
+        scores = self._suite.score_all(
+            [image for images in requests for image in images],
+            [reference for images in requests for reference in self._references[: len(images)]],
+            [content for images in requests for content in self._contents[: len(images)]],
         )
-        ends = list(itertools.accumulate(len(images) for images in jobs))
-        return [scores[end - len(images) : end] for images, end in zip(jobs, ends, strict=True)]
+        ends = list(itertools.accumulate(len(images) for images in requests))
+        return [scores[end - len(images) : end] for images, end in zip(requests, ends, strict=True)]
 
-    def _answer_alone(self, images: Images, future: Future[Sequence[Scores]]) -> None:
-        """Score image by image, which needs least; what still goes wrong is this job's alone."""
-        goals = zip(images, self._references, self._contents, strict=False)
+    def _score_one_by_one(self, images: Images, future: Future[Sequence[Scores]]) -> None:
+        """Score image by image, which needs the least memory; an error concerns this request."""
+        triples = zip(images, self._references, self._contents, strict=False)
         try:
-            future.set_result([self._judge.score(*three) for three in goals])
-        except Exception as error:  # whoever waits must hear of it, whatever it is
+            future.set_result([self._suite.score(*triple) for triple in triples])
+        except Exception as error:  # the caller of `result` receives any error
             future.set_exception(error)

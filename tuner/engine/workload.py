@@ -1,4 +1,4 @@
-"""Workload: what every engine of a run needs to work."""
+"""Workload: the data that every engine of a run needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tuner.engine.pairs import Pair
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What every engine of a run needs; sent to workers once.
+    """Data that every engine of a run needs; each node receives it once.
 
     Attributes:
-        pairs: what every trial runs on.
-        weights: of every network that a trial or a metric may read, by name.
-        metrics: what images are scored by.
+        pairs: pairs on which every trial runs.
+        weights: weights of every network that a trial or a metric may need, by name.
+        holdout: held-out pairs.
+        metrics: names of the metrics that score images.
     """
 
     pairs: Sequence[Pair]

@@ -88,7 +88,7 @@ def prepare(
         if job.search.warm_start:
             doing("choosing initial points")
         points, remarks = warm_starts(
-            job.search.warm_start, space, workload.pairs[0].materials, job.search.trials, job.goals
+            job.search.warm_start, space, workload.pairs[0].inputs, job.search.trials, job.goals
         )
         for remark in remarks:
             say(remark)

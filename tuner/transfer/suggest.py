@@ -113,7 +113,7 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
     pair = load_pair(job.pairs[0], job.size_px)
     return Experience(
         name=job.name,
-        features_F=np.asarray(picture_features(pair.materials)),
+        features_F=np.asarray(picture_features(pair.inputs)),
         params=[f.record.params for f in found],
         share_N=np.asarray([f.rung.on_pair(0)["lpips"] / untouched for f in found]),
         steps_N=np.asarray([f.steps for f in found]),

@@ -1,3 +1,5 @@
+"""LaneBatch: independence of lanes, joining, leaving, divergence and errors."""
+
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +14,7 @@ from nst_core.networks.weights import Weights
 
 DOUBLE = torch.float64
 
-#: One network, and otherwise as unlike as lanes can be, in depth and optimizer too.
+#: Settings of one network that differ as much as possible, also in depth and optimizer.
 CONFIGS = (
     StyleConfig(style_layers={"relu1_1": 1, "relu3_1": 1}, content_layers={"relu2_2": 1}, lr=0.02),
     StyleConfig(
@@ -64,7 +66,7 @@ CONFIGS = (
 
 
 @pytest.fixture(scope="module")
-def materials() -> list[LossInputs]:
+def inputs() -> list[LossInputs]:
     generator = torch.Generator().manual_seed(0)
 
     def picture(height: int, width: int) -> torch.Tensor:
@@ -87,7 +89,7 @@ def materials() -> list[LossInputs]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Several threads divide a batch otherwise than a lone image, and so round differently."""
+    """Use one thread: several threads split a batch and an image differently, and round so."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -99,98 +101,96 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
     return FeatureStore(random_weights, dtype=DOUBLE)
 
 
-def alone(store: FeatureStore, config: StyleConfig, materials: LossInputs, steps: int):  # type: ignore[no-untyped-def]
+def run_alone(store: FeatureStore, config: StyleConfig, inputs: LossInputs, steps: int):  # type: ignore[no-untyped-def]
     batch = LaneBatch(store)
-    batch.add("x", config, materials)
+    batch.add("x", config, inputs)
     losses = batch.advance(steps)
     return batch.image("x"), losses.total[0]
 
 
-def test_batched_lanes_equal_separate_runs(
-    store: FeatureStore, materials: list[LossInputs]
-) -> None:
-    """In float64 lanes of a batch follow exactly the trajectories of separate runs."""
+def test_batched_lanes_equal_separate_runs(store: FeatureStore, inputs: list[LossInputs]) -> None:
+    """In float64 on one thread, lanes of a batch equal separate runs bit for bit."""
     batch = LaneBatch(store)
     for index, config in enumerate(CONFIGS):
-        batch.add(index, config, materials[index])
+        batch.add(index, config, inputs[index])
     losses = batch.advance(6)
     depths = [depth_of(lane.config) for lane in batch.lanes]
     assert depths == sorted(depths, reverse=True) and len(set(depths)) > 2
     for lane, batched in zip(batch.lanes, losses.total, strict=True):
-        image, total = alone(store, lane.config, materials[lane.key], 6)  # type: ignore[call-overload]
+        image, total = run_alone(store, lane.config, inputs[lane.key], 6)
         assert torch.equal(batch.image(lane.key), image)
         torch.testing.assert_close(batched, total, rtol=1e-12, atol=0)
 
 
-def test_several_threads_only_round_differently(
-    store: FeatureStore, materials: list[LossInputs]
+def test_several_threads_differ_by_rounding_only(
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
-    """On several threads a lane of a batch stays within rounding of a separate run."""
+    """On several threads, lanes of a batch equal separate runs within rounding errors."""
     torch.set_num_threads(2)
     batch = LaneBatch(store)
     for index, config in enumerate(CONFIGS):
-        batch.add(index, config, materials[index])
+        batch.add(index, config, inputs[index])
     batch.advance(6)
     for index, config in enumerate(CONFIGS):
-        image, _ = alone(store, config, materials[index], 6)
+        image, _ = run_alone(store, config, inputs[index], 6)
         torch.testing.assert_close(batch.image(index), image, rtol=0, atol=1e-10)
 
 
-def test_lanes_come_and_go_at_any_step(store: FeatureStore, materials: list[LossInputs]) -> None:
-    """Adding, dropping, saving and loading lanes leaves every trajectory as it was."""
+def test_lanes_join_and_leave_at_any_step(store: FeatureStore, inputs: list[LossInputs]) -> None:
+    """Adding, removing, saving and loading lanes does not change any trajectory."""
     batch = LaneBatch(store)
-    batch.add(0, CONFIGS[0], materials[0])
+    batch.add(0, CONFIGS[0], inputs[0])
     batch.advance(2)
-    batch.add(1, CONFIGS[1], materials[1])
+    batch.add(1, CONFIGS[1], inputs[1])
     batch.advance(3)
     saved = batch.save(0)
-    batch.drop(0)
+    batch.take(0)
     batch.advance(1)
-    batch.add(2, CONFIGS[2], materials[2])
-    batch.add(0, CONFIGS[0], materials[0], saved)
+    batch.add(2, CONFIGS[2], inputs[2])
+    batch.add(0, CONFIGS[0], inputs[0], saved)
     batch.advance(3)
     steps = {lane.key: lane.step for lane in batch.lanes}
     assert steps == {0: 8, 1: 7, 2: 3}
     for key, count in steps.items():
-        assert torch.equal(batch.image(key), alone(store, CONFIGS[key], materials[key], count)[0])
+        assert torch.equal(batch.image(key), run_alone(store, CONFIGS[key], inputs[key], count)[0])
 
 
-def test_a_diverged_lane_leaves_the_others_alone(
-    store: FeatureStore, materials: list[LossInputs]
+def test_a_diverged_lane_does_not_affect_other_lanes(
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
-    """A lane that is no longer finite is an outcome, and its neighbours do not notice."""
+    """A lane that is not finite gets its own outcome, and other lanes do not change."""
     wild = CONFIGS[0].replace(lr=1e4, style_weight=1e12, clamp="save")
     batch = LaneBatch(store)
-    batch.add("wild", wild, materials[0])
-    batch.add("calm", CONFIGS[0], materials[0])
+    batch.add("wild", wild, inputs[0])
+    batch.add("calm", CONFIGS[0], inputs[0])
     for _ in range(3):
         saved = batch.save("wild")
         saved.image_3HW[:] = float("nan")
-        batch.drop("wild")
-        batch.add("wild", wild, materials[0], saved)
+        batch.take("wild")
+        batch.add("wild", wild, inputs[0], saved)
         losses = batch.advance(2)
     by_key = dict(zip([lane.key for lane in batch.lanes], batch.outcomes(losses), strict=True))
     assert by_key == {"calm": Outcome.RUNNING, "wild": Outcome.NOT_FINITE}
-    assert torch.equal(batch.image("calm"), alone(store, CONFIGS[0], materials[0], 6)[0])
+    assert torch.equal(batch.image("calm"), run_alone(store, CONFIGS[0], inputs[0], 6)[0])
 
 
-def test_a_batch_takes_only_its_group(store: FeatureStore, materials: list[LossInputs]) -> None:
-    """Lanes of another network or precision, and keys that are taken, are refused."""
+def test_a_batch_takes_only_its_group(store: FeatureStore, inputs: list[LossInputs]) -> None:
+    """A lane of another network or precision, and a duplicate key, raise ValueError."""
     batch = LaneBatch(store)
-    batch.add("x", CONFIGS[0], materials[0])
+    batch.add("x", CONFIGS[0], inputs[0])
     with pytest.raises(ValueError, match="already"):
-        batch.add("x", CONFIGS[0], materials[0])
+        batch.add("x", CONFIGS[0], inputs[0])
     for change in ({"extractor": "vgg19"}, {"pooling": "average"}, {"precision": "bfloat16"}):
-        with pytest.raises(ValueError, match="does not fit"):
-            batch.add("y", CONFIGS[0].replace(**change), materials[0])
+        with pytest.raises(ValueError, match="cannot add a lane"):
+            batch.add("y", CONFIGS[0].replace(**change), inputs[0])
 
 
-def test_an_exception_leaves_whole_steps(
-    store: FeatureStore, materials: list[LossInputs], monkeypatch: pytest.MonkeyPatch
+def test_an_exception_keeps_complete_steps(
+    store: FeatureStore, inputs: list[LossInputs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Running out of memory in the middle of a chunk loses at most the step under way."""
+    """If a step runs out of memory, lanes keep the steps that were complete before it."""
     batch = LaneBatch(store)
-    batch.add(0, CONFIGS[0], materials[0])
+    batch.add(0, CONFIGS[0], inputs[0])
     batch.advance(1)
     assembly = batch._assembled()
     loss = assembly._loss
@@ -209,16 +209,16 @@ def test_an_exception_leaves_whole_steps(
     assert batch.lanes[0].step == 3
     monkeypatch.undo()
     batch.advance(2)
-    assert torch.equal(batch.image(0), alone(store, CONFIGS[0], materials[0], 5)[0])
+    assert torch.equal(batch.image(0), run_alone(store, CONFIGS[0], inputs[0], 5)[0])
 
 
 def test_loss_gradient_matches_finite_differences(
-    store: FeatureStore, materials: list[LossInputs]
+    store: FeatureStore, inputs: list[LossInputs]
 ) -> None:
-    """The whole loss of a batch has the gradient that finite differences give, in float64."""
+    """The gradient of a batch's loss agrees with finite differences in float64."""
     batch = LaneBatch(store)
     config = CONFIGS[1].replace(style_weight=1.0)
-    batch.add(0, config, materials[0])
+    batch.add(0, config, inputs[0])
     loss = batch._assembled()._loss
     pixels = batch.image(0)[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)
@@ -226,8 +226,8 @@ def test_loss_gradient_matches_finite_differences(
     for _ in range(4):
         direction = torch.randn(pixels.shape, generator=generator, dtype=DOUBLE)
         with torch.no_grad():
-            ahead = sum(loss(pixels + 1e-6 * direction))
-            behind = sum(loss(pixels - 1e-6 * direction))
+            above = sum(loss(pixels + 1e-6 * direction))
+            below = sum(loss(pixels - 1e-6 * direction))
         torch.testing.assert_close(
-            (ahead - behind)[0] / 2e-6, (grad * direction).sum(), rtol=1e-5, atol=1e-9
+            (above - below)[0] / 2e-6, (grad * direction).sum(), rtol=1e-5, atol=1e-9
         )

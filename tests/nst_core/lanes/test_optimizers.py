@@ -1,3 +1,5 @@
+"""Optimizers against torch.optim, and independence of lanes."""
+
 from collections.abc import Callable
 
 import pytest
@@ -27,8 +29,8 @@ CASES: list[tuple[str, dict[str, float], Oracle]] = [
 ]
 
 
-def scenery() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Start, goal and curvature of three lanes: a bent bowl, so that histories matter."""
+def make_problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return start, minimum and curvature of a problem that is not quadratic, for three lanes."""
     generator = torch.Generator().manual_seed(0)
     start, goal = torch.rand(2, 3, 3, 6, 5, generator=generator, dtype=DOUBLE)
     return start, goal, 0.1 + torch.rand(3, 6, 5, generator=generator, dtype=DOUBLE)
@@ -42,7 +44,7 @@ def loss_of(x: torch.Tensor, goal: torch.Tensor, curvature: torch.Tensor) -> tor
 def run_lanes(
     configs: list[StyleConfig], lanes: list[int], steps: int, scale: float = 1.0
 ) -> list[torch.Tensor]:
-    start, goal, curvature = scenery()
+    start, goal, curvature = make_problem()
     x = start[lanes]
     optimizer = optimizer_of(configs[0])
     state = optimizer.init(x)
@@ -59,29 +61,29 @@ def run_lanes(
 
 
 @pytest.mark.parametrize(("name", "settings", "oracle"), CASES)
-def test_a_lane_follows_torch(name: str, settings: dict[str, float], oracle: Oracle) -> None:
-    """A lane's trajectory is that of torch.optim on that image alone, in float64."""
-    start, goal, curvature = scenery()
+def test_a_lane_equals_torch(name: str, settings: dict[str, float], oracle: Oracle) -> None:
+    """A lane of a batch has the trajectory of torch.optim for its image alone, in float64."""
+    start, goal, curvature = make_problem()
     other = StyleConfig(optimizer=name, lr=0.07, weight_decay=0.0, beta1=0.3, momentum=0.1)
-    found = run_lanes([other, StyleConfig(optimizer=name, **settings), other], [0, 1, 2], 40)  # type: ignore[arg-type]
+    path = run_lanes([other, StyleConfig(optimizer=name, **settings), other], [0, 1, 2], 40)  # type: ignore[arg-type]
     alone = start[1:2].clone().requires_grad_()
     optimizer = oracle([alone])
     for step in range(40):
         optimizer.zero_grad()
         loss_of(alone, goal[1:2], curvature).sum().backward()
         optimizer.step()
-        torch.testing.assert_close(found[step][1:2], alone.detach(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(path[step][1:2], alone.detach(), rtol=1e-12, atol=1e-12)
 
 
-def test_lbfgs_follows_torch_from_its_second_step() -> None:
-    """With the scale at which torch's first step is ours, L-BFGS is torch's without line search."""
-    start, goal, curvature = scenery()
+def test_lbfgs_equals_torch_after_an_equal_first_step() -> None:
+    """With a loss scaled to an equal first step, L-BFGS equals torch's without line search."""
+    start, goal, curvature = make_problem()
     x = start[1:2].clone().requires_grad_()
     (grad,) = torch.autograd.grad(loss_of(x, goal[1:2], curvature).sum(), x)
     scale = 0.01 / grad.square().mean().sqrt().item()
-    assert scale * grad.abs().sum() <= 1  # torch takes min(1, 1 / |g|_1) of the gradient first
+    assert scale * grad.abs().sum() <= 1  # torch's first step, min(1, 1 / |g|_1) g, is not reduced
     config = StyleConfig(optimizer="lbfgs", lr=1.0, lbfgs_history=5)
-    found = run_lanes([config] * 3, [0, 1, 2], 30, scale)
+    path = run_lanes([config] * 3, [0, 1, 2], 30, scale)
     oracle = torch.optim.LBFGS(
         [x], lr=1.0, max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0
     )
@@ -94,13 +96,13 @@ def test_lbfgs_follows_torch_from_its_second_step() -> None:
 
     for step in range(12):
         oracle.step(closure)
-        torch.testing.assert_close(found[step][1:2], x.detach(), rtol=1e-6, atol=1e-8)
-    assert loss_of(found[-1], goal, curvature).max() < 1e-9
+        torch.testing.assert_close(path[step][1:2], x.detach(), rtol=1e-6, atol=1e-8)
+    assert loss_of(path[-1], goal, curvature).max() < 1e-9
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lamb", "lbfgs"])
-def test_no_lane_knows_its_neighbours(name: str) -> None:
-    """A lane of a batch takes the very steps that it takes alone, in float64."""
+def test_lanes_are_independent(name: str) -> None:
+    """A lane of a batch has exactly the trajectory that it has alone, in float64."""
     configs = [StyleConfig(optimizer=name, lr=lr) for lr in (0.05, 0.3, 0.01)]
     together = run_lanes(configs, [0, 1, 2], 25)
     for lane in range(3):
@@ -110,30 +112,30 @@ def test_no_lane_knows_its_neighbours(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e9])
 def test_lbfgs_does_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
-    """Where torch's L-BFGS stays at its start for a small loss, ours goes the same way."""
+    """The trajectory of L-BFGS does not change if the loss is multiplied by a constant."""
     config = StyleConfig(optimizer="lbfgs", lr=1.0)
-    expected, found = (run_lanes([config] * 3, [0, 1], 20, s) for s in (1.0, scale))
-    for a, b in zip(expected, found, strict=True):
+    expected, path = (run_lanes([config] * 3, [0, 1], 20, s) for s in (1.0, scale))
+    for a, b in zip(expected, path, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
 
 
-def test_lbfgs_remembers_only_what_bends_up() -> None:
-    """A movement along which the gradient does not grow is no curvature and is not remembered."""
+def test_lbfgs_keeps_only_positive_curvature() -> None:
+    """A step along which the gradient does not increase does not enter the history."""
     optimizer = Lbfgs(history=3)
     x = torch.rand(1, 3, 4, 4, dtype=DOUBLE)
     rates = Rates.of([StyleConfig(optimizer="lbfgs")], x.device)
     one = torch.ones(1, dtype=DOUBLE)
     state = optimizer.init(x)
     grad = torch.ones_like(x)
-    for step, sign in enumerate((1, 1.5, 2), start=1):  # a hill: the gradient grows going down
+    for step, sign in enumerate((1, 1.5, 2), start=1):  # negative curvature
         x, state = optimizer.update(x, sign * grad, state, rates.at(step * one, one))
     assert state["moves"].abs().max() == 0
 
 
-def test_lamb_steps_are_as_long_as_the_image() -> None:
-    """LAMB's step has the length of the image times the learning rate, whatever the gradient."""
+def test_lamb_steps_scale_with_the_image() -> None:
+    """The norm of a LAMB step is the norm of the image times the learning rate."""
     config = StyleConfig(optimizer="lamb", lr=0.1, weight_decay=0.0)
-    start, _, _ = scenery()
+    start, _, _ = make_problem()
     (after,) = run_lanes([config], [0], 1)
     length = (after - start[:1]).norm() / start[:1].norm()
     assert length.item() == pytest.approx(0.1, rel=1e-3)
@@ -141,7 +143,7 @@ def test_lamb_steps_are_as_long_as_the_image() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "lamb", "lbfgs"])
 def test_states_can_be_rescaled(name: str) -> None:
-    """At another image size every optimizer goes on from a state of that size."""
+    """Every optimizer continues from a rescaled state at another image size."""
     config = StyleConfig(optimizer=name)
     optimizer = optimizer_of(config)
     x = torch.rand(2, 3, 8, 6, dtype=DOUBLE)

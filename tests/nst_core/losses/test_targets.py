@@ -1,3 +1,5 @@
+"""FeatureStore: caching, limits and sharing of targets."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +22,7 @@ OTHER = Style(image_3HW=torch.rand(3, 36, 48, generator=torch.Generator().manual
 
 
 class CountingStore(FeatureStore):
-    """Counts how often a picture goes through the network to become a target."""
+    """Counts the passes of images through a network to compute targets."""
 
     passes = 0
 
@@ -34,19 +36,19 @@ def store(random_weights: Callable[[str], Weights]) -> CountingStore:
     return CountingStore(random_weights, dtype=torch.float64)
 
 
-def frame(seed: int, *styles: Style) -> LossInputs:
-    """One of many pictures of one size."""
+def frame_inputs(seed: int, *styles: Style) -> LossInputs:
+    """Return inputs with one of many content images of the same size."""
     content = torch.rand(3, 32, 40, generator=torch.Generator().manual_seed(seed))
     return LossInputs.at_size(content, styles or [STYLE], 40)
 
 
-def run(store: FeatureStore, config: StyleConfig, materials: LossInputs) -> Tensor:
-    """A whole stylization; gives its last iterate."""
+def run(store: FeatureStore, config: StyleConfig, inputs: LossInputs) -> Tensor:
+    """Run a whole stylization and return its last image."""
     saved, done = None, 0
     while done < config.steps:
         batch = LaneBatch(store)
-        batch.add("x", config, materials, saved)
-        steps = batch.room
+        batch.add("x", config, inputs, saved)
+        steps = batch.stage_steps_left
         batch.advance(steps)
         done += steps
         saved = batch.save("x")
@@ -64,25 +66,25 @@ def run(store: FeatureStore, config: StyleConfig, materials: LossInputs) -> Tens
     ],
     ids=lambda changes: ", ".join(changes[0]),
 )
-def test_what_is_kept_is_bounded(
+def test_the_cache_of_targets_is_limited(
     store: CountingStore, monkeypatch: pytest.MonkeyPatch, changes: list[dict[str, Any]]
 ) -> None:
-    """Settings of which each value has targets of its own fill no memory, and change no result."""
-    first = run(store, CONFIG, frame(0))
-    most = store._made.bytes * 2
-    monkeypatch.setattr(store, "_made", ByteLRU(most))
+    """Settings that need targets of their own do not fill the memory, and results stay equal."""
+    first = run(store, CONFIG, frame_inputs(0))
+    max_bytes = store._targets.bytes * 2
+    monkeypatch.setattr(store, "_targets", ByteLRU(max_bytes))
     for changed in changes:
         for seed in range(4):
-            run(store, CONFIG.replace(**changed), frame(seed))
-            assert 0 < store._made.bytes <= most
-    assert torch.equal(run(store, CONFIG, frame(0)), first)
+            run(store, CONFIG.replace(**changed), frame_inputs(seed))
+            assert 0 < store._targets.bytes <= max_bytes
+    assert torch.equal(run(store, CONFIG, frame_inputs(0)), first)
 
 
-def test_a_sparse_matrix_counts_what_it_takes() -> None:
-    """The matting Laplacian counts by its entries: by its zeros it would push out all others."""
-    recent = ByteLRU(10_000)
-    recent.update({("laplacian",): torch.eye(100).to_sparse()})
-    assert recent.bytes == 100 * (4 + 2 * 8)
+def test_a_sparse_matrix_counts_with_its_entries() -> None:
+    """The size of a sparse matting Laplacian does not include its zeros."""
+    cache = ByteLRU(10_000)
+    cache.update({("laplacian",): torch.eye(100).to_sparse()})
+    assert cache.bytes == 100 * (4 + 2 * 8)
 
 
 @pytest.mark.parametrize(
@@ -95,59 +97,57 @@ def test_a_sparse_matrix_counts_what_it_takes() -> None:
     ],
     ids=str,
 )
-def test_what_is_kept_does_not_grow_with_pictures(
-    store: CountingStore, fields: dict[str, Any]
-) -> None:
-    """After each of many pictures that are forgotten, as many targets are there as after one."""
+def test_forgotten_inputs_leave_no_targets(store: CountingStore, fields: dict[str, Any]) -> None:
+    """After many inputs were forgotten, the store holds as many bytes as after the first."""
     config = CONFIG.replace(**fields)
-    kept = []
+    sizes = []
     for seed in range(4):
-        materials = frame(seed, STYLE, OTHER)
-        run(store, config, materials)
-        assert store._made.bytes > (kept[-1] if kept else 0)
-        store.forget(materials)
-        kept.append(store._made.bytes)
-    assert len(set(kept)) == 1
+        inputs = frame_inputs(seed, STYLE, OTHER)
+        run(store, config, inputs)
+        assert store._targets.bytes > (sizes[-1] if sizes else 0)
+        store.forget(inputs)
+        sizes.append(store._targets.bytes)
+    assert len(set(sizes)) == 1
 
 
-def test_a_style_is_computed_once_for_pictures_of_a_size(store: CountingStore) -> None:
-    """A further picture goes through the network once a layer, for its content, and no style."""
-    run(store, CONFIG, frame(0, STYLE, OTHER))
+def test_contents_of_one_size_share_style_targets(store: CountingStore) -> None:
+    """Another content image costs one pass for its own targets and none for its styles."""
+    run(store, CONFIG, frame_inputs(0, STYLE, OTHER))
     first = store.passes
-    run(store, CONFIG, frame(1, OTHER, STYLE))
+    run(store, CONFIG, frame_inputs(1, OTHER, STYLE))
     assert (first, store.passes - first) == (3, 1)
 
 
 @pytest.mark.parametrize("fields", [{"match_colors": "mean"}, {"preserve_color": "luminance"}])
-def test_a_recoloured_style_is_computed_for_each_picture(
+def test_a_recolored_style_has_targets_per_content(
     store: CountingStore, random_weights: Callable[[str], Weights], fields: dict[str, Any]
 ) -> None:
-    """Where a style takes the content's colours, every picture comes out as it would alone."""
+    """If styles take over content colors, results equal those of a store of their own."""
     config = CONFIG.replace(**fields)
     for seed in range(2):
-        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, frame(seed))
-        assert torch.equal(run(store, config, frame(seed)), alone)
+        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, frame_inputs(seed))
+        assert torch.equal(run(store, config, frame_inputs(seed)), alone)
     assert store.passes == 4
 
 
-def test_masks_and_weights_tell_styles_apart(
+def test_masks_sizes_and_weights_distinguish_style_targets(
     store: CountingStore, random_weights: Callable[[str], Weights]
 ) -> None:
-    """One style image with another part that counts, size or share is another target."""
+    """A style image with another mask, size or weight has another target."""
     part = torch.zeros(36, 32)
     part[:12] = 1
     masked = Style(image_3HW=STYLE.image_3HW, style_region_HW=part)
     lighter = Style(image_3HW=OTHER.image_3HW, weight=0.2)
     cases = [
-        (CONFIG, frame(0)),
-        (CONFIG, frame(0, masked)),
-        (CONFIG.replace(style_scale=0.8), frame(0)),
-        (CONFIG, frame(0, STYLE, OTHER)),
-        (CONFIG, frame(0, STYLE, lighter)),
+        (CONFIG, frame_inputs(0)),
+        (CONFIG, frame_inputs(0, masked)),
+        (CONFIG.replace(style_scale=0.8), frame_inputs(0)),
+        (CONFIG, frame_inputs(0, STYLE, OTHER)),
+        (CONFIG, frame_inputs(0, STYLE, lighter)),
     ]
     results = []
-    for config, materials in cases:
-        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, materials)
-        results.append(run(store, config, materials))
+    for config, inputs in cases:
+        alone = run(FeatureStore(random_weights, dtype=torch.float64), config, inputs)
+        results.append(run(store, config, inputs))
         assert torch.equal(results[-1], alone)
     assert not any(torch.equal(a, b) for i, a in enumerate(results) for b in results[:i])

@@ -1,4 +1,4 @@
-"""LPIPS and DISTS against their authors' packages, and what they remember."""
+"""LPIPS and DISTS against the packages of their authors, and their caches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ def pixels(image: np.ndarray) -> torch.Tensor:
 
 
 def test_lpips_equals_the_package(lpips: Lpips, weights: Mapping[str, Weights]) -> None:
-    """LPIPS agrees with the authors' package, whose linear layers come from its own file."""
+    """LPIPS equals the package of its authors, which has its own file of linear weights."""
     oracle = lpips_package.LPIPS(net="alex", pnet_rand=True, verbose=False)
     convs = [m for m in oracle.net.modules() if isinstance(m, torch.nn.Conv2d)]
     for conv, index in zip(convs, (0, 3, 6, 8, 10), strict=True):
@@ -53,24 +53,24 @@ def test_lpips_equals_the_package(lpips: Lpips, weights: Mapping[str, Weights]) 
 def test_dists_equals_the_package(
     dists: Dists, weights: Mapping[str, Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DISTS agrees with the authors' package, whose learned weights come from its own file."""
+    """DISTS equals the package of its authors, which has its own file of learned weights."""
     network = torchvision.models.vgg16(weights=None)
     convolutions = {key.removeprefix("features."): w for key, w in weights["vgg16"].items()}
     network.features.load_state_dict(convolutions)
-    # Its constructor would download the network, and looks for its own file in a wrong place.
+    # The constructor would download the network, and expects the file of weights elsewhere.
     monkeypatch.setattr(dists_package.models, "vgg16", lambda pretrained: network)
     oracle = dists_package.DISTS(load_weights=False)
     file = Path(dists_package.__file__).with_name("weights.pt")
     for name, value in torch.load(file, weights_only=True).items():
         getattr(oracle, name).data = value
-    odd = (slice(0, 61), slice(0, 83))  # sides whose halves are no whole numbers
-    for image, goal in ((CUP, CAT), (BLURRED, CAT), (NOISE, CAT), (CUP[odd], NOISE[odd])):
-        expected = oracle(pixels(image), pixels(goal)).item()
-        assert dists(image, goal) == pytest.approx(expected, abs=1e-4)
+    odd = (slice(0, 61), slice(0, 83))  # odd side lengths
+    for image, reference in ((CUP, CAT), (BLURRED, CAT), (NOISE, CAT), (CUP[odd], NOISE[odd])):
+        expected = oracle(pixels(image), pixels(reference)).item()
+        assert dists(image, reference) == pytest.approx(expected, abs=1e-4)
 
 
-def test_dists_forgives_texture_elsewhere(dists: Dists) -> None:
-    """Other grass is nearer to grass than its blur, which pixel metrics prefer."""
+def test_dists_prefers_the_same_texture_to_a_blur(dists: Dists) -> None:
+    """For DISTS, other grass is closer to grass than a blurred copy, unlike for pixel metrics."""
     grass = skimage.data.grass()
     one, other = (np.stack([part] * 3, 2) for part in (grass[:128, :128], grass[200:328, 200:328]))
     smooth = (skimage.filters.gaussian(one, 2.0, channel_axis=2) * 255).astype(np.uint8)
@@ -82,7 +82,7 @@ def test_dists_forgives_texture_elsewhere(dists: Dists) -> None:
 def test_a_reference_is_computed_once(
     metric: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second image costs a pass of its own only, and scores as with a reference never seen."""
+    """A second image with the same reference costs one pass, and its score does not change."""
     measure = request.getfixturevalue(metric)
     passes: list[int] = []
     forward = measure._extractor.forward
@@ -100,31 +100,31 @@ def test_a_reference_is_computed_once(
     assert again == measure(BLURRED, CAT.copy())
 
 
-def test_remembered_are_the_last_ones_by_identity() -> None:
-    """An array is computed once while it is kept; an equal array is another one."""
-    asked: list[int] = []
+def test_the_cache_keeps_the_last_arrays_by_identity() -> None:
+    """The result of an array is computed once while it is cached; an equal array is another key."""
+    computed: list[int] = []
 
     def compute(image_HW3: np.ndarray) -> list[torch.Tensor]:
-        asked.append(int(image_HW3.ravel()[0]))
+        computed.append(int(image_HW3.ravel()[0]))
         return [torch.zeros(len(image_HW3), dtype=torch.uint8)]
 
-    remembered = IdentityCache(compute, most_bytes=20)
+    cached = IdentityCache(compute, max_bytes=20)
     one, two, three = (np.full((10, 1, 3), value) for value in (1, 2, 3))
     for image in (one, one, two, one, three, one, two, two.copy()):
-        remembered(image)
-    assert asked == [1, 2, 3, 2, 2]
+        cached(image)
+    assert computed == [1, 2, 3, 2, 2]
 
 
-def test_what_is_too_large_is_not_remembered() -> None:
-    """One result beyond the limit is handed out, not kept, and drives nothing out."""
-    asked: list[int] = []
+def test_a_result_that_is_too_large_is_not_cached() -> None:
+    """A result above the limit is returned, not cached, and does not displace others."""
+    computed: list[int] = []
 
     def compute(image_HW3: np.ndarray) -> list[torch.Tensor]:
-        asked.append(len(image_HW3))
+        computed.append(len(image_HW3))
         return [torch.zeros(len(image_HW3), dtype=torch.uint8)]
 
-    remembered = IdentityCache(compute, most_bytes=20)
+    cached = IdentityCache(compute, max_bytes=20)
     small, large = np.zeros((10, 1, 3)), np.zeros((21, 1, 3))
     for image in (small, large, large, small):
-        assert len(remembered(image)[0]) == len(image)
-    assert asked == [10, 21, 21]
+        assert len(cached(image)[0]) == len(image)
+    assert computed == [10, 21, 21]

@@ -6,8 +6,9 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.images.images import from_uint8
-from nst_core.lanes.assembly import AssembledLane, Assembly, fresh_state
+from nst_core.lanes.assembly import AssembledLane, Assembly
 from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.lanes.lane_state import fresh_state
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.precision import LossScaler, arithmetic
@@ -66,7 +67,7 @@ def test_an_overflowing_lane_skips_its_step(
     configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
     states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
     lanes = [
-        AssembledLane(config=c, materials=materials, state=s)
+        AssembledLane(config=c, inputs=materials, state=s)
         for c, s in zip(configs, states, strict=True)
     ]
     assembly = Assembly(FeatureStore(random_weights), lanes)

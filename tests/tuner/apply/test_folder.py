@@ -131,7 +131,7 @@ def test_what_is_kept_does_not_grow_with_pictures(
         crew = _Crew(CONFIG, styles_of(pictures), store, 2, lambda _: None)
         asked = [p for p in pictures_in(folder, tmp_path / "out")[0] if p.out.stem in chosen]
         assert all(isinstance(result, torch.Tensor) for _, result in crew.work(asked))
-        kept.append(len(store._made))
+        kept.append(len(store._targets))
     assert kept[0] == kept[1] > 0
 
 

@@ -10,10 +10,10 @@ import torch
 import nst_core.lanes.batch
 from nst_core.config import StyleConfig
 from nst_core.images.images import to_uint8
-from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes
 from nst_core.lanes.device import is_broken_device, is_out_of_memory
+from nst_core.lanes.lane_state import LaneState
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.networks.weights import Weights
@@ -38,7 +38,7 @@ def engine(random_weights: Callable[[str], Weights]) -> Engine:
     for height in (64, 48):
         content = torch.rand(3, height, 64, generator=generator)
         materials = LossInputs.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
-        pairs.append(Pair(materials=materials, reference_HW3=to_uint8(content)))
+        pairs.append(Pair(inputs=materials, reference_HW3=to_uint8(content)))
     return Engine(pairs, {"vgg16": random_weights("vgg16")}, metrics=("rmse",))
 
 
@@ -110,7 +110,7 @@ def test_a_lane_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatc
     reports = run(engine)
     assert reports[0].failure is None and reports[0].steps == 6
     assert "out of memory" in str(reports[1].failure)
-    assert "init `image` needs a picture" in str(reports[2].failure)
+    assert "`init: image` needs an image" in str(reports[2].failure)
 
 
 class _Stub:
@@ -132,7 +132,7 @@ class _Stub:
 
 def test_images_that_cannot_be_scored(engine: Engine) -> None:
     """Only the trial whose images they are fails, whoever else was scored with it."""
-    engine._scorer._judge = _Stub(100, ValueError("too bright"))  # type: ignore[assignment]
+    engine._scorer._suite = _Stub(100, ValueError("too bright"))  # type: ignore[assignment]
     white = SHALLOW.replace(init="style", lr=1e-6)
     for number in range(3):
         engine.submit(number, white if number == 1 else SHALLOW, 6)
@@ -144,7 +144,7 @@ def test_images_that_cannot_be_scored(engine: Engine) -> None:
 def test_scoring_short_of_memory(engine: Engine) -> None:
     """Images that do not fit together are scored one by one; nobody fails."""
     error = RuntimeError("CUDA error: out of memory")
-    engine._scorer._judge = _Stub(1, error)  # type: ignore[assignment]
+    engine._scorer._suite = _Stub(1, error)  # type: ignore[assignment]
     for number in range(3):
         engine.submit(number, SHALLOW, 6)
     reports = run(engine)
@@ -188,7 +188,9 @@ def test_saved_lanes_that_do_not_fit(engine: Engine, damage: str) -> None:
     engine.submit(1, SHALLOW, 4, paused=DAMAGES[damage](whole, *load_lanes(whole)))
     report = run(engine)[1]
     assert (report.steps, report.failure, report.taken_up) == (4, None, None)
-    assert str(report.remark).startswith("its saved lanes could not be used, so it began again: ")
+    assert str(report.remark).startswith(
+        "its saved lanes could not be used, so the trial began again: "
+    )
     assert engine.stats.lane_steps == steps + 2 * 4
     engine.submit(1, SHALLOW, 6)
     assert run(engine)[1].remark is None

@@ -1,3 +1,5 @@
+"""Engine: batching of trials, running ahead, failures, pausing and resuming."""
+
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,8 +43,8 @@ def run(engine: Engine) -> list[Report]:
     return reports
 
 
-def test_trials_of_different_lengths_and_kinds_together(engine: Engine) -> None:
-    """Trials of unlike settings advance together, and each reports where it was asked to be."""
+def test_different_trials_share_the_engine(engine: Engine) -> None:
+    """Trials with different settings advance together, and each reports at its requested step."""
     engine.submit(1, config(), 4)
     engine.submit(2, config(lr=0.1, init="noise"), 13)
     engine.submit(3, config(style_layers={"relu3_1": 1.0}), 7)
@@ -58,8 +60,8 @@ def test_trials_of_different_lengths_and_kinds_together(engine: Engine) -> None:
     assert [image[:4] for image in engine.images(1)] == [b"\x89PNG"] * 2
 
 
-def test_going_on_from_a_rung_changes_nothing(engine: Engine) -> None:
-    """By way of step 4 or at once, step 9 scores alike (float32 rounding drifts; 2 %)."""
+def test_a_report_on_the_way_does_not_change_the_result(engine: Engine) -> None:
+    """Scores at step 9 agree within float32 drift (2 %) with and without a report at step 4."""
     engine.submit(1, config(), 4)
     run(engine)
     engine.submit(1, config(), 9)
@@ -69,8 +71,8 @@ def test_going_on_from_a_rung_changes_nothing(engine: Engine) -> None:
     assert by_rungs.scores["lpips"] == pytest.approx(at_once.scores["lpips"], rel=2e-2)
 
 
-def test_coarse_to_fine_by_way_of_rungs(engine: Engine) -> None:
-    """A trial of several sizes crosses them within and between rungs, beside one of one size."""
+def test_multi_scale_trials_report_at_rungs(engine: Engine) -> None:
+    """A multi-scale trial changes its size within and between rungs, beside a single-scale one."""
     scaled = {"scales": 2, "optimizer": "adamw", "keep": "ema"}
     engine.submit(1, config(**scaled, steps=9), 5)
     engine.submit(2, config(), 9)
@@ -84,7 +86,7 @@ def test_coarse_to_fine_by_way_of_rungs(engine: Engine) -> None:
 
 
 def test_a_dropped_trial_frees_its_place(engine: Engine) -> None:
-    """A trial dropped on the way is forgotten, whatever it was doing."""
+    """A dropped trial no longer reports, and dropping an unknown trial does nothing."""
     engine.submit(1, config(), 40)
     engine.submit(2, config(), 3)
     engine.advance()
@@ -96,7 +98,7 @@ def test_a_dropped_trial_frees_its_place(engine: Engine) -> None:
 
 
 def test_divergence_fails_one_trial(engine: Engine) -> None:
-    """A trial that explodes reports a failure with step and reason; the other goes on."""
+    """A diverged trial reports a failure with step and reason; other trials continue."""
     engine.submit(1, config(lr=1e4, clamp="save"), 30)
     engine.submit(2, config(), 30)
     reports = {report.trial: report for report in run(engine)}
@@ -109,7 +111,7 @@ def test_divergence_fails_one_trial(engine: Engine) -> None:
 def test_out_of_memory_shrinks_the_batch_and_loses_no_lane(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When four lanes do not fit, two at a time do, and every trial still reports."""
+    """If four lanes do not fit into memory, two advance at a time and every trial reports."""
     limit_lanes(monkeypatch, 2)
     for number in range(2):
         engine.submit(number, config(), 6)
@@ -121,7 +123,7 @@ def test_out_of_memory_shrinks_the_batch_and_loses_no_lane(
 def test_out_of_memory_even_alone_is_a_failure(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lane that does not fit alone fails with what to do, and the engine goes on."""
+    """A lane that does not fit alone fails with advice, and the engine stays usable."""
     limit_lanes(monkeypatch, 0)
     engine.submit(1, config(), 6)
     (report,) = run(engine)
@@ -130,42 +132,42 @@ def test_out_of_memory_even_alone_is_a_failure(
     assert not engine.busy
 
 
-def limit_lanes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+def limit_lanes(monkeypatch: pytest.MonkeyPatch, max_lanes: int) -> None:
     import nst_core.losses.batch_loss
 
     forward: Callable[..., object] = nst_core.losses.batch_loss.BatchLoss.__call__
 
     def limited(self: object, images: torch.Tensor) -> object:
-        if len(images) > most:
+        if len(images) > max_lanes:
             raise torch.OutOfMemoryError("injected")
         return forward(self, images)
 
     monkeypatch.setattr(nst_core.losses.batch_loss.BatchLoss, "__call__", limited)
 
 
-def test_a_lane_runs_ahead_and_waits_to_be_asked(engine: Engine) -> None:
-    """Beyond the step it was asked for a trial goes on, but reports there only when asked."""
+def test_a_trial_that_runs_ahead_reports_on_request(engine: Engine) -> None:
+    """A trial advances beyond its requested step, but reports that step only on request."""
     engine.submit(1, config(), 2, beyond=6)
     (first,) = run(engine)
     assert first.steps == 2
     assert not engine.busy or engine.advance() == []
-    while engine._batches:
+    while engine._scheduler:
         assert engine.advance() == []
     assert not engine.busy
     engine.submit(1, config(), 6, beyond=8)
     (second,) = run(engine)
     assert second.steps == 6
-    straight = Engine(engine._pairs, engine._batches._store._weights.__self__)  # type: ignore[attr-defined]
-    straight.submit(1, config(), 6)
-    (alone,) = run(straight)
+    other = Engine(engine._pairs, engine._scheduler._store._weights.__self__)  # type: ignore[attr-defined]
+    other.submit(1, config(), 6)
+    (alone,) = run(other)
     assert second.scores["lpips"] == pytest.approx(alone.scores["lpips"], rel=2e-2)
 
 
-def test_what_ran_ahead_in_vain_is_counted(engine: Engine) -> None:
-    """Steps beyond what was asked for are lost when the trial is dropped, and are told."""
+def test_lost_steps_are_counted(engine: Engine) -> None:
+    """Steps beyond the requested one are counted as lost when the trial is dropped."""
     engine.submit(1, config(), 2, beyond=6)
     run(engine)
-    while engine._batches:
+    while engine._scheduler:
         engine.advance()
     assert engine.stats.lane_steps_lost == 0
     engine.drop(1)
@@ -175,11 +177,11 @@ def test_what_ran_ahead_in_vain_is_counted(engine: Engine) -> None:
 
 
 def test_images_are_those_of_the_last_report(engine: Engine) -> None:
-    """Running ahead does not change the images of the rung that is being judged."""
+    """Running ahead does not change the images of the last report."""
     engine.submit(1, config(lr=0.1), 2, beyond=20)
     run(engine)
     reported = engine.images(1)
-    while engine._batches:
+    while engine._scheduler:
         engine.advance()
     assert engine.images(1) == reported
     engine.submit(1, config(lr=0.1), 20)
@@ -187,12 +189,12 @@ def test_images_are_those_of_the_last_report(engine: Engine) -> None:
     assert engine.images(1) != reported
 
 
-def test_a_failure_ahead_is_told_when_asked(engine: Engine) -> None:
-    """A trial that explodes while it runs ahead has still reached what it was asked for."""
+def test_a_failure_while_running_ahead_is_reported_on_request(engine: Engine) -> None:
+    """A trial that diverges while it runs ahead still reports its requested step first."""
     engine.submit(1, config(lr=100.0, clamp="save", steps=30), 1, beyond=30)
     (first,) = run(engine)
     assert (first.steps, first.failure) == (1, None)
-    while engine._batches:
+    while engine._scheduler:
         assert engine.advance() == []
     engine.submit(1, config(lr=100.0, clamp="save", steps=30), 30)
     (second,) = run(engine)
@@ -200,10 +202,10 @@ def test_a_failure_ahead_is_told_when_asked(engine: Engine) -> None:
     assert not engine.busy
 
 
-def test_a_paused_trial_goes_on_where_it_was(
+def test_a_paused_trial_continues_on_another_engine(
     pairs: list[Pair], weights: Mapping[str, Weights], engine: Engine
 ) -> None:
-    """Paused at a rung and taken up by another engine, a trial scores as if it had never waited."""
+    """A trial that pauses at a rung and resumes on another engine scores like one that did not."""
     engine.submit(1, config(), 4, 9)
     engine.submit(2, config(), 4)
     reports = {report.trial: report for report in run(engine)}
@@ -220,10 +222,10 @@ def test_a_paused_trial_goes_on_where_it_was(
     assert other.stats.lane_steps <= 2 * 5
 
 
-def test_a_trial_paused_when_it_is_there_already(
+def test_a_paused_trial_may_be_at_its_next_rung_already(
     pairs: list[Pair], weights: Mapping[str, Weights], engine: Engine
 ) -> None:
-    """Lanes that ran ahead to the next rung before the pause need no further step to report it."""
+    """Lanes that ran ahead to the next rung before a pause need no further step to report it."""
     engine.submit(1, config(), 2, 3)
     engine.submit(2, config(), 40)
     while engine.busy:
@@ -236,8 +238,10 @@ def test_a_trial_paused_when_it_is_there_already(
     assert set(report.losses) >= {"content", "style", "total"}
 
 
-def test_held_out_pairs_are_scored_apart(pairs: list[Pair], weights: Mapping[str, Weights]) -> None:
-    """A trial runs on the held-out pairs only if asked to, and its score leaves them out."""
+def test_held_out_pairs_do_not_count_in_the_score(
+    pairs: list[Pair], weights: Mapping[str, Weights]
+) -> None:
+    """A trial runs on held-out pairs only on request, and its score does not include them."""
     engine = Engine(pairs[:1], weights, holdout=pairs[1:])
     engine.submit(1, config(), 3)
     engine.submit(2, config(), 3, holdout=True)

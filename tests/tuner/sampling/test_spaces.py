@@ -65,7 +65,7 @@ def test_every_space_moves_pixels(
     draw = Draw(study, goals=job.goals, sampler="random", seed=0)
     given = {"extractor": "vgg16"} if "extractor" in space.params else None
     config = space.build(draw(number, space, 2, given), size_px=job.size_px, steps=2)
-    materials = load_pair(job.pairs[0], job.size_px).materials
+    materials = load_pair(job.pairs[0], job.size_px).inputs
     *_, last = advance(store, config, materials)
     assert (last.step, last.outcome) == (2, Outcome.RUNNING)
     assert torch.isfinite(last.image_3HW).all()

@@ -1,6 +1,6 @@
-"""An engine that keeps running out of memory, for `benchmarks.soak`.
+"""OutOfMemoryEngine: an engine with injected out-of-memory errors, for `benchmarks.soak`.
 
-As `tuner.cluster.engine_actor`, this module loads no torch: every trial's process imports it.
+Like `tuner.cluster.engine_actor`, this module does not load torch: every trial process imports it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
     from nst_core.losses.batch_loss import Losses
     from tuner.engine.workload import Workload
 
-#: Name of the environment variable with the file that the census goes to.
+#: Environment variable with the file to which engines write their memory, trials and lanes.
 CENSUS = "NST_TUNER_SOAK_CENSUS"
 SAMPLE_S = 0.5
 
-#: Share of turns of a batch that fail for want of memory, and of a lane that is alone, which ends
-#: its trial.
-LACKING, LACKING_ALONE = 0.05, 0.005
+#: Share of turns that run out of memory, for batches and for single lanes, whose trial then fails.
+OOM_SHARE, OOM_SHARE_ALONE = 0.05, 0.005
 
 
-class LackingEngine(EngineActor):
-    """An engine that keeps running out of memory, and writes down what it holds."""
+class OutOfMemoryEngine(EngineActor):
+    """An engine that runs out of memory at random, and logs its memory, trials and lanes."""
 
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
         super().__init__(workload, device=device, threads=threads)
@@ -41,25 +40,25 @@ class LackingEngine(EngineActor):
 
         from nst_core.lanes.batch import LaneBatch
 
-        chance = random.Random(0)
+        rng = random.Random(0)
         advance = LaneBatch.advance
 
-        def lacking(batch: LaneBatch, steps: int) -> Losses:
-            lacking_now = LACKING if len(batch) > 1 else LACKING_ALONE
-            if chance.random() >= lacking_now:
+        def advance_or_fail(batch: LaneBatch, steps: int) -> Losses:
+            share = OOM_SHARE if len(batch) > 1 else OOM_SHARE_ALONE
+            if rng.random() >= share:
                 return advance(batch, steps)
-            if steps > 1:  # a real lack comes in the middle of a step, after whole ones
+            if steps > 1:  # real errors occur within a step, after complete steps
                 advance(batch, steps - 1)
             raise torch.OutOfMemoryError("injected")
 
-        LaneBatch.advance = lacking  # type: ignore[method-assign, assignment]
+        LaneBatch.advance = advance_or_fail  # type: ignore[method-assign, assignment]
         threading.Thread(target=self._keep_census, daemon=True).start()
 
     async def stats(self) -> EngineStats:
-        """As `EngineActor.stats`, which is asked for when all trials are over."""
-        found = await super().stats()
+        """See `EngineActor.stats`; called after the last trial."""
+        stats = await super().stats()
         self._census()
-        return found
+        return stats
 
     def _keep_census(self) -> None:
         while True:
