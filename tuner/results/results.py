@@ -19,7 +19,7 @@ from nst_core.errors import RunError
 from nst_core.networks.registry import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets.preset import Preset
 from tuner.job.objective import COSTS, Goals
-from tuner.job.ranking import non_dominated
+from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult, found_of
@@ -102,12 +102,11 @@ class Results:
             for one in found
         ]
         if self.goals.pareto:
-            # With what is broken among the values, nothing that breaks a bound beats what does not.
             beside = values_beside(((one.record, one.steps) for one in found), self.goals)
-            ranks = non_dominated([*values, *beside])[0][: len(values)]
+            ranks = [key[1] for key in ranking(values, beside)]
             return [
-                (broken, rank, one.failed, loss)
-                for one, rank, (broken, loss, *_) in zip(found, ranks, values, strict=True)
+                (violation, rank, one.failed, *losses)
+                for one, rank, (violation, *losses) in zip(found, ranks, values, strict=True)
             ]
         keyed = zip(values, found, strict=True)
         first = sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))
@@ -151,11 +150,7 @@ class Results:
         """
         found = [one.at(steps) for one in self.ranked() for steps in one.record.rungs]
         points = [self.goals.values(one.rung.scores) for one in found]
-        if any(not broken for broken, *_ in points):  # what breaks a bound is no choice then
-            found = [f for f, (broken, *_) in zip(found, points, strict=True) if not broken]
-            points = [point for point in points if not point[0]]
-        ranks, _ = non_dominated(points) if points else ([], [])
-        chosen = [one for one, rank in zip(found, ranks, strict=True) if rank == 0]
+        chosen = [found[index] for index in pareto_front(points)]
         return sorted(chosen, key=lambda f: self.goals.first.loss(f.rung.objective))
 
     def held_out(self, found: TrialResult) -> float | None:
@@ -172,7 +167,7 @@ class Results:
         loss = self.goals.first.loss
         better = [(value, one) for value, one in known if value is not None]
         value, found = min(better, key=lambda pair: loss(pair[0]), default=(own, None))
-        return found if loss(value) < loss(own) else None
+        return found if self.goals.first.better(value, own) else None
 
     def best_preset(self) -> TrialResult | None:
         """The best of the baseline presets."""
@@ -205,12 +200,12 @@ class Results:
         first, content = self.goals.first, self.baselines.get("content", {})
         if not first.known(content):
             return None
-        return first.loss(score) < first.loss(first.of(content))
+        return first.better(score, first.of(content))
 
     def against(self, score: float, base: float) -> str:
         """``30% better`` or ``5% worse`` than ``base``; the word alone where there is no share."""
-        loss, change = self.goals.first.loss, self.change(score, base)
-        word = "worse" if loss(score) > loss(base) else "better"
+        change = self.change(score, base)
+        word = "worse" if self.goals.first.better(base, score) else "better"
         return word if math.isnan(change) else f"{abs(change):.0%} {word}"
 
     @property

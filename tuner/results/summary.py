@@ -81,7 +81,7 @@ def _again(results: Results, best: TrialResult) -> list[str]:
         first = results.goals.first
         against = ""
         if first.known(untouched):
-            beats = first.loss(held_out) < first.loss(first.of(untouched))
+            beats = first.better(held_out, first.of(untouched))
             against = f", {'better' if beats else 'NOT better'} than their untouched photos"
             against += f" ({first.of(untouched):.4g})"
         sentences.append(f"On pairs that the search never saw it scores {held_out:.4g}{against}.")

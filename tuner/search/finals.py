@@ -7,7 +7,7 @@ from typing import Literal
 
 from nst_core.config import StyleConfig
 from tuner.job.objective import Goals
-from tuner.job.ranking import ranking
+from tuner.job.ranking import best_first
 from tuner.study.records import TrialRecord, values_beside
 
 #: Images of the first run of a finalist, which show how its result comes to be.
@@ -75,21 +75,18 @@ def missing_finals(
         and (best := record.best_rung(goals))
     ]
     values = [goals.values(rung.scores) for _, _, rung in entered]
+    # As in `Results.ranked`: earlier reports take part in the Pareto ranks, and of equal results
+    # the one with the fewest steps comes first.
     beside = values_beside(((record, steps) for record, steps, _ in entered), goals)
-    # The ends of a front are equal by the order; the best by the first objective goes first then.
-    # As `Results.ranked`: of equals the one with the fewest steps comes first, and what any other
-    # report beats in everything is not on the front.
-    ranked = sorted(
-        zip(ranking([*values, *beside])[: len(values)], values, entered, strict=True),
-        key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
-    )
+    ties = [(steps, record.trial) for record, steps, _ in entered]
+    ranked = [entered[index][0] for index in best_first(values, ties, beside)]
     there = {
         (r.final_of, r.config["seed"]) for r in records if r.final_of is not None and not r.full
     }
     # Older versions ran a finalist once, with the search's seed, where its start had no noise.
     wanted = [
         (record.trial, seed)
-        for *_, (record, _, _) in ranked[:count]
+        for record in ranked[:count]
         if (record.trial, SEARCH_SEED) not in there
         for seed in final_seeds(seeds)
     ]
