@@ -375,14 +375,7 @@ class Search:
         if failure:
             self.fail(number, failure, seconds=report.seconds)
             return Decision.STOP
-        rung = RungRecord(
-            objective=self.goals.first.of(report.scores),
-            scores=dict(report.scores),
-            pair_scores=[dict(scores) for scores in report.pair_scores],
-            losses=dict(report.losses),
-            seconds=report.seconds,
-            worker=report.worker,
-        )
+        rung = report.record(self.goals)
         self._images.keep(number, report.steps, rung, images, final=final)
         with self._at_once():
             self._look_around()

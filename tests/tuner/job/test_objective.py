@@ -53,7 +53,7 @@ def test_an_infinite_bound_is_refused() -> None:
 
 
 def test_better_follows_the_direction() -> None:
-    """A higher value is better for ssim, a lower one for lpips, and any value is better than None."""
+    """Higher is better for ssim, lower for lpips, and any value is better than None."""
     assert goals("ssim").first.better(0.8, 0.7) and not goals("lpips").first.better(0.8, 0.7)
     assert goals("lpips").first.better(0.8, None) and not goals("ssim").first.better(0.7, 0.7)
 

@@ -124,7 +124,7 @@ def test_a_file_locks_where_there_are_no_links(
         study, journal = study_at(path, new=True)
         for _ in range(3):
             study.tell(study.ask(), 1.0)
-    assert sum("no symbolic links here" in message for message in caplog.messages) == 1
+    assert sum("symbolic links are not supported here" in message for message in caplog.messages) == 1
     with journal.batch():
         lock = tmp_path / "journal.lock"
         assert lock.is_file() and not lock.is_symlink()

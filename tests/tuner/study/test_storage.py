@@ -183,7 +183,7 @@ def test_a_study_of_another_kind(tmp_path: Path) -> None:
     """A name that is taken by a job with other objectives is refused."""
     url = f"sqlite:///{tmp_path / 's.db'}"
     optuna.create_study(storage=url, study_name="cafe", direction="maximize")
-    with pytest.raises(InputError, match="with other objectives"):
+    with pytest.raises(InputError, match="has other objectives"):
         check_database(url, "cafe", ["minimize"])
     check_database(url, "other", ["minimize"])
 
@@ -201,12 +201,12 @@ def test_a_study_of_another_job(job_file: Path, tmp_path: Path) -> None:
 
     join("a")
     assert join("b", "search.trials=99", "name=other").notes["pair_baselines"] == ["a"]
-    with pytest.raises(InputError, match=r"of another job \(unlike: size_px, objective\)"):
+    with pytest.raises(InputError, match=r"another job \(different: size_px, objective\)"):
         join("c", "size_px=48", "objective=rmse")
     Image.new("RGB", (96, 64), "red").save(tmp_path / "other.png")
     pair = yaml.safe_load(job_file.read_text())["pairs"][0]
     pair["content"] = str(tmp_path / "other.png")
-    with pytest.raises(InputError, match=r"\(unlike: pairs\)"):
+    with pytest.raises(InputError, match=r"\(different: pairs\)"):
         join("d", f"pairs=[{json.dumps(pair)}]")
 
 
@@ -295,9 +295,9 @@ def test_the_job_says_where_the_study_is(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     optuna.create_study(storage=url, study_name="x")
     assert load_records(shared_run(tmp_path / "a", url)) == ([], {})
-    with pytest.raises(RunError, match=r"names sqlite.*s\.db, expected what `search.study`"):
+    with pytest.raises(RunError, match=r"names sqlite.*s\.db, but `search.study`"):
         load_records(shared_run(tmp_path / "b", url, asked="sqlite:///other.db"))
-    with pytest.raises(RunError, match="no study 'y' any more"):
+    with pytest.raises(RunError, match="no longer has a study 'y'"):
         load_records(shared_run(tmp_path / "c", url, name="y"))
 
 
@@ -330,5 +330,5 @@ def test_a_locked_database_is_no_fault_of_a_trial() -> None:
 def test_a_damaged_note_of_the_place(tmp_path: Path) -> None:
     """A run that does not say where its study is, is refused by name."""
     (tmp_path / SHARED_FILE).write_text("{}")
-    with pytest.raises(RunError, match="does not say where"):
+    with pytest.raises(RunError, match="expected url, name and driver"):
         load_records(tmp_path)
