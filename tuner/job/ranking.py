@@ -32,7 +32,7 @@ def ranking(values: Sequence[Values], beside: Sequence[Values] = ()) -> Sequence
     results cover the whole front. All ends of a front have the same key.
 
     Args:
-        values: of each result.
+        values: the values of each result.
         beside: values of further reports. They may dominate the results, but get no key.
     """
     if not values or len(values[0]) == 2:  # one objective
@@ -55,7 +55,7 @@ def best_first(
     one with the best first objective comes first; equal values are ordered by ``ties``.
 
     Args:
-        values: of each result.
+        values: the values of each result.
         ties: what decides between equal results, one for each result; the smallest comes first.
         beside: see `ranking`.
     """

@@ -101,7 +101,7 @@ def point_at(space: Space, shares: Mapping[str, float], given: Params | None = N
 
     Args:
         space: the search space.
-        shares: of every parameter, also of those without a meaning in the configuration.
+        shares: the share of every parameter, also of those without a meaning in the configuration.
         given: values that replace those at the shares.
     """
     params: dict[str, float | int | str] = {}

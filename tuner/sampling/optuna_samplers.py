@@ -32,10 +32,10 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
     """Return a sampler of Optuna for one draw.
 
     Args:
-        name: of the sampler. For ``gp``, ``sobol`` and ``grid``, which are not Optuna's, the
+        name: name of the sampler. For ``gp``, ``sobol`` and ``grid``, which are not Optuna's, the
             sampler is random; it draws what these leave open.
-        seed: of this draw.
-        goals: of the run; see `FilteredSampler`.
+        seed: seed of this draw.
+        goals: objectives and constraints of the run; see `FilteredSampler`.
     """
     if name == "tpe":
         return FilteredSampler(TPESampler(**TPE, seed=seed), goals=goals)

@@ -110,7 +110,7 @@ class Trials:
     Finished trials do not change, so they are converted only once.
 
     Args:
-        goals: of the run.
+        goals: objectives and constraints of the run.
     """
 
     def __init__(self, goals: Goals):
@@ -121,7 +121,7 @@ class Trials:
         """Return the observations of all trials except presets, finals and the one drawn now.
 
         Args:
-            trials: of the study.
+            trials: all trials of the study.
             drawn: number of the trial that is drawn now.
         """
         observations = [self._observation(trial) for trial in trials if trial.number != drawn]

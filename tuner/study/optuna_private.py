@@ -103,7 +103,7 @@ class ReplayedCmaEs(CmaEsSampler):
         return super().sample_relative(study, trial, search_space)
 
     def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        """Replace Optuna's method. All complete generations are told, so no pickle is stored."""
+        """Replace Optuna's method; all generations are processed, so no pickle is stored."""
         space = _SearchSpaceTransform(self._distributions, transform_step=True, transform_0_1=True)
         optimizer: Any = self._init_optimizer(space, self._direction)
         sign = -1.0 if self._direction is StudyDirection.MAXIMIZE else 1.0

@@ -200,7 +200,7 @@ def values_beside(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list
 
     Args:
         best: each trial with the steps of its best report.
-        goals: of the run.
+        goals: objectives and constraints of the run.
     """
     return [
         goals.values(rung.scores)

@@ -72,11 +72,11 @@ def create_study(
     The study file appears in the folder only when it is complete.
 
     Args:
-        folder: of the run.
-        directions: of the objectives.
-        url: of a database, in the notation of SQLAlchemy; its password may be an environment
+        folder: folder of the run.
+        directions: direction of each objective.
+        url: URL of a database, in the notation of SQLAlchemy; its password may be an environment
             variable, ``$PASSWORD`` or ``$ANY_PASSWORD``. None for a journal file.
-        name: of the study in the database.
+        name: name of the study in the database.
         notes: stored with a new study.
 
     Returns:

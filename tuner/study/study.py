@@ -265,7 +265,7 @@ class RunStudy:
         """Close a trial; closing it twice changes nothing.
 
         Args:
-            number: of the trial.
+            number: number of the trial.
             state: ``complete``, ``pruned`` or ``failed``.
             reason: why it was pruned or failed, for people.
             seconds: engine time that it used, if that is more than its last rung says.

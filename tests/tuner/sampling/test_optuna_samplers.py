@@ -1,3 +1,5 @@
+"""Optuna's samplers in a study of this package."""
+
 import os
 import pickle
 from collections.abc import Callable
@@ -10,14 +12,14 @@ from tuner.sampling.optuna_samplers import make_sampler
 
 
 class Bomb:
-    """Goes off when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
         return os.mkdir, ("exploded",)
 
 
-def test_cmaes_keeps_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its state is worked out from the trials: what somebody put in its place is not unpickled."""
+def test_cmaes_loads_no_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CMA-ES computes its state from the trials, and unpickles nothing from the study."""
     monkeypatch.chdir(tmp_path)
     study = optuna.create_study()
 
