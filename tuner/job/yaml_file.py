@@ -42,7 +42,7 @@ def yaml_text(content: Any) -> str:
     yaml = _yaml()
     yaml.default_flow_style = False
     yaml.allow_unicode = True
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.representer.ignore_aliases = lambda _: True  # `read_yaml` refuses aliases
     text = io.StringIO()
     yaml.dump(content, text)
