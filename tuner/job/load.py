@@ -26,6 +26,21 @@ from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
 MAX_ASPECT_DIFFERENCE = 0.05
 
 
+#: Words of pydantic's messages -> plainer words.
+_PLAIN = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "a number above",
+    "less than": "a number below",
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid dictionary": "a mapping (key: value)",
+    "a valid list": "a list",
+}
+
+
 def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
     """Read a job file, apply overrides, and check the job and every file that it names.
 
@@ -83,7 +98,9 @@ def describe(error: ValidationError, file: YamlFile) -> list[str]:
         elif detail["type"] == "missing":
             problems[f"{place}: missing, expected {_description(path)}"] = None
         else:
-            problems[f"{place}: {_message(detail)}, got {_short(detail['input'])}"] = None
+            message, hint, meant = _message(detail).partition("; did you mean")
+            got = f", got {_short(detail['input'])}"
+            problems[f"{place}: {message}{got}{hint}{meant}"] = None
     return list(problems)
 
 
@@ -134,6 +151,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _message(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
+    message = re.sub(r" or instance of \w+", "", message)  # names of classes mean nothing to users
+    for words, plain in _PLAIN.items():
+        message = message.replace(words, plain)
     if detail["type"] == "literal_error":
         message += near_miss(detail["input"], re.findall(r"'([^']+)'", message))
     return message

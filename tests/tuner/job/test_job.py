@@ -43,7 +43,7 @@ def test_an_error_lists_every_problem(tmp_path: Path) -> None:
         "line 4: `pairs.0.styl`: no such key; did you mean `style`?",
         "line 6: `pairs.0.style.0.weigth`: no such key; did you mean `weight`?",
         "line 7: `pairs.0.reference`",
-        "line 9: `search.trials`: expected greater than or equal to 1, got -4",
+        "line 9: `search.trials`: expected at least 1, got -4",
         "did you mean `tpe`?",
         "line 10: `halving`: expected min_steps to be at most max_steps",
         "did you mean `lpips`?",
