@@ -314,5 +314,5 @@ def _next_to(
 
 def _shares(space: Space, params: Params, rng: np.random.Generator) -> np.ndarray:
     """Return the shares_P of a configuration; random ones for parameters without a meaning."""
-    known = shares_of(space, params)
-    return np.array([known.get(name, rng.random()) for name in space.params])
+    shares = shares_of(space, params)
+    return np.array([shares.get(name, rng.random()) for name in space.params])

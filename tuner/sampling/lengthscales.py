@@ -22,11 +22,16 @@ LENGTHS = "lengths"
 Lengths = Mapping[str, float]
 
 
-def expected_lengths(space: Space, known: Lengths) -> np.ndarray:
-    """Return the lengthscales_D of a space's coordinates; NaN where none is known."""
+def expected_lengths(space: Space, lengths: Lengths) -> np.ndarray:
+    """Return the lengthscales_D of a space's coordinates; NaN where none is known.
+
+    Args:
+        space: the search space.
+        lengths: the known lengthscales, by name of the coordinate.
+    """
     return np.array(
         [
-            known.get(name, np.nan) / extent if extent > 0 else np.nan  # a range of one value
+            lengths.get(name, np.nan) / extent if extent > 0 else np.nan  # a range of one value
             for name, extent in coordinates(space)
         ]
     )

@@ -79,7 +79,7 @@ class Report(Measurement):
 
     def record(self, goals: Goals) -> RungRecord:
         """Return the measurement as a record of the study."""
-        measured = {known.name: getattr(self, known.name) for known in fields(Measurement)}
+        measured = {shared.name: getattr(self, shared.name) for shared in fields(Measurement)}
         return RungRecord(objective=goals.first.of(self.scores), **measured)
 
 

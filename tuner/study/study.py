@@ -24,7 +24,7 @@ from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
 from tuner.study.run_files import STUDY_FILE
 from tuner.study.storage import StudyHandle, create_study, damaged, load_study, mend
-from tuner.study.validation import check_compared, known_notes, record_of
+from tuner.study.validation import check_compared, checked_notes, record_of
 from tuner.study.versions import warn_if_unchecked
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -310,9 +310,9 @@ def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
                 f"{folder}: was written by a newer version of nst-tuner (format"
                 f" {notes[FORMAT_NOTE]}, this version reads up to {FORMAT}); update nst-tuner"
             )
-        records, known = [record_of(trial) for trial in trials], known_notes(notes)
-        check_compared(records, known)
-        return records, {**notes, **known}
+        records, checked = [record_of(trial) for trial in trials], checked_notes(notes)
+        check_compared(records, checked)
+        return records, {**notes, **checked}
     except NstError:
         raise
     except Exception as error:  # a damaged record can lead to any error

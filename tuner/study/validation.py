@@ -64,17 +64,17 @@ class _Attributes(msgspec.Struct):
     seconds: float = 0.0
 
 
-def known_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the notes that are read, after checking them.
 
     Raises:
         ValueError: a note has an unexpected type or value.
     """
-    known = msgspec.convert(notes, _Notes)
-    baselines = [{name: set(scores) for name, scores in p.items()} for p in known.pair_baselines]
+    stored = msgspec.convert(notes, _Notes)
+    baselines = [{name: set(scores) for name, scores in p.items()} for p in stored.pair_baselines]
     if any(names != baselines[0] or "content" not in names for names in baselines):
         raise ValueError("not all pairs have the same baselines, with the content among them")
-    checked: Mapping[str, Any] = msgspec.to_builtins(known)
+    checked: Mapping[str, Any] = msgspec.to_builtins(stored)
     return checked
 
 
@@ -97,26 +97,26 @@ def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
         ValueError: an attribute of the trial has an unexpected type or value.
     """
     attrs = trial.user_attrs
-    known = msgspec.convert(attrs, _Attributes)
+    stored = msgspec.convert(attrs, _Attributes)
     rungs = {steps: _rung(attrs[RUNG.format(steps)]) for steps in sorted(reported(attrs))}
     state = STATES[trial.state]
     if state == "complete":
         if not rungs:
             raise ValueError(f"trial {trial.number} is complete without a report")
-        if known.final_of is not None and not isinstance(known.config.get("seed"), int):
+        if stored.final_of is not None and not isinstance(stored.config.get("seed"), int):
             raise ValueError(f"trial {trial.number} is a final without a seed")
     return TrialRecord(
         trial=trial.number,
         state=state,
         params=trial.params,
-        config=known.config,
-        preset=known.preset,
-        final_of=known.final_of,
-        full=known.full,
-        note=known.note,
+        config=stored.config,
+        preset=stored.preset,
+        final_of=stored.final_of,
+        full=stored.full,
+        note=stored.note,
         rungs=rungs,
-        reason=known.reason,
-        failed_s=known.seconds,
+        reason=stored.reason,
+        failed_s=stored.seconds,
     )
 
 
