@@ -338,7 +338,7 @@ def test_a_run_that_compared_nothing(
     for command in ("status", "best", "report"):
         done = nst_tuner(command, tmp_path)
         assert done.returncode == 2
-        assert "no baseline of the content" in done.stderr and "Traceback" not in done.stderr
+        assert "of the content is missing" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_another_job_than_the_runs(job_file: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The job: what a job file may say, its objectives and how results are ranked."""
+"""The job: contents of a job file, objectives and constraints, and the ranking of results."""

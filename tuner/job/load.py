@@ -1,4 +1,4 @@
-"""Reading a job file: validated whole, with every file it names."""
+"""Load a job file and check it, with every file that it names."""
 
 from __future__ import annotations
 
@@ -22,33 +22,55 @@ from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
 from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
 
-#: A reference of another shape than the content cannot be compared pixel by pixel.
+#: Largest relative difference of aspect ratios at which two pictures are compared pixel by pixel.
 MAX_ASPECT_DIFFERENCE = 0.05
 
 
+#: Words of pydantic's messages -> plainer words.
+_PLAIN = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "a number above",
+    "less than": "a number below",
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid dictionary": "a mapping (key: value)",
+    "a valid list": "a list",
+}
+
+
 def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
-    """Read a job file, apply ``key.sub=value`` overrides, check it and every file it names.
+    """Read a job file, apply overrides, and check the job and every file that it names.
+
+    Args:
+        path: path of the job file.
+        overrides: assignments ``key.sub=value``.
 
     Returns:
-        The job, with paths made absolute, and its search space for its number of style images.
+        The job, with absolute paths, and its search space for its number of style images.
 
     Raises:
-        ConfigError: with every problem of the file at once.
+        ConfigError: the job is not valid; the error lists all problems.
     """
     path = Path(os.path.expanduser(path))  # noqa: PTH111
     file = read_yaml(path)
     folder = path.resolve().parent
-    if not is_utf8(folder):  # jobs, studies and reports name the pictures in it
+    if not is_utf8(folder):  # studies and reports store the paths of its pictures as text
         raise ConfigError(
-            str(path), ["lies in a folder whose name is not UTF-8; rename it, or move the job"]
+            str(path),
+            ["the name of its folder is not valid UTF-8; rename the folder, or move the job file"],
         )
     if not isinstance(file.data, dict):
-        raise ConfigError(str(path), [f"expected a job (name, pairs, …), got {_short(file.data)}"])
+        raise ConfigError(
+            str(path), [f"expected keys of a job (name, pairs, …), got {_short(file.data)}"]
+        )
     overridden = [set_key(file.data, assignment) for assignment in overrides]
     lines = {
         key: line
         for key, line in file.lines.items()
-        if not any(key[: len(path)] == path for path in overridden)
+        if not any(key[: len(prefix)] == prefix for prefix in overridden)
     }
     file = YamlFile(source=file.source, data=file.data, lines=lines)
     try:
@@ -64,24 +86,26 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
 
 
 def describe(error: ValidationError, file: YamlFile) -> list[str]:
-    """Each of pydantic's findings as one sentence with line, key, value and near miss."""
-    problems: dict[str, None] = {}
-    for finding in error.errors():
-        path = _key_path(finding["loc"], file.data)
+    """Return each error of pydantic as one sentence with line, key, value and near miss."""
+    problems: dict[str, None] = {}  # a set that keeps the order
+    for detail in error.errors():
+        path = _key_path(detail["loc"], file.data)
         key = ".".join(str(part) for part in path) or "the file"
         place = f"{file.where(path)}`{key}`"
-        if finding["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            problems[f"{place}: no such key{near_miss(str(path[-1]), known)}"] = None
-        elif finding["type"] == "missing":
-            problems[f"{place}: missing, expected {_expectation(path)}"] = None
+        if detail["type"] == "extra_forbidden":
+            keys = _keys_at(path[:-1])
+            problems[f"{place}: no such key{near_miss(str(path[-1]), keys)}"] = None
+        elif detail["type"] == "missing":
+            problems[f"{place}: missing, expected {_description(path)}"] = None
         else:
-            problems[f"{place}: {_message(finding)}, got {_short(finding['input'])}"] = None
+            message, hint, meant = _message(detail).partition("; did you mean")
+            got = f", got {_short(detail['input'])}"
+            problems[f"{place}: {message}{got}{hint}{meant}"] = None
     return list(problems)
 
 
 def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
-    """Pydantic's location without the names of union members, which are no keys of the file."""
+    """Return a location of pydantic without the names of union members, which are not keys."""
     path: list[str | int] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
@@ -94,20 +118,21 @@ def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
     return tuple(path)
 
 
-def _known_keys(path: KeyPath) -> list[str]:
+def _keys_at(path: KeyPath) -> list[str]:
+    """Return the keys that a job file may have at a path."""
     model = _model_at(path)
     fields = model.model_fields if model else {}
-    return [spec.alias or name for name, spec in fields.items()]
+    return [field.alias or name for name, field in fields.items()]
 
 
-def _expectation(path: KeyPath) -> str:
+def _description(path: KeyPath) -> str:
     model = _model_at(path[:-1])
-    spec = model.model_fields.get(str(path[-1])) if model else None
-    return (spec.description if spec else None) or "a value"
+    field = model.model_fields.get(str(path[-1])) if model else None
+    return (field.description if field else None) or "a value"
 
 
 def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    """The model whose keys stand at a place of the file, if they are a model's."""
+    """Return the model that describes the keys at a path, or None if no model does."""
     model: type[BaseModel] | None = JobSpec
     for part in path:
         if isinstance(part, str) and model is not None:
@@ -117,17 +142,20 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in a type such as ``list[Model]`` or ``str | Annotated[Model, …]``."""
+    """Return the model in a type such as ``list[Model]`` or ``str | Annotated[Model, …]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
-def _message(finding: Any) -> str:
-    message = finding["msg"].removeprefix("Value error, ")
+def _message(detail: Any) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
     message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
-    if finding["type"] == "literal_error":
-        message += near_miss(finding["input"], re.findall(r"'([^']+)'", message))
+    message = re.sub(r" or instance of \w+", "", message)  # names of classes mean nothing to users
+    for words, plain in _PLAIN.items():
+        message = message.replace(words, plain)
+    if detail["type"] == "literal_error":
+        message += near_miss(detail["input"], re.findall(r"'([^']+)'", message))
     return message
 
 
@@ -137,13 +165,15 @@ def _short(value: Any) -> str:
 
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:
+    """Return the job with absolute paths instead of paths relative to its folder."""
+
     def place(name: str, role: str = "") -> str:
         return os.path.normpath(folder / os.path.expanduser(name))  # noqa: PTH111
 
     search = job.search
     if search.replay:
         search = search.model_copy(update={"replay": place(search.replay)})
-    if search.study and re.match(r"sqlite:///[^/:$]", search.study):  # a file, relative to the job
+    if search.study and re.match(r"sqlite:///[^/:$]", search.study):  # a relative path
         file = search.study.removeprefix("sqlite:///")
         search = search.model_copy(update={"study": f"sqlite:///{place(file)}"})
     warm = [source if source == "similar" else place(source) for source in search.warm_start]
@@ -163,6 +193,7 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
 
 
 def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]:
+    """Return the problems of all files that a job names, and its search space if it is valid."""
     problems: list[str] = []
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
@@ -171,8 +202,7 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     try:
         space = find_space(job.space)
     except ConfigError as error:
-        listed = error.problems if is_file(job.space) else (str(error.problems[0]),)
-        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in listed]
+        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in error.problems]
         return problems, None
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
@@ -181,12 +211,12 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
 
 
 def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str, str]:
-    """What must be alike for the trials of two jobs to compare: key -> digest.
+    """Return key -> digest of everything that must be equal for two jobs to share a study.
 
     Args:
-        job: with its files where they are; their content counts, not their names.
-        space: of the job.
-        presets: names of the trials that it begins with.
+        job: the job, with absolute paths. Files are compared by content, not by name.
+        space: search space of the job.
+        presets: names of the presets that the run begins with.
     """
 
     def content(name: str, role: str) -> str:
@@ -195,51 +225,53 @@ def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str,
     def contents(pairs: Sequence[PairSpec]) -> list[Any]:
         return [pair.placed(content).model_dump(mode="json") for pair in pairs]
 
-    written = job.model_dump(mode="json")
-    asked = {
+    dumped = job.model_dump(mode="json")
+    compared = {
         "pairs": contents(job.pairs),
         "holdout": contents(job.holdout),
         "space": space_to_dict(space),
         "presets": list(presets),
-        **{key: written[key] for key in ("size_px", "objective", "constraints", "halving")},
+        **{key: dumped[key] for key in ("size_px", "objective", "constraints", "halving")},
     }
     return {
         key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-        for key, value in asked.items()
+        for key, value in compared.items()
     }
 
 
 def _unmet_needs(
     space: Space, pair: PairSpec, first: PairSpec, path: KeyPath, file: YamlFile
 ) -> list[str]:
-    """What a space needs of a pair that the pair does not have."""
+    """Return what the search space needs in a pair but the pair does not have."""
     problems = []
-    if wanted := space.style_images:
-        count = f"{wanted[0]} to {wanted[-1]}" if len(wanted) > 1 else f"{wanted[0]}"
-        given = f"{_place(file, (*path, 'style'))}: the space {space.name} weighs {count} style"
-        together = max(Counter(style.region for style in pair.style).values())
-        if len(pair.style) not in wanted:
-            problems.append(f"{given} images against each other, got {len(pair.style)}")
+    if allowed := space.style_images:
+        count = f"{allowed[0]} to {allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]}"
+        place = f"{_place(file, (*path, 'style'))}: the space {space.name} needs {count} style"
+        largest_group = max(Counter(style.region for style in pair.style).values())
+        if len(pair.style) not in allowed:
+            problems.append(f"{place} images, got {len(pair.style)}")
         elif len(pair.style) != len(first.style):
             problems.append(
-                f"{given} images for all pairs alike, got {len(pair.style)} here and"
+                f"{place} images, the same number in every pair, got {len(pair.style)} here and"
                 f" {len(first.style)} in the first pair"
             )
-        elif len(pair.style) > 1 and together < 2:
-            problems.append(f"{given} images that share a region, got each in a region of its own")
+        elif len(pair.style) > 1 and largest_group < 2:
+            problems.append(
+                f"{place} images in the same region, but here each has a region of its own"
+            )
     if "image" in space.may_set("init") and not pair.start:
         problems.append(
-            f"{_place(file, (*path, 'start'))}: missing; the space {space.name} starts from a"
-            " given picture (`init: image`)"
+            f"{_place(file, (*path, 'start'))}: missing; the space {space.name} may start"
+            " from a given picture (`init: image`), so every pair needs one"
         )
     return problems
 
 
 def find_space(name_or_path: str) -> Space:
-    """A named space, or one from a YAML file.
+    """Return a named search space, or one from a YAML file.
 
     Raises:
-        ConfigError: neither, or the file's problems.
+        ConfigError: there is no such space and no such file, or the file is not valid.
     """
     if name_or_path in CATALOGUE:
         return CATALOGUE[name_or_path]
@@ -254,6 +286,7 @@ def find_space(name_or_path: str) -> Space:
 
 
 def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:
+    """Return the problems of the files of one pair, which is at ``path`` in the job file."""
     problems: list[str] = []
     sizes: dict[KeyPath, tuple[int, int]] = {}
     for key, name in _pictures(pair):
@@ -264,7 +297,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
         except InputError as error:
             problems.append(f"{_place(file, (*path, *key))}: {error}")
     problems += [
-        f"{_place(file, (*path, 'reference', role))}: {name} is not a file"
+        f"{_place(file, (*path, 'reference', role))}: no such file {name}, expected AdaIN weights"
         for role, name in _weights_files(pair)
         if not is_file(name)
     ]
@@ -275,11 +308,11 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
     problems += _style_mask_problems(pair, sizes, path, file)
     content = sizes.get(("content",))
     for key, size in sizes.items():
-        shown = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
-        if shown and content and shapes_differ(content, size):
+        role = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
+        if role and content and shapes_differ(content, size):
             problems.append(
                 f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
-                f" content's {content[0]}x{content[1]}; crop the {shown} to the content's frame"
+                f" content ({content[0]}x{content[1]}); crop the {role} to the content's frame"
             )
     return problems
 
@@ -287,7 +320,7 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
 def _style_mask_problems(
     pair: PairSpec, sizes: Mapping[KeyPath, tuple[int, int]], path: KeyPath, file: YamlFile
 ) -> list[str]:
-    """Masks that lie on a style image, of another shape than it."""
+    """Return a problem for every mask of a style image with another shape than that image."""
     problems = []
     for index in range(len(pair.style)):
         key = _style_key(pair, index)
@@ -295,24 +328,26 @@ def _style_mask_problems(
         if image and mask and shapes_differ(image, mask):
             place = _place(file, (*path, *key, "style_region"))
             problems.append(
-                f"{place}: {mask[0]}x{mask[1]} has another shape than the style image's"
-                f" {image[0]}x{image[1]}; crop the mask to that image's frame"
+                f"{place}: {mask[0]}x{mask[1]} has another shape than the style image"
+                f" ({image[0]}x{image[1]}); crop the mask to that image's frame"
             )
     return problems
 
 
 def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
+    """Return a problem for each unknown name and each missing file in ``weights``."""
     problems = []
     for name, path in weights.items():
         where = _place(file, ("weights", name))
         if name not in SOURCES:
             problems.append(f"{where}: no such weights{near_miss(name, SOURCES)}")
         elif not is_file(path):
-            problems.append(f"{where}: {path} is not a file")
+            problems.append(f"{where}: no such file {path}, expected weights of {name}")
     return problems
 
 
 def _pictures(pair: PairSpec) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (key path within the pair, file) of every picture and mask of a pair."""
     yield ("content",), pair.content
     for index, style in enumerate(pair.style):
         key = _style_key(pair, index)
@@ -328,11 +363,12 @@ def _pictures(pair: PairSpec) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _style_key(pair: PairSpec, index: int) -> KeyPath:
-    """Of a style image; a single one may stand without a list."""
+    """Return the key path of a style image; a single one needs no list in the job file."""
     return ("style",) if len(pair.style) == 1 else ("style", index)
 
 
 def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
+    """Yield (role, file) of the weights files of an AdaIN reference."""
     if isinstance(pair.reference, ReferenceSpec):
         for role in ("encoder", "decoder"):
             if name := getattr(pair.reference, role):
@@ -340,12 +376,13 @@ def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
 
 
 def _place(file: YamlFile, key: KeyPath) -> str:
+    """Return the line and name of a key, as errors begin with them."""
     pair, of_style = key[:3], key[3:]
     if of_style and isinstance(of_style[0], str) and (*pair, 0) in file.lines:
-        key = (*pair, 0, *of_style)  # a list of one style
+        key = (*pair, 0, *of_style)  # the file has a list of one style
     return f"{file.where(key)}`{'.'.join(map(str, key))}`"
 
 
 def shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """Whether (width, height) of two pictures are too unlike to be compared pixel by pixel."""
+    """Whether two pictures (width, height) have aspect ratios that are too different to compare."""
     return abs(a[0] * b[1] / (a[1] * b[0]) - 1) > MAX_ASPECT_DIFFERENCE

@@ -1,6 +1,6 @@
-"""Opening the storage that a run is copied to, and asking it without waiting for ever.
+"""The storage that a run is mirrored to: check its URL, open it, and limit the wait for it.
 
-Nothing heavy is imported before a storage is opened: jobs are checked with this, too.
+pyarrow is imported only when a storage is opened, because the check of a job uses this module, too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nst_core.errors import InputError, near_miss
 
 T = TypeVar("T")
 
-#: Seconds that a storage has for its first answer. Google's client would try for 15 minutes.
+#: Seconds to wait for the first answer of a storage. Google's client retries for 15 minutes.
 ANSWER_WITHIN_S = 45.0
-#: Of that time, how long Google's client tries a single request again.
+#: Seconds for which Google's client retries a single request.
 _GOOGLE_RETRIES_S = 15
 
-#: URL scheme -> who is asked.
+#: URL scheme -> name of the service.
 _SERVICES = {
     "s3": "Amazon S3",
     "gs": "Google Cloud Storage",
@@ -34,10 +34,10 @@ _SERVICES = {
     "viewfs": "HDFS",
     "file": "this machine",
 }
-#: What is set when an answer is there, of those that are waited for.
+#: One event for each call to a storage that has not returned yet.
 _unanswered: set[threading.Event] = set()
 
-#: What of their messages is for programmers: statuses and types of C++.
+#: Parts of messages that mean nothing to users: statuses and types of C++.
 _CODE = re.compile(
     r"google::cloud::Status\(\w+: |Retry policy exhausted, with a last message of"
     r"|Unknown error: |\bN\d+Azure\w+: "
@@ -48,35 +48,38 @@ _EXPECTED += ".dfs.core.windows.net/FOLDER"
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with a storage's URL, or None; a name without a scheme is a folder."""
+    """Return what is wrong with the URL of a storage, or None. Without a scheme it is a folder."""
     scheme, colon, rest = url.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
-        return None  # a folder; a single letter is a drive of Windows
-    known = scheme.lower()
+        return None  # a folder; a single letter is a Windows drive
+    scheme = scheme.lower()
     problem = None
-    if not rest.startswith("//"):  # unless it is a folder with a colon in its name
-        problem = f"a URL begins with `{known}://`" if known in _SERVICES else None
-    elif known not in _SERVICES:
-        problem = f"there is no storage `{scheme}://`{near_miss(known, _SERVICES)}"
-    elif known != "file" and not rest.strip("/"):
-        problem = "names no bucket"
+    if not rest.startswith("//"):  # with an unknown scheme, a folder with a colon in its name
+        problem = f"a URL must begin with `{scheme}://`" if scheme in _SERVICES else None
+    elif scheme not in _SERVICES:
+        problem = f"there is no storage `{scheme}://`{near_miss(scheme, _SERVICES)}"
+    elif scheme != "file" and not rest.strip("/"):
+        problem = "the URL names no bucket"
     elif " " in rest.split("/")[2]:
-        problem = "the name of a bucket has no spaces"
+        problem = "the name of a bucket must not contain spaces"
     return f"{problem}; {_EXPECTED}" if problem else None
 
 
 def asked_at(url: str) -> str:
-    """Who is asked for a storage."""
+    """Return the name of the service, or the server, that a URL leads to."""
     parts = urlsplit(url)
     own = parse_qs(parts.query).get("endpoint_override")
     return own[0] if own else _SERVICES.get(parts.scheme.lower(), url)
 
 
 def open_store(url: str) -> tuple[Any, str]:
-    """A file system of pyarrow and the folder in it; the storage has answered once.
+    """Open a storage and wait for its first answer.
+
+    Returns:
+        A file system of pyarrow and the folder in it.
 
     Raises:
-        InputError: the URL is wrong, or the storage does not answer, or not to us.
+        InputError: the URL is wrong, or the storage does not answer or denies access.
     """
     from pyarrow.fs import FileSystem
 
@@ -101,33 +104,33 @@ def open_store(url: str) -> tuple[Any, str]:
 
 
 def still_asking() -> bool:
-    """Whether a storage was left that has not answered, whose library would hold up the exit."""
+    """Whether a call to a storage is still running, so its library could delay the exit."""
     return bool(_unanswered)
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What pyarrow raises: not all of its errors are those of the system."""
+    """Return the types of errors that pyarrow raises; not all of them are OSError."""
     from pyarrow import ArrowException
 
     return (OSError, ValueError, NotImplementedError, ArrowException)
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what a storage's library says, without its details for programmers."""
+    """Return the first line of an error message of a storage's library, without C++ details."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     return _CODE.sub("", first).partition(" error_info={")[0][:300].strip(" .")
 
 
 def answered(ask: Callable[[], T], *, within_s: float | None = None) -> T:
-    """What a storage answers; Ctrl-C works meanwhile, which it does not within a library of C++.
+    """Return the result of a call to a storage, made in a thread so that Ctrl-C works meanwhile.
 
     Args:
-        ask: asks; after an end before its time it is left to itself.
-        within_s: seconds to wait at most.
+        ask: the call. After a timeout or Ctrl-C its thread is left to end by itself.
+        within_s: seconds to wait; None for no limit.
 
     Raises:
-        TimeoutError: there is no answer yet.
+        TimeoutError: the call did not return in time.
     """
     answer: list[T] = []
     failure: list[BaseException] = []
@@ -145,7 +148,7 @@ def answered(ask: Callable[[], T], *, within_s: float | None = None) -> T:
 
     _unanswered.add(over)
     threading.Thread(target=run, daemon=True).start()
-    over.wait(within_s)  # a `Thread.join` that is broken off takes its thread for over
+    over.wait(within_s)  # `Thread.join`, if interrupted, would regard the thread as ended
     if failure:
         raise failure[0]
     if not answer:
@@ -154,7 +157,7 @@ def answered(ask: Callable[[], T], *, within_s: float | None = None) -> T:
 
 
 def _whole(url: str) -> str:
-    """The URL as pyarrow takes it, with a limit where its library would try for ever."""
+    """Return the URL in the form of pyarrow, with a limit on retries for Google's client."""
     if "://" not in url:
         return Path(url).expanduser().resolve().as_uri()
     scheme, _, rest = url.partition("://")
@@ -162,6 +165,6 @@ def _whole(url: str) -> str:
     if scheme.lower() in ("gs", "gcs") and "retry_limit_seconds=" not in whole:
         whole += f"{'&' if '?' in whole else '?'}retry_limit_seconds={_GOOGLE_RETRIES_S}"
     if scheme.lower() in ("abfs", "abfss") and shutil.which("az") is None:
-        # Else Azure's library lets a shell complain on standard error that there is no `az`.
+        # Without this, Azure's library runs the missing program `az`, which prints an error.
         os.environ.setdefault("AZURE_TOKEN_CREDENTIALS", "prod")
     return whole

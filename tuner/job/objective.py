@@ -1,6 +1,7 @@
-"""What a run optimises: metrics, sums of metrics, costs; one number, or several as a Pareto search.
+"""Objectives and constraints of a run: metrics, weighted sums of metrics, and costs.
 
-No torch here: tables and `status` read it.
+One objective makes a search with a single best result, several make a Pareto search. Tables and
+`status` read this module, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Literal
 
 from nst_core.errors import near_miss
 from nst_core.metrics.registry import METRICS, Metric
-from tuner.job.ranking import MOST_VALUES, Values
+from tuner.job.ranking import Values
 
-#: What a result costs, reported beside its scores.
+#: Costs of a result, reported beside its metrics.
 COSTS: Mapping[str, Metric] = {
     "seconds_per_image": Metric(
         higher_is_better=False,
@@ -29,60 +30,60 @@ COSTS: Mapping[str, Metric] = {
     ),
 }
 
-#: The cost that only a GPU has, and that is known before the first step.
+#: The cost that exists only on a GPU. It is known before the first step.
 GPU_MEMORY = "vram_gb"
 
-#: Everything that may be an objective or bounded.
+#: Everything that can be an objective or have a constraint.
 MEASURES: Mapping[str, Metric] = {**METRICS, **COSTS}
-
-#: More at once, and nearly every trial is as good as any other.
-MOST_OBJECTIVES = MOST_VALUES
 
 _BOUND = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 
 def check_measure(name: str) -> None:
-    """Raise ValueError if there is no such measure."""
+    """Raise ValueError if the measure does not exist."""
     if name not in MEASURES:
-        raise ValueError(f"{name!r} is none of {', '.join(MEASURES)}{near_miss(name, MEASURES)}")
+        measures = ", ".join(MEASURES)
+        raise ValueError(
+            f"no measure {name!r}, expected one of {measures}{near_miss(name, MEASURES)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """One number to optimise.
+    """One number to optimize.
 
     Attributes:
-        weights: measure -> weight. A single measure is optimised in its own direction; a sum is
-            minimised, and takes measures where higher is better with their sign turned.
+        weights: measure -> weight. A single measure is optimized in its own direction. A weighted
+            sum is minimized; measures where higher is better enter it with a minus sign.
     """
 
     weights: Mapping[str, float]
 
     @property
     def single(self) -> str | None:
-        """The measure, if it is just one."""
+        """Name of the measure, or None if the objective is a weighted sum."""
         return next(iter(self.weights)) if len(self.weights) == 1 else None
 
     @property
     def name(self) -> str:
-        """As people write it: ``lpips``, or ``0.7 lpips + 0.3 color``."""
+        """Text for people: ``lpips``, or ``0.7 lpips + 0.3 color``."""
         if self.single:
             return self.single
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
 
     @property
     def higher_is_better(self) -> bool:
-        """Its direction."""
+        """Whether a higher value is better; False for every weighted sum."""
         return self.single is not None and MEASURES[self.single].higher_is_better
 
     @property
     def has_turned(self) -> bool:
-        """Whether it is a sum in which a measure counts with its sign turned."""
+        """Whether the objective is a sum in which a measure has a minus sign."""
         turned = any(MEASURES[name].higher_is_better for name in self.weights)
         return self.single is None and turned
 
     def of(self, scores: Mapping[str, float]) -> float:
-        """Its value."""
+        """Return the value of the objective for these scores."""
         if self.single:
             return scores[self.single]
         return sum(
@@ -91,20 +92,26 @@ class Objective:
         )
 
     def known(self, scores: Mapping[str, float]) -> bool:
-        """Whether ``scores`` have all it needs; those of an image that was not made lack costs."""
+        """Whether ``scores`` contain every measure. Those of a baseline image have no costs."""
         return all(name in scores for name in self.weights)
 
     def loss(self, value: float) -> float:
-        """A value turned so that lower is better."""
+        """Return a value of this objective with its sign set so that lower is better."""
         return -value if self.higher_is_better else value
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether one value of this objective is better than another; any is better than None."""
+        return than is None or self.loss(value) < self.loss(than)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constraint:
-    """A bound that a result must keep.
+    """An upper or lower bound of a measure.
 
     Attributes:
-        at_most: whether ``bound`` is an upper bound.
+        measure: name of the metric or cost.
+        at_most: whether ``bound`` is an upper bound; otherwise it is a lower bound.
+        bound: in the unit of the measure.
     """
 
     measure: str
@@ -113,42 +120,44 @@ class Constraint:
 
     @classmethod
     def parse(cls, measure: str, text: str) -> Constraint:
-        """From ``"<= 5"`` or ``">= 0.4"``.
+        """Return the constraint that a text such as ``"<= 5"`` or ``">= 0.4"`` describes.
 
         Raises:
-            ValueError: it is neither, or there is no such measure.
+            ValueError: the text is not a bound, or the measure does not exist.
         """
         check_measure(measure)
-        found = _BOUND.fullmatch(text)
-        if found is None:
-            raise ValueError(f'{measure}: expected a bound such as "<= 5", got {text!r}')
-        if not math.isfinite(bound := float(found[2])):
+        match = _BOUND.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f'{measure}: expected a bound such as "<= 5" or ">= 0.4", got {text!r}'
+            )
+        if not math.isfinite(bound := float(match[2])):
             raise ValueError(f"{measure}: expected a bound that is a finite number, got {text!r}")
-        return cls(measure=measure, at_most=found[1] == "<=", bound=bound)
+        return cls(measure=measure, at_most=match[1] == "<=", bound=bound)
 
     @property
     def name(self) -> str:
-        """As people write it."""
+        """Text for people, such as ``vram_gb <= 8``."""
         return f"{self.measure} {'<=' if self.at_most else '>='} {self.bound:g}"
 
     def violation(self, scores: Mapping[str, float]) -> float:
-        """By how much it is broken; 0 or less where it is kept."""
-        over = scores[self.measure] - self.bound
-        return over if self.at_most else -over
+        """Return how far the measure is beyond the bound; 0 or less if the bound is kept."""
+        excess = scores[self.measure] - self.bound
+        return excess if self.at_most else -excess
 
     @property
     def lasting(self) -> bool:
-        """Whether a trial that breaks it does so for ever: costs do not fall with more steps."""
+        """Whether more steps cannot repair a violation: costs never fall with more steps."""
         return self.at_most and self.measure in COSTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goals:
-    """What a run asks of a result.
+    """The objectives and constraints of a run.
 
     Attributes:
-        objectives: one, or up to `MOST_OBJECTIVES` for a Pareto search.
-        constraints: bounds that come before any objective.
+        objectives: one, or up to `ranking.MAX_OBJECTIVES` for a Pareto search.
+        constraints: bounds. Keeping them is more important than any objective.
     """
 
     objectives: Sequence[Objective]
@@ -156,58 +165,59 @@ class Goals:
 
     @property
     def first(self) -> Objective:
-        """The one that tables sort by."""
+        """The first objective, by which tables are sorted."""
         return self.objectives[0]
 
     @property
     def name(self) -> str:
-        """As people write them."""
+        """Text for people: the names of all objectives."""
         return ", ".join(objective.name for objective in self.objectives)
 
     @property
     def measures(self) -> set[str]:
-        """Everything that it reads."""
+        """Names of all measures in the objectives and constraints."""
         bounds = {bound.measure for bound in self.constraints}
         return bounds.union(*(objective.weights for objective in self.objectives))
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Of the objectives, as studies name them."""
+        """Direction of each objective, in the words of Optuna."""
         return ["maximize" if o.higher_is_better else "minimize" for o in self.objectives]
 
     @property
     def pareto(self) -> bool:
-        """Whether there are several."""
+        """Whether there are several objectives."""
         return len(self.objectives) > 1
 
     def violations(self, scores: Mapping[str, float]) -> dict[str, float]:
-        """Constraint -> by how much it is broken."""
+        """Return constraint -> violation; 0 or less if the constraint is kept."""
         return {bound.name: bound.violation(scores) for bound in self.constraints}
 
     def not_finite(self, scores: Mapping[str, float]) -> list[str]:
-        """Measures that are asked for and are not finite: such a constraint would pass as kept."""
+        """Return the measures of the goals that are NaN or infinite; NaN would keep any bound."""
         return [name for name in sorted(self.measures) if not math.isfinite(scores[name])]
 
     def beyond(self, costs: Mapping[str, float]) -> dict[str, float]:
-        """Constraint -> by how much ``costs`` break it for good, whatever the picture becomes.
+        """Return constraint -> violation for each constraint that no number of steps can repair.
 
         Args:
-            costs: those that are known; they do not fall with more steps.
+            costs: the costs that are known already; they never fall with more steps.
         """
-        bounds = [one for one in self.constraints if one.lasting and one.measure in costs]
-        return {one.name: over for one in bounds if (over := one.violation(costs)) > 0}
+        bounds = [bound for bound in self.constraints if bound.lasting and bound.measure in costs]
+        violations = {bound.name: bound.violation(costs) for bound in bounds}
+        return {name: excess for name, excess in violations.items() if excess > 0}
 
     def violated(self, scores: Mapping[str, float]) -> list[str]:
-        """The constraints that are broken, as people write them."""
-        return [name for name, over in self.violations(scores).items() if over > 0]
+        """Return the names of the violated constraints."""
+        return [name for name, excess in self.violations(scores).items() if excess > 0]
 
     def values(self, scores: Mapping[str, float]) -> Values:
-        """What results are ranked by, lower is better: what is broken, then the objectives.
+        """Return what `ranking` compares: the total constraint violation, then each loss.
 
-        Excesses are added up in units of their bounds, so that seconds and gigabytes compare.
+        Each violation is divided by its bound, so that seconds and gigabytes can be added.
         """
-        broken = sum(
+        violation = sum(
             max(0.0, bound.violation(scores)) / (abs(bound.bound) or 1.0)
             for bound in self.constraints
         )
-        return (broken, *(o.loss(o.of(scores)) for o in self.objectives))
+        return (violation, *(o.loss(o.of(scores)) for o in self.objectives))

@@ -1,4 +1,4 @@
-"""Style images as the command line names them: ``FILE[:WEIGHT][@MASK[@PART]]``."""
+"""Style images on the command line: ``FILE[:WEIGHT][@MASK[@PART]]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nst_core.errors import InputError
 from nst_core.files import is_file
 from tuner.job.load import shapes_differ
 
-if TYPE_CHECKING:  # arguments are read before torch is loaded
+if TYPE_CHECKING:  # arguments are parsed before torch is imported
     from torch import Tensor
 
     from nst_core.losses.inputs import Style
@@ -21,7 +21,15 @@ if TYPE_CHECKING:  # arguments are read before torch is loaded
 
 @dataclass(frozen=True)
 class StyleArgument:
-    """What an argument names: files, and a weight if it gives one."""
+    """The files of a ``--style`` argument, and its weight.
+
+    Attributes:
+        text: the argument as given.
+        file: the style image.
+        weight: share in the blend, or None if the argument has none.
+        region: mask file: white where the style applies in the content; None for everywhere.
+        style_region: mask file: white where the style image is used; None for everywhere.
+    """
 
     text: str
     file: str
@@ -31,10 +39,10 @@ class StyleArgument:
 
     @classmethod
     def parse(cls, text: str) -> StyleArgument:
-        """Split an argument; a file whose name holds a sign is taken as it is.
+        """Split an argument. The name of an existing file may contain ``@`` and ``:``.
 
         Raises:
-            InputError: the weight is not a number above 0.
+            InputError: the weight is not above 0, or is above 1e6.
         """
         file, masks = text, list[str]()
         while "@" in file and len(masks) < 2 and not _exists(_split_weight(file)[0]):
@@ -46,14 +54,14 @@ class StyleArgument:
 
     @property
     def files(self) -> list[str]:
-        """Every file that it names."""
+        """Names of the image file and the mask files."""
         return [name for name in (self.file, self.region, self.style_region) if name]
 
     def load(self) -> Style:
-        """Read the image and its masks; a mask's brightness counts.
+        """Read the image and its masks. The brightness of a mask is its weight at each pixel.
 
         Raises:
-            InputError: a file cannot be read, or a mask has another shape than the style image.
+            InputError: a file cannot be read, or the mask of the style image has another shape.
         """
         from nst_core.images.colors import luminance
         from nst_core.images.images import load_image
@@ -67,7 +75,7 @@ class StyleArgument:
         if style_region is not None and _shapes_differ(image, style_region):
             raise InputError(
                 f"{self.style_region}: {_size(style_region)} has another shape than the style"
-                f" image's {_size(image)}; crop the mask to that image's frame"
+                f" image ({_size(image)}); crop the mask to that image's frame"
             )
         return Style(
             image_3HW=image,
@@ -78,48 +86,47 @@ class StyleArgument:
 
 
 def parse_style(text: str) -> Style:
-    """The style image that an argument names. Errors as `StyleArgument`."""
+    """Read the style image and the masks of an argument; for errors see `StyleArgument`."""
     return StyleArgument.parse(text).load()
 
 
 def parse_styles(texts: Sequence[str], config: StyleConfig | None = None) -> list[StyleArgument]:
-    """All style arguments of a command.
+    """Parse all style arguments of a command.
 
     Args:
-        texts: as the command line has them.
-        config: what they will be used with, if it is known.
+        texts: the arguments.
+        config: the settings of the stylization, if they are known already.
 
     Raises:
-        InputError: a weight is not a number above 0, or would change nothing.
+        InputError: a weight is out of range or would have no effect.
     """
     styles = [StyleArgument.parse(text) for text in texts]
-    together = Counter(style.region for style in styles)
+    styles_in_region = Counter(style.region for style in styles)
     for style in styles:
         if style.weight in (None, 1.0):
             continue
-        if together[style.region] < 2:
+        if styles_in_region[style.region] < 2:
             raise InputError(
-                f"--style {style.text}: a weight divides a region between several style images, and"
-                " this one is alone there; leave the weight out, or change the strength with"
-                " --set style_weight=NUMBER"
+                f"--style {style.text}: the weight has no effect, because no other style image is"
+                " in the same region; remove the weight, or change the strength with --set"
+                " style_weight=NUMBER"
             )
         if config and config.style_blend and config.init != "feed_forward":
             raise InputError(
-                f"--style {style.text}: the settings give the style images their weights by"
-                " `style_blend`, so this one changes nothing; leave it out, or add --set"
-                " style_blend=null"
+                f"--style {style.text}: the weight has no effect, because the setting `style_blend`"
+                " weighs the style images; remove the weight, or add --set style_blend=null"
             )
     return styles
 
 
 def check_frames(content_3HW: Tensor, styles: Sequence[Style], start_3HW: Tensor | None) -> None:
-    """Raise InputError if a mask or a start has another shape than the content."""
-    given = [("mask of a style", style.region_HW) for style in styles]
-    for what, picture in [*given, ("picture to start from", start_3HW)]:
+    """Raise InputError if a mask or the start picture has another shape than the content."""
+    masks = [("mask of a style", style.region_HW) for style in styles]
+    for what, picture in [*masks, ("picture to start from", start_3HW)]:
         if picture is not None and _shapes_differ(content_3HW, picture):
             raise InputError(
-                f"the {what}: {_size(picture)} has another shape than the content's"
-                f" {_size(content_3HW)}; crop it to the content's frame"
+                f"the {what}: {_size(picture)} has another shape than the content"
+                f" ({_size(content_3HW)}); crop it to the content's frame"
             )
 
 
@@ -132,11 +139,11 @@ def _size(image: Tensor) -> str:
 
 
 def _exists(path: str) -> bool:
-    return os.path.exists(path)  # noqa: PTH110  # no name is too long for it
+    return os.path.exists(path)  # noqa: PTH110  # accepts names of any length
 
 
 def _split_weight(text: str) -> tuple[str, float | None]:
-    """``FILE`` or ``FILE:WEIGHT`` -> (file, weight); a file whose name holds a colon wins."""
+    """Split ``FILE`` or ``FILE:WEIGHT``; if a file has the whole text as its name, take that."""
     path, colon, number = text.rpartition(":")
     if is_file(text) or not colon:
         return text, None

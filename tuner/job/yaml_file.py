@@ -1,90 +1,52 @@
-"""YAML with the line of every key, so that an error can say where it is."""
+"""YAML files (version 1.2), with the line of every key, so that an error can name it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from nst_core.errors import ConfigError
 from nst_core.files import foreign_path, read_limited, text_of
 
+#: Keys and list indices that lead from the top of a file to a value.
 KeyPath = tuple[str | int, ...]
 
-#: A job or space file is a page of text; aliases could blow a larger one up in memory.
+#: Largest file that is read, in bytes. Job files and space files have a few thousand.
 MAX_BYTES = 1_000_000
 
 
-class _Loader(yaml.SafeLoader):
-    """Scalars as YAML 1.2's core schema reads them (section 10.3.2), which people expect.
-
-    PyYAML's own rules are those of YAML 1.1, where `1e4` is a text and `on` is a boolean.
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012  # PyYAML declares it so
-
-    def __init__(self, stream: str):
-        super().__init__(stream)
-        #: Aliases as problems. Their nodes do not say where they are: they are those of the anchor.
-        self.aliases: list[str] = []
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """See `yaml.composer.Composer`."""
-        if self.check_event(yaml.AliasEvent):
-            alias = self.peek_event()  # type: ignore[no-untyped-call]
-            self.aliases.append(
-                f"line {alias.start_mark.line + 1}: aliases (`*{alias.anchor}`) are not supported;"
-                " write the value out"
-            )
-        return super().compose_node(parent, index)
+class _Constructor(SafeConstructor):
+    """Constructor of plain values in which dates stay text."""
 
 
-for _kind, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        list("-+0123456789."),
-    ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), _first
-    )
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
-def _integer(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(node.value, 0 if node.value[1:2] in ("o", "x") else 10)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what either version of YAML would take for something else than a text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML declares it so
-        first: [
-            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
-            *_Loader.yaml_implicit_resolvers.get(first, ()),
-        ]
-        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
-    }
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """`read_yaml` refuses them."""
-        return True
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    return yaml
 
 
 def yaml_text(content: Any) -> str:
-    """Plain values as a file that `read_yaml` reads the same from."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    """Return plain values as the text of a file from which `read_yaml` reads the same values."""
+    yaml = _yaml()
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.representer.ignore_aliases = lambda _: True  # `read_yaml` refuses aliases
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +54,9 @@ class YamlFile:
     """A parsed file.
 
     Attributes:
-        source: its name in errors.
+        source: name of the file in errors.
         data: plain Python values.
-        lines: key path -> line number from 1.
+        lines: key path -> line number, from 1.
     """
 
     source: str
@@ -102,7 +64,7 @@ class YamlFile:
     lines: Mapping[KeyPath, int]
 
     def where(self, path: KeyPath) -> str:
-        """``line N: `` of a key, or of the nearest key around it; empty if it has no line."""
+        """Return ``line N: `` of a key, or of the nearest key around it; empty if there is none."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
                 return f"line {self.lines[path[:end]]}: "
@@ -110,10 +72,10 @@ class YamlFile:
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """Parse a file; aliases and duplicate keys are refused.
+    """Read a YAML file. Aliases and duplicate keys are errors.
 
     Raises:
-        ConfigError: missing, unreadable, too large, or not YAML.
+        ConfigError: the file is missing, unreadable, too large, or not valid.
     """
     try:
         text = text_of(read_limited(path, MAX_BYTES))
@@ -127,60 +89,82 @@ def read_yaml(path: Path) -> YamlFile:
 
 
 def parse_yaml(text: str, source: str) -> YamlFile:
-    """As `read_yaml`, from a string."""
+    """Parse the text of a YAML file; see `read_yaml`.
+
+    Args:
+        text: content of the file.
+        source: name of the file in errors.
+
+    Raises:
+        ConfigError: the text is not valid.
+    """
+    lines: dict[KeyPath, int] = {}
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: dict[KeyPath, int] = {}
-        problems = [*loader.aliases, *(_walk(node, (), lines, set()) if node else [])]
-        if problems:
-            raise ConfigError(source, problems)
-        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
+        problems = _aliases(text)  # before anything follows them: they could grow without limit
+        if not problems and (node := _yaml().compose(text)):
+            problems = _duplicates(node, (), lines)
+        data = None if problems else _yaml().load(text)
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(source, [f"{line}not YAML: {error.problem or error.context}"]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(source, [f"not YAML: {str(error).splitlines()[0]}"]) from None
+        problems = [f"{line}not YAML: {error.problem or error.context}"]
+    except RecursionError:
+        problems = ["not YAML: nested too deeply"]
+    except Exception as error:  # the parser raises errors of many types on malformed text
+        problems = [f"not YAML: {(str(error) or type(error).__name__).splitlines()[0]}"]
+    if problems:
+        raise ConfigError(source, problems)
     return YamlFile(source=source, data=data, lines=lines)
 
 
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], seen: set[int]) -> list[str]:
-    """Record lines below ``node``; returns duplicate keys as problems."""
-    if id(node) in seen:  # an alias
-        return []
-    seen.add(id(node))
+def _aliases(text: str) -> list[str]:
+    """Return a problem for every alias."""
+    return [
+        f"line {event.start_mark.line + 1}: aliases (`*{event.anchor}`) are not supported; write"
+        " the value out"
+        for event in _yaml().parse(text)
+        if isinstance(event, AliasEvent)
+    ]
+
+
+def _duplicates(node: Node, path: KeyPath, lines: dict[KeyPath, int]) -> list[str]:
+    """Record the lines of all keys below ``node``, and return a problem for every duplicate key."""
     problems: list[str] = []
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
-            problems += _walk(item, (*path, index), lines, seen)
-    elif isinstance(node, yaml.MappingNode):
+            problems += _duplicates(item, (*path, index), lines)
+    elif isinstance(node, MappingNode):
         for key, value in node.value:
-            here = (*path, str(key.value))
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                problems.append(f"line {line}: keys must be plain words")
+            if not isinstance(key, ScalarNode):
+                problems.append(f"line {line}: expected a word as key, got a list or mapping")
                 continue
+            here = (*path, str(key.value))
             if here in lines:
-                first = lines[here]
-                problems.append(f"line {line}: `{key.value}` stands twice, first in line {first}")
+                problems.append(
+                    f"line {line}: `{key.value}` appears twice, first in line {lines[here]};"
+                    " remove one of them"
+                )
             lines[here] = line
-            problems += _walk(value, here, lines, seen)
+            problems += _duplicates(value, here, lines)
     return problems
 
 
 def set_key(data: Any, assignment: str) -> KeyPath:
-    """Apply ``key.sub=value`` to nested mappings in place; the value is read as YAML.
+    """Apply ``key.sub=value`` to nested mappings and lists, in place; the value is read as YAML.
+
+    Returns:
+        The path of the key.
 
     Raises:
-        ConfigError: no ``=``, or the path runs through something that is not a mapping.
+        ConfigError: there is no ``=``, or the path leads to something that holds no keys.
     """
     path_text, equals, value_text = assignment.partition("=")
     if not equals or not path_text.strip():
         raise ConfigError(f"--set {assignment}", ["expected key=value or key.sub=value"])
     value = parse_yaml(value_text, f"--set {assignment}").data
-    path: list[Hashable] = []
+    path: list[str | int] = []
     target: Any = data
     parts = path_text.strip().split(".")
     for i, part in enumerate(parts):
@@ -190,8 +174,11 @@ def set_key(data: Any, assignment: str) -> KeyPath:
                 f"--set {assignment}", [f"`{part}`: expected an index below {len(target)}"]
             )
         if not isinstance(target, (dict, list)):
-            inside = ".".join(parts[:i])
-            raise ConfigError(f"--set {assignment}", [f"`{inside}` holds no keys to set"])
+            parent = ".".join(parts[:i])
+            raise ConfigError(
+                f"--set {assignment}",
+                [f"`{parent}` is a single value, so it has no key `{part}`; set `{parent}` itself"],
+            )
         path.append(key)
         if i == len(parts) - 1:
             target[key] = value
@@ -199,4 +186,4 @@ def set_key(data: Any, assignment: str) -> KeyPath:
             target = target[key]
         else:
             target = target.setdefault(key, {})
-    return tuple(path)  # type: ignore[arg-type]
+    return tuple(path)

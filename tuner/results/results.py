@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,7 +19,7 @@ from nst_core.errors import RunError
 from nst_core.networks.registry import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
 from nst_core.presets.preset import Preset
 from tuner.job.objective import COSTS, Goals
-from tuner.job.ranking import non_dominated
+from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult
@@ -110,13 +109,11 @@ class Results:
             for r in trial_results
         ]
         if self.goals.pareto:
-            # The total violation is one of the values, so a result that violates a constraint
-            # never dominates one that does not.
             other_values = values_beside(((r.record, r.steps) for r in trial_results), self.goals)
-            ranks = non_dominated([*values, *other_values])[0][: len(values)]
+            ranks = [key[1] for key in ranking(values, other_values)]
             return [
-                (violation, rank, r.failed, loss)
-                for r, rank, (violation, loss, *_) in zip(trial_results, ranks, values, strict=True)
+                (violation, rank, r.failed, *losses)
+                for r, rank, (violation, *losses) in zip(trial_results, ranks, values, strict=True)
             ]
         best = _sorted_by(values, trial_results)[: self.job.finals.count]
         finalists = {r.record.trial for r in best if r.finals}
@@ -157,11 +154,7 @@ class Results:
         """
         candidates = [r.at(steps) for r in self.ranked() for steps in r.record.rungs]
         points = [self.goals.values(r.rung.scores) for r in candidates]
-        if any(not violation for violation, *_ in points):  # then violating results are no choice
-            feasible = [not violation for violation, *_ in points]
-            candidates, points = list(compress(candidates, feasible)), [*compress(points, feasible)]
-        ranks, _ = non_dominated(points) if points else ([], [])
-        chosen = [r for r, rank in zip(candidates, ranks, strict=True) if rank == 0]
+        chosen = [candidates[index] for index in pareto_front(points)]
         return sorted(chosen, key=lambda r: self.goals.first.loss(r.rung.objective))
 
     def held_out(self, trial_result: TrialResult) -> float | None:
@@ -177,13 +170,15 @@ class Results:
         if not ranked or (score_of_best := self.held_out(ranked[0])) is None:
             return None
         loss = self.goals.first.loss
-        losses = [
-            (loss(score), r)
+        candidates = [
+            (score, r)
             for r in ranked[1:]
             if not self.violated(r) and (score := self.held_out(r)) is not None
         ]
-        lowest, winner = min(losses, key=lambda x: x[0], default=(math.inf, None))
-        return winner if lowest < loss(score_of_best) else None
+        if not candidates:
+            return None
+        score, winner = min(candidates, key=lambda x: loss(x[0]))
+        return winner if self.goals.first.better(score, score_of_best) else None
 
     def best_preset(self) -> TrialResult | None:
         """Return the best result of a baseline preset; None if no preset has reported."""
@@ -215,12 +210,14 @@ class Results:
         None if the content has no score, see `gain`.
         """
         first, content = self.goals.first, self.baselines.get("content", {})
-        return first.loss(score) < first.loss(first.of(content)) if first.known(content) else None
+        if not first.known(content):
+            return None
+        return first.better(score, first.of(content))
 
     def comparison(self, score: float, base: float) -> str:
         """Return ``30% better`` or ``5% worse``, without percentage where `change` is NaN."""
-        loss, change = self.goals.first.loss, self.change(score, base)
-        word = "worse" if loss(score) > loss(base) else "better"
+        change = self.change(score, base)
+        word = "worse" if self.goals.first.better(base, score) else "better"
         return word if math.isnan(change) else f"{abs(change):.0%} {word}"
 
     @property

@@ -152,10 +152,10 @@ class PrometheusCallback(Callback):
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
-        loss, best = self._goals.first.loss, self._best
+        best = None if self._best is None else self._best.objective
         if self._goals.violated(rung.scores):
             return
-        if best is None or loss(rung.objective) < loss(best.objective):
+        if self._goals.first.better(rung.objective, best):
             self._best = rung
             self._set_score()
 

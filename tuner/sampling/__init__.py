@@ -1,1 +1,1 @@
-"""Sampling: which configuration is tried next."""
+"""Sampling: proposes the configuration of the next trial."""

@@ -1,4 +1,4 @@
-"""Draw: the parameters of the next trial, by the sampler of the job."""
+"""Draw the parameters of the next trial with the sampler of the job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import optuna
 
 from search_spaces import Params, Space
 from tuner.job.objective import Goals
-from tuner.job.spec import SamplerName
+from tuner.job.sections import SamplerName
 from tuner.sampling.gp_sampler import propose
 from tuner.sampling.lengthscales import LENGTHS, expected_lengths
 from tuner.sampling.optuna_samplers import make_sampler, suggested
@@ -19,14 +19,14 @@ from tuner.study.study import RunStudy
 class Draw:
     """Draws the parameters of trials and records them in the study.
 
-    A draw is seeded by the run's seed and the trial's number. It depends on the study alone, so a
-    resumed run draws what an uninterrupted one would.
+    The seed of a draw comes from the run's seed and the trial's number. A draw depends on nothing
+    but these and the study, so a resumed run draws the same parameters as an uninterrupted one.
 
     Args:
-        study: the run's study.
-        goals: what trials are ranked by.
+        study: the study of the run.
+        goals: objectives and constraints of the run.
         sampler: name of the sampler.
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, study: RunStudy, *, goals: Goals, sampler: SamplerName, seed: int):
@@ -37,13 +37,13 @@ class Draw:
     def __call__(
         self, number: int, space: Space, max_steps: int, given: Params | None = None
     ) -> Params:
-        """Draw and record the parameters of a trial that has begun.
+        """Draw, record and return the parameters of a trial that has begun.
 
         Args:
-            number: of the trial.
+            number: number of the trial.
             space: the search space.
-            max_steps: steps that the trial takes unless it is stopped.
-            given: parameters that are taken as they are; the sampler draws the others.
+            max_steps: steps of the trial unless it is stopped early.
+            given: fixed parameters; the sampler draws the others.
         """
         if self._sampler_name == "gp":
             given = self._propose(number, space, max_steps, given) or given
@@ -52,12 +52,12 @@ class Draw:
     def _propose(
         self, number: int, space: Space, max_steps: int, given: Params | None
     ) -> Params | None:
-        known = self._trials.tried(self._study.trials, number)
-        # The length scales hold for an objective like the one they were learned from.
+        observations = self._trials.tried(self._study.trials, number)
+        # Lengthscales are known only for single objectives.
         lengths = {} if self._goals.pareto else self._study.notes.get(LENGTHS, {})
         return propose(
             space,
-            known,
+            observations,
             max_steps=max_steps,
             index=number,
             seed=self._seed,

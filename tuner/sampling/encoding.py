@@ -1,124 +1,156 @@
-"""Encoding: parameters of a search space as points of the unit cube, and back."""
+"""Encoding: configurations of a search space as points of the unit cube, and back.
+
+There are two encodings. *Shares* have one number per parameter: its place in the range, from 0 to
+1, or NaN where a parameter has no meaning. *Points* have the coordinates that a kernel measures
+distances with: one for each number, and one for each option of a choice.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from search_spaces import Choice, Int, Params, Space
+from search_spaces import Choice, Float, Int, Params, Space
+from search_spaces.derived import base_of
 
-#: How far apart two choices of a parameter are, as a share of a number's range.
+#: Distance between two options of a choice, where the range of a number has length 1.
 CHOICE_DISTANCE = 0.5
+
+_Number: TypeAlias = Float | Int
 
 
 def encode(space: Space, params: Params) -> np.ndarray:
-    """A configuration as a point_D; numbers by their share of the range.
+    """Return a configuration as a point_D.
 
-    A parameter that has no meaning for the configuration stands in the middle of its range.
+    A parameter that has no meaning in the configuration is in the middle of its range.
     """
     return np.asarray(encode_all(space, [params])[0])
 
 
 def encode_all(space: Space, params: Sequence[Params]) -> np.ndarray:
-    """Configurations as points_ND."""
-    shares = [shares_of(space, one) for one in params]
-    rows = [[found.get(name, np.nan) for name in space.params] for found in shares]
+    """Return configurations as points_ND."""
+    shares = [shares_of(space, configuration) for configuration in params]
+    rows = [[share.get(name, np.nan) for name in space.params] for share in shares]
     return encode_shares(space, np.array(rows, dtype=float).reshape(-1, len(space.params)))
 
 
 def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Shares of parameters, as `points.point_at` takes them, as points_ND.
-
-    Args:
-        space: of the parameters.
-        share_NP: NaN where a parameter has no meaning.
-    """
-    apart = CHOICE_DISTANCE / 2**0.5  # two unlike choices differ in two places
+    """Return shares_NP as points_ND; whole numbers are rounded."""
+    side = CHOICE_DISTANCE / 2**0.5  # two different options differ in two coordinates
     columns = []
     for parameter, share_N in zip(space.params.values(), share_NP.T, strict=True):
         if isinstance(parameter, Choice):
-            count = len(parameter.options)
-            chosen_N = choices(parameter, share_N)
-            columns += [apart * (chosen_N == option) for option in range(count)]
+            option_N = options_at(parameter, share_N)
+            columns += [side * (option_N == option) for option in range(len(parameter.options))]
         else:
-            at_N = whole_shares(parameter, share_N) if isinstance(parameter, Int) else share_N
-            columns.append(np.where(np.isnan(at_N), 0.5, at_N))
+            coordinate_N = (
+                whole_shares(parameter, share_N) if isinstance(parameter, Int) else share_N
+            )
+            columns.append(np.where(np.isnan(coordinate_N), 0.5, coordinate_N))
     return np.stack(columns, 1)
 
 
-def choices(parameter: Choice, share_N: np.ndarray) -> np.ndarray:
-    """Places of the options that shares stand for; -1 where they have no meaning."""
-    count = len(parameter.options)
-    place_N = np.minimum(np.floor(np.nan_to_num(share_N, nan=0.0) * count), count - 1)
-    return np.where(np.isnan(share_N), -1, place_N)
+def coordinates(space: Space) -> Iterator[tuple[str, float]]:
+    """Yield the name and extent of each coordinate of a point, in the order of `encode`.
+
+    The extent is the width of a number's range in its own unit, or in decades if the range is
+    logarithmic; for an option of a choice it is 1.
+    """
+    for variant, parameter in space.params.items():
+        name = base_of(variant)
+        if isinstance(parameter, Choice):
+            for option in parameter.options:
+                yield f"{name}={option}", 1.0
+        elif parameter.log:
+            yield f"log10 {name}", math.log10(parameter.high / parameter.low)
+        else:
+            yield name, float(parameter.high - parameter.low)
 
 
 def with_conditions(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Shares_NP with NaN where the conditions of a space leave a parameter no meaning."""
+    """Return shares_NP with NaN for each parameter that has no meaning for the choices made."""
     share_NP = share_NP.copy()
-    place = {name: column for column, name in enumerate(space.params)}
-    for name, parameter in space.params.items():  # a condition names an earlier one
+    column = {name: index for index, name in enumerate(space.params)}
+    for name, parameter in space.params.items():  # conditions refer to earlier parameters
         for other, values in parameter.when.items():
-            decides = space.params[other]
-            assert isinstance(decides, Choice)
-            holds = [decides.options.index(value) for value in values]
-            chosen_N = choices(decides, share_NP[:, place[other]])
-            share_NP[~np.isin(chosen_N, holds), place[name]] = np.nan
+            choice = space.params[other]
+            assert isinstance(choice, Choice)
+            allowed = [choice.options.index(value) for value in values]
+            option_N = options_at(choice, share_NP[:, column[other]])
+            share_NP[~np.isin(option_N, allowed), column[name]] = np.nan
     return share_NP
 
 
+def options_at(choice: Choice, share_N: np.ndarray) -> np.ndarray:
+    """Return the indices_N of the options at these shares, -1 for NaN."""
+    count = len(choice.options)
+    index_N = np.minimum(np.floor(np.nan_to_num(share_N, nan=0.0) * count), count - 1)
+    return np.where(np.isnan(share_N), -1, index_N).astype(int)
+
+
+def whole_shares(parameter: Int, share_N: np.ndarray) -> np.ndarray:
+    """Return the shares_N of the nearest whole numbers; NaN stays NaN."""
+    return _share_of(parameter, np.round(_number_at(parameter, share_N)))
+
+
 def point_at(space: Space, shares: Mapping[str, float], given: Params | None = None) -> Params:
-    """The point of a space whose parameters lie at these shares of their ranges, from 0 to 1.
+    """Return the configuration at these shares.
 
     Args:
-        space: where the point is.
-        shares: of each parameter, also of those that turn out to have no meaning there.
-        given: values that it has whatever the shares say.
+        space: the search space.
+        shares: the share of every parameter, also of those without a meaning in the configuration.
+        given: values that replace those at the shares.
     """
-    drawn: dict[str, float | int | str] = {}
+    params: dict[str, float | int | str] = {}
     for name, parameter in space.params.items():
-        if not space.active(name, drawn):
+        if not space.active(name, params):
             continue
         if given and name in given:
-            drawn[name] = given[name]
-            continue
-        share = shares[name]
-        if isinstance(parameter, Choice):
-            count = len(parameter.options)
-            drawn[name] = parameter.options[min(count - 1, int(share * count))]
-            continue
-        low, high = float(parameter.low), float(parameter.high)
-        value = low * (high / low) ** share if parameter.log else low + (high - low) * share
-        value = min(high, max(low, float(value)))
-        drawn[name] = round(value) if isinstance(parameter, Int) else value
-    return drawn
+            params[name] = given[name]
+        elif isinstance(parameter, Choice):
+            index = int(options_at(parameter, np.array([shares[name]]))[0])
+            params[name] = parameter.options[index]
+        else:
+            value = float(
+                np.clip(_number_at(parameter, shares[name]), parameter.low, parameter.high)
+            )
+            params[name] = round(value) if isinstance(parameter, Int) else value
+    return params
 
 
 def shares_of(space: Space, params: Params) -> dict[str, float]:
-    """Shares at which `point_at` finds a point again; none for parameters it does not have."""
+    """Return parameter -> share, so that `point_at` returns ``params`` again.
+
+    Parameters that ``params`` lacks have no share; the share of an option is the middle of its
+    interval.
+    """
     shares = {}
     for name, parameter in space.params.items():
         if name not in params:
             continue
         if isinstance(parameter, Choice):
-            place = parameter.options.index(str(params[name]))
-            shares[name] = (place + 0.5) / len(parameter.options)
-            continue
-        low, high, at = float(parameter.low), float(parameter.high), float(params[name])
-        if parameter.log:
-            low, high, at = math.log(low), math.log(high), math.log(at)
-        shares[name] = min(1.0, max(0.0, (at - low) / (high - low))) if high > low else 0.5
+            index = parameter.options.index(str(params[name]))
+            shares[name] = (index + 0.5) / len(parameter.options)
+        else:
+            share = _share_of(parameter, np.array([float(params[name])]))
+            shares[name] = float(np.clip(share[0], 0.0, 1.0))
     return shares
 
 
-def whole_shares(parameter: Int, share_N: np.ndarray) -> np.ndarray:
-    """Shares of the whole numbers that shares stand for; NaN stays."""
+def _number_at(parameter: _Number, share: np.ndarray | float) -> np.ndarray:
+    low, high = float(parameter.low), float(parameter.high)
+    if parameter.log:
+        return np.asarray(low * (high / low) ** share)
+    return np.asarray(low + (high - low) * share)
+
+
+def _share_of(parameter: _Number, value_N: np.ndarray) -> np.ndarray:
     low, high = float(parameter.low), float(parameter.high)
     if high <= low:
-        return np.where(np.isnan(share_N), share_N, 0.5)  # as `shares_of`
+        return np.where(np.isnan(value_N), np.nan, 0.5)
     if parameter.log:
-        whole_N = np.round(low * (high / low) ** share_N)
-        return np.asarray(np.log(whole_N / low) / np.log(high / low))
-    return np.asarray((np.round(low + (high - low) * share_N) - low) / (high - low))
+        return np.asarray(np.log(value_N / low) / np.log(high / low))
+    return np.asarray((value_N - low) / (high - low))

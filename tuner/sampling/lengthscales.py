@@ -1,46 +1,37 @@
-"""Over which distance a parameter matters, as other pairs of pictures teach it.
+"""Expected lengthscales of the Gaussian process: what tuning on other pairs has shown.
 
-How much of style and content a picture takes differs from pair to pair; that it is this, the
-learning rate and the start which decide, and hardly the layers, does not. A search that knows it
-needs not find it out.
+The best balance of style and content differs from pair to pair. Which parameters matter does not:
+they are this balance, the learning rate and the initialization, and hardly the layers. A search
+that knows this needs fewer trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import log10
+from collections.abc import Mapping
 
 import numpy as np
 
-from search_spaces import Choice, Space
-from search_spaces.derived import base_of
+from search_spaces import Space
+from tuner.sampling.encoding import coordinates
 
-#: Note of a study, of what it began with.
+#: Note of a study: the lengthscales that the run started with.
 LENGTHS = "lengths"
 
-#: By coordinate: the length of a kernel (`surrogate.Kernel`), of a number in its own unit, or in
-#: decades where its logarithm is drawn; of a choice next to the others in the unit of the kernel.
+#: Coordinate (`encoding.coordinates`) -> lengthscale of the kernel: in the unit of the parameter,
+#: in decades if its range is logarithmic, and in the unit of the kernel for an option of a choice.
 Lengths = Mapping[str, float]
 
 
-def expected_lengths(space: Space, known: Lengths) -> np.ndarray:
-    """The lengths_D of a space's coordinates, as of `surrogate.encode`; NaN where none is known."""
+def expected_lengths(space: Space, lengths: Lengths) -> np.ndarray:
+    """Return the lengthscales_D of a space's coordinates; NaN where none is known.
+
+    Args:
+        space: the search space.
+        lengths: the known lengthscales, by name of the coordinate.
+    """
     return np.array(
         [
-            known.get(name, np.nan) / extent if extent > 0 else np.nan  # a range of one value
-            for name, extent in _coordinates(space)
+            lengths.get(name, np.nan) / extent if extent > 0 else np.nan  # a range of one value
+            for name, extent in coordinates(space)
         ]
     )
-
-
-def _coordinates(space: Space) -> Iterable[tuple[str, float]]:
-    """Name and extent of every coordinate, in the order of `surrogate.encode`."""
-    for variant, parameter in space.params.items():
-        name = base_of(variant)
-        if isinstance(parameter, Choice):
-            for option in parameter.options:
-                yield f"{name}={option}", 1.0
-        elif parameter.log:
-            yield f"log10 {name}", log10(parameter.high / parameter.low)
-        else:
-            yield name, float(parameter.high - parameter.low)

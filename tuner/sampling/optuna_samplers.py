@@ -1,6 +1,6 @@
-"""What proposes parameters: Optuna's samplers, each shown what it needs of a study (`shown`).
+"""Optuna's samplers, each with the view of the study that it needs (`study_view`).
 
-What needs no sampler of Optuna's is in `points` and in `gp`.
+Sobol sequences and grids are in `sobol_grid`, the default sampler is in `gp_sampler`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.job.objective import Goals
-from tuner.job.spec import SamplerName
+from tuner.job.sections import SamplerName
 from tuner.sampling.study_view import FilteredSampler
 from tuner.study.optuna_private import ReplayedCmaEs
 
-#: Random trials before there is enough to learn from.
+#: Number of random trials before a sampler learns from results.
 STARTUP = 8
 
-#: Settings of TPE, next to others in `benchmarks.search`.
+#: Settings of TPE, compared with others by `benchmarks.search`.
 TPE: dict[str, Any] = {
     "n_startup_trials": STARTUP,
     "multivariate": True,
@@ -29,26 +29,27 @@ TPE: dict[str, Any] = {
 
 
 def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) -> BaseSampler:
-    """A sampler for one draw with a seed of its own; ``gp``, ``sobol`` and ``grid`` need none.
+    """Return a sampler of Optuna for one draw.
 
     Args:
-        name: of the job.
-        seed: of this draw.
-        goals: whose constraints it is shown for trials that are not over.
+        name: name of the sampler. For ``gp``, ``sobol`` and ``grid``, which are not Optuna's, the
+            sampler is random; it draws what these leave open.
+        seed: seed of this draw.
+        goals: objectives and constraints of the run; see `FilteredSampler`.
     """
     if name == "tpe":
         return FilteredSampler(TPESampler(**TPE, seed=seed), goals=goals)
     if name == "cmaes":
         cmaes = ReplayedCmaEs(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
-        return FilteredSampler(cmaes, goals=goals, most=None, stopped_as_complete=True)
+        return FilteredSampler(cmaes, goals=goals, stopped_as_complete=True)
     if name == "nsga2":
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
-        return FilteredSampler(nsga2, goals=goals, most=None, stopped_as_complete=True)
+        return FilteredSampler(nsga2, goals=goals, stopped_as_complete=True)
     return RandomSampler(seed=seed)
 
 
 def suggested(trial: optuna.Trial, space: Space) -> Params:
-    """What a trial's sampler draws from a space, conditions included."""
+    """Return the parameters that a trial's sampler suggests; conditions of the space hold."""
     drawn: dict[str, float | int | str] = {}
     for name, parameter in space.params.items():
         if not space.active(name, drawn):

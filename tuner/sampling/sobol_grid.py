@@ -1,4 +1,4 @@
-"""Points of a space that need no study: Sobol sequences and grids, and what shares stand for."""
+"""Sobol sequences and grids: points of a search space that do not depend on earlier trials."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import random
 from typing import Any
 
 from search_spaces import Choice, Int, Params, Space
-from tuner.job.spec import SamplerName
+from tuner.job.sections import SamplerName
 from tuner.sampling.encoding import point_at
 
-#: Values of a number on a grid.
+#: Number of values of a numeric parameter on a grid.
 GRID_LEVELS = 3
 
 
 def planned_point(
     name: SamplerName, space: Space, index: int, seed: int, given: Params | None = None
 ) -> Params | None:
-    """The ``index``-th point of a Sobol sequence or a grid; None for other samplers.
+    """Return one point of a Sobol sequence or a grid; None for other samplers.
 
     Args:
-        name: of the sampler.
-        space: where the point is.
-        index: of the point, from 0.
-        seed: of the sequence.
-        given: parameters that it must have, whatever the sequence says.
+        name: name of the sampler.
+        space: the search space.
+        index: number of the point in the sequence or grid, from 0.
+        seed: seed of the sequence, or of the order of the grid.
+        given: values that replace those of the point.
     """
     if name == "sobol":
         from scipy.stats import qmc
@@ -37,36 +37,37 @@ def planned_point(
         return point_at(space, shares, given)
     if name == "grid":
         grid = _Grid(space)
-        # In an order that favours no corner; without a list of all points, which may be millions.
+        # Steps that are coprime to the size visit every point once, in an order that favors no
+        # corner, and need no list of all points, which may be millions.
         step = _coprime(random.Random(seed).randrange(grid.size), grid.size)
         return point_at(space, grid.shares((index * step + seed) % grid.size), given)
     return None
 
 
 def grid_size(space: Space) -> int:
-    """How many points the grid of a space has."""
+    """Return the number of points of the grid of a space."""
     return _Grid(space).size
 
 
 class _Grid:
-    """Points that differ: levels of what has no meaning at a point do not multiply."""
+    """The distinct points of a grid: a parameter without a meaning does not multiply them."""
 
     def __init__(self, space: Space):
         self._space, self._params = space, list(space.params.items())
-        self._asked = {other for _, parameter in self._params for other in parameter.when}
-        self._known: dict[tuple[object, ...], int] = {}
+        self._conditions = {other for _, parameter in self._params for other in parameter.when}
+        self._counts: dict[tuple[object, ...], int] = {}
         self.size = self._count(0, {})
 
     def shares(self, place: int) -> dict[str, float]:
-        """Of each parameter at one of the points; 0 where it has no meaning."""
+        """Return the share of each parameter at a point; 0 if it has no meaning there."""
         shares, drawn = dict.fromkeys(self._space.params, 0.0), dict[str, float | int | str]()
-        for at, (name, parameter) in enumerate(self._params):
+        for index, (name, parameter) in enumerate(self._params):
             if not self._space.active(name, drawn):
                 continue
             count = _levels(parameter)
             if isinstance(parameter, Choice):
                 level, drawn[name] = 0, parameter.options[0]
-                while place >= (below := self._count(at + 1, drawn)):
+                while place >= (below := self._count(index + 1, drawn)):
                     place, level = place - below, level + 1
                     drawn[name] = parameter.options[level]
             else:
@@ -74,21 +75,28 @@ class _Grid:
             shares[name] = level / (count - 1) if count > 1 else 0.0
         return shares
 
-    def _count(self, at: int, drawn: dict[str, float | int | str]) -> int:
-        """Points that parameters from one on make, by what those before them are."""
-        if at == len(self._params):
+    def _count(self, first: int, drawn: dict[str, float | int | str]) -> int:
+        """Return the number of points that the parameters from index ``first`` on form.
+
+        Args:
+            first: index of the first of these parameters.
+            drawn: values of the choices before it.
+        """
+        if first == len(self._params):
             return 1
-        key = (at, *((name, drawn[name]) for name in self._asked & drawn.keys()))
-        if key not in self._known:
-            name, parameter = self._params[at]
+        key = (first, *((name, drawn[name]) for name in self._conditions & drawn.keys()))
+        if key not in self._counts:
+            name, parameter = self._params[first]
             if not self._space.active(name, drawn):
-                self._known[key] = self._count(at + 1, drawn)
+                count = self._count(first + 1, drawn)
             elif isinstance(parameter, Choice):
-                each = [self._count(at + 1, {**drawn, name: o}) for o in parameter.options]
-                self._known[key] = sum(each)
+                count = sum(
+                    self._count(first + 1, {**drawn, name: option}) for option in parameter.options
+                )
             else:
-                self._known[key] = _levels(parameter) * self._count(at + 1, drawn)
-        return self._known[key]
+                count = _levels(parameter) * self._count(first + 1, drawn)
+            self._counts[key] = count
+        return self._counts[key]
 
 
 def _levels(parameter: Any) -> int:

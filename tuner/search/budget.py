@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tuner.job.ranking import Values
+from tuner.job.ranking import Values, at_least_as_good
 from tuner.job.spec import JobSpec
 from tuner.study.records import TrialRecord
 from tuner.study.study import RunStudy
@@ -78,9 +78,10 @@ class Budget:
         """
         if self._best is None or (values[:2], trial) < self._best:
             self._best = (values[:2], trial)
-        if any(_as_good(known, values) for known in self._front):
+        if any(at_least_as_good(known, values) for known in self._front):
             return False
-        self._front = [known for known in self._front if not _as_good(values, known)] + [values]
+        rivals = [known for known in self._front if not at_least_as_good(values, known)]
+        self._front = [*rivals, values]
         self.improved_after = begun
         return True
 
@@ -128,10 +129,3 @@ class Budget:
                 better = "the trade-off so far" if self._goals.pareto else f"trial {best}"
                 return f"{patience} trials brought nothing better than {better}"
         return None
-
-
-def _as_good(one: Values, other: Values) -> bool:
-    """Whether one result is at least as good: less violation, or the same and no value worse."""
-    if one[0] != other[0]:
-        return one[0] < other[0]
-    return all(x <= y for x, y in zip(one[1:], other[1:], strict=True))

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from nst_core.config import StyleConfig
 from tuner.job.objective import Goals
-from tuner.job.ranking import ranking
+from tuner.job.ranking import best_first
 from tuner.job.spec import JobSpec
 from tuner.study.records import TrialRecord, values_beside
 
@@ -111,21 +111,18 @@ def missing_finals(
         and (best := record.best_rung(goals))
     ]
     values = [goals.values(rung.scores) for _, _, rung in entered]
+    # As in `Results.ranked`: earlier reports take part in the Pareto ranks, and of equal results
+    # the one with the fewest steps comes first.
     beside = values_beside(((record, steps) for record, steps, _ in entered), goals)
-    # All ends of a front have the same rank; then the best by the first objective comes first.
-    # As in `Results.ranked`, the fewest steps come first among equals, and a trial that any report
-    # of another trial dominates is not on the front.
-    ranked = sorted(
-        zip(ranking([*values, *beside])[: len(values)], values, entered, strict=True),
-        key=lambda x: (x[0], x[1], x[2][1], x[2][0].trial),
-    )
+    ties = [(steps, record.trial) for record, steps, _ in entered]
+    ranked = [entered[index][0] for index in best_first(values, ties, beside)]
     begun = {
         (r.final_of, r.config["seed"]) for r in records if r.final_of is not None and not r.full
     }
     # Older versions ran a finalist without noise only once, with the search's seed.
     wanted = [
         (record.trial, seed)
-        for *_, (record, _, _) in ranked[:count]
+        for record in ranked[:count]
         if (record.trial, SEARCH_SEED) not in begun
         for seed in final_seeds(seeds)
     ]

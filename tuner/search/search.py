@@ -276,14 +276,7 @@ class Search:
         if failure:
             self.fail(number, failure, seconds=report.seconds)
             return Decision.STOP
-        rung = RungRecord(
-            objective=self.goals.first.of(report.scores),
-            scores=dict(report.scores),
-            pair_scores=[dict(scores) for scores in report.pair_scores],
-            losses=dict(report.losses),
-            seconds=report.seconds,
-            worker=report.worker,
-        )
+        rung = report.record(self.goals)
         self._files.keep_images(number, report.steps, rung, images, final=plan.final)
         with self._one_write():
             self._refresh()

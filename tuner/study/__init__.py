@@ -1,1 +1,1 @@
-"""The study: the record of a run, on disk."""
+"""The study: the record of a run on disk."""

@@ -1,34 +1,34 @@
-"""Keys of what a study holds about its trials; older studies use the same."""
+"""Keys of trial attributes in a study. Older studies use the same keys, so they must not change."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Attributes of trials that a sampler does not learn from: they have no point in the space, or
-#: repeat one.
+#: Attributes of presets and finals. Samplers do not learn from these trials, because a preset is no
+#: point of the search space, and a final repeats another trial.
 PRESET, FINAL_OF = "preset", "final_of"
 
-#: Attribute of a trial that waits at a rung, with the steps of the rung.
+#: Attribute of a paused trial: the steps of the rung at which it is paused.
 PAUSED = "waits"
 
-#: The same of one that was told to go on beyond a rung.
+#: Attribute of a trial that may continue: the steps of the rung beyond which it continues.
 RESUMED = "went_on"
 
-#: Attribute of a report at a rung, with its steps.
+#: Attribute of a trial: its report at the rung with this number of steps.
 RUNG = "rung-{}"
 
-#: In it, what the trial is ranked by.
+#: Key in a report: the values of all objectives.
 VALUES = "values"
 
-#: Attribute of a trial whose known costs broke a bound before its first step.
+#: Attribute of a trial whose costs violated a constraint before its first step: the violations.
 BEYOND = "beyond"
 
-#: Optuna's own: by how much a trial breaks a constraint.
+#: Attribute that Optuna uses: the violation of the constraint with this name.
 CONSTRAINT = "constraints:{}"
 
 
 def reported(user_attrs: Mapping[str, Any]) -> list[int]:
-    """Steps of the rungs at which a trial reported, by its attributes."""
+    """Return the steps of all rungs at which a trial reported."""
     start = RUNG.format("")
     return [int(key.removeprefix(start)) for key in user_attrs if key.startswith(start)]

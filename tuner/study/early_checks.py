@@ -1,6 +1,6 @@
-"""What commands check before they load torch, which takes seconds.
+"""Checks that commands make before they import torch, which takes seconds.
 
-Whoever mistyped a path should not wait for it. Everything is checked again where it is read.
+A mistyped path is reported at once. The same things are checked again where the files are read.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from tuner.job.spec import JobSpec
 from tuner.job.style_arguments import StyleArgument
 from tuner.study.run_dir import RunDir
 
-#: Files that are taken for videos.
+#: Endings of the names of video files.
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 
-#: In place of a run in `search.warm_start`: the pairs that come with the package.
+#: Value of `search.warm_start` for the pairs that come with the package, in place of a run.
 SIMILAR = "similar"
 
 
 def is_video(path: Path) -> bool:
-    """Whether a content is a video, by its name."""
+    """Whether a file is a video, by its name."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def check_sources(content: Path, styles: Sequence[str], *others: Path | None) -> None:
-    """Check from their headers the pictures that a command names.
+    """Check the pictures that a command names, by reading only their headers.
 
     Args:
         content: a picture, a folder of pictures or a video.
-        styles: as `apply.parse_style` reads them.
-        others: further pictures, None for those that were not given.
+        styles: style arguments, see `job.style_arguments`.
+        others: further pictures; None for options that were not given.
 
     Raises:
-        InputError: one is missing or no picture, or the folder is empty.
+        InputError: a file is missing or is not a picture, or the folder is empty.
     """
     if is_folder(content):
         if not any(content.iterdir()):
@@ -58,20 +58,20 @@ def check_sources(content: Path, styles: Sequence[str], *others: Path | None) ->
 
 
 def _check_picture(path: Path) -> None:
-    if not is_pipe(path):  # whose content can be read only once
+    if not is_pipe(path):  # the content of a pipe can be read only once
         check_image(path)
 
 
 def check_run(path: Path) -> Path:
-    """The path itself, if it is a run directory.
+    """Return the path if it is a run directory.
 
     Raises:
-        RunError: it is none.
+        RunError: the path is not a run directory.
     """
     return RunDir(path).require().path
 
 
 def check_runs_of(job: JobSpec) -> None:
-    """Raise RunError if something that the job names as a run is none."""
+    """Raise RunError if the job names something as a run that is not a run directory."""
     for source in {*job.search.warm_start, job.search.replay} - {SIMILAR, None}:
         RunDir(Path(str(source))).require()

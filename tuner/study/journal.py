@@ -1,4 +1,4 @@
-"""The journal file of a study, with several records written as one."""
+"""The journal file of a study, in which several records can be written together."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 class BatchingJournal(BaseJournalBackend):
-    """Optuna's journal file, whose records may be held back and written at once.
+    """Optuna's journal file, with a context that writes all its records at once.
 
-    Optuna writes a record for every parameter and attribute, and each waits for the disk: 17 times
-    in the life of a trial. Within `batch` the records are kept here, where Optuna reads them like
-    those in the file; the journal stays locked meanwhile, so that their order is the file's.
+    Optuna writes a record for every parameter and attribute, and each write waits for the disk: 17
+    times for one trial. Within `batch` the records are held in memory, and Optuna reads them as if
+    they were in the file. The journal is locked during a batch, so the order of records is kept.
 
     Args:
-        path: the journal file; made if it is not there.
+        path: the journal file; it is created if it does not exist.
     """
 
     def __init__(self, path: Path):
@@ -39,7 +39,7 @@ class BatchingJournal(BaseJournalBackend):
         self._held: list[str] | None = None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Records of the file, then those held back."""
+        """Yield the records of the file, then those held in memory, from ``log_number_from`` on."""
         if self._held is None or log_number_from < self._in_file:
             number = log_number_from
             for record in self._file.read_logs(log_number_from):
@@ -50,14 +50,14 @@ class BatchingJournal(BaseJournalBackend):
             yield json.loads(line)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write records, or hold them back."""
+        """Write records, or hold them in memory during a batch."""
         with self.batch():
             assert self._held is not None
             self._held += [json.dumps(log, separators=(",", ":")) for log in logs]
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Hold records back until the end; a batch in a batch is part of it."""
+        """Hold records in memory until the end; a batch within a batch is part of the outer one."""
         if self._held is not None:
             yield
             return
@@ -74,9 +74,9 @@ class BatchingJournal(BaseJournalBackend):
             self._lock.release()
 
     def _acquire(self) -> None:
-        """Lock the journal by a link, or by a file of the same name where there are no links.
+        """Lock the journal with a symbolic link, or with a file if links are not supported.
 
-        There are none on exFAT, SMB and Google Drive.
+        exFAT, SMB and Google Drive do not support them.
         """
         try:
             self._lock.acquire()
@@ -84,28 +84,28 @@ class BatchingJournal(BaseJournalBackend):
             if isinstance(self._lock, JournalFileOpenLock):
                 raise
             by_file = JournalFileOpenLock(str(self._path))
-            by_file.acquire()  # raises where nothing can be made here at all
+            by_file.acquire()  # raises if no file can be created either
             self._lock = by_file
-            why = f"no symbolic links here ({error.strerror}); locked by a file instead"
+            why = f"symbolic links are not supported here ({error.strerror}); locked with a file"
             log.info("%s: %s", self._path, why)
 
     def _catch_up(self) -> None:
-        """Learn where the file ends, so that reading need not begin at its start."""
+        """Move Optuna's reader to the end of the file, so that later reads are short."""
         for _ in self.read_logs(self._in_file):
             pass
 
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        left = memoryview("".join(f"{line}\n" for line in lines).encode())
-        # Without a buffer, which would be written when the file is closed, after all.
+        unwritten = memoryview("".join(f"{line}\n" for line in lines).encode())
+        # Without a buffer: after an error, closing the file would still write its content.
         with self._path.open("ab", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
             try:
-                while left:
-                    left = left[file.write(left) :]
+                while unwritten:
+                    unwritten = unwritten[file.write(unwritten) :]
                 os.fsync(file.fileno())
             except OSError:
-                os.ftruncate(file.fileno(), end)  # half a record would spoil what follows
+                os.ftruncate(file.fileno(), end)  # half a record would damage the next one
                 raise
         self._catch_up()

@@ -1,8 +1,8 @@
-"""A run's journal, read fast by those who only look.
+"""A fast reader of journals, for commands that only look at a run.
 
-Optuna replays a journal at some 50 µs a record, which is eight seconds for a run of 10,000 trials.
-This reads the few kinds of records that a run of ours consists of, ten times as fast. It is no
-second opinion: on a record of any other kind it gives up, and Optuna reads the journal.
+Optuna needs about 50 µs per record, which is eight seconds for a run of 10,000 trials. This reader
+knows only the kinds of records that a run contains, and is ten times as fast. If it finds another
+kind of record it raises an error, and Optuna reads the journal instead.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from optuna.trial import TrialState
 from tuner.study.optuna_private import JournalOperation
 
 _STUDY = int(JournalOperation.CREATE_STUDY)
-_NOTE = int(JournalOperation.SET_STUDY_USER_ATTR)
+_STUDY_ATTR = int(JournalOperation.SET_STUDY_USER_ATTR)
 _TRIAL = int(JournalOperation.CREATE_TRIAL)
 _PARAM = int(JournalOperation.SET_TRIAL_PARAM)
 _STATE = int(JournalOperation.SET_TRIAL_STATE_VALUES)
 _ATTR = int(JournalOperation.SET_TRIAL_USER_ATTR)
-#: Those of reports and of samplers hold nothing to look at.
-_OF_A_TRIAL = frozenset(
+#: Records of trials. Those of intermediate values and of samplers contain nothing to read.
+_TRIAL_RECORDS = frozenset(
     {
         *(_PARAM, _STATE, _ATTR),
         int(JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE),
@@ -35,12 +35,12 @@ _OF_A_TRIAL = frozenset(
 
 
 class UnknownRecordError(Exception):
-    """The journal has something in it that only Optuna can read."""
+    """The journal contains a record that only Optuna can read."""
 
 
 @dataclass(slots=True)
 class ReadTrial:
-    """What is asked of an Optuna trial, under the same names."""
+    """The attributes of an Optuna trial that are read, under the same names."""
 
     number: int
     state: TrialState = TrialState.RUNNING
@@ -48,8 +48,8 @@ class ReadTrial:
     user_attrs: dict[str, Any] = field(default_factory=dict)
 
 
-class _Record(msgspec.Struct, gc=False):  # there are millions, none in a cycle
-    """A line: the fields that we read, of all kinds of records."""
+class _Record(msgspec.Struct, gc=False):  # there may be millions, and none is in a cycle
+    """A line of the journal: the fields of all kinds of records that are read."""
 
     op_code: int
     study_id: int = 0
@@ -62,10 +62,12 @@ class _Record(msgspec.Struct, gc=False):  # there are millions, none in a cycle
 
 
 def read_journal(path: Path) -> tuple[list[ReadTrial], dict[str, Any]]:
-    """Trials by number, and what the study keeps beside them; a half-written last line is left out.
+    """Return the trials, ordered by number, and the notes of the study.
+
+    An incomplete last line is ignored.
 
     Raises:
-        UnknownRecordError: there are records that this does not know, or none at all.
+        UnknownRecordError: the journal is empty, or only Optuna can read it.
     """
     content = path.read_bytes()
     try:
@@ -79,20 +81,20 @@ def _replayed(records: list[_Record]) -> tuple[list[ReadTrial], dict[str, Any]]:
     trials: list[ReadTrial] = []
     notes: dict[str, Any] = {}
     studies = 0
-    drawn = _Drawn()
+    distributions = _Distributions()
     for record in records:
         operation = record.op_code
-        if operation in _OF_A_TRIAL:
+        if operation in _TRIAL_RECORDS:
             if not 0 <= record.trial_id < len(trials):
                 raise UnknownRecordError("no such trial")
-            _update(trials[record.trial_id], record, drawn)
+            _update(trials[record.trial_id], record, distributions)
         elif operation == _STUDY and not studies:
             studies = 1
         elif not studies or record.study_id:
-            raise UnknownRecordError("not one study")
+            raise UnknownRecordError("no study, or several")
         elif operation == _TRIAL and record.state is None:
             trials.append(ReadTrial(len(trials)))
-        elif operation == _NOTE:
+        elif operation == _STUDY_ATTR:
             notes |= record.user_attr
         else:
             raise UnknownRecordError(f"operation {operation}")
@@ -101,11 +103,11 @@ def _replayed(records: list[_Record]) -> tuple[list[ReadTrial], dict[str, Any]]:
     return trials, notes
 
 
-def _update(trial: ReadTrial, record: _Record, drawn: _Drawn) -> None:
+def _update(trial: ReadTrial, record: _Record, distributions: _Distributions) -> None:
     if trial.state is not TrialState.RUNNING:
-        return  # Optuna does not change a trial that is over
+        return  # Optuna ignores records of a finished trial
     if record.op_code == _PARAM:
-        trial.params[record.param_name] = drawn.value(record)
+        trial.params[record.param_name] = distributions.value(record)
     elif record.op_code == _ATTR:
         trial.user_attrs |= record.user_attr
     elif record.op_code == _STATE:
@@ -118,18 +120,18 @@ def _finished(state: int | None) -> TrialState:
     return TrialState(state)
 
 
-class _Drawn:
-    """Parameters as people know them; a journal says them by place in their distribution."""
+class _Distributions:
+    """Converts parameters from Optuna's internal numbers to their values."""
 
     def __init__(self) -> None:
-        self._of: dict[str, str] = {}
-        self._read: dict[str, Callable[[float], Any]] = {}
+        self._distribution: dict[str, str] = {}
+        self._convert: dict[str, Callable[[float], Any]] = {}
 
     def value(self, record: _Record) -> Any:
-        """What was drawn."""
+        """Return the value of the parameter in a record."""
         name, text = record.param_name, record.distribution
-        if self._of.setdefault(name, text) != text:
+        if self._distribution.setdefault(name, text) != text:
             raise UnknownRecordError(f"several distributions of {name}")  # Optuna may refuse some
-        if text not in self._read:
-            self._read[text] = json_to_distribution(text).to_external_repr
-        return self._read[text](record.param_value_internal)
+        if text not in self._convert:
+            self._convert[text] = json_to_distribution(text).to_external_repr
+        return self._convert[text](record.param_value_internal)

@@ -1,6 +1,6 @@
-"""The lock of a run directory: who works on it, and since when.
+"""The lock of a run directory, which names the process that works on it.
 
-Nothing heavy is imported here: a command that is refused must not wait for torch or Ray.
+This module must be fast to import: a command that is refused must not wait for torch or Ray.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from nst_core.files import write_atomic
 
 log = logging.getLogger(__name__)
 
-#: Is locked by the command that works on a run; beside it stands whose it is.
+#: The file that is locked by the command that works on a run, and the file that names its process.
 LOCK_FILE, HOLDER_FILE = ".lock", "launch.json"
 
-#: Seconds between two signs of life, and after which a launch without one is taken for dead. The
-#: second is long: a suspended laptop or a storage that hangs for a minute is no dead launch.
+#: Seconds between two signs of life, and after which a silent launch counts as dead. The second is
+#: long, because a laptop may be suspended, or a storage may hang for a minute.
 SIGN_EVERY_S, DEAD_AFTER_S = 10.0, 120.0
-#: Who only looks holds the lock for a moment, which must not refuse a launch.
-LOOKED_AT_S = 0.3
+#: Seconds that a launch waits for the lock, since commands that only check it hold it for a moment.
+LOCK_WITHIN_S = 0.3
 
 NO_POSIX = (
-    "nst-tuner runs on Linux and macOS, and this is neither; on Windows install it in WSL"
+    "nst-tuner runs only on Linux and macOS; on Windows install it in WSL"
     " (https://learn.microsoft.com/windows/wsl)"
 )
 
-#: What `flock` answers where another process has the lock.
+#: Errors of `flock` if another process has the lock.
 _TAKEN = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
 def require_posix() -> None:
-    """Raise InputError on a system without file locks of POSIX."""
+    """Raise InputError on a system without POSIX file locks, such as Windows."""
     if fcntl is None:
         raise InputError(NO_POSIX)
 
@@ -59,11 +59,11 @@ class Holder:
     """The process that works on a run directory.
 
     Attributes:
-        pid: its process.
-        host: the machine that it runs on.
+        pid: process number; 0 if unknown.
+        host: name of the machine that it runs on.
         since: when it began, in UTC.
-        command: of ours, such as ``launch``.
-        token: tells it from every other.
+        command: the command of nst-tuner, such as ``launch``.
+        token: random text that no other process has.
     """
 
     pid: int = 0
@@ -74,7 +74,7 @@ class Holder:
 
     @classmethod
     def own(cls, command: str) -> Holder:
-        """This process."""
+        """Return the description of this process."""
         return cls(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -85,11 +85,12 @@ class Holder:
 
     @classmethod
     def read(cls, folder: Path) -> Holder:
-        """The process that holds a run directory, or did last; unknown where nothing says it."""
+        """Return the process that used a run directory last, with defaults where it is unknown."""
         try:
-            found = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
-            known = {key: type(default)(found[key]) for key, default in _UNKNOWN if key in found}
-            return cls(**known)
+            content = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+            return cls(
+                **{key: type(default)(content[key]) for key, default in _UNKNOWN if key in content}
+            )
         except (OSError, ValueError, TypeError):
             return cls()
 
@@ -102,40 +103,44 @@ _UNKNOWN = tuple(asdict(Holder()).items())
 
 
 def user_of(folder: Path) -> Holder | None:
-    """The process that works on a run directory now, or None. Takes nothing and writes nothing."""
+    """Return the process that works on a run directory now, or None. Nothing is written."""
     try:
-        file = (folder / LOCK_FILE).open("rb")  # somebody else's may not be written
+        file = (folder / LOCK_FILE).open("rb")  # another user's file may be read-only
     except OSError:
         return None
     with file:
-        taken = _lock(file.fileno(), exclusive=False)
-    if taken is None:
-        return _living(folder)
-    return None if taken else Holder.read(folder)
+        locked = _lock(file.fileno(), exclusive=False)
+    if locked is None:
+        return _living_holder(folder)
+    return None if locked else Holder.read(folder)
 
 
 def check_unused(folder: Path) -> None:
-    """Raise RunError if a process works on a run directory, before anything heavy is imported."""
+    """Raise RunError if a process works on the run directory."""
     if holder := user_of(folder):
         raise in_use(folder, holder)
 
 
 def in_use(folder: Path, holder: Holder) -> RunError:
-    """What to say of a run directory that another process works on."""
-    do = "wait for it to end, or stop it"
+    """Return the error for a run directory that another process uses."""
+    advice = "wait for it to end, or stop it"
     if holder.host != socket.gethostname() or not holder.pid:
-        # A lock of a machine that is gone stays on NFS until the server is told.
+        # On NFS the lock of a machine that crashed may stay.
         lock = shlex.quote(str(folder / LOCK_FILE))
-        do += f"; if it is dead for certain, delete its lock: rm {lock}"
-    return RunError(f"{folder}: in use by {holder}; {do}")
+        advice += f"; if you are sure that it is dead, delete its lock: rm {lock}"
+    return RunError(f"{folder}: in use by {holder}; {advice}")
 
 
 @contextmanager
 def held(folder: Path, command: str) -> Iterator[None]:
-    """Keep other commands out of a run directory; a process that is killed lets go of it.
+    """Lock a run directory, so that no other command can use it. Killing the process unlocks it.
+
+    Args:
+        folder: the run directory.
+        command: name of the running command, for the error that other commands show.
 
     Raises:
-        RunError: another process works on it, or it cannot be written.
+        RunError: another process works on the run, or the folder cannot be written.
     """
     require_posix()
     try:
@@ -151,47 +156,47 @@ def held(folder: Path, command: str) -> Iterator[None]:
             yield
         finally:
             over.set()
-            signs.join(LOOKED_AT_S)  # unless it hangs in a storage that is away
-            _leave(folder, own)
+            signs.join(LOCK_WITHIN_S)  # no longer, since the thread may hang in a dead storage
+            _remove_holder(folder, own)
     finally:
         os.close(file)  # which unlocks it
 
 
 def _take(folder: Path, file: int, command: str) -> Holder:
-    """Lock a run directory and write whose it is."""
-    own, deadline_s = Holder.own(command), time.monotonic() + LOOKED_AT_S
-    while (taken := _lock(file, exclusive=True)) is False:
+    """Lock a run directory and write the name of this process to it."""
+    own, deadline_s = Holder.own(command), time.monotonic() + LOCK_WITHIN_S
+    while (locked := _lock(file, exclusive=True)) is False:
         if time.monotonic() > deadline_s:
             raise in_use(folder, Holder.read(folder))
-        time.sleep(LOOKED_AT_S / 10)
-    if taken is None and (living := _living(folder)):
+        time.sleep(LOCK_WITHIN_S / 10)
+    if locked is None and (living := _living_holder(folder)):
         raise in_use(folder, living)
     try:
         write_atomic(folder / HOLDER_FILE, json.dumps(asdict(own)).encode())
     except OSError as error:
         raise _unwritable(folder, error) from None
-    if taken is None:
-        log.info("%s: no file locks here; signs of life in %s instead", folder, HOLDER_FILE)
-        time.sleep(LOOKED_AT_S)  # of two that began at once, the later one has written over it
+    if locked is None:
+        log.info("%s: file locks are not supported here; using %s instead", folder, HOLDER_FILE)
+        time.sleep(LOCK_WITHIN_S)  # of two that start together, the later one overwrites the file
         if (first := Holder.read(folder)) != own:
             raise in_use(folder, first)
     return own
 
 
 def _lock(file: int, *, exclusive: bool) -> bool | None:
-    """Whether a file could be locked; None where the file system has no locks."""
+    """Return whether the file could be locked, or None if the file system has no locks."""
     if fcntl is None:
         return None
     try:
         fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
-        # Any other: a file system without locks, such as some of SMB, of FUSE and of NFS.
+        # Other errors mean that locks are not supported, as on some SMB, FUSE and NFS mounts.
         return False if error.errno in _TAKEN else None
     return True
 
 
-def _living(folder: Path) -> Holder | None:
-    """Without locks: the process that wrote itself down and still gives signs of life."""
+def _living_holder(folder: Path) -> Holder | None:
+    """Return the process named in the folder if it still gives signs of life (without locks)."""
     try:
         silent_s = time.time() - (folder / HOLDER_FILE).stat().st_mtime
     except OSError:
@@ -209,20 +214,20 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
 
 def _sign(folder: Path, over: threading.Event) -> None:
-    """Give signs of life, for those who look where there are no locks."""
+    """Write signs of life, which replace the lock on file systems without locks."""
     while not over.wait(SIGN_EVERY_S):
-        with suppress(OSError):  # a disk that is full or away ends no run for its sake
+        with suppress(OSError):  # a full disk must not end the run here
             os.utime(folder / HOLDER_FILE)
 
 
-def _leave(folder: Path, own: Holder) -> None:
-    """Where there are no locks, nobody is to wait for the last sign of life to grow old."""
+def _remove_holder(folder: Path, own: Holder) -> None:
+    """Delete the name of this process, so that without locks nobody waits for it to expire."""
     with suppress(OSError):
         if Holder.read(folder) == own:
             (folder / HOLDER_FILE).unlink()
@@ -230,6 +235,6 @@ def _leave(folder: Path, own: Holder) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> RunError:
     return RunError(
-        f"{folder}: cannot be written ({error.strerror}); expected a folder that this user may"
-        " write to, with space left"
+        f"{folder}: cannot be written ({error.strerror}); expected a folder with free space that"
+        " this user may write to"
     )

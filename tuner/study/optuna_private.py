@@ -1,6 +1,6 @@
-"""Everything of Optuna that is not its public API, with the version it was checked with.
+"""Private parts of Optuna that this package uses, with the release that they were tested with.
 
-Optuna may rename any of this in a minor release. Before raising the bound in pyproject.toml, set
+Optuna may change them in any minor release. Before raising the bound in pyproject.toml, set
 `CHECKED` and run `tests/tuner/sampling`, `tests/tuner/study` and `tests/tuner/test_conformance.py`.
 """
 
@@ -22,27 +22,31 @@ from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["LOCK_FILE_SUFFIX", "FrozenStudy", "JournalOperation"]
 
-#: Release of Optuna that this module was checked with.
+#: Release of Optuna that this module was tested with.
 CHECKED = "5.0"
 
 
 def trial_id(trial: FrozenTrial | optuna.Trial) -> int:
-    """Return the number by which a trial's storage knows it."""
+    """Return the identifier of a trial in its storage."""
     return int(trial._trial_id)
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:
-    """Return what keeps a study."""
+    """Return the storage of a study."""
     return study._storage
 
 
 def study_with(study: optuna.Study, trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """Return a view of a study for a sampler, with these trials instead of its own."""
+    """Return a view of a study for a sampler, with these trials in place of the study's own.
+
+    A copy of the study would not do: CMA-ES and NSGA-II store attributes of trials, which must
+    reach the study itself.
+    """
     return cast("optuna.Study", _StudyView(study, trials))
 
 
 class _StudyView:
-    """A study that has other trials than it has; all else is the study's."""
+    """A study with other trials; everything else is the study's own."""
 
     def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]):
         self._study, self._trials = study, trials
@@ -54,7 +58,7 @@ class _StudyView:
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Trials to learn from; a sampler does not change them, so they are never copied."""
+        """Return the trials of the view, never copied, since samplers do not change them."""
         return [trial for trial in self._trials if states is None or trial.state in states]
 
     def _get_trials(
@@ -63,12 +67,12 @@ class _StudyView:
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        """By this name Optuna's samplers ask for them."""
+        """Return the same; Optuna's samplers call this private method."""
         return self.get_trials(deepcopy, states)
 
 
 class _StorageView:
-    """A study's storage, whose trials are those of a view; NSGA-II looks parents up here."""
+    """A storage with the trials of a view; NSGA-II looks up the parents of a trial in it."""
 
     def __init__(self, storage: Any, trials: Mapping[int, FrozenTrial]):
         self._storage, self._trials = storage, trials
@@ -77,39 +81,38 @@ class _StorageView:
         return getattr(self._storage, name)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """A trial as it is shown."""
-        shown = self._trials.get(trial_id)
-        return shown if shown is not None else self._storage.get_trial(trial_id)
+        """Return the trial of the view, or the stored one if the view lacks it."""
+        return self._trials.get(trial_id) or self._storage.get_trial(trial_id)
 
 
 class ReplayedCmaEs(CmaEsSampler):
-    """CMA-ES whose state is worked out anew from the trials of its generations.
+    """CMA-ES that computes its state from the trials of its generations.
 
-    Optuna keeps the state as a pickle in the study, which whoever hands over a run may have
-    written.
+    Optuna stores the state in the study as a pickle. A run directory may come from a stranger, and
+    loading a pickle runs whatever code it contains.
     """
 
-    _among: dict[str, BaseDistribution]
+    _distributions: dict[str, BaseDistribution]
     _direction: StudyDirection
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See `BaseSampler`."""
-        self._among, self._direction = search_space, study.direction
+        self._distributions, self._direction = search_space, study.direction
         return super().sample_relative(study, trial, search_space)
 
     def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        """In place of Optuna's; with no generation left to tell, it keeps no pickle either."""
-        space = _SearchSpaceTransform(self._among, transform_step=True, transform_0_1=True)
+        """Replace Optuna's method; all generations are processed, so no pickle is stored."""
+        space = _SearchSpaceTransform(self._distributions, transform_step=True, transform_0_1=True)
         optimizer: Any = self._init_optimizer(space, self._direction)
         sign = -1.0 if self._direction is StudyDirection.MAXIMIZE else 1.0
 
-        def place(trial: FrozenTrial) -> Any:
-            return space.transform({name: trial.params[name] for name in self._among})
+        def point(trial: FrozenTrial) -> Any:
+            return space.transform({name: trial.params[name] for name in self._distributions})
 
-        known = [trial for trial in completed_trials if self._among.keys() <= trial.params.keys()]
+        trials = [t for t in completed_trials if self._distributions.keys() <= t.params.keys()]
         size = optimizer.population_size
-        while len(told := self._get_solution_trials(known, optimizer.generation)) >= size:
-            optimizer.tell([(place(t), sign * (t.value or 0.0)) for t in told[:size]])
+        while len(solutions := self._get_solution_trials(trials, optimizer.generation)) >= size:
+            optimizer.tell([(point(t), sign * (t.value or 0.0)) for t in solutions[:size]])
         return optimizer

@@ -1,11 +1,11 @@
-"""Plain records that cross from the engine to the search and from the study to its readers."""
+"""Records of a run: what engines report to the search, and what the study stores of trials."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,49 +18,82 @@ Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a trial had reached when it came to the step it was asked for, or why it ended.
+class Measurement:
+    """The scores and losses of a trial after a number of steps.
 
     Attributes:
-        trial: its number.
-        steps: optimizer steps done.
-        scores: metric -> mean over the pairs; empty if it failed.
-        pair_scores: the same for each pair.
+        scores: measure -> mean over the pairs of the search; the costs are among them.
+        pair_scores: the metrics of each pair, in the order of the job; held-out pairs come last.
         losses: weighted loss terms, mean over the pairs.
         seconds: engine time spent on the trial so far; lanes of a batch share its time evenly.
-        worker: host and process that ran it, ``HOST:PID``.
-        failure: why it cannot go on, or None.
-        taken_up: the step that its saved lanes were at, if it went on from these since its last
-            report.
-        came_at: when the engine took it in, in seconds since 1970, if that was since its last
-            report.
-        remark: what is to be known about it from here on, or None.
+        worker: host and process that ran the trial, ``HOST:PID``.
+    """
+
+    scores: Scores
+    pair_scores: Sequence[Scores] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    worker: str = ""
+
+    def on_pair(self, index: int) -> Scores:
+        """Return the metrics of one pair, with the costs, which are the same for all pairs."""
+        costs = {name: value for name, value in self.scores.items() if name in COSTS}
+        return {**costs, **self.pair_scores[index]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungRecord(Measurement):
+    """The measurement of a trial at a rung, as the study stores it.
+
+    Attributes:
+        objective: value of the objective, or of the first of several, mean over the pairs.
+    """
+
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Measurement):
+    """An engine's report on a trial: its measurement at the requested step, or why it ended.
+
+    Attributes:
+        trial: number of the trial.
+        steps: optimizer steps done.
+        scores: empty if the trial failed.
+        failure: why the trial cannot continue, or None.
+        taken_up: step of the saved lanes from which the trial was resumed since its last report, or
+            None.
+        came_at: when the engine received the trial, in seconds since 1970, if that was since the
+            trial's last report; otherwise None.
+        remark: a sentence to record with the trial, or None.
     """
 
     trial: int
     steps: int
-    scores: Mapping[str, float] = field(default_factory=dict)
-    pair_scores: Sequence[Mapping[str, float]] = ()
-    losses: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
+    scores: Scores = field(default_factory=dict)
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
     taken_up: int | None = None
     came_at: float | None = None
     remark: str | None = None
 
+    def record(self, goals: Goals) -> RungRecord:
+        """Return the measurement as a record of the study."""
+        measured = {shared.name: getattr(self, shared.name) for shared in fields(Measurement)}
+        return RungRecord(objective=goals.first.of(self.scores), **measured)
+
 
 @dataclass(kw_only=True)
 class EngineStats:
-    """What an engine did with its time.
+    """How an engine spent its time.
 
     Attributes:
-        alive_s: since the first trial came.
-        advancing_s: of these, spent on advancing lanes.
-        chunks: turns that batches had.
+        alive_s: seconds since the engine got its first trial.
+        advancing_s: seconds spent on advancing lanes.
+        chunks: number of times that a batch was advanced.
         lane_steps: optimizer steps of all lanes.
-        lane_steps_lost: of these, run ahead in vain, since the trial was dropped.
-        device: what it computed on.
+        lane_steps_lost: those of the lane steps that ran ahead for trials that were then dropped.
+        device: name of the device that the engine computed on.
     """
 
     alive_s: float = 0.0
@@ -71,32 +104,32 @@ class EngineStats:
     device: str = ""
 
     def at(self, alive_s: float) -> EngineStats:
-        """A copy that knows how long the engine has been there."""
+        """Return a copy with this age of the engine."""
         return replace(self, alive_s=alive_s)
 
     @property
     def busy(self) -> float:
-        """Share of its time spent on advancing lanes."""
+        """Share of the engine's time spent on advancing lanes."""
         return self.advancing_s / self.alive_s if self.alive_s else 0.0
 
 
 class CpuTimes(NamedTuple):
-    """Seconds that a process computed, and that it was ready to compute and had no core."""
+    """Seconds that a process ran on a core, and seconds that it waited for one."""
 
     ran_s: float = 0.0
     waited_s: float = 0.0
 
 
 class Pulse(NamedTuple):
-    """An engine's sign of life, and how it is doing.
+    """A sign of life of an engine, with its state.
 
     Attributes:
-        busy_s: seconds that it has been at one thing; 0 if it has nothing to do.
-        warnings: what it has to say since the last one, such as that it fell back to something.
-        steps: trial -> the step that it is at, of those whose lanes are under way.
-        stats: what it did with its time.
-        memory_gb: taken and in all, of its GPU.
-        cpu: processor time of its process, since the start.
+        busy_s: seconds since the engine began its current operation; 0 if it is idle.
+        warnings: warnings since the last pulse, such as that the engine uses a slower method.
+        steps: trial -> current step, of the trials whose lanes are advancing.
+        stats: how the engine spent its time.
+        memory_gb: used and total memory of its GPU; None on a CPU.
+        cpu: processor time of its process since the start.
     """
 
     busy_s: float = 0.0
@@ -108,47 +141,22 @@ class Pulse(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RungRecord:
-    """What a trial had reached at one rung.
-
-    Attributes:
-        objective: value of the objective, or of the first of several, mean over the pairs.
-        scores: measure -> mean over the pairs; the costs among them.
-        pair_scores: the metrics of each pair, in the order of the job; held-out pairs come last.
-        losses: weighted loss terms, mean over the pairs.
-        seconds: engine time spent on this trial so far.
-        worker: host and process that ran it, ``HOST:PID``.
-    """
-
-    objective: float
-    scores: Mapping[str, float]
-    pair_scores: Sequence[Mapping[str, float]] = ()
-    losses: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    worker: str = ""
-
-    def on_pair(self, index: int) -> Scores:
-        """The scores of one pair, with the costs, which are not told apart by pairs."""
-        costs = {name: value for name, value in self.scores.items() if name in COSTS}
-        return {**costs, **self.pair_scores[index]}
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One configuration and what came of it.
+    """A trial: a configuration and its reports.
 
     Attributes:
-        trial: its number, from 0.
+        trial: number of the trial, from 0.
         state: ``complete``, ``pruned``, ``failed`` or ``running``.
         params: drawn parameters; empty for a preset.
         config: the full configuration, as plain JSON; its ``steps`` are the job's maximum.
-        preset: name of the baseline preset it is, or None.
-        final_of: number of the trial that it runs again, with another seed and on all pairs, or
-            None.
-        full: whether it runs a preset again, ``final_of``, to the preset's own steps.
-        rungs: steps done -> what was reached there.
-        reason: why it failed or was stopped, in words.
-        failed_s: engine time spent on it when it failed.
+        preset: name of the baseline preset that the trial runs, or None.
+        final_of: number of the trial that this one runs again, with another seed and on all pairs,
+            or None.
+        full: whether this trial runs the preset of trial ``final_of`` to the preset's own steps.
+        note: a remark for people, or None.
+        rungs: steps done -> the report at that rung.
+        reason: why the trial failed or was pruned, or None.
+        failed_s: engine time that the trial had used when it failed.
     """
 
     trial: int
@@ -165,14 +173,14 @@ class TrialRecord:
 
     @property
     def searched(self) -> bool:
-        """Whether the search chose it: it is neither a preset nor another run of a finalist."""
+        """Whether the search chose the configuration: the trial is neither a preset nor a final."""
         return self.preset is None and self.final_of is None
 
     def best_rung(self, goals: Goals) -> tuple[int, RungRecord] | None:
-        """(steps, record) of its best report; the fewest steps among equals.
+        """Return (steps, record) of the trial's best report, or None if there is no report.
 
-        Of several objectives the first one counts, after the constraints; the others where that
-        is equal, so that no report of its own beats it.
+        Reports are compared by constraints, then by the first objective, then by the others, so no
+        other report of the trial dominates the best one. Of equal reports the earliest is the best.
         """
         if not self.rungs:
             return None
@@ -180,14 +188,19 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float:
-        """Engine time spent on it."""
+        """Seconds of engine time spent on the trial."""
         return max([self.failed_s, *(rung.seconds for rung in self.rungs.values())])
 
 
 def values_beside(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list[Values]:
-    """What these trials reported beside their best, which is after so many steps.
+    """Return the values of all reports of these trials except their best ones.
 
-    It takes part in a trade-off: what a trial had earlier may beat the best of another.
+    They take part in a Pareto ranking, because an earlier report of one trial may dominate the best
+    report of another.
+
+    Args:
+        best: each trial with the steps of its best report.
+        goals: objectives and constraints of the run.
     """
     return [
         goals.values(rung.scores)
@@ -198,7 +211,7 @@ def values_beside(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list
 
 
 def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
-    """Mean of each metric; none of nothing."""
+    """Return the mean of each metric; empty if there are no scores."""
     if not scores:
         return {}
     return {metric: sum(s[metric] for s in scores) / len(scores) for metric in scores[0]}
@@ -207,6 +220,6 @@ def mean_scores(scores: Sequence[Scores]) -> dict[str, float]:
 def mean_baselines(
     per_pair: Sequence[Mapping[str, Scores]],
 ) -> dict[str, dict[str, float]]:
-    """Baseline -> its mean scores over the pairs; none of no pairs."""
+    """Return baseline -> mean scores over the pairs; empty if there are no pairs."""
     names = per_pair[0] if per_pair else ()
     return {name: mean_scores([scores[name] for scores in per_pair]) for name in names}

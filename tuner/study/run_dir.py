@@ -1,4 +1,4 @@
-"""The run directory: its layout, made in one place."""
+"""The run directory: its layout, and the only functions that write files to it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from tuner.study.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
 LOG_FILE = "log.jsonl"
 LANES_FILE = "lanes.safetensors"
-#: Of a file of a run, which somebody else may have made; the largest are saved lanes.
+#: Largest file of a run that is read; somebody else may have made the run. The largest files are
+#: saved lanes.
 MAX_BYTES = 4 * 2**30
 _INPUTS = "inputs"
-#: What only this machine needs.
+#: Files that have a meaning only on this machine, so they are not mirrored.
 LOCAL_FILES = frozenset({LOCK_FILE, HOLDER_FILE})
-#: What is there before the study is, beside files that were being written.
+#: Files that an interrupted start may leave, besides temporary files.
 _BEGUN = frozenset({JOB_FILE, _INPUTS, LOCK_FILE, HOLDER_FILE, LOG_FILE, *LOCKS})
-_HALF_WRITTEN = ".*.tmp"
+_TEMPORARY = ".*.tmp"
 
 
 class RunDir:
@@ -34,16 +35,16 @@ class RunDir:
     ::
 
         job.yaml               the job as started; a valid job file by itself
-        inputs/                copies of the images and the space file that it names
-        study.journal          the Optuna study: the only truth about the run
-        study.json             or where it is, if several drivers share it
+        inputs/                copies of the images and the space file that the job names
+        study.journal          the Optuna study: the only record of what was tried
+        study.json             in its place, the address of a study that several drivers share
         trials/0007/pair0.png  each trial's best image, one per pair
-        trials/0012/steps-00040-pair0.png  the images on the way of a final
-        trials/0007/lanes.safetensors  where it was at its last rung, until it is over
-        contact-sheet.jpg      the best beside the baselines
+        trials/0012/steps-00040-pair0.png  intermediate images of a final
+        trials/0007/lanes.safetensors  saved lanes of a trial that is not finished
+        contact-sheet.jpg      the best results beside the baselines
         report.html            the page that `nst-tuner report` writes
-        log.jsonl              what happened, one JSON object a line
-        launch.json            the process that works on it
+        log.jsonl              events, one JSON object per line
+        launch.json            the process that works on the run
     """
 
     def __init__(self, path: Path):
@@ -51,22 +52,22 @@ class RunDir:
 
     @property
     def job_file(self) -> Path:
-        """The job as started."""
+        """Path of the job as started."""
         return self.path / JOB_FILE
 
     @property
     def log_file(self) -> Path:
-        """What happened."""
+        """Path of the event log."""
         return self.path / LOG_FILE
 
     @property
     def contact_sheet(self) -> Path:
-        """The best beside the baselines, as one picture."""
+        """Path of the picture that shows the best results beside the baselines."""
         return self.path / "contact-sheet.jpg"
 
     @property
     def report(self) -> Path:
-        """The page about the run."""
+        """Path of the report page."""
         return self.path / "report.html"
 
     @property
@@ -75,13 +76,13 @@ class RunDir:
         return self.job_file.is_file() and holds_study(self.path)
 
     def require(self) -> RunDir:
-        """Itself, if the folder holds a run.
+        """Return this object if the folder holds a run.
 
         Raises:
-            RunError: it does not, or it leads out of itself by a link.
+            RunError: the folder holds no run, or a link in it leads out of it.
         """
         if not os.path.isdir(self.path):  # noqa: PTH112  # see `is_file`
-            raise RunError(f"{self.path}: no such run directory")
+            raise RunError(f"{self.path}: no such run directory; check the path")
         if not self.is_run:
             raise RunError(
                 f"{self.path}: not a run directory (expected {JOB_FILE} and {STUDY_FILE} in it);"
@@ -89,31 +90,31 @@ class RunDir:
             )
         if link := next(_links(self.path), None):
             raise RunError(
-                f"{link}: is a link, by which a run would be written or read elsewhere; put what it"
-                " leads to in its place"
+                f"{link}: is a link, and a run directory must not read or write files elsewhere;"
+                " replace the link by the file it points to"
             )
         return self
 
     def held(self, command: str = "launch") -> contextlib.AbstractContextManager[None]:
-        """Keep other commands out of the folder; see `lock.held`.
+        """Return a context in which other commands may not use the folder; see `lock.held`.
 
         Args:
-            command: of ours, that those are told of who are kept out.
+            command: name of the running command, for the error that other commands show.
         """
         return held(self.path, command)
 
     @property
     def user(self) -> Holder | None:
-        """The process that works on it now."""
+        """The process that works on the run now, or None."""
         return user_of(self.path)
 
     @property
     def is_held(self) -> bool:
-        """Whether a process works on it now."""
+        """Whether a process works on the run now."""
         return self.user is not None
 
     def check_new(self) -> None:
-        """Raise RunError if `begin` would refuse the folder for what is in it; writes nothing."""
+        """Raise RunError if `begin` would refuse the folder for its content. Nothing is written."""
         try:
             self._check_free()
         except OSError as error:
@@ -122,10 +123,12 @@ class RunDir:
             ) from None
 
     def begin(self) -> RunDir:
-        """Itself, if a run can be started here; a start that was broken off is in nobody's way.
+        """Create the folder of a new run and return this object.
+
+        The leftovers of an interrupted start are no obstacle.
 
         Raises:
-            RunError: there is one already, or the folder is in use or cannot be written.
+            RunError: the folder holds a run or other files, is in use, or cannot be written.
         """
         try:
             self._check_free()
@@ -133,7 +136,8 @@ class RunDir:
             check_writable(self.path)
         except OSError as error:
             raise RunError(
-                f"{self.path}: cannot be written ({error.strerror}); name a folder that can"
+                f"{self.path}: cannot be written ({error.strerror}); name a folder that this user"
+                " may write to"
             ) from None
         return self
 
@@ -141,66 +145,67 @@ class RunDir:
         check_unused(self.path)
         if not is_utf8(self.path.resolve()):
             raise RunError(
-                f"{self.path}: the name of the folder is not UTF-8, expected one that is; name"
-                " another folder"
+                f"{self.path}: the name of the folder is not valid UTF-8; name another folder"
             )
         if self.is_run:
             raise RunError(
-                f"{self.path}: holds a run already; go on with `nst-tuner resume {self.path}`"
-                " or name another folder"
+                f"{self.path}: holds a run already; continue it with `nst-tuner resume"
+                f" {self.path}`, or name another folder"
             )
         if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"{self.path}: is a file, expected a folder for the run")
+            raise RunError(
+                f"{self.path}: is a file, expected a folder; name a new folder for the run"
+            )
         if self.path.is_dir() and not self._only_begun():
             raise RunError(f"{self.path}: is not empty; name a new folder for the run")
 
     def _only_begun(self) -> bool:
-        """Whether there is nothing but what a start leaves that was broken off."""
-        found = {path.name for path in self.path.iterdir()}
-        found -= set(fnmatch.filter(found, _HALF_WRITTEN))
-        begun = LOCK_FILE in found and found <= _BEGUN and not any(_links(self.path))
-        return not found or begun
+        """Whether the folder is empty, or contains only what an interrupted start leaves."""
+        names = {path.name for path in self.path.iterdir()}
+        names -= set(fnmatch.filter(names, _TEMPORARY))
+        interrupted = LOCK_FILE in names and names <= _BEGUN and not any(_links(self.path))
+        return not names or interrupted
 
     def take_back(self, *, with_study: bool = False) -> None:
-        """Undo `begin` where nothing came of the run."""
+        """Undo `begin` if the run could not be started; delete the study, too, if asked."""
         if with_study:
             (self.path / STUDY_FILE).unlink(missing_ok=True)
         if self.path.is_dir() and not self.is_run and self._only_begun():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def write_job(self, job: JobSpec) -> JobSpec:
-        """Copy what the job names into the run and write the job that refers to the copies.
+        """Copy the files of the job into the run, and write a job file that names the copies.
 
         Returns:
-            That job, with paths relative to the run.
+            The written job, with paths relative to the run.
         """
         inputs = self.path / _INPUTS
         inputs.mkdir(exist_ok=True)
 
-        def keep(file: str, name: str) -> str:
+        def copy(file: str, name: str) -> str:
             target = inputs / f"{name}{Path(file).suffix}"
             if not (target.exists() and target.samefile(file)):
                 shutil.copyfile(file, target)
             return f"{_INPUTS}/{target.name}"
 
-        def kept_pairs(pairs: Sequence[PairSpec], kind: str) -> list[PairSpec]:
+        def copy_pairs(pairs: Sequence[PairSpec], kind: str) -> list[PairSpec]:
             return [
-                pair.placed(lambda file, role, i=i: keep(file, f"{kind}{i}-{role}"))  # type: ignore[misc]
+                pair.placed(lambda file, role, i=i: copy(file, f"{kind}{i}-{role}"))  # type: ignore[misc]
                 for i, pair in enumerate(pairs)
             ]
 
-        pairs, holdout = kept_pairs(job.pairs, "pair"), kept_pairs(job.holdout, "holdout")
-        space = job.space if job.space in CATALOGUE else keep(job.space, "space")
-        kept = job.model_copy(update={"pairs": pairs, "holdout": holdout, "space": space})
-        write_atomic(self.job_file, kept.to_yaml().encode())
-        return kept
+        pairs, holdout = copy_pairs(job.pairs, "pair"), copy_pairs(job.holdout, "holdout")
+        space = job.space if job.space in CATALOGUE else copy(job.space, "space")
+        written = job.model_copy(update={"pairs": pairs, "holdout": holdout, "space": space})
+        write_atomic(self.job_file, written.to_yaml().encode())
+        return written
 
     def image(self, trial: int, pair: int) -> str:
-        """Path of a trial's image, relative to the run."""
+        """Return the path of a trial's best image, relative to the run."""
         return f"trials/{trial:04d}/pair{pair}.png"
 
     def frame(self, trial: int, steps: int, pair: int) -> str:
-        """Path of the image of a final after so many steps, relative to the run."""
+        """Return the path of a trial's image after ``steps`` steps, relative to the run."""
         return f"trials/{trial:04d}/steps-{steps:05d}-pair{pair}.png"
 
     def save_images(
@@ -209,10 +214,10 @@ class RunDir:
         """Write a trial's images, one per pair, each atomically.
 
         Args:
-            trial: its number.
-            pngs: their files.
-            best: whether they are the best of the trial so far.
-            steps: after how many they were taken, if they are to be kept as a `frame`.
+            trial: number of the trial.
+            pngs: content of the PNG files.
+            best: whether these are the trial's best images so far.
+            steps: steps done, to save the images as a `frame`, too; None for no frame.
         """
         for pair, content in enumerate(pngs):
             names = [self.image(trial, pair)] if best else []
@@ -223,18 +228,18 @@ class RunDir:
                 write_atomic(path, content)
 
     def lanes_file(self, trial: int) -> Path:
-        """Where a trial's lanes are kept while it is not over."""
+        """Return the path of the saved lanes of an unfinished trial."""
         return self.path / "trials" / f"{trial:04d}" / LANES_FILE
 
     def save_lanes(self, trial: int, content: bytes) -> None:
-        """Keep where a trial was at its last rung."""
+        """Write the saved lanes of a trial, from which it can be resumed."""
         path = self.lanes_file(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
 
 
 def _links(folder: str | Path) -> Iterator[str]:
-    """Links in a folder, at any depth, but for the one by which Optuna locks a journal."""
+    """Yield the links in a folder, at any depth, except Optuna's lock of a journal."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():

@@ -1,4 +1,4 @@
-"""Names of the files by which a folder is a run. Nothing heavy here: refusals read them first."""
+"""Names of the files that make a folder a run directory. This module must be fast to import."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 JOB_FILE = "job.yaml"
 STUDY_FILE = "study.journal"
-#: A journal that is not yet whole.
+#: A journal that is not complete yet.
 BEGUN_FILE = f".{STUDY_FILE}.tmp"
-#: Optuna's own ending of a journal's lock; `storage` checks that it still is.
+#: Ending that Optuna gives to the lock of a journal; a test checks that it still does.
 LOCK_ENDING = ".lock"
-#: Optuna locks a journal by a link of this name; a killed driver leaves it.
+#: Names of the links with which Optuna locks a journal; a killed driver leaves its link behind.
 LOCKS = tuple(name + LOCK_ENDING for name in (STUDY_FILE, BEGUN_FILE))
-#: In place of the journal: the database, and which of its drivers this run is.
+#: File in place of the journal: names a shared database, and this run's driver in it.
 SHARED_FILE = "study.json"
 
 
 def holds_study(folder: Path) -> bool:
-    """Whether a run's folder says where its study is."""
+    """Whether a folder contains a study, or names the database of one."""
     return any((folder / name).is_file() for name in (STUDY_FILE, SHARED_FILE))

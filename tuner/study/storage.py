@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file in the run, or a database that several drivers share."""
+"""Storage of a study: a journal file in the run, or a database that several drivers share."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STUDY_NAME = "run"
-#: Note of a study: what a job must share with those that join it, by `jobfile.fingerprint`.
+#: Note of a study: the digests that a job must share with the study it joins (`load.fingerprint`).
 ASKED = "asked"
 
-#: What a URL may take from the environment: a stranger's run must not ask for any other secret.
+#: The only variables of the environment that a URL may use. A run directory from a stranger must
+#: not be able to send other secrets to a database of its choice.
 _PASSWORD = re.compile(r"\$(?:\w*PASSWORD\b|\{\w*PASSWORD\})")
 
-#: Seconds that a driver waits while another one writes to the same SQLite file.
+#: Seconds that a driver waits for another one that writes to the same SQLite file.
 LOCKED_S = 60
 
 Directions = Sequence[Literal["maximize", "minimize"]]
@@ -43,12 +44,13 @@ Directions = Sequence[Literal["maximize", "minimize"]]
 
 @dataclass(frozen=True, kw_only=True)
 class StudyHandle:
-    """A study and where it is kept.
+    """A study and its storage.
 
     Attributes:
-        storage: what Optuna keeps it with.
-        journal: its file, if it is in one.
-        driver: which driver this is, if several share it.
+        study: Optuna's study.
+        storage: Optuna's storage of the study.
+        journal: the journal file, or None if the study is in a database or in memory.
+        driver: name of this driver if several share the study, otherwise None.
     """
 
     study: optuna.Study
@@ -65,52 +67,55 @@ def create_study(
     name: str,
     notes: Mapping[str, Any],
 ) -> StudyHandle:
-    """Start the study of a new run, or join the one of that name in a database.
+    """Create the study of a new run, or join the study of that name in a database.
 
-    The folder is a run from the moment when all of it is there.
+    The study file appears in the folder only when it is complete.
 
     Args:
-        folder: of the run.
-        directions: of the objectives.
-        url: of a database, as SQLAlchemy writes it; its password may be an environment variable,
-            ``$PASSWORD`` or ``$ANY_PASSWORD``.
-        name: of the study in the database.
-        notes: to be kept with it from the beginning.
+        folder: folder of the run.
+        directions: direction of each objective.
+        url: URL of a database, in the notation of SQLAlchemy; its password may be an environment
+            variable, ``$PASSWORD`` or ``$ANY_PASSWORD``. None for a journal file.
+        name: name of the study in the database.
+        notes: stored with a new study.
+
+    Returns:
+        The study, open for writing.
 
     Raises:
-        InputError: the database cannot be used, or has a study of that name of another job.
+        InputError: the database cannot be used, or its study of that name is of another job.
     """
     if url is None:
         begun = folder / BEGUN_FILE
-        for left in (begun, begun.with_name(begun.name + LOCK_ENDING)):
-            left.unlink(missing_ok=True)
-        in_file = JournalStorage(BatchingJournal(begun))
-        study = optuna.create_study(storage=in_file, study_name=_STUDY_NAME, directions=directions)
+        for leftover in (begun, begun.with_name(begun.name + LOCK_ENDING)):
+            leftover.unlink(missing_ok=True)
+        storage = JournalStorage(BatchingJournal(begun))
+        study = optuna.create_study(storage=storage, study_name=_STUDY_NAME, directions=directions)
         _note(study, notes)
         begun.replace(folder / STUDY_FILE)
         return load_study(folder)
     check_database(url, name, directions)
-    storage = _database(url, create=True)
+    database = _database(url, create=True)
     study = optuna.create_study(
-        storage=storage, study_name=name, directions=directions, load_if_exists=True
+        storage=database, study_name=name, directions=directions, load_if_exists=True
     )
     if ASKED in study.user_attrs:
-        _check_asked(study, notes, url)
+        _check_same_job(study, notes, url)
     else:
         _note(study, notes)
     driver = secrets.token_hex(6)
     content = json.dumps({"url": url, "name": name, "driver": driver}, indent=1)
     write_atomic(folder / SHARED_FILE, f"{content}\n".encode())
-    return StudyHandle(study=study, storage=storage, driver=driver)
+    return StudyHandle(study=study, storage=database, driver=driver)
 
 
-def _check_asked(study: optuna.Study, notes: Mapping[str, Any], url: str) -> None:
-    """Raise InputError if a study is another job's, whose trials do not compare with this one's."""
-    known, asked = study.user_attrs[ASKED], notes.get(ASKED, {})
-    if unlike := [key for key in asked if known.get(key) != asked[key]]:
+def _check_same_job(study: optuna.Study, notes: Mapping[str, Any], url: str) -> None:
+    """Raise InputError if the study belongs to a job whose results are not comparable."""
+    stored, own = study.user_attrs[ASKED], notes.get(ASKED, {})
+    if different := [key for key in own if stored.get(key) != own[key]]:
         raise InputError(
-            f"search.study: {_shown(url)} has a study {study.study_name!r} of another job (unlike:"
-            f" {', '.join(unlike)}); give this job another name"
+            f"search.study: the study {study.study_name!r} in {_without_password(url)} belongs to"
+            f" another job (different: {', '.join(different)}); give this job another name"
         )
 
 
@@ -120,52 +125,54 @@ def _note(study: optuna.Study, notes: Mapping[str, Any]) -> None:
 
 
 def check_database(url: str, name: str, directions: Directions) -> None:
-    """Raise InputError if the database cannot be used for such a study; it may be a new one."""
+    """Raise InputError if a study cannot be created or joined in the database."""
     with contextlib.suppress(KeyError):  # there is no such study yet
         study = optuna.load_study(study_name=name, storage=_database(url, create=True))
         if [direction.name.lower() for direction in study.directions] != list(directions):
             raise InputError(
-                f"search.study: {_shown(url)} has a study {name!r} with other objectives; give the"
-                " job another name"
+                f"search.study: the study {name!r} in {_without_password(url)} has other"
+                " objectives; give the job another name"
             )
 
 
 def load_study(folder: Path) -> StudyHandle:
-    """The study of a run.
+    """Open the study of a run.
 
     Raises:
-        RunError: it is no run, or its study cannot be read.
-        InputError: its database cannot be used.
+        RunError: the folder is no run, or its study cannot be read.
+        InputError: the database of the study cannot be used.
     """
     if (folder / SHARED_FILE).is_file():
         return _load_shared(folder)
     path = folder / STUDY_FILE
     if not path.is_file():
-        raise RunError(f"{folder}: not a run directory (it has no {STUDY_FILE})")
+        raise RunError(
+            f"{folder}: not a run directory (it has no {STUDY_FILE}); name the directory of a run"
+        )
     try:
         journal = BatchingJournal(path)
         storage = JournalStorage(journal)
         study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
-    except Exception as error:  # Optuna raises whatever a damaged record leads it to
+    except Exception as error:  # a damaged record makes Optuna raise any error
         raise damaged(folder, error) from None
     return StudyHandle(study=study, storage=storage, journal=journal)
 
 
 def damaged(folder: Path, error: Exception) -> RunError:
-    """What to say of a study that cannot be read."""
+    """Return the error for a study that cannot be read."""
     name = STUDY_FILE if (folder / STUDY_FILE).is_file() else SHARED_FILE
     return RunError(
         f"{folder / name}: cannot be read as a study ({type(error).__name__}: {error});"
-        f" `nst-tuner doctor {folder}` says where it is damaged"
+        f" `nst-tuner doctor {folder}` shows where it is damaged"
     )
 
 
 @contextlib.contextmanager
 def database_explained() -> Iterator[None]:
-    """Make of a database that is away or locked what a full disk is.
+    """Turn errors of a database that is unreachable or locked into OSError, like a full disk's.
 
     Raises:
-        OSError: it does not answer.
+        OSError: the database does not answer.
     """
     try:
         yield
@@ -180,14 +187,14 @@ def _database_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def _reason(error: BaseException) -> str:
-    """The database's own words: Optuna's are always the same."""
+    """Return the message of the database itself; Optuna's own message is always the same."""
     return str(error.__cause__ or error).splitlines()[0]
 
 
 def mend(folder: Path) -> None:
-    """Undo what a driver left that was killed while it wrote: its lock, and half a line.
+    """Remove what a driver leaves if it is killed while writing: its lock, and half a line.
 
-    Whoever calls this must know that no other driver writes.
+    The caller must be sure that no other driver writes.
     """
     path = folder / STUDY_FILE
     path.with_name(path.name + LOCK_ENDING).unlink(missing_ok=True)
@@ -207,22 +214,29 @@ def _load_shared(folder: Path) -> StudyHandle:
         content = json.loads(read_limited(path, MAX_BYTES))
         url, name, driver = (str(content[key]) for key in ("url", "name", "driver"))
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunError(f"{path}: does not say where the study is ({error})") from None
-    if url != (asked := _asked_for(folder)):
         raise RunError(
-            f"{path}: names {_shown(url)}, expected what `search.study` of {folder / JOB_FILE}"
-            f" names, {_shown(asked) if asked else 'no database'}"
+            f"{path}: expected url, name and driver of a shared study ({error}); copy the file"
+            " again from where the run was made"
+        ) from None
+    if url != (expected := _url_in_job(folder)):
+        raise RunError(
+            f"{path}: names {_without_password(url)}, but `search.study` in {folder / JOB_FILE}"
+            f" names {_without_password(expected) if expected else 'no database'}; both must name"
+            " the same database"
         )
     storage = _database(url, create=False)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        raise RunError(f"{path}: {_shown(url)} has no study {name!r} any more") from None
+        raise RunError(
+            f"{path}: {_without_password(url)} no longer has a study {name!r}; restore the"
+            " database, or start a new run"
+        ) from None
     return StudyHandle(study=study, storage=storage, driver=driver)
 
 
-def _asked_for(folder: Path) -> str | None:
-    """The database that the job of a run names."""
+def _url_in_job(folder: Path) -> str | None:
+    """Return the URL of the database that the job of a run names."""
     match read_yaml(folder / JOB_FILE).data:
         case {"search": {"study": str(url)}}:
             return url
@@ -230,53 +244,57 @@ def _asked_for(folder: Path) -> str | None:
 
 
 def _database(url: str, *, create: bool) -> RDBStorage:
-    """A database; only a launch makes its tables.
+    """Open a database; create its tables only if ``create``.
 
     Raises:
-        InputError: it cannot be used.
+        InputError: the database cannot be used.
     """
     try:
-        whole = _filled(url)
-        in_file = whole.get_backend_name() == "sqlite"
-        if in_file and not create and not is_file(whole.database or ""):
+        full_url = _with_password(url)
+        sqlite = full_url.get_backend_name() == "sqlite"
+        if sqlite and not create and not is_file(full_url.database or ""):
             raise FileNotFoundError("no such file")
-        if whole.host:
-            _say_where(whole.host)
-        kwargs = {"connect_args": {"timeout": LOCKED_S}} if in_file else {"pool_pre_ping": True}
+        if full_url.host:
+            _warn_of_host(full_url.host)
+        kwargs = {"connect_args": {"timeout": LOCKED_S}} if sqlite else {"pool_pre_ping": True}
         return RDBStorage(
-            whole.render_as_string(hide_password=False), kwargs, skip_table_creation=not create
+            full_url.render_as_string(hide_password=False), kwargs, skip_table_creation=not create
         )
     except _database_errors(ImportError, RuntimeError, ValueError, OSError) as error:
         raise InputError(
-            f"search.study: {_shown(url)} cannot be used ({_reason(error)}); expected a database"
-            " such as sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
+            f"search.study: {_without_password(url)} cannot be used ({_reason(error)});"
+            " expected a database such as sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
         ) from None
 
 
 @cache
-def _say_where(host: str) -> None:
-    """Once: a run that somebody else made chooses whom we talk to."""
+def _warn_of_host(host: str) -> None:
+    """Warn once per host, since a run directory from a stranger chooses the host."""
     log.warning("connecting to the study's database on %s", host)
 
 
-def _filled(url: str) -> URL:
-    """The URL with its password from the environment, if it names one there."""
+def _with_password(url: str) -> URL:
+    """Return the URL with the password from the environment, if it names a variable.
+
+    Raises:
+        InputError: the variable is not one of a password.
+    """
     from sqlalchemy.engine import make_url
 
-    found = make_url(url)
-    if not found.password:
-        return found
-    password = str(found.password)
+    parsed = make_url(url)
+    if not parsed.password:
+        return parsed
+    password = str(parsed.password)
     if "$" in _PASSWORD.sub("", password):
         raise InputError(
-            f"search.study: {_shown(url)} takes its password from another variable than"
-            " $PASSWORD or $ANY_PASSWORD; name it so"
+            f"search.study: {_without_password(url)} takes its password from another variable than"
+            " $PASSWORD or $ANY_PASSWORD; rename the variable to one of these"
         )
-    return found.set(password=os.path.expandvars(password))
+    return parsed.set(password=os.path.expandvars(password))
 
 
-def _shown(url: str) -> str:
-    """The URL without its password."""
+def _without_password(url: str) -> str:
+    """Return the URL for people, without its password."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

@@ -1,7 +1,7 @@
-"""A run's study: the only truth about a run.
+"""The study of a run: the only record of what was tried.
 
-One Optuna trial is one configuration. What a trial is, beyond Optuna's own fields, stands in its
-user attributes: the configuration, the preset it came from, and one record per rung.
+One Optuna trial is one configuration. Its user attributes hold what Optuna has no field for: the
+configuration, the preset that it came from, and one record per rung.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
 from tuner.study.run_files import STUDY_FILE
 from tuner.study.storage import StudyHandle, create_study, damaged, load_study, mend
-from tuner.study.validation import check_compared, known_notes, record_of
+from tuner.study.validation import check_compared, checked_notes, record_of
 from tuner.study.versions import warn_if_unchecked
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 log = logging.getLogger(__name__)
 
-#: Of what a study holds about a run; older ones stay readable (`tests/tuner/golden`).
+#: Version of the stored format. Older versions stay readable (`tests/tuner/golden`).
 FORMAT, FORMAT_NOTE = 2, "format"
 
-#: Attribute of a trial: the driver that runs it, where several share a study.
+#: Attribute of a trial: the driver that runs it, if several drivers share the study.
 _DRIVER = "driver"
-#: Note of a study: when a driver of it was last there, in seconds since 1970.
+#: Note of a study: the last sign of life of a driver, in seconds since 1970.
 _SEEN = "seen-{}"
+#: Seconds between two signs of life, and after which a silent driver counts as dead.
 SIGN_EVERY_S, SILENT_S = 30.0, 600.0
 
 
 class Resumption(NamedTuple):
-    """How a killed driver left a trial.
+    """The state in which an unfinished trial is resumed.
 
     Attributes:
-        waits: steps of the rung at which it waits, None if it ran.
-        went_on: steps of the last rung beyond which it was told to go on.
+        waits: steps of the rung at which the trial is paused, or None if it was running.
+        went_on: steps of the last rung beyond which the search let it continue; 0 for none.
     """
 
     waits: int | None
@@ -53,19 +54,20 @@ class Resumption(NamedTuple):
 
 
 class RunStudy:
-    """A run's study, open for writing.
+    """The study of a run, open for writing.
+
+    Only one driver at a time may write to a journal; several may share a database.
 
     Args:
-        kept: the study and where it is kept; one driver at a time writes to a journal, and several
-            may share a database.
-        goals: what trials are ranked by.
+        handle: the study and its storage.
+        goals: objectives and constraints of the run.
     """
 
-    def __init__(self, kept: StudyHandle, *, goals: Goals):
-        self._study, self._storage, self._journal = kept.study, kept.storage, kept.journal
+    def __init__(self, handle: StudyHandle, *, goals: Goals):
+        self._study, self._storage, self._journal = handle.study, handle.storage, handle.journal
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._goals = goals
-        self._driver = kept.driver
+        self._driver = handle.driver
         self._live: dict[int, optuna.Trial] = {}
         self._sign_at_s = 0.0
 
@@ -79,44 +81,47 @@ class RunStudy:
         name: str = "",
         notes: Mapping[str, Any] | None = None,
     ) -> RunStudy:
-        """Start the study of a new run in ``folder``, or join one; see `storage.create_study`."""
+        """Create the study of a new run, or join a shared one; see `storage.create_study`."""
         warn_if_unchecked("optuna", CHECKED)
-        whole = {**(notes or {}), FORMAT_NOTE: FORMAT}
-        kept = create_study(folder, goals.directions, url=url, name=name, notes=whole)
-        return cls(kept, goals=goals)
+        notes = {**(notes or {}), FORMAT_NOTE: FORMAT}
+        handle = create_study(folder, goals.directions, url=url, name=name, notes=notes)
+        return cls(handle, goals=goals)
 
     @classmethod
     def open(cls, folder: Path, *, goals: Goals) -> RunStudy:
-        """Go on with the study of a run, after mending what a killed driver left."""
+        """Open the study of a run, after repairing what a killed driver left behind."""
         warn_if_unchecked("optuna", CHECKED)
         mend(folder)
         return cls(load_study(folder), goals=goals)
 
     @classmethod
     def in_memory(cls, *, goals: Goals) -> RunStudy:
-        """A study that nothing is left of, for simulations."""
+        """Return an empty study in memory, for simulations."""
         storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(storage=storage, directions=goals.directions)
-        kept = StudyHandle(study=study, storage=storage)
-        return cls(kept, goals=goals)
+        return cls(StudyHandle(study=study, storage=storage), goals=goals)
 
     def at_once(self) -> AbstractContextManager[None]:
-        """While it is entered, what is recorded is kept back; then it is written as one."""
+        """Return a context in which records are held back, to be written together at its end."""
         return self._journal.batch() if self._journal else nullcontext()
 
-    # --- plain facts of the run -----------------------------------------------------------------
+    # --- notes and trials -----------------------------------------------------------------------
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a plain JSON value with the run."""
+        """Store a JSON value with the study."""
         self._study.set_user_attr(key, value)
 
     @property
     def notes(self) -> Mapping[str, Any]:
-        """What `note` kept."""
+        """The values that `note` stored, by key."""
         return self._study.user_attrs
 
     def records(self, *, own: bool | None = None) -> list[TrialRecord]:
-        """Every trial, by number; or only this driver's own, or only those of others."""
+        """Return the trials, ordered by number.
+
+        Args:
+            own: True for the trials of this driver only, False for those of others, None for all.
+        """
         return [
             record_of(trial)
             for trial in self._study.get_trials(deepcopy=False)
@@ -125,41 +130,43 @@ class RunStudy:
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
-        """Every trial as Optuna has it, not to be changed."""
+        """Every trial as an object of Optuna. Callers must not change them."""
         return self._study.get_trials(deepcopy=False)
 
     def record(self, number: int) -> TrialRecord:
-        """One trial."""
+        """Return one trial."""
         return record_of(self._frozen(number))
 
     def unfinished(self) -> dict[int, Resumption]:
-        """Trials that this driver left when it was killed, by number."""
+        """Return number -> state of each trial that a killed launch of this driver left."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return {
-            t.number: _left(t)
+            t.number: _resumption(t)
             for t in trials
             if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
         }
 
     def left(self, number: int) -> Resumption:
-        """How a trial stands."""
-        return _left(self._frozen(number))
+        """Return the state in which a trial would be resumed."""
+        return _resumption(self._frozen(number))
 
     def sign(self) -> None:
-        """Let other drivers know that this one lives, if it is time to; to be called often."""
+        """Send other drivers a sign of life if the last one is old enough. Call this often."""
         if self.shared and time.monotonic() > self._sign_at_s:
             self._sign_at_s = time.monotonic() + SIGN_EVERY_S
             self.note(_SEEN.format(self._driver), time.time())
 
     def others_running(self) -> int:
-        """Trials that other drivers run now, those that wait left out; signs.
+        """Return the number of running trials of other drivers, and send a sign of life.
 
-        What a driver left behind that has not been heard of for `SILENT_S` runs no more.
+        Paused trials do not count, nor do trials of a driver that was silent for `SILENT_S`.
         """
         self.sign()
         now_s, notes = time.time(), self.notes
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        drivers = [trial.user_attrs.get(_DRIVER) for trial in running if _left(trial).waits is None]
+        drivers = [
+            trial.user_attrs.get(_DRIVER) for trial in running if _resumption(trial).waits is None
+        ]
         return sum(
             driver != self._driver and now_s - notes.get(_SEEN.format(driver), 0.0) < SILENT_S
             for driver in drivers
@@ -167,7 +174,7 @@ class RunStudy:
 
     @property
     def shared(self) -> bool:
-        """Whether other drivers may write to it as well."""
+        """Whether other drivers may write to the study as well."""
         return self._driver is not None
 
     def __len__(self) -> int:
@@ -177,26 +184,26 @@ class RunStudy:
 
     def begin(self) -> int:
         """Create a trial and return its number, which no other driver gets."""
-        # A sampler may draw as soon as there is a trial, but only `sampling.Draw` knows its
-        # number's seed: drivers that share the study may begin at the same moment.
+        # Optuna's sampler may act as soon as a trial exists, but its seed depends on the trial's
+        # number, which is not known yet: other drivers may create trials at the same moment.
         self._study.sampler = optuna.samplers.RandomSampler()
         trial = self._study.ask() if self._driver is None else self._own_trial(self._driver)
         self._live[trial.number] = trial
         return trial.number
 
     def _own_trial(self, driver: str) -> optuna.Trial:
-        """A new trial that bears its driver's name from its first moment: nobody mends others'."""
-        signed = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={_DRIVER: driver})
-        made = storage_of(self._study).create_new_trial(self._study_id, signed)
-        return optuna.Trial(self._study, made)
+        """Create a trial that names its driver at once, so that no other driver resumes it."""
+        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={_DRIVER: driver})
+        new_id = storage_of(self._study).create_new_trial(self._study_id, template)
+        return optuna.Trial(self._study, new_id)
 
     def revive(self, number: int) -> None:
-        """Take up a trial that a killed driver left running."""
+        """Resume a trial that a killed driver left unfinished."""
         self._study.sampler = optuna.samplers.RandomSampler()
         self._live[number] = optuna.Trial(self._study, trial_id(self._frozen(number)))
 
     def sampled_by(self, sampler: optuna.samplers.BaseSampler, number: int) -> optuna.Trial:
-        """Let a sampler draw the parameters of a trial that has begun, and return the trial."""
+        """Return a trial that has begun, as an object whose suggestions come from ``sampler``."""
         self._study.sampler = sampler
         trial = self._live[number] = optuna.Trial(self._study, trial_id(self._live[number]))
         return trial
@@ -211,7 +218,7 @@ class RunStudy:
         full: bool = False,
         note: str | None = None,
     ) -> None:
-        """Record what a trial runs."""
+        """Record the configuration of a trial; for the others see `TrialRecord`."""
         trial = self._live[number]
         if preset:
             trial.set_user_attr(PRESET, preset)
@@ -224,45 +231,44 @@ class RunStudy:
         trial.set_user_attr("config", dict(config))
 
     def go_on(self, number: int, steps: int) -> None:
-        """Record that a trial goes on beyond a rung."""
+        """Record that a trial continues beyond the rung at ``steps``."""
         self._live[number].set_user_attr(RESUMED, steps)
 
     def report(self, number: int, steps: int, rung: RungRecord) -> None:
-        """Record a rung; reporting the same rung again changes nothing."""
+        """Record a report at a rung; a second report at the same rung changes nothing."""
         trial, key = self._live[number], RUNG.format(steps)
         if key in self._frozen(number).user_attrs:
             return
         values = self._values(rung)
-        kept = {**vars(rung), "objective": values[0], VALUES: values}
-        trial.set_user_attr(key, kept)
-        if not self._goals.pareto:  # with several objectives Optuna takes no reports
+        trial.set_user_attr(key, {**vars(rung), "objective": values[0], VALUES: values})
+        if not self._goals.pareto:  # Optuna accepts no reports with several objectives
             trial.report(values[0], steps)
 
     def remark(self, number: int, note: str) -> None:
-        """Add a sentence to what is to be known about a trial."""
+        """Append a sentence to the note of a trial."""
         before = self._frozen(number).user_attrs.get("note")
         self._live[number].set_user_attr("note", f"{before}; {note}" if before else note)
 
     def beyond(self, number: int, excess: Mapping[str, float]) -> None:
-        """Record by how much the known costs of a trial break constraints before its first step."""
+        """Record the constraint violations that are certain before a trial's first step."""
         self._live[number].set_user_attr(BEYOND, dict(excess))
-        for name, over in excess.items():
-            self._live[number].set_constraint(name, over)
+        for name, violation in excess.items():
+            self._live[number].set_constraint(name, violation)
 
     def wait(self, number: int, steps: int | None) -> None:
-        """Record that a trial waits at a rung, or (None) that it goes on."""
+        """Record that a trial pauses at the rung at ``steps``, or (None) that it runs again."""
         self._live[number].set_user_attr(PAUSED, steps)
 
     def finish(
         self, number: int, state: str, reason: str | None = None, *, seconds: float = 0.0
     ) -> None:
-        """Close a trial as ``complete``, ``pruned`` or ``failed``; closing it twice is harmless.
+        """Close a trial; closing it twice changes nothing.
 
         Args:
-            number: of the trial.
-            state: what it ends as.
-            reason: in words.
-            seconds: engine time that it took, where no rung says so.
+            number: number of the trial.
+            state: ``complete``, ``pruned`` or ``failed``.
+            reason: why it was pruned or failed, for people.
+            seconds: engine time that it used, if that is more than its last rung says.
         """
         trial = self._live.pop(number, None)
         if trial is None:
@@ -278,13 +284,11 @@ class RunStudy:
         if state == "complete" and best is not None:
             self._study.tell(trial, self._values(best[1]), skip_if_finished=True)
         else:
-            told = TrialState.PRUNED if state == "pruned" else TrialState.FAIL
-            self._study.tell(trial, state=told, skip_if_finished=True)
-
-    # --- inside ---------------------------------------------------------------------------------
+            final_state = TrialState.PRUNED if state == "pruned" else TrialState.FAIL
+            self._study.tell(trial, state=final_state, skip_if_finished=True)
 
     def _frozen(self, number: int) -> FrozenTrial:
-        """A trial as the study has it; Optuna's `Study` itself can only list them all."""
+        """Return one stored trial; Optuna's `Study` can only list all of them."""
         find = self._storage.get_trial_id_from_study_id_trial_number
         return self._storage.get_trial(find(self._study_id, number))
 
@@ -293,25 +297,25 @@ class RunStudy:
 
 
 def load_records(folder: Path) -> tuple[list[TrialRecord], Mapping[str, Any]]:
-    """Trials and notes of a run, read only.
+    """Read the trials and notes of a run.
 
     Raises:
-        RunError: it is no run, a newer one, or its study holds something else than a run's.
-        InputError: its database cannot be used.
+        RunError: the folder is no run, a newer version wrote it, or its study is damaged.
+        InputError: the database of the study cannot be used.
     """
     try:
         trials, notes = _read(folder)
         if notes.get(FORMAT_NOTE, FORMAT) > FORMAT:
             raise RunError(
-                f"{folder}: was written by a newer version (format {notes[FORMAT_NOTE]}, this one"
-                f" knows up to {FORMAT}); update nst-tuner"
+                f"{folder}: was written by a newer version of nst-tuner (format"
+                f" {notes[FORMAT_NOTE]}, this version reads up to {FORMAT}); update nst-tuner"
             )
-        records, known = [record_of(trial) for trial in trials], known_notes(notes)
-        check_compared(records, known)
-        return records, {**notes, **known}
+        records, checked = [record_of(trial) for trial in trials], checked_notes(notes)
+        check_compared(records, checked)
+        return records, {**notes, **checked}
     except NstError:
         raise
-    except Exception as error:  # whatever a damaged record leads to
+    except Exception as error:  # a damaged record can lead to any error
         raise damaged(folder, error) from None
 
 
@@ -325,5 +329,5 @@ def _read(folder: Path) -> tuple[Sequence[FrozenTrial | ReadTrial], Mapping[str,
     return study.get_trials(deepcopy=False), study.user_attrs
 
 
-def _left(trial: FrozenTrial) -> Resumption:
+def _resumption(trial: FrozenTrial) -> Resumption:
     return Resumption(trial.user_attrs.get(PAUSED), trial.user_attrs.get(RESUMED, 0))

@@ -1,4 +1,4 @@
-"""What a study holds about a run, checked: somebody else may have written it."""
+"""Validation of what a study stores about a run, since somebody else may have written it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuner.study.attributes import RUNG, reported
 from tuner.study.journal_reader import ReadTrial
 from tuner.study.records import EngineStats, RungRecord, TrialRecord
 
-#: What people call Optuna's states.
+#: State of Optuna -> state of a `TrialRecord`.
 STATES: Mapping[TrialState, str] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -27,7 +27,7 @@ STATES: Mapping[TrialState, str] = {
 
 
 class _Vote(msgspec.Struct):
-    """As `prefer.votes.Vote`."""
+    """A stored `pages.prefer.votes.Vote`."""
 
     better: int
     worse: int
@@ -35,7 +35,7 @@ class _Vote(msgspec.Struct):
 
 
 class _Notes(msgspec.Struct, omit_defaults=True):
-    """Notes of a study that are read; others may be there."""
+    """The notes of a study that are read; there may be others."""
 
     engines: list[EngineStats] = []
     votes: list[_Vote] = []
@@ -53,7 +53,7 @@ class _Notes(msgspec.Struct, omit_defaults=True):
 
 
 class _Attributes(msgspec.Struct):
-    """Attributes of a trial that are read."""
+    """The attributes of a trial that are read."""
 
     config: dict[str, Any] = {}
     preset: str | None = None
@@ -64,25 +64,25 @@ class _Attributes(msgspec.Struct):
     seconds: float = 0.0
 
 
-def known_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The notes that are read, checked.
+def checked_notes(notes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the notes that are read, after checking them.
 
     Raises:
-        ValueError: one is of another shape.
+        ValueError: a note has an unexpected type or value.
     """
-    known = msgspec.convert(notes, _Notes)
-    measured = [{name: set(scores) for name, scores in p.items()} for p in known.pair_baselines]
-    if any(names != measured[0] or "content" not in names for names in measured):
-        raise ValueError("pairs have other baselines than each other, or none of the content")
-    found: Mapping[str, Any] = msgspec.to_builtins(known)
-    return found
+    stored = msgspec.convert(notes, _Notes)
+    baselines = [{name: set(scores) for name, scores in p.items()} for p in stored.pair_baselines]
+    if any(names != baselines[0] or "content" not in names for names in baselines):
+        raise ValueError("not all pairs have the same baselines, with the content among them")
+    checked: Mapping[str, Any] = msgspec.to_builtins(stored)
+    return checked
 
 
 def check_compared(records: Sequence[TrialRecord], notes: Mapping[str, Any]) -> None:
-    """Raise ValueError if trials have reported, and what doing nothing scores is not known."""
+    """Raise ValueError if trials have reported and the scores of the content are missing."""
     pairs = notes.get("pair_baselines") or [notes.get("baselines", {})]
     if "content" not in pairs[0] and any(record.rungs for record in records):
-        raise ValueError("trials have reported, and there is no baseline of the content")
+        raise ValueError("trials have reported, but the baseline of the content is missing")
 
 
 def _rung(stored: Any) -> RungRecord:
@@ -91,47 +91,56 @@ def _rung(stored: Any) -> RungRecord:
 
 
 def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
-    """A trial, checked.
+    """Return a trial as a record, after checking it.
 
     Raises:
-        ValueError: it holds something else than a trial of ours.
+        ValueError: an attribute of the trial has an unexpected type or value.
     """
     attrs = trial.user_attrs
-    known = msgspec.convert(attrs, _Attributes)
+    stored = msgspec.convert(attrs, _Attributes)
     rungs = {steps: _rung(attrs[RUNG.format(steps)]) for steps in sorted(reported(attrs))}
     state = STATES[trial.state]
     if state == "complete":
         if not rungs:
             raise ValueError(f"trial {trial.number} is complete without a report")
-        if known.final_of is not None and not isinstance(known.config.get("seed"), int):
+        if stored.final_of is not None and not isinstance(stored.config.get("seed"), int):
             raise ValueError(f"trial {trial.number} is a final without a seed")
     return TrialRecord(
         trial=trial.number,
         state=state,
         params=trial.params,
-        config=known.config,
-        preset=known.preset,
-        final_of=known.final_of,
-        full=known.full,
-        note=known.note,
+        config=stored.config,
+        preset=stored.preset,
+        final_of=stored.final_of,
+        full=stored.full,
+        note=stored.note,
         rungs=rungs,
-        reason=known.reason,
-        failed_s=known.seconds,
+        reason=stored.reason,
+        failed_s=stored.seconds,
     )
 
 
 def check_scores(run: Path, wanted: set[str], records: Sequence[TrialRecord]) -> None:
-    """Raise RunError unless every report has what is asked for, and finals the same pairs."""
-    pairs_of_finals: set[int] = set()
+    """Raise RunError if a report lacks a measure, or finals were scored on different pairs.
+
+    Args:
+        run: the run directory, for the error.
+        wanted: the measures of the job's goals.
+        records: all trials.
+    """
+    pair_counts: set[int] = set()
     for record in records:
         for steps, rung in record.rungs.items():
             of_pairs = [wanted.difference(scores, COSTS) for scores in rung.pair_scores]
             if record.final_of is not None:
-                pairs_of_finals.add(len(rung.pair_scores))
+                pair_counts.add(len(rung.pair_scores))
             if missing := wanted.difference(rung.scores).union(*of_pairs):
                 raise RunError(
                     f"{run}: trial {record.trial} has no {', '.join(sorted(missing))} at step"
-                    f" {steps}, which its job asks for; the job must stay as the run wrote it"
+                    f" {steps}, but the job needs it; restore job.yaml as the run wrote it"
                 )
-    if len(pairs_of_finals) > 1:
-        raise RunError(f"{run}: its finals have scores of different numbers of pairs")
+    if len(pair_counts) > 1:
+        raise RunError(
+            f"{run}: the finals were scored on different numbers of pairs; restore the study from a"
+            " copy, or start a new run"
+        )

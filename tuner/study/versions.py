@@ -1,4 +1,4 @@
-"""Releases of other packages whose internals we use."""
+"""Checks of the releases of packages whose private parts this package uses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ log = logging.getLogger(__name__)
 
 
 def warn_if_unchecked(package: str, checked: str) -> None:
-    """Log a warning where a package is another release than the one we were checked with.
+    """Log a warning if the installed release of a package is not the one that was tested.
 
     Args:
-        package: its name on PyPI.
-        checked: the release, such as ``2.60``.
+        package: name on PyPI.
+        checked: the tested release, such as ``2.60``.
     """
-    found = version(package)
-    if not f"{found}.".startswith(f"{checked}."):
+    installed = version(package)
+    if not f"{installed}.".startswith(f"{checked}."):
         log.warning(
-            "%s %s is installed, and nst-tuner was checked with %s; if something fails, install"
-            " that one: pip install '%s==%s.*'",
-            *(package, found, checked, package, checked),
+            "%s %s is installed, but nst-tuner was tested with %s; if something fails, install"
+            " the tested release: pip install '%s==%s.*'",
+            *(package, installed, checked, package, checked),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -119,16 +118,16 @@ class ProgressCallback(Callback):
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
-        value, loss = rung.objective, self._objective.loss
+        value, better = rung.objective, self._objective.better
         self._steps.at(trial, steps)
         if trial in self._under_way:
             self._under_way[trial].score = value
         if trial in self._finals or self._goals.violated(rung.scores):
             return
-        if self._best is None or loss(value) < loss(self._best[0]):
+        if better(value, None if self._best is None else self._best[0]):
             self._best = (value, trial, steps)
-        known = math.inf if self._preset is None else loss(self._preset.objective)
-        if trial in self._presets and loss(value) < known:
+        best_preset = None if self._preset is None else self._preset.objective
+        if trial in self._presets and better(value, best_preset):
             name, config = self._presets[trial]
             self._preset = run_of(name, trial, config, value)
 

@@ -19,9 +19,9 @@ import numpy as np
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
 from tuner.job.objective import Goals
-from tuner.sampling.encoding import encode, encode_all
+from tuner.sampling.encoding import coordinates, encode, encode_all
 from tuner.sampling.gaussian_process import GaussianProcess, Kernel
-from tuner.sampling.lengthscales import Lengths, _coordinates, expected_lengths
+from tuner.sampling.lengthscales import Lengths, expected_lengths
 
 #: The curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
@@ -219,7 +219,7 @@ def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
     lengths_D = np.exp(np.median(np.log(every), axis=0))
     return {
         name: float(length * extent)
-        for (name, extent), length in zip(_coordinates(curves.space), lengths_D, strict=True)
+        for (name, extent), length in zip(coordinates(curves.space), lengths_D, strict=True)
     }
 
 

@@ -1,3 +1,5 @@
+"""Job files: errors with line, key and value, files that a job names, and the JSON Schema."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,8 @@ resources: {lanes: many}
 """
 
 
-def test_every_problem_with_line_key_value_and_near_miss(tmp_path: Path) -> None:
-    """All errors of a file come at once, each with its line, key and value."""
+def test_an_error_lists_every_problem(tmp_path: Path) -> None:
+    """One error lists all problems of a file, each with line, key, value and near miss."""
     path = tmp_path / "job.yaml"
     path.write_text(WRONG)
     with pytest.raises(ConfigError) as caught:
@@ -41,7 +43,7 @@ def test_every_problem_with_line_key_value_and_near_miss(tmp_path: Path) -> None
         "line 4: `pairs.0.styl`: no such key; did you mean `style`?",
         "line 6: `pairs.0.style.0.weigth`: no such key; did you mean `weight`?",
         "line 7: `pairs.0.reference`",
-        "line 9: `search.trials`: expected greater than or equal to 1, got -4",
+        "line 9: `search.trials`: expected at least 1, got -4",
         "did you mean `tpe`?",
         "line 10: `halving`: expected min_steps to be at most max_steps",
         "did you mean `lpips`?",
@@ -51,8 +53,8 @@ def test_every_problem_with_line_key_value_and_near_miss(tmp_path: Path) -> None
     assert len(caught.value.problems) == 9
 
 
-def test_files_are_checked_and_relative_to_the_job(job_file: Path, pictures: Path) -> None:
-    """Paths are relative to the job file, and each unusable file is named with its line."""
+def test_files_are_relative_to_the_job_and_checked(job_file: Path, pictures: Path) -> None:
+    """Paths are relative to the job file; the error names every file that cannot be used."""
     job, space = load_job(job_file)
     assert Path(job.pairs[0].content) == pictures / "content.png"
     assert space.name == "gram"
@@ -66,22 +68,22 @@ def test_files_are_checked_and_relative_to_the_job(job_file: Path, pictures: Pat
     assert "did you mean `gram`" in text
 
 
-def test_doing_nothing_is_no_objective(job_file: Path) -> None:
-    """A metric against the content is refused as the objective, and the error says why."""
+def test_a_metric_against_the_content_is_no_objective(job_file: Path) -> None:
+    """A metric for which doing nothing scores best is refused as the only objective."""
     with pytest.raises(ConfigError, match="doing nothing scores best"):
         load_job(job_file, ["objective=edges"])
     assert load_job(job_file, ["objective=dists"])[0].objective == "dists"
 
 
 def test_a_reference_must_have_the_contents_shape(job_file: Path) -> None:
-    """A reference that shows another frame is refused, since pixels are compared."""
+    """A reference with another shape is refused, since pixels are compared."""
     Image.new("RGB", (64, 64)).save(job_file.parent / "square.png")
     with pytest.raises(ConfigError, match="another shape"):
         load_job(job_file, ["pairs.0.reference=square.png"])
 
 
-def test_a_mask_on_a_style_image_must_have_its_shape(job_file: Path, pictures: Path) -> None:
-    """What of a style image counts is a picture of that image's frame, however large."""
+def test_a_mask_must_have_the_shape_of_its_style_image(job_file: Path, pictures: Path) -> None:
+    """`style_region` needs the aspect ratio of its style image, at any size."""
     width, height = Image.open(pictures / "style.png").size
     Image.new("RGB", (2 * width, 2 * height), "white").save(job_file.parent / "mask.png")
     Image.new("RGB", (width, 3 * height), "white").save(job_file.parent / "tall.png")
@@ -94,12 +96,12 @@ def test_a_mask_on_a_style_image_must_have_its_shape(job_file: Path, pictures: P
         load_job(job_file.parent / "masked.yaml")
 
     load("mask.png")
-    with pytest.raises(ConfigError, match=r"style_region.*another shape than the style image's"):
+    with pytest.raises(ConfigError, match=r"style_region.*another shape than the style image"):
         load("tall.png")
 
 
-def test_a_blend_needs_style_images(job_file: Path, pictures: Path) -> None:
-    """A space that weighs style images is refused by the key where they are missing."""
+def test_a_blend_space_needs_several_style_images(job_file: Path, pictures: Path) -> None:
+    """For a space that blends styles, the error names each pair with too few style images."""
     style, mask = {"image": str(pictures / "style.png")}, str(pictures / "content.png")
 
     def problems(*styles: list[dict[str, str]]) -> str:
@@ -113,51 +115,51 @@ def test_a_blend_needs_style_images(job_file: Path, pictures: Path) -> None:
 
     text = problems([style], [style] * 6)
     for place in ("`pairs.0.style`", "`pairs.1.style`"):
-        assert f"{place}: the space blend weighs 2 to 5 style images against each other" in text
+        assert f"{place}: the space blend needs 2 to 5 style images" in text
     assert "got 3 here and 2 in the first pair" in problems([style] * 2, [style] * 3)
     good = json.dumps({**yaml.safe_load(job_file.read_text())["pairs"][0], "style": [style] * 2})
     few = good.replace(json.dumps([style] * 2), json.dumps([style]))
-    with pytest.raises(ConfigError, match=r"`holdout.0.style`: the space blend weighs"):
+    with pytest.raises(ConfigError, match=r"`holdout.0.style`: the space blend needs"):
         load_job(job_file, ["space=blend", f"pairs=[{good}]", f"holdout=[{few}]"])
     apart = [style, {**style, "region": mask}]
-    assert "each in a region of its own" in problems(apart)
+    assert "each has a region of its own" in problems(apart)
 
 
 @pytest.mark.parametrize("key", ["budget.target=0.2", "search.sampler=cmaes"])
-def test_what_knows_one_objective_only(key: str, job_file: Path) -> None:
-    """A Pareto search has no target, and no sampler that knows one objective only."""
+def test_targets_and_cmaes_need_one_objective(key: str, job_file: Path) -> None:
+    """A Pareto search accepts neither a target nor CMA-ES, which supports one objective."""
     load_job(job_file, [key])
     with pytest.raises(ConfigError, match=key.partition("=")[0]):
         load_job(job_file, [key, "objective=[lpips, rmse]"])
 
 
-def test_a_blend_is_of_the_images_that_there_are(job_file: Path) -> None:
-    """The space of a job weighs as many style images as its pairs have."""
+def test_a_blend_has_one_weight_per_style_image(job_file: Path) -> None:
+    """The search space has as many blend parameters as the pairs have style images."""
     style = load_job(job_file)[0].pairs[0].style[0].image
     overrides = [f"pairs.0.style=[{{image: {style}}}, {{image: {style}}}, {{image: {style}}}]"]
     _, space = load_job(job_file, ["space=blend", *overrides])
     assert [name for name in space.params if "blend" in name] == ["log10_blend_2", "log10_blend_3"]
 
 
-def test_a_given_start_must_be_given(job_file: Path, pictures: Path) -> None:
-    """A space that starts from a given picture needs one in every pair."""
+def test_a_space_with_a_given_start_needs_one(job_file: Path, pictures: Path) -> None:
+    """If the space contains `init: image`, every pair needs a start picture."""
     space = {"name": "x", "why": "", "params": {"init": {"options": ["content", "image"]}}}
     (job_file.parent / "space.yaml").write_text(yaml.safe_dump(space))
-    with pytest.raises(ConfigError, match=r"`pairs.0.start`: missing; the space x starts"):
+    with pytest.raises(ConfigError, match=r"`pairs.0.start`: missing; the space x may start"):
         load_job(job_file, ["space=space.yaml"])
     load_job(job_file, ["space=space.yaml", f"pairs.0.start={pictures / 'content.png'}"])
 
 
 def test_to_yaml_is_a_job_file(job_file: Path) -> None:
-    """The job as written by a run is the job that was read."""
+    """A job that is written as YAML and read again is the same job."""
     job, _ = load_job(job_file, ["resources.lanes=2", "budget.minutes=1.5"])
     copy = job_file.parent / "copy.yaml"
     copy.write_text(job.to_yaml())
     assert load_job(copy)[0] == job
 
 
-def test_near_misses_at_any_depth(job_file: Path) -> None:
-    """Every part of a job knows its own keys, and the parts within it."""
+def test_near_misses_are_suggested_at_any_depth(job_file: Path) -> None:
+    """An unknown key in any section of a job gets the nearest key of that section suggested."""
     for change, meant in (
         ("budget.minuts=3", "minutes"),
         ("finals.seed=3", "seeds"),
@@ -171,8 +173,8 @@ def test_near_misses_at_any_depth(job_file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["\x1b]0;title\x07", "two\nlines", "\x9b31m"])
-def test_a_name_is_text(name: str, job_file: Path) -> None:
-    """A name that would command a terminal is refused."""
+def test_a_name_has_no_control_characters(name: str, job_file: Path) -> None:
+    """A name with control characters, which could control a terminal, is refused."""
     job = yaml.safe_load(job_file.read_text())
     with pytest.raises(ValidationError, match="control characters"):
         JobSpec.model_validate({**job, "name": name})
@@ -180,22 +182,22 @@ def test_a_name_is_text(name: str, job_file: Path) -> None:
 
 
 def test_style_images_are_limited(job_file: Path) -> None:
-    """A pair has at most 16 style images, of which each takes its share of every step."""
+    """A pair with more than 16 style images is refused."""
     style = load_job(job_file)[0].pairs[0].style[0].image
     images = ", ".join([f"{{image: {style}}}"] * 17)
     with pytest.raises(ConfigError, match=r"`pairs.0.style`: expected at most 16"):
         load_job(job_file, [f"pairs.0.style=[{images}]"])
 
 
-def test_a_reference_that_was_not_made(job_file: Path) -> None:
-    """A job whose reference is still to be made has no file of it, and says so."""
+def test_a_reference_that_is_not_made_yet_is_no_file(job_file: Path) -> None:
+    """Asking for the file of a reference that is not made yet is an error."""
     job, _ = load_job(job_file, ["pairs.0.reference={from: long-run}"])
     with pytest.raises(InputError, match="has not been made"):
         _ = job.pairs[0].reference_file
 
 
 def test_the_shipped_schema_is_current() -> None:
-    """The JSON Schema in the package is that of the code, and accepts the documented example."""
+    """The JSON Schema in the package equals the one that the code generates."""
     shipped = (Path(__file__).parents[3] / "tuner" / "job" / "job.schema.json").read_text()
     assert shipped == schema_json()
     assert json.loads(shipped)["properties"]["pairs"]["minItems"] == 1
@@ -212,7 +214,7 @@ JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
     )
 )
 def test_any_mapping_is_a_job_or_a_config_error(tmp_path: Path, data: dict[str, Any]) -> None:
-    """Whatever a job file holds, the answer is a job or a ConfigError."""
+    """Any mapping is either a valid job or refused with a ConfigError."""
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(data))
     try:
@@ -225,19 +227,19 @@ def test_any_mapping_is_a_job_or_a_config_error(tmp_path: Path, data: dict[str, 
     ("override", "expected"),
     [
         ("weights={vgg61: a.pth}", "`weights.vgg61`: no such weights; did you mean `vgg"),
-        ("weights={vgg16: nofile.pth}", "`weights.vgg16`: .*nofile.pth is not a file"),
+        ("weights={vgg16: nofile.pth}", "`weights.vgg16`: no such file .*nofile.pth"),
         ("budget.target=.nan", "budget.target"),
         ("objective={lpips: .inf}", "finite weights above 0"),
     ],
 )
-def test_what_can_have_no_effect_is_refused(job_file: Path, override: str, expected: str) -> None:
-    """A name that nothing reads, a file that is not there, a number that nothing reaches."""
+def test_values_without_effect_are_refused(job_file: Path, override: str, expected: str) -> None:
+    """Unknown weights, missing files and numbers that are not finite are refused."""
     with pytest.raises(ConfigError, match=expected):
         load_job(job_file, [override])
 
 
-def test_references_of_regions_keep_to_them(job_file: Path, pictures: Path) -> None:
-    """A network that puts all styles everywhere makes no goal for styles in regions."""
+def test_feed_forward_references_support_no_regions(job_file: Path, pictures: Path) -> None:
+    """Styles in regions need a long-run reference, since networks put each style everywhere."""
     pair = load_job(job_file)[0].pairs[0]
     style = f"[{{image: {pair.style[0].image}, region: {pictures / 'content.png'}}}]"
     asked = f"{{content: {pair.content}, style: {style}, reference: {{from: SOURCE}}}}"
@@ -246,8 +248,8 @@ def test_references_of_regions_keep_to_them(job_file: Path, pictures: Path) -> N
         load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'feed-forward')}"])
 
 
-def test_one_of_what_may_be_several_needs_no_list(job_file: Path, pictures: Path) -> None:
-    """A single style with its weight, and a single run to start from, stand as they are."""
+def test_a_single_item_needs_no_list(job_file: Path, pictures: Path) -> None:
+    """A single style and a single run of `warm_start` may be written without a list."""
     data = yaml.safe_load(job_file.read_text())
     data["pairs"][0]["style"] = {"image": str(pictures / "style.png"), "weight": 2}
     data["search"] = {**data.get("search", {}), "warm_start": "similar"}
@@ -271,10 +273,10 @@ def test_one_of_what_may_be_several_needs_no_list(job_file: Path, pictures: Path
         ([{"image": "s"}, {"image": "s", "region": "none.png"}], "pairs.0.style.1.region"),
     ],
 )
-def test_a_mask_is_named_where_it_stands(
+def test_errors_name_masks_by_their_key(
     styles: Any, place: str, job_file: Path, pictures: Path
 ) -> None:
-    """Keys of errors are those of the file, whether a single style stands in a list or not."""
+    """Errors use the keys of the file, whether or not a single style is in a list."""
     data = yaml.safe_load(job_file.read_text())
     for style in [styles] if isinstance(styles, dict) else styles:
         style["image"] = str(pictures / "style.png")

@@ -1,4 +1,4 @@
-"""Every option is done or refused: none that help offers is dropped without a word."""
+"""Every option has an effect or is refused; none is ignored silently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tuner.job.spec import StyleImage
 from tuner.job.style_arguments import parse_styles
 from tuner.run.prepare import refuse_vain_keys
 
-#: Of `stylize` with one picture: words -> what the refusal says.
+#: Arguments of `stylize` with one picture -> part of the error.
 STYLIZE = {
     "--seed 3": "`seed`: changes nothing with `init: content`",
     "--set init=style --seed 3": "`seed`: changes nothing with `init: style`",
@@ -45,9 +45,10 @@ STYLIZE = {
     "--keep-alpha --out o.jpg": "holds no transparency",
     "--weights vgg19=STYLE": "only vgg16 is read here",
     "--weights vgg16=STYLE --weights vgg16=REFERENCE": "given twice",
-    "--style STYLE:3": "alone there",
+    "--style STYLE:3": "no other style image is in the same region",
 }
 
+#: Other commands with their arguments -> part of the error.
 OTHERS = {
     "reference PAIR --out o.png --steps 5": "feed-forward takes none",
     "reference PAIR@MASK --out o.png": "puts all styles everywhere",
@@ -58,7 +59,7 @@ OTHERS = {
     "reference PAIR --out o.png --weights vgg16=MASK": "no weights are read here",
     "reference PAIR --from long-run --out o.png --weights vgg19=MASK": "only vgg16 is read",
     "reference PAIR --out o.png --size-px 0": "expected 32 to",
-    "reference PAIR:2 --out o.png": "this one is alone there",
+    "reference PAIR:2 --out o.png": "no other style image is in the same region",
     "score CONTENT --reference STYLE": "another shape than the picture's",
     "score CONTENT --reference REFERENCE --content STYLE": "another shape than the picture's",
     "score CONTENT --reference REFERENCE --metric rmse --weights alexnet=MASK": "no weights",
@@ -83,7 +84,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def names(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the tables call a file."""
+    """Return placeholder in the tables above -> file or arguments."""
     folder = tmp_path_factory.mktemp("named")
     mask = np.zeros((64, 96), dtype=np.uint8)
     mask[:, :48] = 255
@@ -115,10 +116,10 @@ def check_refused(words: list[str], why: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("line", STYLIZE)
-def test_stylize_does_or_refuses(
+def test_stylize_refuses_options_without_effect(
     line: str, names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An option or setting that could change nothing is refused before the work, with why."""
+    """An option without effect is refused before the work begins, and the error says why."""
     monkeypatch.chdir(tmp_path)
     style = [] if "--style" in line else ["--style", names["STYLE"]]
     words = ["stylize", "--content", names["CONTENT"], *style, "--set", "lr=0.02"]
@@ -126,19 +127,19 @@ def test_stylize_does_or_refuses(
 
 
 @pytest.mark.parametrize("line", OTHERS)
-def test_other_commands_do_or_refuse(
+def test_other_commands_refuse_options_without_effect(
     line: str, names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No command takes an option that its other options keep from working."""
+    """No command accepts an option that its other options make useless."""
     monkeypatch.chdir(tmp_path)
     check_refused(words_of(line, names), OTHERS[line], tmp_path)
 
 
 @pytest.mark.parametrize("option", ["--start", "--every", "--gif", "--plot", "--bits", "--init"])
-def test_a_folder_refuses_what_is_of_one_picture(
+def test_a_folder_refuses_options_of_one_picture(
     option: str, names: dict[str, str], tmp_path: Path
 ) -> None:
-    """Options of a single picture are refused for a folder, and so is a start of one's own."""
+    """For a folder, options of a single picture and a given start picture are refused."""
     (tmp_path / "in").mkdir()
     shutil.copy(names["CONTENT"], tmp_path / "in" / "a.png")
     value = {"--every": 2, "--bits": 16}.get(option, names["REFERENCE"])
@@ -151,12 +152,12 @@ def test_a_folder_refuses_what_is_of_one_picture(
 
 
 def test_a_mask_of_another_shape_is_refused(names: dict[str, str], tmp_path: Path) -> None:
-    """Masks and starts must show the frame of their picture, as those of a job."""
+    """A mask or start picture with another shape than its picture is refused, as in a job."""
     command = ["stylize", "--content", names["CONTENT"], "--set", "steps=1", "--size-px", 48]
     style = names["STYLE"]
     for words, why in (
         (["--style", f"{style}@{style}"], "the mask of a style: 64x64 has another shape"),
-        (["--style", f"{style}@@{names['MASK']}"], "another shape than the style image's 64x64"),
+        (["--style", f"{style}@@{names['MASK']}"], "another shape than the style image (64x64)"),
         (["--style", style, "--start", style], "the picture to start from: 64x64 has another"),
     ):
         done = nst_tuner(*command, *words, "--out", tmp_path / "o.png")
@@ -165,7 +166,7 @@ def test_a_mask_of_another_shape_is_refused(names: dict[str, str], tmp_path: Pat
 
 
 def test_a_reference_keeps_to_its_mask(names: dict[str, str], tmp_path: Path) -> None:
-    """A long run uses the mask of a style image: the result is another one than without."""
+    """A long run uses the mask of a style image: the mask changes the result."""
     base = ["reference", "--content", names["CONTENT"], "--from", "long-run", "--steps", 4]
     base += ["--size-px", 64, "--style", names["STYLE"]]
     mask = ["--style", f"{names['MASK']}@{names['MASK']}"]
@@ -178,8 +179,8 @@ def test_a_reference_keeps_to_its_mask(names: dict[str, str], tmp_path: Path) ->
     assert np.abs(plain - masked).mean() > 1
 
 
-def test_weights_of_styles_are_not_dropped(names: dict[str, str]) -> None:
-    """Weights beside `style_blend` change nothing and are refused; those that count are read."""
+def test_weights_of_styles_are_used_or_refused(names: dict[str, str]) -> None:
+    """Weights that `style_blend` makes useless are refused; others are used."""
     texts = [f"{names['STYLE']}:3", f"{names['CONTENT']}:1"]
     assert [style.weight for style in parse_styles(texts)] == [3.0, 1.0]
     asked = ["style_blend=[1, 2]"]
@@ -189,8 +190,8 @@ def test_weights_of_styles_are_not_dropped(names: dict[str, str]) -> None:
     assert parse_styles(texts, blended.replace(init="feed_forward"))
 
 
-def test_settings_with_an_effect_are_taken() -> None:
-    """What has an effect beside the others is not refused, nor what turns a setting off."""
+def test_settings_with_an_effect_are_accepted() -> None:
+    """Settings that have an effect together are accepted, and so is turning one off."""
     for asked in (
         ["init=noise", "seed=3"],
         ["optimizer=sgd", "momentum=0.5"],
@@ -202,8 +203,8 @@ def test_settings_with_an_effect_are_taken() -> None:
         assert settings(None, asked, size_px=None, seed=None, say=print).config
 
 
-def test_vain_keys_of_a_job_are_refused(job_file: Path) -> None:
-    """Keys that name what a run would never look at are all named at once before it starts."""
+def test_keys_without_effect_are_refused(job_file: Path) -> None:
+    """One error names all keys of a job that would have no effect."""
     job, space = load_job(job_file)
     refuse_vain_keys(job, space)
     pair = job.pairs[0]
@@ -231,7 +232,7 @@ def test_vain_keys_of_a_job_are_refused(job_file: Path) -> None:
 
 
 def test_a_job_refuses_half_of_a_reference(job_file: Path) -> None:
-    """An encoder without a decoder, or one for another source than adain, is refused."""
+    """Encoder and decoder are refused without each other, and without adain."""
     for made in ("{from: long-run, encoder: e.pth}", "{from: feed-forward, decoder: d.pth}"):
         with pytest.raises(ConfigError, match="expected encoder and decoder with from: adain"):
             load_job(job_file, [f"pairs.0.reference={made}"])

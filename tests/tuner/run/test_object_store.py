@@ -52,9 +52,9 @@ def silent(server: socket.socket) -> str:
         ("http://b/x", "there is no storage `http://`"),
         ("gs://", "names no bucket"),
         ("s3:///", "names no bucket"),
-        ("s3:/b/x", "a URL begins with `s3://`"),
-        ("gs:b/x", "a URL begins with `gs://`"),
-        ("s3://my bucket/x", "has no spaces"),
+        ("s3:/b/x", "a URL must begin with `s3://`"),
+        ("gs:b/x", "a URL must begin with `gs://`"),
+        ("s3://my bucket/x", "must not contain spaces"),
     ],
 )
 def test_an_invalid_url_is_refused_without_a_request(

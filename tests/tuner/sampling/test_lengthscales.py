@@ -1,4 +1,4 @@
-"""What a search knows of its space by other pairs: which parameters matter."""
+"""Expected lengthscales: what other pairs teach about a search space."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tuner.transfer.curves import known_lengths, lengths_for, load_curves
 
 
 def space(**params: Float | Choice) -> Space:
-    """Of some parameters."""
+    """A space with these parameters."""
     return Space(name="some", why="", params=params)
 
 
-def test_lengths_are_those_of_most_pairs() -> None:
-    """What comes back in the space of the curves is the median over the pairs that are asked."""
+def test_lengths_are_medians_over_pairs() -> None:
+    """In the space of the curves, each lengthscale is the median over the chosen pairs."""
     curves = load_curves()
     first, *rest = curves.pairs
     for but in (set[str](), {first}, set(rest)):
@@ -30,15 +30,15 @@ def test_lengths_are_those_of_most_pairs() -> None:
 
 
 def test_ratio_rate_and_start_matter() -> None:
-    """By the curves that come along a search is led by these, and hardly by layers."""
+    """In the shipped curves, style balance, learning rate and init matter, and layers hardly do."""
     found = known_lengths(load_curves())
     shares = expected_lengths(CATALOGUE["gram"], found)
     names = [name for name in found if shares[list(found).index(name)] < 1]
     assert {"log10_style_content", "log10 lr", "init=content", "init=noise"} == set(names)
 
 
-def test_a_length_is_in_its_own_unit() -> None:
-    """In twice the range it is half the share; a variant is the same parameter; others unknown."""
+def test_a_length_is_in_the_unit_of_its_parameter() -> None:
+    """In a range of twice the width a lengthscale is half the share; unknown ones are NaN."""
     known = {"log10 lr": 1.0, "init=noise": 0.4, "log10_style_content": 2.0}
     wide = space(
         **{
@@ -64,10 +64,10 @@ def test_a_length_is_in_its_own_unit() -> None:
         ([{"lpips": 1.0}, {"color": 1.0}], False),
     ],
 )
-def test_lengths_serve_the_objective_that_they_were_learned_from(
+def test_lengths_are_used_only_for_their_objective(
     objective: list[dict[str, float]], used: bool
 ) -> None:
-    """Other objectives get none, and one line says so where the space has such a parameter."""
+    """Other objectives get no lengthscales, and a remark if the space has such a parameter."""
     goals = Goals(objectives=[Objective(weights=weights) for weights in objective])
     curves = load_curves()
     found, remark = lengths_for(CATALOGUE["gram"], goals, curves)
@@ -78,15 +78,15 @@ def test_lengths_serve_the_objective_that_they_were_learned_from(
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
-def test_every_space_has_a_length_or_none_for_each_coordinate(name: str) -> None:
-    """They are in the order, and of the number, of the coordinates of a configuration."""
+def test_every_coordinate_has_a_length_or_nan(name: str) -> None:
+    """There is one lengthscale, or NaN, for each coordinate of every named space."""
     found = expected_lengths(CATALOGUE[name], known_lengths(load_curves()))
     assert found.shape == encode(CATALOGUE[name], {}).shape
     assert not (found <= 0).any()
 
 
-def test_what_is_expected_is_found_until_values_say_otherwise() -> None:
-    """Of few values the kernel is that of other pairs; of many it is their own."""
+def test_values_override_expected_lengths() -> None:
+    """With few values the kernel has the expected lengthscales, with many their own."""
     rng = np.random.default_rng(0)
     points_ND = rng.random((80, 2))
     values_N1 = np.sin(9 * points_ND[:, :1])  # the second coordinate does not matter

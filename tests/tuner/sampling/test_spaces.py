@@ -1,4 +1,4 @@
-"""Every named space, from the job file to pixels that move."""
+"""Every named space, from the job file to changed pixels."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def store(weights: Mapping[str, Weights]) -> FeatureStore:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built-in sample pictures and a job on them with two style images."""
+    """Return a folder with the built-in sample pictures and a job with two style images."""
     folder = tmp_path_factory.mktemp("samples")
     save_image(sample_content(), folder / "cat.png")
     save_image(sample_style(128), folder / "strokes.png")
@@ -55,10 +55,10 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
-def test_every_space_moves_pixels(
+def test_every_space_changes_pixels(
     name: str, samples: Path, store: FeatureStore, tmp_path: Path
 ) -> None:
-    """A trial drawn from each named space takes two steps on VGG16 and stays finite."""
+    """A trial of each named space changes the image in two steps on VGG16 and stays finite."""
     job, space = load_job(samples / "job.yaml", [f"space={name}"])
     study = RunStudy.create(tmp_path, goals=job.goals)
     number = study.begin()
@@ -73,7 +73,7 @@ def test_every_space_moves_pixels(
 
 
 def test_a_blend_is_searched(samples: Path, tmp_path: Path) -> None:
-    """A run of `blend` tries its starts' blends and keeps each trial's in its configuration."""
+    """A run in the space `blend` tries its initial points and records the blend of each trial."""
     job, space = load_job(samples / "job.yaml", ["space=blend"])
     run_job(job, space, tmp_path / "run", InlineBackend(), callback=Recorder(), say=print)
     records, _ = load_records(tmp_path / "run")

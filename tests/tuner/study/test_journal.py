@@ -1,3 +1,5 @@
+"""The journal file: batches, locks and file systems without links."""
+
 import errno
 import os
 import threading
@@ -28,8 +30,8 @@ def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
 
-def test_a_batch_is_seen_inside_and_written_at_its_end(tmp_path: Path) -> None:
-    """Inside a batch the study reads what it wrote; the file has it all at once, at the end."""
+def test_a_batch_is_read_inside_and_written_at_its_end(tmp_path: Path) -> None:
+    """Within a batch the study reads its own records; the file gets them all at the end."""
     path = tmp_path / "journal"
     study, journal = study_at(path, new=True)
     before = lines(path)
@@ -44,7 +46,7 @@ def test_a_batch_is_seen_inside_and_written_at_its_end(tmp_path: Path) -> None:
 
 
 def test_an_error_keeps_what_was_recorded(tmp_path: Path) -> None:
-    """Records made before an error in a batch are written: the study has seen them."""
+    """Records made before an error in a batch are written, since the study has read them."""
     path = tmp_path / "journal"
     study, journal = study_at(path, new=True)
     with pytest.raises(RuntimeError), journal.batch():
@@ -54,7 +56,7 @@ def test_an_error_keeps_what_was_recorded(tmp_path: Path) -> None:
 
 
 def test_writers_take_turns(tmp_path: Path) -> None:
-    """Two writers of one file see each other's records in one order, in batches or not."""
+    """Two writers of one file read all records in the same order, with batches or without."""
     path = tmp_path / "journal"
     ours, journal = study_at(path, new=True)
     theirs, other = study_at(path)
@@ -69,8 +71,8 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     assert len(study_at(path)[0].trials) == 9
 
 
-def test_a_lock_that_others_hold_is_waited_for(tmp_path: Path) -> None:
-    """A study that another process writes to is written to when that one is done."""
+def test_a_writer_waits_for_the_lock(tmp_path: Path) -> None:
+    """A process that writes to a locked journal waits until the other process is done."""
     path = tmp_path / "journal"
     ours, _ = study_at(path, new=True)
     theirs = JournalFileSymlinkLock(str(path))
@@ -85,8 +87,10 @@ def test_a_lock_that_others_hold_is_waited_for(tmp_path: Path) -> None:
     assert told == [0] and len(study_at(path)[0].trials) == 1
 
 
-def test_reading_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long journal is not read again from its start for every batch."""
+def test_reading_continues_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch does not read a long journal again from its start."""
     study, journal = study_at(tmp_path / "journal", new=True)
     read = []
     original = journal._file.read_logs
@@ -105,7 +109,7 @@ def test_reading_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system such as exFAT, which has no links of either kind."""
+    """A file system without symbolic and hard links, such as exFAT."""
 
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
@@ -115,16 +119,14 @@ def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_links")
-def test_a_file_locks_where_there_are_no_links(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Without symbolic links a journal is written all the same, said once, and nothing is left."""
+def test_a_file_is_the_lock_without_links(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without symbolic links a file locks the journal; this is logged once, and no file is left."""
     path = tmp_path / "journal"
     with caplog.at_level("INFO", logger="tuner.study.journal"):
         study, journal = study_at(path, new=True)
         for _ in range(3):
             study.tell(study.ask(), 1.0)
-    assert sum("no symbolic links here" in message for message in caplog.messages) == 1
+    assert sum("symbolic links are not supported" in message for message in caplog.messages) == 1
     with journal.batch():
         lock = tmp_path / "journal.lock"
         assert lock.is_file() and not lock.is_symlink()
@@ -133,10 +135,10 @@ def test_a_file_locks_where_there_are_no_links(
 
 
 @pytest.mark.usefixtures("without_links")
-def test_a_whole_run_where_there_are_no_links_and_no_locks(
+def test_a_run_needs_neither_links_nor_locks(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run begins, ends and is extended on a file system without links and without file locks."""
+    """A run starts, ends and is extended on a file system without links and file locks."""
 
     def refused(file: int, operation: int) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")
@@ -152,7 +154,7 @@ def test_a_whole_run_where_there_are_no_links_and_no_locks(
 
 
 def test_a_journal_that_cannot_be_locked_says_why(tmp_path: Path) -> None:
-    """Where neither a link nor a file can be made, the first error is the one of the folder."""
+    """If neither a link nor a file can be created, the error is that of the folder."""
     study, journal = study_at(tmp_path / "journal", new=True)
     (tmp_path / "journal").unlink()
     tmp_path.rmdir()

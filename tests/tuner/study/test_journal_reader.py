@@ -1,4 +1,4 @@
-"""The fast reader of journals, held against Optuna's own."""
+"""The fast reader of journals, compared with Optuna."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def same_as_optuna(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("over", [True, False])
-def test_a_run_reads_as_by_optuna(tmp_path: Path, pictures: Path, over: bool) -> None:
-    """Trials, parameters, attributes, states and notes are those that Optuna finds."""
+def test_a_run_is_read_as_by_optuna(tmp_path: Path, pictures: Path, over: bool) -> None:
+    """Trials, parameters, attributes, states and notes are those that Optuna reads."""
     same_as_optuna(made_run(tmp_path / "run", pictures, over=over))
 
 
 @pytest.mark.parametrize("journal", GOLDEN, ids=lambda path: path.parent.name)
-def test_old_runs_read_as_by_optuna(journal: Path) -> None:
-    """So are those of every released format."""
+def test_old_runs_are_read_as_by_optuna(journal: Path) -> None:
+    """Runs of every released format are read as by Optuna."""
     same_as_optuna(journal.parent)
 
 
-def test_half_a_line_is_left_out(tmp_path: Path, pictures: Path) -> None:
-    """What a driver is just writing is not there yet."""
+def test_half_a_line_is_ignored(tmp_path: Path, pictures: Path) -> None:
+    """An incomplete last line, which a driver is still writing, is ignored."""
     folder = made_run(tmp_path / "run", pictures, trials=4)
     before = load_records(folder)
     with (folder / "study.journal").open("a") as file:
@@ -62,7 +62,7 @@ def test_half_a_line_is_left_out(tmp_path: Path, pictures: Path) -> None:
 def test_unknown_records_are_left_to_optuna(
     record: dict[str, object], tmp_path: Path, pictures: Path
 ) -> None:
-    """A record of a kind that our runs do not have is not guessed at."""
+    """A record of an unknown kind raises UnknownRecordError."""
     folder = made_run(tmp_path / "run", pictures, trials=4)
     with (folder / "study.journal").open("a") as file:
         file.write(json.dumps(record | {"worker_id": "w"}) + "\n")
@@ -70,8 +70,8 @@ def test_unknown_records_are_left_to_optuna(
         read_journal(folder / "study.journal")
 
 
-def test_what_it_gives_up_optuna_reads(tmp_path: Path, pictures: Path) -> None:
-    """A run with such a record is read all the same."""
+def test_optuna_reads_unknown_records(tmp_path: Path, pictures: Path) -> None:
+    """A run with a record of an unknown kind is read by Optuna."""
     folder = made_run(tmp_path / "run", pictures, trials=4)
     before = load_records(folder)
     record = {"op_code": 8, "trial_id": 99, "user_attr": {"a": 1}, "worker_id": "w"}

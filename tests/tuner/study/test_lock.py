@@ -1,4 +1,4 @@
-"""The lock of a run directory: who is named, who is let in, and what a dead process leaves."""
+"""The lock of a run directory: its holder, refused processes, and what a dead process leaves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOLDS += "with held(Path(sys.argv[1]), 'launch'): print('held', flush=True); sys
 
 @pytest.fixture
 def holder(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Another process that holds the folder ``tmp_path``."""
+    """Another process that has locked the folder ``tmp_path``."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -39,7 +39,7 @@ def holder(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows no locks."""
+    """A file system without locks."""
 
     def refused(file: int, operation: int) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
@@ -48,7 +48,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_by(folder: Path, *, pid: int, host: str, silent_s: float = 0) -> None:
-    """What a process leaves that was killed."""
+    """Write the file that a killed process leaves."""
     (folder / LOCK_FILE).touch()
     content = {"pid": pid, "host": host, "since": "2026-01-01T00:00:00+00:00"}
     (folder / HOLDER_FILE).write_text(json.dumps(content))
@@ -62,10 +62,10 @@ def dead_pid() -> int:
     return process.pid
 
 
-def test_who_holds_it_is_named_until_it_is_killed(
+def test_the_holder_is_named_until_it_is_killed(
     holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    """Another process is refused with the first one's pid, host and start; a kill frees it."""
+    """A refusal names pid, host and start of the holder; killing the holder frees the lock."""
     found = user_of(tmp_path)
     assert found and found.pid == holder.pid
     expected = rf"`nst-tuner launch` \(process {holder.pid} on {os.uname().nodename}, since 20"
@@ -81,10 +81,10 @@ def test_who_holds_it_is_named_until_it_is_killed(
 
 
 @pytest.mark.parametrize("command", ["resume", "prefer", "launch"])
-def test_a_refusal_loads_nothing_heavy(
+def test_a_refusal_imports_nothing_slow(
     command: str, holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    """A run directory in use is refused with exit code 2 before torch, Ray and Optuna load."""
+    """Refusing a run directory in use, with exit code 2, imports neither torch, Ray nor Optuna."""
     for name in ("job.yaml", "study.journal"):  # what makes a folder a run
         (tmp_path / name).touch()
     ends = "import os, sys; heavy = {'torch', 'ray', 'optuna'} & {*sys.modules}; "
@@ -102,8 +102,8 @@ def test_a_refusal_loads_nothing_heavy(
     assert printed == "heavy: 0"
 
 
-def test_a_number_that_another_process_has_now_locks_nobody_out(tmp_path: Path) -> None:
-    """The lock is the kernel's: what a killed launch wrote down of itself refuses nobody."""
+def test_a_reused_process_number_does_not_lock(tmp_path: Path) -> None:
+    """Only the lock counts: the file of a killed launch refuses nobody if its pid is reused."""
     left_by(tmp_path, pid=os.getpid(), host=os.uname().nodename)
     assert user_of(tmp_path) is None
     with held(tmp_path, "resume"):
@@ -111,7 +111,7 @@ def test_a_number_that_another_process_has_now_locks_nobody_out(tmp_path: Path) 
 
 
 def test_a_lock_of_another_machine_may_be_deleted(tmp_path: Path) -> None:
-    """A lock on NFS of a machine that is gone is named in the refusal, and deleting it helps."""
+    """The refusal names the lock file of another machine, and deleting the file helps."""
     with held(tmp_path, "launch"):
         left_by(tmp_path, pid=1, host="elsewhere")
         with pytest.raises(RunError, match=r"on elsewhere.*rm .*\.lock"):
@@ -122,8 +122,8 @@ def test_a_lock_of_another_machine_may_be_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_without_locks_signs_of_life_keep_others_out(tmp_path: Path) -> None:
-    """On a file system without locks a living process refuses others, and leaves nothing."""
+def test_without_locks_signs_of_life_refuse_others(tmp_path: Path) -> None:
+    """Without file locks a living process refuses others, and leaves no file at its end."""
     with held(tmp_path, "launch"):
         assert user_of(tmp_path)
         with pytest.raises(RunError, match="in use by"), held(tmp_path, "resume"):
@@ -135,8 +135,8 @@ def test_without_locks_signs_of_life_keep_others_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_without_locks_the_dead_keep_nobody_out(tmp_path: Path) -> None:
-    """Neither a killed process, nor a number in use again, nor a machine that is gone, does."""
+def test_without_locks_dead_processes_refuse_nobody(tmp_path: Path) -> None:
+    """A killed process, a reused pid and a silent machine refuse nobody."""
     here = os.uname().nodename
     left_by(tmp_path, pid=dead_pid(), host=here)
     assert user_of(tmp_path) is None
@@ -147,8 +147,8 @@ def test_without_locks_the_dead_keep_nobody_out(tmp_path: Path) -> None:
         assert user_of(tmp_path) is None
 
 
-def test_signs_of_life_are_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A process that holds a folder touches the file that names it."""
+def test_signs_of_life_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that holds a folder regularly touches the file that names it."""
     monkeypatch.setattr(lock, "SIGN_EVERY_S", 0.05)
     with held(tmp_path, "launch"):
         os.utime(tmp_path / HOLDER_FILE, (0, 0))
@@ -159,8 +159,10 @@ def test_signs_of_life_are_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert (tmp_path / HOLDER_FILE).stat().st_mtime
 
 
-def test_a_system_without_posix_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without `fcntl`, as on Windows, there is one sentence rather than an ImportError."""
+def test_a_system_without_posix_gets_an_explanation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without `fcntl`, as on Windows, the error is one sentence, not an ImportError."""
     monkeypatch.setattr(lock, "fcntl", None)
     with pytest.raises(InputError, match=r"Linux and macOS.*WSL"), held(tmp_path, "launch"):
         pass

@@ -1,4 +1,4 @@
-"""The run directory: what is one, what is in the way, and what leads out of it."""
+"""The run directory: which folders are accepted, leftovers of a start, and links."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def a_run(job_file: Path, folder: Path) -> RunDir:
 
 @pytest.mark.parametrize("place", ["log.jsonl", "contact-sheet.jpg", "inputs", "trials/0001/x"])
 def test_a_link_in_a_run_is_named(place: str, job_file: Path, tmp_path: Path) -> None:
-    """A run is not written or read through a link that somebody put in it."""
+    """A run directory with a link in it is refused, and the error names the link."""
     run = a_run(job_file, tmp_path / "run")
     link = run.path / place
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -39,15 +39,15 @@ def test_a_link_in_a_run_is_named(place: str, job_file: Path, tmp_path: Path) ->
 
 
 def test_a_link_to_a_run_is_a_run(job_file: Path, tmp_path: Path) -> None:
-    """People may name the latest run by a link; a killed driver's lock is no stranger's."""
+    """A run may be named by a link, and Optuna's lock in it, which is a link, is accepted."""
     run = a_run(job_file, tmp_path / "run")
     (tmp_path / "latest").symlink_to(run.path)
     (run.path / "study.journal.lock").symlink_to(run.path / "study.journal")
     assert RunDir(tmp_path / "latest").require()
 
 
-def test_a_log_is_written_to_no_other_file(tmp_path: Path) -> None:
-    """Where the log is a link, what it leads to stays as it is."""
+def test_the_log_follows_no_link(tmp_path: Path) -> None:
+    """If the log is a link, its target is not changed."""
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "log.jsonl").symlink_to(tmp_path / "mine")
     with pytest.raises(OSError, match="symbolic links"), logged(tmp_path / "log.jsonl", print):
@@ -62,10 +62,10 @@ LEFT = (
 
 
 @pytest.mark.parametrize("left", [*((name,) for name in LEFT), LEFT])
-def test_a_start_that_was_killed_is_in_nobodys_way(
+def test_a_killed_start_is_no_obstacle(
     left: tuple[str, ...], job_file: Path, tmp_path: Path
 ) -> None:
-    """Whatever a launch leaves that was killed while it started, the next one begins there."""
+    """A launch can start in a folder with the leftovers of a launch that was killed early."""
     folder = tmp_path / "run"
     folder.mkdir()
     for name in (".lock", *left):
@@ -79,8 +79,8 @@ def test_a_start_that_was_killed_is_in_nobodys_way(
     assert len(load_results(folder).records) == 1
 
 
-def test_a_probe_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
-    """The first file of all is the one by which a folder is tried."""
+def test_a_killed_check_of_the_folder_is_no_obstacle(tmp_path: Path) -> None:
+    """The temporary file of the check for write access is no obstacle to the next launch."""
     (tmp_path / ".0123456789abcdef.tmp").touch()
     assert RunDir(tmp_path).begin()
     (tmp_path / "job.yaml").write_text("mine")
@@ -88,8 +88,8 @@ def test_a_probe_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
         RunDir(tmp_path).begin()
 
 
-def test_a_contact_sheet_that_cannot_be_written(job_file: Path, tmp_path: Path) -> None:
-    """A run that is over says in one line that its contact sheet found no place."""
+def test_an_unwritable_contact_sheet_is_one_line(job_file: Path, tmp_path: Path) -> None:
+    """A finished run says in one line that its contact sheet could not be written."""
     job, space = load_job(job_file, ["search.trials=1", "search.presets=false"])
     callback = Recorder()
     run_job(job, space, tmp_path / "run", InlineBackend(), callback=callback, say=callback.say)
@@ -98,8 +98,8 @@ def test_a_contact_sheet_that_cannot_be_written(job_file: Path, tmp_path: Path) 
         _show_result(tmp_path / "run")
 
 
-def test_looking_whether_a_run_is_held_takes_nothing(job_file: Path, tmp_path: Path) -> None:
-    """It is held while a launch works on it; whoever looks reads only, and holds nothing."""
+def test_checking_the_lock_does_not_take_it(job_file: Path, tmp_path: Path) -> None:
+    """A run is held while a launch works on it; checking this neither writes nor locks."""
     run = a_run(job_file, tmp_path / "run")
     assert not run.is_held
     with run.held():
@@ -118,8 +118,8 @@ def test_looking_whether_a_run_is_held_takes_nothing(job_file: Path, tmp_path: P
     assert opened == ["rb"]
 
 
-def test_locks_are_called_as_optuna_calls_them() -> None:
-    """The ending of a journal's lock, written down for light commands, is Optuna's own."""
+def test_locks_have_the_names_of_optuna() -> None:
+    """The ending of a journal's lock that `run_files` states is the one that Optuna uses."""
     from tuner.study.optuna_private import LOCK_FILE_SUFFIX
 
     assert LOCK_ENDING == LOCK_FILE_SUFFIX

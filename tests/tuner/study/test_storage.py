@@ -1,3 +1,5 @@
+"""Shared studies in a database: several drivers, joining, passwords and lost databases."""
+
 import json
 import logging
 import sqlite3
@@ -27,7 +29,7 @@ from tuner.study.study import RunStudy, load_records
 
 
 def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
-    """One of several drivers, each with a run directory of its own."""
+    """Return one of several drivers, each with its own run directory."""
     job, space = load_job(
         job_file, ["search.study=sqlite:///shared.db", "search.trials=12", *overrides]
     )
@@ -43,7 +45,7 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
 
 
 def turn(search: Search) -> bool:
-    """Start a trial, or bring one to its next rung; False if there is nothing to do."""
+    """Start a trial or advance one to its next rung; return False if there is nothing to do."""
     plan = search.next()
     if plan is None:
         return False
@@ -55,7 +57,7 @@ def turn(search: Search) -> bool:
 
 
 def test_two_drivers_share_a_study(job_file: Path, tmp_path: Path) -> None:
-    """Together they run the job's trials once, and halve them against each other."""
+    """Two drivers together run each trial once, and compare the trials of both at the rungs."""
     drivers = [driver(job_file, tmp_path / name) for name in ("a", "b")]
     while any([turn(search) for search in drivers]):
         pass
@@ -69,7 +71,7 @@ def test_two_drivers_share_a_study(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_driver_leaves_the_trials_of_others_alone(job_file: Path, tmp_path: Path) -> None:
-    """What another driver runs is no orphan; its own are taken up when it comes back."""
+    """A driver resumes only its own unfinished trials."""
     a, b = (driver(job_file, tmp_path / name) for name in ("a", "b"))
     first, second = a.next(), b.next()
     assert first and second and first.trial != second.trial
@@ -77,8 +79,8 @@ def test_a_driver_leaves_the_trials_of_others_alone(job_file: Path, tmp_path: Pa
     assert list(again.unfinished) == [first.trial]
 
 
-def test_a_driver_that_dies_as_it_begins_finds_its_trial(job_file: Path, tmp_path: Path) -> None:
-    """A shared study knows whose a trial is from its first moment, so its driver takes it up."""
+def test_a_driver_that_dies_at_its_first_trial_resumes_it(job_file: Path, tmp_path: Path) -> None:
+    """A shared study records the driver of a trial at once, so the driver can resume it."""
     search = driver(job_file, tmp_path / "a")
     with (
         mock.patch("optuna.Trial", side_effect=KeyboardInterrupt),
@@ -92,8 +94,8 @@ def test_a_driver_that_dies_as_it_begins_finds_its_trial(job_file: Path, tmp_pat
     assert [r.trial for r in load_records(tmp_path / "a")[0]] == list(range(12))
 
 
-def test_all_drivers_begin_with_the_starts_of_the_first(job_file: Path, tmp_path: Path) -> None:
-    """A driver with another warm start runs what the study began with, as it does when resumed."""
+def test_all_drivers_use_the_first_initial_points(job_file: Path, tmp_path: Path) -> None:
+    """A driver with another warm start uses the initial points that the study began with."""
     few = ("search.presets=false", "search.trials=4", "space=gram", "finals.count=0")
     shared = f"search.study=sqlite:///{tmp_path / 'shared.db'}"
 
@@ -109,7 +111,7 @@ def test_all_drivers_begin_with_the_starts_of_the_first(job_file: Path, tmp_path
 
 
 def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
-    """The driver that ends last runs the finals, and nobody runs them again."""
+    """The driver that ends last runs the finals, and no other driver repeats them."""
     finals = ("finals.count=1", "finals.seeds=2", noisy_space(tmp_path))
     a, b = (driver(job_file, tmp_path / name, *finals) for name in ("a", "b"))
     held = b.next()
@@ -126,8 +128,8 @@ def test_finals_are_run_once(job_file: Path, tmp_path: Path) -> None:
     assert ends == [held.trial] * 2
 
 
-def test_what_waits_is_not_given_up_while_others_run(job_file: Path, tmp_path: Path) -> None:
-    """A trial that waits goes on when the reports of another driver bring it among the best."""
+def test_paused_trials_stay_while_other_drivers_run(job_file: Path, tmp_path: Path) -> None:
+    """A paused trial continues if reports of another driver make it one of the best."""
     a, b = (driver(job_file, tmp_path / name, "search.trials=6") for name in ("a", "b"))
     mine, theirs = [a.next() for _ in range(3)], [b.next() for _ in range(3)]
     for plan, value in zip(mine[:2], (0.5, 0.3), strict=True):
@@ -140,10 +142,10 @@ def test_what_waits_is_not_given_up_while_others_run(job_file: Path, tmp_path: P
     assert promoted.trial == mine[1].trial
 
 
-def test_a_driver_that_is_gone_holds_nobody_up(
+def test_a_silent_driver_delays_nobody(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trials of a driver that has long been silent run no more, so that another runs the finals."""
+    """Trials of a driver that was silent for long do not count, so another runs the finals."""
     finals = ("search.trials=4", "finals.count=1", "finals.seeds=1")
     killed = driver(job_file, tmp_path / "killed", *finals)
     killed.next()
@@ -171,25 +173,25 @@ def test_a_driver_that_is_gone_holds_nobody_up(
         ("mysql://me:secret@localhost:port/x", "cannot be used"),
     ],
 )
-def test_a_database_that_is_none(url: str, message: str) -> None:
-    """One line names the database, without its password."""
+def test_an_unusable_database_is_named(url: str, message: str) -> None:
+    """The error for an unusable database is one line with its URL, without the password."""
     with pytest.raises(InputError, match=message) as caught:
         check_database(url, "x", ["minimize"])
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_study_of_another_kind(tmp_path: Path) -> None:
-    """A name that is taken by a job with other objectives is refused."""
+def test_a_study_with_other_objectives_is_refused(tmp_path: Path) -> None:
+    """A job cannot join a study of the same name that has other objectives."""
     url = f"sqlite:///{tmp_path / 's.db'}"
     optuna.create_study(storage=url, study_name="cafe", direction="maximize")
-    with pytest.raises(InputError, match="with other objectives"):
+    with pytest.raises(InputError, match="has other objectives"):
         check_database(url, "cafe", ["minimize"])
     check_database(url, "other", ["minimize"])
 
 
-def test_a_study_of_another_job(job_file: Path, tmp_path: Path) -> None:
-    """Launches join a study only where their trials compare; what was noted of it stays."""
+def test_a_study_of_another_job_is_refused(job_file: Path, tmp_path: Path) -> None:
+    """A job cannot join a study whose results are not comparable; its notes do not change."""
     url = f"sqlite:///{tmp_path / 's.db'}"
 
     def join(folder: str, *overrides: str) -> RunStudy:
@@ -201,17 +203,17 @@ def test_a_study_of_another_job(job_file: Path, tmp_path: Path) -> None:
 
     join("a")
     assert join("b", "search.trials=99", "name=other").notes["pair_baselines"] == ["a"]
-    with pytest.raises(InputError, match=r"of another job \(unlike: size_px, objective\)"):
+    with pytest.raises(InputError, match=r"another job \(different: size_px, objective\)"):
         join("c", "size_px=48", "objective=rmse")
     Image.new("RGB", (96, 64), "red").save(tmp_path / "other.png")
     pair = yaml.safe_load(job_file.read_text())["pairs"][0]
     pair["content"] = str(tmp_path / "other.png")
-    with pytest.raises(InputError, match=r"\(unlike: pairs\)"):
+    with pytest.raises(InputError, match=r"\(different: pairs\)"):
         join("d", f"pairs=[{json.dumps(pair)}]")
 
 
-class Asked:
-    """In place of a server's database: remembers how it was asked for, and is one in a file."""
+class RecordingDatabase:
+    """Stands for the database of a server: records its URL, and stores the study in a file."""
 
     def __init__(self, file: Path):
         self.file, self.url, self.options = file, "", {}  # type: ignore[var-annotated]
@@ -221,10 +223,10 @@ class Asked:
         return RDBStorage(f"sqlite:///{self.file}", **settings)
 
 
-def shared_run(folder: Path, url: str, asked: str | None = None, name: str = "x") -> Path:
-    """A run directory, as somebody may hand it over, whose study is in a database."""
+def shared_run(folder: Path, url: str, job_url: str | None = None, name: str = "x") -> Path:
+    """Make a run directory of a stranger, whose study is in a database."""
     folder.mkdir()
-    (folder / "job.yaml").write_text(yaml.safe_dump({"search": {"study": asked or url}}))
+    (folder / "job.yaml").write_text(yaml.safe_dump({"search": {"study": job_url or url}}))
     content = {"url": url, "name": name, "driver": "ab"}
     (folder / SHARED_FILE).write_text(json.dumps(content))
     return folder
@@ -236,18 +238,18 @@ def test_passwords_stay_out_of_files(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A password is filled in when connecting, whatever it is, and written down by its name."""
+    """A password from the environment is used to connect; files contain only its name."""
     folder = tmp_path / "a"
     folder.mkdir()
     job, _ = load_job(job_file)
-    asked, secret = Asked(tmp_path / "x.db"), "p@ss:w{o}rd/$1 %"
-    monkeypatch.setattr("tuner.study.storage.RDBStorage", asked)
+    database, secret = RecordingDatabase(tmp_path / "x.db"), "p@ss:w{o}rd/$1 %"
+    monkeypatch.setattr("tuner.study.storage.RDBStorage", database)
     monkeypatch.setenv("STUDY_PASSWORD", secret)
     url = "postgresql://me:$STUDY_PASSWORD@db.example.org/x"
     with caplog.at_level(logging.WARNING):
         RunStudy.create(folder, goals=job.goals, url=url, name="x")
-    assert make_url(asked.url).password == secret
-    assert asked.options == {"pool_pre_ping": True}  # a server may close a connection at rest
+    assert make_url(database.url).password == secret
+    assert database.options == {"pool_pre_ping": True}  # a server may close a connection at rest
     assert json.loads((folder / SHARED_FILE).read_text())["url"] == url
     assert "db.example.org" in caplog.text and secret not in caplog.text
 
@@ -260,23 +262,23 @@ def test_passwords_stay_out_of_files(
         "postgresql://me:$A_PASSWORD$AWS_SECRET_ACCESS_KEY@evil.example.org/x",
     ],
 )
-def test_only_passwords_are_filled_in(
+def test_only_passwords_are_read_from_the_environment(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that somebody else made gets no other secret of the environment sent anywhere."""
+    """A run directory of a stranger cannot send other variables to a database."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    asked = Asked(tmp_path / "x.db")
-    monkeypatch.setattr("tuner.study.storage.RDBStorage", asked)
+    database = RecordingDatabase(tmp_path / "x.db")
+    monkeypatch.setattr("tuner.study.storage.RDBStorage", database)
     with pytest.raises(InputError, match=r"another variable than \$PASSWORD"):
         load_records(shared_run(tmp_path / "run", url))
-    assert asked.url == ""
+    assert database.url == ""
     monkeypatch.setenv("PLACE", str(tmp_path))
     with pytest.raises(InputError, match="no such file"):
         load_records(shared_run(tmp_path / "other", "sqlite:///$PLACE/x.db"))
 
 
-def test_looking_creates_nothing(tmp_path: Path) -> None:
-    """Whoever reads a run makes no database, and no tables in one that is somebody else's."""
+def test_reading_creates_no_database(tmp_path: Path) -> None:
+    """Reading a run creates neither a database nor tables in an existing one."""
     missing, foreign = tmp_path / "missing.db", tmp_path / "foreign.db"
     with pytest.raises(InputError, match="no such file"):
         load_records(shared_run(tmp_path / "a", f"sqlite:///{missing}"))
@@ -290,21 +292,19 @@ def test_looking_creates_nothing(tmp_path: Path) -> None:
     assert foreign.read_bytes() == before
 
 
-def test_the_job_says_where_the_study_is(tmp_path: Path) -> None:
-    """A run whose job names another database than its note of the place is refused."""
+def test_job_and_study_file_must_name_the_same_database(tmp_path: Path) -> None:
+    """A run is refused if job.yaml and study.json name different databases."""
     url = f"sqlite:///{tmp_path / 's.db'}"
     optuna.create_study(storage=url, study_name="x")
     assert load_records(shared_run(tmp_path / "a", url)) == ([], {})
-    with pytest.raises(RunError, match=r"names sqlite.*s\.db, expected what `search.study`"):
-        load_records(shared_run(tmp_path / "b", url, asked="sqlite:///other.db"))
-    with pytest.raises(RunError, match="no study 'y' any more"):
+    with pytest.raises(RunError, match=r"names sqlite.*s\.db, but `search.study`"):
+        load_records(shared_run(tmp_path / "b", url, job_url="sqlite:///other.db"))
+    with pytest.raises(RunError, match="no longer has a study 'y'"):
         load_records(shared_run(tmp_path / "c", url, name="y"))
 
 
-def test_a_database_that_goes_away_ends_a_launch_in_one_line(
-    job_file: Path, tmp_path: Path
-) -> None:
-    """As a full disk does, with what to do; no traceback of the database's library."""
+def test_a_lost_database_ends_a_launch_in_one_line(job_file: Path, tmp_path: Path) -> None:
+    """If the database stops answering, a launch ends with advice and without a traceback."""
     database = tmp_path / "shared.db"
 
     class Vandal(Recorder):
@@ -318,8 +318,8 @@ def test_a_database_that_goes_away_ends_a_launch_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_locked_database_is_no_fault_of_a_trial() -> None:
-    """On Ray it stops the launch where a full disk does, so that Tune sees nothing of it."""
+def test_a_locked_database_stops_the_launch_not_a_trial() -> None:
+    """On Ray a locked database stops the launch like a full disk does, before Tune sees it."""
     pool = Placement(mock.Mock(hopeless=None))
     locked = OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
     with pool.watched():
@@ -327,8 +327,8 @@ def test_a_locked_database_is_no_fault_of_a_trial() -> None:
     assert pool.stopped and "database is locked" in str(pool.fault)
 
 
-def test_a_damaged_note_of_the_place(tmp_path: Path) -> None:
-    """A run that does not say where its study is, is refused by name."""
+def test_a_damaged_study_file_is_refused(tmp_path: Path) -> None:
+    """A run whose study.json names no study is refused, and the error names the file."""
     (tmp_path / SHARED_FILE).write_text("{}")
-    with pytest.raises(RunError, match="does not say where"):
+    with pytest.raises(RunError, match="expected url, name and driver"):
         load_records(tmp_path)

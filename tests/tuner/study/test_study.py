@@ -1,3 +1,5 @@
+"""The study of a run: draws, records, repeated calls, and repair."""
+
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def run_one(study: RunStudy, value: float, sampler: SamplerName = "tpe") -> dict
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
 def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: SamplerName) -> None:
-    """A run interrupted after any trial draws on as an uninterrupted one."""
+    """A run interrupted after each trial draws the same parameters as an uninterrupted one."""
     folders = [tmp_path / name for name in ("whole", "broken")]
     drawn = []
     for folder in folders:
@@ -49,10 +51,10 @@ def test_draws_depend_on_the_study_alone(tmp_path: Path, sampler: SamplerName) -
     assert len({str(draw) for draw in drawn[0]}) == STARTUP + 4
 
 
-def test_drivers_that_begin_at_once_draw_apart(
+def test_simultaneous_drivers_draw_different_parameters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a trial draws depends on its number, not on how many trials its driver had seen."""
+    """A draw depends on the trial's number, not on the trials that its driver has seen."""
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     studies = []
     for name in ("one", "other"):
@@ -73,8 +75,8 @@ def test_drivers_that_begin_at_once_draw_apart(
     assert first(mine, SPACE, 90) != second(numbers[0], SPACE, 90)
 
 
-def test_what_is_told_is_read_back(tmp_path: Path) -> None:
-    """States, rungs, reasons and presets survive the storage."""
+def test_records_are_read_back(tmp_path: Path) -> None:
+    """States, rungs, reasons and presets are read from the study as they were recorded."""
     study = RunStudy.create(tmp_path, **SETTINGS)
     run_one(study, 0.5)
     number = study.begin()
@@ -93,8 +95,8 @@ def test_what_is_told_is_read_back(tmp_path: Path) -> None:
     assert notes["baselines"]["content"]["lpips"] == 0.9
 
 
-def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
-    """Reports and ends are idempotent, in this process and after a restart."""
+def test_recording_twice_changes_nothing(tmp_path: Path) -> None:
+    """Reporting a rung or ending a trial twice changes nothing, also after a restart."""
     study = RunStudy.create(tmp_path, **SETTINGS)
     number = study.begin()
     study.report(number, 10, rung(0.5))
@@ -110,8 +112,8 @@ def test_telling_twice_changes_nothing(tmp_path: Path) -> None:
     assert study.unfinished() == {}
 
 
-def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
-    """However good presets score, they do not crowd searched trials out of TPE's good half."""
+def test_samplers_do_not_learn_from_presets(tmp_path: Path) -> None:
+    """Presets with the best scores do not change what TPE draws."""
     study = RunStudy.create(tmp_path, **SETTINGS)
     for _ in range(3):
         number = study.begin()
@@ -126,8 +128,8 @@ def test_presets_stay_out_of_the_model(tmp_path: Path) -> None:
     assert with_presets == [run_one(alone, 1 / (i + 1)) for i in range(STARTUP + 4)]
 
 
-def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
-    """A driver killed while writing leaves a study that opens without the half line."""
+def test_an_incomplete_last_line_is_removed(tmp_path: Path) -> None:
+    """Opening a study removes the incomplete line that a driver left when it was killed."""
     notes = {"baselines": {"content": {"lpips": 0.9}}}
     study = RunStudy.create(tmp_path, notes=notes, **SETTINGS)
     run_one(study, 0.5)
@@ -140,8 +142,8 @@ def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
     assert len(load_records(tmp_path)[0]) == 2
 
 
-def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
-    """A missing or foreign file is refused by name."""
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    """A missing or foreign study file is refused."""
     with pytest.raises(RunError, match="not a run directory"):
         load_records(tmp_path)
     (tmp_path / STUDY_FILE).write_text('{"nonsense": 1}\n')

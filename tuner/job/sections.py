@@ -1,0 +1,161 @@
+"""Sections of a job file: search, early stopping, resources, budget, finals and baselines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_serializer, field_validator, model_validator
+
+from tuner.job.pair_spec import Section
+
+SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
+#: Samplers that learn from the results of earlier trials.
+LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
+
+Rule = Literal["promote", "stop", "hyperband", "median", "none"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+#: Paths of run directories.
+Runs = Annotated[list[str], Field(max_length=20)]
+
+
+class SearchSpec(Section):
+    """How configurations are proposed."""
+
+    sampler: Annotated[SamplerName, Field(description="how configurations are proposed")] = "gp"
+    trials: Annotated[
+        int, Field(ge=1, le=1_000_000, description="number of configurations, with the presets")
+    ] = 64
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of the sampler")] = 0
+    presets: Annotated[
+        bool, Field(description="run the built-in baseline presets as the first trials")
+    ] = True
+    study: Annotated[
+        str | None,
+        Field(
+            description="a database that several launches of this job share, such as"
+            " sqlite:///study.db or postgresql://USER:$PASSWORD@HOST/NAME"
+        ),
+    ] = None
+    warm_start: Annotated[
+        Runs,
+        Field(
+            description="run directories whose best configurations are tried first; `similar` for"
+            " the best configurations of similar pictures",
+        ),
+    ] = Field(default=[])
+    replay: Annotated[
+        str | None,
+        Field(description="run directory whose recorded suggestions are used again, in order"),
+    ] = None
+
+    @field_validator("warm_start", mode="before", json_schema_input_type=str | Runs)
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class HalvingSpec(Section):
+    """Early stopping: only the best 1/reduction of the trials continue beyond each rung."""
+
+    rule: Annotated[
+        Rule,
+        Field(
+            description="promote: a trial pauses until it is among the best; stop: it ends if it is"
+            " not; hyperband: promote in brackets; median: it ends if worse than half; none"
+        ),
+    ] = "promote"
+    min_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of the first rung")] = 15
+    max_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of a full run")] = 300
+    reduction: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=100,
+            description="factor between the steps of two rungs; 1/reduction of the trials continue",
+        ),
+    ] = 3
+
+    @model_validator(mode="after")
+    def _ordered(self) -> HalvingSpec:
+        if self.min_steps > self.max_steps:
+            raise ValueError("expected min_steps to be at most max_steps")
+        return self
+
+
+class ResourcesSpec(Section):
+    """The hardware that a run may use."""
+
+    lanes: Annotated[
+        int | None,
+        Field(ge=1, le=1024, description="stylizations that one GPU or CPU worker runs together"),
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Field(description="auto uses GPUs if there are any")
+    ] = "auto"
+    gpus: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="GPUs to request from an autoscaling cluster; default: those that are up",
+        ),
+    ] = None
+    engine_deadline_s: Annotated[
+        float,
+        Field(gt=0, description="seconds without progress after which an engine is restarted"),
+    ] = 600.0
+
+    @field_validator("lanes", mode="before", json_schema_input_type=Literal["auto"] | int)
+    @classmethod
+    def _auto_to_none(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError("expected auto or a whole number from 1 to 1024")
+        return None if value == "auto" else value
+
+    @field_serializer("lanes")
+    def _none_to_auto(self, value: int | None) -> int | str:
+        return "auto" if value is None else value
+
+
+class BudgetSpec(Section):
+    """Limits that end the search early, whichever is reached first. Finals are not limited."""
+
+    minutes: Annotated[
+        float | None, Field(gt=0, le=1e6, description="working time of all launches of the run")
+    ] = None
+    engine_seconds: Annotated[
+        float | None,
+        Field(gt=0, le=1e12, description="seconds of GPU (or CPU engine) time of all trials"),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="number of trials that may end, or pause at a rung, without a new best one",
+        ),
+    ] = None
+    target: Annotated[
+        float | None,
+        Field(allow_inf_nan=False, description="value of the objective that is good enough"),
+    ] = None
+
+
+class FinalsSpec(Section):
+    """The best trials are run again, which shows whether they were lucky or fit one picture."""
+
+    count: Annotated[int, Field(ge=0, le=100, description="how many of the best; 0 for none")] = 3
+    seeds: Annotated[int, Field(ge=1, le=100, description="runs of each, with other seeds")] = 3
+
+
+class BaselinesSpec(Section):
+    """How far the baseline presets run that the result is compared with."""
+
+    full: Annotated[
+        bool | Literal["auto"],
+        Field(
+            description="whether presets that max_steps cut short run to their own steps after the"
+            " search; auto: the best of them, as long as this takes less than a third of the"
+            " search's steps"
+        ),
+    ] = "auto"
