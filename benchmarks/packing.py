@@ -220,7 +220,7 @@ def ray_tune(
     """Stock Ray Tune with a function that runs a whole trial, in processes that share a device."""
     from ray import tune
 
-    from tuner.cluster.session import connected
+    from tuner.cluster.connection import connected
 
     def trial(values: dict[str, Any]) -> None:
         packing_trial.set_up(task, torch.get_num_threads())

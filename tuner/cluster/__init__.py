@@ -1,1 +1,1 @@
-"""Everything that runs on Ray: sessions, engines as actors, trials."""
+"""Everything that runs on Ray: connection, engines as actors, trials, jobs on a cluster."""

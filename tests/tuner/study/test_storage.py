@@ -320,11 +320,11 @@ def test_a_database_that_goes_away_ends_a_launch_in_one_line(
 
 def test_a_locked_database_is_no_fault_of_a_trial() -> None:
     """On Ray it stops the launch where a full disk does, so that Tune sees nothing of it."""
-    pool = Placement(mock.Mock(hopeless=None))
+    pool = Placement(mock.Mock(failure=None))
     locked = OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
-    with pool.watched():
+    with pool.catch_driver_error():
         raise optuna.exceptions.StorageInternalError("the commit failed") from locked
-    assert pool.stopped and "database is locked" in str(pool.fault)
+    assert pool.stopped and "database is locked" in str(pool.driver_error)
 
 
 def test_a_damaged_note_of_the_place(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from nst_core.errors import InputError
 from tests.tuner.helpers import nst_tuner
-from tuner.apply.video_file import check_container, decoded, read_source, write_video
+from tuner.apply.video_result import check_container, write_video
+from tuner.apply.video_source import decoded, read_source
 
 SIZE = (96, 72)
 VARYING_MS = [0, 33, 67, 100, 133, 1133, 1167]
@@ -113,7 +114,7 @@ def test_colors_and_their_tags_stay(
     ]
     assert np.abs(np.subtract(*(pixel.astype(int) for pixel in seen))).max() <= 6
     kept = after.format.components[0].bits == before.format.components[0].bits
-    assert kept or "holds 8 bits a channel" in said[0]  # not every build of VP9 can do more
+    assert kept or "holds 8 bits per channel" in said[0]  # not every build of VP9 can do more
 
 
 def test_what_a_video_does_not_say_is_taken_as_players_take_it(tmp_path: Path) -> None:
