@@ -14,13 +14,7 @@ import numpy as np
 from nst_core.errors import InputError, Say
 from nst_core.files import temporary_beside
 from nst_core.images.encode import MADE_BY
-from tuner.apply.video_source import (
-    FULL_RANGE,
-    LIMITED_RANGE,
-    PYAV_MATRIX,
-    Source,
-    is_cover_picture,
-)
+from tuner.apply.video_source import PYAV_MATRIX, Source, is_cover_picture
 
 #: Constant rate factor of H.264 and VP9: visually close to lossless.
 _CRF = "16"
@@ -156,7 +150,7 @@ def _add_video_stream(
     codec.sample_aspect_ratio = source.aspect
     codec.colorspace, codec.color_range = (
         color.matrix,
-        FULL_RANGE if color.full_range else LIMITED_RANGE,
+        color.range_tag,
     )
     codec.color_primaries, codec.color_trc = color.primaries, color.transfer
     return stream
@@ -217,7 +211,7 @@ def _encoder_frame(av: Any, source: Source, pixels: np.ndarray, pixel_format: st
     )
     frame.colorspace, frame.color_range = (
         color.matrix,
-        FULL_RANGE if color.full_range else LIMITED_RANGE,
+        color.range_tag,
     )
     frame.color_primaries, frame.color_trc = color.primaries, color.transfer
     return frame

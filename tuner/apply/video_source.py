@@ -16,7 +16,7 @@ from nst_core.images.decoder_errors import MAX_PIXELS
 
 #: FFmpeg's numbers of color matrices (ISO/IEC 23091-2) and of color ranges.
 _RGB, _BT709, _BT601 = 0, 1, 6
-LIMITED_RANGE, FULL_RANGE = 1, 2
+_LIMITED, _FULL = 1, 2
 
 #: FFmpeg's number of a matrix -> PyAV's number, for the matrices that its conversion supports.
 PYAV_MATRIX = {_BT709: 1, 4: 4, 5: 5, _BT601: 5, 7: 7, 9: 9, 10: 9}
@@ -57,6 +57,11 @@ class Color:
     primaries: int
     transfer: int
 
+    @property
+    def range_tag(self) -> int:
+        """FFmpeg's number of the color range."""
+        return _FULL if self.full_range else _LIMITED
+
     @classmethod
     def of(cls, frame: Any) -> Color:
         """Return the color tags of a decoded frame; missing tags get the defaults of players."""
@@ -66,7 +71,7 @@ class Color:
             matrix = _BT709 if hd else _BT601
         return cls(
             matrix=matrix,
-            full_range=int(frame.color_range) == FULL_RANGE and int(frame.colorspace) != _RGB,
+            full_range=int(frame.color_range) == _FULL and int(frame.colorspace) != _RGB,
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
         )
