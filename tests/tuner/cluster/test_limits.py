@@ -1,4 +1,4 @@
-"""Limits of a shell that Ray cannot live with."""
+"""Limits of a shell that are too low for Ray."""
 
 import resource
 import subprocess
@@ -17,7 +17,8 @@ except WorkError as error:
 """
 
 
-def checked(limit: int, soft: int, hard: int) -> str:
+def output_of_check(limit: int, soft: int, hard: int) -> str:
+    """Return what `check_limits` prints in a process with this limit."""
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         preexec_fn=lambda: resource.setrlimit(limit, (soft, hard)),
@@ -28,14 +29,15 @@ def checked(limit: int, soft: int, hard: int) -> str:
     return done.stdout + done.stderr
 
 
-def test_too_few_open_files() -> None:
-    """A limit that may be raised is raised; one that may not is refused with what to do."""
-    assert checked(resource.RLIMIT_NOFILE, 100, 1000) == "open files: 256\n"
-    said = checked(resource.RLIMIT_NOFILE, 100, 100)
-    assert said.startswith("refused: this shell allows 100 open files") and "ulimit -n" in said
+def test_limit_of_open_files_is_raised_or_named() -> None:
+    """A low soft limit is raised; a low hard limit is an error that says what to do."""
+    assert output_of_check(resource.RLIMIT_NOFILE, 100, 1000) == "open files: 256\n"
+    output = output_of_check(resource.RLIMIT_NOFILE, 100, 100)
+    assert output.startswith("refused: this shell allows 100 open files")
+    assert "ulimit -n" in output
 
 
-def test_a_bounded_file_size_is_named() -> None:
-    """A bound that Ray's own messages do not name is named before Ray starts."""
-    said = checked(resource.RLIMIT_FSIZE, 2**20, 2**20)
-    assert "ulimit -f 1024" in said and "unlimited" in said
+def test_limited_file_size_is_named() -> None:
+    """A warning names a limit that Ray's own error messages would not name."""
+    output = output_of_check(resource.RLIMIT_FSIZE, 2**20, 2**20)
+    assert "ulimit -f 1024" in output and "unlimited" in output
