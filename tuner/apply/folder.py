@@ -7,9 +7,10 @@ interrupted run continues where it stopped.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,13 +89,7 @@ def apply_to_many(
             dependency is missing, or the preset needs a start picture for each picture.
         WorkError: a result could not be written; results before it are kept.
     """
-    if preset.config.init == "image":
-        raise InputError(
-            f"{preset.name}: `init: image` starts from a given picture, and there is none for each"
-            " of several pictures; expected another start, such as --set init=content"
-        )
-    if preset.config.photo_weight:
-        check_photorealism()
+    _check_preset(preset)
     files = WeightsFiles(weights, say)
     preset = files.runnable_preset(preset)
     fingerprint = _fingerprint(preset, styles)
@@ -106,20 +101,28 @@ def apply_to_many(
     device = default_device()
     lanes = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
     batches = PictureBatches(preset.config, styles, FeatureStore(files, device), lanes, say)
+    save = functools.partial(_save, preset=preset, fingerprint=fingerprint, bits=bits)
     with _progress_bar(console) as bar:
         task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
         for picture, result in batches.stylize(waiting):
-            text = {
-                "nst-tuner-preset": preset.to_json(),
-                FINGERPRINT_KEY: f"{fingerprint}-{picture.source}",
-            }
-            if problem := result if isinstance(result, str) else _save(result, picture, text, bits):
+            if problem := result if isinstance(result, str) else save(result, picture):
                 tally.failed.append(_with_name(picture, problem))
                 say(tally.failed[-1])
             else:
                 tally.done += 1
             bar.advance(task)
     return tally
+
+
+def _check_preset(preset: Preset) -> None:
+    """Raise InputError if the preset cannot be applied to several pictures."""
+    if preset.config.init == "image":
+        raise InputError(
+            f"{preset.name}: `init: image` starts from a given picture, and there is none for each"
+            " of several pictures; expected another start, such as --set init=content"
+        )
+    if preset.config.photo_weight:
+        check_photorealism()
 
 
 def _check_outputs(
@@ -143,8 +146,14 @@ def _check_outputs(
             raise InputError(f"--out {folder}: {reason}") from None
 
 
-def _save(image_3HW: Tensor, picture: Picture, text: Mapping[str, str], bits: int) -> str | None:
-    """Write a result; return why that failed, or None."""
+def _save(
+    image_3HW: Tensor, picture: Picture, preset: Preset, fingerprint: str, bits: int
+) -> str | None:
+    """Write a result with its preset and fingerprint; return why that failed, or None."""
+    text = {
+        "nst-tuner-preset": preset.to_json(),
+        FINGERPRINT_KEY: f"{fingerprint}-{picture.source}",
+    }
     try:
         save_image(image_3HW, picture.out, text=text, bits=bits)
     except Exception as error:  # an error of one picture must not end the others

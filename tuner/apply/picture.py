@@ -26,7 +26,7 @@ from nst_core.presets.resolution import at_size
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
 from tuner.apply.loss_plot import check_plot_path, plot_losses
 from tuner.apply.weights_files import WeightsFiles
-from tuner.job.style_arguments import check_frames, parse_style, parse_styles
+from tuner.job.style_arguments import check_frames, parse_styles
 from tuner.job.yaml_file import set_key
 
 if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not need it
@@ -34,8 +34,6 @@ if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not 
     from torch import Tensor
 
     from nst_core.stylization import Step
-
-__all__ = ["Outputs", "Sources", "apply_preset", "parse_style", "save_reference"]
 
 #: Number of frames of an animation if `--every` does not set the interval.
 GIF_FRAMES = 40
@@ -47,7 +45,7 @@ class Sources:
 
     Attributes:
         content: picture file.
-        styles: style arguments in the format of `parse_style`.
+        styles: style arguments in the format of `style_arguments.parse_style`.
         start: picture file for ``init: image``.
         weights: weights files, each as ``NAME=FILE``.
         others: further files that are read and must not be overwritten, such as the preset.

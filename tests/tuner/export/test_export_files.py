@@ -11,9 +11,9 @@ from PIL import Image
 
 from benchmarks.support.made_run import made_run
 from tests.tuner.helpers import noisy_space, nst_tuner
-from tuner.apply.picture import parse_style
 from tuner.export.commands import stylize_inputs
 from tuner.job.spec import PairSpec, StyleImage
+from tuner.job.style_arguments import parse_style
 from tuner.pages.report.facts import report_facts
 from tuner.results.results import load_results
 
