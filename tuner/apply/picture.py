@@ -278,8 +278,8 @@ def apply_preset(
     weights = WeightsFiles(sources.weights, say)
     size_px, steps = preset.config.size_px, preset.config.steps
     content_3HW, alpha = load_with_alpha(sources.content)
-    size = _about_bytes(content_3HW, size_px, outputs.bits)
-    outputs.check(_read(sources, weights), size, steps, say)
+    size = _min_bytes(content_3HW, size_px, outputs.bits)
+    outputs.check(_input_files(sources, weights), size, steps, say)
     loaded = [style.load() for style in styles]
     starts = {"image": load_image(sources.start)} if sources.start else {}
     check_frames(content_3HW, loaded, starts.get("image"))
@@ -310,13 +310,13 @@ def apply_preset(
     recording.save(save_result, say)
 
 
-def _read(sources: Sources, weights: WeightsFiles) -> list[str | Path | None]:
+def _input_files(sources: Sources, weights: WeightsFiles) -> list[str | Path | None]:
     """Return every file that a stylization reads."""
     styles = [file for style in parse_styles(sources.styles) for file in style.files]
     return [sources.content, sources.start, *styles, *weights.files, *sources.others]
 
 
-def _about_bytes(content_3HW: Tensor, size_px: int, bits: int) -> int:
+def _min_bytes(content_3HW: Tensor, size_px: int, bits: int) -> int:
     """Return the smallest size of a result in bytes: stylized pictures compress to half or more."""
     height, width = scaled_size(content_3HW.shape[2], content_3HW.shape[1], size_px)
     return height * width * 3 * bits // 16
@@ -367,8 +367,8 @@ def save_reference(
     content_3HW = load_image(sources.content)
     if size_px is None:
         size_px = max(content_3HW.shape[1:])
-    check_writable_image(out_file, size=_about_bytes(content_3HW, size_px, 8))
-    read = [*_read(sources, weights), encoder, decoder]
+    check_writable_image(out_file, size=_min_bytes(content_3HW, size_px, 8))
+    read = [*_input_files(sources, weights), encoder, decoder]
     check_outputs([("--out", out_file)], read, force=force, say=say)
     loaded = [style.load() for style in styles]
     check_frames(content_3HW, loaded, None)
