@@ -3,8 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
@@ -16,62 +14,7 @@ from tuner.cluster import connection, ray_private
 from tuner.cluster.connection import connected, ray_backend
 from tuner.cluster.engine_shapes import EngineShape
 from tuner.cluster.engine_supervisor import EngineSupervisor
-from tuner.cluster.limits import RAY_DID_NOT_START, scratch_folder
-
-
-@pytest.fixture
-def no_scratch_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Environment without variables that name a temporary folder."""
-    for name in ("RAY_TMPDIR", "TMPDIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("", None),
-        ("relative", "absolute"),
-        ("/tmp/tü", "ASCII"),
-        ("/scratch/users/somebody/slurm_jobdir/1234567", "36 characters"),
-        ("/no/such/folder", "not a folder"),
-    ],
-)
-def test_unusable_tmpdir_is_named_and_replaced(
-    value: str,
-    problem: str | None,
-    no_scratch_variables: None,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """If TMPDIR cannot hold Ray's sockets, a warning names it and /tmp is used."""
-    monkeypatch.setenv("TMPDIR", value)
-    assert scratch_folder() == Path("/tmp")
-    warnings = "\n".join(caplog.messages)
-    if problem:
-        assert f"TMPDIR={value}: " in warnings and problem in warnings
-    else:
-        assert not warnings
-
-
-def test_ray_tmpdir_comes_before_tmpdir(
-    no_scratch_variables: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """RAY_TMPDIR is used before TMPDIR, and TMPDIR before /tmp."""
-    with TemporaryDirectory(dir="/tmp") as folder, TemporaryDirectory(dir="/tmp") as ray_folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        assert scratch_folder() == Path(folder)
-        monkeypatch.setenv("RAY_TMPDIR", ray_folder)
-        assert scratch_folder() == Path(ray_folder)
-
-
-def test_no_usable_temporary_folder_is_an_error(
-    no_scratch_variables: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If no folder is writable, one error names every folder that was tried and what to do."""
-    monkeypatch.setenv("TMPDIR", "/no/such/folder")
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(WorkError, match=r"TMPDIR=/no/such/folder: .*/tmp: cannot be.*RAY_TMPDIR"):
-        scratch_folder()
+from tuner.cluster.limits import RAY_DID_NOT_START
 
 
 def test_start_that_times_out_is_tried_again(
