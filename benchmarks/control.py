@@ -182,7 +182,7 @@ def stock(trials: int) -> float:
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    from tuner.cluster.session import connected
+    from tuner.cluster.connection import connected
 
     space = {
         "style_weight": tune.loguniform(1e-2, 1e4),

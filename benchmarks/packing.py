@@ -232,7 +232,7 @@ def ray_tune(
     """Run trials in stock Ray Tune with a function per trial; return when each ended."""
     from ray import tune
 
-    from tuner.cluster.session import connected
+    from tuner.cluster.connection import connected
 
     def trial(values: dict[str, Any]) -> None:
         packing_trial.set_up(task, torch.get_num_threads())

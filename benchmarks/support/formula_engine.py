@@ -53,7 +53,7 @@ class FormulaEngine:
         beyond: int | None,
         *,
         holdout: bool = False,
-        waited: bool = False,
+        has_saved_lanes: bool = False,
     ) -> Report:
         """See `EngineActor.advance`."""
         seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS

@@ -226,14 +226,14 @@ def test_following_survives_a_cut_tunnel(
             assert follower.stdout is not None
             said = read_until(follower, "trials", "No available agent")
         tunnel.cut()
-        said += read_until(follower, "is away")
+        said += read_until(follower, "does not answer")
         time.sleep(5)
         assert follower.poll() is None
         tunnel.open()
         said += follower.communicate(timeout=PATIENCE_S)[0]
     assert follower.returncode == 0, said
-    assert said.count("is away") == said.count("is back") == 1
-    assert said.index("is away") < said.index("is back") < said.index("20/20 trials")
+    assert said.count("does not answer") == said.count("is back") == 1
+    assert said.index("does not answer") < said.index("is back") < said.index("20/20 trials")
     assert len(load_results(tmp_path / "a").records) == 20
 
 

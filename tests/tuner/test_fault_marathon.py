@@ -30,7 +30,7 @@ from tests.tuner.processes import (
     wait_for_reports,
     wait_for_said,
 )
-from tuner.cluster.session import NO_RAY
+from tuner.cluster.limits import RAY_DID_NOT_START
 from tuner.results.results import load_results
 from tuner.study.records import TrialRecord
 
@@ -83,7 +83,7 @@ class Launched:
         if self._process.poll() is None:
             return True
         _, stderr = self._process.communicate()
-        assert NO_RAY in stderr, stderr
+        assert RAY_DID_NOT_START in stderr, stderr
         assert_calm(stderr)
         return False
 

@@ -29,9 +29,9 @@ from tests.tuner.processes import (
     wait_for_trials,
 )
 from tuner.cluster.backend import RayBackend
+from tuner.cluster.connection import connected
 from tuner.cluster.engine_shapes import EngineShape
 from tuner.cluster.engine_supervisor import EngineSupervisor
-from tuner.cluster.session import connected
 from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.run.launch import run_job
@@ -234,8 +234,8 @@ def test_a_busy_cluster_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Engines wait for room that others have, which is said once, and start when it is there."""
-    monkeypatch.setattr("tuner.cluster.engine_supervisor.ROOM_WITHIN_S", 0.5)
-    monkeypatch.setattr("tuner.cluster.engine_supervisor.STARTS_WITHIN_S", 2.0)
+    monkeypatch.setattr("tuner.cluster.supervised_engine.ROOM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("tuner.cluster.supervised_engine.START_TIMEOUT_S", 2.0)
 
     class Quick:
         async def ready(self) -> Pulse:
@@ -250,10 +250,10 @@ def test_a_busy_cluster_is_waited_for(
         holder = ray.remote(Quick).options(num_cpus=resources["CPU"]).remote()
         ray.get(holder.ready.remote())
         fleet = EngineSupervisor(make, device="cpu", lanes=2, deadline_s=60)
-        opening, until = fleet.opening(), time.monotonic() + 8
+        opening, until = fleet.start(), time.monotonic() + 8
         while time.monotonic() < until:
             next(opening)
-        assert not fleet.lanes and fleet.hopeless is None
+        assert not fleet.lanes and fleet.failure is None
         ray.kill(holder)
         monkeypatch.undo()
         assert all(step is None for step in opening)

@@ -1,1 +1,1 @@
-"""Apply: a preset to a picture, a folder or a video."""
+"""Applying a preset to a picture, a folder or a video; scoring pictures, checking metrics."""

@@ -1,4 +1,4 @@
-"""Graphs for people, drawn by matplotlib without a window."""
+"""Plot of the losses of a run, drawn by matplotlib without a window."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def check_plot_path(path: Path) -> None:
-    """Raise ImageError if a graph could not be saved as ``path``; call it before long work."""
+    """Raise ImageError if a plot cannot be saved as ``path``; call it before long work."""
     if path.suffix.lower() not in _SUFFIXES:
         raise ImageError(f"{path}: cannot plot as `{path.suffix}`; use {', '.join(_SUFFIXES)}")
     check_place(path)
 
 
 def plot_losses(losses: Mapping[int, Mapping[str, float]], path: Path) -> None:
-    """Each loss term, weighted, over the steps on a logarithmic scale.
+    """Plot each weighted loss term over the steps, on a logarithmic scale.
 
     Args:
         losses: step -> term -> value.
-        path: .png, .svg or .pdf; written atomically.
+        path: a .png, .svg or .pdf file; written atomically.
 
     Raises:
-        ImageError: another suffix, or it cannot be written.
+        ImageError: the suffix is another one, or the file cannot be written.
     """
     check_plot_path(path)
-    # matplotlib reads a `matplotlibrc` of the folder that it is first imported in, whoever put it
-    # there, and such a file may name programs to run.
+    # When matplotlib is imported, it reads a `matplotlibrc` in the working folder. Anyone may have
+    # put it there, and such a file may name programs to run.
     with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
         from matplotlib.figure import Figure
 
@@ -48,8 +48,8 @@ def plot_losses(losses: Mapping[int, Mapping[str, float]], path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     buffer = io.BytesIO()
-    form = path.suffix[1:].lower()
-    # Each format has its own word for the program that made a file.
-    made_by = {{"png": "Software"}.get(form, "Creator"): MADE_BY}
-    figure.savefig(buffer, format=form, dpi=120, metadata=made_by)
+    file_format = path.suffix[1:].lower()
+    # Formats have different keys for the program that made a file.
+    made_by = {{"png": "Software"}.get(file_format, "Creator"): MADE_BY}
+    figure.savefig(buffer, format=file_format, dpi=120, metadata=made_by)
     write_picture(path, buffer.getvalue())

@@ -1,7 +1,7 @@
-"""How metrics rank what should not win, on pictures of one's own: which of them can be trusted?
+"""Metric check: which metrics can be trusted on the user's own pictures?
 
-Scored are the baselines and copies of each reference that lost something. A metric that puts the
-untouched content before such a copy rewards doing nothing.
+Each metric scores the baselines and damaged copies of each reference. A metric that scores the
+untouched content better than such a copy rewards doing nothing.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from tuner.job.load import load_job, shapes_differ
 from tuner.job.spec import JobSpec, PairSpec, StyleImage
 from tuner.study.records import Scores, mean_baselines
 
-#: Longer side at which pictures are compared that come without a job, whose default it is too.
+#: Longer side in pixels of pictures that are checked without a job: the default of jobs.
 SIZE_PX: int = JobSpec.model_fields["size_px"].default
 
-#: Copies that still look like the reference: to score the content better than one of these is to
-#: prefer doing nothing.
+#: Copy -> how it was damaged, for copies that still look like the reference. A metric that scores
+#: the content better than one of these prefers doing nothing.
 LOOKS_ALIKE = {
     "shifted_reference": "shifted by a few pixels",
     "jpeg_reference": "saved as a poor JPEG",
     "noisy_reference": "with noise",
     "half_reference": "half faded into the content",
 }
-#: Copies that lost what a stylization is made of, and what that is.
-LOST = {"blurred_reference": "its detail", "grey_reference": "its colour"}
+#: Copy -> what it lacks, for copies that lack an essential part of a stylization.
+LACKS = {"blurred_reference": "its detail", "grey_reference": "its color"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """What one metric makes of the images.
+    """Ranking of the images by one metric.
 
     Attributes:
-        metric: its name.
-        scores: by image, mean over the pairs.
+        metric: name of the metric.
+        scores: image -> mean score over the pairs.
     """
 
     metric: str
@@ -52,16 +52,16 @@ class Ranking:
 
     @property
     def order(self) -> list[str]:
-        """The images, best first."""
+        """Names of the images, best first."""
         higher = METRICS[self.metric].higher_is_better
         return sorted(self.scores, key=self.scores.__getitem__, reverse=higher)
 
     @property
     def content_beats(self) -> list[str]:
-        """The copies of the reference that score worse than the untouched content."""
+        """Copies of the reference that score worse than the untouched content."""
         better = METRICS[self.metric].better
         content = self.scores["content"]
-        copies = (name for name in (*LOOKS_ALIKE, *LOST) if name in self.scores)
+        copies = (name for name in (*LOOKS_ALIKE, *LACKS) if name in self.scores)
         return [name for name in copies if better(content, self.scores[name])]
 
     @property
@@ -71,32 +71,32 @@ class Ranking:
 
     @property
     def warning(self) -> str | None:
-        """One sentence about what the content beats, if anything."""
+        """A sentence about the copies that the content beats; None if it beats none."""
         beaten = self.content_beats
         if not beaten:
             return None
         if METRICS[self.metric].against == "content":
-            return f"{self.metric} compares with the content: doing nothing is its best score."
+            return f"{self.metric} compares with the content: doing nothing gives its best score."
+        lacks = [part for name, part in LACKS.items() if name in beaten]
         if self.prefers_doing_nothing:
-            alike = [how for name, how in LOOKS_ALIKE.items() if name in beaten]
-            lost = [f"without {what}" for name, what in LOST.items() if name in beaten]
+            damages = [damage for name, damage in LOOKS_ALIKE.items() if name in beaten]
+            damages += [f"without {part}" for part in lacks]
             return (
                 f"{self.metric} prefers doing nothing: the untouched content scores better than the"
-                f" reference {_listed(alike + lost)}."
+                f" reference {_listed(damages)}."
             )
-        lost = [what for name, what in LOST.items() if name in beaten]
         return (
-            f"{self.metric} would rather do nothing than lose something: the untouched content"
-            f" scores better than the reference without {_listed(lost)}."
+            f"{self.metric} prefers doing nothing to losing a part: the untouched content scores"
+            f" better than the reference without {_listed(lacks)}."
         )
 
     @property
     def faults(self) -> int:
-        """Number of copies that look like the reference and that the content beats."""
+        """Number of copies that look like the reference and score worse than the content."""
         return sum(name in LOOKS_ALIKE for name in self.content_beats)
 
     def to_json(self) -> dict[str, Any]:
-        """What ``nst-tuner metrics --json`` prints of it."""
+        """Return the object that ``nst-tuner metrics --json`` prints for a metric."""
         return {
             "direction": METRICS[self.metric].direction,
             "against": METRICS[self.metric].against,
@@ -113,24 +113,32 @@ def _listed(parts: Sequence[str], word: str = "or") -> str:
 
 
 class Advice(NamedTuple):
-    """Which metric to use as objective, None if none is safe, and why in one sentence."""
+    """Recommended objective.
+
+    Attributes:
+        metric: name of a metric; None if no metric is safe.
+        reason: one sentence.
+    """
 
     metric: str | None
     reason: str
 
 
 def advice(rankings: Sequence[Ranking]) -> Advice:
-    """The metric to search by on these pictures.
+    """Return the metric to search by on these pictures.
 
-    The first, in the order of `METRICS`, of those that put the fewest copies that look like the
-    reference behind the untouched content. A copy that lost its detail or its color does not count:
-    to put it behind the content is no fault. `color` is never advised: it says nothing of where the
-    colors are.
+    It is the metric for which the fewest copies that look like the reference score worse than the
+    untouched content; of several, the first in the order of `METRICS`. Copies without detail or
+    color do not count, since they may score worse. `color` is never recommended, because it does
+    not say where the colors are.
+
+    Args:
+        rankings: one for each metric, in the order of `METRICS`.
     """
-    known = [r for r in rankings if r.metric in OBJECTIVES and r.metric != "color"]
-    if not known:
+    candidates = [r for r in rankings if r.metric in OBJECTIVES and r.metric != "color"]
+    if not candidates:
         return Advice(None, "None of these metrics can be an objective by itself.")
-    best = min(known, key=lambda ranking: ranking.faults)
+    best = min(candidates, key=lambda ranking: ranking.faults)
     if best.faults:
         return Advice(
             None,
@@ -138,65 +146,70 @@ def advice(rankings: Sequence[Ranking]) -> Advice:
             f" before {best.faults} of {len(LOOKS_ALIKE)} copies that look like the reference;"
             " compare results by eye with `nst-tuner prefer`.",
         )
-    worse = [ranking.metric for ranking in known if ranking.faults]
-    do_not = f" ({_listed(worse, 'and')} {'does' if len(worse) == 1 else 'do'} not)"
-    seen = ", and of all metrics it is nearest to what people see"
+    worse = [ranking.metric for ranking in candidates if ranking.faults]
+    exceptions = f" ({_listed(worse, 'and')} {'does' if len(worse) == 1 else 'do'} not)"
+    perception = ", and of all metrics it is nearest to what people see"
     return Advice(
         best.metric,
         f"Use `objective: {best.metric}`: on these pictures it puts every copy that looks like the"
-        f" reference before the untouched content{do_not if worse else ''}"
-        f"{seen if best.metric == 'lpips' else ''}.",
+        f" reference before the untouched content{exceptions if worse else ''}"
+        f"{perception if best.metric == 'lpips' else ''}.",
     )
 
 
-#: Images that are scored of each pair: the baselines and the copies of the reference.
-IMAGES = 2 + len(LOST) + len(LOOKS_ALIKE)
+#: Number of images that are scored for each pair: two baselines and the copies of the reference.
+IMAGES = 2 + len(LACKS) + len(LOOKS_ALIKE)
 
 
 def rank(
-    pairs: Sequence[Pair], judge: MetricSuite, on_score: Callable[[], None] = lambda: None
+    pairs: Sequence[Pair], suite: MetricSuite, on_score: Callable[[], None] = lambda: None
 ) -> list[Ranking]:
-    """The images of all pairs, ranked by each metric of the judge.
+    """Return a ranking of the images for each metric of the suite.
 
     Args:
-        pairs: what is looked at.
-        judge: scores.
-        on_score: told of each of the `IMAGES` of a pair.
+        pairs: pairs to score.
+        suite: metrics to score with.
+        on_score: called after each of the `IMAGES` of each pair.
     """
-    scores = mean_baselines(baseline_scores(pairs, judge, degraded, on_score))
+    scores = mean_baselines(baseline_scores(pairs, suite, degraded, on_score))
     return [
         Ranking(metric=metric, scores={name: values[metric] for name, values in scores.items()})
-        for metric in judge.measures
+        for metric in suite.measures
     ]
 
 
 def judge_of_all(
     weights: Callable[[str], Weights],
-    have: Callable[[str], bool],
+    available: Callable[[str], bool],
     say: Say,
     metrics: Sequence[str] = tuple(METRICS),
 ) -> MetricSuite:
-    """A judge of every metric whose weights can be had.
+    """Return a suite of all metrics whose weights are available.
 
     Args:
-        weights: gives weights by name.
-        have: whether they can be had.
-        say: told of metrics that are left out.
-        metrics: those that are asked for.
+        weights: returns the weights of a network, given its name.
+        available: returns whether the weights of a network are available, given its name.
+        say: gets a line about each metric that is left out.
+        metrics: names of the metrics to use.
     """
-    found = []
+    usable = []
     for name in metrics:
-        metric = METRICS[name]
-        missing = [needed for needed in metric.weights if not have(needed)]
+        missing = [network for network in METRICS[name].weights if not available(network)]
         if missing:
             say(f"{name}: left out, no weights of {', '.join(missing)}")
         else:
-            found.append(name)
-    return MetricSuite.load(weights, metrics=found)
+            usable.append(name)
+    return MetricSuite.load(weights, metrics=usable)
 
 
 class Checked(NamedTuple):
-    """Pairs to look at, ``NAME=FILE`` of weights files, and measures that a job asks for."""
+    """Input of a metric check.
+
+    Attributes:
+        pairs: pairs to score.
+        weights: weights files, each as ``NAME=FILE``.
+        measures: measures that a job optimizes.
+    """
 
     pairs: list[Pair]
     weights: Sequence[str] = ()
@@ -204,25 +217,35 @@ class Checked(NamedTuple):
 
 
 def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> Checked:
-    """All pairs of a job, with references made where it asks for that, and its weights files.
+    """Return all pairs of a job, with its weights files and measures.
 
-    Returns:
-        The pairs at ``size_px`` or the job's own size.
+    References that the job wants to have made are made.
+
+    Args:
+        job_file: file of the job.
+        size_px: longer side of the pictures in pixels; that of the job if None.
+        say: gets a line about each reference that is made.
 
     Raises:
         InputError: the job or a file that it names cannot be used.
     """
     overrides = [] if size_px is None else [f"size_px={size_px}"]
     job, _ = load_job(job_file, overrides)
-    with tempfile.TemporaryDirectory() as made:
-        job = with_references(job, Path(made), say)
+    with tempfile.TemporaryDirectory() as folder:
+        job = with_references(job, Path(folder), say)
         pairs = [load_pair(pair, job.size_px) for pair in job.pairs]
     weights = [f"{name}={file}" for name, file in job.weights.items()]
     return Checked(pairs, weights, job.goals.measures)
 
 
 def pair_of_files(content: Path, style: Path, reference: Path, size_px: int | None) -> Pair:
-    """One pair of three files.
+    """Return a pair of three picture files.
+
+    Args:
+        content: content image.
+        style: style image.
+        reference: reference stylization, of the same frame as the content.
+        size_px: longer side of the pictures in pixels; `SIZE_PX` if None.
 
     Raises:
         InputError: a picture cannot be read, or the reference shows another frame.
@@ -239,7 +262,7 @@ def pair_of_files(content: Path, style: Path, reference: Path, size_px: int | No
 
 
 def check_json(rankings: Sequence[Ranking], pairs: Sequence[Pair]) -> Mapping[str, Any]:
-    """What ``nst-tuner metrics --json`` prints of a check."""
+    """Return the object that ``nst-tuner metrics --json`` prints for a check."""
     return {
         "sizes": [list(pair.reference_HW3.shape[1::-1]) for pair in pairs],
         "recommended": advice(rankings)._asdict(),

@@ -1,18 +1,17 @@
-"""Applying presets to pictures, making references: one picture each."""
+"""Apply a preset to one picture, or make one reference stylization."""
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from nst_core.config import StyleConfig
 from nst_core.effects import without_effect
@@ -21,37 +20,35 @@ from nst_core.images.animation import check_animation_path, save_animation
 from nst_core.images.encode import MADE_BY, check_writable_image
 from nst_core.images.sizes import scaled_size
 from nst_core.output_files import Named, check_outputs, save_elsewhere
-from nst_core.presets.built_in import BUILT_IN, load_preset, runnable
+from nst_core.presets.built_in import BUILT_IN, load_preset
 from nst_core.presets.preset import Preset
 from nst_core.presets.resolution import at_size
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
 from tuner.apply.loss_plot import check_plot_path, plot_losses
 from tuner.apply.weights_files import WeightsFiles
-from tuner.job.style_arguments import check_frames, parse_style, parse_styles
+from tuner.job.style_arguments import check_frames, parse_styles
 from tuner.job.yaml_file import set_key
 
-if TYPE_CHECKING:  # torch takes seconds to load, and options are checked without it
+if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not need it
     import numpy as np
     from torch import Tensor
 
     from nst_core.stylization import Step
 
-__all__ = ["Outputs", "Sources", "apply_preset", "parse_style", "save_reference"]
-
-#: Frames of an animation, where `--every` does not say otherwise.
+#: Number of frames of an animation if `--every` does not set the interval.
 GIF_FRAMES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What goes into a stylization.
+    """Inputs of a stylization.
 
     Attributes:
         content: picture file.
-        styles: as `parse_style` reads them.
+        styles: style arguments in the format of `style_arguments.parse_style`.
         start: picture file for ``init: image``.
-        weights: ``NAME=FILE`` each.
-        others: further files that are read and must be kept, such as the preset's.
+        weights: weights files, each as ``NAME=FILE``.
+        others: further files that are read and must not be overwritten, such as the preset.
     """
 
     content: Path
@@ -63,14 +60,14 @@ class Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What comes out of a stylization.
+    """Output files of a stylization.
 
     Attributes:
-        image: the result.
-        every: also save a frame every so many steps, beside the result.
-        gif: an animation of the run, GIF or WebP.
-        plot: a graph of the losses.
-        bits: 8, or 16 for PNG and TIFF.
+        image: file of the result.
+        every: number of steps between frames that are saved next to the result; None for no frames.
+        gif: file of an animation of the run, GIF or WebP.
+        plot: file of a plot of the losses.
+        bits: bits per channel of the result: 8, or 16 for PNG and TIFF.
         keep_alpha: give the result the content's transparency.
         force: replace files that nst-tuner did not make.
     """
@@ -84,16 +81,16 @@ class Outputs:
     force: bool = False
 
     def check(self, read: Sequence[str | Path | None], size: int, steps: int, say: Say) -> None:
-        """Try all of it before the work.
+        """Check before the work that all outputs can be written.
 
         Args:
-            read: files that must be kept.
-            size: about how many bytes the result has.
-            steps: of the run.
-            say: told of frames, and of files that will be replaced.
+            read: files that must not be overwritten.
+            size: approximate size of the result in bytes.
+            steps: number of steps of the run.
+            say: gets a line about frames, and about files that will be replaced.
 
         Raises:
-            InputError: any of it could not be written, or would replace what must be kept.
+            InputError: an output cannot be written, or would overwrite a file of `read`.
         """
         frames = self.frames(steps)
         total = size * (1 + len(frames))
@@ -104,36 +101,47 @@ class Outputs:
             check_animation_path(self.gif)
         if self.plot:
             check_plot_path(self.plot)
-        single = [("--out", self.image), ("--gif", self.gif), ("--plot", self.plot)]
-        named: list[Named] = [(option, path) for option, path in single if path]
-        named += [("--every: the frame", frame) for frame in frames]
-        check_outputs(named, read, force=self.force, say=say)
+        options = [("--out", self.image), ("--gif", self.gif), ("--plot", self.plot)]
+        outputs: list[Named] = [(option, path) for option, path in options if path]
+        outputs += [("--every: the frame", frame) for frame in frames]
+        check_outputs(outputs, read, force=self.force, say=say)
         if frames:
             say(f"--every {self.every}: {len(frames)} frames, {frames[0]} to {frames[-1].name}")
 
     def frames(self, steps: int) -> list[Path]:
-        """Files of the frames on the way through a run of so many steps.
+        """Return the files of all frames of a run.
+
+        Args:
+            steps: number of steps of the run.
 
         Raises:
-            InputError: frames are asked for and there would be none.
+            InputError: `every` is set, but the run is too short for a frame.
         """
         if self.every is None:
             return []
         if self.every >= steps:
             raise InputError(
-                f"--every {self.every}: expected fewer than the {steps} steps of the run, or there"
-                " is no frame on the way"
+                f"--every {self.every}: expected fewer than the {steps} steps of the run; otherwise"
+                " there is no frame before the result"
             )
         return [self.frame(step) for step in range(self.every, steps, self.every)]
 
     def frame(self, step: int) -> Path:
-        """File of the frame at a step."""
+        """Return the file of the frame at a step."""
         return self.image.with_name(f"{self.image.stem}-{step:05d}{self.image.suffix}")
 
 
 @dataclass
-class _Film:
-    """What is remembered of a run for frames, animation and graph."""
+class _Recording:
+    """Frames and losses of a run, for the saved frames, the animation and the plot.
+
+    Attributes:
+        outputs: files to write.
+        total: number of steps of the run.
+        frames: frames of the animation.
+        losses: step -> loss term -> value.
+        problems: messages about outputs that could not be written.
+    """
 
     outputs: Outputs
     total: int
@@ -143,16 +151,16 @@ class _Film:
 
     @property
     def interval(self) -> int:
-        """Steps between two frames."""
+        """Number of steps between two frames."""
         return self.outputs.every or max(1, self.total // GIF_FRAMES)
 
     @property
     def stride(self) -> int:
-        """Steps between two looks, so that none of the frames is missed."""
+        """Number of steps between two calls of `record`, such that no frame is missed."""
         return math.gcd(self.interval, 10) if self.outputs.every or self.outputs.gif else 10
 
-    def take(self, step: Step) -> None:
-        """Look at a step."""
+    def record(self, step: Step) -> None:
+        """Record the losses of a step, and its image if it is a frame."""
         from nst_core.images.images import save_image, to_uint8
 
         self.losses[step.step] = dict(step.losses)
@@ -161,16 +169,20 @@ class _Film:
             return
         if self.outputs.gif:
             self.frames.append(to_uint8(step.image_3HW))
-        # A disk that is full now may take the result later, so the run goes on without frames.
+        # A disk that is full now may have room for the result later: continue without frames.
         if self.outputs.every and not last and not self.problems:
             text = {"Software": MADE_BY}
             self._try(lambda: save_image(step.image_3HW, self.outputs.frame(step.step), text))
 
     def save(self, image: Callable[[], None], say: Say) -> None:
-        """Write what is written at the end, the result first.
+        """Write the result, and then the animation and the plot.
+
+        Args:
+            image: writes the result.
+            say: gets a line about each file.
 
         Raises:
-            WorkError: some of it could not be written; all else was.
+            WorkError: some outputs could not be written; all others were written.
         """
         gif, plot = self.outputs.gif, self.outputs.plot
         self._try(image)
@@ -198,17 +210,18 @@ def settings(
     seed: int | None,
     say: Say,
 ) -> Preset:
-    """A preset with single settings changed; without a preset, the defaults with them changed.
+    """Return a preset with some settings changed, or the default settings with these changes.
 
     Args:
-        preset: name or file.
-        assignments: ``KEY=VALUE`` each.
-        size_px: longer side; a preset is fitted to it, as `resolution.at_size` does.
-        seed: of noise.
-        say: is told what was fitted.
+        preset: name or file of the preset; None for the default settings.
+        assignments: changed settings, each as ``KEY=VALUE``.
+        size_px: longer side of the result in pixels; `resolution.at_size` fits a preset to it.
+        seed: seed of the noise.
+        say: gets a line if the preset was fitted to the size.
 
     Raises:
-        PresetError: no such preset.
+        InputError: there is neither a preset nor a setting.
+        PresetError: there is no such preset.
         ConfigError: a setting is unknown, out of range, given twice or without effect.
     """
     if preset is None and not assignments:
@@ -217,20 +230,20 @@ def settings(
             " (`nst-tuner presets` lists the built-in ones)"
         )
     base = load_preset(preset) if preset else Preset(name="custom", config=StyleConfig())
-    # Without a preset, what follows from other settings, such as layers, is left to follow.
+    # Without a preset, `from_dict` derives defaults such as layers from the given settings.
     values = base.config.to_dict() if preset else {}
-    asked = [str(set_key(values, assignment)[0]) for assignment in assignments]
+    keys = [str(set_key(values, assignment)[0]) for assignment in assignments]
     for key, value in (("seed", seed), ("size_px", size_px)):
-        if value is not None and key in asked:
+        if value is not None and key in keys:
             raise ConfigError(
                 "settings", [f"`{key}`: given by --{key.replace('_', '-')} and by --set; give one"]
             )
     if seed is not None:
         values["seed"] = seed
-        asked.append("seed")
+        keys.append("seed")
     config = StyleConfig.from_dict(values, source="settings")
-    if vain := without_effect(config, asked):
-        raise ConfigError("settings", vain)
+    if problems := without_effect(config, keys):
+        raise ConfigError("settings", problems)
     if size_px is not None:
         StyleConfig.from_dict({**values, "size_px": size_px}, source="--size-px")
         config, note = (
@@ -244,72 +257,73 @@ def settings(
 def apply_preset(
     preset: Preset, sources: Sources, outputs: Outputs, *, console: Console, say: Say
 ) -> None:
-    """Stylize one picture and save it, with a progress bar.
+    """Stylize one picture and save the result, with a progress bar.
+
+    Args:
+        preset: the preset to apply.
+        sources: input files.
+        outputs: output files.
+        console: console of the progress bar.
+        say: gets a line about each file and each fallback.
 
     Raises:
-        InputError: a picture, the preset or the output cannot be used; nothing was written.
-        WorkError: the stylization diverged; the result was not written.
+        InputError: a picture, the preset or an output cannot be used; nothing was written.
+        WorkError: the stylization diverged and no result was written, or an output failed.
     """
     from nst_core.images.images import encode_image, load_image, load_with_alpha
     from nst_core.lanes.batch import Outcome
-    from nst_core.stylization import default_device, stylize
+    from nst_core.stylization import stylize
 
     styles = parse_styles(sources.styles, preset.config)
     weights = WeightsFiles(sources.weights, say)
     size_px, steps = preset.config.size_px, preset.config.steps
     content_3HW, alpha = load_with_alpha(sources.content)
-    size = _about_bytes(content_3HW, size_px, outputs.bits)
-    outputs.check(_read(sources, weights), size, steps, say)
-    given = [style.load() for style in styles]
+    size = _min_bytes(content_3HW, size_px, outputs.bits)
+    outputs.check(_input_files(sources, weights), size, steps, say)
+    loaded = [style.load() for style in styles]
     starts = {"image": load_image(sources.start)} if sources.start else {}
-    check_frames(content_3HW, given, starts.get("image"))
-    weights.check(preset)
-    half = default_device().type == "cuda"
-    asked_for = preset.config.extractor
-    preset, note = runnable(preset, weights.available, half=half)
-    weights.check_used([asked_for, preset.config.extractor])
-    if note:
-        say(f"{preset.name}: {note}")
-    film, image = _Film(outputs, steps), content_3HW
+    check_frames(content_3HW, loaded, starts.get("image"))
+    preset = weights.runnable_preset(preset)
+    recording, image = _Recording(outputs, steps), content_3HW
+    options: dict[str, Any] = {"every": recording.stride, "starts": starts, "say": say}
     with Progress(console=console) as progress:
         task = progress.add_task(escape(f"stylize {sources.content.name}"), total=steps)
-        run = functools.partial(stylize, weights=weights, every=film.stride, starts=starts, say=say)
-        for step in run(preset.config, content_3HW, given):
+        for step in stylize(preset.config, content_3HW, loaded, weights=weights, **options):
             progress.update(task, completed=step.step)
             if step.outcome is not Outcome.RUNNING:
                 raise WorkError(
                     f"step {step.step}: {step.outcome.value}; {outputs.image} was not written"
                 )
             image = step.image_3HW
-            film.take(step)
+            recording.record(step)
     if not outputs.keep_alpha:
         alpha = None
     elif alpha is None:
         say(f"--keep-alpha: {sources.content} has no transparency, so the result has none")
     text = {"nst-tuner-preset": preset.to_json()}
 
-    def save() -> None:
+    def save_result() -> None:
         content = encode_image(image, outputs.image, text, bits=outputs.bits, alpha_1HW=alpha)
         save_elsewhere(outputs.image, content)
         say(f"wrote {outputs.image} ({image.shape[2]}x{image.shape[1]})")
 
-    film.save(save, say)
+    recording.save(save_result, say)
 
 
-def _read(sources: Sources, weights: WeightsFiles) -> list[str | Path | None]:
-    """Every file that a stylization reads."""
+def _input_files(sources: Sources, weights: WeightsFiles) -> list[str | Path | None]:
+    """Return every file that a stylization reads."""
     styles = [file for style in parse_styles(sources.styles) for file in style.files]
     return [sources.content, sources.start, *styles, *weights.files, *sources.others]
 
 
-def _about_bytes(content_3HW: Tensor, size_px: int, bits: int) -> int:
-    """What a result takes at least: no picture with a style is compressed to less than half."""
+def _min_bytes(content_3HW: Tensor, size_px: int, bits: int) -> int:
+    """Return the smallest size of a result in bytes: stylized pictures compress to half or more."""
     height, width = scaled_size(content_3HW.shape[2], content_3HW.shape[1], size_px)
     return height * width * 3 * bits // 16
 
 
 def preset_file(preset: str | None) -> Path | None:
-    """The file that a preset is read from; None for a built-in one."""
+    """Return the file that a preset is read from; None for a built-in preset."""
     return Path(os.path.expanduser(preset)) if preset and preset not in BUILT_IN else None  # noqa: PTH111
 
 
@@ -326,7 +340,23 @@ def save_reference(
     console: Console,
     say: Say,
 ) -> None:
-    """Make a reference stylization and save it. Errors as `references.make_reference`."""
+    """Make a reference stylization and save it.
+
+    Args:
+        source: how to make it, a name that `references.make_reference` knows.
+        sources: input files.
+        out_file: file of the reference.
+        size_px: longer side of the reference in pixels; that of the content if None.
+        steps: number of steps of a long run; its default if None.
+        encoder: weights file of AdaIN's encoder.
+        decoder: weights file of AdaIN's decoder.
+        force: replace a file that nst-tuner did not make.
+        console: console of the progress bar.
+        say: gets a line about the file.
+
+    Raises:
+        InputError: a file or an option cannot be used; see also `references.make_reference`.
+    """
     from nst_core.images.images import encode_image, load_image
 
     styles = parse_styles(sources.styles)
@@ -337,28 +367,23 @@ def save_reference(
     content_3HW = load_image(sources.content)
     if size_px is None:
         size_px = max(content_3HW.shape[1:])
-    check_writable_image(out_file, size=_about_bytes(content_3HW, size_px, 8))
-    read = [*_read(sources, weights), encoder, decoder]
+    check_writable_image(out_file, size=_min_bytes(content_3HW, size_px, 8))
+    read = [*_input_files(sources, weights), encoder, decoder]
     check_outputs([("--out", out_file)], read, force=force, say=say)
-    given = [style.load() for style in styles]
-    check_frames(content_3HW, given, None)
-    total = steps or LONG_RUN_CONFIG.steps
+    loaded = [style.load() for style in styles]
+    check_frames(content_3HW, loaded, None)
     with Progress(console=console, disable=source != "long-run") as progress:
-        task = progress.add_task("long run", total=total)
+        task = progress.add_task("long run", total=steps or LONG_RUN_CONFIG.steps)
         image = make_reference(
             source,
             content_3HW,
-            given,
+            loaded,
             size_px=size_px,
             weights=weights,
             encoder=encoder,
             decoder=decoder,
             steps=steps,
-            on_step=_mover(progress, task),
+            on_step=lambda step: progress.update(task, completed=step.step),
         )
     save_elsewhere(out_file, encode_image(image, out_file, {"nst-tuner-reference": source}))
     say(f"wrote {out_file} ({image.shape[2]}x{image.shape[1]}), by {source}")
-
-
-def _mover(progress: Progress, task: TaskID) -> Callable[[Step], None]:
-    return lambda step: progress.update(task, completed=step.step)

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures; every other file is named, or known to be none."""
+"""Picture files of a folder: finds them, and says why other files are left out."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from nst_core.images.file_kinds import (
 )
 from nst_core.images.images import load_image
 
-_FOLDER = "is a folder, and folders in a folder are not looked into; give it to --content by itself"
+_IS_FOLDER = "is a folder; subfolders are not searched, so give it to --content by itself"
 
-#: Reasons that an error about an empty folder gives.
-_SHOWN = 5
+#: Number of left-out files that an error about an empty folder lists.
+_LISTED_FILES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Picture:
     """One picture to stylize.
 
     Attributes:
-        name: what people call it.
-        source: what tells it from all others, so that its result is known again.
-        load: gives it, as image_3HW in [0, 1].
-        out: where the result goes.
+        name: name of the picture in messages.
+        source: a text that identifies the content of the picture, so that a result is known again.
+        load: returns the picture as image_3HW in [0, 1].
+        out: file of the result.
     """
 
     name: str
@@ -50,22 +50,27 @@ class Picture:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of the formats that are read, lower case, as Pillow registers them."""
-    formats = {*FORMATS, "MPO"}  # cameras' JPEG with a preview behind the photo
+    """Return the suffixes of all formats that can be read, in lower case."""
+    formats = {*FORMATS, "MPO"}  # MPO: a camera's JPEG file that also contains a preview
     return frozenset(
         suffix for suffix, form in Image.registered_extensions().items() if form in formats
     )
 
 
 def pictures_in(folder: Path, out: Path) -> tuple[list[Picture], list[str]]:
-    """Find the pictures of a folder, each with a result of its name in ``out``, as PNG.
+    """Find the pictures of a folder.
+
+    Args:
+        folder: folder with the pictures.
+        out: folder of the results, which are PNG files of the same names.
 
     Returns:
-        The pictures; and a line about each file or folder that is left out, with the reason. Files
-        that are known to be no pictures of the user's, such as sidecars, are not listed.
+        The pictures, and a line with the reason for each file or folder that is left out. Files
+        that are certainly not the user's pictures, such as sidecar files, are not listed.
 
     Raises:
-        InputError: there are none, or two would have one result, or the folder cannot be read.
+        InputError: there are no pictures, or two would get the same result file, or the folder
+            cannot be read.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -74,69 +79,68 @@ def pictures_in(folder: Path, out: Path) -> tuple[list[Picture], list[str]]:
     results = os.path.realpath(out)
     if results == os.path.realpath(folder):
         raise InputError(f"--out {out}: is the folder of the pictures; name another one")
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     left_out = []
     for path in paths:
         if is_no_picture(path) or os.path.realpath(path) == results:
             continue
-        if why := _why_not(path) or _too_long(f"{path.stem}.png"):
-            left_out.append(f"left out: {path.name}: {why}")
-        elif path.stem in found:
+        if reason := _not_a_picture(path) or _too_long(f"{path.stem}.png"):
+            left_out.append(f"left out: {path.name}: {reason}")
+        elif path.stem in pictures:
             raise InputError(
-                f"{folder}: {found[path.stem].name} and {path.name} would both become"
+                f"{folder}: {pictures[path.stem].name} and {path.name} would both become"
                 f" {path.stem}.png; rename one"
             )
         else:
-            found[path.stem] = path
-    if not found:
-        shown = "".join(f"\n  {line}" for line in left_out[:_SHOWN])
-        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(suffixes()))}){shown}")
-    return [_picture(path, out / f"{stem}.png") for stem, path in found.items()], left_out
+            pictures[path.stem] = path
+    if not pictures:
+        listed = "".join(f"\n  {line}" for line in left_out[:_LISTED_FILES])
+        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(suffixes()))}){listed}")
+    return [_picture(path, out / f"{stem}.png") for stem, path in pictures.items()], left_out
 
 
-def _why_not(path: Path) -> str | None:
-    """Why a file is not taken for a picture; None if it is one, if perhaps a damaged one."""
+def _not_a_picture(path: Path) -> str | None:
+    """Return why a file is not a picture; None if it is one, even if it may be damaged."""
     suffix = path.suffix.lower()
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            return _FOLDER if stat.S_ISDIR(mode) else "is a pipe, socket or device, not a file"
+            return _IS_FOLDER if stat.S_ISDIR(mode) else "is a pipe, socket or device, not a file"
         if suffix in suffixes():
             return None
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        # A picture that cannot be read is a failure, not something that was left out.
+        # A picture that cannot be read is not left out: it counts as a failure.
         return None if suffix in suffixes() else f"cannot be read ({error.strerror or error})"
-    if suffix in RAW_SUFFIXES:  # most begin as a TIFF does
+    if suffix in RAW_SUFFIXES:  # most raw photos begin like a TIFF file
         return raw_photo(suffix)
-    return None if read_format(head) else _what_else(head, suffix)
+    if read_format(head):
+        return None
+    return describe(head, suffix) or f"not a picture in a known format ({', '.join(FORMATS)})"
 
 
-def _too_long(result: str) -> str | None:
-    """Why no file can have a result's name; None if one can."""
-    size = len(os.fsencode(result))
-    return f"its result's name would have {size} bytes of 255; rename it" if size > 255 else None
-
-
-def _what_else(head: bytes, suffix: str) -> str:
-    known = describe(head, suffix)
-    return known or f"not a picture in a format that is read ({', '.join(FORMATS)})"
+def _too_long(result_name: str) -> str | None:
+    """Return why no file can have the name of a result; None if a file can have it."""
+    size = len(os.fsencode(result_name))
+    if size <= 255:
+        return None
+    return f"the name of its result would have {size} bytes; at most 255 are possible; rename it"
 
 
 def _picture(path: Path, out: Path) -> Picture:
     try:
         source = file_digest(path)
     except InputError:
-        source = ""  # loading it says why
+        source = ""  # `load` will raise an error with the reason
     return Picture(name=path.name, source=source, load=lambda: load_image(path), out=out)
 
 
 def file_digest(path: Path) -> str:
-    """Short SHA-256 of a file.
+    """Return the first 16 hexadecimal digits of a file's SHA-256.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:

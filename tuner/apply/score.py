@@ -1,4 +1,4 @@
-"""Scoring one picture against a reference."""
+"""Score one picture against a reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nst_core.metrics.registry import DEFAULT_METRICS, METRICS, weights_of
 from tuner.apply.weights_files import WeightsFiles
 from tuner.job.load import shapes_differ
 
-if TYPE_CHECKING:  # names of metrics are checked before torch is loaded
+if TYPE_CHECKING:  # torch takes seconds to load, and checking names of metrics does not need it
     from torch import Tensor
 
 
@@ -24,21 +24,24 @@ def score_image(
     weights: Sequence[str],
     say: Say,
 ) -> dict[str, dict[str, float]]:
-    """Scores of a picture, and of the untouched content if given, by ``image``/``content``.
+    """Return the scores of a picture, and those of the untouched content if it is given.
 
-    The reference, and the content, are scaled to the picture's size, as they are in a run.
+    Reference and content are scaled to the size of the picture, as in a run.
 
     Args:
-        image: the picture.
-        reference: what it should look like.
-        content: without it, metrics against the content are left out.
-        metrics: names, in any order; the default metrics if there are none.
-        weights: ``NAME=FILE`` each.
-        say: told of scaling and of downloads.
+        image: file of the picture to score.
+        reference: file of the picture that it should look like.
+        content: file of the content; None leaves out metrics that compare with the content.
+        metrics: names of metrics in any order; the default metrics if empty.
+        weights: weights files, each as ``NAME=FILE``.
+        say: gets a line about scaling and downloads.
+
+    Returns:
+        ``image`` or ``content`` -> metric -> score.
 
     Raises:
-        InputError: no such metric, a metric that needs the content without one, or a picture or
-            weights that cannot be had.
+        InputError: there is no such metric, a metric needs the content, a picture cannot be read or
+            shows another frame, or weights are not available.
     """
     from nst_core.images.images import load_image, resize, to_uint8
     from nst_core.metrics.suite import MetricSuite
@@ -48,35 +51,39 @@ def score_image(
     files = WeightsFiles(weights, say)
     files.check_used(sorted(weights_of(chosen)))
     picture = load_image(image)
-    goal = _in_frame("reference", load_image(reference), reference, picture)
-    size = tuple(picture.shape[1:])
-    if tuple(goal.shape[1:]) != size:
+    reference_3HW = load_image(reference)
+    _check_frame("reference", reference_3HW, reference, picture)
+    height, width = picture.shape[1:]
+    if reference_3HW.shape != picture.shape:
         say(
-            f"{reference}: {goal.shape[2]}x{goal.shape[1]} scaled to {size[1]}x{size[0]},"
-            " the size of the picture"
+            f"{reference}: {reference_3HW.shape[2]}x{reference_3HW.shape[1]} scaled to"
+            f" {width}x{height}, the size of the picture"
         )
     pictures = {"image": to_uint8(picture)}
     if content is not None:
-        untouched = _in_frame("content", load_image(content), content, picture)
-        pictures["content"] = to_uint8(resize(untouched, *size))
-    judge = MetricSuite.load(files, metrics=chosen)
-    goal_HW3, content_HW3 = to_uint8(resize(goal, *size)), pictures.get("content")
-    return {name: judge.score(each, goal_HW3, content_HW3) for name, each in pictures.items()}
+        content_3HW = load_image(content)
+        _check_frame("content", content_3HW, content, picture)
+        pictures["content"] = to_uint8(resize(content_3HW, height, width))
+    suite = MetricSuite.load(files, metrics=chosen)
+    reference_HW3 = to_uint8(resize(reference_3HW, height, width))
+    content_HW3 = pictures.get("content")
+    return {
+        name: suite.score(p_HW3, reference_HW3, content_HW3) for name, p_HW3 in pictures.items()
+    }
 
 
-def _in_frame(role: str, image_3HW: Tensor, file: Path, picture_3HW: Tensor) -> Tensor:
-    """The image; InputError if it shows another frame than the picture that is scored."""
-    ours, other = ((i.shape[2], i.shape[1]) for i in (picture_3HW, image_3HW))
-    if shapes_differ(ours, other):
+def _check_frame(role: str, image_3HW: Tensor, file: Path, picture_3HW: Tensor) -> None:
+    """Raise InputError if an image shows another frame than the picture that is scored."""
+    expected, actual = ((i.shape[2], i.shape[1]) for i in (picture_3HW, image_3HW))
+    if shapes_differ(expected, actual):
         raise InputError(
-            f"{file}: {other[0]}x{other[1]} has another shape than the picture's"
-            f" {ours[0]}x{ours[1]}; crop the {role} to the picture's frame"
+            f"{file}: {actual[0]}x{actual[1]} has another shape than the picture's"
+            f" {expected[0]}x{expected[1]}; crop the {role} to the picture's frame"
         )
-    return image_3HW
 
 
 def check_metrics(metrics: Sequence[str], with_content: bool) -> None:
-    """Raise InputError unless each is a metric that can be computed with or without a content."""
+    """Raise InputError if a name is not a metric, or its metric needs a content and has none."""
     for name in metrics:
         if name not in METRICS:
             hint = near_miss(name, METRICS)

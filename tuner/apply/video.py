@@ -1,4 +1,4 @@
-"""A preset on a video, frame by frame; everything else in the file is carried over."""
+"""Apply a preset to a video, frame by frame; sound, subtitles and times are kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -19,14 +20,8 @@ from nst_core.output_files import check_outputs
 from nst_core.presets.preset import Preset
 from tuner.apply.folder import apply_to_many, check_all
 from tuner.apply.picture_files import Picture, file_digest
-from tuner.apply.video_file import (
-    Source,
-    check_container,
-    decoded,
-    read_source,
-    require_av,
-    write_video,
-)
+from tuner.apply.video_result import check_container, write_video
+from tuner.apply.video_source import Source, decoded, read_source, require_av
 from tuner.study.early_checks import VIDEO_SUFFIXES
 
 
@@ -42,22 +37,22 @@ def apply_to_video(
     read: Sequence[str | Path | None] = (),
     force: bool = False,
 ) -> None:
-    """Stylize every frame; finished frames are kept beside the result until it is whole.
+    """Stylize every frame of a video; finished frames are kept on disk until the video is written.
 
     Args:
-        preset: what is applied.
-        video: its frames are stylized; their times, sound and subtitles are kept.
-        styles: with their weights.
-        out: the result.
-        weights: ``NAME=FILE`` each.
-        console: for the bar.
-        say: is told of what is left out.
-        read: further files that must be kept.
+        preset: the preset to apply.
+        video: the video file.
+        styles: style images with their weights.
+        out: file of the result.
+        weights: weights files, each as ``NAME=FILE``.
+        console: console of the progress bar.
+        say: gets a line about everything that the result cannot hold.
+        read: further files that must not be overwritten.
         force: replace a file that nst-tuner did not make.
 
     Raises:
-        InputError: it is no video, PyAV is missing, or the result cannot be written.
-        WorkError: a frame could not be done.
+        InputError: the file is not a video, PyAV is missing, or the result cannot be written.
+        WorkError: a frame failed.
     """
     av = require_av()
     if out.suffix.lower() not in VIDEO_SUFFIXES:
@@ -66,17 +61,8 @@ def apply_to_video(
     _check_out(out, [video, *read], force, say)
     check_container(av, source, out, say)
     folder = out.with_name(f"{out.name}.frames")
-    count = len(source.times)
-    with _Reader(av, source) as reader:
-        frames = [
-            Picture(
-                name=f"frame {index} of {video.name}",
-                source=f"{key}:{index}",
-                load=lambda index=index: reader.frame(index),  # type: ignore[misc]
-                out=folder / f"{index:06d}.png",
-            )
-            for index in range(count)
-        ]
+    with _FrameReader(av, source) as reader:
+        frames = _frame_pictures(reader, video.name, key, len(source.times), folder)
         tally = apply_to_many(
             preset,
             frames,
@@ -91,10 +77,26 @@ def apply_to_video(
     check_all(tally)
     write_video(av, source, _pixels([frame.out for frame in frames], source), out)
     shutil.rmtree(folder)
-    say(f"wrote {out} ({count} frames)")
+    say(f"wrote {out} ({len(frames)} frames)")
+
+
+def _frame_pictures(
+    reader: _FrameReader, video_name: str, key: str, count: int, folder: Path
+) -> list[Picture]:
+    """Return the frames of a video as pictures, whose results go into a folder."""
+    return [
+        Picture(
+            name=f"frame {index} of {video_name}",
+            source=f"{key}:{index}",
+            load=lambda index=index: reader.frame(index),  # type: ignore[misc]
+            out=folder / f"{index:06d}.png",
+        )
+        for index in range(count)
+    ]
 
 
 def _check_out(out: Path, read: Sequence[str | Path | None], force: bool, say: Say) -> None:
+    """Raise InputError if the result cannot be written or would replace a file that is read."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,36 +106,30 @@ def _check_out(out: Path, read: Sequence[str | Path | None], force: bool, say: S
 
 
 def _pixels(files: Sequence[Path], source: Source) -> Iterator[np.ndarray]:
-    """Finished frames at the depth of the source."""
-    full, kind = (65535, np.uint16) if source.deep else (255, np.uint8)
+    """Yield finished frames as height x width x RGB: uint16 if the source is deep, else uint8."""
+    white, dtype = (65535, np.uint16) if source.deep else (255, np.uint8)
     for file in files:
         image = load_image(file).permute(1, 2, 0).numpy()
-        yield (image * full).round().astype(kind)
+        yield (image * white).round().astype(dtype)
 
 
-class _Reader:
-    """Frames of a video in ascending order, upright; those left out are skipped."""
+class _FrameReader:
+    """Reads the frames of a video upright; the indices of the calls must ascend."""
 
     def __init__(self, av: Any, source: Source):
         self._frames = enumerate(decoded(av, source))
-        self._full = 65535 if source.deep else 255
+        self._white = 65535 if source.deep else 255
 
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> _FrameReader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._frames = enumerate(())
 
     def frame(self, index: int) -> Tensor:
-        """Frame ``index`` as image_3HW in [0, 1]."""
-        for found, pixels in self._frames:
-            if found == index:
-                return _image(pixels, self._full)
-        raise InputError(f"frame {index}: the video ends before it")
-
-
-def _image(pixels: np.ndarray, full: int) -> Tensor:
-    import torch
-
-    scaled = np.ascontiguousarray(pixels, dtype=np.float32) / full
-    return torch.from_numpy(scaled).permute(2, 0, 1)
+        """Return frame ``index`` as image_3HW in [0, 1]."""
+        for position, pixels in self._frames:
+            if position == index:
+                scaled = np.ascontiguousarray(pixels, dtype=np.float32) / self._white
+                return torch.from_numpy(scaled).permute(2, 0, 1)
+        raise InputError(f"frame {index}: the video ends before this frame")

@@ -1,4 +1,4 @@
-"""Weights by name, from files that the command line names."""
+"""WeightsFiles: network weights by name, from files that the command line names."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Iterable, Sequence
 
 from nst_core.errors import ConfigError, InputError, Say, near_miss
 from nst_core.networks.weights import SOURCES, Weights, get_weights, is_cached
+from nst_core.presets.built_in import runnable
 from nst_core.presets.preset import Preset
 
 
 class WeightsFiles:
-    """Weights by name, from ``NAME=FILE`` where given, else from the usual sources."""
+    """Weights by name: from the file that ``NAME=FILE`` gives, or else from the default source."""
 
     def __init__(self, assignments: Sequence[str], say: Say, of_job: Sequence[str] = ()):
-        """Read the assignments.
+        """Parse the assignments.
 
         Args:
-            assignments: of the command line.
-            say: told of downloads.
-            of_job: of a job file; the command line's go before them.
+            assignments: ``NAME=FILE`` of the command line.
+            say: gets a line about downloads.
+            of_job: ``NAME=FILE`` of a job file; those of the command line replace them.
 
         Raises:
             ConfigError: with every problem at once.
@@ -43,11 +44,15 @@ class WeightsFiles:
 
     @property
     def files(self) -> list[str]:
-        """Every file that is named."""
+        """All files, from the command line and from the job."""
         return list(self._files.values())
 
     def check_used(self, names: Iterable[str]) -> None:
-        """Raise ConfigError if the command line names a file of a network that nothing reads."""
+        """Raise ConfigError if the command line names a file for a network that nothing reads.
+
+        Args:
+            names: networks that are read.
+        """
         read = list(dict.fromkeys(names))
         only = f"only {', '.join(read)} is read here" if read else "no weights are read here"
         if problems := [
@@ -56,20 +61,38 @@ class WeightsFiles:
             raise ConfigError("--weights", problems)
 
     def __call__(self, name: str) -> Weights:
-        """See `weights.get_weights`."""
+        """Return the weights of a network; see `get_weights`."""
         return get_weights(name, file=self._files.get(name), say=self._say)
 
-    def check(self, preset: Preset) -> None:
-        """Say it where a preset was tuned with weights of a file, and no file is named here."""
+    def runnable_preset(self, preset: Preset) -> Preset:
+        """Return the preset, changed where this machine lacks its network or its precision.
+
+        Lines say what was changed, and which weights file the preset was tuned with if none is
+        given here.
+
+        Raises:
+            ConfigError: the command line names a weights file that the preset does not read.
+        """
+        from nst_core.stylization import default_device  # imports torch
+
+        self._say_tuned_weights(preset)
+        half = default_device().type == "cuda"
+        changed, note = runnable(preset, self.available, half=half)
+        self.check_used([preset.config.extractor, changed.config.extractor])
+        if note:
+            self._say(f"{preset.name}: {note}")
+        return changed
+
+    def _say_tuned_weights(self, preset: Preset) -> None:
         network, file = preset.config.extractor, preset.weights_file
         if file and network not in self._files:
             self._say(
-                f"{preset.name}: was tuned with other weights of {network}; for those:"
+                f"{preset.name}: was tuned with other weights of {network}; to use those, add"
                 f" --weights {shlex.quote(f'{network}={file}')}"
             )
 
     def available(self, name: str) -> bool:
-        """Whether the weights can be had now; tries to fetch them if they are not here."""
+        """Return whether the weights can be used now; try to download them if necessary."""
         if name in self._files or is_cached(name):
             return True
         try:

@@ -184,7 +184,7 @@ def export(
         typer.Option(min=1, help="after how many steps, where a trade-off has it there"),
     ] = None,
     format_: Annotated[
-        Literal["preset", "script", "neural-style-pt", "pystiche"],
+        Literal["preset", "script", "neural-style-pt"],
         typer.Option("--format", help="what to write; default: a preset"),
     ] = "preset",
     size_px: Annotated[

@@ -1,8 +1,8 @@
-"""The Ray backend: engines as actors, trials as Ray Tune Trainables, decisions by our `Search`.
+"""RayBackend: carries out a search on Ray, with engines as actors and trials as Tune trials.
 
-Ray Tune schedules and tells us of results and failures through its own extension points, a
-Searcher and a TrialScheduler. Both are thin: every decision and everything worth keeping is
-`Search`'s, whose study is the only truth. Tune's own experiment state is thrown away at the end.
+Ray Tune schedules trials, and reports results and failures to our plug-ins of it. `Search` makes
+every decision and stores everything in its study; the state of Tune's own experiment is deleted at
+the end.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ import ray
 from ray import cloudpickle, tune
 
 from nst_core.errors import WorkError
+from tuner.cluster.connection import connected
 from tuner.cluster.engine_actor import EngineActor
 from tuner.cluster.engine_shapes import EngineShape
 from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.cluster.placement import Placement
-from tuner.cluster.session import connected
-from tuner.cluster.trainable import (
-    StyleTrial,
-)
+from tuner.cluster.trainable import StyleTrial
 from tuner.cluster.tune_plugins import (
-    LANES_WITHIN_S,
     RungScheduler,
     StudySearcher,
     SupervisorCallback,
-    keep_arrived,
+    store_arrived_lanes,
 )
 from tuner.engine.costs import check_costs
 from tuner.engine.workload import Workload
 from tuner.job.spec import LEARNING, JobSpec
 from tuner.search.search import Search
 
+#: Seconds to wait for the lanes of unfinished trials at the end of a launch.
+LANES_TIMEOUT_S = 60
+
 
 class RayBackend:
-    """Runs on a Ray cluster of its own on this machine, or on the one at ``address``.
+    """Backend that runs trials on a Ray cluster.
 
     Args:
-        address: of the cluster.
-        engine: class of the engines' actors.
+        address: address of a running cluster; None starts one on this machine.
+        engine: actor class of the engines.
     """
 
     def __init__(self, address: str | None = None, engine: type = EngineActor):
         self._address, self._engine = address, engine
         if engine is not EngineActor:
-            # Workers import installed packages only, and this one may be in none.
+            # Workers can import installed packages only, which may not include this class.
             cloudpickle.register_pickle_by_value(sys.modules[engine.__module__])
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
-        """See `Backend.run`."""
+        """Run until the search is over; see `Backend.run`."""
         search.callback.doing("starting Ray")
-        with connected(self._address), tempfile.TemporaryDirectory() as scratch:
-            search.interrupt.listen()  # Ray has taken hold of SIGTERM
+        with connected(self._address), tempfile.TemporaryDirectory() as tune_folder:
+            search.interrupt.listen()  # again: Ray has installed its own handler of SIGTERM
             if not search.begun:
-                wanted = job.resources
-                gpus = wanted.gpus or ray.cluster_resources().get("GPU")
-                check_costs(job, gpu=wanted.device != "cpu" and bool(gpus))
+                resources = job.resources
+                gpus = resources.gpus or ray.cluster_resources().get("GPU")
+                check_costs(job, gpu=resources.device != "cpu" and bool(gpus))
             supervisor = self._supervisor(workload, job)
             try:
-                for _ in supervisor.opening():
-                    search.callback.doing(supervisor.starting)
+                for _ in supervisor.start():
+                    search.callback.doing(supervisor.startup_status)
                     search.interrupt.check()
                     search.sign()
                     if search.wound_up:
                         return
-                self._tune(search, Placement(supervisor), scratch)
+                self._run_tune(search, Placement(supervisor), tune_folder)
             finally:
                 supervisor.close()
 
-    def _tune(self, search: Search, placement: Placement, scratch: str) -> None:
+    def _run_tune(self, search: Search, placement: Placement, tune_folder: str) -> None:
         searcher = StudySearcher(search, placement)
         tuner = tune.Tuner(
             StyleTrial,
@@ -84,36 +84,39 @@ class RayBackend:
             ),
             run_config=tune.RunConfig(
                 name="run",
-                storage_path=scratch,
+                storage_path=tune_folder,
                 verbose=0,
                 callbacks=[SupervisorCallback(placement, search)],
                 failure_config=tune.FailureConfig(max_failures=0),
-                # A lane's state lives in its engine; Tune has nothing to save.
+                # The engine holds the state of a trial's lanes; Tune has nothing to save.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
         tuner.fit()
-        if placement.fault:
-            raise placement.fault
-        keep_arrived(search, placement, within_s=search.interrupt.within_s(LANES_WITHIN_S))
+        if placement.driver_error:
+            raise placement.driver_error
+        timeout_s = search.interrupt.within_s(LANES_TIMEOUT_S)
+        store_arrived_lanes(search, placement, timeout_s=timeout_s)
         search.engines_ended(placement.supervisor.stats())
-        if placement.supervisor.hopeless:
-            raise WorkError(placement.supervisor.hopeless)
+        if placement.supervisor.failure:
+            raise WorkError(placement.supervisor.failure)
 
     def _supervisor(self, workload: Workload, job: JobSpec) -> EngineSupervisor:
-        handle = ray.put(workload)
-        actor: Any = ray.remote(self._engine)
+        # One object in Ray's store, which the engines of a node share.
+        workload_reference = ray.put(workload)
+        actor_class: Any = ray.remote(self._engine)
 
         def make(shape: EngineShape, options: Mapping[str, Any]) -> Any:
-            made = actor.options(**options)
-            return made.remote(handle, device=shape.device, threads=shape.threads)
+            return actor_class.options(**options).remote(
+                workload_reference, device=shape.device, threads=shape.threads
+            )
 
-        wanted = job.resources
+        resources = job.resources
         return EngineSupervisor(
             make,
-            device=wanted.device,
-            lanes=wanted.lanes,
+            device=resources.device,
+            lanes=resources.lanes,
             trials=job.search.trials if job.search.sampler in LEARNING else None,
-            gpus=None if wanted.device == "cpu" else wanted.gpus,
-            deadline_s=wanted.engine_deadline_s,
+            gpus=None if resources.device == "cpu" else resources.gpus,
+            deadline_s=resources.engine_deadline_s,
         )

@@ -1,4 +1,4 @@
-"""How much processor time a process gets of what it wants, from Linux's scheduler statistics."""
+"""CPU share: how long a process waits for a processor core, from Linux's scheduler statistics."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tuner.study.records import CpuTimes
 
-#: A process is judged over windows of this length, of wall-clock time.
+#: Length of the windows in which a process is judged, in seconds of wall-clock time.
 WINDOW_S = 20.0
-#: A process that waits for more than this share of the time it wants to compute is held up by
-#: other programs. One busy program for each engine on a core of its own makes it a half.
-MOST_WAITING = 0.4
-#: A process that wanted less processor time than this in a window tells nothing.
-LEAST_WANTED_S = 5.0
+#: Share of its demand that a process may wait for a core before other programs count as slowing it
+#: down. One busy program for each engine on a core of its own makes the share 0.5.
+MAX_WAITING_SHARE = 0.4
+#: Least demand of a process in a window, in seconds of processor time, for a judgment.
+MIN_DEMAND_S = 5.0
 
 
 def cpu_times() -> CpuTimes:
-    """Return the times of this process's threads; zeros where the system does not tell them."""
+    """Return the times of this process's threads since their start; zeros if not on Linux."""
     ran_ns = waited_ns = 0
-    with suppress(OSError):  # not Linux, or a thread that ended in between
+    with suppress(OSError):  # not Linux
         for thread in Path("/proc/self/task").iterdir():
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError):  # the thread has ended
                 ran, waited, _ = (thread / "schedstat").read_text().split()
                 ran_ns, waited_ns = ran_ns + int(ran), waited_ns + int(waited)
     return CpuTimes(ran_ns / 1e9, waited_ns / 1e9)
@@ -30,25 +30,26 @@ def cpu_times() -> CpuTimes:
 
 @dataclass
 class CpuShare:
-    """Watches the times of one process and says when other programs hold it up."""
+    """Watches the CPU times of one process and detects that other programs slow it down."""
 
-    _since: float | None = None
-    _before: CpuTimes = field(default_factory=CpuTimes)
+    _window_start: float | None = None
+    _times_at_start: CpuTimes = field(default_factory=CpuTimes)
 
     def waiting(self, times: CpuTimes, now: float) -> float | None:
-        """Return the share of a window spent waiting for a core if it is too much, else None.
+        """Return the share of a window spent waiting for a core if it is too large, else None.
 
         Args:
-            times: of the process, since its start.
-            now: in seconds, of a clock that never goes back.
+            times: CPU times of the process since its start.
+            now: time in seconds on a monotonic clock.
         """
-        if self._since is None:
-            self._since, self._before = now, times
-        if now - self._since < WINDOW_S:
+        if self._window_start is None:
+            self._window_start, self._times_at_start = now, times
+        if now - self._window_start < WINDOW_S:
             return None
-        ran_s, waited_s = times.ran_s - self._before.ran_s, times.waited_s - self._before.waited_s
-        self._since, self._before = now, times
-        wanted_s = ran_s + waited_s
-        if wanted_s < LEAST_WANTED_S or waited_s < MOST_WAITING * wanted_s:
+        ran_s = times.ran_s - self._times_at_start.ran_s
+        waited_s = times.waited_s - self._times_at_start.waited_s
+        self._window_start, self._times_at_start = now, times
+        demand_s = ran_s + waited_s
+        if demand_s < MIN_DEMAND_S or waited_s < MAX_WAITING_SHARE * demand_s:
             return None
-        return waited_s / wanted_s
+        return waited_s / demand_s

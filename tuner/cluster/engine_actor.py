@@ -1,7 +1,7 @@
-"""EngineActor: an `Engine` as a Ray actor.
+"""EngineActor: an `Engine` as a Ray actor, which runs on a GPU or on CPU cores.
 
-Whoever gets hold of an actor loads its class, and every trial is a process that does. So this
-module, and what it imports, loads no torch; the actor does when it starts.
+Every process that holds a handle of an actor loads its class, and every trial is such a process. So
+this module and its imports must not load torch; only the actor's constructor does.
 """
 
 from __future__ import annotations
@@ -24,27 +24,36 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Lanes that were paused come from another engine's memory.
-PAUSED_WITHIN_S = 120
+#: Seconds to wait for saved lanes, which come through the memory of another process.
+LANES_TIMEOUT_S = 120
 
 
-class _Warnings(logging.Handler):
-    """Keeps warnings until they are taken."""
+class _WarningBuffer(logging.Handler):
+    """Log handler that collects warnings until someone takes them."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._kept: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._kept.put(record.getMessage())
+        self._messages.put(record.getMessage())
 
-    def taken(self) -> tuple[str, ...]:
-        """Those since the last time."""
-        return tuple(self._kept.get() for _ in range(self._kept.qsize()))
+    def take(self) -> tuple[str, ...]:
+        """Return the warnings since the last call."""
+        return tuple(self._messages.get() for _ in range(self._messages.qsize()))
 
 
 class EngineActor:
-    """An `Engine` as an actor: calls wait on futures while one thread advances the lanes."""
+    """An `Engine` as an actor.
+
+    One thread owns the engine and advances its lanes. Calls put tasks into the inbox of that
+    thread, and wait on futures.
+
+    Args:
+        workload: pairs, weights and metrics of the run.
+        device: ``cuda`` or ``cpu``.
+        threads: number of threads that torch uses; torch's default if None.
+    """
 
     def __init__(self, workload: Workload, *, device: str, threads: int | None):
         from tuner.engine.engine import Engine
@@ -57,36 +66,39 @@ class EngineActor:
             threads=threads,
             metrics=workload.metrics,
         )
-        self._paused: dict[int, asyncio.Future[bytes]] = {}
+        #: Trial -> its saved lanes, which another process sends.
+        self._saved_lanes: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._waiting: dict[int, asyncio.Future[Report]] = {}
-        self._warnings = _Warnings()
+        #: Trial -> the report that it waits for.
+        self._reports: dict[int, asyncio.Future[Report]] = {}
+        self._warnings = _WarningBuffer()
         logging.getLogger("nst_core").addHandler(self._warnings)
-        self._at_it_since: float | None = None
-        self._seen: tuple[Mapping[int, int], EngineStats | None] = ({}, None)
+        self._busy_since: float | None = None
+        self._progress: tuple[Mapping[int, int], EngineStats | None] = ({}, None)
         self._on_gpu = device == "cuda"
-        self._broken: str | None = None
+        self._failure: str | None = None
         self._loop = asyncio.get_event_loop()
         threading.Thread(target=self._work, daemon=True).start()
 
     async def ready(self) -> Pulse:
-        """Answers once the engine is up."""
+        """Return an empty pulse once the engine can take trials."""
         return Pulse()
 
     async def pulse(self) -> Pulse:
-        """A sign of life, with what was warned of in this process since the last.
+        """Return what the engine is doing, with the warnings since the last pulse.
 
         Raises:
-            WorkError: it broke, and has to be started anew.
+            WorkError: the engine has failed and must be restarted.
         """
-        if self._broken:
-            raise WorkError(self._broken)
-        since = self._at_it_since
+        if self._failure:
+            raise WorkError(self._failure)
+        since = self._busy_since
         busy_s = 0.0 if since is None else time.monotonic() - since
-        steps, stats = self._seen
-        return Pulse(busy_s, self._warnings.taken(), steps, stats, self._memory_gb(), cpu_times())
+        steps, stats = self._progress
+        return Pulse(busy_s, self._warnings.take(), steps, stats, self._memory_gb(), cpu_times())
 
     def _memory_gb(self) -> tuple[float, float] | None:
+        """Return used and total memory of the GPU in GB; None on a CPU."""
         if not self._on_gpu:
             return None
         import torch
@@ -102,94 +114,100 @@ class EngineActor:
         beyond: int | None,
         *,
         holdout: bool = False,
-        waited: bool = False,
+        has_saved_lanes: bool = False,
     ) -> Report:
-        """Bring a trial to a step; see `Engine.submit`.
+        """Bring a trial to a step and return its report.
 
-        The lanes of one that waited come by `take_up`.
+        Args:
+            trial: number of the trial.
+            config: settings of the trial.
+            until: step to report at.
+            beyond: step up to which lanes may run ahead after the report; None if `until` is last.
+            holdout: also score held-out pairs.
+            has_saved_lanes: continue from saved lanes, which `receive_lanes` delivers.
         """
         paused = None
-        if waited:
-            paused = await asyncio.wait_for(self._arrival(trial), PAUSED_WITHIN_S)
-            del self._paused[trial]
+        if has_saved_lanes:
+            paused = await asyncio.wait_for(self._lanes_of(trial), LANES_TIMEOUT_S)
+            del self._saved_lanes[trial]
         options: Any = {"holdout": holdout, "paused": paused}
-        self._waiting[trial] = self._loop.create_future()
+        self._reports[trial] = self._loop.create_future()
         self._inbox.put(lambda: self._engine.submit(trial, config, until, beyond, **options))
-        return await self._waiting[trial]
+        return await self._reports[trial]
 
-    async def take_up(self, trial: int, paused: bytes) -> None:
-        """Bring what `pause` gave, for the next `advance` of the trial."""
-        self._arrival(trial).set_result(paused)
+    async def receive_lanes(self, trial: int, lanes: bytes) -> None:
+        """Store a trial's saved lanes, as `pause` returned them, for its next `advance`."""
+        self._lanes_of(trial).set_result(lanes)
 
-    def _arrival(self, trial: int) -> asyncio.Future[bytes]:
-        """Lanes that are on their way; they and the trial's own call come in any order."""
-        return self._paused.setdefault(trial, self._loop.create_future())
+    def _lanes_of(self, trial: int) -> asyncio.Future[bytes]:
+        """Return the future of saved lanes; they may arrive before or after `advance`."""
+        return self._saved_lanes.setdefault(trial, self._loop.create_future())
 
     async def pause(self, trial: int) -> bytes:
-        """Take a trial out to go on later; see `Engine.pause`."""
-        return await self._asked(lambda: self._engine.pause(trial))
+        """Remove a trial and return its lanes, so that it can continue later."""
+        return await self._run(lambda: self._engine.pause(trial))
 
     async def images(self, trial: int) -> list[bytes]:
-        """PNG files of a trial as last scored."""
+        """Return the PNG files that a trial was scored with last, one for each pair."""
         return self._engine.images(trial)
 
     async def snapshot(self, trial: int) -> bytes | None:
-        """A trial's lanes as they are; see `Engine.snapshot`. None if it has ended meanwhile."""
-        return await self._asked(
+        """Return a copy of a trial's lanes; None if the trial has ended."""
+        return await self._run(
             lambda: self._engine.snapshot(trial) if self._engine.holds(trial) else None
         )
 
     async def stats(self) -> EngineStats:
-        """What it did with its time, all that was asked of it before included."""
-        return await self._asked(lambda: self._engine.stats)
+        """Return how the engine spent its time, including all tasks before this call."""
+        return await self._run(lambda: self._engine.stats)
 
-    async def _asked(self, question: Callable[[], T]) -> T:
-        """What the engine answers between two chunks; what goes wrong is the asker's alone."""
-        told: asyncio.Future[T] = self._loop.create_future()
+    async def _run(self, task: Callable[[], T]) -> T:
+        """Run a task in the engine's thread, between two chunks; return or raise its outcome."""
+        outcome: asyncio.Future[T] = self._loop.create_future()
 
-        def tell() -> None:
+        def run() -> None:
             try:
-                answer = question()
+                result = task()
             except Exception as error:
-                self._loop.call_soon_threadsafe(told.set_exception, error)
+                self._loop.call_soon_threadsafe(outcome.set_exception, error)
             else:
-                self._loop.call_soon_threadsafe(told.set_result, answer)
+                self._loop.call_soon_threadsafe(outcome.set_result, result)
 
-        self._inbox.put(tell)
-        return await told
+        self._inbox.put(run)
+        return await outcome
 
     async def drop(self, trial: int) -> None:
-        """Forget a trial."""
-        self._waiting.pop(trial, None)
-        self._paused.pop(trial, None)
+        """Remove a trial and its lanes."""
+        self._reports.pop(trial, None)
+        self._saved_lanes.pop(trial, None)
         self._inbox.put(lambda: self._engine.drop(trial))
 
     def _work(self) -> None:
-        """The engine's own thread: only here is it changed, between two chunks."""
+        """Run the engine: tasks of the inbox and chunks of steps, in turn, in this thread only."""
         while True:
             try:
                 while not self._engine.busy or not self._inbox.empty():
-                    self._at_it_since = None
-                    job = self._inbox.get()
-                    self._at_it_since = time.monotonic()
-                    job()
-                self._at_it_since = time.monotonic()
+                    self._busy_since = None
+                    task = self._inbox.get()
+                    self._busy_since = time.monotonic()
+                    task()
+                self._busy_since = time.monotonic()
                 reports = self._engine.advance()
-                self._seen = (self._engine.steps, self._engine.stats)
-            except Exception as error:  # every trial that waits must hear of it, whatever it is
+                self._progress = (self._engine.steps, self._engine.stats)
+            except Exception as error:  # whatever it is, all waiting trials must learn of it
                 self._loop.call_soon_threadsafe(self._fail_all, error)
                 return
             for report in reports:
-                self._loop.call_soon_threadsafe(self._answer, report)
+                self._loop.call_soon_threadsafe(self._deliver, report)
 
-    def _answer(self, report: Report) -> None:
-        future = self._waiting.pop(report.trial, None)
+    def _deliver(self, report: Report) -> None:
+        future = self._reports.pop(report.trial, None)
         if future is not None and not future.done():
             future.set_result(report)
 
     def _fail_all(self, error: Exception) -> None:
-        self._broken = repr(error)
-        for future in self._waiting.values():
+        self._failure = repr(error)
+        for future in self._reports.values():
             if not future.done():
-                future.set_exception(WorkError(self._broken))
-        self._waiting.clear()
+                future.set_exception(WorkError(self._failure))
+        self._reports.clear()

@@ -1,4 +1,4 @@
-"""Which engines a node has room for."""
+"""Engine shapes: which engines a node has room for, and what each of them takes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: What an engine leaves of its cores for the trials' sake.
+#: Share of a core that an engine leaves free for the processes of its trials.
 CPUS_LEFT_FOR_TRIALS = 0.1
-#: Memory to plan with for an engine on a CPU (one had 1.4 GB at 96 px with four lanes). Two engines
-#: of one thread did 1.3 times what one of two threads did (96 px, 4 lanes), so there are as many as
-#: memory allows, up to one per core.
+#: Memory to plan for each engine on a CPU (an engine used 1.4 GB at 96 px with four lanes). Two
+#: engines with one thread were 1.3 times as fast as one with two threads (96 px, 4 lanes), so there
+#: are as many as fit into memory, up to one per core.
 CPU_ENGINE_BYTES = 3 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineShape:
-    """What one engine takes of a node."""
+    """Resources of one engine.
+
+    Attributes:
+        cpus: CPU cores that the engine reserves in Ray.
+        gpus: number of GPUs, 0 or 1.
+        threads: threads that torch uses; torch's default if None.
+    """
 
     cpus: float
     gpus: int = 0
@@ -24,16 +30,16 @@ class EngineShape:
 
     @property
     def device(self) -> str:
-        """Where it computes."""
+        """Device that the engine computes on: ``cuda`` or ``cpu``."""
         return "cuda" if self.gpus else "cpu"
 
 
 def shapes_of(resources: Mapping[str, float], device: str) -> list[EngineShape]:
-    """The engines that a node has room for: one per GPU, or one per core or group of cores.
+    """Return the engines for a node: one per GPU, or one per core or group of cores.
 
     Args:
-        resources: of the node, as Ray counts them.
-        device: of the job: ``auto``, ``cpu`` or ``cuda``.
+        resources: resources of the node, as Ray counts them.
+        device: `resources.device` of the job: ``auto``, ``cpu`` or ``cuda``.
     """
     gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
     if gpus:
@@ -41,7 +47,7 @@ def shapes_of(resources: Mapping[str, float], device: str) -> list[EngineShape]:
     cores = int(resources.get("CPU", 0)) if device != "cuda" else 0
     if not cores:
         return []
-    fit = int(min(cores, resources.get("memory", math.inf) / CPU_ENGINE_BYTES))
-    threads = -(-cores // max(1, fit))
+    engines = int(min(cores, resources.get("memory", math.inf) / CPU_ENGINE_BYTES))
+    threads = -(-cores // max(1, engines))
     shape = EngineShape(cpus=threads - CPUS_LEFT_FOR_TRIALS, threads=threads)
     return [shape] * (cores // threads)

@@ -1,6 +1,7 @@
-"""Placement: which trial is on which engine, and its lanes on their way from there.
+"""Placement: which trial runs on which engine, and the saved lanes that move between engines.
 
-What a trial loses with its engine is one rung at most, since lanes are saved at every rung.
+The lanes of a trial are saved at every rung, so a trial that loses its engine loses at most the
+steps since its last rung.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from ray.exceptions import RayError
 from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.study.storage import database_explained
 
-#: To encode some pictures, or to save a trial's lanes, between two chunks of an engine.
-ANSWERS_WITHIN_S = 60
-#: Times in a row that a trial may lose its engine, or its own process, before it may be to blame.
+#: Seconds for an engine to encode some pictures or to save a trial's lanes; it does that between
+#: two chunks of steps.
+ANSWER_TIMEOUT_S = 60
+#: Number of times in a row that a trial may lose its engine or its own process before it may be to
+#: blame for that.
 MOST_LOSSES = 3
 
 
 class Slot(NamedTuple):
-    """Room for one trial on an engine; of trials at the same time each has another number."""
+    """Room for one trial on an engine; trials that run at the same time have different numbers."""
 
     number: int
     engine: str
@@ -33,7 +36,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """A trial in a slot, from its start or its promotion to its end or its next wait."""
+    """A trial in a slot, from its start or promotion to its end or its next pause."""
 
     trial: int
     slot: Slot
@@ -41,160 +44,180 @@ class Assignment:
 
 @dataclass
 class Placement:
-    """Which trial is where.
+    """Assignment of trials to engines.
 
     Attributes:
         supervisor: the engines.
-        fault: what kept the driver from going on, such as a full disk; Tune would take it for a
-            fault of a trial.
+        driver_error: an error of the driver that ends this launch, such as a full disk; Tune must
+            not see it, since it would count it as an error of a trial.
     """
 
     supervisor: EngineSupervisor
-    fault: OSError | None = None
-    _on: dict[int, Assignment] = field(default_factory=dict)
-    _saved: dict[int, Any] = field(default_factory=dict)
+    driver_error: OSError | None = None
+    #: Trial -> its assignment.
+    _assignments: dict[int, Assignment] = field(default_factory=dict)
+    #: Trial -> reference to its saved lanes, which an engine is still sending.
+    _arriving_lanes: dict[int, Any] = field(default_factory=dict)
+    #: Trial -> number of losses since its last report.
     _losses: Counter[int] = field(default_factory=Counter)
-    #: Engine that died -> the trials that were on it.
-    _died_with: dict[str, frozenset[int]] = field(default_factory=dict)
+    #: Dead engine -> the trials that were on it.
+    _trials_at_death: dict[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing more can be done in this launch."""
-        return self.fault is not None or self.supervisor.hopeless is not None
+        """Whether this launch cannot continue."""
+        return self.driver_error is not None or self.supervisor.failure is not None
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Keep an error of the driver's own files, or of its study's database, from Tune."""
+    def catch_driver_error(self) -> Iterator[None]:
+        """Keep an error of the driver's files, or of its study's database, in `driver_error`."""
         try:
             with database_explained():
                 yield
         except OSError as error:
-            self.fault = error
+            self.driver_error = error
 
     @property
     def full(self) -> bool:
-        """Whether no engine takes another trial now."""
-        return not self._with_room()
+        """Whether no engine has room for another trial."""
+        return not self._engines_with_room()
 
-    def _with_room(self) -> dict[str, int]:
-        """Engines that take another trial, and how many they have."""
-        load = Counter(assignment.slot.engine for assignment in self._on.values())
-        lanes = {name: 1 if self._careful else most for name, most in self.supervisor.lanes.items()}
-        return {name: load[name] for name, most in lanes.items() if load[name] < most}
+    def _engines_with_room(self) -> dict[str, int]:
+        """Return the engines that can take another trial, with their current number of trials."""
+        load = Counter(assignment.slot.engine for assignment in self._assignments.values())
+        capacity = self.supervisor.lanes
+        if self._isolating:
+            capacity = dict.fromkeys(capacity, 1)
+        return {name: load[name] for name, most in capacity.items() if load[name] < most}
 
     @property
-    def _careful(self) -> bool:
+    def _isolating(self) -> bool:
         """Whether a trial may be to blame for the deaths of engines.
 
-        Then engines take one trial at a time, for a rung each, until that trial has reported or
-        killed an engine alone.
+        Then each engine takes one trial at a time, for one rung, until the suspected trial has
+        reported or has killed an engine that ran no other trial.
         """
         return any(losses >= MOST_LOSSES - 1 for losses in self._losses.values())
 
-    def _beside(self, engine: str) -> frozenset[int]:
-        return frozenset(s.trial for s in self._on.values() if s.slot.engine == engine)
+    def _trials_on(self, engine: str) -> frozenset[int]:
+        return frozenset(a.trial for a in self._assignments.values() if a.slot.engine == engine)
 
-    def lost(self, assignment: Assignment, process: str | None = None) -> bool:
-        """Note that a trial lost its engine, or its own process; returns whether it is to blame.
+    def record_loss(self, assignment: Assignment, process: str | None = None) -> bool:
+        """Record that a trial lost its engine or its own process; return whether it is to blame.
 
-        It is if that befell it `MOST_LOSSES` times without a report between, the last time alone on
-        its engine. Nobody is to blame for a node that went, be it the engine's or the process's.
+        A trial is to blame after `MOST_LOSSES` losses without a report in between, if it was alone
+        on its engine at the last one. A loss with a node, be it the node of the engine or of the
+        process, does not count.
 
         Args:
-            assignment: that ended so.
-            process: id of the trial's own process, if that is what it lost.
+            assignment: the assignment that the loss ended.
+            process: id of the trial's own process if the trial lost that, else None.
         """
         engine = assignment.slot.engine
-        self.supervisor.check(engine)
-        if self.supervisor.left(engine):
+        self.supervisor.check_engine(engine)
+        if self.supervisor.lost_with_node(engine):
             return False
-        if process is not None and not self.supervisor.outlived(process):
+        if process is not None and not self.supervisor.died_on_live_node(process):
             return False
         self._losses[assignment.trial] += 1
         suspects = frozenset([assignment.trial])
         if self.supervisor.actor(engine) is None:
-            suspects = self._died_with.setdefault(engine, self._beside(engine))
+            suspects = self._trials_at_death.setdefault(engine, self._trials_on(engine))
         blamed = self._losses[assignment.trial] >= MOST_LOSSES and suspects == {assignment.trial}
         if blamed:
             del self._losses[assignment.trial]
         return blamed
 
-    def take(self, trial: int) -> Assignment:
-        """Put a trial on the engine with the fewest."""
-        room = self._with_room()
-        taken = {assignment.slot.number for assignment in self._on.values()}
+    def assign(self, trial: int) -> Assignment:
+        """Assign a trial to the engine with the fewest trials."""
+        load = self._engines_with_room()
+        taken = {assignment.slot.number for assignment in self._assignments.values()}
         number = next(number for number in count() if number not in taken)
-        self._on[trial] = Assignment(trial, Slot(number, min(room, key=room.__getitem__)))
-        return self._on[trial]
+        self._assignments[trial] = Assignment(trial, Slot(number, min(load, key=load.__getitem__)))
+        return self._assignments[trial]
 
-    def leaves(self, trial: int) -> bool:
-        """Whether a trial gives up its place: its node is to go, or it is another's turn alone."""
-        engine = self._on[trial].slot.engine
+    def must_leave(self, trial: int) -> bool:
+        """Return whether a trial must leave its engine at this rung.
+
+        Either the engine's node is about to leave the cluster, or another trial has to run alone.
+        """
+        engine = self._assignments[trial].slot.engine
         return engine not in self.supervisor.lanes or (
-            self._careful and len(self._beside(engine)) == 1
+            self._isolating and len(self._trials_on(engine)) == 1
         )
 
     def pause(self, trial: int) -> None:
-        """Free a trial's slot; its lanes are on their way, for `arrived` or `waited_for`."""
-        if (assignment := self._on.pop(trial, None)) and (
+        """Free a trial's slot and have its lanes saved; `collect_lanes` returns them later."""
+        if (assignment := self._assignments.pop(trial, None)) and (
             actor := self.supervisor.actor(assignment.slot.engine)
         ):
-            self._saved[trial] = actor.pause.remote(trial)
+            self._arriving_lanes[trial] = actor.pause.remote(trial)
 
     def snapshot(self, trial: int) -> None:
-        """Have a trial's lanes saved while they go on; nobody waits for it."""
-        if actor := self.supervisor.actor(self._on[trial].slot.engine):
-            self._saved[trial] = actor.snapshot.remote(trial)
+        """Have a trial's lanes saved while it continues, without waiting for them."""
+        if actor := self.supervisor.actor(self._assignments[trial].slot.engine):
+            self._arriving_lanes[trial] = actor.snapshot.remote(trial)
 
-    def arrived(self, *, within_s: float = 0) -> Iterator[tuple[int, bytes]]:
-        """Lanes that were saved and have come, each once; what an engine took with it is lost."""
-        by_ref = {ref: trial for trial, ref in self._saved.items()}
-        if not by_ref:
+    def collect_lanes(self, *, timeout_s: float = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield trial and saved lanes for all lanes that have arrived, each of them once.
+
+        Lanes whose engine died before it sent them are lost.
+
+        Args:
+            timeout_s: seconds to wait for lanes that have not arrived.
+        """
+        trial_of = {reference: trial for trial, reference in self._arriving_lanes.items()}
+        if not trial_of:
             return
-        ready, _ = ray.wait(list(by_ref), num_returns=len(by_ref), timeout=within_s)
-        for ref in ready:
-            trial = by_ref[ref]
-            del self._saved[trial]
+        ready, _ = ray.wait(list(trial_of), num_returns=len(trial_of), timeout=timeout_s)
+        for reference in ready:
+            trial = trial_of[reference]
+            del self._arriving_lanes[trial]
             with suppress(RayError):
-                lanes = ray.get(ref)
+                lanes = ray.get(reference)
                 if lanes is not None:
                     yield trial, lanes
 
-    def waited_for(self, trial: int) -> None:
-        """Wait until a trial's lanes have come, if they are on their way."""
-        if trial in self._saved:
-            ray.wait([self._saved[trial]], timeout=ANSWERS_WITHIN_S)
+    def wait_for_lanes(self, trial: int) -> None:
+        """Wait until a trial's saved lanes have arrived, if an engine is still sending them."""
+        if trial in self._arriving_lanes:
+            ray.wait([self._arriving_lanes[trial]], timeout=ANSWER_TIMEOUT_S)
 
-    def take_up(self, assignment: Assignment, lanes: bytes | None) -> bool:
-        """Bring the lanes of a trial to its slot; False if there are none."""
+    def send_lanes(self, assignment: Assignment, lanes: bytes | None) -> bool:
+        """Send a trial's saved lanes to its engine; return whether there was anything to send."""
         actor = self.supervisor.actor(assignment.slot.engine)
         if lanes is None or actor is None:
             return False
-        actor.take_up.remote(assignment.trial, lanes)
+        actor.receive_lanes.remote(assignment.trial, lanes)
         return True
 
     def images(self, trial: int) -> list[bytes]:
-        """PNG files of a trial.
+        """Return the PNG files of a trial, one for each pair.
 
         Raises:
-            RayError: the engine is dead, or does not answer.
+            RayError: the engine is dead, or does not answer in time.
         """
-        name = self._on[trial].slot.engine
+        name = self._assignments[trial].slot.engine
         actor = self.supervisor.actor(name)
         if actor is None:
             raise RayError(f"{name} is gone")
-        pngs: list[bytes] = ray.get(actor.images.remote(trial), timeout=ANSWERS_WITHIN_S)
+        pngs: list[bytes] = ray.get(actor.images.remote(trial), timeout=ANSWER_TIMEOUT_S)
         return pngs
 
-    def progressed(self, trial: int) -> None:
-        """A trial reported."""
+    def record_report(self, trial: int) -> None:
+        """Record that a trial reported: earlier losses and deaths do not count any more."""
         self._losses.pop(trial, None)
-        self.supervisor.progressed(self._on[trial].slot.engine)
+        self.supervisor.clear_deaths(self._assignments[trial].slot.engine)
 
     def release(self, trial: int, assignment: Assignment | None = None) -> None:
-        """Free a trial's slot; of a certain assignment, only if that is not over."""
-        here = self._on.get(trial)
-        if here is not None and (assignment is None or assignment is here):
-            del self._on[trial]
-            if actor := self.supervisor.actor(here.slot.engine):
+        """Free a trial's slot and drop its lanes.
+
+        Args:
+            trial: number of the trial.
+            assignment: if given, do nothing unless this is still the trial's assignment.
+        """
+        current = self._assignments.get(trial)
+        if current is not None and (assignment is None or assignment is current):
+            del self._assignments[trial]
+            if actor := self.supervisor.actor(current.slot.engine):
                 actor.drop.remote(trial)

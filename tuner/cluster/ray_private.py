@@ -1,7 +1,7 @@
-"""Everything of Ray that is not its public API, in one place, with the version it was checked with.
+"""Ray's private API: every private name of Ray that this project uses stands in this module.
 
-Ray may rename any of this in a minor release. Before raising the bound in pyproject.toml, set
-`CHECKED` and run the tests of `tests/tuner/cluster` and `tests/tuner/test_faults.py`.
+Ray may rename any of these names in a minor release. Before you raise the bound of Ray in
+pyproject.toml, set `CHECKED` and run `tests/tuner/cluster` and `tests/tuner/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ray.tune.experiment import Trial
 #: Release of Ray that this module was checked with.
 CHECKED = "2.60"
 
-#: Ray wants the id of a cluster to have this length; no cluster has this one.
+#: A well-formed id of a cluster that does not exist.
 _NO_CLUSTER = "e" * 56
 
 
@@ -33,8 +33,8 @@ class ActorState:
     Attributes:
         state: ``DEPENDENCIES_UNREADY``, ``PENDING_CREATION``, ``ALIVE``, ``RESTARTING`` or
             ``DEAD``.
-        node: id of the node it is, or was, on.
-        has_process: whether a worker process was ever given to it.
+        node: id of the node on which the actor runs or ran.
+        has_process: whether the actor has ever had a worker process.
     """
 
     state: str
@@ -48,18 +48,18 @@ def actor_id(actor: Any) -> str:
 
 
 def actor_state(actor: str) -> ActorState | None:
-    """Return what Ray knows about the actor with this id; None if it has not heard of it."""
-    known = ray_state.state.actor_table(actor)
-    if not known:
+    """Return what Ray knows about the actor with this id; None if Ray has no record of it."""
+    row = ray_state.state.actor_table(actor)
+    if not row:
         return None
-    address = known["Address"]
+    address = row["Address"]
     return ActorState(
-        state=known["State"], node=str(address["NodeID"]), has_process=address["Port"] != 0
+        state=row["State"], node=str(address["NodeID"]), has_process=address["Port"] != 0
     )
 
 
 def draining_nodes() -> frozenset[str]:
-    """Return the ids of nodes that the autoscaler is about to take away."""
+    """Return the ids of nodes that the autoscaler is about to remove."""
     return frozenset(ray_state.state.get_draining_nodes())
 
 
@@ -81,8 +81,8 @@ def log_what_daemons_print() -> None:
     worker.print_to_stdstream = to_log  # type: ignore[assignment]
 
 
-class _OwnGroup(services.ConsolePopen):
-    """A process in a group of its own."""
+class _PopenInOwnGroup(services.ConsolePopen):
+    """Starts a process in a new process group."""
 
     def __init__(self, *args: Any, **options: Any):
         if sys.platform != "win32":
@@ -91,24 +91,30 @@ class _OwnGroup(services.ConsolePopen):
 
 
 def keep_signals_from_daemons() -> None:
-    """Start Ray's daemons, and so its workers, in process groups of their own.
+    """Make Ray start its daemons, and so its workers, in new process groups.
 
-    `timeout` and shells signal a whole group. Ray blocks SIGINT only; at SIGTERM its control
-    service would end before the rungs under way, and Ray aborts a process that asks it something.
+    `timeout` and shells send a signal to a whole group, and Ray blocks only SIGINT. After a SIGTERM
+    its control service would end before the current rungs do, and Ray aborts a process that asks
+    the ended service something.
     """
-    services.ConsolePopen = _OwnGroup  # type: ignore[misc]
+    services.ConsolePopen = _PopenInOwnGroup  # type: ignore[misc]
 
 
 def check_token(address: str, *, timeout_s: float) -> None:
-    """Ask a cluster's head whether it accepts our token; with a wrong one Ray retries for 30 s.
+    """Ask the head of a cluster whether it accepts our token.
 
-    The head checks the token before it checks which cluster a request is for, so this asks for a
-    cluster that does not exist: the answer "no such cluster" means that the token was accepted.
+    Ray itself would retry with a wrong token for 30 s. The head checks the token of a request
+    before its cluster id. So this function asks for a cluster that does not exist: the answer "no
+    such cluster" means that the token was accepted.
+
+    Args:
+        address: ``HOST:PORT`` of the head.
+        timeout_s: seconds to wait for the answer.
 
     Raises:
-        AuthenticationError: there is no token, or it is another cluster's.
+        AuthenticationError: there is no token, or it belongs to another cluster.
     """
-    # A client without a token would end this process.
+    # Without this call, a client without a token ends the process.
     ensure_token_if_auth_enabled(None, create_token_if_missing=False)
     head = InnerGcsClient.standalone(
         address, cluster_id=_NO_CLUSTER, timeout_ms=int(timeout_s * 1000)
@@ -119,4 +125,4 @@ def check_token(address: str, *, timeout_s: float) -> None:
         if "InvalidAuthToken" in str(error):
             raise
     except RayError:
-        pass  # whatever it is, Ray says it again when it connects
+        pass  # for any other problem, connecting will raise an error with a clear message

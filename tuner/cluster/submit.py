@@ -1,7 +1,7 @@
-"""submit and attach: a launch that runs on the cluster itself, followed from here.
+"""Submit and attach: a launch that runs on the cluster itself while this machine shows its log.
 
-The launch is a job of Ray's jobs API on the cluster's head, so neither a closed laptop nor a lost
-connection ends it.
+The launch is a job of Ray's jobs API on the cluster's head. So it continues if this machine sleeps
+or loses its connection.
 """
 
 from __future__ import annotations
@@ -21,35 +21,58 @@ from tuner.job.spec import JobSpec
 from tuner.study.run_dir import RunDir
 from tuner.study.run_files import JOB_FILE
 
-#: Seconds between two looks at a job whose log has ended, and two tries to reach a lost cluster.
-LOOK_EVERY_S, TRY_EVERY_S = 2.0, 5.0
+#: Seconds before the log is followed again after the connection was lost or closed.
+RETRY_INTERVAL_S = 5.0
+#: If the log is silent for so many seconds, the cluster is asked for the job's status, and has to
+#: answer within the same time.
+SILENCE_S = 30.0
 
-#: Seconds without a word after which the cluster is asked whether it is there, and has to answer.
-SILENT_S = 30.0
-
-_DONE = {"SUCCEEDED", "FAILED", "STOPPED"}
+#: States of a job that has ended.
+_FINAL_STATES = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
 def submit(job: JobSpec, run_dir: Path, address: str) -> str:
-    """Send a job with its pictures to a cluster; returns the id to `follow`.
+    """Send a job with its pictures to a cluster; return the id of Ray's job, for `follow`.
 
     Args:
-        job: as `load_job` returns it.
-        run_dir: becomes the run directory, on the cluster's head.
-        address: of the cluster's dashboard, such as ``http://127.0.0.1:8265``.
+        job: the job, as `load_job` returns it.
+        run_dir: absolute path of the run directory on the cluster's head.
+        address: URL of the cluster's dashboard, such as ``http://127.0.0.1:8265``.
 
     Raises:
-        InputError: the job names files that assignment here, the folder is not absolute, or no
-            cluster answers or takes the job.
+        InputError: the job names files that are not sent, the run directory is not absolute, no
+            cluster answers, or the cluster does not accept the job.
     """
+    _check_portable(job, run_dir)
+    client = _client(address)
+    with tempfile.TemporaryDirectory() as folder:
+        RunDir(Path(folder)).write_job(job)
+        words = ["nst-tuner", "launch", JOB_FILE, "--run-dir", str(run_dir), "--address", "auto"]
+        try:
+            job_id: str = client.submit_job(
+                entrypoint=shlex.join(words),
+                runtime_env={"working_dir": folder},
+                metadata={"nst-tuner": job.name, "run_dir": str(run_dir)},
+            )
+        # Ray raises a ValueError for pictures of too many megabytes.
+        except _client_errors(ValueError) as error:
+            raise InputError(
+                f"--address {address}: did not accept the job ({_first_line(error)})"
+            ) from None
+    return job_id
+
+
+def _check_portable(job: JobSpec, run_dir: Path) -> None:
+    """Raise InputError with every key of the job that only makes sense on this machine."""
+    file_keys = {
+        "weights": job.weights,
+        "search.warm_start": [run for run in job.search.warm_start if run != "similar"],
+        "search.replay": job.search.replay,
+    }
     problems = [
         f"{key}: names files of this machine, which are not sent"
-        for key, given in {
-            "weights": job.weights,
-            "search.warm_start": [run for run in job.search.warm_start if run != "similar"],
-            "search.replay": job.search.replay,
-        }.items()
-        if given
+        for key, value in file_keys.items()
+        if value
     ]
     if (job.search.study or "").startswith("sqlite"):
         problems.append("search.study: a file of this machine; expected a database on a server")
@@ -62,120 +85,106 @@ def submit(job: JobSpec, run_dir: Path, address: str) -> str:
         problems.append(f"--run-dir {run_dir}: expected an absolute path, on the cluster's head")
     if problems:
         raise InputError("; ".join(problems))
-    client = _client(address)
-    with tempfile.TemporaryDirectory() as folder:
-        RunDir(Path(folder)).write_job(job)
-        words = ["nst-tuner", "launch", JOB_FILE, "--run-dir", str(run_dir), "--address", "auto"]
-        try:
-            submitted: str = client.submit_job(
-                entrypoint=shlex.join(words),
-                runtime_env={"working_dir": folder},
-                metadata={"nst-tuner": job.name, "run_dir": str(run_dir)},
-            )
-        except _client_errors(ValueError) as error:  # such as pictures of too many megabytes
-            raise InputError(
-                f"--address {address}: did not take the job ({_first_line(error)})"
-            ) from None
-    return submitted
 
 
 def follow(job_id: str, address: str, show: Callable[[str], None], say: Say) -> None:
-    """Show what a submitted launch prints until it ends, through any loss of the connection.
+    """Show the log of a submitted launch until it ends; reconnect whenever the connection is lost.
 
     Args:
-        job_id: as `submit` returned it.
-        address: of the cluster's dashboard.
-        show: is given what it prints, piece by piece.
-        say: is told of losses in one line.
+        job_id: id of Ray's job, as `submit` returned it.
+        address: URL of the cluster's dashboard.
+        show: gets the log, piece by piece.
+        say: gets a line when the connection is lost and when it is back.
 
     Raises:
-        InputError: no cluster answers at first, or it knows no such job.
-        WorkError: the launch failed, or the cluster does not know it, or us, any more.
+        InputError: at the start, no cluster answers or it has no such job.
+        WorkError: the launch failed; or later the job was not found or access was denied.
     """
-    client, log = _client(address), _Log(show)
+    client, log = _client(address), _LogFollower(show)
+    from aiohttp import ClientError
+    from ray.exceptions import AuthenticationError
+
     try:
         client.get_job_info(job_id)
     except _client_errors() as error:
         raise InputError(f"{job_id}: no such job on {address} ({_first_line(error)})") from None
-    away = False
+    connected = True
     while True:
         try:
-            info = client.get_job_info(job_id)
-            if away:
+            client.get_job_info(job_id)
+            if not connected:
                 say(f"{address} is back")
-                away = False
+                connected = True
             asyncio.run(log.follow(client, job_id))
             info = client.get_job_info(job_id)
-        except (*_client_errors(), *_stream_errors()) as error:
-            lost = isinstance(error, (OSError, RuntimeError, *_stream_errors()))
-            if not lost or "status code 404" in str(error):
+            if info.status.name in _FINAL_STATES:
+                break
+        except _client_errors(ClientError) as error:
+            if isinstance(error, AuthenticationError) or "status code 404" in str(error):
                 raise WorkError(
                     f"{address}: job {job_id} was not found, or access was denied"
                     f" ({_first_line(error)}); was the head replaced, or its token changed?"
                 ) from None
-            if not away:
-                say(f"{address} is away ({_first_line(error)}); the launch goes on, trying again")
-            away = True
-            time.sleep(TRY_EVERY_S)
-            continue
-        if info.status.name in _DONE:
-            break
-        time.sleep(LOOK_EVERY_S)
+            if connected:
+                say(
+                    f"{address} does not answer ({_first_line(error)}); the launch continues there,"
+                    " trying to reconnect"
+                )
+            connected = False
+        time.sleep(RETRY_INTERVAL_S)
     if info.status.name != "SUCCEEDED":
         raise WorkError(f"{job_id}: {info.status.name.lower()}: {info.message}")
 
 
-class _Log:
-    """The log of a job, of which every piece is shown once.
+class _LogFollower:
+    """Shows every part of a job's log once, over any number of connections.
 
     Args:
-        show: is given what the job prints, piece by piece.
+        show: gets the log, piece by piece.
     """
 
     def __init__(self, show: Callable[[str], None]):
-        self._show, self._shown = show, 0
+        self._show, self._characters_shown = show, 0
 
     async def follow(self, client: Any, job_id: str) -> None:
-        """Show what comes, until the job or the connection ends.
+        """Show new parts of the log until the job ends or the connection is closed.
 
         Raises:
-            OSError: the cluster has become silent, as when a laptop has slept.
+            OSError: the cluster does not answer any more, as after this machine has slept.
         """
-        skip, pieces = self._shown, client.tail_job_logs(job_id)  # each begins at the log's start
-        while (piece := await self._next(pieces, client, job_id)) is not None:
-            if fresh := piece[skip:]:
-                self._show(fresh)
-                self._shown += len(fresh)
+        # Ray's client has no offset: every connection begins at the start of the log.
+        skip, pieces = self._characters_shown, client.tail_job_logs(job_id)
+        while (piece := await self._next_piece(pieces, client, job_id)) is not None:
+            if new := piece[skip:]:
+                self._show(new)
+                self._characters_shown += len(new)
             skip = max(0, skip - len(piece))
 
-    async def _next(self, pieces: AsyncIterator[str], client: Any, job_id: str) -> str | None:
-        """The next piece, or None at the end; of a silent job the cluster is asked now and then."""
-        coming = asyncio.ensure_future(_piece(pieces))
-        while not (await asyncio.wait({coming}, timeout=SILENT_S))[0]:
+    async def _next_piece(self, pieces: AsyncIterator[str], client: Any, job_id: str) -> str | None:
+        """Return the next piece, None at the end; check the cluster during silence."""
+        task = asyncio.ensure_future(_piece_or_none(pieces))
+        while not (await asyncio.wait({task}, timeout=SILENCE_S))[0]:
             try:
-                answered(lambda: client.get_job_info(job_id), within_s=SILENT_S)
+                answered(lambda: client.get_job_info(job_id), within_s=SILENCE_S)
             except BaseException:
-                coming.cancel()
+                task.cancel()
                 raise
-        return coming.result()
+        return task.result()
 
 
-async def _piece(pieces: AsyncIterator[str]) -> str | None:
+async def _piece_or_none(pieces: AsyncIterator[str]) -> str | None:
     return await anext(pieces, None)
 
 
-def _stream_errors() -> tuple[type[Exception], ...]:
-    """What following a log raises beside the client's own errors."""
-    from aiohttp import ClientError
-
-    return (ClientError,)
-
-
 def _client(address: str) -> Any:
-    """Raises InputError where no cluster answers, or not to us."""
+    """Return a client of Ray's jobs API.
+
+    Raises:
+        InputError: Ray's extra is not installed, or no cluster answers, or it denies access.
+    """
     if not address.startswith(("http://", "https://")):
         raise InputError(
-            f"--address {address}: expected the dashboard's, such as http://127.0.0.1:8265"
+            f"--address {address}: expected the URL of the dashboard, such as http://127.0.0.1:8265"
         )
     if importlib.util.find_spec("aiohttp") is None:
         raise InputError("--submit and attach need ray[default]: pip install 'nst-tuner[cluster]'")
@@ -191,11 +200,15 @@ def _client(address: str) -> Any:
         ) from None
 
 
-def _client_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What a client raises: no connection, a request that failed, a token that is wrong."""
+def _client_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the exceptions of Ray's client: no connection, failed request, wrong token; and more.
+
+    Args:
+        more: further exceptions of the call.
+    """
     from ray.exceptions import AuthenticationError
 
-    return (OSError, RuntimeError, AuthenticationError, *others)
+    return (OSError, RuntimeError, AuthenticationError, *more)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""StyleTrial: one trial as Ray Tune sees it; it asks an engine to advance its lanes.
+"""StyleTrial: a trial as Ray Tune's `Trainable`, which asks an engine to advance its lanes.
 
-A trial is a process of its own, so it loads no torch; nor does anything that it is sent.
+Every trial is a process of its own. So neither this module nor anything that is sent to a trial may
+load torch.
 """
 
 from __future__ import annotations
@@ -16,51 +17,57 @@ from nst_core.config import StyleConfig
 from tuner.search.rungs import next_rungs
 from tuner.study.records import Report
 
-#: Keys of the config that the searcher makes and of the results that the scheduler reads.
+#: Keys of the config, which the searcher makes.
 TRIAL, CONFIG, RUNGS, ENGINE, SLOT = "trial", "style_config", "rungs", "engine", "slot"
-HOLDOUT, WAITED = "holdout", "waited"
+HOLDOUT, HAS_SAVED_LANES = "holdout", "has_saved_lanes"
+#: Key of a result, which the scheduler reads.
 REPORT = "report"
 
-#: A trial only waits for its engine, so many share a core; Ray wants more than nothing.
+#: CPU share that a trial reserves: it only waits for its engine, and Ray wants more than 0.
 TRIAL_CPUS = 0.001
 
 
 class StyleTrial(tune.Trainable):
-    """Each `step` brings the trial to its next rung and returns the engine's report."""
+    """Trial whose `step` brings it to its next rung and returns the engine's report."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Next to nothing, and a number of bytes that is its slot's own.
+        """Return almost no CPU, and a number of bytes that differs from slot to slot.
 
-        A new process takes seconds of a core to import Ray, so a slot keeps the one that it has.
-        Tune keeps processes by the resources that they take, and would otherwise give the process
-        of a trial that is over to any trial that still waits for a new one, and stop that half-way.
+        A new process takes seconds of a core to import Ray, so every slot keeps its process. Tune
+        reuses processes by their resources. With equal resources it would give the process of a
+        finished trial to any waiting trial, and stop the new process that it was starting for that.
         """
         return tune.PlacementGroupFactory([{"CPU": TRIAL_CPUS, "memory": 1 + config[SLOT]}])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take over a trial: its number, settings, rungs and the name of its engine."""
+        """Set the trial's number, settings and rungs, and find its engine."""
         self._trial: int = config[TRIAL]
         self._style = StyleConfig.from_dict(config[CONFIG])
         self._rungs: tuple[int, ...] = tuple(config[RUNGS])
         self._engine = ray.get_actor(config[ENGINE])
         self._holdout: bool = config[HOLDOUT]
-        self._waited: bool = config[WAITED]
+        self._has_saved_lanes: bool = config[HAS_SAVED_LANES]
         self._steps = 0
 
     def step(self) -> dict[str, Any]:
-        """Advance to the next rung."""
+        """Advance to the next rung; return the engine's `Report` as JSON under the key `REPORT`."""
         until, beyond = next_rungs(self._rungs, self._steps)
         answer: Any = self._engine.advance.remote(
-            self._trial, self._style, until, beyond, holdout=self._holdout, waited=self._waited
+            self._trial,
+            self._style,
+            until,
+            beyond,
+            holdout=self._holdout,
+            has_saved_lanes=self._has_saved_lanes,
         )
         report = cast("Report", ray.get(answer))
-        self._waited = False
+        self._has_saved_lanes = False
         self._steps = report.steps
-        # As text: Tune would flatten a nested result into keys with slashes.
+        # JSON, because Tune would flatten a nested result into keys with slashes.
         return {REPORT: json.dumps(dataclasses.asdict(report))}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Serve another trial in the same process."""
+        """Run another trial in the same process."""
         self.setup(new_config)
         return True

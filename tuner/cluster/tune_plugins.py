@@ -1,4 +1,8 @@
-"""Plug-ins of Ray Tune: the searcher, the scheduler and the callback that carry out a search."""
+"""Plug-ins of Ray Tune, through which Tune carries out the decisions of a `Search`.
+
+`StudySearcher` gives Tune the next trial. `RungScheduler` passes reports to the search and its
+decisions to Tune. `SupervisorCallback` has the engines checked regularly.
+"""
 
 from __future__ import annotations
 
@@ -16,63 +20,63 @@ from tuner.cluster.ray_private import keep_one_more_process
 from tuner.cluster.trainable import (
     CONFIG,
     ENGINE,
+    HAS_SAVED_LANES,
     HOLDOUT,
     REPORT,
     RUNGS,
     SLOT,
     TRIAL,
-    WAITED,
 )
 from tuner.search.halving import Decision
 from tuner.search.search import Search
 from tuner.study.records import Report
 
-#: When a run ends before its trials do, their lanes are waited for.
-LANES_WITHIN_S = 60
-
 
 class _NotSaved:
-    """Tune pickles its parts for a restore of its own, which we never do: the study has it all."""
+    """A part of Tune that is not saved: the study holds everything that a restart needs."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class StudySearcher(_NotSaved, Searcher):
-    """Hands out what `Search` plans, as long as a lane is free."""
+    """Gives Tune the trials that `Search` plans, as long as an engine has room."""
 
     def __init__(self, search: Search, placement: Placement):
         super().__init__(metric=None, mode=None)
         self._search, self._placement = search, placement
         self._assignments: dict[str, Assignment] = {}
-        #: Trial, as Tune calls it -> its process, which is gone; see `RungScheduler`.
-        self.broken: dict[str, str] = {}
+        #: Tune's id of a trial -> id of its process, if that died; `RungScheduler` writes it.
+        self.dead_processes: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Config of the next trial; None while all lanes are taken, FINISHED at the end."""
-        tend(self._search, self._placement)  # while no trial runs, Tune comes round only here
+        """Return the config of the next trial; None while all lanes are taken; FINISHED at the end.
+
+        While no trial runs, Tune calls nothing but this, so it also does the regular checks.
+        """
+        check_regularly(self._search, self._placement)
         if self._search.over or self._search.wound_up or self._placement.stopped:
             return Searcher.FINISHED
         if self._placement.full:
             return None
-        with self._placement.watched():
-            return self._next(trial_id)
+        with self._placement.catch_driver_error():
+            return self._next_config(trial_id)
         return Searcher.FINISHED
 
-    def _next(self, trial_id: str) -> Any:
+    def _next_config(self, trial_id: str) -> Any:
         plan = self._search.next()
         if plan is None:
             return Searcher.FINISHED if self._search.over else None
-        assignment = self._assignments[trial_id] = self._placement.take(plan.trial)
-        self._placement.waited_for(plan.trial)
-        keep_arrived(self._search, self._placement)
+        assignment = self._assignments[trial_id] = self._placement.assign(plan.trial)
+        self._placement.wait_for_lanes(plan.trial)
+        store_arrived_lanes(self._search, self._placement)
         lanes = self._search.kept_lanes(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
             RUNGS: plan.rungs,
             HOLDOUT: plan.final,
-            WAITED: self._placement.take_up(assignment, lanes),
+            HAS_SAVED_LANES: self._placement.send_lanes(assignment, lanes),
             ENGINE: assignment.slot.engine,
             SLOT: assignment.slot.number,
         }
@@ -80,20 +84,20 @@ class StudySearcher(_NotSaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """All but broken trials were closed on report.
+        """Close a trial that broke; the scheduler has closed all others when they reported.
 
-        A trial that lost its engine or its process is no failure of its settings: it goes on from
-        its last rung, unless it is to blame; see `Placement.lost`.
+        A trial that lost its engine or its process has not failed: it continues from its last rung,
+        unless it is to blame for the loss; see `Placement.record_loss`.
         """
-        assignment, process = self._assignments.pop(trial_id), self.broken.pop(trial_id, None)
-        with self._placement.watched():
-            self._ended(assignment, error, process)
+        assignment = self._assignments.pop(trial_id)
+        process = self.dead_processes.pop(trial_id, None)
+        if error and assignment.trial in self._search.running:
+            with self._placement.catch_driver_error():
+                self._close_broken(assignment, process)
         self._placement.release(assignment.trial, assignment)
 
-    def _ended(self, assignment: Assignment, error: bool, process: str | None) -> None:
-        if not error or assignment.trial not in self._search.running:
-            return
-        if self._placement.lost(assignment, process):
+    def _close_broken(self, assignment: Assignment, process: str | None) -> None:
+        if self._placement.record_loss(assignment, process):
             reason = f"its engine or its process died {MOST_LOSSES} times without a report"
             self._search.fail(assignment.trial, reason)
         else:
@@ -102,86 +106,95 @@ class StudySearcher(_NotSaved, Searcher):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Objective and direction are the job's business, not Tune's."""
+        """Ignore Tune's objective and direction: the job defines them."""
         return True
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study holds it all."""
+        """Save nothing: the study holds everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Restore nothing: the study holds everything."""
 
 
-def keep_arrived(search: Search, placement: Placement, *, within_s: float = 0) -> None:
-    """Put lanes that engines saved into the run."""
-    for trial, lanes in placement.arrived(within_s=within_s):
+def store_arrived_lanes(search: Search, placement: Placement, *, timeout_s: float = 0) -> None:
+    """Store saved lanes that engines have sent in the run.
+
+    Args:
+        search: the search of the run.
+        placement: receives the lanes.
+        timeout_s: seconds to wait for lanes that have not arrived.
+    """
+    for trial, lanes in placement.collect_lanes(timeout_s=timeout_s):
         search.keep_lanes(trial, lanes)
 
 
-def tend(search: Search, placement: Placement) -> None:
-    """What is due now and then: looking after engines, telling callbacks and other drivers."""
+def check_regularly(search: Search, placement: Placement) -> None:
+    """Check for signals, for other drivers of the study, and, if it is time, the engines."""
     search.interrupt.check()
-    with placement.watched():
+    with placement.catch_driver_error():
         search.sign()
     if search.interrupt.until_s is not None:
-        placement.supervisor.end()
-    if placement.supervisor.tend():
-        search.callback.doing(placement.supervisor.starting)
+        placement.supervisor.stop_checks()
+    if placement.supervisor.check_if_due():
+        search.callback.doing(placement.supervisor.startup_status)
         search.callback.pulsed(placement.supervisor.pulses)
 
 
 class SupervisorCallback(_NotSaved, tune.Callback):
-    """Looks after the engines whenever Tune comes round."""
+    """Does the regular checks in Tune's event loop."""
 
     def __init__(self, placement: Placement, search: Search):
         self._placement, self._search = placement, search
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Several times a second, whether or not anything happened."""
-        tend(self._search, self._placement)
+        """Do the regular checks; Tune calls this several times a second."""
+        check_regularly(self._search, self._placement)
 
 
 class RungScheduler(_NotSaved, FIFOScheduler):
-    """Passes each report to `Search` and its decision to Tune."""
+    """Passes each report to `Search`, and its decision to Tune."""
 
     def __init__(self, search: Search, placement: Placement, searcher: StudySearcher):
         super().__init__()  # type: ignore[no-untyped-call]
         self._search, self._placement, self._searcher = search, placement, searcher
-        self._kept: set[int] = set()
+        self._known_slots: set[int] = set()
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Make Tune keep the process of a slot, of which only Tune itself can say how many."""
+        """Make Tune keep one process for each slot; see `StyleTrial.default_resource_request`."""
         super().on_trial_add(tune_controller, trial)
-        if trial.config[SLOT] not in self._kept:
-            self._kept.add(trial.config[SLOT])
+        if trial.config[SLOT] not in self._known_slots:
+            self._known_slots.add(trial.config[SLOT])
             keep_one_more_process(tune_controller, trial)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Tell the searcher, whom Tune will tell that a trial broke and not how."""
+        """Tell the searcher whether the trial's process died; Tune tells it of an error only."""
         super().on_trial_error(tune_controller, trial)
         error = trial.get_pickled_error()
-        # What its process raised is the engine's; the process itself is whole.
+        # A RayTaskError comes from the engine and passed through a process that still lives.
         if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
-            self._searcher.broken[trial.trial_id] = error.actor_id
+            self._searcher.dead_processes[trial.trial_id] = error.actor_id
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """CONTINUE or STOP; for Tune a trial that waits is over, and comes back as another."""
+        """Return CONTINUE or STOP.
+
+        For Tune, a trial that pauses at a rung has ended; it returns later as another Tune trial.
+        """
         if not self._placement.stopped:
-            with self._placement.watched():
-                return self._judged(Report(**json.loads(result[REPORT])))
+            with self._placement.catch_driver_error():
+                return self._handle_report(Report(**json.loads(result[REPORT])))
         return str(TrialScheduler.STOP)
 
-    def _judged(self, report: Report) -> str:
+    def _handle_report(self, report: Report) -> str:
         number = report.trial
         try:
             decision = self._search.report(report, lambda: self._placement.images(number))
-        except RayError:  # its engine died between the report and its pictures
+        except RayError:  # the engine died between the report and the images
             self._search.interrupted(number)
             self._placement.release(number)
             return str(TrialScheduler.STOP)
-        self._placement.progressed(number)
-        keep_arrived(self._search, self._placement)
-        if decision is Decision.CONTINUE and not self._placement.leaves(number):
+        self._placement.record_report(number)
+        store_arrived_lanes(self._search, self._placement)
+        if decision is Decision.CONTINUE and not self._placement.must_leave(number):
             self._placement.snapshot(number)
             return str(TrialScheduler.CONTINUE)
         if decision is Decision.CONTINUE:

@@ -74,13 +74,11 @@ def _gpu() -> Check:
 
 
 def _ray(address: str | None) -> Check:
-    from tuner.cluster.connection import ray_backend
+    from tuner.cluster.connection import connected, ray_backend
 
     if address is None:
         return Check(name="ray", ok=True, found=f"ray {version('ray')}; no --address to check")
     ray_backend(address)
-    from tuner.cluster.session import connected
-
     with connected(address) as resources:
         listed = ", ".join(f"{resources.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
         return Check(name="ray", ok=True, found=f"{address} answers: {listed}")

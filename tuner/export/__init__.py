@@ -1,1 +1,1 @@
-"""Taking a tuned preset elsewhere: a script of its own, other engines, a pack of several."""
+"""Exporting a tuned preset: as a file, a Python script, or a command of neural-style-pt."""

@@ -1,4 +1,4 @@
-"""What `nst-tuner export` writes."""
+"""Files that `nst-tuner export` writes: one configuration, or a pack of presets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tuner.export.commands import stylize_inputs
 from tuner.job.spec import StyleImage
 from tuner.results.results import Results, load_results
 
-#: How much of a run's name becomes a file's.
-_STEM = 60
+#: Characters of a run's name that go into a file name.
+_MAX_STEM_LENGTH = 60
 
 
 def export_one(
@@ -37,22 +37,22 @@ def export_one(
     """Write one configuration of a run.
 
     Args:
-        folders: the run directory.
+        folders: the run directory, as the only element.
         out: the file to write.
-        trial: which; the best if None.
-        steps: after how many steps; as at its best if None.
-        kind: ``preset``, ``script``, ``neural-style-pt`` or ``pystiche``.
-        size_px: longer side of what the others than a preset are to make; as tuned if None.
+        trial: number of the trial; the best trial if None.
+        steps: number of steps after which the trial's score counts; its best rung if None.
+        kind: ``preset``, ``script`` or ``neural-style-pt``.
+        size_px: longer side in pixels of what a script or command makes; the tuned size if None.
         force: replace a file that nst-tuner did not make.
-        say: is told what was written.
-        warn: is told what was lost on the way, and of results that gain nothing.
+        say: gets a line about what was written.
+        warn: gets a line about each thing that is lost, and about a preset without a gain.
 
     Raises:
-        InputError: it cannot be exported like that, or written.
+        InputError: the options do not fit together, or the file cannot be written.
         RunError: there is no such run or trial.
     """
     if len(folders) > 1:
-        raise InputError("several run directories: expected --pack DIR to put them into")
+        raise InputError("several run directories: expected --pack DIR to put their presets into")
     if out is None:
         raise InputError("expected --out FILE, or --pack DIR for a folder of presets")
     if kind == "preset" and size_px is not None:
@@ -63,34 +63,18 @@ def export_one(
     preset = results.preset(trial, steps)
     check_text_output("--out", out, [folders[0]], force=force, say=say)
     if size_px is not None:
-        preset = _fitted(preset, size_px, say)
+        preset = _at_size(preset, size_px, say)
     if kind == "preset":
-        preset.save(out)
-        pair = results.job.pairs[0]
-        weighed = any(style != StyleImage(image=style.image) for style in pair.style)
-        if pair.start or weighed or preset.weights_file:
-            config = preset.config.to_dict()
-            inputs = stylize_inputs(results.run.path, pair, config, results.job.weights)
-            say(
-                f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}"
-                " --out result.png"
-            )
+        _write_preset(results, preset, out, say)
     else:
-        text, warnings = _text(results, preset, out, kind)
-        for warning in warnings:
-            warn(f"{kind}: {warning}")
-        with writing(out):
-            # Of names that are no UTF-8 a shell wants the bytes, and Python an escape.
-            in_shell = kind == "neural-style-pt"
-            errors = "surrogateescape" if in_shell else "backslashreplace"
-            write_atomic(out, text.encode(errors=errors))
+        _write_translation(results, preset, out, kind, warn)
     if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
 
 
-def _fitted(preset: Preset, size_px: int, say: Say) -> Preset:
-    """The preset for another size than it was tuned at, as `stylize` fits it."""
+def _at_size(preset: Preset, size_px: int, say: Say) -> Preset:
+    """Return the preset fitted to another size than the tuned one, as `stylize` fits it."""
     StyleConfig.from_dict({**preset.config.to_dict(), "size_px": size_px}, source="--size-px")
     config, note = at_size(preset.config, size_px)
     if note:
@@ -98,32 +82,61 @@ def _fitted(preset: Preset, size_px: int, say: Say) -> Preset:
     return replace(preset, config=config)
 
 
-def _text(results: Results, preset: Preset, out: Path, kind: str) -> tuple[str, list[str]]:
+def _write_preset(results: Results, preset: Preset, out: Path, say: Say) -> None:
+    """Write the preset, and say the command that repeats its score if options belong to that."""
+    preset.save(out)
+    pair = results.job.pairs[0]
+    has_style_options = any(style != StyleImage(image=style.image) for style in pair.style)
+    if pair.start or has_style_options or preset.weights_file:
+        config = preset.config.to_dict()
+        inputs = stylize_inputs(results.run.path, pair, config, results.job.weights)
+        say(
+            f"as it was scored: nst-tuner stylize {inputs} --preset {shlex.quote(str(out))}"
+            " --out result.png"
+        )
+
+
+def _write_translation(
+    results: Results, preset: Preset, out: Path, kind: str, warn: Callable[[str], None]
+) -> None:
+    """Write a script or a command, and warn of each thing that it leaves out."""
     from nst_core.images.decode import open_picture, upright_size
     from nst_core.images.sizes import fit_size
-    from tuner.export.engines import neural_style_pt, pystiche
+    from tuner.export.neural_style_pt import neural_style_pt
     from tuner.export.script import script_of
 
     pair = results.job.pairs[0]
+    # A file name that is not UTF-8: a shell needs its bytes, Python source an escape sequence.
+    errors = "backslashreplace"
     if kind == "script":
-        return script_of(preset, out.name, pair.style)
-    with open_picture(results.run.path / pair.content) as picture:
-        width, height = upright_size(picture)
-    height, width = fit_size(width, height, preset.config.size_px)
-    translate = {"neural-style-pt": neural_style_pt, "pystiche": pystiche}[kind]
-    found = translate(preset, pair.style, height=height, width=width)
-    return found.text, found.warnings
+        text, warnings = script_of(preset, out.name, pair.style)
+    else:
+        errors = "surrogateescape"
+        with open_picture(results.run.path / pair.content) as picture:
+            width, height = upright_size(picture)
+        height, width = fit_size(width, height, preset.config.size_px)
+        text, warnings = neural_style_pt(preset, pair.style, height=height, width=width)
+    for warning in warnings:
+        warn(f"{kind}: {warning}")
+    with writing(out):
+        write_atomic(out, text.encode(errors=errors))
 
 
 def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
-    """Write the best preset of every run into one folder, with a contact sheet of them all.
+    """Write the best preset of every run into one folder, with a contact sheet of all of them.
+
+    Args:
+        folders: the run directories.
+        pack: the folder to write; it must not exist or must be empty.
+        say: gets a line about what was written.
 
     Returns:
-        Warnings about runs whose best gains nothing; their presets are written as well.
+        A warning for each run whose best trial does not beat the untouched content; its preset is
+        written as well.
 
     Raises:
-        InputError: the folder holds files already, or cannot be written.
-        RunError: one of the runs has nothing to export; nothing is written then.
+        InputError: the folder is not empty, or cannot be written.
+        RunError: one of the runs has nothing to export; no file is written then.
     """
     from tuner.results.contact_sheet import Cell, contact_sheet, style_cells
 
@@ -132,30 +145,32 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
     runs = [load_results(folder) for folder in folders]
     presets = [results.preset() for results in runs]
     cells: list[Cell] = []
-    styles = max(len(results.job.pairs[0].style) for results in runs)
+    style_columns = max(len(results.job.pairs[0].style) for results in runs)
     warnings = []
     pack.mkdir(parents=True, exist_ok=True)
-    for results, preset, name in zip(runs, presets, _names(runs), strict=True):
+    for results, preset, name in zip(runs, presets, _file_stems(runs), strict=True):
         preset.save(pack / f"{name}.json")
         folder, pair, best = results.run.path, results.job.pairs[0], results.ranked()[0]
         score = f"{results.goals.first.name} {results.score(best):.3f}"
         cells.append((f"{name}\ncontent", folder / pair.content))
-        cells += style_cells(folder, pair.style, preset.config.style_blend, styles)
+        cells += style_cells(folder, pair.style, preset.config.style_blend, style_columns)
         cells.append((f"result\n{score}", folder / results.run.image(best.record.trial, 0)))
         if results.beats_content(results.score(best)) is False:
             warnings.append(f"{name}: does NOT beat the untouched content")
-    contact_sheet(cells, columns=2 + styles).save(pack / "contact-sheet.jpg", quality=92)
+    contact_sheet(cells, columns=2 + style_columns).save(pack / "contact-sheet.jpg", quality=92)
     say(f"wrote {len(presets)} presets and contact-sheet.jpg to {pack}")
     return warnings
 
 
-def _names(runs: Sequence[Results]) -> list[str]:
-    """File names of the runs' presets: safe, and each only once, in whatever case."""
-    names: list[str] = []
+def _file_stems(runs: Sequence[Results]) -> list[str]:
+    """Return a safe file name without suffix for each run's preset; all names differ."""
+    stems: list[str] = []
     for results in runs:
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", results.job.name).strip(".-")[:_STEM] or "preset"
-        name, count = stem, 2
-        while name.lower() in {known.lower() for known in names}:  # one file on exFAT and macOS
-            name, count = f"{stem}-{count}", count + 1
-        names.append(name)
-    return names
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", results.job.name).strip(".-")[:_MAX_STEM_LENGTH]
+        base = stem = safe or "preset"
+        number = 2
+        # exFAT and macOS do not distinguish upper and lower case.
+        while stem.lower() in {other.lower() for other in stems}:
+            stem, number = f"{base}-{number}", number + 1
+        stems.append(stem)
+    return stems

@@ -1,1 +1,1 @@
-"""Transfer: learning from earlier runs."""
+"""Learning from earlier runs and from recorded pairs: suggestions, warm start."""

@@ -1,7 +1,7 @@
-"""Recorded learning curves: what configurations of a space reached on real pairs, step by step.
+"""Curves: recorded learning curves, that is scores of configurations on real pairs over the steps.
 
-`python -m benchmarks.record` makes the file. The simulator replays it, and `suggest` learns from
-it which configurations suit which pictures.
+`python -m benchmarks.record` makes the file. The simulator replays the curves, and `suggest` learns
+from them which configurations suit which pictures.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from tuner.sampling.encoding import coordinates, encode, encode_all
 from tuner.sampling.gaussian_process import GaussianProcess, Kernel
 from tuner.sampling.lengthscales import Lengths, expected_lengths
 
-#: The curves that come with the package.
+#: File of the curves that come with the package.
 SHIPPED = Path(__file__).parent / "data" / "curves.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairCurves:
-    """The curves of one pair.
+    """Learning curves of one pair.
 
     Attributes:
-        name: of the pair.
-        features_F: statistics of its pictures, in the order of the file's ``features``.
-        score_NSM: scores of N configurations at S steps by M metrics; NaN where a lane diverged.
-        untouched: metric -> score of the content as it is.
-        lengths_D: over which each coordinate of a configuration matters for its best LPIPS.
+        name: name of the pair.
+        features_F: statistics of its pictures, in the order of `Curves.features`.
+        score_NSM: scores of N configurations at S steps by M metrics; NaN if a lane diverged.
+        untouched: metric -> score of the untouched content.
+        lengths_D: lengthscale of each coordinate of a configuration, for its best LPIPS.
     """
 
     name: str
@@ -47,23 +47,23 @@ class PairCurves:
 
     @property
     def known_N(self) -> np.ndarray:
-        """Which configurations never diverged."""
+        """Boolean mask of the configurations that never diverged."""
         return np.asarray(~np.isnan(self.score_NSM).any((1, 2)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """A file of curves.
+    """Learning curves of several pairs, as they are stored in one file.
 
     Attributes:
-        space: where the configurations come from.
-        params: one for each configuration.
-        steps: at which they were scored.
-        metrics: by which.
+        space: search space of the configurations.
+        params: parameters of each configuration.
+        steps: numbers of steps after which configurations were scored.
+        metrics: names of the metrics.
         features: names of the statistics of pictures.
-        pairs: by name.
-        size_px: longer side of the results.
-        kernel: how alike configurations are expected to score.
+        pairs: name of a pair -> its curves.
+        size_px: longer side of the results in pixels.
+        kernel: kernel of the Gaussian process that predicts scores of other configurations.
     """
 
     space: Space
@@ -80,47 +80,53 @@ class Curves:
         return encode_all(self.space, self.params)
 
     @cached_property
-    def _guesses(self) -> dict[str, GaussianProcess]:
-        """Of each pair, from the configurations that never diverged there."""
-        found = {}
+    def _predictors(self) -> dict[str, GaussianProcess]:
+        """Pair -> Gaussian process fitted to the configurations that never diverged on the pair."""
+        predictors = {}
         for name, pair in self.pairs.items():
             known_N = pair.known_N
             values_NV = pair.score_NSM[known_N].reshape(int(known_N.sum()), -1)
-            found[name] = GaussianProcess(self._points_ND[known_N], values_NV, self.kernel)
-        return found
+            predictors[name] = GaussianProcess(self._points_ND[known_N], values_NV, self.kernel)
+        return predictors
 
     def scores(self, pair: str, params: Params, steps: int) -> dict[str, float]:
-        """Scores of any configuration of the space after ``steps``, guessed from those recorded.
+        """Return predicted scores of any configuration of the space.
 
-        Between recorded steps the logarithm of the steps is interpolated. Where the most similar
-        configuration had diverged, so has the guess (NaN).
+        Scores between recorded steps are interpolated linearly in the logarithm of the steps.
 
         Args:
             pair: name of a recorded pair.
-            params: of the space.
-            steps: at least 1; beyond the last recorded step nothing changes.
+            params: parameters of the space.
+            steps: number of steps, at least 1; scores do not change after the last recorded step.
+
+        Returns:
+            Metric -> score. All scores are NaN if the most similar recorded configuration had
+            diverged by then.
         """
         point_1D = encode(self.space, params)[None]
-        score_SM = self._guesses[pair](point_1D).reshape(len(self.steps), len(self.metrics))
-        at = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
-        low = int(at)
+        score_SM = self._predictors[pair](point_1D).reshape(len(self.steps), len(self.metrics))
+        index = np.interp(np.log(steps), np.log(self.steps), np.arange(len(self.steps)))
+        low = int(index)
         nearest = int(self.kernel(point_1D, self._points_ND)[0].argmax())
-        if np.isnan(self.pairs[pair].score_NSM[nearest, : int(np.ceil(at)) + 1]).any():
+        if np.isnan(self.pairs[pair].score_NSM[nearest, : int(np.ceil(index)) + 1]).any():
             return dict.fromkeys(self.metrics, math.nan)
         score_M = score_SM[low]
-        if at > low:
-            score_M = score_M + (at - low) * (score_SM[low + 1] - score_M)
+        if index > low:
+            score_M = score_M + (index - low) * (score_SM[low + 1] - score_M)
         return dict(zip(self.metrics, score_M.tolist(), strict=True))
 
     def left_out(self, pair: str) -> np.ndarray:
-        """Scores_NSM of each configuration, guessed from all others; NaN where it diverged."""
-        found_NSM = np.full_like(self.pairs[pair].score_NSM, np.nan)
-        left_out_NV = self._guesses[pair].left_out()
-        found_NSM[self.pairs[pair].known_N] = left_out_NV.reshape(-1, *found_NSM.shape[1:])
-        return found_NSM
+        """Return leave-one-out predictions: score_NSM of each configuration from all others.
+
+        Scores of configurations that diverged are NaN.
+        """
+        predicted_NSM = np.full_like(self.pairs[pair].score_NSM, np.nan)
+        left_out_NV = self._predictors[pair].left_out()
+        predicted_NSM[self.pairs[pair].known_N] = left_out_NV.reshape(-1, *predicted_NSM.shape[1:])
+        return predicted_NSM
 
     def save(self, path: Path) -> None:
-        """Write as an ``.npz`` of plain arrays."""
+        """Write an ``.npz`` file of plain arrays."""
         header = {
             "space": space_to_dict(self.space),
             "steps": list(self.steps),
@@ -147,23 +153,26 @@ class Curves:
         np.savez_compressed(
             path,
             header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-            # Half precision keeps three digits, which is what a score is good to.
+            # Half precision keeps three digits; a score has no more significant digits.
             score_PNSM=np.stack([pair.score_NSM for pair in pairs]).astype(np.float16),
             features_PF=np.stack([pair.features_F for pair in pairs]).astype(np.float32),
         )
 
 
 def load_curves(path: Path | None = None) -> Curves:
-    """Read what `Curves.save` wrote, by default `SHIPPED`; nothing in it is run.
+    """Return the curves of a file that `Curves.save` wrote; no code in the file is run.
+
+    Args:
+        path: the file; `SHIPPED` if None.
 
     Raises:
-        InputError: there is no such file, or it is something else.
+        InputError: there is no such file, or it has another format.
     """
     path = SHIPPED if path is None else path
     if not path.is_file():
         raise InputError(
-            f"{path}: no recorded curves; `python -m benchmarks.record` makes them from pairs of"
-            " yours, and the package brings some: if they are missing, install it again"
+            f"{path}: this file of recorded curves does not exist; if it belongs to the package,"
+            " install the package again; `python -m benchmarks.record` makes one from your pairs"
         )
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -171,17 +180,16 @@ def load_curves(path: Path | None = None) -> Curves:
             arrays = {
                 name: content[name].astype(np.float64) for name in content if name != "header"
             }
-        found = enumerate(header["pairs"])
         pairs = {
-            known["name"]: PairCurves(
-                name=known["name"],
+            pair["name"]: PairCurves(
+                name=pair["name"],
                 features_F=arrays["features_PF"][index],
                 score_NSM=arrays["score_PNSM"][index],
-                untouched=known["untouched"],
-                # Files of before had those of all pairs together only.
-                lengths_D=np.asarray(known.get("lengths", header["kernel"]["lengths"]), float),
+                untouched=pair["untouched"],
+                # Older files have only one set of lengthscales, for all pairs together.
+                lengths_D=np.asarray(pair.get("lengths", header["kernel"]["lengths"]), float),
             )
-            for index, known in found
+            for index, pair in enumerate(header["pairs"])
         }
         space = space_from_dict(header["space"], str(path))
         kernel = Kernel(
@@ -191,7 +199,7 @@ def load_curves(path: Path | None = None) -> Curves:
         )
         for lengths_D in (kernel.lengths_D, *(pair.lengths_D for pair in pairs.values())):
             if lengths_D.shape != encode(space, {}).shape or not (lengths_D > 0).all():
-                raise ValueError("its kernels are not of its space")
+                raise ValueError("the lengthscales of its kernel do not fit its space")
         return Curves(
             space=space,
             params=header["params"],
@@ -207,36 +215,41 @@ def load_curves(path: Path | None = None) -> Curves:
 
 
 def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
-    """What most pairs of a file have in common.
+    """Return the lengthscale of each parameter, as the median of all pairs on a log scale.
 
     Args:
-        curves: of the pairs.
+        curves: recorded curves.
         but: names of pairs to leave out.
     """
-    every = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-    if not every:
+    lengths_PD = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
+    if not lengths_PD:
         return {}
-    lengths_D = np.exp(np.median(np.log(every), axis=0))
+    lengths_D = np.exp(np.median(np.log(lengths_PD), axis=0))
     return {
         name: float(length * extent)
         for (name, extent), length in zip(coordinates(curves.space), lengths_D, strict=True)
     }
 
 
-#: The objective whose recorded curves they are learned from.
+#: Objective that the recorded lengthscales belong to.
 LEARNED_FROM = "lpips"
 
 
 def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
-    """The lengths that a search may start with, and one line where its objective allows none.
+    """Return lengthscales for the start of a search, and a message if there are none.
 
-    Over which distance a parameter changes LPIPS says nothing of another measure: by colors, for
-    example, a parameter may matter that LPIPS hardly sees.
+    Lengthscales for LPIPS do not hold for other objectives: a parameter that hardly changes LPIPS
+    may change the colors, for example.
+
+    Args:
+        space: space of the search.
+        goals: objectives of the search.
+        curves: recorded curves.
     """
-    known = known_lengths(curves)
-    if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, known)).all():
-        return known, None
+    recorded = known_lengths(curves)
+    if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, recorded)).all():
+        return recorded, None
     return {}, (
-        f"the objective is {goals.name}: what is known beforehand about which parameters matter is"
-        f" not used, since it was learned from {LEARNED_FROM}"
+        f"the objective is {goals.name}: prior knowledge about which parameters matter is not used,"
+        f" since it was learned from {LEARNED_FROM}"
     )

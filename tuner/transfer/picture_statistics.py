@@ -1,4 +1,4 @@
-"""Statistics of a pair's pictures, by which similar pairs are found."""
+"""Picture statistics: numbers that describe the pictures of a pair, to find similar pairs."""
 
 from __future__ import annotations
 
@@ -8,36 +8,41 @@ from torch.nn import functional as F
 
 from nst_core.losses.inputs import LossInputs
 
-#: Longer side of the pictures that are looked at, and the shorter one at least.
-SIZE_PX, _LEAST_PX = 64, 8
-#: Of content and of style: brightness, contrast, colourfulness, edges at two scales; and how far
-#: apart their colours are.
-_OF_ONE = ("light", "contrast", "colour", "fine", "coarse")
+#: Longer side of the pictures that are measured, and the minimum of the shorter side, in pixels.
+SIZE_PX, _MIN_SIDE_PX = 64, 8
+#: Statistics of one image: brightness, contrast, colorfulness, edges at two scales. The spelling is
+#: part of the format of recorded curves.
+_IMAGE_FEATURES = ("light", "contrast", "colour", "fine", "coarse")
+#: Statistics of a pair: those of the content, those of the style, and the distance of mean colors.
 FEATURES = (
-    *(f"content_{name}" for name in _OF_ONE),
-    *(f"style_{name}" for name in _OF_ONE),
+    *(f"content_{name}" for name in _IMAGE_FEATURES),
+    *(f"style_{name}" for name in _IMAGE_FEATURES),
     "colour_distance",
 )
 
 
 def picture_features(materials: LossInputs) -> list[float]:
-    """The statistics of `FEATURES`, each of about the same size: logarithms of what spans decades.
+    """Return the statistics of `FEATURES` of a pair.
 
-    They are those of pictures with a longer side of `SIZE_PX`, whatever the size of the results, so
-    that pairs compare. The first style image stands for all.
+    All of them have a similar scale: those that span orders of magnitude are logarithms. Pictures
+    are scaled to `SIZE_PX` before, so that pairs of different sizes can be compared.
+
+    Args:
+        materials: content and style images of the pair; only the first style image is used.
     """
-    content_3HW, style_3HW = _small(materials.content_3HW), _small(materials.styles[0][0])
-    apart = (content_3HW.mean((1, 2)) - style_3HW.mean((1, 2))).norm()
-    return [*_of_one(content_3HW), *_of_one(style_3HW), float(apart)]
+    content_3HW, style_3HW = _scaled(materials.content_3HW), _scaled(materials.styles[0][0])
+    color_distance = (content_3HW.mean((1, 2)) - style_3HW.mean((1, 2))).norm()
+    return [*_image_features(content_3HW), *_image_features(style_3HW), float(color_distance)]
 
 
-def _small(image_3HW: Tensor) -> Tensor:
+def _scaled(image_3HW: Tensor) -> Tensor:
     scale = SIZE_PX / max(image_3HW.shape[1:])
-    size = [max(_LEAST_PX, round(side * scale)) for side in image_3HW.shape[1:]]
+    size = [max(_MIN_SIDE_PX, round(side * scale)) for side in image_3HW.shape[1:]]
     return F.interpolate(image_3HW[None], size, mode="bicubic", antialias=True)[0]
 
 
-def _of_one(image_3HW: Tensor) -> list[float]:
+def _image_features(image_3HW: Tensor) -> list[float]:
+    """Return the statistics of `_IMAGE_FEATURES` of one image."""
     luma_HW = image_3HW.mean(0)
     opponent_2HW = torch.stack([image_3HW[0] - image_3HW[1], image_3HW[2] - luma_HW])
     return [
@@ -50,7 +55,7 @@ def _of_one(image_3HW: Tensor) -> list[float]:
 
 
 def _edges(luma_HW: Tensor) -> float:
-    """Mean size of the difference of neighbours."""
+    """Return the mean absolute difference between neighboring pixels."""
     down, right = luma_HW.diff(dim=0).abs().mean(), luma_HW.diff(dim=1).abs().mean()
     return float(down + right) / 2
 

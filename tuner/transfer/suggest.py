@@ -1,7 +1,7 @@
-"""Configurations for a pair that was never tuned, from pairs that were.
+"""Suggest: configurations for a new pair, from pairs that were tuned before.
 
-Pairs whose pictures have similar statistics want similar settings, so a configuration is judged by
-what it reached on the pairs that were tuned, the more similar ones counting more.
+Pairs whose pictures have similar statistics need similar settings. So a configuration is judged by
+its scores on the tuned pairs, and more similar pairs have a larger weight.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from tuner.study.run_dir import RunDir
 from tuner.transfer.curves import Curves
 from tuner.transfer.picture_statistics import picture_features
 
-#: Two suggestions are at least so far apart: a second one like the first tells little.
+#: Least distance between two suggestions in encoded coordinates: a second suggestion that is like
+#: the first adds little.
 APART = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experience:
-    """What was tried on one pair.
+    """Configurations that were tried on one pair, with their results.
 
     Attributes:
-        name: of the pair.
-        features_F: statistics of its pictures.
-        params: that were tried.
-        share_N: the objective of each, at its best step, as a share of the untouched content's.
-        steps_N: at which step.
+        name: name of the pair.
+        features_F: statistics of its pictures, see `picture_statistics.FEATURES`.
+        params: parameters of the N configurations.
+        share_N: objective of each at its best step, divided by that of the untouched content.
+        steps_N: best step of each.
     """
 
     name: str
@@ -49,13 +50,13 @@ class Experience:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """A configuration worth trying first.
+    """A promising configuration for a new pair.
 
     Attributes:
-        params: of the space.
-        steps: where similar pairs were best.
-        share: expected objective as a share of the untouched content's; lower is better.
-        like: the tuned pairs that count most, with their weights.
+        params: parameters of the space.
+        steps: number of steps after which similar pairs were best.
+        share: expected objective divided by that of the untouched content; lower is better.
+        like: the most similar tuned pairs, with their weights.
     """
 
     params: Params
@@ -65,31 +66,40 @@ class Suggestion:
 
 
 def experiences_of(curves: Curves, metric: str = "lpips") -> list[Experience]:
-    """One for each recorded pair; a metric where lower is better."""
+    """Return an experience for each recorded pair.
+
+    Args:
+        curves: recorded curves.
+        metric: name of the objective, a metric for which lower is better.
+    """
     index = curves.metrics.index(metric)
-    found = []
+    experiences = []
     for pair in curves.pairs.values():
         share_NS = pair.score_NSM[:, :, index] / pair.untouched[metric]
         share_NS = np.where(np.isnan(share_NS), np.inf, share_NS)
-        at_N = share_NS.argmin(1)
-        found.append(
+        best_N = share_NS.argmin(1)
+        experiences.append(
             Experience(
                 name=pair.name,
                 features_F=pair.features_F,
                 params=curves.params,
-                share_N=np.minimum(share_NS.min(1), 2.0),  # a lane that diverged is just bad
-                steps_N=np.asarray(curves.steps)[at_N],
+                share_N=np.minimum(share_NS.min(1), 2.0),  # a diverged lane counts as a bad one
+                steps_N=np.asarray(curves.steps)[best_N],
             )
         )
-    return found
+    return experiences
 
 
 def experience_of_run(folder: Path, space: Space) -> Experience:
-    """What a run of ours found, on the first of its pairs.
+    """Return the experience of a run with the first of its pairs.
+
+    Args:
+        folder: the run directory.
+        space: space of the suggestions.
 
     Raises:
-        RunError: it is no run.
-        InputError: it searched another space or objective, or found nothing.
+        RunError: the folder is not a run directory.
+        InputError: the run searched another space or objective, or has no usable trial yet.
     """
     run = RunDir(folder).require()
     job, searched = load_job(run.job_file)
@@ -99,34 +109,37 @@ def experience_of_run(folder: Path, space: Space) -> Experience:
             f" {space.name} for lpips"
         )
     results = load_results(folder)
-    # A space may have changed between versions, and one of the user's own may have that name.
-    found = [
-        f
-        for f in results.ranked()
-        if f.record.searched and fitting(f.record.params, space) == f.record.params
+    # The space may have changed between versions, or the user's own space may have the same name.
+    trials = [
+        trial
+        for trial in results.ranked()
+        if trial.record.searched and fitting(trial.record.params, space) == trial.record.params
     ]
-    if not found:
-        raise InputError(f"{folder}: has found nothing yet that fits the space {space.name}")
+    if not trials:
+        raise InputError(f"{folder}: no trial of this run fits the space {space.name} so far")
     untouched = results.pair_baselines[0]["content"]["lpips"]
     if untouched <= 0:
-        raise InputError(f"{folder}: the reference of its first pair is the content as it is")
+        raise InputError(
+            f"{folder}: the reference of its first pair equals its content, so scores cannot be"
+            " compared with those of other pairs"
+        )
     pair = load_pair(job.pairs[0], job.size_px)
     return Experience(
         name=job.name,
         features_F=np.asarray(picture_features(pair.inputs)),
-        params=[f.record.params for f in found],
-        share_N=np.asarray([f.rung.on_pair(0)["lpips"] / untouched for f in found]),
-        steps_N=np.asarray([f.steps for f in found]),
+        params=[trial.record.params for trial in trials],
+        share_N=np.asarray([trial.rung.on_pair(0)["lpips"] / untouched for trial in trials]),
+        steps_N=np.asarray([trial.steps for trial in trials]),
     )
 
 
 def fitting(params: Params, space: Space) -> Params:
-    """The values that a space has a place for; the others are left to the sampler."""
-    fits: dict[str, float | int | str] = {}
+    """Return the values that are valid in a space; the sampler chooses all others."""
+    valid: dict[str, float | int | str] = {}
     for name, parameter in space.params.items():
-        if name in params and space.active(name, fits) and parameter.contains(params[name]):
-            fits[name] = params[name]
-    return fits
+        if name in params and space.active(name, valid) and parameter.contains(params[name]):
+            valid[name] = params[name]
+    return valid
 
 
 def suggest(
@@ -137,14 +150,14 @@ def suggest(
     *,
     top: int = 3,
 ) -> list[Suggestion]:
-    """The most promising configurations for a pair, best first, none like another.
+    """Return the most promising configurations for a pair, best first, all of them different.
 
     Args:
-        materials: its pictures.
-        experiences: at least one.
-        space: that all were searched in.
-        kernel: how alike its configurations are expected to score.
-        top: how many.
+        materials: pictures of the pair.
+        experiences: experiences with other pairs, at least one.
+        space: search space of all experiences.
+        kernel: kernel of the Gaussian process that predicts scores in this space.
+        top: number of configurations to return.
     """
     features_F = np.asarray(picture_features(materials))
     return suggest_for(features_F, experiences, space, kernel, top=top)
@@ -158,23 +171,21 @@ def suggest_for(
     *,
     top: int = 3,
 ) -> list[Suggestion]:
-    """As `suggest`, of pictures with these statistics."""
-    weight_P = similarities(features_F, [one.features_F for one in experiences])
+    """Like `suggest`, from precomputed statistics of the pictures."""
+    weight_P = similarities(features_F, [experience.features_F for experience in experiences])
     candidates, points_CD = _candidates(experiences, space)
-    found_C2 = np.zeros((len(candidates), 2))
-    for weight, one in zip(weight_P, experiences, strict=True):
-        tried_N2 = np.stack([one.share_N, np.log(one.steps_N)], 1)
-        found_C2 += weight * GaussianProcess(encode_all(space, one.params), tried_N2, kernel)(
-            points_CD
-        )
-    share_C, steps_C = found_C2.T
-    like = sorted(
-        zip([one.name for one in experiences], weight_P.tolist(), strict=True), key=lambda x: -x[1]
-    )
+    predicted_C2 = np.zeros((len(candidates), 2))
+    for weight, experience in zip(weight_P, experiences, strict=True):
+        values_N2 = np.stack([experience.share_N, np.log(experience.steps_N)], 1)
+        points_ND = encode_all(space, experience.params)
+        predicted_C2 += weight * GaussianProcess(points_ND, values_N2, kernel)(points_CD)
+    share_C, log_steps_C = predicted_C2.T
+    names = [experience.name for experience in experiences]
+    like = sorted(zip(names, weight_P.tolist(), strict=True), key=lambda pair: -pair[1])
     return [
         Suggestion(
             params=candidates[index],
-            steps=round(float(np.exp(steps_C[index]))),
+            steps=round(float(np.exp(log_steps_C[index]))),
             share=float(share_C[index]),
             like=like[:3],
         )
@@ -183,11 +194,19 @@ def suggest_for(
 
 
 def similarities(features_F: np.ndarray, known: Iterable[np.ndarray]) -> np.ndarray:
-    """Weights of the known pairs, summing to 1: a bell curve over the distance of statistics.
+    """Return a weight for each known pair: a Gaussian of the distance between the statistics.
 
-    Each statistic counts by how much it varies among the known pairs; the bell is as wide as the
-    distance to the second nearest, so that a few count wherever the pair lies: what one alone
-    says is its own luck, too (`benchmarks.search` leaves pairs out to see).
+    Each statistic is divided by its standard deviation among the known pairs. The width of the
+    Gaussian is the distance to the second nearest pair, so that always several pairs count: the
+    results of a single pair also depend on chance (`benchmarks.search` measures that by leaving
+    pairs out).
+
+    Args:
+        features_F: statistics of the new pair.
+        known: statistics of the known pairs.
+
+    Returns:
+        Weights that sum to 1.
     """
     known_PF = np.stack(list(known))
     spread_F = np.maximum(known_PF.std(0), 0.05)
@@ -198,14 +217,14 @@ def similarities(features_F: np.ndarray, known: Iterable[np.ndarray]) -> np.ndar
 
 
 def _candidates(experiences: Sequence[Experience], space: Space) -> tuple[list[Params], np.ndarray]:
-    """Every configuration that was tried on any of the pairs, once."""
-    unique = {tuple(sorted(params.items())): params for one in experiences for params in one.params}
+    """Return every configuration that was tried on any pair, once, and its encoded points."""
+    unique = {tuple(sorted(params.items())): params for e in experiences for params in e.params}
     candidates = list(unique.values())
     return candidates, encode_all(space, candidates)
 
 
 def apart(ranked: Iterable[int], points_CD: np.ndarray, top: int) -> list[int]:
-    """The first ``top`` indices of a ranking whose points are not like one before them."""
+    """Return the first ``top`` indices of a ranking whose points are at least `APART` apart."""
     chosen: list[int] = []
     for index in ranked:
         gaps = [float(np.linalg.norm(points_CD[index] - points_CD[c])) for c in chosen]

@@ -1,4 +1,4 @@
-"""Starting points of a search from earlier runs and from similar pairs."""
+"""Warm start: initial points of a search, from earlier runs and from similar pairs."""
 
 from __future__ import annotations
 
@@ -17,64 +17,71 @@ from tuner.study.run_dir import RunDir
 from tuner.transfer.curves import LEARNED_FROM, load_curves
 from tuner.transfer.suggest import apart, experiences_of, fitting, suggest
 
-#: Starting points from one source. Eight took more steps than four to the scores of a search that
-#: knows nothing (`benchmarks.search`): four leave room for draws from elsewhere before the sampler
-#: begins. Of five trials, too, four are ahead of fewer.
+#: Number of initial points from one source. With eight, a search needed more steps than with four
+#: to reach the scores of a cold start (`benchmarks.search`): four leave room for other points
+#: before the sampler begins to learn. Four were better than fewer even in a search of five trials.
 OF_ONE_SOURCE = 4
-#: The share of all trials that starting points take at most, if that is more than one source's.
+#: Largest share of all trials for initial points, unless one source alone has more.
 SHARE = 1 / 2
 
 
 def warm_starts(
     sources: Sequence[str], space: Space, materials: LossInputs, trials: int, goals: Goals
 ) -> tuple[list[Params], list[str]]:
-    """Parameters worth trying first, the best of every source before their second best.
+    """Return initial points: the best point of every source, then the second best, and so on.
 
     Args:
         sources: run directories, or `SIMILAR`.
-        space: that is searched; what does not fit in it is left open or out.
-        materials: of the first pair.
-        trials: of the run.
-        goals: what the run optimizes, by which the trials of every source are ranked.
+        space: space of the search; values that are not valid in it are left to the sampler.
+        materials: pictures of the first pair.
+        trials: number of trials of the search.
+        goals: objectives of the search; they rank the trials of every source.
 
     Returns:
-        The parameters, and what to say about sources that gave none, or searched for another
-        objective.
+        Parameters of the points, and a remark about each source that gave no points or was
+        searched for another objective.
 
     Raises:
-        RunError: a source is no run.
+        RunError: a source is not a run directory.
     """
-    per_source: list[list[Params]] = []
+    points_by_source: list[list[Params]] = []
     remarks = []
     for source in sources:
         if source == SIMILAR:
-            found, remark = _similar(space, materials, goals)
+            points, remark = _points_of_similar(space, materials, goals)
         else:
-            found, remark = _of_run(Path(source), space, goals)
-        if remark is None and not found:
-            remark = f"{source} has nothing that fits the space {space.name}"
+            points, remark = _points_of_run(Path(source), space, goals)
+        if remark is None and not points:
+            remark = f"{source} has no trial that fits the space {space.name}"
         if remark:
             remarks.append(f"warm start: {remark}")
-        per_source.append(found)
+        points_by_source.append(points)
     ranked = [
-        found[place] for place in range(OF_ONE_SOURCE) for found in per_source if place < len(found)
+        points[rank]
+        for rank in range(OF_ONE_SOURCE)
+        for points in points_by_source
+        if rank < len(points)
     ]
     unique = [params for i, params in enumerate(ranked) if params not in ranked[:i]]
     return unique[: most_starts(trials)], remarks
 
 
 def most_starts(trials: int) -> int:
-    """How many starting points a run of so many trials takes from elsewhere, at most."""
+    """Return the largest number of points that a search takes from other runs and pairs.
+
+    Args:
+        trials: number of trials of the search.
+    """
     return min(trials, max(OF_ONE_SOURCE, int(trials * SHARE)))
 
 
-def _of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Params], str | None]:
-    """The best parameters of a run, but for those that its space starts with anyway."""
+def _points_of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Params], str | None]:
+    """Return the best parameters of a run without its initial points, and a remark or None."""
     results = load_results(RunDir(folder).require().path)
     remark = None
     if results.goals.name == goals.name:
-        ranked = [found.record for found in results.ranked()]
-    elif missing := sorted(goals.measures - _scored(results.records)):
+        ranked = [trial.record for trial in results.ranked()]
+    elif missing := sorted(goals.measures - _common_measures(results.records)):
         return [], f"{folder} is not used: its trials were not scored by {', '.join(missing)}"
     else:
         ranked = ranked_by(results.records, goals)
@@ -82,39 +89,48 @@ def _of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Params], str
             f"{folder} was searched for {results.goals.name}; its trials are ranked by"
             f" {goals.name} here"
         )
-    fits = [fitting(record.params, space) for record in ranked if record.searched]
-    fits = [params for params in fits if params and params not in space.initial_points]
-    if not fits:
+    points = [fitting(record.params, space) for record in ranked if record.searched]
+    points = [params for params in points if params and params not in space.initial_points]
+    if not points:
         return [], None
-    chosen = apart(range(len(fits)), encode_all(space, fits), OF_ONE_SOURCE)
-    return [fits[index] for index in chosen], remark
+    chosen = apart(range(len(points)), encode_all(space, points), OF_ONE_SOURCE)
+    return [points[index] for index in chosen], remark
 
 
-def _scored(records: Sequence[TrialRecord]) -> set[str]:
-    """The measures that every report of these trials has."""
+def _common_measures(records: Sequence[TrialRecord]) -> set[str]:
+    """Return the measures that every report of these trials contains."""
     reports = [set(rung.scores) for record in records for rung in record.rungs.values()]
     return set.intersection(*reports) if reports else set()
 
 
 def ranked_by(records: Sequence[TrialRecord], goals: Goals) -> list[TrialRecord]:
-    """The trials that reported and did not fail, best first by goals that may not be their run's.
+    """Return the trials that reported and did not fail, best first by the given goals.
 
-    Finals are left out: who came into them was decided by the run's own goals.
+    Finals are left out, because the goals of their own run selected them.
+
+    Args:
+        records: trials of a run.
+        goals: goals to rank by, which may differ from those of the run.
     """
-    entered = [
+    candidates = [
         (record, best[1])
         for record in records
         if record.final_of is None
         and record.state != "failed"
         and (best := record.best_rung(goals))
     ]
-    keys = ranking([goals.values(rung.scores) for _, rung in entered])
-    ranked = sorted(zip(keys, entered, strict=True), key=lambda x: (x[0], x[1][0].trial))
+    keys = ranking([goals.values(rung.scores) for _, rung in candidates])
+    ranked = sorted(zip(keys, candidates, strict=True), key=lambda x: (x[0], x[1][0].trial))
     return [record for _, (record, _) in ranked]
 
 
-def _similar(space: Space, materials: LossInputs, goals: Goals) -> tuple[list[Params], str | None]:
-    """What did well on similar pairs, if these were tuned in this space for this objective."""
+def _points_of_similar(
+    space: Space, materials: LossInputs, goals: Goals
+) -> tuple[list[Params], str | None]:
+    """Return suggestions from similar recorded pairs, and a remark or None.
+
+    There are none if the pairs were tuned in another space or for another objective.
+    """
     curves = load_curves()
     if curves.space.name != space.name:
         return [], None
@@ -123,6 +139,6 @@ def _similar(space: Space, materials: LossInputs, goals: Goals) -> tuple[list[Pa
             f"{SIMILAR} is not used: similar pairs were tuned for {LEARNED_FROM}, and the objective"
             f" is {goals.name}"
         )
-    known = experiences_of(curves, LEARNED_FROM)
-    found = suggest(materials, known, curves.space, curves.kernel, top=OF_ONE_SOURCE)
-    return [params for one in found if (params := fitting(one.params, space))], None
+    experiences = experiences_of(curves, LEARNED_FROM)
+    suggestions = suggest(materials, experiences, curves.space, curves.kernel, top=OF_ONE_SOURCE)
+    return [params for s in suggestions if (params := fitting(s.params, space))], None

@@ -1,4 +1,4 @@
-"""Every file of a folder is a picture, is named as left out, or is known to be no picture."""
+"""Picture files of a folder: pictures are found, other files are named or silently skipped."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ from nst_core.errors import ImageError, InputError
 from nst_core.images.decode import FORMATS
 from tuner.apply.picture_files import pictures_in, suffixes
 
-#: Names that programs and systems leave beside pictures.
-BESIDE = [
+#: Names of files that programs and operating systems write next to pictures.
+SIDECARS = [
     *("._a.png", ".DS_Store", ".hidden.jpg", "Thumbs.db", "desktop.ini", "a.xmp", "a.json"),
     *("a.txt", "notes.md", "a.CSV", "IMG_1.AAE", "~$a.png", "Icon\r", "list.yaml"),
 ]
@@ -19,20 +19,21 @@ BESIDE = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one picture."""
-    made = tmp_path / "photos"
-    made.mkdir()
-    Image.new("RGB", (48, 40)).save(made / "a.png")
-    return made
+    """Folder with one picture."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (48, 40)).save(folder / "a.png")
+    return folder
 
 
 def names(folder: Path, out: Path) -> tuple[list[str], str]:
-    found, left_out = pictures_in(folder, out)
-    return [picture.name for picture in found], "\n".join(left_out)
+    """Return the names of the pictures of a folder, and the lines about other files."""
+    pictures, left_out = pictures_in(folder, out)
+    return [picture.name for picture in pictures], "\n".join(left_out)
 
 
-def test_every_suffix_of_the_formats_that_are_read_counts(folder: Path, tmp_path: Path) -> None:
-    """The list is the reader's own, whatever the case; a suffix less is no picture skipped."""
+def test_every_suffix_of_readable_formats_counts(folder: Path, tmp_path: Path) -> None:
+    """A file with a suffix of any format that can be read is a picture, in upper case as well."""
     usual = {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
     assert usual | {".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".mpo"} <= suffixes()
     Image.init()
@@ -44,9 +45,9 @@ def test_every_suffix_of_the_formats_that_are_read_counts(folder: Path, tmp_path
     assert len(found) == len(suffixes()) + 1 and not left_out
 
 
-def test_files_known_to_be_no_pictures_are_no_failures(folder: Path, tmp_path: Path) -> None:
-    """Sidecars, caches and hidden files are neither done nor named."""
-    for name in BESIDE:
+def test_sidecar_files_are_skipped_silently(folder: Path, tmp_path: Path) -> None:
+    """Sidecar files, caches and hidden files are neither pictures nor named."""
+    for name in SIDECARS:
         (folder / name).write_bytes(b"x")
     for name in (".git", "__MACOSX", "@eaDir"):
         (folder / name).mkdir()
@@ -54,8 +55,8 @@ def test_files_known_to_be_no_pictures_are_no_failures(folder: Path, tmp_path: P
     assert names(folder, folder / "out") == (["a.png"], "")
 
 
-def test_all_else_is_named_with_the_reason(folder: Path, tmp_path: Path) -> None:
-    """HEIC, raw photos, documents, videos, folders and pipes: named, with what they are."""
+def test_other_files_are_named_with_the_reason(folder: Path, tmp_path: Path) -> None:
+    """A line says what each file of another kind is: HEIC, raw photo, document, video, folder."""
     contents = {
         "b.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
         "c.NEF": b"II*\0" + bytes(40),
@@ -85,43 +86,39 @@ def test_all_else_is_named_with_the_reason(folder: Path, tmp_path: Path) -> None
     assert len(left_out.splitlines()) == 9
 
 
-def test_a_picture_is_known_by_its_content_too(folder: Path, tmp_path: Path) -> None:
-    """A picture without a suffix, or with an unknown one, is done."""
+def test_picture_is_recognized_by_its_content(folder: Path, tmp_path: Path) -> None:
+    """A picture without a suffix, or with an unknown suffix, is found."""
     for name in ("photo", "IMG.jpg_large"):
         (folder / name).write_bytes((folder / "a.png").read_bytes())
     assert names(folder, tmp_path / "out") == (["IMG.jpg_large", "a.png", "photo"], "")
 
 
-def test_a_moving_picture_is_a_failure_of_its_own(folder: Path, tmp_path: Path) -> None:
-    """An animated GIF is no still picture; its frames are counted when it is loaded."""
+def test_animated_picture_fails_when_it_is_loaded(folder: Path, tmp_path: Path) -> None:
+    """An animated GIF is found, and loading it raises an error with its number of frames."""
     frames = [Image.new("RGB", (48, 40), color) for color in ("red", "blue")]
     frames[0].save(folder / "b.gif", save_all=True, append_images=frames[1:])
-    *_, moving = pictures_in(folder, tmp_path / "out")[0]
+    *_, animated = pictures_in(folder, tmp_path / "out")[0]
     with pytest.raises(ImageError, match=r"b\.gif: holds 2 frames"):
-        moving.load()
+        animated.load()
 
 
-def test_a_name_too_long_for_a_result_is_named_before_the_work(
-    folder: Path, tmp_path: Path
-) -> None:
-    """A picture of 255 bytes without a suffix could not get a result of its name."""
+def test_picture_with_a_too_long_name_is_left_out(folder: Path, tmp_path: Path) -> None:
+    """A picture is left out if the name of its result would be too long."""
     (folder / ("n" * 255)).write_bytes((folder / "a.png").read_bytes())
     found, left_out = names(folder, tmp_path / "out")
-    assert found == ["a.png"] and "would have 259 bytes of 255" in left_out
+    assert found == ["a.png"] and "would have 259 bytes" in left_out
 
 
-def test_a_picture_that_cannot_be_read_is_a_failure_of_its_own(
-    folder: Path, tmp_path: Path
-) -> None:
-    """A link to nothing does not keep the others from being found; loading it says why."""
+def test_unreadable_picture_fails_when_it_is_loaded(folder: Path, tmp_path: Path) -> None:
+    """A broken link with a picture's suffix is found, and loading it raises an error."""
     (folder / "gone.jpg").symlink_to("nowhere.jpg")
     (gone,) = (p for p in pictures_in(folder, tmp_path / "out")[0] if p.name == "gone.jpg")
     with pytest.raises(ImageError, match=r"symbolic link to nowhere\.jpg"):
         gone.load()
 
 
-def test_a_folder_without_pictures_says_what_is_in_it(tmp_path: Path) -> None:
-    """Where only HEIC photos are, the error names them and not only the suffixes."""
+def test_error_about_an_empty_folder_names_other_files(tmp_path: Path) -> None:
+    """If a folder contains only HEIC photos, the error names them."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(InputError, match=r"(?s)no pictures in it.*b\.heic: is a HEIC photo"):

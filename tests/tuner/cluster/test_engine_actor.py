@@ -1,4 +1,4 @@
-"""An engine as an actor, without Ray."""
+"""EngineActor, called in this process without Ray."""
 
 import asyncio
 import logging
@@ -7,13 +7,13 @@ from tuner.cluster.engine_actor import EngineActor
 from tuner.engine.workload import Workload
 
 
-def test_warnings_cross_with_the_pulse() -> None:
-    """What an engine's process warns of is heard once, with its next sign of life."""
+def test_pulse_contains_new_warnings() -> None:
+    """A warning in the engine's process is part of its next pulse, and of no later one."""
 
-    async def heard() -> list[tuple[str, ...]]:
+    async def warnings_of_two_pulses() -> list[tuple[str, ...]]:
         workload = Workload(pairs=(), weights={}, metrics=())
         engine = EngineActor(workload, device="cpu", threads=None)
         logging.getLogger("nst_core.lanes.step_graph").warning("steps are taken one by one")
         return [(await engine.pulse()).warnings for _ in range(2)]
 
-    assert asyncio.run(heard()) == [("steps are taken one by one",), ()]
+    assert asyncio.run(warnings_of_two_pulses()) == [("steps are taken one by one",), ()]

@@ -1,4 +1,4 @@
-"""What goes wrong with one trial ends that trial, and no other."""
+"""Errors in an engine: an error of one trial ends that trial, and no other."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +26,13 @@ from tuner.study.records import Report
 SHALLOW = StyleConfig(
     style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, size_px=64, steps=6
 )
-#: A learning rate that stands for settings with which something goes wrong.
+#: Settings whose lanes fail in these tests; their learning rate marks them.
 POISON = SHALLOW.replace(lr=0.0123)
 
 
 @pytest.fixture
 def engine(random_weights: Callable[[str], Weights]) -> Engine:
-    """An engine with two small pairs, whose styles are white."""
+    """Engine with two small pairs, whose styles are white."""
     generator = torch.Generator().manual_seed(0)
     pairs = []
     for height in (64, 48):
@@ -43,7 +43,7 @@ def engine(random_weights: Callable[[str], Weights]) -> Engine:
 
 
 def run(engine: Engine) -> dict[int, Report]:
-    """Trial -> its report."""
+    """Run the engine to the end and return the reports by trial."""
     reports = []
     while engine.busy:
         reports += engine.advance()
@@ -51,23 +51,23 @@ def run(engine: Engine) -> dict[int, Report]:
 
 
 def poisoned_step(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 10**9) -> None:
-    """No batch with poison in it takes a step, or only after so many times."""
-    step, left = LaneBatch.advance, [times]
+    """Make every step of a batch with a poisoned lane raise an error, this many times."""
+    original, times_left = LaneBatch.advance, [times]
 
     def advance(batch: LaneBatch, steps: int) -> Losses:
-        if left[0] and any(lane.config.lr == POISON.lr for lane in batch.lanes):
-            left[0] -= 1
+        if times_left[0] and any(lane.config.lr == POISON.lr for lane in batch.lanes):
+            times_left[0] -= 1
             raise error
-        return step(batch, steps)
+        return original(batch, steps)
 
     monkeypatch.setattr(LaneBatch, "advance", advance)
 
 
 @pytest.mark.parametrize("poisoned", [{1}, {0, 3}, {0, 1, 2, 3}])
-def test_an_error_ends_the_trial_that_caused_it(
+def test_error_ends_only_the_trials_that_cause_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, poisoned: set[int]
 ) -> None:
-    """Of trials that advance together those fail that fail alone too; the others go on."""
+    """Of trials in one batch, those that also fail alone end; the others continue."""
     poisoned_step(monkeypatch, ValueError("no such thing"))
     for number in range(4):
         engine.submit(number, POISON if number in poisoned else SHALLOW, 6)
@@ -81,10 +81,10 @@ def test_an_error_ends_the_trial_that_caused_it(
     assert engine.trials == 4 - len(poisoned)
 
 
-def test_an_error_that_does_not_come_again_ends_nobody(
+def test_error_that_does_not_repeat_ends_no_trial(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What went wrong together and goes well alone is nobody's fault, and no step is lost."""
+    """If a batch fails and all its trials succeed alone, no trial ends and no step is lost."""
     poisoned_step(monkeypatch, ValueError("now and then"), times=1)
     for number in range(3):
         engine.submit(number, POISON if number == 1 else SHALLOW, 6)
@@ -94,27 +94,29 @@ def test_an_error_that_does_not_come_again_ends_nobody(
     assert engine.stats.lane_steps == 3 * 2 * 6
 
 
-def test_a_lane_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a start cannot be made, or does not fit into memory, only its trial fails."""
-    begin = nst_core.lanes.batch.initial_image
+def test_lane_that_cannot_start_ends_only_its_trial(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If an initial image cannot be made, or does not fit into memory, only its trial fails."""
+    original = nst_core.lanes.batch.initial_image
 
     def initial_image(config: StyleConfig, materials: LossInputs) -> torch.Tensor:
         if config.lr == POISON.lr:
             raise torch.OutOfMemoryError("injected")
-        return begin(config, materials)
+        return original(config, materials)
 
     monkeypatch.setattr(nst_core.lanes.batch, "initial_image", initial_image)
     engine.submit(0, SHALLOW, 6)
     engine.submit(1, POISON, 6)
-    engine.submit(2, SHALLOW.replace(init="image"), 6)  # of which there is none
+    engine.submit(2, SHALLOW.replace(init="image"), 6)  # there is no such image
     reports = run(engine)
     assert reports[0].failure is None and reports[0].steps == 6
     assert "out of memory" in str(reports[1].failure)
     assert "`init: image` needs an image" in str(reports[2].failure)
 
 
-class _Stub:
-    """A judge that cannot score everything."""
+class _FailingSuite:
+    """Metric suite that fails for too many or too bright images."""
 
     def __init__(self, most: int, error: Exception):
         self._most, self._error = most, error
@@ -130,9 +132,9 @@ class _Stub:
         return self.score_all([image])[0]
 
 
-def test_images_that_cannot_be_scored(engine: Engine) -> None:
-    """Only the trial whose images they are fails, whoever else was scored with it."""
-    engine._scorer._suite = _Stub(100, ValueError("too bright"))  # type: ignore[assignment]
+def test_images_that_cannot_be_scored_end_only_their_trial(engine: Engine) -> None:
+    """If one trial's images cannot be scored, trials that were scored with it continue."""
+    engine._scorer._suite = _FailingSuite(100, ValueError("too bright"))  # type: ignore[assignment]
     white = SHALLOW.replace(init="style", lr=1e-6)
     for number in range(3):
         engine.submit(number, white if number == 1 else SHALLOW, 6)
@@ -141,10 +143,10 @@ def test_images_that_cannot_be_scored(engine: Engine) -> None:
     assert str(reports[1].failure).startswith("step 6: ValueError: too bright")
 
 
-def test_scoring_short_of_memory(engine: Engine) -> None:
-    """Images that do not fit together are scored one by one; nobody fails."""
+def test_images_that_do_not_fit_into_memory_are_scored_one_by_one(engine: Engine) -> None:
+    """If scoring runs out of memory, images are scored one by one, and no trial fails."""
     error = RuntimeError("CUDA error: out of memory")
-    engine._scorer._suite = _Stub(1, error)  # type: ignore[assignment]
+    engine._scorer._suite = _FailingSuite(1, error)  # type: ignore[assignment]
     for number in range(3):
         engine.submit(number, SHALLOW, 6)
     reports = run(engine)
@@ -153,10 +155,12 @@ def test_scoring_short_of_memory(engine: Engine) -> None:
 
 
 def changed(lanes: list[LaneState], facts: Mapping[str, object], **changes: object) -> bytes:
+    """Return saved lanes with changed facts."""
     return dump_lanes(lanes, {**facts, **changes})
 
 
 def small(lane: LaneState) -> LaneState:
+    """Return a lane whose image is 20 pixels high."""
     return LaneState(step=lane.step, image_3HW=lane.image_3HW[:, :20], state=lane.state)
 
 
@@ -179,8 +183,8 @@ DAMAGES: Mapping[str, Callable[[bytes, list[LaneState], Mapping[str, object]], b
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_saved_lanes_that_do_not_fit(engine: Engine, damage: str) -> None:
-    """A trial whose saved lanes are no lanes, or not its own, begins again and says so once."""
+def test_trial_with_unusable_lanes_begins_again(engine: Engine, damage: str) -> None:
+    """If saved lanes are damaged or of another trial, the trial begins again and reports that."""
     engine.submit(1, SHALLOW, 2)
     run(engine)
     whole = engine.pause(1)
@@ -198,8 +202,8 @@ def test_saved_lanes_that_do_not_fit(engine: Engine, damage: str) -> None:
 
 @pytest.mark.parametrize("scales", [1, 2])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "lamb", "lbfgs"])
-def test_saved_lanes_that_fit(engine: Engine, optimizer: str, scales: int) -> None:
-    """Whatever the optimizer and the size under way, a trial goes on from its own lanes."""
+def test_trial_continues_from_its_saved_lanes(engine: Engine, optimizer: str, scales: int) -> None:
+    """With every optimizer and at every size, a trial continues from its own saved lanes."""
     config = SHALLOW.replace(optimizer=optimizer, scales=scales, keep="ema")
     for until in (1, 3, 5):
         paused = engine.pause(1) if engine.holds(1) else None
@@ -222,32 +226,34 @@ def test_saved_lanes_that_fit(engine: Engine, optimizer: str, scales: int) -> No
         ("mat1 and mat2 shapes cannot be multiplied", False, False),
     ],
 )
-def test_what_an_error_means(message: str, memory: bool, broken: bool) -> None:
-    """Want of memory, a device that is no more, and everything else are told apart."""
+def test_errors_of_a_device_are_classified(message: str, memory: bool, broken: bool) -> None:
+    """Messages distinguish too little memory, a broken device and everything else."""
     error = RuntimeError(message)
     assert (is_out_of_memory(error), is_broken_device(error)) == (memory, broken)
     assert not is_out_of_memory(ValueError(message))
     assert is_out_of_memory(MemoryError())
 
 
-def test_a_broken_device_is_nobodys_fault(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an error of the device the engine is to be started anew, and no trial fails."""
+def test_broken_device_ends_the_engine_and_no_trial(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the device leaves the engine, which must be restarted, and fails no trial."""
     poisoned_step(monkeypatch, RuntimeError("CUDA error: an illegal memory access"))
     engine.submit(1, POISON, 6)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         run(engine)
 
 
-def test_a_question_that_goes_wrong_breaks_no_engine() -> None:
-    """Who asks an engine for a trial that it does not have is told so, and nobody else."""
+def test_failing_call_does_not_break_the_engine() -> None:
+    """A call for an unknown trial raises an error for its caller only; the engine continues."""
 
-    async def asked() -> None:
+    async def call_and_check() -> None:
         workload = Workload(pairs=(), weights={}, metrics=())
         engine = EngineActor(workload, device="cpu", threads=None)
         with pytest.raises(KeyError):
             await engine.pause(7)
         assert (await engine.stats()).chunks == 0
-        while (await engine.pulse()).busy_s:  # it may still be about to rest
+        while (await engine.pulse()).busy_s:  # the engine's thread may not have become idle yet
             await asyncio.sleep(0.01)
 
-    asyncio.run(asked())
+    asyncio.run(call_and_check())

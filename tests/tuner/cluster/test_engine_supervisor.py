@@ -1,4 +1,4 @@
-"""Which engines a run has: while there is no node for any, and when one cannot be reached."""
+"""EngineSupervisor: nodes that join and leave, and engines that die or cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ import pytest
 from ray.exceptions import ActorUnavailableError, RayActorError
 
 from tuner.cluster.engine_supervisor import (
-    DECIDED_WITHIN_S,
     MOST_DEATHS,
-    NODES_WITHIN_S,
+    NODES_TIMEOUT_S,
+    UNREACHABLE_TIMEOUT_S,
     EngineSupervisor,
 )
 from tuner.cluster.ray_private import ActorState
 from tuner.study.records import Pulse
 
-NODE = "a" * 56
+NODE, OTHER_NODE = "a" * 56, "b" * 56
 
 
 class FakeActor:
-    """An engine that answers as it is told to."""
+    """An engine's actor whose answers a test chooses."""
 
     def __init__(self) -> None:
         self.ready = self.pulse = SimpleNamespace(remote=lambda: self)
         self.state = "ALIVE"
         self.answer: Callable[[], Pulse] = Pulse
 
-    def vanishes(self) -> None:
-        """Nobody can reach it, and nobody knows why."""
+    def disconnect(self) -> None:
+        """Make the actor unreachable for an unknown reason."""
 
         def unreachable() -> Pulse:
             raise ActorUnavailableError("connection refused", None)
 
         self.answer = unreachable
 
+    def die(self) -> None:
+        """Make every call fail because the actor is dead."""
 
-def _dies() -> Pulse:
-    raise RayActorError
+        def dead() -> Pulse:
+            raise RayActorError
+
+        self.answer = dead
 
 
 @dataclass
 class FakeCluster:
-    """What Ray says of its nodes and engines."""
+    """Nodes and actors that Ray reports, and the time."""
 
     now: float = 0.0
     nodes: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -56,140 +60,147 @@ class FakeCluster:
         self.actors.append(FakeActor())
         return self.actors[-1]
 
+    def supervisor(self, *, lanes: int = 2) -> EngineSupervisor:
+        """Return a supervisor of engines on CPUs."""
+        return EngineSupervisor(self.make, device="cpu", lanes=lanes, deadline_s=60)
+
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    """A cluster without nodes, and its time."""
-    made = FakeCluster()
-    monkeypatch.setattr(
-        "tuner.cluster.engine_supervisor.time", SimpleNamespace(monotonic=lambda: made.now)
-    )
-    monkeypatch.setattr("tuner.cluster.engine_supervisor._nodes", lambda: made.nodes)
+    """Cluster without nodes, whose time stands still until a test moves it."""
+    fake = FakeCluster()
+    replacements = {
+        "time": SimpleNamespace(monotonic=lambda: fake.now),
+        "ray": SimpleNamespace(
+            wait=lambda answers, timeout: (answers, []),
+            get=lambda actor: actor.answer(),
+            kill=lambda actor: None,
+        ),
+        "actor_id": lambda actor: actor,
+        "actor_state": lambda actor: ActorState(state=actor.state, node=NODE, has_process=True),
+    }
+    for module in ("engine_supervisor", "supervised_engine"):
+        for name, replacement in replacements.items():
+            monkeypatch.setattr(f"tuner.cluster.{module}.{name}", replacement)
+    monkeypatch.setattr("tuner.cluster.engine_supervisor._nodes", lambda: fake.nodes)
     monkeypatch.setattr("tuner.cluster.engine_supervisor.draining_nodes", frozenset)
-    monkeypatch.setattr("tuner.cluster.engine_supervisor.actor_id", lambda actor: actor)
-    monkeypatch.setattr(
-        "tuner.cluster.engine_supervisor.actor_state",
-        lambda actor: ActorState(state=actor.state, node=NODE, has_process=True),
-    )
-    ray = SimpleNamespace(
-        wait=lambda asked, timeout: (asked, []),
-        get=lambda actor: actor.answer(),
-        kill=lambda actor: None,
-    )
-    monkeypatch.setattr("tuner.cluster.engine_supervisor.ray", ray)
-    return made
+    return fake
 
 
-@pytest.mark.parametrize(("gpus", "hopeless", "lines"), [(None, True, 0), (2, False, 3)])
-def test_a_run_that_has_no_node(
+@pytest.mark.parametrize(("gpus", "fails", "messages"), [(None, True, 0), (2, False, 3)])
+def test_run_without_a_node_waits_only_for_an_autoscaler(
     gpus: int | None,
-    hopeless: bool,
-    lines: int,
+    fails: bool,
+    messages: int,
     cluster: FakeCluster,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where an autoscaler may bring a GPU it is waited for, and that is said now and then."""
+    """With requested GPUs a run waits and logs that regularly; without, it fails after a time."""
     supervisor = EngineSupervisor(cluster.make, device="auto", lanes=2, deadline_s=60, gpus=gpus)
     with caplog.at_level(logging.WARNING):
-        while cluster.now < 3.5 * NODES_WITHIN_S:
+        while cluster.now < 3.5 * NODES_TIMEOUT_S:
             cluster.now += 100
-            supervisor.look()
-    assert (supervisor.hopeless is not None) == hopeless
-    assert caplog.text.count("waiting for a GPU") == lines
+            supervisor.check_all()
+    assert (supervisor.failure is not None) == fails
+    assert caplog.text.count("waiting for a GPU") == messages
 
 
 @pytest.mark.parametrize(
-    ("turns_out", "said", "left"),
+    ("reason", "message", "lost_with_node"),
     [
-        ("its node is gone", "engine-0 is gone with its node", True),
-        ("it died", "engine-0 died; another one starts", False),
-        ("nothing", "engine-0 could not be reached; another one starts", False),
+        ("node is gone", "engine-0 is gone with its node", True),
+        ("engine died", "engine-0 died; another one starts", False),
+        ("unknown", "engine-0 could not be reached; another one starts", False),
     ],
 )
-def test_an_engine_that_cannot_be_reached(
-    turns_out: str, said: str, left: bool, cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+def test_unreachable_engine_is_replaced_once_ray_knows_the_reason(
+    reason: str,
+    message: str,
+    lost_with_node: bool,
+    cluster: FakeCluster,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Until Ray knows better its node is taken to be gone; its place is not filled before."""
+    """An unreachable engine counts as lost with its node, and its place stays free until then."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
+    supervisor = cluster.supervisor()
     for _ in range(2):
-        supervisor.look()
-    assert supervisor.lanes == {"engine-0": 2} and not supervisor.left("engine-0")
+        supervisor.check_all()
+    assert supervisor.lanes == {"engine-0": 2} and not supervisor.lost_with_node("engine-0")
     (actor,) = cluster.actors
-    actor.vanishes()
-    supervisor.check("engine-0")
+    actor.disconnect()
+    supervisor.check_engine("engine-0")
     for _ in range(3):
-        supervisor.look()
-    assert supervisor.left("engine-0") and not supervisor.lanes and len(cluster.actors) == 1
-    if turns_out == "its node is gone":
+        supervisor.check_all()
+    assert supervisor.lost_with_node("engine-0")
+    assert not supervisor.lanes and len(cluster.actors) == 1
+    if reason == "node is gone":
         del cluster.nodes[NODE]
-    elif turns_out == "it died":
+    elif reason == "engine died":
         actor.state = "DEAD"
     else:
-        cluster.now += DECIDED_WITHIN_S + 1
+        cluster.now += UNREACHABLE_TIMEOUT_S + 1
     with caplog.at_level(logging.WARNING):
-        supervisor.look()
-    assert caplog.messages[-1] == said
-    assert supervisor.left("engine-0") == left
-    assert len(cluster.actors) == (1 if left else 2)
+        supervisor.check_all()
+    assert caplog.messages[-1] == message
+    assert supervisor.lost_with_node("engine-0") == lost_with_node
+    assert len(cluster.actors) == (1 if lost_with_node else 2)
 
 
-@pytest.mark.parametrize("another", [False, True])
-def test_a_run_whose_engines_die(another: bool, cluster: FakeCluster) -> None:
-    """A place where engines die again and again is given up; the run only if there is no other."""
+@pytest.mark.parametrize("other_node", [False, True])
+def test_place_is_given_up_after_too_many_deaths(other_node: bool, cluster: FakeCluster) -> None:
+    """A place where engines keep dying is given up; the run fails only if there is no other."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    supervisor.look()
+    supervisor = cluster.supervisor()
+    supervisor.check_all()
     for death in range(MOST_DEATHS):
-        assert supervisor.hopeless is None and len(cluster.actors) == death + 1
-        cluster.actors[-1].answer = _dies
-        if another and death == MOST_DEATHS - 1:
-            cluster.nodes["b" * 56] = {"CPU": 1.0}
-        supervisor.look()
-    assert (supervisor.hopeless is None) == another
-    assert len(cluster.actors) == MOST_DEATHS + another
+        assert supervisor.failure is None and len(cluster.actors) == death + 1
+        cluster.actors[-1].die()
+        if other_node and death == MOST_DEATHS - 1:
+            cluster.nodes[OTHER_NODE] = {"CPU": 1.0}
+        supervisor.check_all()
+    assert (supervisor.failure is None) == other_node
+    assert len(cluster.actors) == MOST_DEATHS + other_node
 
 
-def test_deaths_of_long_ago_end_no_run(cluster: FakeCluster) -> None:
-    """After a place was given up another one worked; when that is gone a node is waited for."""
+def test_earlier_deaths_do_not_end_a_run(cluster: FakeCluster) -> None:
+    """If another place worked after one was given up, a run without nodes waits for a new one."""
     cluster.nodes[NODE] = {"CPU": 1.0}
-    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    supervisor.look()
+    supervisor = cluster.supervisor()
+    supervisor.check_all()
     for _ in range(MOST_DEATHS - 1):
-        cluster.actors[-1].answer = _dies
-        supervisor.look()
-    cluster.nodes["b" * 56] = {"CPU": 1.0}
-    supervisor.look()
-    cluster.actors[-2].answer = _dies
-    supervisor.look()
+        cluster.actors[-1].die()
+        supervisor.check_all()
+    cluster.nodes[OTHER_NODE] = {"CPU": 1.0}
+    supervisor.check_all()
+    cluster.actors[-2].die()
+    supervisor.check_all()
     assert len(supervisor.lanes) == 1
-    del cluster.nodes["b" * 56]
-    supervisor.look()
-    assert not supervisor.lanes and supervisor.hopeless is None
+    del cluster.nodes[OTHER_NODE]
+    supervisor.check_all()
+    assert not supervisor.lanes and supervisor.failure is None
 
 
 @pytest.mark.parametrize(
-    ("state", "node", "outlived"),
-    [("ALIVE", NODE, False), ("DEAD", NODE, True), ("DEAD", "another", False)],
+    ("state", "node", "expected"),
+    [("ALIVE", NODE, False), ("DEAD", NODE, True), ("DEAD", OTHER_NODE, False)],
 )
-def test_a_process_that_is_gone(
-    state: str, node: str, outlived: bool, cluster: FakeCluster
+def test_process_died_alone_only_if_its_node_lives(
+    state: str, node: str, expected: bool, cluster: FakeCluster
 ) -> None:
-    """Only one that is known to have died, on a node that is known to live, died by itself."""
+    """A process died by itself only if Ray knows that it is dead and that its node is alive."""
     cluster.nodes[node] = {}
     actor: Any = FakeActor()
     actor.state = state
-    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=2, deadline_s=60)
-    assert supervisor.outlived(actor) == outlived
+    assert cluster.supervisor().died_on_live_node(actor) == expected
 
 
-def test_a_fleet_says_how_many_engines_are_up(cluster: FakeCluster) -> None:
-    """While engines start it is known how many are up; when all are, there is nothing to say."""
+def test_startup_status_counts_engines_that_are_up(cluster: FakeCluster) -> None:
+    """The status counts engines until all are up, and is empty then."""
     cluster.nodes = {NODE: {"CPU": 2.0}}
-    supervisor = EngineSupervisor(cluster.make, device="cpu", lanes=1, deadline_s=60)
+    supervisor = cluster.supervisor(lanes=1)
     supervisor._follow_nodes()
-    assert supervisor.starting == "starting the engines: 0 of 2 up"
-    supervisor._listen("engine-0")
-    assert supervisor.starting == "starting the engines: 1 of 2 up"
-    supervisor._listen("engine-1")
-    assert supervisor.starting == ""
+    assert supervisor.startup_status == "starting the engines: 0 of 2 up"
+    supervisor._poll("engine-0")
+    assert supervisor.startup_status == "starting the engines: 1 of 2 up"
+    supervisor._poll("engine-1")
+    assert supervisor.startup_status == ""

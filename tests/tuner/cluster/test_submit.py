@@ -1,4 +1,7 @@
-"""Launches on a cluster's head, as its dashboard answers; `tests/cluster` has a real one."""
+"""Submitting a launch to a cluster and following its log; `tests/cluster` does all of it for real.
+
+Most tests put a fake client in place of Ray's, since a real cluster does not fail on demand.
+"""
 
 from __future__ import annotations
 
@@ -30,29 +33,28 @@ DONE = SimpleNamespace(status=SimpleNamespace(name="SUCCEEDED"), message="")
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
-    """In place of Ray's."""
-    made = mock.Mock()
-    made.tail_job_logs.side_effect = lambda job_id: log_of("printed\n")
-    monkeypatch.setattr(submit, "_client", lambda address: made)
-    monkeypatch.setattr(submit, "LOOK_EVERY_S", 0)
-    monkeypatch.setattr(submit, "TRY_EVERY_S", 0)
-    return made
+    """Fake of Ray's client of the jobs API."""
+    fake = mock.Mock()
+    fake.tail_job_logs.side_effect = lambda job_id: log_of("printed\n")
+    monkeypatch.setattr(submit, "_client", lambda address: fake)
+    monkeypatch.setattr(submit, "RETRY_INTERVAL_S", 0)
+    return fake
 
 
 async def log_of(*pieces: str, error: Exception | None = None) -> AsyncIterator[str]:
-    """A log as Ray's client gives it: from its start, until the job or the connection ends."""
+    """Yield a log as Ray's client does: from its start, until the job or the connection ends."""
     for piece in pieces:
         yield piece
     if error:
         raise error
 
 
-def followed(client: mock.Mock, answers: Sequence[object]) -> list[str]:
-    """What is said while a client answers so."""
-    said: list[str] = []
+def messages_while_following(client: mock.Mock, answers: Sequence[object]) -> list[str]:
+    """Return the messages of `follow` while the client gives these answers about the job."""
+    messages: list[str] = []
     client.get_job_info.side_effect = answers
-    submit.follow("job_1", ADDRESS, lambda text: None, said.append)
-    return said
+    submit.follow("job_1", ADDRESS, lambda text: None, messages.append)
+    return messages
 
 
 @pytest.mark.parametrize(
@@ -62,27 +64,27 @@ def followed(client: mock.Mock, answers: Sequence[object]) -> list[str]:
         AuthenticationError("Authentication failed: \n\nthe token is another"),
     ],
 )
-def test_a_cluster_that_knows_nothing_of_it_ends_it(client: mock.Mock, error: Exception) -> None:
-    """After a head was replaced, or its token, no waiting helps: one line, and the end."""
+def test_following_ends_if_the_job_is_not_found(client: mock.Mock, error: Exception) -> None:
+    """If the head or its token was replaced, following ends with a message of one line."""
     with pytest.raises(WorkError, match="job job_1 was not found") as caught:
-        followed(client, [INFO, INFO, error])
+        messages_while_following(client, [INFO, INFO, error])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "error", [ConnectionError("refused"), RuntimeError("Request failed with status code 503: …")]
 )
-def test_a_cluster_that_is_away_is_waited_for(client: mock.Mock, error: Exception) -> None:
-    """A lost connection is said once, and so is that it is back."""
-    said = followed(client, [INFO, error, error, DONE, DONE])
-    assert len(said) == 2 and "is away" in said[0] and "is back" in said[1]
+def test_lost_connection_is_retried(client: mock.Mock, error: Exception) -> None:
+    """One message says that the connection is lost, and one that it is back."""
+    lost, back = messages_while_following(client, [INFO, error, error, DONE, DONE])
+    assert "does not answer" in lost and "is back" in back
 
 
 @pytest.mark.parametrize(
     "error", [ClientConnectionError("cut"), RuntimeError("closed with close code 1006"), OSError()]
 )
-def test_after_a_loss_nothing_is_shown_twice(client: mock.Mock, error: Exception) -> None:
-    """A log that is followed again begins at its start, of which only what is new is shown."""
+def test_reconnecting_shows_no_line_twice(client: mock.Mock, error: Exception) -> None:
+    """Every connection delivers the log from its start, and only new parts are shown."""
     shown: list[str] = []
     client.get_job_info.side_effect = [INFO, INFO, INFO, INFO, DONE]
     client.tail_job_logs.side_effect = [
@@ -94,19 +96,20 @@ def test_after_a_loss_nothing_is_shown_twice(client: mock.Mock, error: Exception
     assert "".join(shown) == "one\ntwo\nthree\n" and not client.get_job_logs.called
 
 
-def test_a_cluster_that_falls_silent_is_asked(
+def test_silent_log_makes_the_client_check_the_cluster(
     client: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job may print nothing for long; a cluster that does not answer meanwhile is away."""
+    """While a log is silent the cluster is asked; without an answer, the connection is lost."""
 
-    async def silent(job_id: str) -> AsyncIterator[str]:
+    async def silent_log() -> AsyncIterator[str]:
         await asyncio.sleep(3600)
         yield "never"
 
-    monkeypatch.setattr(submit, "SILENT_S", 0.05)
-    client.tail_job_logs.side_effect = [silent("job_1"), log_of("end\n")]
-    said = followed(client, [INFO, INFO, ConnectionError("no route"), INFO, DONE])
-    assert len(said) == 2 and "no route" in said[0] and "is back" in said[1]
+    monkeypatch.setattr(submit, "SILENCE_S", 0.05)
+    client.tail_job_logs.side_effect = [silent_log(), log_of("end\n")]
+    answers = [INFO, INFO, ConnectionError("no route"), INFO, DONE]
+    lost, back = messages_while_following(client, answers)
+    assert "no route" in lost and "is back" in back
 
 
 @pytest.mark.parametrize(
@@ -118,20 +121,20 @@ def test_a_cluster_that_falls_silent_is_asked(
         AuthenticationError("no token"),
     ],
 )
-def test_a_job_that_is_not_taken(
+def test_rejected_job_is_an_input_error(
     client: mock.Mock, error: Exception, job_file: Path, tmp_path: Path
 ) -> None:
-    """Too many pictures, a lost connection: one line that says so."""
+    """A job that the cluster does not accept gives a message of one line."""
     client.submit_job.side_effect = error
-    with pytest.raises(InputError, match="did not take the job") as caught:
+    with pytest.raises(InputError, match="did not accept the job") as caught:
         submit.submit(load_job(job_file)[0], tmp_path / "run", ADDRESS)
     assert "\n" not in str(caught.value)
 
 
-def test_what_stays_on_this_machine_is_listed(
+def test_job_that_names_local_files_is_refused(
     client: mock.Mock, job_file: Path, tmp_path: Path
 ) -> None:
-    """Folders and files of this machine mean nothing on the head, and are named all at once."""
+    """One message names all keys of a job that contain files or folders of this machine."""
     job, _ = load_job(job_file, ["storage=copies", "search.study=sqlite:///s.db"])
     with pytest.raises(InputError, match=r"search\.study: a file.*storage: a folder"):
         submit.submit(job, tmp_path / "run", ADDRESS)
@@ -140,10 +143,8 @@ def test_what_stays_on_this_machine_is_listed(
     assert submit.submit(job, tmp_path / "run", ADDRESS)
 
 
-def test_submitting_without_its_extra_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Rather than that no cluster answers, which is how Ray says it."""
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ray's extra, the message says what to install; Ray says that no cluster answers."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'nst-tuner\[cluster\]'"):
         submit._client("http://127.0.0.1:8265")
@@ -154,27 +155,27 @@ PRINTS = "import time; [(print('line', n, flush=True), time.sleep(0.02)) for n i
 
 @pytest.fixture
 def dashboard() -> Iterator[int]:
-    """Port of the dashboard of a real cluster, which takes jobs."""
+    """Port of the dashboard of a real cluster that accepts jobs."""
     ports = {"dashboard_port": 0, "dashboard_agent_listen_port": 0}
-    made = Cluster(
+    cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": True} | ports,
     )
     try:
-        yield int(made.webui_url.rpartition(":")[2])
+        yield int(cluster.webui_url.rpartition(":")[2])
     finally:
-        made.shutdown()
+        cluster.shutdown()
 
 
 @pytest.mark.timeout(900)
-def test_a_real_log_is_followed_through_a_cut(dashboard: int) -> None:
+def test_log_of_a_real_job_survives_a_cut_connection(dashboard: int) -> None:
     """Every line of a job on a real cluster is shown once, in order, though the tunnel is cut."""
-    shown, said = [], []
+    shown, messages = [], []
     with Tunnel(dashboard).opened() as tunnel:
         address = f"http://127.0.0.1:{tunnel.port}"
         client = submit._client(address)
         command = shlex.join([sys.executable, "-c", PRINTS])
-        job_id = _taken(client, command)
+        job_id = _submit_when_ready(client, command)
 
         def show(text: str) -> None:
             shown.append(text)
@@ -182,14 +183,15 @@ def test_a_real_log_is_followed_through_a_cut(dashboard: int) -> None:
                 tunnel.cut()
                 threading.Timer(1, tunnel.open).start()
 
-        submit.follow(job_id, address, show, said.append)
+        submit.follow(job_id, address, show, messages.append)
     lines = [line for line in "".join(shown).splitlines() if line.startswith("line ")]
     assert lines == [f"line {number}" for number in range(300)]
-    assert len(said) == 2 and "is away" in said[0] and "is back" in said[1]
+    lost, back = messages
+    assert "does not answer" in lost and "is back" in back
 
 
-def _taken(client: Any, command: str) -> str:
-    """The id of a job, once the head that has only just started takes it."""
+def _submit_when_ready(client: Any, command: str) -> str:
+    """Return the id of a job, submitted as soon as the head, which has just started, accepts it."""
     deadline = time.monotonic() + 120
     while True:
         try:

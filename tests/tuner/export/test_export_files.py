@@ -1,4 +1,4 @@
-"""What the command writes: files, packs, and what it refuses."""
+"""Files that `nst-tuner export` writes, packs, and options that it refuses."""
 
 import json
 import shlex
@@ -11,9 +11,9 @@ from PIL import Image
 
 from benchmarks.support.made_run import made_run
 from tests.tuner.helpers import noisy_space, nst_tuner
-from tuner.apply.picture import parse_style
 from tuner.export.commands import stylize_inputs
 from tuner.job.spec import PairSpec, StyleImage
+from tuner.job.style_arguments import parse_style
 from tuner.pages.report.page_data import report_data
 from tuner.results.results import load_results
 
@@ -21,10 +21,10 @@ from tuner.results.results import load_results
 @pytest.mark.parametrize("weight", [1.0, 2.5])
 @pytest.mark.parametrize("region", [None, "where.png"])
 @pytest.mark.parametrize("style_region", [None, "what.png"])
-def test_the_command_says_all_of_a_pair(
+def test_stylize_options_name_all_inputs_of_a_pair(
     tmp_path: Path, weight: float, region: str | None, style_region: str | None
 ) -> None:
-    """What a report tells to type is read back as the job's own styles, weights, masks, start."""
+    """The options that a report shows give back the styles, weights, masks and start of the job."""
     names = ["me@home.png", *(name for name in (region, style_region) if name)]
     for shade, name in enumerate(names, 1):
         Image.new("RGB", (40, 40), (60 * shade,) * 3).save(tmp_path / name)
@@ -33,19 +33,19 @@ def test_the_command_says_all_of_a_pair(
     words = shlex.split(stylize_inputs(tmp_path, pair, {"init": "image"}))
     assert words[::2] == ["--content", "--style", "--start"]
     assert "--start" not in stylize_inputs(tmp_path, pair, {"init": "content"})
-    found = parse_style(words[3])
-    assert found.weight == weight
-    assert float(found.image_3HW.mean()) == pytest.approx(60 / 255)
-    for mask, name in ((found.region_HW, region), (found.style_region_HW, style_region)):
+    parsed = parse_style(words[3])
+    assert parsed.weight == weight
+    assert float(parsed.image_3HW.mean()) == pytest.approx(60 / 255)
+    for mask, name in ((parsed.region_HW, region), (parsed.style_region_HW, style_region)):
         assert (mask is None) == (name is None)
         if name and mask is not None:
             assert float(mask.mean()) == pytest.approx(60 * (1 + names.index(name)) / 255)
 
 
 def test_export_writes_every_format(tmp_path: Path, pictures: Path) -> None:
-    """Preset with provenance, script, command and snippet, each from the command line."""
+    """The command writes a preset with provenance, a script, and an engine's command."""
     run = made_run(tmp_path / "run", pictures, noisy_space(tmp_path), trials=8)
-    for kind in ("preset", "script", "neural-style-pt", "pystiche"):
+    for kind in ("preset", "script", "neural-style-pt"):
         done = nst_tuner("export", run, "--out", tmp_path / f"{kind}.out", "--format", kind)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / f"{kind}.out").stat().st_size > 200
@@ -54,8 +54,8 @@ def test_export_writes_every_format(tmp_path: Path, pictures: Path) -> None:
     assert facts["licence"] and {"score", "hardware", "environment", "baselines"} <= set(facts)
 
 
-def test_a_preset_knows_the_pictures_it_was_scored_with(tmp_path: Path, pictures: Path) -> None:
-    """Weights of several styles are in its provenance, in the script, and in what is said."""
+def test_exports_contain_weights_of_several_styles(tmp_path: Path, pictures: Path) -> None:
+    """Weights of style images are in the provenance, in the script and in the shown command."""
     styles = [
         {"image": str(pictures / "style.png"), "weight": 3.0},
         {"image": str(pictures / "reference.png")},
@@ -73,22 +73,22 @@ def test_a_preset_knows_the_pictures_it_was_scored_with(tmp_path: Path, pictures
 
 
 def test_a_script_for_another_size_is_fitted(tmp_path: Path, pictures: Path) -> None:
-    """A script goes through the tuned size first, as `stylize` does; a preset is left as it is."""
+    """A script for a larger size starts at the tuned size; for a preset --size-px is refused."""
     run = made_run(tmp_path / "run", pictures, trials=4)
     config = load_results(run).preset().config
     size_px = 2 * config.size_px
-    larger = ("--size-px", size_px)
-    done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script", *larger)
+    option = ("--size-px", size_px)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.py", "--format", "script", *option)
     assert done.returncode == 0 and f"tuned at {config.size_px} px" in done.stderr
     text = (tmp_path / "p.py").read_text()
     assert f"SIZE_PX = {size_px}\n" in text and "plan = stages" in text
-    done = nst_tuner("export", run, "--out", tmp_path / "p.json", *larger)
+    done = nst_tuner("export", run, "--out", tmp_path / "p.json", *option)
     assert done.returncode == 2 and "stylize --size-px" in done.stderr
     assert not (tmp_path / "p.json").exists()
 
 
 def test_options_of_a_single_export_are_refused_with_a_pack(tmp_path: Path, pictures: Path) -> None:
-    """A pack has the best presets of its runs; anything else asked of it is no pack."""
+    """A pack always contains the best presets of its runs; options of one export are refused."""
     run = made_run(tmp_path / "run", pictures, trials=4)
     options = {"--trial": 0, "--format": "script", "--out": tmp_path / "x", "--size-px": 96}
     for option in options.items():
@@ -97,8 +97,8 @@ def test_options_of_a_single_export_are_refused_with_a_pack(tmp_path: Path, pict
     assert not (tmp_path / "pack").exists()
 
 
-def test_a_pack_has_all_presets_and_a_sheet(tmp_path: Path, pictures: Path) -> None:
-    """Several runs become a folder of presets by safe names; a used folder is refused."""
+def test_pack_contains_all_presets_and_a_contact_sheet(tmp_path: Path, pictures: Path) -> None:
+    """Several runs become a folder of presets with safe names; a folder in use is refused."""
     runs = [made_run(tmp_path / f"run{k}", pictures, trials=4, name="../a b") for k in range(2)]
     pack = tmp_path / "pack"
     assert nst_tuner("export", *runs, "--pack", pack).returncode == 0
@@ -113,8 +113,8 @@ def test_a_pack_has_all_presets_and_a_sheet(tmp_path: Path, pictures: Path) -> N
     assert nst_tuner("export", runs[0]).returncode == 2
 
 
-def test_the_sheet_of_a_pack_has_every_style(tmp_path: Path, pictures: Path) -> None:
-    """A run with two style images makes it wider, and another one leaves a place free."""
+def test_contact_sheet_of_a_pack_shows_every_style(tmp_path: Path, pictures: Path) -> None:
+    """The contact sheet has as many style columns as the run with the most style images."""
     names = {role: str(pictures / f"{role}.png") for role in ("content", "reference")}
     styles = [{"image": str(pictures / f"{name}.png")} for name in ("style", "reference")]
     pairs = [{**names, "style": styles}]
@@ -131,10 +131,10 @@ def test_the_sheet_of_a_pack_has_every_style(tmp_path: Path, pictures: Path) -> 
 @pytest.mark.parametrize(
     "objective", [["seconds_per_image", "lpips"], {"lpips": 1.0, "seconds_per_image": 0.01}]
 )
-def test_an_export_does_not_blame_what_cannot_be_compared(
+def test_export_does_not_judge_a_score_that_cannot_be_compared(
     tmp_path: Path, pictures: Path, objective: Any
 ) -> None:
-    """Where an objective with a cost leaves it unknown, nobody says that nothing was gained."""
+    """With a cost in the objective, no warning says that a preset does not beat the content."""
     run = made_run(tmp_path / "run", pictures, trials=4, objective=objective)
     done = nst_tuner("export", run, "--out", tmp_path / "p.json")
     assert done.returncode == 0 and "does NOT beat" not in done.stderr
@@ -142,8 +142,8 @@ def test_an_export_does_not_blame_what_cannot_be_compared(
     assert done.returncode == 0 and "does NOT beat" not in done.stderr
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path, pictures: Path) -> None:
-    """A place that is no folder is named, with exit code 2 and no traceback."""
+def test_unwritable_output_is_an_input_error(tmp_path: Path, pictures: Path) -> None:
+    """An output below a file is named in the message, with exit code 2 and no traceback."""
     run = made_run(tmp_path / "run", pictures, trials=4)
     (tmp_path / "file").write_text("")
     nowhere = tmp_path / "file" / "x"

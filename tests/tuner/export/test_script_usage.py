@@ -1,4 +1,4 @@
-"""The command in an exported script's own docstring works as it is written."""
+"""Usage lines of exported scripts: the command in a script's docstring works as it is written."""
 
 import os
 import shlex
@@ -16,12 +16,12 @@ from nst_core.networks.weights import cache_dir
 from nst_core.presets.preset import Preset
 from tuner.export.script import script_of
 
-#: A network that nothing can be fetched by.
+#: Environment variables with proxies that do not exist, so that no download works.
 NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
 
 
 def usage(text: str) -> list[str]:
-    """The words of the command in a script's docstring."""
+    """Return the words of the command in a script's docstring."""
     (line,) = (line for line in text.splitlines() if line.startswith("    python "))
     return shlex.split(line)
 
@@ -39,7 +39,7 @@ def run(words: list[str], folder: Path, **environment: str) -> subprocess.Comple
 
 @pytest.fixture
 def folder(tmp_path: Path, pictures: Path) -> Path:
-    """A folder with the pictures that the docstring names."""
+    """Folder with the pictures that the docstring names."""
     for name, picture in (("photo", "content"), ("style", "style"), ("start", "reference")):
         with Image.open(pictures / f"{picture}.png") as image:
             image.convert("RGB").save(tmp_path / f"{name}.jpg")
@@ -47,8 +47,8 @@ def folder(tmp_path: Path, pictures: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["cafe.py", "my café.py", "-it's.py"])
-def test_the_usage_line_works_without_a_network(folder: Path, name: str) -> None:
-    """Typed as it stands it makes the result, with the weights that nst-tuner has cached."""
+def test_usage_line_works_without_a_network(folder: Path, name: str) -> None:
+    """The usage line makes the result without changes, from weights in the cache of nst-tuner."""
     config = StyleConfig(steps=1, size_px=48, init="image" if name == "cafe.py" else "content")
     text, _ = script_of(Preset(name="x", config=config), name)
     (folder / name).write_text(text, encoding="utf-8")
@@ -61,10 +61,10 @@ def test_the_usage_line_works_without_a_network(folder: Path, name: str) -> None
         assert max(image.size) == 48
 
 
-def test_own_weights_are_named_in_the_usage_line(folder: Path) -> None:
-    """A preset of a weights file of somebody's own names that file; the script reads it."""
-    known = {"weights": {"vgg16": {"file": "/elsewhere/my own.safetensors"}}}
-    preset = Preset(name="x", config=StyleConfig(steps=1, size_px=48), provenance=known)
+def test_usage_line_names_the_users_weights_file(folder: Path) -> None:
+    """The usage line names the weights file that the preset was tuned with."""
+    provenance = {"weights": {"vgg16": {"file": "/elsewhere/my own.safetensors"}}}
+    preset = Preset(name="x", config=StyleConfig(steps=1, size_px=48), provenance=provenance)
     text, _ = script_of(preset, "s.py")
     (folder / "s.py").write_text(text)
     words = usage(text)
@@ -73,8 +73,8 @@ def test_own_weights_are_named_in_the_usage_line(folder: Path) -> None:
     assert run(words, folder).returncode == 0
 
 
-def test_what_a_script_cannot_have_is_one_line(folder: Path) -> None:
-    """No weights and no network, an output that is an input, or no picture: one line each."""
+def test_script_reports_problems_in_one_line(folder: Path) -> None:
+    """Missing weights and unusable outputs end a script with one line, and replace no input."""
     text, _ = script_of(Preset(name="x", config=StyleConfig(steps=1, size_px=48)), "s.py")
     (folder / "s.py").write_text(text)
     words, before = usage(text), (folder / "photo.jpg").read_bytes()

@@ -320,11 +320,11 @@ def test_a_lost_database_ends_a_launch_in_one_line(job_file: Path, tmp_path: Pat
 
 def test_a_locked_database_stops_the_launch_not_a_trial() -> None:
     """On Ray a locked database stops the launch like a full disk does, before Tune sees it."""
-    pool = Placement(mock.Mock(hopeless=None))
+    pool = Placement(mock.Mock(failure=None))
     locked = OperationalError("select 1", {}, sqlite3.OperationalError("database is locked"))
-    with pool.watched():
+    with pool.catch_driver_error():
         raise optuna.exceptions.StorageInternalError("the commit failed") from locked
-    assert pool.stopped and "database is locked" in str(pool.fault)
+    assert pool.stopped and "database is locked" in str(pool.driver_error)
 
 
 def test_a_damaged_study_file_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Suggestions tried on the pictures that they are for."""
+"""Short runs: suggestions that are tried on the user's own pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRAM = CATALOGUE["gram"]
 
 
 def suggested(count: int) -> list[tuple[Suggestion, StyleConfig]]:
-    """Suggestions of so many different steps."""
+    """Return suggestions with 1, 2, … steps."""
     return [
         (
             Suggestion(
@@ -31,53 +31,51 @@ def suggested(count: int) -> list[tuple[Suggestion, StyleConfig]]:
     ]
 
 
-def test_settings_that_leave_the_photo_unrecognizable_fail(
-    pictures: Path, weights: dict[str, Weights]
-) -> None:
-    """A start from the style with a low rate and few steps fails; one from the photo does not."""
+def test_unrecognizable_result_fails(pictures: Path, weights: dict[str, Weights]) -> None:
+    """A start from the style with a low rate and few steps fails; one from the photo passes."""
     content, style = (load_image(pictures / f"{name}.png") for name in ("content", "style"))
     run = ShortRuns(content, style, weights.__getitem__)
-    seen: list[int] = []
+    steps: list[int] = []
     common = {"style_layers": {"relu1_1": 1.0, "relu2_1": 1.0}, "style_weight": 30.0}
-    bad = run(StyleConfig(init="style", lr=0.002, steps=3, **common), seen.append)
+    bad = run(StyleConfig(init="style", lr=0.002, steps=3, **common), steps.append)
     good = run(StyleConfig(init="content", lr=0.01, steps=3, **common))
-    assert seen[-1] == 3
+    assert steps[-1] == 3
     assert not bad.recognizable
-    assert good.recognizable and bad.style < good.style  # it still is the style image
+    assert good.recognizable and bad.style < good.style  # the bad result is still the style image
 
 
-def test_what_fails_is_replaced() -> None:
-    """The ranking keeps its order without those that fail, and tries no more than it needs."""
+def test_failed_suggestions_are_replaced() -> None:
+    """Suggestions that pass keep their order, and no more are tried than necessary."""
     tried: list[int] = []
 
     def run(config: StyleConfig) -> ShortRun:
         tried.append(config.steps)
         return ShortRun(edges=LEAST_EDGES - 0.1 * (config.steps in {1, 3}), style=0.5)
 
-    found = recognizable_first(suggested(6), run, 2)
-    assert [one.steps for one, *_ in found] == [2, 4]
+    tested = recognizable_first(suggested(6), run, 2)
+    assert [suggestion.steps for suggestion, *_ in tested] == [2, 4]
     assert tried == [1, 2, 3, 4]
-    assert "hard to recognize" not in said_of(found)
+    assert "hard to recognize" not in said_of(tested)
 
 
-def test_where_nothing_is_recognizable_it_is_said() -> None:
-    """With too few that pass, those that fail follow, and the output says so."""
-    found = recognizable_first(
+def test_failed_suggestions_fill_the_list() -> None:
+    """If too few suggestions pass, failed ones follow, and the explanation says so."""
+    tested = recognizable_first(
         suggested(3), lambda config: ShortRun(edges=0.9 * (config.steps == 3), style=1.0), 2
     )
-    assert [one.steps for one, *_ in found] == [3, 1]
-    assert "1 of 2 keep less than 35% of the edges" in said_of(found)
+    assert [suggestion.steps for suggestion, *_ in tested] == [3, 1]
+    assert "1 of 2 keep less than 35% of the edges" in said_of(tested)
 
 
 @pytest.mark.parametrize("tried", [True, False])
-def test_the_command_says_whether_it_tried(pictures: Path, tmp_path: Path, tried: bool) -> None:
-    """What was measured is in the JSON and in the preset; `--no-try` says that nothing was."""
+def test_command_reports_short_runs(pictures: Path, tmp_path: Path, tried: bool) -> None:
+    """JSON and preset contain the results of short runs; with `--no-try` there are none."""
     content, style = (pictures / f"{name}.png" for name in ("content", "style"))
-    asked = ["suggest", "--content", content, "--style", style, "--top", 1]
+    command = ["suggest", "--content", content, "--style", style, "--top", 1]
     options = [] if tried else ["--no-try"]
     if not tried:
-        assert "Not tried on these pictures" in nst_tuner(*asked, *options).stdout
-    done = nst_tuner(*asked, *options, "--json", "--out", tmp_path / "first.json")
+        assert "Not tried on these pictures" in nst_tuner(*command, *options).stdout
+    done = nst_tuner(*command, *options, "--json", "--out", tmp_path / "first.json")
     (first,) = json.loads(done.stdout)["suggestions"]
     preset = json.loads((tmp_path / "first.json").read_text())
     assert (preset["provenance"]["tried"] is not None) == tried

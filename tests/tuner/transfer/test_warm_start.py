@@ -1,4 +1,4 @@
-"""Searches that begin with what earlier ones found."""
+"""Warm start: searches whose initial points come from earlier runs and similar pairs."""
 
 from pathlib import Path
 
@@ -21,17 +21,18 @@ from tuner.transfer.warm_start import OF_ONE_SOURCE, SIMILAR, most_starts, warm_
 
 
 def launch(job_file: Path, folder: Path, *overrides: str) -> None:
+    """Run eight trials of the space `gram`."""
     job, space = load_job(
         job_file, ["search.presets=false", "search.trials=8", "space=gram", *overrides]
     )
     run_job(job, space, folder, InlineBackend(), callback=Recorder(), say=print)
 
 
-def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -> None:
-    """The best of the `warm_start`, none like another, come first, then the space's own starts."""
+def test_run_begins_with_the_best_points_of_another_run(job_file: Path, tmp_path: Path) -> None:
+    """The best different points of the other run come first, then the space's initial points."""
     launch(job_file, tmp_path / "a")
     space = find_space("gram")
-    ranked = [found.record.params for found in load_results(tmp_path / "a").ranked()]
+    ranked = [trial.record.params for trial in load_results(tmp_path / "a").ranked()]
     best = [params for params in ranked if params not in space.initial_points]
     chosen = apart(range(len(best)), encode_all(space, best), OF_ONE_SOURCE)
     assert chosen[0] == 0 and len(chosen) > 1
@@ -43,15 +44,16 @@ def test_a_run_begins_with_the_best_of_another(job_file: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("trials", "most"), [(1, 1), (3, 3), (5, 4), (8, 4), (20, 10), (41, 20)])
-def test_starts_leave_room_for_a_search(trials: int, most: int) -> None:
-    """Those of one source if there are trials for it; of several no more than half of them."""
+def test_warm_start_leaves_trials_for_the_search(trials: int, most: int) -> None:
+    """Points of one source may take all trials; those of several sources at most half of them."""
     assert most_starts(trials) == most
 
 
-def test_a_run_for_another_objective_is_ranked_by_this_one(job_file: Path, tmp_path: Path) -> None:
-    """Trials of a run for LPIPS are ranked by color for a job that optimizes color, and it says so.
+def test_other_run_is_ranked_by_the_objective_of_this_job(job_file: Path, tmp_path: Path) -> None:
+    """For a job that optimizes color, the trials of a run for LPIPS are ranked by color.
 
-    A measure that the run did not score by, or pairs tuned for LPIPS, are not used at all.
+    A remark says so. A run without the measure is not used, nor are recorded pairs, which were
+    tuned for LPIPS.
     """
     launch(job_file, tmp_path / "a")
     results = load_results(tmp_path / "a")
@@ -59,22 +61,22 @@ def test_a_run_for_another_objective_is_ranked_by_this_one(job_file: Path, tmp_p
     space = find_space("gram")
     pictures = LossInputs.at_size(torch.rand(3, 32, 32), [(torch.rand(3, 32, 32), 1.0)], 32)
 
-    def found(source: object, goals: Goals) -> tuple[list[Params], list[str]]:
+    def points_of(source: object, goals: Goals) -> tuple[list[Params], list[str]]:
         return warm_starts([str(source)], space, pictures, 8, goals)
 
-    starts, remarks = found(tmp_path / "a", goals)
+    points, remarks = points_of(tmp_path / "a", goals)
     colors = {
         tuple(sorted(record.params.items())): min(r.scores["color"] for r in record.rungs.values())
         for record in results.records
         if record.searched and record.rungs and record.params not in space.initial_points
     }
-    assert colors[tuple(sorted(starts[0].items()))] == min(colors.values())
+    assert colors[tuple(sorted(points[0].items()))] == min(colors.values())
     assert remarks == [
         f"warm start: {tmp_path / 'a'} was searched for lpips; its trials are ranked by color here"
     ]
-    starts, remarks = found(tmp_path / "a", dists)
-    assert not starts and "its trials were not scored by dists" in remarks[0]
-    starts, remarks = found(SIMILAR, goals)
-    assert not starts and "similar is not used" in remarks[0] and "color" in remarks[0]
-    starts, remarks = found(SIMILAR, results.goals)
-    assert starts and not remarks
+    points, remarks = points_of(tmp_path / "a", dists)
+    assert not points and "its trials were not scored by dists" in remarks[0]
+    points, remarks = points_of(SIMILAR, goals)
+    assert not points and "similar is not used" in remarks[0] and "color" in remarks[0]
+    points, remarks = points_of(SIMILAR, results.goals)
+    assert points and not remarks

@@ -1,4 +1,4 @@
-"""What a video's result keeps: times, colors, shape of pixels, depth, tracks."""
+"""Video files: a result keeps times, colors, shape of pixels, depth and tracks of its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from nst_core.errors import InputError
 from tests.tuner.helpers import nst_tuner
-from tuner.apply.video_file import check_container, decoded, read_source, write_video
+from tuner.apply.video_result import check_container, write_video
+from tuner.apply.video_source import decoded, read_source
 
 SIZE = (96, 72)
 VARYING_MS = [0, 33, 67, 100, 133, 1133, 1167]
@@ -30,9 +31,9 @@ def make(
     aspect: Fraction | None = None,
     size: tuple[int, int] = SIZE,
 ) -> Path:
-    """A video of one color; ``tags`` are matrix, primaries, transfer and range."""
-    with av.open(str(path), "w") as made:
-        stream: Any = made.add_stream(codec, rate=25)
+    """Write a video of one color; ``tags`` are matrix, primaries, transfer and range."""
+    with av.open(str(path), "w") as new:
+        stream: Any = new.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, form
         context = stream.codec_context
         context.time_base = stream.time_base = base
@@ -53,94 +54,97 @@ def make(
             frame.pts, frame.time_base = time, base
             if tags:
                 frame.colorspace, frame.color_range = tags[0], tags[3]
-            made.mux(stream.encode(frame))
-        made.mux(stream.encode())
+            new.mux(stream.encode(frame))
+        new.mux(stream.encode())
     return path
 
 
-def again(source_file: Path, out: Path, said: list[str] | None = None) -> Path:
-    """The video with its own frames as the result."""
+def copy_video(source_file: Path, out: Path, messages: list[str] | None = None) -> Path:
+    """Write a result that has the frames of its source; return its path."""
     source = read_source(av, source_file)
-    check_container(av, source, out, (said if said is not None else []).append)
+    check_container(av, source, out, (messages if messages is not None else []).append)
     write_video(av, source, decoded(av, source), out)
     return out
 
 
 def frames_of(path: Path) -> list[Any]:
+    """Return the decoded frames of a video."""
     with av.open(str(path)) as opened:
         return list(opened.decode(opened.streams.video[0]))
 
 
 def times_of(path: Path) -> list[float]:
+    """Return the times of the frames of a video in seconds."""
     return [float(frame.time) for frame in frames_of(path)]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
 @pytest.mark.parametrize("first_ms", [0, 500])
-def test_frames_keep_their_own_times(tmp_path: Path, suffix: str, first_ms: int) -> None:
-    """Frames of a varying rate, or that begin late, come at the same times in every container."""
+def test_frames_keep_their_times(tmp_path: Path, suffix: str, first_ms: int) -> None:
+    """Every container keeps the times of frames, with a varying rate and with a late start."""
     times = [first_ms + time for time in VARYING_MS]
-    made = make(tmp_path / "in.mkv", times=times, base=Fraction(1, 1000))
-    out = again(made, tmp_path / f"out{suffix}")
-    offsets = np.subtract(times_of(out), times_of(made))
+    source = make(tmp_path / "in.mkv", times=times, base=Fraction(1, 1000))
+    out = copy_video(source, tmp_path / f"out{suffix}")
+    offsets = np.subtract(times_of(out), times_of(source))
     assert np.abs(offsets - offsets[0]).max() < 0.002
     assert abs(offsets[0]) < 0.002 or suffix in (".mp4", ".mov")
 
 
-def test_avi_has_one_rate(tmp_path: Path) -> None:
-    """A varying rate into AVI is refused; a constant one is written at that rate."""
+def test_avi_needs_a_constant_rate(tmp_path: Path) -> None:
+    """A source with a varying rate cannot become an AVI file; one with a constant rate can."""
     varying = make(tmp_path / "in.mkv", times=VARYING_MS, base=Fraction(1, 1000))
     with pytest.raises(InputError, match="AVI has one frame rate"):
-        again(varying, tmp_path / "out.avi")
-    out = again(make(tmp_path / "even.mp4"), tmp_path / "out.avi")
+        copy_video(varying, tmp_path / "out.avi")
+    out = copy_video(make(tmp_path / "constant.mp4"), tmp_path / "out.avi")
     assert len(frames_of(out)) == 4
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (1, 1, 1, 2), (6, 6, 6, 1), (9, 9, 16, 1)])
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-def test_colors_and_their_tags_stay(
+def test_colors_and_color_tags_are_kept(
     tmp_path: Path, tags: tuple[int, int, int, int], suffix: str
 ) -> None:
-    """Matrix, primaries, transfer and range are those of the source, and so is what is seen."""
+    """The result has the source's matrix, primaries, transfer, range and visible colors."""
     form = "yuv420p10le" if tags[0] == 9 else "yuv420p"
-    made, said = make(tmp_path / "in.mp4", tags=tags, form=form), list[str]()
-    out = again(made, tmp_path / f"out{suffix}", said)
-    before, after = (frames_of(file)[0] for file in (made, out))
+    source, messages = make(tmp_path / "in.mp4", tags=tags, form=form), list[str]()
+    out = copy_video(source, tmp_path / f"out{suffix}", messages)
+    before, after = (frames_of(file)[0] for file in (source, out))
     assert (after.colorspace, after.color_primaries, after.color_trc, after.color_range) == tags
-    seen = [
+    pixels = [
         frame.to_ndarray(format="rgb24", src_colorspace={1: 1, 9: 9}.get(tags[0], 5))[36, 48]
         for frame in (before, after)
     ]
-    assert np.abs(np.subtract(*(pixel.astype(int) for pixel in seen))).max() <= 6
-    kept = after.format.components[0].bits == before.format.components[0].bits
-    assert kept or "holds 8 bits a channel" in said[0]  # not every build of VP9 can do more
+    assert np.abs(np.subtract(*(pixel.astype(int) for pixel in pixels))).max() <= 6
+    depth_kept = after.format.components[0].bits == before.format.components[0].bits
+    # Not every build of VP9 supports more than 8 bits.
+    assert depth_kept or "holds 8 bits per channel" in messages[0]
 
 
-def test_what_a_video_does_not_say_is_taken_as_players_take_it(tmp_path: Path) -> None:
-    """Without tags an HD video is BT.709 and a small one BT.601, and the result says so."""
+def test_missing_color_tags_get_the_defaults_of_players(tmp_path: Path) -> None:
+    """Without tags, an HD video is BT.709 and a small one BT.601, and the result is tagged so."""
     large = make(tmp_path / "large.mp4", size=(1280, 720), times=range(1))
     small = make(tmp_path / "small.mp4", times=range(1))
     assert read_source(av, large).color.matrix == 1
     assert read_source(av, small).color.matrix == 6
-    assert frames_of(again(small, tmp_path / "out.mp4"))[0].colorspace == 6
+    assert frames_of(copy_video(small, tmp_path / "out.mp4"))[0].colorspace == 6
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("turned", [0, 90])
 def test_pixels_keep_their_shape(tmp_path: Path, suffix: str, turned: int) -> None:
-    """The sample aspect ratio stays; of a video filmed lying down it is turned with the frames."""
-    made = make(tmp_path / "in.mp4", aspect=Fraction(4, 3))
+    """The sample aspect ratio is kept; in a sideways video it is turned with the frames."""
+    source = make(tmp_path / "in.mp4", aspect=Fraction(4, 3))
     if turned:
-        lying = tmp_path / "lying.mp4"
-        with av.open(str(made)) as old, av.open(str(lying), "w") as new:
+        sideways = tmp_path / "sideways.mp4"
+        with av.open(str(source)) as old, av.open(str(sideways), "w") as new:
             copy: Any = new.add_stream_from_template(old.streams.video[0])
             copy.set_display_rotation(turned)
             for packet in old.demux(old.streams.video[0]):
                 if packet.dts is not None:
                     packet.stream = copy
                     new.mux(packet)
-        made = lying
-    with av.open(str(again(made, tmp_path / f"out{suffix}"))) as opened:
+        source = sideways
+    with av.open(str(copy_video(source, tmp_path / f"out{suffix}"))) as opened:
         stream: Any = opened.streams.video[0]
         width, height = (72, 96) if turned else SIZE
         assert (stream.width, stream.height) == (width, height)
@@ -148,21 +152,21 @@ def test_pixels_keep_their_shape(tmp_path: Path, suffix: str, turned: int) -> No
 
 
 def test_transparent_frames_are_laid_over_white(tmp_path: Path) -> None:
-    """As pictures are; one line says so."""
-    with av.open(str(tmp_path / "in.mov"), "w") as made:
-        stream: Any = made.add_stream("qtrle", rate=25)
+    """Transparent frames are laid over white, and a message says so."""
+    with av.open(str(tmp_path / "in.mov"), "w") as new:
+        stream: Any = new.add_stream("qtrle", rate=25)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "argb"
         pixels = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
-        made.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
-        made.mux(stream.encode())
-    said: list[str] = []
-    out = again(tmp_path / "in.mov", tmp_path / "out.mp4", said)
-    assert said == ["in.mov: its transparency is laid over white"]
+        new.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
+        new.mux(stream.encode())
+    messages: list[str] = []
+    out = copy_video(tmp_path / "in.mov", tmp_path / "out.mp4", messages)
+    assert messages == ["in.mov: its transparency is laid over white"]
     assert frames_of(out)[0].to_ndarray(format="rgb24").min() > 245
 
 
 def with_tracks(path: Path, folder: Path) -> Path:
-    """A video with two sound tracks and a subtitle track."""
+    """Write a video with two sound tracks and a subtitle track; return its path."""
     frames = make(folder / "frames.mp4", times=range(30))
     (folder / "s.srt").write_text("1\n00:00:00,100 --> 00:00:00,800\nHello\n")
     with (
@@ -192,51 +196,51 @@ def with_tracks(path: Path, folder: Path) -> Path:
 
 
 def test_other_tracks_are_kept_or_named(tmp_path: Path) -> None:
-    """Every sound track is kept with its language; subtitles are kept, or named where dropped."""
-    made = with_tracks(tmp_path / "in.mkv", tmp_path)
-    said: list[str] = []
+    """Every sound track is kept with its language; subtitles are kept, or a message names them."""
+    source = with_tracks(tmp_path / "in.mkv", tmp_path)
+    messages: list[str] = []
     for suffix, kinds in ((".mkv", "aasv"), (".mp4", "aav")):
-        with av.open(str(again(made, tmp_path / f"out{suffix}", said))) as opened:
+        with av.open(str(copy_video(source, tmp_path / f"out{suffix}", messages))) as opened:
             assert "".join(sorted(stream.type[0] for stream in opened.streams)) == kinds
             languages = [stream.metadata.get("language") for stream in opened.streams.audio]
             assert languages == ["eng", "deu"]
-    assert len(said) == 1 and "holds no subtitle track 1 (srt) of in.mkv" in said[0]
+    assert len(messages) == 1 and "holds no subtitle track 1 (srt) of in.mkv" in messages[0]
     with pytest.raises(InputError, match=r"audio track 2 \(aac\).* or \.mkv"):
-        again(made, tmp_path / "out.webm")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"frames.mp4", "s.srt", "in.mkv", "out.mkv", "out.mp4"}
+        copy_video(source, tmp_path / "out.webm")
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"frames.mp4", "s.srt", "in.mkv", "out.mkv", "out.mp4"}
 
 
-def test_odd_sizes_lose_a_line(tmp_path: Path) -> None:
-    """Encoders want even sides: an odd one loses its last row or column."""
-    made = make(tmp_path / "in.mkv", codec="ffv1", size=(97, 73))
-    found = frames_of(again(made, tmp_path / "out.mp4"))[0]
-    assert (found.width, found.height) == (96, 72)
+def test_odd_sides_lose_a_row_or_column(tmp_path: Path) -> None:
+    """Encoders need even sides, so an odd side loses its last row or column."""
+    source = make(tmp_path / "in.mkv", codec="ffv1", size=(97, 73))
+    frame = frames_of(copy_video(source, tmp_path / "out.mp4"))[0]
+    assert (frame.width, frame.height) == (96, 72)
 
 
-def test_a_deep_video_keeps_its_depth_through_the_command(tmp_path: Path, pictures: Path) -> None:
-    """A 10-bit source gives a 10-bit result with its tags, which the next run may replace."""
-    made = make(tmp_path / "in.mp4", tags=(9, 9, 16, 1), form="yuv420p10le", times=range(2))
+def test_command_keeps_the_depth_of_a_deep_video(tmp_path: Path, pictures: Path) -> None:
+    """A 10-bit source gives a 10-bit result with its tags, which a second run replaces."""
+    source = make(tmp_path / "in.mp4", tags=(9, 9, 16, 1), form="yuv420p10le", times=range(2))
     out = tmp_path / "out.mp4"
     command = [
-        *("stylize", "--content", made, "--style", pictures / "style.png", "--out", out),
+        *("stylize", "--content", source, "--style", pictures / "style.png", "--out", out),
         *("--set", "steps=1", "--set", "lr=1e-8", "--size-px", 96),
     ]
     for _ in range(2):
         done = nst_tuner(*command)
         assert done.returncode == 0, done.stderr
     assert "replaces the file of this name" in done.stderr
-    before, after = frames_of(made)[0], frames_of(out)[0]
+    before, after = frames_of(source)[0], frames_of(out)[0]
     assert after.format.name == "yuv420p10le" and after.color_trc == 16
     planes = [frame.to_ndarray(format="gray10le") for frame in (before, after)]
     assert np.abs(np.subtract(*(plane.astype(int) for plane in planes))).max() <= 12
 
 
-def test_the_video_itself_is_never_replaced(tmp_path: Path, pictures: Path) -> None:
-    """--out may not name the source, and a video of others needs --force."""
-    made, other = make(tmp_path / "in.mp4"), make(tmp_path / "other.mp4")
-    before = made.read_bytes()
-    base = ["stylize", "--content", made, "--style", pictures / "style.png", "--set", "steps=1"]
-    assert nst_tuner(*base, "--out", made, "--force").returncode == 2
+def test_source_and_other_videos_are_not_replaced(tmp_path: Path, pictures: Path) -> None:
+    """--out must not name the source, and another video is only replaced with --force."""
+    source, other = make(tmp_path / "in.mp4"), make(tmp_path / "other.mp4")
+    before = source.read_bytes()
+    base = ["stylize", "--content", source, "--style", pictures / "style.png", "--set", "steps=1"]
+    assert nst_tuner(*base, "--out", source, "--force").returncode == 2
     assert nst_tuner(*base, "--out", other).returncode == 2
-    assert made.read_bytes() == before and other.read_bytes() == before
+    assert source.read_bytes() == before and other.read_bytes() == before
