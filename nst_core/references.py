@@ -107,7 +107,7 @@ def make_reference(
             is given that would be ignored.
         WorkError: the long run diverged.
     """
-    from nst_core.images.images import resize_longer_side
+    from nst_core.images.tensors import resize_longer_side
     from nst_core.losses.inputs import Style
 
     given = [

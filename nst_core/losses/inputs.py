@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.errors import InputError
-from nst_core.images.images import digest, resize, resize_longer_side
 from nst_core.images.sizes import fit_size, least_size_px
+from nst_core.images.tensors import digest, resize, resize_longer_side
 
 #: Largest factor between the sizes of a style image and of the result; see
 #: `StyleConfig.style_scale`. Larger style images are reduced to it.

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.images.colors import luminance
-from nst_core.images.images import resize, to_uint8
+from nst_core.images.tensors import resize, to_uint8
 
 #: Standard deviation of the noise for pixels in [0, 1], and quality of the JPEG file (1 to 95).
 #: Both degradations are visible at a glance, and the motif remains recognizable.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nst_core.errors import ImageError, InputError, Say, WorkError
 from nst_core.files import check_writable, is_file
-from nst_core.images.images import digest, read_text, save_image
+from nst_core.images.tensors import digest, read_text, save_image
 from nst_core.lanes.device import CPU_LANES, GPU_LANES
 from nst_core.losses.inputs import Style
 from nst_core.losses.laplacian import check_photorealism

@@ -161,7 +161,7 @@ class _Recording:
 
     def record(self, step: Step) -> None:
         """Record the losses of a step, and its image if it is a frame."""
-        from nst_core.images.images import save_image, to_uint8
+        from nst_core.images.tensors import save_image, to_uint8
 
         self.losses[step.step] = dict(step.losses)
         last = step.step == self.total
@@ -270,7 +270,7 @@ def apply_preset(
         InputError: a picture, the preset or an output cannot be used; nothing was written.
         WorkError: the stylization diverged and no result was written, or an output failed.
     """
-    from nst_core.images.images import encode_image, load_image, load_with_alpha
+    from nst_core.images.tensors import encode_image, load_image, load_with_alpha
     from nst_core.lanes.batch import Outcome
     from nst_core.stylization import stylize
 
@@ -357,7 +357,7 @@ def save_reference(
     Raises:
         InputError: a file or an option cannot be used; see also `references.make_reference`.
     """
-    from nst_core.images.images import encode_image, load_image
+    from nst_core.images.tensors import encode_image, load_image
 
     styles = parse_styles(sources.styles)
     regions = any(style.region or style.style_region for style in styles)

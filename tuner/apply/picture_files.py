@@ -23,7 +23,7 @@ from nst_core.images.file_kinds import (
     raw_photo,
     read_format,
 )
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 
 _IS_FOLDER = "is a folder; subfolders are not searched, so give it to --content by itself"
 

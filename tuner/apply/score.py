@@ -43,7 +43,7 @@ def score_image(
         InputError: there is no such metric, a metric needs the content, a picture cannot be read or
             shows another frame, or weights are not available.
     """
-    from nst_core.images.images import load_image, resize, to_uint8
+    from nst_core.images.tensors import load_image, resize, to_uint8
     from nst_core.metrics.suite import MetricSuite
 
     check_metrics(metrics, content is not None)

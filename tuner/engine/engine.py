@@ -19,7 +19,7 @@ import torch
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images.encode import encode_png
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes
 from nst_core.lanes.device import describe_error, device_name, is_broken_device

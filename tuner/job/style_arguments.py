@@ -64,7 +64,7 @@ class StyleArgument:
             InputError: a file cannot be read, or the mask of the style image has another shape.
         """
         from nst_core.images.colors import luminance
-        from nst_core.images.images import load_image
+        from nst_core.images.tensors import load_image
         from nst_core.losses.inputs import Style
 
         image = load_image(self.file)

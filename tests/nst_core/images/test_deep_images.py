@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import PngImagePlugin
 
 from nst_core.errors import ImageError
-from nst_core.images.images import load_alpha, load_image
 from nst_core.images.sizes import check_image
+from nst_core.images.tensors import load_alpha, load_image
 from tests.nst_core.picture_files import (
     LINEAR_GREY,
     LINEAR_RGB,

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 
 RAMP = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (72, 1))
 

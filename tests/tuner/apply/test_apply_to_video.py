@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nst_core.errors import InputError
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.presets.preset import Preset
 from tests.tuner.apply.test_folder import CONFIG, styles_of
 from tuner.apply.video import _FrameReader, apply_to_video

@@ -8,7 +8,7 @@ import tifffile
 import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
 from tests.tuner.export.scripts import script_namespace
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.support.made_run import made_run
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from tuner.results import thumbnails
 from tuner.results.contact_sheet import run_sheet
 from tuner.results.results import load_results
