@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ImageError
-from nst_core.images.images import load_image, load_with_alpha, picture_source
+from nst_core.images import picture_source
+from nst_core.images.images import load_image, load_with_alpha
 from nst_core.images.sizes import check_image
 from tests.nst_core.picture_files import write
 
