@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from nst_core.errors import ImageError
 from nst_core.files import check_can_write, foreign_path, write_atomic
+from nst_core.images.deep_color import encode_deep_png, encode_deep_tiff
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None
         if form.name == "PNG":
             return encode_png(pixels, text)
         if form.name == "TIFF" and pixels.dtype == np.uint16:
-            return _encode_deep_tiff(pixels, MADE_BY if text else None)
+            return encode_deep_tiff(pixels, MADE_BY if text else None)
         buffer = io.BytesIO()
         options = {**form.options, **({"exif": _made_by_us()} if text else {})}
         Image.fromarray(pixels).save(buffer, format=form.name, **options)
@@ -148,7 +149,7 @@ def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> byt
     if pixels.dtype == np.uint8:
         Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=info)
         return buffer.getvalue()
-    content = _encode_deep_png(pixels)
+    content = encode_deep_png(pixels)
     buffer.write(content[:_PNG_HEADER_BYTES])
     for chunk in info.chunks:
         PngImagePlugin.putchunk(buffer, *chunk[:2])
@@ -156,34 +157,7 @@ def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> byt
     return buffer.getvalue()
 
 
-def _encode_deep_png(pixels: np.ndarray) -> bytes:
-    import cv2  # Pillow has no colour mode of 16 bits a channel
-
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    written, content = cv2.imencode(".png", pixels[..., order])
-    if not written:
-        raise OSError("OpenCV does not say why")
-    return content.tobytes()
-
-
 def _made_by_us() -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = MADE_BY
     return exif.tobytes()
-
-
-def _encode_deep_tiff(pixels: np.ndarray, software: str | None) -> bytes:
-    import tifffile  # OpenCV does not say in the file that the fourth channel is alpha
-
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        pixels,
-        photometric="rgb",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-        compression="zlib",
-        predictor=True,
-        metadata=None,
-        software=software,
-    )
-    return buffer.getvalue()

@@ -152,10 +152,10 @@ def describe(head: bytes, suffix: str = "") -> str | None:
         heif = head[8:12] in _HEIF_BRANDS
         heic = f"a HEIC photo (HEIF), a format that is not read; {_HEIC}"
         return f"is {heic if heif else f'a video (MP4 or QuickTime); {_VIDEO}'}"
-    return raw_photo(suffix) if suffix.lower() in RAW_SUFFIXES else _describe_text(head)
+    return describe_raw_photo(suffix) if suffix.lower() in RAW_SUFFIXES else _describe_text(head)
 
 
-def raw_photo(suffix: str) -> str:
+def describe_raw_photo(suffix: str) -> str:
     """The same words for raw photos that are built as TIFF."""
     return f"is a camera raw photo ({suffix.lstrip('.').upper()}), which is not read; {_DEVELOP}"
 

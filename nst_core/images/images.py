@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import PngImagePlugin
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.errors import ImageError
 from nst_core.images.decode import decode, open_picture
-from nst_core.images.decoder_errors import explained
 from nst_core.images.encode import check_writable_image, encode, write_picture
 from nst_core.images.sizes import fit_size
 
@@ -71,18 +69,15 @@ def _tell_once(line: str) -> None:
 
 
 def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The text chunks of a PNG, as `save_image` writes them; empty for every other format.
+    """Return the text chunks of a PNG, as `save_image` writes them; empty for other formats.
 
-    Also empty where they cannot be read. Errors as `load_image`.
+    Raises:
+        ImageError: as `load_image`.
     """
     with open_picture(Path(path)) as picture:
-        if picture.format != "PNG":
+        if not isinstance(picture, PngImageFile):
             return {}
-    try:
-        with explained(Path(path)), PngImagePlugin.PngImageFile(path) as whole:
-            return {key: str(value) for key, value in whole.text.items()}
-    except ImageError:
-        return {}
+        return {key: str(value) for key, value in picture.text.items()}
 
 
 def resize(image_3HW: Tensor, height: int, width: int) -> Tensor:

@@ -19,8 +19,8 @@ from nst_core.images.file_kinds import (
     HEAD_BYTES,
     RAW_SUFFIXES,
     describe,
+    describe_raw_photo,
     is_no_picture,
-    raw_photo,
     read_format,
 )
 from nst_core.images.images import load_image
@@ -109,7 +109,7 @@ def _why_not(path: Path) -> str | None:
         # A picture that cannot be read is a failure, not something that was left out.
         return None if suffix in suffixes() else f"cannot be read ({error.strerror or error})"
     if suffix in RAW_SUFFIXES:  # most begin as a TIFF does
-        return raw_photo(suffix)
+        return describe_raw_photo(suffix)
     return None if read_format(head) else _what_else(head, suffix)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from nst_core.errors import ImageError
 from nst_core.images.images import load_alpha, load_image
@@ -24,6 +25,7 @@ from tests.nst_core.picture_files import (
     deep_tiff,
     noise,
     with_profile,
+    write,
 )
 
 
@@ -145,7 +147,7 @@ def test_cut_deep_files_are_refused(
         content = cv2.imencode(".tiff", noise(3))[1].tobytes()
     path = tmp_path_factory.mktemp("cut") / f"a.{suffix}"
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(ImageError, match=r"cannot be decoded|not a picture|is empty"):
+    with pytest.raises(ImageError, match=r"cannot be decoded|not a picture|is empty|damaged"):
         load_image(path)
 
 
@@ -156,3 +158,62 @@ def test_damaged_deep_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ImageError, match="cannot be decoded"):
         load_image(tmp_path / "a.png")
+
+
+# Gray
+
+
+def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
+    """Half of 16 bits is half of the range, not clipped to white."""
+    path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
+    assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_deep_grey_with_white_at_0(tmp_path: Path) -> None:
+    """A 16-bit TIFF that counts from white to black is no negative."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
+    assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
+
+
+@pytest.mark.parametrize("profile", [LINEAR_GREY, LINEAR_RGB])
+def test_profiles_of_deep_grey_count(tmp_path: Path, profile: bytes) -> None:
+    """Grey of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
+    ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
+    deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
+    small = Image.fromarray((ramp / 257).round().astype(np.uint8))
+    shallow = load_image(write(tmp_path / "b.tif", small, icc_profile=profile)).numpy()
+    # Where light is linear, the darkest steps of 8 bits are far apart.
+    assert np.abs(deep - shallow)[..., 400:].max() < 0.012
+    assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
+
+
+def test_12_bits_fill_the_range(tmp_path: Path) -> None:
+    """A PGM whose greatest value is 4095 is as bright as one of 65535; so is a 12-bit TIFF."""
+    ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (72, 1))
+    levels = np.rint(ramp * 4095).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5\n96 72\n4095\n" + levels.tobytes())
+    np.testing.assert_allclose(load_image(tmp_path / "a.pgm")[0].numpy(), ramp, atol=2e-4)
+    packed = np.packbits(
+        np.unpackbits(levels.view(np.uint8).reshape(72, 96, 2), axis=2)[..., 4:].reshape(72, -1)
+    )
+    entries = [(256, 96), (257, 72), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1)]
+    entries += [(278, 72), (279, packed.size)]
+    head = b"II*\0\x08\0\0\0" + np.uint16(len(entries)).tobytes()
+    rows = b"".join(
+        np.array([tag, 4], "<u2").tobytes() + np.array([1, value], "<u4").tobytes()
+        for tag, value in entries
+    )
+    content = (head + rows + bytes(4)).ljust(122, b"\0") + packed.tobytes()
+    (tmp_path / "a.tif").write_bytes(content)
+    np.testing.assert_allclose(load_image(tmp_path / "a.tif")[0].numpy(), ramp, atol=2e-4)
+
+
+def test_16_bit_gray_that_uses_12_bits_is_reported_as_dark(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 16-bit file keeps its range, and one log line names a picture that is nearly black."""
+    pixels = np.full((40, 48), 4000, np.uint16)
+    image = load_image(write(tmp_path / "a.tif", Image.fromarray(pixels)))
+    assert image.max().item() == pytest.approx(4000 / 65535, abs=1e-4)
+    assert "brightest value is 4000 of 65535" in caplog.records[0].getMessage()

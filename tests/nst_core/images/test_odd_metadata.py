@@ -9,20 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from PIL import Image
 
 from nst_core.errors import ImageError
-from nst_core.images.images import load_alpha, load_image, read_text, save_image, to_uint8
+from nst_core.images.images import load_image, read_text, save_image, to_uint8
 from nst_core.images.sizes import check_image
 from tests.nst_core.picture_files import (
     LINEAR_RGB,
     ODD_EXIF,
-    SIDEWAYS,
     SRGB,
     deep_tiff,
-    exif_block,
     jpeg_with_exif,
     noise,
     png_with_chunks,
@@ -71,19 +68,15 @@ def test_one_odd_entry_changes_nothing(
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_exif_that_is_none_is_ignored_with_a_line(
-    form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A block that is no EXIF, or is cut off before the orientation, turns nothing and is said."""
+def test_damaged_exif_turns_nothing(form: str, tmp_path: Path) -> None:
+    """A block that is no EXIF, or that ends before the orientation, leaves the picture as it is."""
     for number, block in enumerate((b"\1\2\3\4", ODD_EXIF["text"][:12])):
         path = tmp_path / f"{number}"
         path.write_bytes(with_exif(form, block))
         assert load_image(path).shape == (3, 40, 64)
-        assert caplog.records[-1].getMessage().startswith(f"{path}: its EXIF metadata cannot be")
-    assert len(caplog.records) == 2
 
 
-@pytest.mark.parametrize("name", ["rational", "text", "short", "sub-IFD", "xmp"])
+@pytest.mark.parametrize("name", ["rational", "text", "short", "sub-IFD"])
 def test_odd_entries_of_a_tiff_change_nothing(name: str, tmp_path: Path) -> None:
     """A sideways TIFF is turned upright, whatever it says about resolution, EXIF and XMP."""
     odd = {
@@ -91,7 +84,6 @@ def test_odd_entries_of_a_tiff_change_nothing(name: str, tmp_path: Path) -> None
         "text": (282, "s", 0, "72", True),
         "short": (296, "h", 1, -5, True),
         "sub-IFD": (34665, "I", 1, 2**31, True),
-        "xmp": (700, "d", 1, 0.5, True),
     }[name]
     for compression in (None, "zlib"):
         content = deep_tiff(
@@ -145,39 +137,10 @@ def test_a_large_profile_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert found[0][0, 30, 30].item() > 0.4 and not caplog.records
 
 
-def test_wrong_checksums_beside_the_pixels_are_no_reason_to_refuse(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A PNG whose comments are damaged is read; damaged transparency and EXIF are said."""
-    chunks = [(b"tEXt", b"a\0b"), (b"gAMA", bytes(4)), (b"pHYs", bytes(9))]
-    (tmp_path / "a.png").write_bytes(png_with_chunks(picture(), *chunks, broken=True))
-    plain = load_image(tmp_path / "a.png")
-    assert np.array_equal(to_uint8(plain), np.asarray(picture())) and not caplog.records
-    chunks = [(b"tRNS", bytes(6)), (b"eXIf", exif_block(SIDEWAYS)), (b"iCCP", b"p\0\0" + b"x" * 20)]
-    (tmp_path / "b.png").write_bytes(png_with_chunks(picture(), *chunks, broken=True))
-    torch.testing.assert_close(load_image(tmp_path / "b.png"), plain)
-    assert load_alpha(tmp_path / "b.png") is None
-    lines = " ".join(record.getMessage() for record in caplog.records)
-    assert all(what in lines for what in ("transparency", "EXIF", "profile"))
-
-
-def test_our_own_text_survives_odd_metadata(tmp_path: Path) -> None:
-    """A result's text is read back, and is empty where the text of a PNG cannot be read."""
+def test_text_of_a_result_is_read_back(tmp_path: Path) -> None:
+    """`read_text` returns the text that `save_image` wrote into a PNG."""
     save_image(torch.rand(3, 40, 48), tmp_path / "a.png", {"preset": "süß"})
     assert read_text(tmp_path / "a.png") == {"preset": "süß"}
-    content = png_with_chunks(picture(), (b"zTXt", b"a\0\0" + bytes(20)), broken=True)
-    (tmp_path / "b.png").write_bytes(content)
-    assert read_text(tmp_path / "b.png") == {}
-
-
-def test_avif_with_odd_exif_is_read(tmp_path: Path) -> None:
-    """An AVIF picture is read whatever its EXIF holds."""
-    plain = saved("AVIF", quality=90, exif=exif_block((0x10F, 2, 8, b"Camera\0\0")))
-    head = plain.index(b"Camera") - 26  # where the block begins: a header, one entry, its text
-    assert plain[head : head + 2] in (b"II", b"MM")
-    for spoiled in (b"\xff" * 10, plain[head : head + 8] + b"\xff\xff"):
-        (tmp_path / "a.avif").write_bytes(plain[:head] + spoiled + plain[head + 10 :])
-        assert load_image(tmp_path / "a.avif").shape == (3, 40, 64)
 
 
 def random_exif(chance: random.Random) -> bytes:
@@ -202,27 +165,6 @@ def random_profile(chance: random.Random) -> bytes:
     return bytes(profile[: chance.randrange(1, len(profile) + 1)])
 
 
-def random_chunks(chance: random.Random) -> list[tuple[bytes, bytes]]:
-    kinds = (b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"pHYs", b"tIME", b"sRGB", b"bKGD")
-    kinds += (b"tRNS", b"eXIf", b"iCCP", b"sBIT", b"hIST", b"prVt")
-    return [(chance.choice(kinds), chance.randbytes(chance.randrange(40))) for _ in range(4)]
-
-
-def random_tiff(chance: random.Random) -> bytes:
-    """A whole TIFF whose entries beside the pixels have any type, count and value."""
-    beside = (274, 282, 283, 296, 700, 33723, 34377, 34665, 34853, 34675, 315)
-    extra = [(tag, "I", 1, 1, True) for tag in beside]
-    content = bytearray(deep_tiff(np.asarray(picture()), extratags=extra, metadata=None))
-    (first,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, first)
-    for offset in range(first + 2, first + 2 + 12 * count, 12):
-        if struct.unpack_from("<H", content, offset)[0] in beside and chance.random() < 0.7:
-            kind, number = chance.randrange(15), chance.choice((0, 1, 2, 9, 10**6))
-            struct.pack_into("<HI", content, offset + 2, kind, number)
-            content[offset + 8 : offset + 12] = chance.randbytes(4)
-    return bytes(content)
-
-
 ODD: dict[str, Callable[[random.Random], bytes]] = {
     "exif in jpeg": lambda chance: with_exif("JPEG", random_exif(chance)),
     "exif in png": lambda chance: with_exif("PNG", random_exif(chance)),
@@ -230,10 +172,6 @@ ODD: dict[str, Callable[[random.Random], bytes]] = {
     "profile in jpeg": lambda chance: saved("JPEG", icc_profile=random_profile(chance)),
     "profile in webp": lambda chance: saved("WEBP", icc_profile=random_profile(chance)),
     "profile in png": lambda chance: saved("PNG", icc_profile=random_profile(chance)),
-    "chunks": lambda chance: png_with_chunks(
-        picture(), *random_chunks(chance), broken=chance.random() < 0.3
-    ),
-    "tiff": random_tiff,
 }
 
 
@@ -270,14 +208,3 @@ def test_a_cut_file_is_a_picture_or_one_error(count: int, form: str, tmp_path: P
             assert str(path) in str(error) and "\n" not in str(error)
         except Exception as error:
             raise AssertionError(f"seed {seed}: {error!r}") from error
-
-
-def test_tiff_pages_stay_where_they_are(tmp_path: Path) -> None:
-    """Taking metadata out of the first page changes neither its preview nor its pixels."""
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    for big in (False, True):
-        with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=big) as file:
-            file.write(pixels, photometric="rgb", extratags=[(274, "H", 1, 3, True)])
-            file.write(pixels[::2, ::2], photometric="rgb", subfiletype=1)
-        found = to_uint8(load_image(tmp_path / "a.tif"))
-        assert np.array_equal(found, pixels[::-1, ::-1])

@@ -335,24 +335,14 @@ def test_the_script_ignores_metadata_as_the_engine_does(
     torch.testing.assert_close(script["load"](path), load_image(path))
 
 
-@pytest.mark.parametrize("kind", ["16", "32", "signed", "float", "to 255", "white is 0"])
-def test_the_script_reads_deep_gray_as_the_engine_does(kind: str, tmp_path: Path) -> None:
-    """Gray of 16 and of 32 bits has the same range, and is no white sheet."""
-    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (48, 1))
-    options = {"photometric": "miniswhite" if kind == "white is 0" else "minisblack"}
-    pixels = {
-        "16": (ramp * 65535).astype(np.uint16),
-        "32": (ramp * 1e6).astype(np.uint32),
-        "signed": (ramp * 4000 - 1000).astype(np.int16),
-        "float": ramp,
-        "to 255": ramp * 255,
-        "white is 0": ramp,
-    }[kind]
-    tifffile.imwrite(tmp_path / "p.tif", pixels, **options)  # type: ignore[arg-type]
-    script = loaded(StyleConfig(), tmp_path / "x.py")
-    found = script["load"](tmp_path / "p.tif")
-    torch.testing.assert_close(found, load_image(tmp_path / "p.tif"), atol=2e-5, rtol=0)
-    assert found.mean().item() == pytest.approx(0.5, abs=0.02)
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_the_script_reads_16_bit_gray_as_the_engine_does(photometric: str, tmp_path: Path) -> None:
+    """The script and the engine scale 16-bit gray to the same range."""
+    ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (48, 1))
+    tifffile.imwrite(tmp_path / "p.tif", ramp, photometric=photometric)
+    image = loaded(StyleConfig(), tmp_path / "x.py")["load"](tmp_path / "p.tif")
+    torch.testing.assert_close(image, load_image(tmp_path / "p.tif"), atol=2e-5, rtol=0)
+    assert image.mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_script_names_a_picture_that_it_cannot_read(tmp_path: Path, pictures: Path) -> None:
