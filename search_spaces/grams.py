@@ -133,7 +133,7 @@ WIDE = Space(
     why=(
         "Nearly all that the engine can do on VGG16. Three style losses, poolings, borders, four"
         " optimizers with learning rates of their own sizes, schedules, starts, several scales,"
-        " recoloured styles. At equal weights the gradient of `mean_cov` is about 0.4 times that of"
+        " recolored styles. At equal weights the gradient of `mean_cov` is about 0.4 times that of"
         " `gram` and that of `wasserstein` 0.2 to 0.5 times (three sample pairs, 96 and 192 px), so"
         " one range of the ratio serves all three. It takes a few hundred trials; begin with"
         " `gram`."

@@ -217,11 +217,11 @@ BLEND = Space(
 PHOTOREAL = Space(
     name="photoreal",
     why=(
-        "The style's light and colours on a photo that stays a photo. The matting Laplacian keeps"
-        " the result a locally affine recolouring of the photo: on two sample pairs (96 px, 60"
+        "The style's light and colors on a photo that stays a photo. The matting Laplacian keeps"
+        " the result a locally affine recoloring of the photo: on two sample pairs (96 px, 60"
         " steps, style weight 30) a weight of 100 took a fifth off its energy, 1000 about seven"
         " tenths and 100000 99.5 %, so that is the range. `off` shows whether it is needed at all."
-        " Colours are the style's, or the photo's in one of two ways, or the style is recoloured"
+        " Colors are the style's, or the photo's in one of two ways, or the style is recolored"
         " like the photo first, which has no meaning where only the brightness is stylized. Content"
         " is read at relu3_2 or relu4_2, since a photo must keep its objects; the start is the"
         " content and rates end at 0.1 for the same reason. It needs PyMatting (`pip install"

@@ -53,7 +53,7 @@ _LAYERED_2000 = Space(
         " which are the two starts. Against the first layer its weights go from 0.1 to 0.8, so they"
         " are searched from 0.05 to 2; rates from half the smaller one to a little above the larger"
         " one. Content 5 and style 1e9 stay within two decades: 8.7 with its weights summed. The"
-        " input is normalised by 0.5 and Grams are divided by C H W, as there. Its blends of"
+        " input is normalized by 0.5 and Grams are divided by C H W, as there. Its blends of"
         " several styles are the space `blend`, its photo-realistic transfer is `photoreal`. Its"
         " 2000 steps are `halving.max_steps`."
     ),

@@ -1,4 +1,4 @@
-"""Arrays -> picture files, 8 or 16 bits a channel; each format knows what it cannot hold."""
+"""Encoding of picture files with 8 or 16 bits a channel, and checks before long work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nst_core.images.deep_color import encode_deep_png, encode_deep_tiff
 
 @dataclass(frozen=True)
 class _Format:
-    name: str  # as Pillow calls it
+    name: str  # Pillow's name
     alpha: bool = False
     sixteen_bits: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -38,15 +38,15 @@ _FORMATS = {
     ".tiff": _TIFF,
 }
 
-#: What the files of commands say of themselves, so that a later result may replace them.
+#: Mark in the metadata of files that commands write, by which a later result may replace them.
 MADE_BY = "made by nst-tuner"
 
-#: Signature and header, whose length is fixed; text may stand anywhere behind them.
+#: Length of the signature and the header chunk; text chunks may follow them.
 _PNG_HEADER_BYTES = 33
 
 
 def check_format(path: Path, *, bits: int = 8, alpha: bool = False) -> None:
-    """Raise ImageError if the format that ``path``'s suffix names cannot hold such an image."""
+    """Raise ImageError if the format of ``path``'s suffix cannot hold such an image."""
     if bits not in (8, 16):
         raise ImageError(f"{path}: cannot save {bits} bits a channel; use 8 or 16")
     form = _FORMATS.get(path.suffix.lower())
@@ -95,10 +95,17 @@ def _unwritable(path: Path, error: OSError) -> str:
 def check_writable_image(
     path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False, size: int = 0
 ) -> None:
-    """Raise ImageError if `images.save_image` could not write there; call it before long work.
+    """Raise ImageError if `save_image` cannot write this file; call it before long work.
 
-    That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
-    or the folder is missing, or no file of about ``size`` bytes and this name can be written there.
+    Args:
+        path: its suffix names the format.
+        bits: bits per channel, 8 or 16.
+        alpha: whether the image has transparency.
+        size: approximate size of the file in bytes.
+
+    Raises:
+        ImageError: the suffix names no format, the format cannot hold such an image, the folder is
+            missing, or the file system accepts no file of this name and size.
     """
     path = Path(path)
     check_format(path, bits=bits, alpha=alpha)
@@ -106,7 +113,11 @@ def check_writable_image(
 
 
 def write_picture(path: Path, content: bytes) -> None:
-    """Write a finished file atomically; ImageError if that fails, ``path`` is unchanged then."""
+    """Write a file atomically.
+
+    Raises:
+        ImageError: the file cannot be written; ``path`` is unchanged.
+    """
     try:
         write_atomic(path, content)
     except OSError as error:
@@ -114,13 +125,16 @@ def write_picture(path: Path, content: bytes) -> None:
 
 
 def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """File content of uint8 or uint16 pixels, HW3 or HW4, in the format of ``path``'s suffix.
+    """Return the content of a picture file.
 
-    The fourth channel is alpha, which the colors are not multiplied by. ``text`` goes into a PNG;
-    other formats only say which program made the picture if there is any.
+    Args:
+        path: its suffix names the format.
+        pixels: uint8 or uint16, HW3 or HW4; the fourth channel is alpha, and the colors are not
+            multiplied by it.
+        text: text chunks of a PNG. A file of another format only gets the mark `MADE_BY`.
 
     Raises:
-        ImageError: the format is unknown or cannot hold the depth, the alpha or the size.
+        ImageError: the format is unknown, or cannot hold the depth, the alpha or the size.
     """
     check_format(path, bits=8 * pixels.itemsize, alpha=pixels.shape[2] == 4)
     form = _FORMATS[path.suffix.lower()]
@@ -141,7 +155,7 @@ def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None
 
 
 def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """PNG file content of uint8 or uint16 pixels, HW3 or HW4, with ``text`` as its text chunks."""
+    """Return the content of a PNG file; arguments as `encode`."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_itxt(key, value)

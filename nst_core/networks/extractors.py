@@ -80,7 +80,7 @@ class HannPool(nn.Module):
     """L2 pooling of the metric DISTS: the root of the mean square under a Hann window, halving.
 
     The window of 3x3 keeps aliases out that a plain 2x2 lets in (Hénaff & Simoncelli, arXiv
-    1511.06394). One side of it is (1, 2, 1) / 4, the mean of two neighbours taken twice.
+    1511.06394). One side of it is (1, 2, 1) / 4, the mean of two neighbors taken twice.
     """
 
     def forward(self, feat_NCHW: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Extractor(nn.Module):
         checkpointing: keep only every `CHECKPOINT_LAYERS`-th activation for the backward pass and
             compute the others again, which halves the memory for a third more work.
 
-    Calling it with normalised pixels x_N3HW gives ``{layer: feat_NCHW}`` in the pixels' dtype; with
+    Calling it with normalized pixels x_N3HW gives ``{layer: feat_NCHW}`` in the pixels' dtype; with
     ``lanes``, layer -> how many lanes still read it or a deeper one, features are of so many first
     lanes, and no others are computed.
     """
@@ -224,7 +224,7 @@ class Extractor(nn.Module):
 
 
 def is_counter(key: str) -> bool:
-    """Whether a tensor only counts batch normalisation's training steps; nothing reads it here."""
+    """Whether a tensor only counts batch normalization's training steps; nothing reads it here."""
     return key.endswith("num_batches_tracked")
 
 
@@ -244,6 +244,6 @@ class Normalizer:
         self._any_bgr = any(s.bgr for s in stats)
 
     def __call__(self, image_N3HW: Tensor) -> Tensor:
-        """Normalised pixels, x_N3HW."""
+        """Normalized pixels, x_N3HW."""
         pixels = (image_N3HW - self._mean) / self._std
         return torch.where(self._bgr, pixels.flip(1), pixels) if self._any_bgr else pixels

@@ -22,7 +22,7 @@ class LayerInfo:
     Attributes:
         layer: its name.
         channels: of its features.
-        stride: pixels between two neighbouring features.
+        stride: pixels between two neighboring features.
         receptive_field_px: side of the square of pixels that one feature sees.
         gflop: forward cost from the pixels to this layer at 256x256, in 1e9 operations
             (a multiply-add is two).

@@ -35,7 +35,7 @@ class Network:
         name: what configurations call it; torchvision's name.
         node: layer name -> torchvision module path, in forward order.
         homogeneous: whether scaling the input and all biases by a factor scales every feature by
-            it, as convolutions, ReLU and poolings do and batch normalisation does not.
+            it, as convolutions, ReLU and poolings do and batch normalization does not.
         content_layer: where content is read unless one says otherwise.
         style_layers: where style is read unless one says otherwise.
     """

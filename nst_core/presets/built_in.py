@@ -49,7 +49,7 @@ _ADAM_1000 = _built_in(
         "content": "1/2 mean square, weight 1",
         "style": "Gatys et al.: squared Gram error over 4 N^2 M^2, weight 1e6",
         "optimizer": "Adam, lr 0.01, 1000 steps",
-        "image": "starts from the content, ImageNet normalisation, clamped only when saved",
+        "image": "starts from the content, ImageNet normalization, clamped only when saved",
         "note": "their 1/2 and 1/4 are folded into the weights: 0.5 and 2.5e5 here; the layers are"
         " those of Gatys et al., since the report names none",
     },
@@ -174,7 +174,7 @@ _NEURAL_STYLE_PT = _built_in(
         "layers": "content relu4_2, style relu1_1 .. relu5_1, weight 1 each",
         "weights": "content 5, style 100 (Gram over C H W), TV 1e-3 (absolute, summed)",
         "optimizer": "L-BFGS, lr 1, history 100, 1000 steps; clamped only when saved",
-        "init": "mean colour with noise of 0.001",
+        "init": "mean color with noise of 0.001",
         "note": "give Caffe's weights with `--weights vgg19=FILE` to have its features; the TV is a"
         " sum, its weight that of 512x384 px; pixels reach 256 there, 255 here",
     },

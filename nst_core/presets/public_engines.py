@@ -58,15 +58,15 @@ class Engine:
         name: what `to_style_config` calls it.
         source: repository and file that the formulas were read in.
         style_loss: ours that its style term is a multiple of.
-        gram: our normalisation of Gram matrices that it shares.
-        style: its style term of one layer, as a multiple of ours with that normalisation.
+        gram: our normalization of Gram matrices that it shares.
+        style: its style term of one layer, as a multiple of ours with that normalization.
         content: its content term of one layer, as a multiple of ours.
         style_layers: key of `LAYER_RULES`.
         content_layers: likewise.
         style_power: the weight of the style enters the gradient with this power.
         content_power: likewise.
         tv: its total variation, None where it has none or one that is no multiple of ours.
-        pixel_range: the pixels that it optimises go from 0 to this, before a mean is subtracted.
+        pixel_range: the pixels that it optimizes go from 0 to this, before a mean is subtracted.
         normalization: ours that pixels enter its network with, None where we have none like it.
         padding: likewise.
         average_gain: what its average pooling multiplies by, None where none is known here.
@@ -129,7 +129,7 @@ class Engine:
 
 
 def differences(height: int, width: int) -> float:
-    """How many differences of neighbours an image has in a direction: 3 (2 H W - H - W) / 2.
+    """How many differences of neighbors an image has in a direction: 3 (2 H W - H - W) / 2.
 
     A mean over the two directions, which have 3 H (W - 1) and 3 (H - 1) W; no other in a square.
     """
@@ -189,7 +189,7 @@ ENGINES: Mapping[str, Engine] = {
             normalization=None,
             note="Sums over the entries of Grams divided by C M, which are our means over those"
             " divided by M. Its `conv4_2` is relu4_2: the ReLU after it works in place."
-            " torchvision's weights see pixels of 0 to 255 less the mean, which no normalisation"
+            " torchvision's weights see pixels of 0 to 255 less the mean, which no normalization"
             " of ours repeats.",
         ),
         Engine(
@@ -220,7 +220,7 @@ ENGINES: Mapping[str, Engine] = {
             style=Factor("1/4", lambda grid: 0.25),
             content=Factor("C M / 2", lambda grid: grid.channels * grid.positions / 2),
             style_layers="mean",
-            note="Style image and result of one size. Its VGG19 was normalised to mean activations"
+            note="Style image and result of one size. Its VGG19 was normalized to mean activations"
             " of one and pooled by average.",
         ),
         Engine(

@@ -13,7 +13,7 @@ tuned one is, and its strokes sharp; four times the weight at four times the siz
 learning rate that falls towards the end keeps the added sizes from repainting, too, but leaves them
 blurred (`python -m benchmarks.resolution` measures the weight).
 
-Neighbouring pixels of a smaller picture differ more, so there the total variation is weighed down
+Neighboring pixels of a smaller picture differ more, so there the total variation is weighed down
 to count the same. It is not weighed up where larger sizes are added: the tuned size, which the run
 goes through, would be smoothed too much.
 

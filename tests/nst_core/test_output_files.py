@@ -74,7 +74,7 @@ def test_only_results_are_replaced_without_force(tmp_path: Path) -> None:
     for path, force in ((theirs, True), (ours, False), (empty, False)):
         said: list[str] = []
         check_outputs([("--out", path)], [], force=force, say=said.append)
-        assert said == [f"{path}: replaces the file of this name"]
+        assert said == [f"{path}: replaces the existing file"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
@@ -91,7 +91,7 @@ def test_every_result_says_what_made_it(tmp_path: Path, pictures: Path, suffix: 
     assert nst_tuner(*command).returncode == 0
     again = nst_tuner(*command)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("replaces the file of this name") == 3
+    assert again.stderr.count("replaces the existing file") == 3
 
 
 def test_the_photo_is_kept(tmp_path: Path, pictures: Path) -> None:
@@ -147,7 +147,7 @@ def test_files_of_others_are_kept(tmp_path: Path, pictures: Path) -> None:
     for _ in range(2):
         done = nst_tuner("export", run, "--out", tmp_path / "preset.json")
         assert done.returncode == 0, done.stderr
-    assert "replaces the file of this name" in done.stderr
+    assert "replaces the existing file" in done.stderr
     assert nst_tuner("export", run, "--out", theirs, "--force").returncode == 0
 
 
@@ -163,7 +163,7 @@ def test_a_folders_results_are_kept(tmp_path: Path, pictures: Path) -> None:
     done = nst_tuner(*base, "--style", out / "a.png", "--force")
     assert done.returncode == 2 and "never replaced" in done.stderr
     done = nst_tuner(*base, "--style", pictures / "style.png", "--force")
-    assert done.returncode == 0 and "replaces the file" in done.stderr
+    assert done.returncode == 0 and "replaces the existing file" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--out", "--gif", "--plot"])
@@ -233,7 +233,7 @@ def test_a_result_that_cannot_be_written_is_kept_elsewhere(
 
 def test_a_disk_without_room_is_named(tmp_path: Path, pictures: Path) -> None:
     """More than a disk can hold is refused before the work, with what is needed and free."""
-    with pytest.raises(InputError, match=r"are needed there, and .* MB are free"):
+    with pytest.raises(InputError, match=r"are needed, but only .* MB are free"):
         check_space(tmp_path / "not" / "yet", 10**18)
 
 

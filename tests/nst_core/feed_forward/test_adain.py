@@ -52,7 +52,7 @@ def encoder_weights() -> Weights:
 @pytest.fixture(scope="module")
 def decoder_weights() -> Weights:
     weights = random_weights(DECODER_LAYOUT)
-    # Pixels around mid grey: clamped ones would hide what goes on.
+    # Pixels around mid gray: clamped ones would hide what goes on.
     return weights | {"28.weight": 0.1 * weights["28.weight"], "28.bias": torch.full((3,), 0.5)}
 
 

@@ -9,7 +9,7 @@ from nst_core.images.animation import HOLD_SECONDS, check_animation_path, save_a
 
 
 def fade(count: int) -> list[np.ndarray]:
-    """A colour gradient that becomes brighter, without noise."""
+    """A color gradient that becomes brighter, without noise."""
     across, down = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 48))
     gradient = np.stack([across, (across + down) / 2, 1 - across], axis=-1)
     return [(gradient * (100 + 150 * k / count)).astype(np.uint8) for k in range(count)]
@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[list[np.ndarray], list[int]]:
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
 def test_frames_come_back(tmp_path: Path, suffix: str) -> None:
-    """Every frame is there in order, near in colour, for its share of the time; it repeats."""
+    """Every frame is there in order, near in color, for its share of the time; it repeats."""
     frames = fade(12)
     save_animation(frames, tmp_path / f"a.{suffix}", seconds=2.5)
     found, durations = read(tmp_path / f"a.{suffix}")

@@ -19,7 +19,7 @@ def picture(seed: int, low: float = 0.2, high: float = 0.8) -> torch.Tensor:
 
 
 def test_luminance_is_the_luma_of_video() -> None:
-    """Pure colours have the brightness of BT.601, in all three channels."""
+    """Pure colors have the brightness of BT.601, in all three channels."""
     for channel, weight in enumerate(LUMA):
         image = torch.zeros(3, 2, 2)
         image[channel] = 1
@@ -57,14 +57,14 @@ def test_recoloring_moves_the_statistics_it_names() -> None:
 
 
 @pytest.mark.parametrize("how", ["mean", "mean_cov", "histogram"])
-def test_grey_pictures_do_not_break_recoloring(how: str) -> None:
-    """A style without colour has no covariance to invert, and still comes out finite."""
-    grey = torch.full((3, 8, 8), 0.5)
-    found = recolored(grey, picture(3).float(), how)
+def test_gray_pictures_do_not_break_recoloring(how: str) -> None:
+    """A style without color has no covariance to invert, and still comes out finite."""
+    gray = torch.full((3, 8, 8), 0.5)
+    found = recolored(gray, picture(3).float(), how)
     assert torch.isfinite(found).all()
 
 
-def test_grey_styles_take_the_contents_brightness() -> None:
+def test_gray_styles_take_the_contents_brightness() -> None:
     """For luminance transfer the style gets the mean and spread of the content's brightness."""
     found = luminance_like(picture(4, 0.0, 1.0), picture(5, 0.4, 0.5))
     goal = luminance(picture(5, 0.4, 0.5))
@@ -73,8 +73,8 @@ def test_grey_styles_take_the_contents_brightness() -> None:
     assert torch.equal(found[0], found[1])
 
 
-def test_color_noise_has_the_colours_of_a_picture() -> None:
-    """Noise takes an image's mean and covariance of colours."""
+def test_color_noise_has_the_colors_of_a_picture() -> None:
+    """Noise takes an image's mean and covariance of colors."""
     style = picture(6)
     style[0] = 0.5 * style[1] + 0.2
     noise = torch.randn(3, 200, 200, generator=torch.Generator().manual_seed(0)).double()

@@ -15,12 +15,12 @@ from nst_core.images.decode import FORMATS, MAX_BYTES
 from nst_core.images.images import load_alpha, load_image, to_uint8
 from nst_core.images.sizes import check_image
 from tests.nst_core.picture_files import (
-    LINEAR_GREY,
+    LINEAR_GRAY,
     LINEAR_RGB,
     SRGB,
     deep_png,
     deep_tiff,
-    grey_cyan_cmyk,
+    gray_cyan_cmyk,
     noise,
     write,
 )
@@ -70,7 +70,7 @@ def test_a_tiff_with_a_page_beside_it(tmp_path: Path, kind: int, still: bool) ->
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
 def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    """Grey, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""
+    """Gray, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""
     if mode == "I;16":
         picture = Image.fromarray(np.full((40, 40), 65535, np.uint16))
     else:
@@ -105,8 +105,8 @@ def test_a_mask_beside_a_tiff_changes_nothing(tmp_path: Path, kind: str) -> None
     assert torch.equal(*found)
 
 
-def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    """A grey ramp is the same ramp in red, green and blue, at 8 and at 16 bits."""
+def test_gray_has_three_equal_channels(tmp_path: Path) -> None:
+    """A gray ramp is the same ramp in red, green and blue, at 8 and at 16 bits."""
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
     for pixels, full in ((ramp, 255), (ramp * np.uint16(257), 65535)):
         image = load_image(write(tmp_path / "a.png", Image.fromarray(pixels)))
@@ -123,7 +123,7 @@ def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
 
 
 def test_cmyk_without_profile_is_ink_on_paper(tmp_path: Path) -> None:
-    """Each full ink takes its complementary colour away, in a JPEG as in a TIFF."""
+    """Each full ink takes its complementary color away, in a JPEG as in a TIFF."""
     inks = np.zeros((40, 160, 4), np.uint8)
     for ink in range(4):
         inks[:, 40 * ink : 40 * ink + 40, ink] = 255
@@ -136,10 +136,10 @@ def test_cmyk_without_profile_is_ink_on_paper(tmp_path: Path) -> None:
 
 
 def test_cmyk_profile_says_what_ink_looks_like(tmp_path: Path) -> None:
-    """With a profile whose cyan is a grey of L* 50, full cyan is sRGB 119 and no more blue."""
+    """With a profile whose cyan is a gray of L* 50, full cyan is sRGB 119 and no more blue."""
     picture = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
     for name in ("a.tif", "a.jpg"):
-        image = load_image(write(tmp_path / name, picture, icc_profile=grey_cyan_cmyk()))
+        image = load_image(write(tmp_path / name, picture, icc_profile=gray_cyan_cmyk()))
         torch.testing.assert_close(image, torch.full_like(image, 119 / 255), atol=0.015, rtol=0)
 
 
@@ -201,7 +201,7 @@ def with_clear_corner(mode: str) -> tuple[Image.Image, dict[str, object]]:
 def test_every_kind_of_transparency_counts(
     tmp_path: Path, mode: str, profile: bytes | None
 ) -> None:
-    """Alpha, a palette's and a single transparent colour show white; `load_alpha` finds them."""
+    """Alpha, a palette's and a single transparent color show white; `load_alpha` finds them."""
     picture, options = with_clear_corner(mode)
     path = write(tmp_path / "a.png", picture, icc_profile=profile, **options)
     alpha_1HW = load_alpha(path)
@@ -227,7 +227,7 @@ def test_opaque_pictures_have_no_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "webp", "png", "tif", "png16", "tif16", "grey16"])
+@pytest.mark.parametrize("kind", ["jpg", "webp", "png", "tif", "png16", "tif16", "gray16"])
 def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -> None:
     """In all eight orientations the corners stand where the Exif standard puts them."""
     pixels = np.zeros((40, 64, 4), np.uint8)
@@ -244,7 +244,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -
         path.write_bytes(deep_png(deep, eXIf=exif.tobytes().removeprefix(b"Exif\0\0")))
     elif kind == "tif16":
         path.write_bytes(deep_tiff(deep, extratags=tag, extrasamples=["unassalpha"]))
-    elif kind == "grey16":
+    elif kind == "gray16":
         path = tmp_path / "a.tif"
         path.write_bytes(deep_tiff(deep[..., 0], extratags=tag, photometric="minisblack"))
     elif kind == "tif":
@@ -256,16 +256,16 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -
     image = load_image(path)
     assert image.shape[1:] == ((64, 40) if orientation >= 5 else (40, 64))
     assert check_image(path) == (image.shape[2], image.shape[1])
-    white, grey = CORNERS[orientation]
-    over_white = kind not in ("jpg", "grey16")
+    white, gray = CORNERS[orientation]
+    over_white = kind not in ("jpg", "gray16")
     assert image[:, white[0], white[1]].min() > 0.95
-    assert image[0, grey[0], grey[1]].item() == pytest.approx(1 if over_white else 0.5, abs=0.05)
+    assert image[0, gray[0], gray[1]].item() == pytest.approx(1 if over_white else 0.5, abs=0.05)
     assert image.mean() < 0.3
     if over_white:
         alpha_1HW = load_alpha(path)
         assert alpha_1HW is not None
         assert alpha_1HW.shape[1:] == image.shape[1:]
-        assert alpha_1HW[0, grey[0], grey[1]] == 0
+        assert alpha_1HW[0, gray[0], gray[1]] == 0
         assert alpha_1HW[0, white[0], white[1]] == 1
 
 
@@ -281,7 +281,7 @@ def test_unknown_orientations_turn_nothing(tmp_path: Path, value: int) -> None:
     assert check_image(tmp_path / "a.png") == (48, 40)
 
 
-# Colour profiles
+# Color profiles
 
 
 def test_srgb_profile_changes_nothing(tmp_path: Path) -> None:
@@ -299,8 +299,8 @@ def test_srgb_profile_changes_nothing(tmp_path: Path) -> None:
         ("RGBA", LINEAR_RGB),
         ("P", LINEAR_RGB),
         ("L", LINEAR_RGB),
-        ("L", LINEAR_GREY),
-        ("LA", LINEAR_GREY),
+        ("L", LINEAR_GRAY),
+        ("LA", LINEAR_GRAY),
     ],
 )
 def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -> None:
@@ -313,10 +313,10 @@ def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -
 
 
 def test_profiles_for_other_channels_are_ignored(tmp_path: Path) -> None:
-    """A CMYK or grey profile on an RGB picture says nothing about it, and is no error."""
+    """A CMYK or gray profile on an RGB picture says nothing about it, and is no error."""
     picture = Image.new("RGB", (40, 40), (255, 128, 0))
     plain = load_image(write(tmp_path / "a.tif", picture))
-    for profile in (grey_cyan_cmyk(), LINEAR_GREY):
+    for profile in (gray_cyan_cmyk(), LINEAR_GRAY):
         path = write(tmp_path / "a.tif", picture, icc_profile=profile)
         torch.testing.assert_close(load_image(path), plain)
 

@@ -18,7 +18,7 @@ from nst_core.errors import ImageError
 from nst_core.images.images import load_alpha, load_image
 from nst_core.images.sizes import check_image
 from tests.nst_core.picture_files import (
-    LINEAR_GREY,
+    LINEAR_GRAY,
     LINEAR_RGB,
     SRGB,
     deep_png,
@@ -41,7 +41,7 @@ from tests.nst_core.picture_files import (
     ],
     ids=["png", "tiff", "big-endian", "BigTIFF", "tiled and compressed", "lzw"],
 )
-def test_deep_colour_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
+def test_deep_color_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
     """All 65536 levels of a channel arrive, whatever the container."""
     pixels = noise(3)
     path = tmp_path / "a"
@@ -51,7 +51,7 @@ def test_deep_colour_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], byt
 
 
 def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
-    """16-bit alpha works as 8-bit alpha, also where a TIFF's colours are multiplied by it."""
+    """16-bit alpha works as 8-bit alpha, also where a TIFF's colors are multiplied by it."""
     pixels = noise(4)
     pixels[:8, :8, 3] = 0
     alpha = pixels[..., 3:] / 65535
@@ -72,8 +72,8 @@ def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
         np.testing.assert_allclose(alpha_1HW[0].numpy(), alpha[..., 0], atol=1e-7)
 
 
-def test_deep_transparent_colour(tmp_path: Path) -> None:
-    """The one colour that a 16-bit PNG names transparent is white; its neighbours are not."""
+def test_deep_transparent_color(tmp_path: Path) -> None:
+    """The one color that a 16-bit PNG names transparent is white; its neighbors are not."""
     pixels = np.full((40, 40, 3), 1000, np.uint16)
     pixels[0] = 1001
     (tmp_path / "a.png").write_bytes(deep_png(pixels, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
@@ -91,7 +91,7 @@ def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
     assert load_alpha(tmp_path / "a.tif") is None
 
 
-def test_separate_planes_have_the_right_colours(tmp_path: Path) -> None:
+def test_separate_planes_have_the_right_colors(tmp_path: Path) -> None:
     """16-bit planes, which OpenCV misreads, are read at 8 bits; refused if Pillow does too."""
     planes = np.moveaxis(noise(3), -1, 0)
     (tmp_path / "a.tif").write_bytes(deep_tiff(planes, planarconfig="separate"))
@@ -104,13 +104,13 @@ def test_separate_planes_have_the_right_colours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_colour_beats_depth(tmp_path: Path, suffix: str) -> None:
-    """16 bits stay with an sRGB profile; with another one the colours are converted, at 8 bits."""
+def test_color_beats_depth(tmp_path: Path, suffix: str) -> None:
+    """16 bits stay with an sRGB profile; with another one the colors are converted, at 8 bits."""
     pixels = np.full((40, 40, 3), 32768 + 100, np.uint16)
     path = tmp_path / f"a.{suffix}"
     for profile, expected, tolerance in (
         (SRGB, 32868 / 65535, 1e-7),
-        (LINEAR_GREY, 32868 / 65535, 1e-7),  # not for these channels
+        (LINEAR_GRAY, 32868 / 65535, 1e-7),  # not for these channels
         (LINEAR_RGB, 188 / 255, 0.01),
     ):
         path.write_bytes(with_profile(pixels, suffix, profile))
@@ -169,16 +169,16 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
 
 
-def test_deep_grey_with_white_at_0(tmp_path: Path) -> None:
+def test_deep_gray_with_white_at_0(tmp_path: Path) -> None:
     """A 16-bit TIFF that counts from white to black is no negative."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
     assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
 
 
-@pytest.mark.parametrize("profile", [LINEAR_GREY, LINEAR_RGB])
-def test_profiles_of_deep_grey_count(tmp_path: Path, profile: bytes) -> None:
-    """Grey of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
+@pytest.mark.parametrize("profile", [LINEAR_GRAY, LINEAR_RGB])
+def test_profiles_of_deep_gray_count(tmp_path: Path, profile: bytes) -> None:
+    """Gray of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
     ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
     deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
     small = Image.fromarray((ramp / 257).round().astype(np.uint8))

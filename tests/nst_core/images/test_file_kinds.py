@@ -165,7 +165,7 @@ def test_names_that_no_file_has_are_one_error(tmp_path: Path) -> None:
     expected = {
         "n" * 300: "longer than a file's name can be",
         "d/" * 3000 + "a.png": "longer than a file's name can be",
-        "a\0b.png": "no NUL character",
+        "a\0b.png": "contains a NUL character",
         "file/a.png": "no such image file",
         "link": "symbolic link to gone.jpg, which does not exist",
         "annexed": "git annex get",

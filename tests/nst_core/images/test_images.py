@@ -59,7 +59,7 @@ def test_round_trip(
         assert found is not None
         torch.testing.assert_close(found, alpha_1HW, atol=half_step, rtol=0)
         expected = image * alpha_1HW + 1 - alpha_1HW
-        half_step *= 2  # colour and alpha are rounded both
+        half_step *= 2  # color and alpha are rounded both
     torch.testing.assert_close(load_image(path), expected, atol=half_step, rtol=0)
 
 

@@ -38,7 +38,7 @@ from tests.nst_core.published_losses import (
 ROOT = Path(__file__).parents[3]
 SIDE_PX = 36  # not a multiple of 16: poolings round down
 
-#: What the pixels that engines optimise go to; 255 in all others.
+#: What the pixels that engines optimize go to; 255 in all others.
 PIXELS_TO = {
     "neural-style-pt": 256,
     "neural-style-lua": 256,

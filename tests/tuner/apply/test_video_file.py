@@ -225,7 +225,7 @@ def test_a_deep_video_keeps_its_depth_through_the_command(tmp_path: Path, pictur
     for _ in range(2):
         done = nst_tuner(*command)
         assert done.returncode == 0, done.stderr
-    assert "replaces the file of this name" in done.stderr
+    assert "replaces the existing file" in done.stderr
     before, after = frames_of(made)[0], frames_of(out)[0]
     assert after.format.name == "yuv420p10le" and after.color_trc == 16
     planes = [frame.to_ndarray(format="gray10le") for frame in (before, after)]

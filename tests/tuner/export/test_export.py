@@ -27,7 +27,7 @@ from nst_core.presets.built_in import BUILT_IN, load_preset
 from nst_core.presets.preset import Preset
 from nst_core.stylization import stylize
 from search_spaces import CATALOGUE, Params
-from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
+from tests.nst_core.picture_files import LINEAR_GRAY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
 from tests.search_spaces.test_catalogue import samples
 from tests.tuner.helpers import TWO_STYLES, nst_tuner
 from tuner.export.engines import neural_style_pt
@@ -296,7 +296,7 @@ def test_a_given_start_takes_the_same_path_as_in_the_engine(
 
 @pytest.mark.parametrize(
     ("mode", "profile"),
-    [("L", LINEAR_GREY), ("LA", LINEAR_GREY), ("RGB", LINEAR_GREY), ("L", LINEAR_RGB), ("1", b"")],
+    [("L", LINEAR_GRAY), ("LA", LINEAR_GRAY), ("RGB", LINEAR_GRAY), ("L", LINEAR_RGB), ("1", b"")],
 )
 def test_the_script_reads_a_picture_as_the_engine_does(
     mode: str, profile: bytes, tmp_path: Path, pictures: Path

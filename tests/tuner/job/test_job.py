@@ -242,7 +242,7 @@ def test_references_of_regions_keep_to_them(job_file: Path, pictures: Path) -> N
     style = f"[{{image: {pair.style[0].image}, region: {pictures / 'content.png'}}}]"
     asked = f"{{content: {pair.content}, style: {style}, reference: {{from: SOURCE}}}}"
     load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'long-run')}"])
-    with pytest.raises(ConfigError, match="from: long-run keeps to regions"):
+    with pytest.raises(ConfigError, match="use `from: long-run`"):
         load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'feed-forward')}"])
 
 
