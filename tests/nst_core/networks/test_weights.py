@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written(
     """Weights are used without being kept, which is said before they are fetched, and once."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("NST_TUNER_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(module, "_not_kept", {})
+    monkeypatch.setattr(module, "_uncached", {})
     fetched, said = list[str](), list[str]()
 
     def download(url: str, target: str, **_: object) -> None:

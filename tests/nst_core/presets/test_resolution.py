@@ -75,7 +75,7 @@ def test_what_nothing_makes_up_for_is_said(tuned: int, factor: float) -> None:
     """Below the tuned size, and only there, strokes are said to come out larger."""
     asked = round(tuned * factor)
     _, note = at_size(StyleConfig(size_px=tuned), asked)
-    assert ("strokes come out larger" in (note or "")) == (asked < tuned)
+    assert ("strokes are larger" in (note or "")) == (asked < tuned)
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])

@@ -195,7 +195,7 @@ def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path)
     assert f"vgg16={file}" in shlex.split(done.stderr.replace("\n", " "))
     preset = load_preset(str(tmp_path / "p.json"))
     assert preset.weights_file == str(file)
-    assert "whoever made it" in preset.provenance["licence"]
+    assert "its author decides" in preset.provenance["licence"]
     assert "torchvision" not in preset.provenance["licence"]
     commands = dict(report_facts(load_results(run))["reproduce"]["commands"])
     assert f"vgg16={file}" in shlex.split(commands["Apply it"])
@@ -203,7 +203,7 @@ def test_weights_of_ones_own_are_in_every_export(tmp_path: Path, pictures: Path)
     text = (tmp_path / "p.py").read_text()
     ast.parse(text)
     assert "from caffe's weights.pth: give them with --weights" in done.stderr
-    assert "NOTE: tuned with weights of vgg16" in text and "whoever made it" in text
+    assert "NOTE: tuned with weights of vgg16" in text and "its author decides" in text
     assert str(tmp_path) not in text
     for kind in ("neural-style-pt", "pystiche"):
         done = nst_tuner("export", run, "--out", tmp_path / "x", "--format", kind)
