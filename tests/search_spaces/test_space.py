@@ -73,8 +73,8 @@ def test_wrong_parameters_are_all_named() -> None:
         ({"style_set": {"options": ["conv1-layer3"]}}, "`conv1`: vgg16 has no such layer"),
         ({"log10_blend_3": {"low": 0, "high": 1}}, "expected log10_blend_2"),
         ({"lr": {"low": -1, "high": 1}}, "lr"),
-        ({"steps": {"low": 10, "high": 90}}, "set in the job by halving.max_steps"),
-        ({"size_px": {"low": 64, "high": 90}}, "set in the job by size_px"),
+        ({"steps": {"low": 10, "high": 90}}, "set halving.max_steps in the job"),
+        ({"size_px": {"low": 64, "high": 90}}, "set size_px in the job"),
         ({"seed": {"low": 0, "high": 9}}, "search.seed and finals.seeds"),
         ({"log10_style_content": {"low": 1, "high": 1000}}, "base 10, from -12 to 12, got 1000"),
         ({"log10_blend_2": {"low": -400, "high": 1}}, "base 10, from -12 to 12, got -400"),
@@ -150,7 +150,7 @@ def test_a_parameter_has_variants_by_condition() -> None:
     assert space.build({"optimizer": "sgd", "lr@sgd": 50.0}).lr == 50.0
     assert space.build({"optimizer": "lbfgs"}).lr == DEFAULT_LR["lbfgs"]
     assert space_of(OPTIMIZERS, fixed={"lr": 0.7}).build({"optimizer": "lbfgs"}).lr == 0.7
-    with pytest.raises(ConfigError, match="no meaning unless optimizer is sgd"):
+    with pytest.raises(ConfigError, match="no effect unless optimizer is sgd"):
         space.build({"optimizer": "adam", "lr@adam": 0.05, "lr@sgd": 50.0})
 
 
@@ -243,8 +243,8 @@ def test_starts_may_leave_parameters_open() -> None:
     ("start", "expected"),
     [
         ({"lr@sgd": 1000}, r"`starts.0`: `lr@sgd`: expected 1 … 100, log, got 1000"),
-        ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no meaning unless"),
-        ({"lr@sgd": 10, "lr@adam": 0.1}, "no meaning unless"),
+        ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no effect unless"),
+        ({"lr@sgd": 10, "lr@adam": 0.1}, "no effect unless"),
         ({"lr@sdg": 10}, "did you mean `lr@sgd`"),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_cache_that_cannot_be_written(
     for _ in range(2):
         assert tensor_digest(get_weights("vgg19", say=said.append))
     assert len(fetched) == 1
-    assert said[-1] == "vgg19: from torchvision, not kept"
+    assert said[-1] == "vgg19: from torchvision, not stored"
 
 
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.losses.batch_loss import BatchLoss, functional
+from nst_core.losses import functional
+from nst_core.losses.batch_loss import BatchLoss
 from nst_core.losses.functional import moments, total_variation, wasserstein_loss
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
