@@ -29,7 +29,7 @@ from benchmarks.support.common import (
     run,
 )
 from nst_core.config import StyleConfig
-from nst_core.images.images import resize, to_uint8
+from nst_core.images.tensors import resize, to_uint8
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore

@@ -26,7 +26,7 @@ from benchmarks.support.common import (
     run,
 )
 from nst_core.config import StyleConfig
-from nst_core.images.images import resize, to_uint8
+from nst_core.images.tensors import resize, to_uint8
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 from nst_core.presets.built_in import BUILT_IN, runnable

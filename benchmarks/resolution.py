@@ -32,7 +32,7 @@ from benchmarks.support.common import (
 )
 from benchmarks.support.runs import weights_of_a_job
 from nst_core.config import StyleConfig
-from nst_core.images.images import resize, resize_longer_side, save_image, to_uint8
+from nst_core.images.tensors import resize, resize_longer_side, save_image, to_uint8
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from nst_core.presets.resolution import at_size

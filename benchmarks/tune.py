@@ -39,7 +39,7 @@ from benchmarks.support.runs import (
     workload_of,
 )
 from nst_core.config import StyleConfig
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.suite import MetricSuite
 from nst_core.stylization import advance, default_device

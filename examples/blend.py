@@ -3,7 +3,7 @@
 import skimage.data
 
 from nst_core import StyleConfig, save_image, stylize
-from nst_core.images.images import from_uint8
+from nst_core.images.tensors import from_uint8
 from nst_core.samples import sample_content, sample_style
 
 strokes, wheel = sample_style(), from_uint8(skimage.data.colorwheel())

@@ -7,7 +7,7 @@ smoothing, the style keeps it from becoming flat.
 import torch
 
 from nst_core import StyleConfig, save_image, stylize
-from nst_core.images.images import resize_longer_side
+from nst_core.images.tensors import resize_longer_side
 from nst_core.samples import sample_content
 
 clean = resize_longer_side(sample_content(), 128)

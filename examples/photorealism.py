@@ -6,7 +6,7 @@ Needs `pip install 'nst-tuner[photorealism]'`, whose first use compiles for abou
 import skimage.data
 
 from nst_core import StyleConfig, save_image, stylize
-from nst_core.images.images import from_uint8
+from nst_core.images.tensors import from_uint8
 
 photo, light = from_uint8(skimage.data.coffee()), from_uint8(skimage.data.rocket())
 config = StyleConfig(size_px=128, steps=80, lr=0.03, style_weight=30)

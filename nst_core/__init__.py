@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nst_core.config import StyleConfig
     from nst_core.errors import InputError, NstError, WorkError
-    from nst_core.images.images import load_image, save_image
+    from nst_core.images.tensors import load_image, save_image
     from nst_core.lanes.batch import Outcome
     from nst_core.losses.inputs import Style
     from nst_core.presets.built_in import BUILT_IN, load_preset
@@ -30,9 +30,9 @@ _HOMES = {
     "Style": "losses.inputs",
     "StyleConfig": "config",
     "WorkError": "errors",
-    "load_image": "images.images",
+    "load_image": "images.tensors",
     "load_preset": "presets.built_in",
-    "save_image": "images.images",
+    "save_image": "images.tensors",
     "stylize": "stylization",
 }
 

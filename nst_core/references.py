@@ -111,7 +111,7 @@ def make_reference(
             given to a source that would ignore it.
         WorkError: the long run diverged.
     """
-    from nst_core.images.images import resize_longer_side
+    from nst_core.images.tensors import resize_longer_side
     from nst_core.losses.inputs import Style
 
     all_styles = [

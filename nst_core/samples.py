@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.images.images import from_uint8, resize
+from nst_core.images.tensors import from_uint8, resize
 from nst_core.networks.weights import Weights
 from nst_core.stylization import Step, stylize
 

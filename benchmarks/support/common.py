@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nst_core.errors import InputError, NstError
 from nst_core.files import write_atomic
-from nst_core.images.images import from_uint8, load_image, resize_longer_side
+from nst_core.images.tensors import from_uint8, load_image, resize_longer_side
 from nst_core.lanes.hardware import device_name
 from nst_core.networks.weights import Weights, expected_shapes
 from nst_core.samples import sample_content, sample_style

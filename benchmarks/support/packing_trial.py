@@ -13,7 +13,7 @@ import torch
 from benchmarks.support.common import Pair
 from benchmarks.support.runs import weights_of_a_job
 from nst_core.config import StyleConfig
-from nst_core.images.images import from_uint8, to_uint8
+from nst_core.images.tensors import from_uint8, to_uint8
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.suite import MetricSuite

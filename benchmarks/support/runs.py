@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.support.common import Pair
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.losses.inputs import LossInputs
 from nst_core.metrics.registry import DEFAULT_METRICS, weights_of
 from nst_core.networks.weights import Weights, get_weights

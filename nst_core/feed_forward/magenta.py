@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.errors import InputError, WeightsError
-from nst_core.images.images import resize
+from nst_core.images.tensors import resize
 
 #: Style images, each with its blend weight >= 0.
 Styles = Sequence[tuple[Tensor, float]]

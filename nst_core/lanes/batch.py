@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.images.colors import with_hues_of
-from nst_core.images.images import resize
+from nst_core.images.tensors import resize
 from nst_core.lanes.assembly import AssembledLane, Assembly, LaneState, fresh_state, resized_state
 from nst_core.lanes.initialization import initial_image
 from nst_core.lanes.optimizers import resample

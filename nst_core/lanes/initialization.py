@@ -10,7 +10,7 @@ from torch import Tensor
 from nst_core.config import StyleConfig, is_random
 from nst_core.errors import InputError
 from nst_core.images.colors import color_noise
-from nst_core.images.images import resize, resize_longer_side
+from nst_core.images.tensors import resize, resize_longer_side
 from nst_core.losses.inputs import LossInputs, Style
 
 #: Standard deviation of what a seed adds to a start without noise: a fortieth of an 8-bit level.

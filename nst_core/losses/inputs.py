@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.errors import InputError
-from nst_core.images.images import digest, resize, resize_longer_side
 from nst_core.images.sizes import fit_size, least_size_px
+from nst_core.images.tensors import digest, resize, resize_longer_side
 
 #: Style images are kept up to this much larger than the result, for `StyleConfig.style_scale`.
 MAX_STYLE_SCALE = 2

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.images.colors import luminance
-from nst_core.images.images import resize, to_uint8
+from nst_core.images.tensors import resize, to_uint8
 
 #: Standard deviation of the noise, of pixels in [0, 1], and quality of the JPEG file: both are seen
 #: at a glance, and neither hides what the picture is.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.images.images import from_uint8
+from nst_core.images.tensors import from_uint8
 from nst_core.metrics.identity_cache import IdentityCache
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.registry import DISTS_LAYERS, LPIPS_LAYERS, Backbone

@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 
 from nst_core.errors import NstError, RunError
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes
 from nst_core.networks.registry import LPIPS_LAYERS

@@ -13,7 +13,7 @@ import safetensors.torch
 from PIL import Image
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, WorkError
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights, cached_path, tensor_digest
@@ -285,7 +285,7 @@ def test_an_exported_preset_reproduces_its_trial(
     pair = results.job.pairs[0]
     content, style = (load_image(results.run.path / p) for p in (pair.content, pair.style[0].image))
     *_, last = stylize(preset.config, content, [(style, 1.0)], weights=weights.__getitem__)
-    from nst_core.images.images import resize, to_uint8
+    from nst_core.images.tensors import resize, to_uint8
 
     goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
     judge = MetricSuite.load(weights.__getitem__, metrics=["lpips"])

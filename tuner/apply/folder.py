@@ -20,7 +20,7 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.errors import ImageError, InputError, NstError, Say, WorkError
 from nst_core.files import check_writable, is_file
-from nst_core.images.images import digest, read_text, save_image
+from nst_core.images.tensors import digest, read_text, save_image
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.device import described, is_broken_device, is_out_of_memory
 from nst_core.lanes.initialization import feed_forward_start

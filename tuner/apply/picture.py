@@ -153,7 +153,7 @@ class _Film:
 
     def take(self, step: Step) -> None:
         """Look at a step."""
-        from nst_core.images.images import save_image, to_uint8
+        from nst_core.images.tensors import save_image, to_uint8
 
         self.losses[step.step] = dict(step.losses)
         last = step.step == self.total
@@ -250,7 +250,7 @@ def apply_preset(
         InputError: a picture, the preset or the output cannot be used; nothing was written.
         WorkError: the stylization diverged; the result was not written.
     """
-    from nst_core.images.images import encode_image, load_image, load_with_alpha
+    from nst_core.images.tensors import encode_image, load_image, load_with_alpha
     from nst_core.lanes.batch import Outcome
     from nst_core.stylization import default_device, stylize
 
@@ -327,7 +327,7 @@ def save_reference(
     say: Say,
 ) -> None:
     """Make a reference stylization and save it. Errors as `references.make_reference`."""
-    from nst_core.images.images import encode_image, load_image
+    from nst_core.images.tensors import encode_image, load_image
 
     styles = parse_styles(sources.styles)
     regions = any(style.region or style.style_region for style in styles)

@@ -23,7 +23,7 @@ from nst_core.images.file_kinds import (
     is_no_picture,
     read_format,
 )
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 
 _FOLDER = "is a folder, and folders in a folder are not looked into; give it to --content by itself"
 

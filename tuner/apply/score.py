@@ -40,7 +40,7 @@ def score_image(
         InputError: no such metric, a metric that needs the content without one, or a picture or
             weights that cannot be had.
     """
-    from nst_core.images.images import load_image, resize, to_uint8
+    from nst_core.images.tensors import load_image, resize, to_uint8
     from nst_core.metrics.suite import MetricSuite
 
     check_metrics(metrics, content is not None)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nst_core.errors import InputError, Say
 from nst_core.images.encode import check_place
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from nst_core.losses.inputs import Style
 from nst_core.output_files import check_outputs
 from nst_core.presets.preset import Preset

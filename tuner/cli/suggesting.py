@@ -47,7 +47,7 @@ def suggest(
     check_sources(content, [str(style)])
     for folder in run_dir or ():
         check_run(folder)
-    from nst_core.images.images import load_image
+    from nst_core.images.tensors import load_image
     from nst_core.losses.inputs import LossInputs
     from nst_core.output_files import check_text_output
     from nst_core.presets.preset import Preset

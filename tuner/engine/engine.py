@@ -18,7 +18,7 @@ import torch
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images.encode import encode_png
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import Lane, LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes

@@ -14,7 +14,7 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.errors import Say
 from nst_core.images.colors import luminance
-from nst_core.images.images import from_uint8, load_image, resize, save_image, to_uint8
+from nst_core.images.tensors import from_uint8, load_image, resize, save_image, to_uint8
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.memory import needed_bytes
 from nst_core.losses.inputs import LossInputs, Style

@@ -56,7 +56,7 @@ class StyleArgument:
             InputError: a file cannot be read, or a mask has another shape than the style image.
         """
         from nst_core.images.colors import luminance
-        from nst_core.images.images import load_image
+        from nst_core.images.tensors import load_image
         from nst_core.losses.inputs import Style
 
         image = load_image(self.file)

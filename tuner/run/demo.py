@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nst_core.images.images import save_image
+from nst_core.images.tensors import save_image
 from nst_core.networks.weights import Weights
 from nst_core.samples import sample_content, sample_reference, sample_style
 from nst_core.stylization import Step

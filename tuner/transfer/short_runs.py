@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore

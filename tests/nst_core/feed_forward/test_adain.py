@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nst_core.errors import InputError, WeightsError
 from nst_core.feed_forward.adain import Adain, adaptive_instance_norm, channel_stats
-from nst_core.images.images import from_uint8, resize
+from nst_core.images.tensors import from_uint8, resize
 
 CONTENT = resize(from_uint8(skimage.data.chelsea()), 65, 97)
 STYLE = resize(from_uint8(skimage.data.coffee()), 48, 72)

@@ -19,7 +19,7 @@ from nst_core.feed_forward.magenta import (
     blend_shares,
     feed_forward,
 )
-from nst_core.images.images import from_uint8, resize
+from nst_core.images.tensors import from_uint8, resize
 from nst_core.metrics.suite import rmse
 
 CONTENT = resize(from_uint8(skimage.data.chelsea()), 64, 96)

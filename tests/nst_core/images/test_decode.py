@@ -12,8 +12,8 @@ from PIL import ExifTags, Image
 
 from nst_core.errors import ImageError
 from nst_core.images.decode import FORMATS, MAX_BYTES
-from nst_core.images.images import load_alpha, load_image, to_uint8
 from nst_core.images.sizes import check_image
+from nst_core.images.tensors import load_alpha, load_image, to_uint8
 from tests.nst_core.picture_files import (
     LINEAR_GRAY,
     LINEAR_RGB,

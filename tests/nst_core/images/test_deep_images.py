@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from nst_core.errors import ImageError
-from nst_core.images.images import load_alpha, load_image
 from nst_core.images.sizes import check_image
+from nst_core.images.tensors import load_alpha, load_image
 from tests.nst_core.picture_files import (
     LINEAR_GRAY,
     LINEAR_RGB,

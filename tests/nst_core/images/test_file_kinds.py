@@ -18,8 +18,8 @@ from PIL import Image
 
 from nst_core.errors import ImageError
 from nst_core.images import picture_source
-from nst_core.images.images import load_image, load_with_alpha
 from nst_core.images.sizes import check_image
+from nst_core.images.tensors import load_image, load_with_alpha
 from tests.nst_core.picture_files import write
 
 ZIP, TAR = io.BytesIO(), io.BytesIO()

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ImageError
-from nst_core.images.images import load_image, read_text, save_image, to_uint8
 from nst_core.images.sizes import check_image
+from nst_core.images.tensors import load_image, read_text, save_image, to_uint8
 from tests.nst_core.picture_files import (
     LINEAR_RGB,
     ODD_EXIF,

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 import torch
 
-from nst_core.images.images import from_uint8
+from nst_core.images.tensors import from_uint8
 from nst_core.metrics.baselines import baselines, degraded
 from nst_core.metrics.suite import rmse
 

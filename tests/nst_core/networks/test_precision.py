@@ -5,7 +5,7 @@ import skimage.data
 import torch
 
 from nst_core.config import StyleConfig
-from nst_core.images.images import from_uint8
+from nst_core.images.tensors import from_uint8
 from nst_core.lanes.assembly import AssembledLane, Assembly, fresh_state
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.losses.inputs import LossInputs

@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor
 
 from nst_core.config import StyleConfig
-from nst_core.images.images import resize_longer_side
+from nst_core.images.tensors import resize_longer_side
 from nst_core.losses.batch_loss import BatchLoss
 from nst_core.losses.functional import total_variation
 from nst_core.losses.inputs import LossInputs, Style

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.config import MAX_SIZE_PX, SCALE_STEP, StyleConfig
-from nst_core.images.images import load_image, resize, to_uint8
+from nst_core.images.tensors import load_image, resize, to_uint8
 from nst_core.lanes.schedules import stages
 from nst_core.losses.functional import total_variation
 from nst_core.metrics.suite import MetricSuite

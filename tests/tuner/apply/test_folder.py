@@ -9,7 +9,7 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.images.images import load_image, read_text, to_uint8
+from nst_core.images.tensors import load_image, read_text, to_uint8
 from nst_core.lanes.memory import needed_bytes
 from nst_core.losses.inputs import Style
 from nst_core.losses.targets import FeatureStore

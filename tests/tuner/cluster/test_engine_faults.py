@@ -9,7 +9,7 @@ import torch
 
 import nst_core.lanes.batch
 from nst_core.config import StyleConfig
-from nst_core.images.images import to_uint8
+from nst_core.images.tensors import to_uint8
 from nst_core.lanes.assembly import LaneState
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes

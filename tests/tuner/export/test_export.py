@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from benchmarks.support.made_run import made_run
 from nst_core.config import StyleConfig
-from nst_core.images.images import load_image, resize, to_uint8
+from nst_core.images.tensors import load_image, resize, to_uint8
 from nst_core.lanes.initialization import initial_image
 from nst_core.lanes.schedules import stages
 from nst_core.losses.inputs import LossInputs

@@ -9,7 +9,7 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from nst_core.networks.weights import Weights
 from nst_core.presets.preset import Preset
 from nst_core.stylization import stylize

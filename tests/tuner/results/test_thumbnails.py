@@ -8,7 +8,7 @@ from rich.console import Console
 from textual_image.renderable import HalfcellImage
 
 from benchmarks.support.made_run import made_run
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from tests.tuner.helpers import nst_tuner
 from tuner.results.contact_sheet import run_sheet
 from tuner.results.results import load_results, thumbnails

@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 import torch
 
-from nst_core.images.images import from_uint8, save_image
+from nst_core.images.tensors import from_uint8, save_image
 from nst_core.lanes.batch import Outcome
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights

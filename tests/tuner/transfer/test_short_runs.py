@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nst_core.config import StyleConfig
-from nst_core.images.images import load_image
+from nst_core.images.tensors import load_image
 from nst_core.networks.weights import Weights
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import nst_tuner

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst_core.errors import ImageError, InputError
-from nst_core.images.images import (
+from nst_core.images.sizes import fit_size
+from nst_core.images.tensors import (
     check_writable_image,
     digest,
     from_uint8,
@@ -19,7 +20,6 @@ from nst_core.images.images import (
     save_image,
     to_uint8,
 )
-from nst_core.images.sizes import fit_size
 
 SIDES = st.integers(32, 48)
 
