@@ -1,4 +1,4 @@
-"""Reading 16 bits a channel: as exact, and as careful, as reading 8."""
+"""Reading 16 bits a channel: exact values, and the same checks as for 8 bits."""
 
 import io
 import struct
@@ -42,7 +42,7 @@ from tests.nst_core.picture_files import (
     ids=["png", "tiff", "big-endian", "BigTIFF", "tiled and compressed", "lzw"],
 )
 def test_deep_color_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
-    """All 65536 levels of a channel arrive, whatever the container."""
+    """All 65536 levels of a channel are read exactly, in every container."""
     pixels = noise(3)
     path = tmp_path / "a"
     path.write_bytes(encode(pixels))
@@ -51,7 +51,7 @@ def test_deep_color_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], byte
 
 
 def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
-    """16-bit alpha works as 8-bit alpha, also where a TIFF's colors are multiplied by it."""
+    """16-bit alpha is laid over white, also in a TIFF whose colors are multiplied by alpha."""
     pixels = noise(4)
     pixels[:8, :8, 3] = 0
     alpha = pixels[..., 3:] / 65535
@@ -73,7 +73,7 @@ def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
 
 
 def test_deep_transparent_color(tmp_path: Path) -> None:
-    """The one color that a 16-bit PNG names transparent is white; its neighbors are not."""
+    """The transparent color of a 16-bit PNG is read as white; similar colors are not."""
     pixels = np.full((40, 40, 3), 1000, np.uint16)
     pixels[0] = 1001
     (tmp_path / "a.png").write_bytes(deep_png(pixels, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
@@ -82,8 +82,8 @@ def test_deep_transparent_color(tmp_path: Path) -> None:
     assert image[:, 0].max() < 0.02
 
 
-def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
-    """A TIFF's fourth channel is alpha only if the file does not call it something else."""
+def test_fourth_channel_without_meaning_is_ignored(tmp_path: Path) -> None:
+    """A TIFF's fourth channel that is not declared as alpha is ignored."""
     pixels = noise(4)
     (tmp_path / "a.tif").write_bytes(deep_tiff(pixels, extrasamples=["unspecified"]))
     expected = torch.from_numpy((pixels[..., :3] / 65535).astype(np.float32)).permute(2, 0, 1)
@@ -92,7 +92,7 @@ def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
 
 
 def test_separate_planes_have_the_right_colors(tmp_path: Path) -> None:
-    """16-bit planes, which OpenCV misreads, are read at 8 bits; refused if Pillow does too."""
+    """16-bit separate planes are read at 8 bits if compressed, and refused otherwise."""
     planes = np.moveaxis(noise(3), -1, 0)
     (tmp_path / "a.tif").write_bytes(deep_tiff(planes, planarconfig="separate"))
     with pytest.raises(ImageError, match="separate planes"):
@@ -104,8 +104,8 @@ def test_separate_planes_have_the_right_colors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_color_beats_depth(tmp_path: Path, suffix: str) -> None:
-    """16 bits stay with an sRGB profile; with another one the colors are converted, at 8 bits."""
+def test_other_profiles_than_srgb_reduce_the_depth(tmp_path: Path, suffix: str) -> None:
+    """An sRGB profile keeps 16 bits; colors of another profile are converted at 8 bits."""
     pixels = np.full((40, 40, 3), 32768 + 100, np.uint16)
     path = tmp_path / f"a.{suffix}"
     for profile, expected, tolerance in (
@@ -118,7 +118,7 @@ def test_color_beats_depth(tmp_path: Path, suffix: str) -> None:
 
 
 def test_deep_headers_are_checked_before_decoding(tmp_path: Path) -> None:
-    """Too large, too small and several pages: the header alone is enough to refuse 16 bits."""
+    """Files that are too large, too small, or have several pages are refused by their header."""
     header = io.BytesIO(deep_png(noise(3))[:8])
     header.seek(8)
     PngImagePlugin.putchunk(header, b"IHDR", struct.pack(">2I5B", 20_000, 20_000, 16, 2, 0, 0, 0))
@@ -135,10 +135,10 @@ def test_deep_headers_are_checked_before_decoding(tmp_path: Path) -> None:
 
 
 @given(kept=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from(["png", "tif", "lzw"]))
-def test_cut_deep_files_are_refused(
+def test_truncated_deep_files_are_refused(
     tmp_path_factory: pytest.TempPathFactory, kept: float, suffix: str
 ) -> None:
-    """However little a 16-bit file lacks, no part of a picture is returned but a clear error."""
+    """A 16-bit file that is truncated anywhere raises an error that says so."""
     if suffix == "png":
         content = deep_png(noise(3))
     elif suffix == "tif":
@@ -152,7 +152,7 @@ def test_cut_deep_files_are_refused(
 
 
 def test_damaged_deep_png_is_refused(tmp_path: Path) -> None:
-    """A single wrong bit in the pixels of a 16-bit PNG is found."""
+    """A single wrong bit in the pixels of a 16-bit PNG raises an error."""
     content = bytearray(deep_png(noise(3)))
     content[len(content) // 2] ^= 4
     (tmp_path / "a.png").write_bytes(content)
@@ -163,22 +163,22 @@ def test_damaged_deep_png_is_refused(tmp_path: Path) -> None:
 # Gray
 
 
-def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
-    """Half of 16 bits is half of the range, not clipped to white."""
+def test_16_bit_gray_keeps_its_range(tmp_path: Path) -> None:
+    """A value of half the 16-bit range is read as 0.5."""
     path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
     assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_deep_gray_with_white_at_0(tmp_path: Path) -> None:
-    """A 16-bit TIFF that counts from white to black is no negative."""
+    """A 16-bit TIFF in which 0 is white is not inverted."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
     assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
 
 
 @pytest.mark.parametrize("profile", [LINEAR_GRAY, LINEAR_RGB])
-def test_profiles_of_deep_gray_count(tmp_path: Path, profile: bytes) -> None:
-    """Gray of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
+def test_profiles_of_16_bit_gray_are_applied(tmp_path: Path, profile: bytes) -> None:
+    """16-bit gray is converted to the same sRGB values as 8-bit gray, with more levels."""
     ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
     deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
     small = Image.fromarray((ramp / 257).round().astype(np.uint8))
@@ -188,8 +188,8 @@ def test_profiles_of_deep_gray_count(tmp_path: Path, profile: bytes) -> None:
     assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
 
 
-def test_12_bits_fill_the_range(tmp_path: Path) -> None:
-    """A PGM whose greatest value is 4095 is as bright as one of 65535; so is a 12-bit TIFF."""
+def test_12_bit_gray_has_the_full_range(tmp_path: Path) -> None:
+    """A PGM with the maximum 4095 and a 12-bit TIFF are read as [0, 1]."""
     ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (72, 1))
     levels = np.rint(ramp * 4095).astype(">u2")
     (tmp_path / "a.pgm").write_bytes(b"P5\n96 72\n4095\n" + levels.tobytes())

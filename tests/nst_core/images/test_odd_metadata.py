@@ -1,4 +1,4 @@
-"""Metadata that is odd, damaged or large: the picture is read, upright, or named in one error."""
+"""Odd, damaged or large metadata: the picture is read upright, or one error names the file."""
 
 import io
 import random
@@ -33,7 +33,7 @@ COUNTS = [
 
 
 def picture() -> Image.Image:
-    """A picture wider than high, its upper left corner white, the rest dark."""
+    """Return a dark picture, wider than high, with a white upper left corner."""
     made = Image.new("RGB", (64, 40), (40, 20, 10))
     made.paste((255, 255, 255), (0, 0, 16, 16))
     return made
@@ -58,7 +58,7 @@ def with_exif(form: str, block: bytes) -> bytes:
 def test_one_odd_entry_changes_nothing(
     form: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A photo held sideways is turned upright, whatever its other EXIF entries hold."""
+    """A sideways photo is turned upright, whatever its other EXIF entries contain."""
     path = tmp_path / "a"
     path.write_bytes(with_exif(form, ODD_EXIF[kind]))
     image = load_image(path)
@@ -69,7 +69,7 @@ def test_one_odd_entry_changes_nothing(
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_damaged_exif_turns_nothing(form: str, tmp_path: Path) -> None:
-    """A block that is no EXIF, or that ends before the orientation, leaves the picture as it is."""
+    """A picture whose EXIF block is damaged or truncated is read without rotation."""
     for number, block in enumerate((b"\1\2\3\4", ODD_EXIF["text"][:12])):
         path = tmp_path / f"{number}"
         path.write_bytes(with_exif(form, block))
@@ -78,7 +78,7 @@ def test_damaged_exif_turns_nothing(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rational", "text", "short", "sub-IFD"])
 def test_odd_entries_of_a_tiff_change_nothing(name: str, tmp_path: Path) -> None:
-    """A sideways TIFF is turned upright, whatever it says about resolution, EXIF and XMP."""
+    """A sideways TIFF is turned upright, whatever its resolution and EXIF entries contain."""
     odd = {
         "rational": (282, "2I", 1, (5, 0), True),
         "text": (282, "s", 0, "72", True),
@@ -99,7 +99,7 @@ def test_odd_entries_of_a_tiff_change_nothing(name: str, tmp_path: Path) -> None
 
 
 def test_orientation_in_xmp_counts_where_exif_has_none(tmp_path: Path) -> None:
-    """XMP says the orientation of a JPEG and a PNG that have no EXIF."""
+    """The orientation in XMP is applied to a JPEG and a PNG without EXIF."""
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     (tmp_path / "a.jpg").write_bytes(saved("JPEG", xmp=xmp))
     itxt = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
@@ -109,8 +109,8 @@ def test_orientation_in_xmp_counts_where_exif_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt", "tEXt"])
-def test_large_text_refuses_no_picture(kind: str, tmp_path: Path) -> None:
-    """A PNG with a workflow or XMP of many megabytes is read as one without."""
+def test_pngs_with_large_text_are_read(kind: str, tmp_path: Path) -> None:
+    """A PNG with many megabytes of text is read like one without text."""
     text = b'{"node": 1}' * 8_000_000
     data = {
         "zTXt": b"workflow\0\0" + zlib.compress(text, 1),
@@ -122,8 +122,8 @@ def test_large_text_refuses_no_picture(kind: str, tmp_path: Path) -> None:
     assert isinstance(read_text(tmp_path / "a.png"), dict)
 
 
-def test_a_large_profile_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A color profile of several megabytes is applied as a small one is, in PNG and in JPEG."""
+def test_a_large_profile_is_applied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A color profile of several megabytes is applied in PNG and JPEG."""
     size = 3_000_000
     large = struct.pack(">I", size) + LINEAR_RGB[4:] + bytes(size - len(LINEAR_RGB))
     found = []
@@ -144,7 +144,7 @@ def test_text_of_a_result_is_read_back(tmp_path: Path) -> None:
 
 
 def random_exif(chance: random.Random) -> bytes:
-    """EXIF with entries of any tag, type, count and value, at times cut or none at all."""
+    """Return EXIF with random entries, sometimes truncated or empty."""
     order, count = chance.choice("<>"), chance.randrange(1, 10)
     start, rows, body = 8 + 2 + 12 * count + 4, [], b""
     tags = (0x112, 0x11A, 0x11B, 0x128, 0x8769, 0x8825, 0xA005, 0x10F, 0x201, 0x202, 700, 330)
@@ -177,8 +177,8 @@ ODD: dict[str, Callable[[random.Random], bytes]] = {
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", list(ODD))
-def test_no_metadata_refuses_a_picture(count: int, kind: str, tmp_path: Path) -> None:
-    """Whatever stands beside the pixels, they are read; nothing is raised, nothing refused."""
+def test_pictures_with_random_metadata_are_read(count: int, kind: str, tmp_path: Path) -> None:
+    """A picture with random EXIF or color profile is read without an error."""
     path = tmp_path / "a"
     for seed in range(count):
         path.write_bytes(ODD[kind](random.Random(seed)))
@@ -190,8 +190,8 @@ def test_no_metadata_refuses_a_picture(count: int, kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "deep"])
-def test_a_cut_file_is_a_picture_or_one_error(count: int, form: str, tmp_path: Path) -> None:
-    """However a file is cut or spoiled: a picture, or one ImageError that names the file."""
+def test_a_damaged_file_is_a_picture_or_one_error(count: int, form: str, tmp_path: Path) -> None:
+    """A truncated or altered file gives a picture, or one ImageError with its name."""
     whole = deep_tiff(noise(3)) if form == "deep" else saved(form)
     path = tmp_path / "a"
     for seed in range(count):

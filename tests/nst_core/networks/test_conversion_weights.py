@@ -14,8 +14,9 @@ from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.losses import functional
 from nst_core.losses.targets import FeatureStore
+from nst_core.networks import extractors
 from nst_core.networks.extractors import Extractor
-from nst_core.networks.registry import Backbone, extractors
+from nst_core.networks.registry import Backbone
 from nst_core.networks.weights import Weights
 from nst_core.presets.built_in import BUILT_IN
 from nst_core.presets.conversions import to_engine_weights, to_style_config

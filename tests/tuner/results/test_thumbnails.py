@@ -10,8 +10,9 @@ from textual_image.renderable import HalfcellImage
 from benchmarks.support.made_run import made_run
 from nst_core.images.tensors import load_image
 from tests.tuner.helpers import nst_tuner
+from tuner.results import thumbnails
 from tuner.results.contact_sheet import run_sheet
-from tuner.results.results import load_results, thumbnails
+from tuner.results.results import load_results
 from tuner.results.thumbnails import thumbnail
 from tuner.terminal.images import pictures_of
 
