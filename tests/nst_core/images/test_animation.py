@@ -85,7 +85,7 @@ def test_unusable_animations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"\.gif, \.webp"):
         check_animation_path(tmp_path / "a.png")
     for frames in ([], [fade(1)[0], fade(1)[0][1:]]):
-        with pytest.raises(ImageError, match="all of one size"):
+        with pytest.raises(ImageError, match="all of the same size"):
             save_animation(frames, tmp_path / "a.gif")
     check_animation_path(tmp_path / "A.GIF")
     assert not list(tmp_path.iterdir())

@@ -52,7 +52,7 @@ def test_gradient_descent_begins_with_steps_of_the_same_length(
     found, note = at_size(config, round(tuned * factor))
     before, after = (c.size_px / SCALE_STEP ** (c.scales - 1) for c in (config, found))
     assert found.lr / after**2 == pytest.approx(lr / before**2)
-    assert found.scales == scales or "move less" in (note or "")
+    assert found.scales == scales or "change less" in (note or "")
     for optimizer in ("adam", "adamw", "lamb", "lbfgs"):
         other, _ = at_size(config.replace(optimizer=optimizer), found.size_px)
         assert other.lr == lr
