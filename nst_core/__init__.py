@@ -1,7 +1,7 @@
-"""The stylization engine: configurations, extractors, losses, lanes, metrics.
+"""Neural style transfer engine: configurations, networks, losses, batches of lanes, metrics.
 
-``from nst_core import stylize, StyleConfig, Preset`` is all that most programs need. The names are
-loaded when they are first asked for: configurations and presets do without torch.
+Most programs need ``from nst_core import stylize, StyleConfig, Preset`` only. Each name is imported
+at its first use, because configurations and presets do not need torch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nst_core.presets.preset import Preset
     from nst_core.stylization import Step, stylize
 
+#: Public name -> module that defines it.
 _HOMES = {
     "BUILT_IN": "presets.built_in",
     "InputError": "errors",

@@ -1,4 +1,4 @@
-"""StyleConfig: every knob of one stylization, validated. No torch here."""
+"""StyleConfig: all settings of one stylization, validated. This module does not load torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from nst_core.errors import ConfigError, near_miss
 from nst_core.networks.registry import EXTRACTORS, NETWORKS, Backbone
 
-#: The shortest side an image may have: below it the LPIPS network's poolings leave nothing.
+#: Minimum length of an image's shorter side; the poolings of the LPIPS network need this much.
 MIN_SIDE_PX = 32
 MAX_SIZE_PX = 8192
 
-#: Each scale of a multi-scale run is so much larger than the one before.
+#: Ratio of two consecutive scales of a multi-scale run.
 SCALE_STEP = math.sqrt(2)
 
 
@@ -40,7 +40,7 @@ def _weights(low: float, high: float) -> Any:
     return field(default=None, metadata=meta)
 
 
-#: Learning rates that suit each optimizer's own scale, for pixels in [0, 1].
+#: Default learning rate of each optimizer, for pixels in [0, 1].
 DEFAULT_LR: Mapping[str, float] = {
     "adam": 0.02,
     "adamw": 0.02,
@@ -51,7 +51,7 @@ DEFAULT_LR: Mapping[str, float] = {
 
 
 def is_random(config: StyleConfig) -> bool:
-    """Whether ``config.seed`` changes anything: nothing but noise at the start is drawn."""
+    """Return whether ``config.seed`` has an effect; only noise in the start image is random."""
     if config.init == "mix":
         return config.init_noise > 0
     return config.init in ("noise", "style_noise")
@@ -59,73 +59,76 @@ def is_random(config: StyleConfig) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig:
-    """Every knob of one stylization (Gatys, Ecker, Bethge, CVPR 2016, and its descendants).
+    """All settings of one stylization (Gatys, Ecker, Bethge, CVPR 2016, and successors).
 
-    Loss of one image: ``content_weight * sum_l c_l * content_l + style_weight * sum_l s_l * style_l
-    + tv_weight * tv + color_weight * color + photo_weight * photo``, with the terms of
-    `nst_core.losses.functional` and the layer weights ``c_l`` and ``s_l`` below. Treat instances as
-    immutable, mappings included.
+    The loss of one image is ``content_weight * sum_l c_l * content_l + style_weight * sum_l s_l *
+    style_l + tv_weight * tv + color_weight * color + photo_weight * photo``, with the terms of
+    `nst_core.losses.functional` and the layer weights ``c_l`` and ``s_l`` below. Do not change the
+    mappings of an instance.
 
     Attributes:
         extractor: network whose features are read, one of `networks.EXTRACTORS`.
         normalization: how pixels enter the network; ``imagenet`` mean and standard deviation,
-            ``half`` (0.5 and 0.5), or ``caffe`` (BGR, 0 to 255, less the mean).
+            ``half`` (0.5 and 0.5), or ``caffe`` (BGR, 0 to 255, minus the mean).
         pooling: ``max`` as trained, ``average`` (smoother, Gatys et al.), or ``l2``.
-        padding: what convolutions see beyond the border: ``zeros`` as trained, or the border's own
-            pixels, in the first convolution or in all.
-        precision: of the network's pass; losses, Grams and pixels stay float32. ``tf32`` only
-            changes what CUDA does; ``float16`` scales its losses.
-        content_layers: layer -> weight >= 0, at least one layer; by default the network's own.
-        style_layers: layer -> weight >= 0, at least one layer; by default the network's own.
+        padding: values that convolutions see beyond the border: ``zeros`` as trained, or a copy of
+            the border pixels, in the first convolution (``replicate_first``) or in all.
+        precision: number format of the network; losses, Gram matrices and pixels stay float32.
+            ``tf32`` has an effect on CUDA only; ``float16`` scales its losses.
+        content_layers: layer -> weight >= 0, at least one layer; the default depends on the
+            network.
+        style_layers: layer -> weight >= 0, at least one layer; the default depends on the network.
         content_weight: factor of the content term, >= 0.
         style_weight: factor of the style term, >= 0.
-        style_loss: what of the features is compared: ``gram`` matrices, ``mean_cov``, or the
-            ``wasserstein`` distance of the Gaussians with that mean and covariance.
-        gram: Gram normalisation; ``per_pixel`` divides F F^T by H*W, ``per_element`` by C*H*W.
-        style_blend: weight of each style image, > 0, in the order in which the images are given; by
-            default the weights they are given with, as a feed-forward start always has them.
+        style_loss: statistics of the features that are compared: ``gram`` matrices, mean and
+            covariance (``mean_cov``), or the ``wasserstein`` distance of the Gaussians with this
+            mean and covariance.
+        gram: Gram normalization; ``per_pixel`` divides F F^T by H*W, ``per_element`` by C*H*W.
+        style_blend: weight of each style image, > 0, in the order of the images. The default are
+            the weights that the images are passed with; a feed-forward start always uses those.
         style_scale: size of the style image relative to the result; below 1 gives finer strokes.
         tv_weight: factor of the total variation, >= 0; 0 turns it off.
         tv_norm: total variation of squared (``l2``) or absolute (``l1``) differences.
-        color_weight: factor of the term that draws the colours to the style's, >= 0.
-        color_loss: compares the ``mean`` colour or each channel's whole ``histogram``.
-        photo_weight: factor of the matting Laplacian, which keeps a photo a photo, >= 0.
-        preserve_color: keep the content's colours: ``luminance`` stylizes only the brightness,
-            ``after`` puts the content's hues on a finished result.
-        match_colors: recolour the style image like the content first, by ``mean``, by mean and
-            covariance (``mean_cov``), or by ``histogram``.
-        optimizer: how pixels are updated.
-        lr: learning rate in units of the pixel range [0, 1] per step, > 0; by default that of the
-            optimizer in `DEFAULT_LR`.
+        color_weight: factor of the color term, which compares colors with the style's, >= 0.
+        color_loss: compares the ``mean`` color or the ``histogram`` of each channel.
+        photo_weight: factor of the matting Laplacian, which keeps the result photorealistic, >= 0.
+        preserve_color: keep the content's colors: ``luminance`` stylizes only the brightness,
+            ``after`` applies the content's hues to the finished result.
+        match_colors: recolor the style image like the content before the first step, by ``mean``,
+            by mean and covariance (``mean_cov``), or by ``histogram``.
+        optimizer: algorithm that updates the pixels.
+        lr: learning rate in units of the pixel range [0, 1] per step, > 0; the default is that of
+            the optimizer in `DEFAULT_LR`.
         beta1: decay of the mean gradient (adam, adamw, lamb), in [0, 1).
         beta2: decay of the mean squared gradient (adam, adamw, lamb), in [0, 1).
-        momentum: of sgd, in [0, 1).
-        weight_decay: pull to black per step, relative to ``lr`` (adamw, lamb), >= 0.
-        lbfgs_history: steps that L-BFGS remembers; each costs two images of memory.
+        momentum: momentum of sgd, in [0, 1).
+        weight_decay: decay of the pixels to black per step, relative to ``lr`` (adamw, lamb), >= 0.
+        lbfgs_history: number of steps that L-BFGS remembers; each takes the memory of two images.
         steps: optimizer steps, >= 1.
-        schedule_steps: length of the schedules and of the multi-scale plan, >= ``steps``; None is
-            ``steps``. A result picked after a part of a run keeps the plan of the whole.
+        schedule_steps: length of the schedules and of the multi-scale plan, >= ``steps``; None
+            means ``steps``. A result from the middle of a run keeps the plan of the full run.
         lr_schedule: ``constant``, or ``cosine`` to zero.
         warmup_steps: the learning rate rises linearly over this many steps.
-        weight_schedule: of the style weight: ``constant``; ``ramp`` from ``ramp_start`` times to 1;
-            ``balance`` keeps the norm of its gradient ``balance_ratio`` times the content's.
+        weight_schedule: schedule of the style weight: ``constant``; ``ramp`` rises from
+            ``ramp_start`` times the weight to the weight; ``balance`` keeps the gradient norm of
+            the style term at ``balance_ratio`` times that of the content term.
         ramp_start: see ``weight_schedule``, >= 0.
         balance_ratio: see ``weight_schedule``, > 0.
-        init: the image the optimization starts from; ``mix`` is content with ``init_noise`` of
-            noise, ``style_noise`` has the style's mean and covariance of colours, ``feed_forward``
-            is the result of a network, ``image`` a given picture.
+        init: image that the optimization starts from; ``mix`` is content with a share
+            ``init_noise`` of noise, ``style_noise`` is noise with the mean and covariance of the
+            style's colors, ``feed_forward`` is the result of a network, ``image`` a given picture.
         init_noise: share of noise in ``mix``, in [0, 1].
         seed: seed of noise.
-        size_px: longer side of the result in pixels; the shorter follows the content's shape.
-        scales: sizes to run through, each sqrt(2) larger than the one before; the first takes two
-            shares of the steps, the others one.
-        clamp: keep pixels in [0, 1] after each ``step``, or only when the image is ``save``d.
-        keep: the result is the ``last`` iterate, the ``best`` by its loss, or their moving
-            average (``ema``).
-        ema_decay: decay of that average, in [0, 1).
+        size_px: longer side of the result in pixels; the shorter side follows from the content.
+        scales: number of sizes of a multi-scale run, each sqrt(2) times the one before; the first
+            size takes two shares of the steps, the others one share.
+        clamp: limit pixels to [0, 1] after each ``step``, or only when the image is ``save``d.
+        keep: which iterate is the result: the ``last``, the ``best`` by its loss, or the moving
+            average of all (``ema``).
+        ema_decay: decay of the moving average, in [0, 1).
 
     Raises:
-        ConfigError: with every problem at once.
+        ConfigError: a setting is invalid; the error lists all problems.
     """
 
     extractor: str = _choice(*EXTRACTORS)
@@ -184,7 +187,15 @@ class StyleConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "configuration") -> StyleConfig:
-        """Build from plain JSON values; ``source`` names where they come from in the error."""
+        """Build a configuration from plain JSON values.
+
+        Args:
+            values: some or all fields.
+            source: name of the origin of the values, for error messages.
+
+        Raises:
+            ConfigError: a field is unknown or invalid; the error lists all problems.
+        """
         if not isinstance(values, Mapping):
             raise ConfigError(source, [f"expected an object of settings, got {values!r}"])
         problems = [
@@ -201,16 +212,16 @@ class StyleConfig:
         return cls(**{key: _plain(key, value) for key, value in known.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, every field."""
+        """Return all fields as plain JSON values."""
         blend = None if self.style_blend is None else list(self.style_blend)
         return {**dataclasses.asdict(self), "style_blend": blend}
 
     def replace(self, **changes: Any) -> StyleConfig:
-        """A copy with ``changes``, validated again."""
+        """Return a validated copy with changed fields."""
         return StyleConfig.from_dict({**self.to_dict(), **changes})
 
     def stopped_at(self, steps: int) -> StyleConfig:
-        """The configuration that ends where this one stands after ``steps`` steps."""
+        """Return the configuration whose final result is this one's state after ``steps`` steps."""
         planned = self.scales > 1 or self.lr_schedule != "constant"
         planned = planned or self.weight_schedule == "ramp"
         horizon = self.horizon if planned and steps != self.horizon else None
@@ -218,17 +229,17 @@ class StyleConfig:
 
     @property
     def horizon(self) -> int:
-        """Steps over which schedules and scales stretch."""
+        """Number of steps that schedules and scales are spread over."""
         return self.schedule_steps or self.steps
 
     @property
     def backbone(self) -> Backbone:
-        """The network as it is used."""
+        """Network with its pooling and padding."""
         return Backbone(self.extractor, self.pooling, self.padding)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that the loss reads, content and style, in forward order."""
+        """Content and style layers that the loss reads, in forward order."""
         terms = (
             (self.content_weight, self.content_layers),
             (self.style_weight, self.style_layers),
@@ -248,7 +259,7 @@ FIELDS: Mapping[str, dataclasses.Field[Any]] = {
 
 
 def _dependent_defaults(extractor: Any, optimizer: Any) -> dict[str, Any]:
-    """Defaults that follow from other settings; none where those are not valid themselves."""
+    """Return defaults that depend on other settings; none where these are invalid."""
     defaults: dict[str, Any] = {}
     if extractor in EXTRACTORS:
         network = NETWORKS[extractor]
@@ -261,7 +272,7 @@ def _dependent_defaults(extractor: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """Give ints where floats are declared and the like their declared type."""
+    """Convert a valid JSON value to the declared type of the field, such as int to float."""
     if FIELDS[key].metadata.get("layers"):
         return {layer: float(weight) for layer, weight in value.items()}
     if FIELDS[key].metadata.get("weights"):
@@ -270,7 +281,7 @@ def _plain(key: str, value: Any) -> Any:
 
 
 def is_whole(key: str) -> bool:
-    """Whether a field takes whole numbers only."""
+    """Return whether a field of `StyleConfig` takes whole numbers only."""
     return str(FIELDS[key].type).startswith("int")
 
 

@@ -1,4 +1,4 @@
-"""Settings that change nothing beside the other settings. No torch here."""
+"""Settings without effect, given the other settings. This module does not load torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nst_core.config import StyleConfig
 _MOMENTS = ("adam", "adamw", "lamb")
 _RANDOM = ("noise", "style_noise")
 
-#: Setting -> whether it has an effect, and what it needs for one.
+#: Setting -> whether it has an effect, and the other settings that it needs.
 _NEEDS: Mapping[str, tuple[Callable[[StyleConfig], bool], str]] = {
     "content_layers": (lambda c: c.content_weight > 0, "content_weight above 0"),
     "style_layers": (lambda c: c.style_weight > 0, "style_weight above 0"),
@@ -41,16 +41,16 @@ _NEEDS: Mapping[str, tuple[Callable[[StyleConfig], bool], str]] = {
     "ema_decay": (lambda c: c.keep == "ema", "keep: ema"),
 }
 
-#: The setting that decides, to be shown with its value.
+#: Setting -> the other setting whose value the message shows.
 _DECIDES = {"schedule_steps": "lr_schedule", "seed": "init", "gram": "style_loss"}
 
 
 def without_effect(config: StyleConfig, keys: Iterable[str]) -> list[str]:
-    """A sentence for each of the settings that changes nothing beside the others.
+    """Return one sentence for each setting that has no effect, given the others.
 
     Args:
         config: all settings.
-        keys: those that somebody asked for; a null turns a setting off and is not in vain.
+        keys: settings that the user chose. None turns a setting off, which is allowed anywhere.
     """
     problems = []
     for key in dict.fromkeys(keys):

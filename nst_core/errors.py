@@ -1,17 +1,17 @@
-"""The exceptions a caller may meet, and what each means for a command's exit code.
+"""Exceptions that this project raises, and the exit codes of commands that end with them.
 
-    NstError                      anything this project reports on purpose
-    ├── InputError      exit 2    something the user handed over is wrong
-    │   ├── ConfigError           a configuration, space or job file: carries every problem found
+    NstError                      base class
+    ├── InputError      exit 2    an argument, a file or a setting of the user is wrong
+    │   ├── ConfigError           a configuration, space or job file; lists all problems
     │   ├── ImageError            an image file
     │   ├── PresetError           a preset file
     │   ├── RunError              a run directory
-    │   └── WeightsError          pretrained weights cannot be had or are not what they claim
-    ├── WorkError       exit 1    the input was fine and the work still failed
-    └── RunInterruptedError  exit 130  a signal broke it off; what was done is kept (SIGTERM: 143)
+    │   └── WeightsError          pretrained weights are not available, or not the expected ones
+    ├── WorkError       exit 1    the input was valid, but the work failed
+    └── RunInterruptedError  exit 130  a signal ended the run; results are kept (SIGTERM: 143)
 
-A message names what is wrong, where, what was expected and what to do. Anything that is not an
-``NstError`` and reaches the command line is a defect of ours.
+A message says what is wrong and where, what was expected, and what to do. Any other exception that
+reaches the command line is a bug of this project.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 
-#: Tells people a line.
+#: Function that shows one line to the user.
 Say = Callable[[str], None]
 
 
@@ -30,13 +30,18 @@ class NstError(Exception):
 
 
 class InputError(NstError):
-    """Something the user handed over is wrong; nothing was changed."""
+    """An argument, a file or a setting of the user is wrong; nothing was changed."""
 
     exit_code = 2
 
 
 class ConfigError(InputError):
-    """One or more invalid keys or values; ``problems`` lists each in one sentence."""
+    """One or more keys or values are invalid.
+
+    Attributes:
+        source: name of the file or object that holds them.
+        problems: one sentence for each problem.
+    """
 
     def __init__(self, source: str, problems: Sequence[str]):
         self.source = source
@@ -59,19 +64,19 @@ class PresetError(InputError):
 
 
 class RunError(InputError):
-    """A run directory is missing, not one, or in the way."""
+    """A run directory is missing, is no run directory, or exists already."""
 
 
 class WeightsError(InputError):
-    """Pretrained weights cannot be had, or are not what they claim to be."""
+    """Pretrained weights are not available, or not the expected ones."""
 
 
 class WorkError(NstError):
-    """The input was fine and the work still failed."""
+    """The input was valid, but the work failed."""
 
 
 class RunInterruptedError(NstError):
-    """The user broke off; what was done is kept."""
+    """A signal ended the run; results so far are kept."""
 
     exit_code = 130
 
@@ -81,6 +86,6 @@ def _count(problems: Sequence[str]) -> str:
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """`` did you mean `x`?`` for the known word nearest to ``word``, or an empty string."""
+    """Return ``; did you mean `x`?`` for the most similar known word, or an empty string."""
     matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean `{matches[0]}`?" if matches else ""

@@ -1,4 +1,4 @@
-"""Reading files of a limited size; writing files so that a crash leaves the old or the new."""
+"""Files: reading with a size limit, atomic writing, checks before long work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nst_core.errors import InputError
 
-#: Of a large file only so much is reserved to try it: where the file system cannot reserve, the C
+#: `check_can_write` reserves at most this much: on file systems that cannot reserve space, the C
 #: library writes every block.
 _RESERVED_BYTES = 2**26
 
@@ -22,17 +22,17 @@ _WINDOWS_DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is such a file; no name is too long to ask, as it is for `Path.is_file`."""
+    """Return whether a file exists; unlike `Path.is_file`, no name is too long."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder, likewise."""
+    """Return whether a folder exists; unlike `Path.is_dir`, no name is too long."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_utf8(path: str | Path) -> bool:
-    """Whether a name can be written down: Linux takes any bytes for a file's name."""
+    """Return whether a name is valid Unicode: on Linux a file name may hold any bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -41,10 +41,10 @@ def is_utf8(path: str | Path) -> bool:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """The content of a file that others may have made.
+    """Return the content of a file that may come from strangers.
 
     Raises:
-        OSError: it cannot be read, or has more than ``most`` bytes.
+        OSError: the file cannot be read, or has more than ``most`` bytes.
     """
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size <= most:
@@ -55,10 +55,10 @@ def read_limited(path: Path, most: int) -> bytes:
 
 
 def text_of(content: bytes) -> str:
-    """The text of a file that a person may have edited; a byte order mark is no part of it.
+    """Return the text of a file's content, without a byte order mark.
 
     Raises:
-        ValueError: it is not UTF-8; the message says what it is and what to do.
+        ValueError: the content is not UTF-8; the message says what to do.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("UTF-16 text, expected UTF-8; save it again with the encoding UTF-8")
@@ -69,7 +69,7 @@ def text_of(content: bytes) -> str:
 
 
 def foreign_path(path: str | Path) -> str | None:
-    """Why a path is one of Windows, which this system does not have; None if it is not."""
+    """Return why a Windows path does not work on this system; None if the path is none."""
     text = str(path)
     if os.name == "nt" or ("\\" not in text and not _WINDOWS_DRIVE.match(text)):
         return None
@@ -78,14 +78,16 @@ def foreign_path(path: str | Path) -> str | None:
     plain = text.replace("\\", "/")
     if _WINDOWS_DRIVE.match(text):
         drive, rest = plain[0].lower(), plain[3:]
-        return f"is a path of Windows, and this system is not; under WSL it is /mnt/{drive}/{rest}"
-    return f"holds a backslash, which does not separate folders here; write {plain}"
+        return (
+            f"is a Windows path, but this is no Windows system; under WSL use /mnt/{drive}/{rest}"
+        )
+    return f"contains a backslash, which does not separate folders here; write {plain}"
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError if no file can be made in ``folder``; permissions alone do not tell.
+    """Raise OSError if no file can be created in ``folder``; call it before long work.
 
-    Call it before long work whose result goes there.
+    A file is created and removed, because permissions alone do not decide it.
     """
     probe = temporary_beside(folder / "probe")
     probe.touch(exist_ok=False)
@@ -95,8 +97,8 @@ def check_writable(folder: Path) -> None:
 def check_can_write(path: Path, size: int = 0) -> None:
     """Raise OSError if no file of about ``size`` bytes can be written as ``path``.
 
-    Only the file system knows which names it takes, how long they may be, and how much the quota
-    of this user leaves, so it is tried; nothing stays.
+    A file is created and removed, because only the file system knows the names that it accepts
+    and the quota of the user.
     """
     probe = temporary_beside(path)
     try:
@@ -116,18 +118,18 @@ def _reserve(file: int, size: int) -> None:
         return
     try:
         os.posix_fallocate(file, 0, size)
-    except OSError as error:  # others say that this file system cannot reserve
+    except OSError as error:  # other errors mean that this file system cannot reserve space
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
 
 
 def temporary_beside(path: Path, suffix: str = "") -> Path:
-    """A new name beside ``path``: short whatever the length of its own, which may be the limit."""
+    """Return a new short name in the folder of ``path``, whose own name may have maximum length."""
     return path.with_name(f".{secrets.token_hex(8)}{suffix}.tmp")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step, flushed to disk first.
+    """Write a file atomically: after a crash ``path`` has either the old or the new content.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full; ``path`` is unchanged.
@@ -145,10 +147,10 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line that a file could not be written.
+    """Turn an OSError of the ``with`` block into an InputError that names the file.
 
     Raises:
-        InputError: it could not.
+        InputError: the file cannot be written.
     """
     try:
         yield

@@ -1,7 +1,8 @@
-"""What a command writes: tried before the work, never over what it reads, nothing of others lost.
+"""Output files of commands: checked before the work, and written without loss of other files.
 
-One rule for every command: an earlier result of nst-tuner and an empty file are replaced, and that
-is said; any other file only with ``--force``; a file that the command reads never.
+All commands follow one rule. An empty file and an earlier result of nst-tuner are replaced, and a
+line says so. Any other file is replaced only with ``--force``. A file that the command reads is
+never replaced.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from nst_core.errors import ImageError, InputError, Say, WorkError
 from nst_core.files import is_file
 from nst_core.images.encode import MADE_BY, check_place, write_picture
 
-#: By which a file says that it is a result: the text that results carry, of earlier versions too.
+#: Text by which a file is recognized as a result of nst-tuner, of earlier versions too.
 _MARKS = (MADE_BY.encode(), b"nst-tuner-preset", b"nst-tuner-reference", b'{\n  "schema_version":')
 
-#: Marks are near the beginning or, in videos, WebP and TIFF, near the end.
-_LOOKED_AT_BYTES = 2**16
+#: Number of bytes at the beginning and at the end of a file in which marks are searched; videos,
+#: WebP and TIFF have them at the end.
+_SEARCHED_BYTES = 2**16
 
-#: An option and the file that it names.
+#: Name of an option, and the file that the user passed with it.
 Named = tuple[str, Path]
 
 _Key = tuple[int, int] | str
@@ -31,16 +33,18 @@ _Key = tuple[int, int] | str
 def check_outputs(
     outputs: Sequence[Named], inputs: Iterable[str | Path | None], *, force: bool, say: Say
 ) -> None:
-    """Refuse outputs that would replace what must be kept; call it before the work.
+    """Refuse outputs that would replace files of the user; call it before the work.
 
     Args:
-        outputs: option and file of each file that the command will write.
-        inputs: files that it reads; of a folder, such as a run directory, all files in it.
+        outputs: option and path of each file that the command will write.
+        inputs: files that the command reads; a folder, such as a run directory, stands for all
+            files in it.
         force: replace files that nst-tuner did not make.
-        say: told of each file that will be replaced.
+        say: called with one line for each file that will be replaced.
 
     Raises:
-        InputError: an output is an input, or another output, or there is a file of its name.
+        InputError: an output is an input, two outputs are the same file, or a file that nst-tuner
+            did not make exists.
     """
     read = [Path(file) for file in inputs if file is not None]
     folders = [file for file in read if os.path.isdir(file)]  # noqa: PTH112  # see `is_file`
@@ -64,44 +68,44 @@ def check_outputs(
             )
         if not force and not _may_be_replaced(path):
             raise InputError(
-                f"{option} {path}: there is a file of this name that nst-tuner did not make; name"
-                " another file, or add --force to replace it"
+                f"{option} {path}: a file with this name exists, and nst-tuner did not make it;"
+                " name another file, or add --force to replace it"
             )
         replaced.append(path)
     for path in replaced:
-        say(f"{path}: replaces the file of this name")
+        say(f"{path}: replaces the existing file")
 
 
 def check_text_output(
     option: str, path: Path, inputs: Iterable[str | Path | None], *, force: bool, say: Say
 ) -> None:
-    """`check_outputs` of one file that is no picture, and that it can be written.
+    """Check with `check_outputs` one file that is no picture, and that it can be written.
 
     Raises:
-        InputError: as `check_outputs`, or no such file can be written.
+        InputError: as `check_outputs`, or the file cannot be written.
     """
     check_place(path)
     check_outputs([(option, path)], inputs, force=force, say=say)
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Raise InputError if there is no room for about ``size`` bytes in a folder that may not be."""
-    there = next((place for place in (folder, *folder.parents) if place.is_dir()), None)
-    if there is None:
+    """Raise InputError if less than about ``size`` bytes are free; the folder need not exist."""
+    existing = next((place for place in (folder, *folder.parents) if place.is_dir()), None)
+    if existing is None:
         return
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing).free
     if free < size:
         raise InputError(
-            f"{folder}: about {size / 1e6:,.0f} MB are needed there, and {free / 1e6:,.0f} MB are"
-            " free; free some space or name another place"
+            f"{folder}: about {size / 1e6:,.0f} MB are needed, but only {free / 1e6:,.0f} MB are"
+            " free; free some space or name another folder"
         )
 
 
 def save_elsewhere(path: Path, content: bytes) -> None:
-    """Write a finished result; where that fails, keep it in a new folder for temporary files.
+    """Write a finished result; if that fails, save it in a new folder for temporary files.
 
     Raises:
-        WorkError: it is kept in that other place, or is lost; the message says which.
+        WorkError: the result was saved in the temporary folder, or is lost; the message says which.
     """
     try:
         write_picture(path, content)
@@ -112,26 +116,28 @@ def save_elsewhere(path: Path, content: bytes) -> None:
         other = Path(tempfile.mkdtemp(prefix="nst-tuner-")) / path.name
         write_picture(other, content)
     except (OSError, ImageError):
-        raise WorkError(f"{problem}; there was no other place to keep the result") from None
+        raise WorkError(
+            f"{problem}; the result is lost, because the temporary folder is not writable either"
+        ) from None
     raise WorkError(f"{problem}; the result was saved as {other} instead")
 
 
 def _key(path: Path) -> _Key:
-    """Equal for two names of one file: links and other spellings included."""
+    """Return a key that is equal for all names of one file, links included."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return os.path.realpath(path)
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _found_in(folders: Sequence[Path], path: Path, key: _Key) -> Path | None:
-    """The file in one of the folders that ``path`` is, by whatever name."""
+    """Return the file in one of the folders that is the same file as ``path``; None if none is."""
     real = Path(os.path.realpath(path))
     for folder in folders:
         if real.is_relative_to(os.path.realpath(folder)):
             return path
-        if path.stat().st_nlink > 1:  # a further name of it may be in the folder
+        if path.stat().st_nlink > 1:  # a hard link to it may be in the folder
             for file in _files(folder):
                 if _key(file) == key:
                     return file
@@ -143,13 +149,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether nothing of anybody else is in a file."""
+    """Return whether a file is empty or a result of nst-tuner."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(_LOOKED_AT_BYTES)
-            file.seek(max(size - _LOOKED_AT_BYTES, 0))
-            content += file.read(_LOOKED_AT_BYTES)
+            content = file.read(_SEARCHED_BYTES)
+            file.seek(max(size - _SEARCHED_BYTES, 0))
+            content += file.read(_SEARCHED_BYTES)
     except OSError:
         return False
     return size == 0 or any(mark in content for mark in _MARKS)

@@ -1,4 +1,4 @@
-"""Where a reference stylization comes from when nobody has made one by hand."""
+"""Reference stylizations, computed for pairs without a given one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:  # torch takes seconds to load, and a job is checked without i
 
 SOURCES = ("feed-forward", "adain", "long-run")
 
-#: What is said where the networks are given some.
-NO_REGIONS = "this network puts all styles everywhere; from: long-run keeps to regions"
+#: Message of networks that are given regions.
+NO_REGIONS = "this network ignores the regions of styles; use `from: long-run`, which applies them"
 
-#: A long coarse-to-fine L-BFGS run on VGG16, with average pooling, the Wasserstein style loss and
-#: the best iterate kept: what one would do for one picture with time to spare.
+#: A long coarse-to-fine L-BFGS run on VGG16 with average pooling, the Wasserstein style loss and
+#: the best iterate kept: settings for quality, whatever the time.
 LONG_RUN_CONFIG = BUILT_IN["style-transfer-pytorch"].config.replace(
     extractor="vgg16",
     pooling="average",
@@ -44,23 +44,27 @@ def check_reference_source(
     steps: int | None = None,
     regions: bool = False,
 ) -> None:
-    """Raise InputError if a reference cannot be made this way; call it before long work.
+    """Raise InputError if a reference cannot be computed this way; call it before long work.
 
     Args:
         source: one of `SOURCES`.
-        encoder: file, for ``adain`` only.
-        decoder: file, for ``adain`` only.
-        steps: for ``long-run`` only.
-        regions: whether a style image has a mask, which only ``long-run`` keeps to.
+        encoder: weights file, for ``adain`` only.
+        decoder: weights file, for ``adain`` only.
+        steps: optimizer steps, for ``long-run`` only.
+        regions: whether a style image has a mask, which only ``long-run`` applies.
     """
     if source not in SOURCES:
-        raise InputError(f"`{source}`: no such source of references ({', '.join(SOURCES)})")
+        raise InputError(
+            f"`{source}`: no such source of references; expected one of {', '.join(SOURCES)}"
+        )
     given = (encoder is not None, decoder is not None)
     if given != ((True, True) if source == "adain" else (False, False)):
-        raise InputError("encoder and decoder files are needed for adain, and for nothing else")
+        raise InputError(
+            f"{source}: adain needs both an encoder and a decoder file, other sources take neither"
+        )
     if steps is not None and source != "long-run":
         raise InputError(
-            f"steps: {source} takes none, it is one pass of a network; leave steps out, or take the"
+            f"steps: {source} is one pass of a network without steps; leave steps out, or use the"
             " source long-run"
         )
     if regions and source != "long-run":
@@ -83,44 +87,45 @@ def make_reference(
     steps: int | None = None,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Tensor:
-    """A reference stylization of a picture.
+    """Compute a reference stylization of a picture.
 
     Args:
         source: one of `SOURCES`; ``feed-forward`` is Magenta's network (an optional extra),
             ``adain`` the network of the two files, ``long-run`` an optimization by
             `LONG_RUN_CONFIG`.
-        content_3HW: the picture, float32 in [0, 1].
-        styles: style images, or pairs of style image and blend weight; only ``long-run`` knows
-            what regions are.
-        size_px: longer side of the result.
-        weights: gives a network's weights by name, for ``long-run``.
+        content_3HW: picture to stylize, float32 in [0, 1].
+        styles: style images, or pairs of style image and blend weight; only ``long-run`` applies
+            regions.
+        size_px: longer side of the result in pixels.
+        weights: returns a network's weights by name, for ``long-run``.
         encoder: weights file for ``adain``.
         decoder: weights file for ``adain``.
-        steps: of a ``long-run``, if not `LONG_RUN_CONFIG`'s.
-        on_step: told every few steps of a ``long-run``.
+        steps: optimizer steps of a ``long-run``; the default is that of `LONG_RUN_CONFIG`.
+        on_step: called every few steps of a ``long-run``.
 
     Returns:
         image_3HW in [0, 1], float32.
 
     Raises:
-        InputError: an optional extra is missing, or a file is not what it should be; or a region
-            is given that would be ignored.
+        InputError: an optional extra is missing, a file is not the expected one, or a region is
+            given to a source that would ignore it.
         WorkError: the long run diverged.
     """
     from nst_core.images.tensors import resize_longer_side
     from nst_core.losses.inputs import Style
 
-    given = [
-        one if isinstance(one, Style) else Style(image_3HW=one[0], weight=one[1]) for one in styles
+    all_styles = [
+        style if isinstance(style, Style) else Style(image_3HW=style[0], weight=style[1])
+        for style in styles
     ]
-    regions = any(one.region_HW is not None or one.style_region_HW is not None for one in given)
+    regions = any(s.region_HW is not None or s.style_region_HW is not None for s in all_styles)
     check_reference_source(source, encoder, decoder, steps=steps, regions=regions)
     if not MIN_SIDE_PX <= size_px <= MAX_SIZE_PX:
         raise InputError(f"size_px: expected {MIN_SIDE_PX} to {MAX_SIZE_PX}, got {size_px}")
     content = resize_longer_side(content_3HW, size_px)
     if source == "long-run":
-        return _long_run(content, given, size_px, steps, weights, on_step)
-    pairs = [(one.image_3HW, one.weight) for one in given]
+        return _long_run(content, all_styles, size_px, steps, weights, on_step)
+    pairs = [(style.image_3HW, style.weight) for style in all_styles]
     if source == "feed-forward":
         from nst_core.feed_forward.magenta import feed_forward  # an optional dependency
 

@@ -1,4 +1,4 @@
-"""Built-in sample pictures, so that the first run needs no files."""
+"""Built-in sample pictures, with which a first run needs no files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nst_core.images.tensors import from_uint8, resize
 from nst_core.networks.weights import Weights
 from nst_core.stylization import Step, stylize
 
-#: Dusk over a field: from the night sky at the top to ochre at the bottom.
+#: Colors of a field at dusk, from the night sky at the top to the ground at the bottom.
 _PALETTE = (
     *((16, 30, 84), (28, 58, 138), (58, 106, 178), (120, 164, 196), (232, 206, 92)),
     *((238, 176, 46), (206, 120, 32), (150, 74, 30), (86, 98, 40), (44, 66, 36)),
@@ -23,18 +23,22 @@ _PALETTE = (
 
 
 def sample_content() -> Tensor:
-    """A photo of a cat (scikit-image's ``chelsea``, CC0), 451x300."""
+    """Return a photo of a cat (scikit-image's ``chelsea``, CC0), 451x300 pixels."""
     return from_uint8(skimage.data.chelsea())
 
 
 def sample_style(size_px: int = 384, seed: int = 0) -> Tensor:
-    """A painting-like picture drawn from a seed: brush strokes along a swirling flow.
+    """Draw a picture like a painting: brush strokes along a swirling flow.
 
-    Strokes are laid in three layers, broad ones first, each along the flow at its place and in the
-    palette's colour for its height, with some taken at random, as a loaded brush would.
+    There are three layers of strokes, the widest first. A stroke follows the flow at its position
+    and has the palette's color for its height in the picture; some have a random color.
+
+    Args:
+        size_px: side of the square picture in pixels.
+        seed: seed of positions and colors.
     """
     rng = np.random.default_rng(seed)
-    side = 2 * size_px  # drawn at twice the size, so that strokes get soft edges
+    side = 2 * size_px  # scaled down at the end, which smooths the edges of strokes
     canvas = Image.new("RGB", (side, side), _PALETTE[4])
     draw = ImageDraw.Draw(canvas)
     vortices = rng.uniform([0, 0, -1], [1, 1, 1], size=(7, 3))
@@ -61,18 +65,16 @@ def _stroke(
     base = np.array(_PALETTE[int(height * len(_PALETTE))])
     if rng.random() < 0.12:
         base = np.array(_PALETTE[rng.integers(len(_PALETTE))])
-    colour = tuple(int(c) for c in np.clip(base + rng.normal(0, 16, 3), 0, 255))
+    color = tuple(int(c) for c in np.clip(base + rng.normal(0, 16, 3), 0, 255))
     points = [(x, y)]
     for _ in range(6):
         x, y = np.array([x, y]) + 0.014 * _flow(x, y, vortices)
         points.append((x, y))
-    draw.line(
-        [(px * side, py * side) for px, py in points], fill=colour, width=width, joint="curve"
-    )
+    draw.line([(px * side, py * side) for px, py in points], fill=color, width=width, joint="curve")
 
 
 def _flow(x: float, y: float, vortices: np.ndarray) -> np.ndarray:
-    """Unit direction of the brush: a wind from the left, bent around the vortices."""
+    """Return the unit direction of the brush: a flow from the left, bent around the vortices."""
     dx, dy = x - vortices[:, 0], y - vortices[:, 1]
     pull = vortices[:, 2] * np.exp(-(dx**2 + dy**2) / 0.02) * 6
     distance = np.hypot(dx, dy) + 1e-6
@@ -83,8 +85,8 @@ def _flow(x: float, y: float, vortices: np.ndarray) -> np.ndarray:
     return unit
 
 
-#: How the sample reference is made: layers, normalisation and size that no sample job searches, so
-#: that the search cannot simply find these settings again.
+#: Settings of the sample reference. Its layers, normalization and size are not in the search space
+#: of a sample job, so that a search cannot find exactly these settings again.
 REFERENCE_CONFIG = StyleConfig(
     content_layers={"conv3_3": 0.3, "conv4_3": 0.7},
     style_layers={"conv1_2": 0.3, "conv2_2": 0.3, "conv3_2": 0.2, "conv4_2": 0.1, "conv5_1": 0.1},
@@ -100,13 +102,16 @@ REFERENCE_CONFIG = StyleConfig(
 def sample_reference(
     weights: Callable[[str], Weights], on_step: Callable[[Step], None] = lambda _: None
 ) -> Tensor:
-    """The reference stylization of the sample pair, 192 px wide; 120 steps on the way.
+    """Compute the reference stylization of the sample pair: 120 steps, 192 px wide.
 
     Args:
-        weights: gives a network's weights by name.
-        on_step: called every few steps, to show progress.
+        weights: returns a network's weights by name.
+        on_step: called every five steps, to show progress.
+
+    Returns:
+        image_3HW, float32 in [0, 1].
     """
-    # Half-way between content and painting, so that the start differs from every searched one too.
+    # A mixture of content and painting, so that no trial has the same start image.
     content, style = sample_content(), sample_style()
     start = 0.8 * content + 0.2 * resize(style, *content.shape[1:])
     image = start

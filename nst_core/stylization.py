@@ -1,4 +1,4 @@
-"""stylize(): one stylization as an iterator of steps."""
+"""`stylize`: one stylization as an iterator of steps."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from nst_core.losses.laplacian import check_photorealism
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights, get_weights
 
-#: Below this nobody needs to be told how much memory a stylization takes.
-WORTH_SAYING_BYTES = 2 * 2**30
+#: A stylization that needs less memory is not reported.
+REPORTED_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a stylization stands.
+    """State of a stylization.
 
     Attributes:
-        step: optimizer steps done.
+        step: number of optimizer steps done.
         losses: weighted loss terms (content, style, tv …, total) before the last update.
-        seconds: working time since the start.
+        seconds: seconds since the start of the optimization.
         image_3HW: the result so far, in [0, 1], float32, full size, on the CPU.
-        outcome: ``RUNNING``, or why the run ended before its last step.
+        outcome: ``RUNNING``, or the reason why the run ended before its last step.
     """
 
     step: int
@@ -45,7 +45,7 @@ class Step:
 
 
 def default_device() -> torch.device:
-    """The first CUDA device if there is one, else the CPU."""
+    """Return the first CUDA device if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -60,53 +60,53 @@ def stylize(
     every: int = 10,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Step]:
-    """Stylize one picture, yielding where it stands every ``every`` steps and at the end.
+    """Stylize one picture; yield its state every ``every`` steps and at the end.
 
     Args:
         config: all settings; pictures are scaled to ``config.size_px``.
-        content_3HW: the picture to stylize, float32 in [0, 1].
+        content_3HW: picture to stylize, float32 in [0, 1].
         styles: style images, or pairs of style image and blend weight (scaled to sum 1).
-        starts: pictures to start from, for ``init`` ``image`` or ``feed_forward``; the latter is
-            made here if it is not given.
-        weights: gives a network's weights by name.
-        device: where to work; the first GPU if there is one.
+        starts: start images for ``init`` ``image`` or ``feed_forward``; the latter is computed if
+            it is not given.
+        weights: returns a network's weights by name.
+        device: device to work on; the default is that of `default_device`.
         every: optimizer steps between two yields, >= 1.
-        say: told in one line of every choice made to fit into memory.
+        say: called with one line about the memory, if the stylization needs much of it.
 
     Yields:
         A `Step`; the last one has ``step == config.steps`` unless the run diverged.
 
     Raises:
-        InputError: the picture's shape does not allow the size, it does not fit into memory, or
-            an optional dependency is missing.
-        WeightsError: the network's weights cannot be had.
+        InputError: the picture's aspect ratio does not allow the size, the stylization does not fit
+            into memory, or an optional dependency is missing.
+        WeightsError: the network's weights are not available.
     """
-    given = [s if isinstance(s, Style) else Style(image_3HW=s[0], weight=s[1]) for s in styles]
+    all_styles = [s if isinstance(s, Style) else Style(image_3HW=s[0], weight=s[1]) for s in styles]
     if config.photo_weight:
         check_photorealism()
     if config.init == "feed_forward" and "feed_forward" not in (starts or {}):
-        made = feed_forward_start(content_3HW, given, config.size_px)
-        starts = {**(starts or {}), "feed_forward": made}
+        start_3HW = feed_forward_start(content_3HW, all_styles, config.size_px)
+        starts = {**(starts or {}), "feed_forward": start_3HW}
     store = FeatureStore(weights, device or default_device())
-    materials = LossInputs.at_size(content_3HW, given, config.size_px, starts)
-    plan = plan_memory(config, *materials.height_width, store.device, masks=materials.masks)
+    inputs = LossInputs.at_size(content_3HW, all_styles, config.size_px, starts)
+    plan = plan_memory(config, *inputs.height_width, store.device, masks=inputs.masks)
     store.checkpointing = plan.checkpointing
-    if plan.bytes_needed > WORTH_SAYING_BYTES or plan.checkpointing:
-        height, width = materials.height_width
+    if plan.bytes_needed > REPORTED_BYTES or plan.checkpointing:
+        height, width = inputs.height_width
         say(f"{width}x{height} {plan.describe()}")
-    yield from advance(store, config, materials, every=every)
+    yield from advance(store, config, inputs, every=every)
 
 
 def advance(
-    store: FeatureStore, config: StyleConfig, materials: LossInputs, *, every: int = 10
+    store: FeatureStore, config: StyleConfig, inputs: LossInputs, *, every: int = 10
 ) -> Iterator[Step]:
-    """As `stylize`, of prepared materials on the device of ``store``."""
+    """Like `stylize`, from prepared inputs on the device of ``store``."""
     started = time.perf_counter()
     saved: LaneState | None = None
     done, outcome = 0, Outcome.RUNNING
     while done < config.steps and outcome is Outcome.RUNNING:
         batch = LaneBatch(store, StepGraphs.for_device(store.device))
-        batch.add("lane", config, materials, saved)
+        batch.add("lane", config, inputs, saved)
         while batch.stage_steps_left and done < config.steps and outcome is Outcome.RUNNING:
             to_yield = every - done % every
             losses = batch.advance(min(to_yield, batch.stage_steps_left, config.steps - done))
@@ -123,5 +123,5 @@ def advance(
 
 
 def lane_losses(losses: Losses, index: int) -> dict[str, float]:
-    """One lane's loss terms as plain numbers."""
+    """Return one lane's loss terms as plain numbers."""
     return {name: float(value[index]) for name, value in vars(losses).items()}

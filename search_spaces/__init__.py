@@ -1,4 +1,4 @@
-"""What is searched: declared spaces and a catalogue of named ones."""
+"""Search spaces: declarations of parameters, and a catalogue of named spaces."""
 
 from search_spaces.catalogue import CATALOGUE
 from search_spaces.parameters import Choice, Float, Int, Parameter, Params

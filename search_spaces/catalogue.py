@@ -1,4 +1,4 @@
-"""The named search spaces, each with why its ranges are what they are."""
+"""Catalogue of the named search spaces."""
 
 from __future__ import annotations
 

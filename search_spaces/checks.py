@@ -1,4 +1,4 @@
-"""What can be wrong with the declaration of a space."""
+"""Checks of the declaration of a search space."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from search_spaces.parameters import Choice, Float, Int, Parameter
 
 Declared = Mapping[str, Parameter]
 
-#: Fields that hold several values, and what to search instead.
+#: Fields with several values -> parameters to search instead.
 _INSTEAD = {
     "content_layers": "content_layer",
     "style_layers": "style_set, style_depth or log10_layer_2",
     "style_blend": f"{BLEND}2",
 }
 
-#: Fields that a job sets for all of its trials, and by which key.
+#: Fields that have one value for all trials of a job -> key of the job that sets it.
 _BY_JOB = {
     "size_px": "size_px",
     "steps": "halving.max_steps",
@@ -39,18 +39,23 @@ _BY_JOB = {
     "seed": "search.seed and finals.seeds",
 }
 
-#: Logarithms beyond are no weights any more; most likely the weight itself stands there.
-_MOST_LOG10 = 12
+#: Largest logarithm to base 10; a higher value is most likely the weight itself.
+_MAX_LOG10 = 12
 
 
 def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str]:
-    """Each problem in one sentence, all at once."""
+    """Return all problems of a declaration, one sentence each.
+
+    Args:
+        params: declared parameters by name.
+        fixed: fields of `StyleConfig` that the space sets.
+    """
     problems = [
         f"`fixed.{key}`: no such setting{near_miss(key, FIELDS)}"
         for key in fixed
         if key not in FIELDS
     ]
-    problems += [f"`fixed.{key}`: {_of_the_job(key)}" for key in fixed if key in _BY_JOB]
+    problems += [f"`fixed.{key}`: {_set_by_job(key)}" for key in fixed if key in _BY_JOB]
     if not params:
         problems.append("`params`: expected at least one parameter")
     for name, parameter in params.items():
@@ -66,13 +71,13 @@ def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str
 
 
 def is_count(name: str) -> bool:
-    """Whether a parameter takes whole numbers only."""
+    """Return whether a parameter takes whole numbers only."""
     base = base_of(name)
     return base in DERIVED_COUNTS or (base in FIELDS and is_whole(base))
 
 
 def is_choice(name: str) -> bool:
-    """Whether a parameter takes words."""
+    """Return whether a parameter is a choice of names."""
     base = base_of(name)
     return base in DERIVED_CHOICES or (base in FIELDS and "options" in FIELDS[base].metadata)
 
@@ -81,7 +86,7 @@ def _name_problems(name: str) -> list[str]:
     base, at, variant = name.partition("@")
     known = [key for key in (*FIELDS, *DERIVED) if key not in {*_INSTEAD, *_BY_JOB}]
     if base in _BY_JOB:
-        return [f"`params.{name}`: {_of_the_job(base)}"]
+        return [f"`params.{name}`: {_set_by_job(base)}"]
     if base in _INSTEAD:
         return [f"`params.{name}`: holds several values; search {_INSTEAD[base]} instead"]
     if base in known:
@@ -92,8 +97,8 @@ def _name_problems(name: str) -> list[str]:
     return [f"`params.{name}`: no such parameter{near_miss(name, [*known, *variants])}"]
 
 
-def _of_the_job(field_name: str) -> str:
-    return f"is the same for all trials, and set in the job by {_BY_JOB[field_name]}"
+def _set_by_job(field_name: str) -> str:
+    return f"is the same for all trials; set {_BY_JOB[field_name]} in the job instead"
 
 
 def _kind_problems(name: str, parameter: Parameter) -> list[str]:
@@ -119,14 +124,14 @@ def _range_problems(name: str, parameter: Parameter) -> list[str]:
 def _derived_problems(
     name: str, parameter: Float | Int, params: Declared, fixed: Mapping[str, Any]
 ) -> list[str]:
-    """Of numbers that are no field, so that no field's limits say what they may be."""
+    """Return problems of numbers that are no field of `StyleConfig` and so have no limits there."""
     base = base_of(name)
     if base.startswith("log10_"):
-        low, high = -_MOST_LOG10, _MOST_LOG10
+        low, high = -_MAX_LOG10, _MAX_LOG10
         what = "logarithms to base 10"
     elif base == "style_depth":
         networks = _networks(parameter, params, fixed)
-        low, high = 1, max((len(NETWORKS[one].style_layers) for one in networks), default=1)
+        low, high = 1, max((len(NETWORKS[network].style_layers) for network in networks), default=1)
         what = f"numbers of layers of {' or '.join(networks)}"
     else:
         return []
@@ -158,13 +163,13 @@ def _option_problems(
 
 
 def _networks(parameter: Parameter, params: Declared, fixed: Mapping[str, Any]) -> list[str]:
-    """The networks that a configuration may have where a parameter is drawn."""
-    ways = {name: p for name, p in params.items() if base_of(name) == "extractor"}
+    """Return the networks with which a configuration may have a parameter."""
+    choices = {name: p for name, p in params.items() if base_of(name) == "extractor"}
     names: list[Any] = []
-    for name, way in ways.items():
-        options = way.options if isinstance(way, Choice) else ()
+    for name, choice in choices.items():
+        options = choice.options if isinstance(choice, Choice) else ()
         names += [option for option in options if option in parameter.when.get(name, options)]
-    if all(way.when for way in ways.values()):
+    if all(choice.when for choice in choices.values()):
         names.append(fixed.get("extractor", StyleConfig().extractor))
     return [name for name in names if name in EXTRACTORS]
 
@@ -193,7 +198,7 @@ def _when_problems(name: str, parameter: Parameter, params: Declared) -> list[st
             problems.append(f"`params.{name}.when.{other}`: expected at least one value")
         else:
             problems += [
-                f"`params.{name}.when.{other}`: {value!r} is never drawn"
+                f"`params.{name}.when.{other}`: {value!r} is no option of `{other}`"
                 f"{near_miss(value, source.options)}"
                 for value in values
                 if not source.contains(value)
@@ -202,7 +207,7 @@ def _when_problems(name: str, parameter: Parameter, params: Declared) -> list[st
 
 
 def _variant_problems(params: Declared) -> list[str]:
-    """At most one of the parameters that set the same thing may be drawn."""
+    """Return a problem for each two parameters that could set the same field in one trial."""
 
     def target(name: str) -> str:
         base = base_of(name)
@@ -210,7 +215,7 @@ def _variant_problems(params: Declared) -> list[str]:
 
     return [
         f"`params.{second}`: sets the same as `{first}`, so their conditions must exclude each"
-        " other, by other values of one choice"
+        " other: expected different values of one choice in their `when`"
         for first, second in itertools.combinations(params, 2)
         if target(first) == target(second) and not _exclusive(params[first], params[second])
     ]
@@ -222,11 +227,11 @@ def _exclusive(first: Parameter, second: Parameter) -> bool:
 
 
 def _blend_problems(params: Declared) -> list[str]:
-    """The weights of a blend are those of all style images, or of none."""
+    """Return problems of the weights of a blend, which need all style images and one condition."""
     names = [name for name in params if base_of(name).startswith(BLEND)]
-    wanted = [f"{BLEND}{number}" for number in range(2, len(names) + 2)]
-    if names != wanted:
-        return [f"`params`: expected {' '.join(wanted)} in this order, got {' '.join(names)}"]
+    expected = [f"{BLEND}{number}" for number in range(2, len(names) + 2)]
+    if names != expected:
+        return [f"`params`: expected {' '.join(expected)} in this order, got {' '.join(names)}"]
     if any(params[name].when != params[names[0]].when for name in names):
         return [f"`params.{BLEND}*`: expected the same condition for all of them"]
     return []

@@ -1,4 +1,4 @@
-"""Parameters that are no field of StyleConfig but set one or several of them."""
+"""Derived parameters: parameters that set one or several fields of StyleConfig."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.networks.registry import NETWORKS
 
-#: Style layers of the networks by a set's name, in forward order; `style_scheme` and
-#: `log10_layer_2` and so on say how they are weighted. A set is one of every network that has its
-#: layers.
+#: Name of a set of style layers -> layers in forward order. A set belongs to every network that has
+#: all its layers. `style_scheme` and `log10_layer_2`, `log10_layer_3` … weight them.
 STYLE_SETS: Mapping[str, tuple[str, ...]] = {
     "relu1_1-3_1": ("relu1_1", "relu2_1", "relu3_1"),
     "relu1_1-4_1": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
@@ -33,15 +32,15 @@ STYLE_SETS: Mapping[str, tuple[str, ...]] = {
     "relu1-relu5": ("relu1", "relu2", "relu3", "relu4", "relu5"),
 }
 
-#: How a set's layers share the weight 1: alike, or each layer half or twice the one before;
-#: ``explicit`` leaves it to `log10_layer_2` and so on.
+#: Scheme of style weights -> ratio of the weights of two consecutive layers, whose sum is 1. With
+#: ``explicit``, `log10_layer_2`, `log10_layer_3` … set the weights.
 STYLE_SCHEMES: Mapping[str, float] = {"equal": 1.0, "shallow": 0.5, "deep": 2.0, "explicit": 1.0}
 
-#: Choices that set nothing themselves: conditions of the weights of the same name hang on them.
+#: Choices that set no field; the weights of the same name are conditional on them.
 SWITCHES = ("tv", "color", "photo")
 
-#: Layers, and style images, whose weights can be searched one by one.
-MOST_WEIGHTS = 8
+#: Largest number of layers or style images whose weights can be searched separately.
+MAX_WEIGHTS = 8
 
 #: ``log10_blend_N`` compares the N-th style image with the first.
 BLEND = "log10_blend_"
@@ -50,17 +49,17 @@ Fields = dict[str, Any]
 
 
 def base_of(name: str) -> str:
-    """What a parameter sets: ``lr@adam`` is a variant of ``lr``, with conditions of its own."""
+    """Return a parameter's name without its variant: ``lr`` for ``lr@adam``."""
     return name.partition("@")[0]
 
 
 def sets_of(network: str, *, layers: int = 1) -> tuple[str, ...]:
-    """The style sets that a network has, of at least so many layers."""
-    known = NETWORKS[network].node
+    """Return the names of a network's style sets of at least ``layers`` layers."""
+    nodes = NETWORKS[network].node
     return tuple(
         name
-        for name, chosen in STYLE_SETS.items()
-        if len(chosen) >= layers and all(layer in known for layer in chosen)
+        for name, members in STYLE_SETS.items()
+        if len(members) >= layers and all(layer in nodes for layer in members)
     )
 
 
@@ -77,36 +76,40 @@ def _set_style_layers(value: str, fields: Fields) -> None:
 
 
 def _set_style_depth(value: int, fields: Fields) -> None:
-    """The first so many of the layers that the network reads by default."""
+    """Select the first ``value`` of the network's default style layers."""
     layers = NETWORKS[fields.get("extractor", StyleConfig().extractor)].style_layers[:value]
     fields["style_layers"] = dict.fromkeys(layers, 1 / len(layers))
 
 
 def _set_style_scheme(value: str, fields: Fields) -> None:
-    """Reweights the layers that other settings chose, in forward order."""
+    """Weight the selected style layers, in forward order."""
     factor = STYLE_SCHEMES[value]
-    fields["style_layers"] = _shared(
+    fields["style_layers"] = _normalized(
         {layer: factor**i for i, layer in enumerate(_style_layers(fields))}
     )
 
 
 def _set_layer_weight(number: int, value: float, fields: Fields) -> None:
-    """Weighs a layer against the first one; together they keep the weight 1."""
+    """Set the weight of a layer relative to the first; the sum of all stays 1.
+
+    Raises:
+        ConfigError: there are fewer layers, or the first layer has the weight 0.
+    """
     weights = _style_layers(fields)
     layers = list(weights)
     name = f"log10_layer_{number}"
     if len(layers) < number:
-        there = ", ".join(layers)
-        raise ConfigError(name, [f"`{name}`: there are only {len(layers)} style layers ({there})"])
+        names = ", ".join(layers)
+        raise ConfigError(name, [f"`{name}`: there are only {len(layers)} style layers ({names})"])
     if not weights[layers[0]]:
-        raise ConfigError(name, [f"`{name}`: compares with {layers[0]}, whose weight is 0"])
-    fields["style_layers"] = _shared(
+        raise ConfigError(name, [f"`{name}`: is relative to {layers[0]}, whose weight is 0"])
+    fields["style_layers"] = _normalized(
         {**weights, layers[number - 1]: weights[layers[0]] * 10.0**value}
     )
 
 
 def _set_blend(number: int, value: float, fields: Fields) -> None:
-    """Weighs a style image against the first one; they are set in order, from the second on."""
+    """Set the weight of a style image relative to the first; called from the second image on."""
     before = [1.0] if number == 2 else list(fields["style_blend"])
     weights = [*before, before[0] * 10.0**value]
     fields["style_blend"] = [weight / sum(weights) for weight in weights]
@@ -117,21 +120,21 @@ def _set_nothing(value: str, fields: Fields) -> None:
 
 
 def _style_layers(fields: Fields) -> Mapping[str, float]:
-    """The layers that settings have chosen so far, in forward order."""
-    chosen: Fields = {key: fields[key] for key in ("extractor", "style_layers") if key in fields}
-    config = StyleConfig.from_dict(chosen)
+    """Return the style layers that the fields select, with weights, in forward order."""
+    selection: Fields = {key: fields[key] for key in ("extractor", "style_layers") if key in fields}
+    config = StyleConfig.from_dict(selection)
     layers = NETWORKS[config.extractor].layers
     return {layer: config.style_layers[layer] for layer in layers if layer in config.style_layers}
 
 
-def _shared(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of the same ratios whose sum is 1."""
+def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return weights with the same ratios and the sum 1."""
     return {layer: weight / sum(weights.values()) for layer, weight in weights.items()}
 
 
-_NUMBERS = range(2, MOST_WEIGHTS + 1)
+_NUMBERS = range(2, MAX_WEIGHTS + 1)
 
-#: In the order in which they are applied.
+#: Derived parameter -> function that sets its fields, in the order in which they are applied.
 DERIVED: Mapping[str, Callable[[Any, Fields], None]] = {
     "log10_style_content": _set_ratio,
     "content_layer": _set_content_layer,
@@ -143,19 +146,19 @@ DERIVED: Mapping[str, Callable[[Any, Fields], None]] = {
     **dict.fromkeys(SWITCHES, _set_nothing),
 }
 
-#: What the derived choices may be; a field's own choices come from StyleConfig, and layers from
-#: the networks.
+#: Options of the derived choices. Options of fields are those of StyleConfig; those of
+#: ``content_layer`` depend on the network.
 DERIVED_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "style_set": tuple(STYLE_SETS),
     "style_scheme": tuple(STYLE_SCHEMES),
     **dict.fromkeys(SWITCHES, ("off", "on")),
 }
 
-#: Derived choices, as opposed to numbers.
+#: Derived parameters that are choices.
 DERIVED_CHOICES = ("content_layer", *DERIVED_OPTIONS)
 
-#: Derived numbers that are counts.
+#: Derived parameters that are whole numbers.
 DERIVED_COUNTS = ("style_depth",)
 
-#: Parameters that set the same as another.
+#: Parameter -> another parameter that sets the same field.
 SAME_AS: Mapping[str, str] = {"style_depth": "style_set", "style_weight": "log10_style_content"}

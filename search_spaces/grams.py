@@ -1,4 +1,4 @@
-"""Spaces for the best result, whatever it takes: Gatys' loss in three widths."""
+"""Spaces for the best result: Gatys' loss with ranges of three widths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from search_spaces.derived import sets_of
 from search_spaces.parameters import Choice, Float, Int
 from search_spaces.space import Space
 
-#: Sets and schemes of style layers that did well, or that systems use.
+#: Sets and schemes of style layers that did well, or that published systems use.
 SETS = ("relu1_1-3_1", "relu1_1-4_1", "relu1_1-5_1", "relu1_2-4_3")
 SCHEMES = ("equal", "shallow", "deep")
 
@@ -16,21 +16,22 @@ RATIO = Float(low=-1.5, high=2.5)
 
 
 def options(field_name: str, *without: str) -> Choice:
-    """All values of a field of StyleConfig, but those that need more than the pictures."""
-    known = FIELDS[field_name].metadata["options"]
-    return Choice(options=tuple(option for option in known if option not in without))
+    """Return a choice of all values of a field of StyleConfig, without the named ones."""
+    values = FIELDS[field_name].metadata["options"]
+    return Choice(options=tuple(value for value in values if value not in without))
 
 
 GRAM = Space(
     name="gram",
     why=(
-        "Gatys' loss on VGG16 with Adam. Style and content weight are one degree of freedom under"
-        " Adam, so their ratio is searched (four decades around the knee, which lies between 1 and"
-        " 30 with per-pixel Grams) and the scale is fixed. Learning rates below 0.005 do not move"
-        " far enough in a few hundred steps, above 0.2 they only make noise. A TV weight below 10"
-        " does nothing that shows, above 1000 it blurs. The starts are three that did well on"
-        " sample photos and paintings, with references by a feed-forward network (the first two)"
-        " and by a long optimization (the last)."
+        "Gatys' loss on VGG16 with Adam. With Adam only the ratio of style to content weight"
+        " matters, so the space searches this ratio over four decades and fixes the content"
+        " weight. The style begins to show between a ratio of 1 and 30 with per-pixel Gram"
+        " matrices. Learning rates below 0.005 change too little in a few hundred steps; above"
+        " 0.2 they only produce noise. A total variation weight below 10 has no visible effect,"
+        " and above 1000 it blurs. The three initial points did well on sample photos and"
+        " paintings: the first two with references of a feed-forward network, the last with a"
+        " reference of a long optimization."
     ),
     params={
         "log10_style_content": RATIO,
@@ -79,13 +80,14 @@ GRAM = Space(
 GRAM_WIDE = Space(
     name="gram-wide",
     why=(
-        "As `gram`, with more starts, all layer sets, and wider ranges. The best ratio of style to"
-        " content depends on the start: the weights that gordicaleksa's engine names as good stand"
-        " 1.5 to 3.5 decades lower from noise or style than from the content, so each kind of start"
-        " has its own range, six decades wide, the lower one two decades down. Learning rates go"
-        " from 0.001, the smallest among the baseline presets, to 0.5, where a step is half the"
-        " range of a pixel; TV weights get a decade more at both ends. It is for results of `gram`"
-        " that lie at a border of its ranges, and needs more trials, being larger."
+        "Like `gram`, with more start images, all sets of layers, and wider ranges. The best"
+        " ratio of style to content depends on the start image: the weights that gordicaleksa's"
+        " engine recommends are 1.5 to 3.5 decades lower for a start from noise or style than"
+        " from the content. So each kind of start has its own range of six decades, and the"
+        " range for noise and style is two decades lower. Learning rates go from 0.001, the"
+        " smallest of the baseline presets, to 0.5, where one step is half of the pixel range."
+        " Total variation weights have one decade more at both ends. Use this space if results"
+        " of `gram` are at the border of its ranges; it is larger and needs more trials."
     ),
     params={
         "init": Choice(options=("content", "mix", "noise", "style", "style_noise")),
@@ -131,12 +133,12 @@ GRAM_WIDE = Space(
 WIDE = Space(
     name="wide",
     why=(
-        "Nearly all that the engine can do on VGG16. Three style losses, poolings, borders, four"
-        " optimizers with learning rates of their own sizes, schedules, starts, several scales,"
-        " recoloured styles. At equal weights the gradient of `mean_cov` is about 0.4 times that of"
-        " `gram` and that of `wasserstein` 0.2 to 0.5 times (three sample pairs, 96 and 192 px), so"
-        " one range of the ratio serves all three. It takes a few hundred trials; begin with"
-        " `gram`."
+        "Nearly all settings of the engine on VGG16. It includes three style losses, poolings,"
+        " paddings, four optimizers with their own ranges of learning rates, schedules, start"
+        " images, several scales, and recolored styles. At equal weights the gradient of"
+        " `mean_cov` is about 0.4 times that of `gram`, and that of `wasserstein` 0.2 to 0.5"
+        " times (three sample pairs, 96 and 192 px), so one range of the ratio is enough for"
+        " all three. The space needs a few hundred trials; begin with `gram`."
     ),
     params={
         "log10_style_content": Float(low=-1.5, high=3.0),

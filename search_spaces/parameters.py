@@ -1,4 +1,4 @@
-"""What a parameter of a space may be."""
+"""Kinds of parameters of a search space: real numbers, whole numbers, choices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Float:
-    """A real number in [low, high]; ``log`` draws its logarithm evenly (low > 0)."""
+    """A real number in [low, high].
+
+    Attributes:
+        low: smallest value.
+        high: largest value.
+        log: whether the logarithm is drawn uniformly; needs ``low`` > 0.
+        when: condition: earlier choice -> its values with which the parameter is used.
+    """
 
     low: float
     high: float
@@ -17,23 +24,23 @@ class Float:
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether ``value`` may be drawn."""
+        """Return whether ``value`` is a possible value."""
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number and self.low <= value <= self.high
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """Its extreme values."""
+        """Smallest and largest value."""
         return self.low, self.high
 
     def describe(self) -> str:
-        """One phrase for a table."""
+        """Return the values as text for a table."""
         return f"{self.low:g} … {self.high:g}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Int:
-    """A whole number in [low, high]; ``log`` draws its logarithm evenly (low > 0)."""
+    """A whole number in [low, high]; attributes as `Float`."""
 
     low: int
     high: int
@@ -41,38 +48,43 @@ class Int:
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether ``value`` may be drawn."""
+        """Return whether ``value`` is a possible value."""
         whole = isinstance(value, int) and not isinstance(value, bool)
         return whole and self.low <= value <= self.high
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Its extreme values."""
+        """Smallest and largest value."""
         return self.low, self.high
 
     def describe(self) -> str:
-        """One phrase for a table."""
+        """Return the values as text for a table."""
         return f"{self.low} … {self.high}, whole{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One of several names."""
+    """One of several names.
+
+    Attributes:
+        options: possible values.
+        when: condition, as in `Float`.
+    """
 
     options: tuple[str, ...]
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
-        """Whether ``value`` may be drawn."""
+        """Return whether ``value`` is a possible value."""
         return value in self.options
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """All its values; none of them is between others."""
+        """All options."""
         return self.options
 
     def describe(self) -> str:
-        """One phrase for a table."""
+        """Return the options as text for a table."""
         return " | ".join(self.options)
 
 
@@ -80,9 +92,9 @@ Parameter = Float | Int | Choice
 
 
 def condition(parameter: Parameter) -> str:
-    """When a parameter has a meaning, in words; empty if it always has one."""
+    """Return a parameter's condition as text; empty if it has none."""
     return " and ".join(f"{key} is {' or '.join(v)}" for key, v in parameter.when.items())
 
 
-#: Drawn values by parameter.
+#: Parameter -> drawn value.
 Params = Mapping[str, float | int | str]

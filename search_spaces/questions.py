@@ -1,4 +1,4 @@
-"""Spaces for one question each: which layers, which optimizer, how fast."""
+"""Spaces that answer one question each, such as which layers or which optimizer to use."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from search_spaces.grams import GRAM, RATIO, SCHEMES, SETS, options
 from search_spaces.parameters import Choice, Float, Int, Parameter
 from search_spaces.space import Space
 
-#: Optimizers whose steps have the size of their rate, whatever that of the gradient.
+#: Optimizers whose steps are about as long as the learning rate, for any gradient.
 _ADAPTIVE = ("adam", "adamw", "lamb")
 
 _VGGS = ("vgg16", "vgg19")
 
 
 def _layer_weights() -> Mapping[str, Parameter]:
-    """Weights of the second to the fifth layer of the sets that have so many."""
+    """Return weights of the second to fifth layer, conditional on sets with enough layers."""
     explicit: Mapping[str, tuple[str, ...]] = {"style_scheme": ("explicit",)}
     deeper = {n: {**explicit, "style_set": sets_of("vgg16", layers=n)} for n in range(3, 6)}
     return {
@@ -28,13 +28,14 @@ def _layer_weights() -> Mapping[str, Parameter]:
 LAYERS = Space(
     name="layers",
     why=(
-        "Which layers of VGG16 to read, and how to weigh them. Every set of style layers comes with"
-        " three simple schemes and with explicit weights, which are compared with the first"
-        " layer's, as only their ratios matter beside the ratio of style to content. They span what"
-        " engines use: crowsonkb's weights fall to 1/256 at the fifth layer (-2.4 here), the scheme"
-        " `deep` rises to 16 there (1.2). Content is read at the layers that reports and engines"
-        " name, and at relu3_2, which did well with `gram`. Everything else stays at what suits"
-        " `gram`, so that the trials go into the layers; for other networks there is `networks`."
+        "Which layers of VGG16 to use, and their weights. Each set of style layers has three"
+        " simple schemes and explicit weights. Explicit weights are relative to the first"
+        " layer, because only ratios matter when the ratio of style to content is searched as"
+        " well. Their range includes the weights of public engines: crowsonkb's fall to 1/256"
+        " at the fifth layer (-2.4 here), and the scheme `deep` rises to 16 there (1.2)."
+        " Content layers are those that reports and engines name, and relu3_2, which did well"
+        " with `gram`. All other settings have values that suit `gram`, so that trials explore"
+        " the layers only. For other networks use `networks`."
     ),
     params={
         "log10_style_content": RATIO,
@@ -63,14 +64,14 @@ LAYERS = Space(
 NETWORKS = Space(
     name="networks",
     why=(
-        "Which network to read, each with its own layers. It needs the weights of all five, and"
-        " `nst-tuner weights` lists which are here. The layers of a network exist in no other, so"
-        " the choices of layers hang on the network: for VGG as in `gram`, for ResNet-18 those of"
-        " the report lbfgs-resnet18 and two parts of them, for MobileNetV2 and SqueezeNet the first"
-        " three or all five that they read by default. Features of other networks have other sizes,"
-        " and what ratio of style to content suits them is not known here, so six decades are"
-        " searched. AlexNet is left out, since the default objective, LPIPS, looks through AlexNet"
-        " and would be flattered."
+        "Which network to use, each with its own layers. The space needs the weights of all"
+        " five networks; `nst-tuner weights` lists which are available. Networks have different"
+        " layers, so the choices of layers depend on the network: for VGG as in `gram`; for"
+        " ResNet-18 those of the report lbfgs-resnet18 and two parts of them; for MobileNetV2"
+        " and SqueezeNet the first three or all five of their default layers. Features of"
+        " different networks have different magnitudes, and the best ratio of style to content"
+        " is not known, so the range has six decades. AlexNet is not included: the default"
+        " objective, LPIPS, uses AlexNet, and its scores would be too good."
     ),
     params={
         "extractor": Choice(
@@ -108,15 +109,17 @@ NETWORKS = Space(
 OPTIMIZERS = Space(
     name="optimizers",
     why=(
-        "Which optimizer comes nearest, each at rates of its own size. The steps of Adam, AdamW and"
-        " LAMB have the size of their rate, so theirs are as in `gram`. SGD steps by the gradient"
-        " itself, so its rate goes with the weights and the number of pixels: at 64 px on a sample"
-        " pair 0.1 was still stable at a ratio of 0.1, and at a ratio of 10 only 0.01; five decades"
-        " from 0.0001 cover that, and what larger pictures, with smaller gradients a pixel, allow."
-        " L-BFGS finds its step lengths by itself and has no rate; it remembers 5 to 20 steps, as"
-        " each costs two images of memory. Its range of the ratio lies half a decade below Adam's,"
-        " as in the weights that gordicaleksa's engine names for the two. Losses are those of"
-        " Gatys, and the start is the content, so that only the optimizers differ."
+        "Which optimizer gives the best score, each with its own range of learning rates. The"
+        " steps of Adam, AdamW and LAMB are about as long as the learning rate, so their ranges"
+        " are those of `gram`. A step of SGD is proportional to the gradient, so its learning"
+        " rate depends on the weights and the number of pixels. At 64 px on a sample pair 0.1"
+        " was stable at a ratio of 0.1, but only 0.01 at a ratio of 10; five decades from"
+        " 0.0001 include these and higher rates for larger pictures, whose gradients per pixel"
+        " are smaller. L-BFGS computes the length of its steps, so its learning rate is not"
+        " searched; it remembers 5 to 20 steps, and each takes the memory of two images. Its"
+        " range of the ratio is half a decade below that of Adam, as in the weights that"
+        " gordicaleksa's engine recommends for both. All use Gatys' loss and start from the"
+        " content, so that only the optimizers differ."
     ),
     params={
         "optimizer": options("optimizer"),
@@ -147,14 +150,15 @@ OPTIMIZERS = Space(
 FAST = Space(
     name="fast",
     why=(
-        "The best score for little time per image. A step costs what the network costs down to the"
-        " deepest layer that is read: of the operations to relu5_1, where `gram` may read, relu4_1"
-        " takes 71 %, relu3_1 39 % and relu2_2 33 %, so nothing below relu4_1 is read. Coarse sizes"
-        " cost less too, by their pixels, so a picture may come from up to four of them, each"
-        " sqrt(2) larger than the one before. Steps are no parameter, since halving compares trials"
-        " at equal steps: set `halving.max_steps` to what the time allows, such as 60. Rates begin"
-        " at 0.02, as so few small steps lead nowhere, and the start is the content, which is the"
-        " nearest start that costs nothing."
+        "The best score in little time per image. The cost of a step depends on the deepest"
+        " layer that is used: compared with relu5_1, which `gram` may use, relu4_1 needs 71 %"
+        " of the operations, relu3_1 39 % and relu2_2 33 %. So no layer below relu4_1 is used."
+        " Smaller sizes cost less, in proportion to their pixels, so a run may have up to four"
+        " sizes, each sqrt(2) times the one before. The number of steps is not searched,"
+        " because halving compares trials at equal steps: set `halving.max_steps` to the steps"
+        " that you have time for, such as 60. Learning rates begin at 0.02, because a few"
+        " smaller steps change too little. Runs start from the content, the best start image"
+        " that costs nothing."
     ),
     params={
         "log10_style_content": RATIO,
@@ -185,14 +189,14 @@ FAST = Space(
 BLEND = Space(
     name="blend",
     why=(
-        "How to weigh two to five style images against each other. Every pair of the job needs the"
-        " same number of them, in the same order; weights of images that there are not are left"
-        " out. Each weight is compared with the first image's: of two, 1.3 decades to both sides"
-        " leave either a share of 5 to 95 %, and less than that hardly is a blend. The starts are"
-        " the blends of the report weighted-layers, half and half, and 0.2 to 0.8. Ratio, rate and"
-        " schemes are those of `gram`, whose other choices stay at what did well there, since each"
-        " weight is a dimension more. The result's blend stands in its preset, for the same images"
-        " in the same order."
+        "How to weight two to five style images. All pairs of the job need the same number of"
+        " style images in the same order; weights of missing images are ignored. Each weight is"
+        " relative to that of the first image. With two images, 1.3 decades in both directions"
+        " give either image a share of 5 to 95 %; a smaller share is hardly visible. The"
+        " initial points are the blends of the report weighted-layers: 0.5 and 0.5, 0.2 and"
+        " 0.8. Ratio, learning rate and schemes are those of `gram`; its other choices are"
+        " fixed to values that did well, because each weight adds a dimension. The preset of"
+        " the result contains the blend, for the same images in the same order."
     ),
     params={
         **{f"log10_blend_{number}": Float(low=-1.3, high=1.3) for number in range(2, 6)},
@@ -217,15 +221,16 @@ BLEND = Space(
 PHOTOREAL = Space(
     name="photoreal",
     why=(
-        "The style's light and colours on a photo that stays a photo. The matting Laplacian keeps"
-        " the result a locally affine recolouring of the photo: on two sample pairs (96 px, 60"
-        " steps, style weight 30) a weight of 100 took a fifth off its energy, 1000 about seven"
-        " tenths and 100000 99.5 %, so that is the range. `off` shows whether it is needed at all."
-        " Colours are the style's, or the photo's in one of two ways, or the style is recoloured"
-        " like the photo first, which has no meaning where only the brightness is stylized. Content"
-        " is read at relu3_2 or relu4_2, since a photo must keep its objects; the start is the"
-        " content and rates end at 0.1 for the same reason. It needs PyMatting (`pip install"
-        " 'nst-tuner[photorealism]'`)."
+        "The style's light and colors on a result that still looks like a photo. The matting"
+        " Laplacian favors results that are a locally affine recoloring of the photo. On two"
+        " sample pairs (96 px, 60 steps, style weight 30) a weight of 100 reduced its energy by"
+        " a fifth, 1000 by about seven tenths and 100000 by 99.5 %, which gives the range. The"
+        " option `off` shows whether the term is needed. The result has the style's colors, or"
+        " keeps the photo's colors in one of two ways. The style image may be recolored like"
+        " the photo first, except where only the brightness is stylized. Content layers are"
+        " relu3_2 or relu4_2, because objects must stay recognizable; for the same reason runs"
+        " start from the content and learning rates end at 0.1. The space needs PyMatting (`pip"
+        " install 'nst-tuner[photorealism]'`)."
     ),
     params={
         "photo": Choice(options=("on", "off")),

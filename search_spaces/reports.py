@@ -1,9 +1,8 @@
-"""What the five reported systems varied, each around its own numbers.
+"""Spaces around the settings of five reported systems, one for each.
 
-The networks are VGG16 where a report has VGG19 or ResNet-18, whose weights are not everywhere: it
-has all the layers that the reports name. Ratios are those of the presets in
-`nst_core.presets.built_in`, with the sum of the layer weights counted in where layers are weighed
-one by one, since weights are kept at the sum 1 then.
+All use VGG16, although the reports use VGG19 or ResNet-18: its weights are easier to get, and it
+has all layers that the reports name. Ratios are those of `nst_core.presets.built_in`. Where layer
+weights are searched, their sum is 1 here, so the ratio includes the report's sum.
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ _CONVS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
 def _layer_weights(low: float, high: float) -> Mapping[str, Float]:
-    """Weights of the second to the fifth layer, against the first."""
+    """Return weights of the second to fifth layer, relative to the first."""
     return {f"log10_layer_{number}": Float(low=low, high=high) for number in range(2, 6)}
 
 
 _ADAM_1000 = Space(
     name="report-adam-1000",
     why=(
-        "Ratio and rate of the report adam-1000. The space runs on VGG16. The report tuned over a"
-        " fixed search space under a limit of 12 hours of a GPU; what is known of it is where it"
-        " arrived: style 1e6 to content 1 in its units, 5e5 (5.7) in ours, and Adam at 0.01 for"
-        " 1000 steps. So the ratio is searched over two decades to both sides and the rate over"
-        " one. All of it lies beyond the knee that `gram` searches around, so expect the style to"
-        " win. For the report's own course give the job `halving.max_steps: 1000`."
+        "Ratio and learning rate of the report adam-1000. The space uses VGG16. The report"
+        " tuned within a fixed search space and a limit of 12 GPU hours; only its result is"
+        " known: style 1e6 to content 1 in its units, a ratio of 5e5 (5.7 as logarithm) in"
+        " ours, and Adam with 0.01 for 1000 steps. So the ratio is searched two decades in both"
+        " directions and the learning rate one decade. These ratios are above the range in"
+        " which the style begins to show in `gram`, so expect results that are mostly style. To"
+        " repeat the report's number of steps, set `halving.max_steps: 1000` in the job."
     ),
     params={
         "log10_style_content": Float(low=3.7, high=7.7),
@@ -48,14 +48,16 @@ _ADAM_1000 = Space(
 _LAYERED_2000 = Space(
     name="report-layered-2000",
     why=(
-        "Layer weights and rates of the report layered-2000. The space runs on VGG16. It ran the"
-        " layer weights 1.0/0.8/0.4/0.2/0.1 and 0.4/0.3/0.2/0.2/0.2 and the rates 0.001 and 0.07,"
-        " which are the two starts. Against the first layer its weights go from 0.1 to 0.8, so they"
-        " are searched from 0.05 to 2; rates from half the smaller one to a little above the larger"
-        " one. Content 5 and style 1e9 stay within two decades: 8.7 with its weights summed. The"
-        " input is normalised by 0.5 and Grams are divided by C H W, as there. Its blends of"
-        " several styles are the space `blend`, its photo-realistic transfer is `photoreal`. Its"
-        " 2000 steps are `halving.max_steps`."
+        "Layer weights and learning rates of the report layered-2000. The space uses VGG16. The"
+        " report used the layer weights 1.0/0.8/0.4/0.2/0.1 and 0.4/0.3/0.2/0.2/0.2 and the"
+        " learning rates 0.001 and 0.07, which are the two initial points. Relative to the"
+        " first layer its weights are 0.1 to 0.8, so the range is 0.05 to 2. Learning rates go"
+        " from half of the smaller one to a little above the larger one. The ratio is searched"
+        " two decades around the report's content weight 5 and style weight 1e9, which is 8.7"
+        " with its layer weights summed. As in the report, the input is normalized by 0.5 and"
+        " Gram matrices are divided by C H W. For its blends of several styles use the space"
+        " `blend`, for its photorealistic transfer `photoreal`. For its 2000 steps set"
+        " `halving.max_steps`."
     ),
     params={
         "log10_style_content": Float(low=6.7, high=10.7),
@@ -94,13 +96,14 @@ _LAYERED_2000 = Space(
 _LBFGS_RESNET18 = Space(
     name="report-lbfgs-resnet18",
     why=(
-        "Optimizers and starts of the report lbfgs-resnet18. The space runs on VGG16. It compared"
-        " L-BFGS, Adam at 0.1 and AdamW at 0.01, and found the start from the content best and more"
-        " than 1000 steps no better. Rates are searched over a factor of five to both sides of its"
-        " own; L-BFGS has none. The layers are those that it read of VGG16 (content relu2_2, style"
-        " relu1_2 to relu4_3), the ratio lies within two decades of its 1e6. It had a total"
-        " variation and names no weight, so four decades around the 1 that stands in for it in the"
-        " preset are searched. For the other networks that it ran there is `networks`."
+        "Optimizers and start images of the report lbfgs-resnet18. The space uses VGG16. The"
+        " report compared L-BFGS, Adam with 0.1 and AdamW with 0.01. A start from the content"
+        " was best, and more than 1000 steps were no better. Learning rates are searched within"
+        " a factor of five of the report's; that of L-BFGS is not searched. The layers are"
+        " those that the report used with VGG16 (content relu2_2, style relu1_2 to relu4_3),"
+        " and the ratio is within two decades of its 1e6. The report used a total variation of"
+        " unknown weight, so the space searches four decades around 1, the weight in the"
+        " preset. For the other networks of the report use `networks`."
     ),
     params={
         "optimizer": Choice(options=("lbfgs", "adam", "adamw")),
@@ -128,14 +131,15 @@ _LBFGS_RESNET18 = Space(
 _TV_AMP = Space(
     name="report-tv-amp",
     why=(
-        "Rate and weights of the report tv-amp. The space runs on VGG16. Its rate of 5 on pixels of"
-        " 0 to 255 is 0.0196 here, and 100 (0.39) diverged to infinity; the range goes from 1 to 50"
-        " of 255. It names neither the weights of its losses nor its steps: the ratio is searched"
-        " over two decades to both sides of the 0.01, and the total variation over two to both"
-        " sides of the 1e5, that stand in for them in the preset. Caffe's input is 57 times as"
-        " large as ImageNet's, and style losses grow with the fourth power of that, content losses"
-        " with the second, which takes the knee of `gram` down to 0.0003 to 0.01. Its mixed"
-        " precision is for GPUs; float32 stands in for it."
+        "Learning rate and weights of the report tv-amp. The space uses VGG16. The report's"
+        " learning rate of 5 for pixels of 0 to 255 is 0.0196 here, and 100 (0.39) diverged to"
+        " infinity; the range is 1 to 50 of 255. The report names neither loss weights nor"
+        " steps. The ratio is searched two decades around 0.01 and the total variation weight"
+        " two decades around 1e5, the values of the preset. Caffe's input is 57 times as large"
+        " as ImageNet's. Style losses grow with the fourth power of the input and content"
+        " losses with the second, so the style begins to show at ratios of 0.0003 to 0.01,"
+        " compared with 1 to 30 in `gram`. The report's mixed precision needs a GPU; this space"
+        " uses float32."
     ),
     params={
         "log10_style_content": Float(low=-4.0, high=0.0),
@@ -156,13 +160,14 @@ _TV_AMP = Space(
 _WEIGHTED_LAYERS = Space(
     name="report-weighted-layers",
     why=(
-        "Layer weights and content layer of the report weighted-layers. The space runs on VGG16. It"
-        " read content at conv4_2 and at conv5_2, weighted style layers 0.5/0.4/0.5/0.8/0.4 (0.8 to"
-        " 1.6 times the first; searched from a fifth to five times), and ran Adam at 0.003 and"
-        " 0.001. Of its weights, 1 to 1e6, 1 to 5e6 and 1e2 to 1e4, the ratios with the layer"
-        " weights summed are 6.4, 7.1 and 2.4, which are the starts; the range takes all three in."
-        " Grams are divided by C H W, as in the preset. Its two blended styles are the space"
-        " `blend`. It took 1000 to 2000 steps at up to 400 px."
+        "Layer weights and content layer of the report weighted-layers. The space uses VGG16."
+        " The report used the content layers conv4_2 and conv5_2, the style layer weights"
+        " 0.5/0.4/0.5/0.8/0.4, and Adam with the learning rates 0.003 and 0.001. Relative to"
+        " the first layer its weights are 0.8 to 1.6; the range is 0.2 to 5. Its weights of"
+        " content and style, 1 and 1e6, 1 and 5e6, 1e2 and 1e4, give ratios of 6.4, 7.1 and 2.4"
+        " with the layer weights summed, which are the initial points; the range includes all"
+        " three. Gram matrices are divided by C H W, as in the preset. For its two blended"
+        " styles use the space `blend`. The report used 1000 to 2000 steps at up to 400 px."
     ),
     params={
         "log10_style_content": Float(low=2.0, high=7.5),

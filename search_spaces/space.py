@@ -1,10 +1,9 @@
-"""A search space: parameters, their conditions, and how drawn values become a StyleConfig.
+"""Space: parameters with conditions, and the conversion of drawn values to a StyleConfig.
 
-A parameter is either a field of `StyleConfig` (``lr``, ``init``, ``tv_weight`` …) or one of the
-derived names in `DERIVED`, which set several fields at once. Where a range depends on another
-choice, there are several variants of it, each with its own condition: ``lr@adam``, ``lr@sgd``. A
-space is declared, never coded, so that it can be drawn as a table, checked, and read from a user's
-YAML file.
+A parameter is either a field of `StyleConfig` (``lr``, ``init``, ``tv_weight`` …) or a derived
+parameter of `DERIVED`, which sets one or several fields. Where a range depends on another choice,
+the parameter has variants, each with its own condition: ``lr@adam``, ``lr@sgd``. A space is data,
+not code, so that it can be shown as a table, checked, and read from a user's YAML file.
 """
 
 from __future__ import annotations
@@ -27,16 +26,15 @@ class Space:
     """A named search space.
 
     Attributes:
-        name: what a job file calls it.
-        why: why its ranges are what they are; the first sentence says what it is for.
-        params: parameters in the order they are drawn; a condition names an earlier one.
-        fixed: fields of StyleConfig that the space sets for every configuration, unless a parameter
-            sets them.
-        initial_points: parameters worth trying first, from earlier experience; the search begins
-            there. What one leaves open is drawn, but for the conditions of what it gives.
+        name: name in job files.
+        why: reasons for the ranges; the first sentence says what the space is for.
+        params: parameters in the order in which they are drawn; a condition names an earlier one.
+        fixed: fields of StyleConfig that all configurations have, unless a parameter sets them.
+        initial_points: values of parameters to try first, from earlier experience. Missing
+            parameters are drawn, except those that the conditions of the given ones determine.
 
     Raises:
-        ConfigError: with every problem of the declaration at once.
+        ConfigError: the declaration is invalid; the error lists all problems.
     """
 
     name: str
@@ -55,7 +53,7 @@ class Space:
             problems = [
                 f"`starts.{index}`: {problem}"
                 for index, start in enumerate(self.initial_points)
-                for problem in self._start_problems(start)
+                for problem in self._initial_point_problems(start)
             ]
         if problems:
             raise ConfigError(f"space {self.name}", problems)
@@ -63,64 +61,72 @@ class Space:
 
     @property
     def summary(self) -> str:
-        """What it is for, in one sentence."""
+        """Purpose of the space, in one sentence."""
         return self.why.partition(". ")[0].rstrip(".")
 
     def may_set(self, field_name: str) -> tuple[Any, ...]:
-        """Every value of a field that a configuration may have; of a range, its ends."""
-        ways = [p for name, p in self.params.items() if base_of(name) == field_name]
-        values = [value for way in ways for value in way.ends]
-        if all(way.when for way in ways):
+        """Return the possible values of a field of StyleConfig; for a range, its two ends."""
+        variants = [p for name, p in self.params.items() if base_of(name) == field_name]
+        values = [value for variant in variants for value in variant.ends]
+        if all(variant.when for variant in variants):
             values.append(self.fixed.get(field_name, getattr(StyleConfig(), field_name)))
         return tuple(value for i, value in enumerate(values) if value not in values[:i])
 
     @property
     def style_images(self) -> range | None:
-        """How many style images it can weigh; None if it leaves their weights alone."""
+        """Numbers of style images whose weights it can set; None if it sets no weights."""
         if weights := [name for name in self.params if base_of(name).startswith(BLEND)]:
             return range(2, len(weights) + 2)
         blend = self.fixed.get("style_blend")
         return None if blend is None else range(len(blend), len(blend) + 1)
 
     def for_style_images(self, count: int) -> Space:
-        """The space without the weights of style images that there are not."""
-        spare = [f"{BLEND}{number}" for number in (self.style_images or ()) if number > count]
-        if not spare:
+        """Return the space without the weights of style images beyond ``count``."""
+        unused = [f"{BLEND}{number}" for number in (self.style_images or ()) if number > count]
+        if not unused:
             return self
         return replace(
             self,
-            params={name: p for name, p in self.params.items() if name not in spare},
+            params={name: p for name, p in self.params.items() if name not in unused},
             initial_points=tuple(
-                {k: v for k, v in s.items() if k not in spare} for s in self.initial_points
+                {k: v for k, v in s.items() if k not in unused} for s in self.initial_points
             ),
         )
 
     def active(self, name: str, drawn: Params) -> bool:
-        """Whether a parameter's condition holds, given the ones drawn before it."""
+        """Return whether a parameter's condition is true, given the parameters drawn before it."""
         return all(drawn.get(other) in values for other, values in self.params[name].when.items())
 
     def completed(self, given: Params) -> Params:
-        """``given`` with the conditions that its parameters hang on, where it leaves them open."""
+        """Return parameters plus the missing ones on which they are conditional.
+
+        A missing parameter gets the first value that all conditions allow.
+        """
         needed = set(given)
         for name in reversed(list(self.params)):  # a condition names an earlier one
             if name in needed:
                 needed.update(self.params[name].when)
-        found = dict(given)
+        completed = dict(given)
         for name in needed.difference(given).intersection(self.params):
-            ways = [
+            conditions = [
                 p.when[name]
                 for other, p in self.params.items()
                 if other in needed and name in p.when
             ]
-            common = [value for value in ways[0] if all(value in way for way in ways)]
-            found[name] = (common or ways[0])[0]
-        return found
+            common = [value for value in conditions[0] if all(value in c for c in conditions)]
+            completed[name] = (common or conditions[0])[0]
+        return completed
 
     def build(self, params: Params, **job: Any) -> StyleConfig:
-        """The configuration of drawn values; ``job`` sets fields such as size_px and steps.
+        """Return the configuration of drawn values.
+
+        Args:
+            params: drawn values of all active parameters.
+            job: fields that the job sets, such as ``size_px`` and ``steps``.
 
         Raises:
-            ConfigError: unknown, missing, inactive or out-of-range parameters, all at once.
+            ConfigError: a parameter is unknown, missing, inactive or out of range, or the settings
+                are invalid; the error lists all problems.
         """
         problems = self._value_problems(params)
         if problems:
@@ -134,28 +140,29 @@ class Space:
         return StyleConfig.from_dict(fields, source=f"space {self.name}")
 
     def _build_fixed(self) -> None:
-        """Only what is fixed, where what it may be hangs on what is drawn first."""
-        decides = {
+        """Build a configuration of the fixed fields, and those drawn ones that they depend on."""
+        drawn = {
             base: value
             for name, value in self._sample({}).items()
             if (base := base_of(name)) in ("extractor", "optimizer")
         }
-        StyleConfig.from_dict({**self.fixed, **decides})
+        StyleConfig.from_dict({**self.fixed, **drawn})
 
     def try_ends(self) -> None:
-        """Build a configuration with each two ends of parameters: what single draws may not show.
+        """Build a configuration with each pair of ends of parameters to find invalid combinations.
 
         Raises:
-            ConfigError: with every problem that was met.
+            ConfigError: a combination is invalid; the error lists all problems.
         """
         ends = [(name, end) for name, p in self.params.items() for end in p.ends]
         problems: dict[str, str] = {}
-        # One at a time first, so that what is wrong with one alone is said of it.
-        for one, other in [*zip(ends, ends, strict=True), *itertools.combinations(ends, 2)]:
-            sample = self._sample(self.completed(dict([one, other])))
-            there = " and ".join(f"`{name}` = {end}" for name, end in dict([one, other]).items())
+        # Single values come first, so that a problem is reported with as few values as possible.
+        for first, second in [*zip(ends, ends, strict=True), *itertools.combinations(ends, 2)]:
+            pair = dict([first, second])
+            sample = self._sample(self.completed(pair))
+            values = " and ".join(f"`{name}` = {end}" for name, end in pair.items())
             for problem in _config_problems(partial(self.build, sample)):
-                problems.setdefault(problem, f"with {there}: {problem}")
+                problems.setdefault(problem, f"with {values}: {problem}")
         if problems:
             raise ConfigError(f"space {self.name}", list(problems.values()))
 
@@ -171,18 +178,18 @@ class Space:
                 if not partial:
                     problems.append(f"`{name}`: missing, expected {parameter.describe()}")
             elif not active and name in params:
-                problems.append(f"`{name}`: has no meaning unless {condition(parameter)}")
+                problems.append(f"`{name}`: has no effect unless {condition(parameter)}")
             elif active and not parameter.contains(params[name]):
                 problems.append(f"`{name}`: expected {parameter.describe()}, got {params[name]!r}")
         return problems
 
-    def _start_problems(self, start: Params) -> list[str]:
-        given = self.completed(start)
+    def _initial_point_problems(self, point: Params) -> list[str]:
+        given = self.completed(point)
         problems = self._value_problems(given, partial=True)
         return problems or _config_problems(lambda: self.build(self._sample(given)))
 
     def _sample(self, given: Params) -> Params:
-        """``given`` and, for what is active beside it, the low end or the first option."""
+        """Return ``given`` plus the low end or first option of all other active parameters."""
         drawn: dict[str, float | int | str] = {}
         for name, parameter in self.params.items():
             if self.active(name, drawn):

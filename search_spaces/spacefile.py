@@ -1,4 +1,4 @@
-"""A search space as plain data, as a user's file holds it."""
+"""Space files: a search space as plain data, as in a user's YAML file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _PARAM_KEYS = ("low", "high", "log", "options", "when")
 
 
 def space_from_dict(content: Any, source: str) -> Space:
-    """A space from plain data, as a user's YAML file gives it.
+    """Return a space from plain data.
 
-    ``{name, why, fixed: {field: value}, params: {name: {low, high, log} | {options: […]}, each with
-    an optional when: {other: [values]}}, starts: [{parameter: value}]}``.
+    Args:
+        content: ``{name, why, fixed: {field: value}, params: {name: {low, high, log} | {options:
+            […]}, each with an optional when: {other: [values]}}, starts: [{parameter: value}]}``.
+        source: name of the file in error messages.
 
     Raises:
-        ConfigError: with every problem at once.
+        ConfigError: the content is invalid; the error lists all problems.
     """
     if not isinstance(content, Mapping):
         raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
-    known = ("name", "why", "params", "fixed", "starts")
-    problems = [
-        f"`{key}`: no such key{near_miss(key, known)}" for key in content if key not in known
-    ]
+    keys = ("name", "why", "params", "fixed", "starts")
+    problems = [f"`{key}`: no such key{near_miss(key, keys)}" for key in content if key not in keys]
     declared = content.get("params")
     if not isinstance(declared, Mapping):
         problems.append(f"`params`: expected parameters with their ranges, got {declared!r}")
@@ -58,7 +58,7 @@ def space_from_dict(content: Any, source: str) -> Space:
 
 
 def space_to_dict(space: Space) -> dict[str, Any]:
-    """Plain data that `space_from_dict` reads back."""
+    """Return a space as plain data for `space_from_dict`."""
     return {
         "name": space.name,
         "why": space.why,
@@ -70,14 +70,14 @@ def space_to_dict(space: Space) -> dict[str, Any]:
 
 def _plain(parameter: Parameter) -> dict[str, Any]:
     when = {other: list(values) for other, values in parameter.when.items()}
-    shown: dict[str, Any]
+    plain: dict[str, Any]
     if isinstance(parameter, Choice):
-        shown = {"options": list(parameter.options)}
+        plain = {"options": list(parameter.options)}
     else:
-        shown = {"low": parameter.low, "high": parameter.high}
+        plain = {"low": parameter.low, "high": parameter.high}
         if parameter.log:
-            shown["log"] = True
-    return {**shown, "when": when} if when else shown
+            plain["log"] = True
+    return {**plain, "when": when} if when else plain
 
 
 def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
@@ -121,5 +121,5 @@ def _parse_start(start: Mapping[str, Any]) -> Params:
 
 
 def _yaml_word(value: Any) -> str:
-    """YAML reads a bare ``on`` and ``off`` as booleans; here they are words."""
+    """Return an option as text; some YAML readers turn ``on`` and ``off`` into booleans."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

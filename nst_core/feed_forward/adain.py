@@ -1,10 +1,10 @@
-"""Stylization in one pass by adaptive instance normalization, with weights that the user names.
+"""AdaIN: stylization in one pass, with weight files from the user.
 
 Huang & Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization" (ICCV
-2017, arXiv 1703.06868): encode content and style by VGG19 up to relu4_1, give every channel of the
-content the mean and deviation of the style's, decode. The weight files are those that the project
-naoto0804/pytorch-AdaIN publishes: ``vgg_normalised.pth``, a normalised VGG19 behind a 1x1
-convolution that takes RGB in [0, 1], and ``decoder.pth``.
+2017, arXiv 1703.06868): VGG19 up to relu4_1 encodes content and style, each channel of the content
+gets the mean and standard deviation of the style's, and a decoder returns pixels. The weight files
+are those of the project naoto0804/pytorch-AdaIN: ``vgg_normalised.pth``, a normalized VGG19 behind
+a 1x1 convolution that takes RGB in [0, 1], and ``decoder.pth``.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from torch import Tensor, nn
 from nst_core.feed_forward.magenta import Styles, blend_shares, check_pictures, check_share
 from nst_core.networks.tensor_files import read_tensors, select_tensors
 
-#: Added to the variance; the value that the published decoder was trained with.
+#: Added to the variance; the published decoder was trained with this value.
 EPS = 1e-5
 
-# Widths of the convolutions between two changes of the size, whose layers give the tensors in the
-# files their numbers. The encoder's file goes on to relu5_4, which nobody reads.
+# Channels of the convolutions between two changes of the size. The tensors in the files are
+# numbered by layer. The encoder's file continues to relu5_4, which is not used.
 _ENCODER_WIDTHS = ((64, 64), (128, 128), (256, 256, 256, 256), (512,))
 _DECODER_WIDTHS = ((256,), (256, 256, 256, 128), (128, 64), (64, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adain:
-    """The two networks; call it to stylize.
+    """Encoder and decoder; call an instance to stylize.
 
     Attributes:
-        encoder: pixels_N3HW in [0, 1] -> feat_N512hw, h and w an eighth, rounded up.
-        decoder: feat_N512hw -> pixels_N3(8h)(8w), about [0, 1].
+        encoder: pixels_N3HW in [0, 1] -> feat_N512hw; h and w are an eighth of H and W, rounded up.
+        decoder: feat_N512hw -> pixels_N3(8h)(8w), approximately in [0, 1].
     """
 
     encoder: nn.Sequential
@@ -43,10 +43,10 @@ class Adain:
 
     @classmethod
     def load(cls, encoder: Path, decoder: Path, *, device: torch.device | str = "cpu") -> Adain:
-        """Read the networks from a ``.safetensors`` or ``.pth`` file each, onto ``device``.
+        """Load each network from a ``.safetensors`` or ``.pth`` file to ``device``.
 
         Raises:
-            WeightsError: a file is missing, unreadable, or lacks tensors (lists them).
+            WeightsError: a file is missing or unreadable, or lacks tensors (the error lists them).
         """
         return cls(
             encoder=_load("encoder", _encoder, Path(encoder), device),
@@ -55,16 +55,16 @@ class Adain:
 
     @torch.no_grad()
     def __call__(self, content_3HW: Tensor, styles: Styles, *, alpha: float = 1.0) -> Tensor:
-        """Paint the content in the blend of the styles: equations 14 and 15 of the paper.
+        """Stylize the content with a blend of the styles: equations 14 and 15 of the paper.
 
-        The size of a style image sets the size of its strokes; the weights were trained with
+        The size of a style image determines the size of the strokes; the weights were trained with
         images whose shorter side has 512 pixels.
 
         Args:
-            content_3HW: float RGB in [0, 1], any size from `feed_forward.MIN_SIDE_PX`.
-            styles: images like the content, of any sizes, and weights >= 0 that are scaled to
-                sum 1; the transformed features are averaged by them.
-            alpha: share of the transformed features in [0, 1]; the rest is the content's own.
+            content_3HW: float RGB in [0, 1], sides of at least `magenta.MIN_SIDE_PX`.
+            styles: images like the content, of any sizes, and weights >= 0, which are scaled to
+                sum 1; the transformed features are averaged with these weights.
+            alpha: share of the transformed features in [0, 1]; the rest are content features.
 
         Returns:
             image_3HW, float32 in [0, 1], of the content's size and on its device.
@@ -80,7 +80,7 @@ class Adain:
         for share, (image, _) in zip(shares, styles, strict=True):
             mixed += alpha * share * adaptive_instance_norm(feat, self._encode(image))
         _, height, width = content_3HW.shape
-        # The poolings round up at the bottom and the right, which is what is cut off here.
+        # The poolings round sizes up, so that the result may have extra rows and columns.
         painted: Tensor = self.decoder(mixed)[0, :, :height, :width]
         return painted.clamp(0, 1).contiguous().to(content_3HW.device)
 
@@ -91,9 +91,9 @@ class Adain:
 
 
 def adaptive_instance_norm(content_NCHW: Tensor, style_NChw: Tensor) -> Tensor:
-    """The content's features with each channel's mean and deviation of the style's.
+    """Return the content's features with the mean and deviation of the style's, per channel.
 
-    Equation 8 of Huang & Belongie (arXiv 1703.06868). Features of the content's shape.
+    Equation 8 of Huang & Belongie (arXiv 1703.06868). The result has the content's shape.
     """
     content_mean, content_std = channel_stats(content_NCHW)
     style_mean, style_std = channel_stats(style_NChw)
@@ -101,11 +101,11 @@ def adaptive_instance_norm(content_NCHW: Tensor, style_NChw: Tensor) -> Tensor:
 
 
 def channel_stats(feat_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over its pixels, both [N, C, 1, 1].
+    """Return mean and standard deviation of each channel over its pixels, both [N, C, 1, 1].
 
-    Equations 5 and 6 of Huang & Belongie (arXiv 1703.06868): of the population, with `EPS` added
-    to the variance, so that a flat channel can be divided by its deviation. The project that
-    publishes the weights divides by the number of pixels less one, which all but cancels out in
+    Equations 5 and 6 of Huang & Belongie (arXiv 1703.06868): the variance of the population plus
+    `EPS`, so that a constant channel can be divided by its deviation. The project that publishes
+    the weights divides by the number of pixels minus one, which nearly cancels out in
     `adaptive_instance_norm`.
     """
     variance, mean = torch.var_mean(feat_NCHW, dim=(2, 3), correction=0, keepdim=True)
@@ -123,13 +123,13 @@ def _encoder() -> nn.Sequential:
 
 def _decoder() -> nn.Sequential:
     layers = _layers(512, _DECODER_WIDTHS, lambda: nn.Upsample(scale_factor=2, mode="nearest"))
-    return nn.Sequential(*layers[:-1])  # pixels are not rectified
+    return nn.Sequential(*layers[:-1])  # no ReLU after the last convolution
 
 
 def _layers(
     channels: int, widths: Sequence[Sequence[int]], change_size: Callable[[], nn.Module]
 ) -> list[nn.Module]:
-    """Blocks of mirrored 3x3 convolutions and ReLU, with a change of the size between blocks."""
+    """Return blocks of reflection-padded 3x3 convolutions with ReLU, joined by changes of size."""
     layers: list[nn.Module] = []
     for block in widths:
         if layers:

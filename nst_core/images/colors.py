@@ -1,7 +1,7 @@
-"""Colours apart from texture: luminance, recolouring a style, keeping a photo's colours.
+"""Color transfer: luminance, recoloring a style image, keeping a photo's colors.
 
-Formulas of Gatys, Bethge, Hertzmann & Shechtman, arXiv 1606.05897, and of the same authors with
-Ecker, CVPR 2017.
+The formulas are from Gatys, Bethge, Hertzmann & Shechtman (arXiv 1606.05897) and from Gatys, Ecker,
+Bethge, Hertzmann & Shechtman (CVPR 2017).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def luminance(image_N3HW: Tensor) -> Tensor:
-    """Brightness of each pixel, in all three channels -> image_N3HW."""
-    # Numbers of the host, no tensor: recorded steps may copy nothing to the device.
+    """Return the luma of each pixel in all three channels, image_N3HW."""
+    # Python numbers instead of a tensor: a recorded CUDA graph may copy nothing to the device.
     red, green, blue = (
         weight * channel for weight, channel in zip(LUMA, image_N3HW.unbind(-3), strict=True)
     )
@@ -25,27 +25,28 @@ def luminance(image_N3HW: Tensor) -> Tensor:
 
 
 def with_hues_of(image_3HW: Tensor, content_3HW: Tensor) -> Tensor:
-    """The brightness of an image with the hues of another of its size, clamped to [0, 1].
+    """Return the luma of an image with the hues of the content, clamped to [0, 1].
 
-    Only the luma of YIQ is exchanged, which in RGB adds one number to all channels of a pixel.
+    Both images have one size. Replacing the luma of YIQ adds the same number to all RGB channels
+    of a pixel.
     """
     return (content_3HW + luminance(image_3HW) - luminance(content_3HW)).clamp(0, 1)
 
 
 def luminance_like(style_3HW: Tensor, content_3HW: Tensor) -> Tensor:
-    """The style's brightness, with the mean and spread of the content's -> image_3HW, grey."""
+    """Return the style's luma with mean and standard deviation of the content's, gray image_3HW."""
     style, content = luminance(style_3HW), luminance(content_3HW)
     spread = content.std() / style.std().clamp_min(1e-6)
     return (style - style.mean()) * spread + content.mean()
 
 
 def recolored(style_3HW: Tensor, content_3HW: Tensor, how: str) -> Tensor:
-    """The style image with the content's colours, clamped to [0, 1].
+    """Return the style image with the content's colors, clamped to [0, 1].
 
     Args:
         style_3HW: image to change.
-        content_3HW: where the colours come from, of any size.
-        how: ``none``; ``mean`` moves the mean colour; ``mean_cov`` also the covariance, by the
+        content_3HW: image whose colors are matched, of any size.
+        how: ``none``; ``mean`` matches the mean color; ``mean_cov`` also the covariance, by the
             symmetric map ``S_c^(1/2) S_s^(-1/2)``; ``histogram`` matches each channel's histogram.
     """
     if how == "none":
@@ -56,15 +57,20 @@ def recolored(style_3HW: Tensor, content_3HW: Tensor, how: str) -> Tensor:
         )
         return torch.as_tensor(matched).to(style_3HW).clamp(0, 1)
     style_mean, content_mean = (image.mean(dim=(1, 2)) for image in (style_3HW, content_3HW))
-    centred_3P = style_3HW.flatten(1) - style_mean[:, None]
+    centered_3P = style_3HW.flatten(1) - style_mean[:, None]
     if how == "mean_cov":
-        whitened_3P = _root(_covariance(style_3HW), -1) @ centred_3P
-        centred_3P = _root(_covariance(content_3HW)) @ whitened_3P
-    return (centred_3P + content_mean[:, None]).view_as(style_3HW).clamp(0, 1)
+        whitened_3P = _root(_covariance(style_3HW), -1) @ centered_3P
+        centered_3P = _root(_covariance(content_3HW)) @ whitened_3P
+    return (centered_3P + content_mean[:, None]).view_as(style_3HW).clamp(0, 1)
 
 
 def color_noise(style_3HW: Tensor, noise_3HW: Tensor) -> Tensor:
-    """Standard normal noise given the mean and covariance of an image's colours."""
+    """Return noise with the mean and covariance of an image's colors.
+
+    Args:
+        style_3HW: image whose colors are measured.
+        noise_3HW: standard normal noise.
+    """
     colored_3P = _root(_covariance(style_3HW)) @ noise_3HW.flatten(1)
     return colored_3P.view_as(noise_3HW) + style_3HW.mean(dim=(1, 2))[:, None, None]
 
@@ -74,8 +80,9 @@ def _covariance(image_3HW: Tensor) -> Tensor:
 
 
 def _root(matrix_33: Tensor, sign: int = 1) -> Tensor:
-    """Symmetric root, or its inverse for ``sign`` -1; nearly grey images have a flat direction."""
+    """Return the symmetric square root of a covariance, or its inverse for ``sign`` -1."""
     values, vectors = torch.linalg.eigh(matrix_33)
+    # Nearly gray images have eigenvalues of almost 0.
     roots = values.clamp_min(1e-6).sqrt() ** sign
     root: Tensor = (vectors * roots) @ vectors.T
     return root

@@ -1,4 +1,4 @@
-"""Picture files -> arrays: whatever mode, depth, profile and rotation, out come sRGB and alpha."""
+"""Decoding of picture files: any mode, depth, color profile and rotation -> sRGB and alpha."""
 
 from __future__ import annotations
 
@@ -9,46 +9,43 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
-    EXTRASAMPLES,
     PHOTOMETRIC_INTERPRETATION,
-    PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
-    SAMPLESPERPIXEL,
     TiffImageFile,
 )
 
 from nst_core.config import MIN_SIDE_PX
 from nst_core.errors import ImageError
-from nst_core.images.color_profiles import DEEP_GRAY_MODES, gray_in_srgb, in_srgb, is_in_srgb
-from nst_core.images.decoder_errors import MAX_PIXELS, TOO_LARGE, explained
+from nst_core.images import tiff
+from nst_core.images.color_profiles import gray_to_srgb, is_srgb, to_srgb
+from nst_core.images.decoder_errors import DECODER_ERRORS, MAX_PIXELS, TOO_LARGE, explained
+from nst_core.images.deep_color import decode_deep_color, is_deep_color
 from nst_core.images.file_kinds import HEAD_BYTES, describe, read_format
 from nst_core.images.gray_range import gray_range
-from nst_core.images.picture_metadata import Metadata, separate
 from nst_core.images.picture_source import read_picture
-from nst_core.images.tiff import count_pages, describe_layout, describe_raw, has_raw_deep_planes
 
-#: And above this before it is read: so many pixels of 16 bits with alpha take 800 MB as they are.
+#: Largest file that is read: `MAX_PIXELS` of 16 bits with alpha take 800 MB without compression.
 MAX_BYTES = 1_000_000_000
 
-#: Pictures as people have them. Pillow opens others by programs that are no match for a stranger's
-#: file, such as Ghostscript for EPS.
+#: Formats that are read. Pillow opens some others, such as EPS, by external programs that are not
+#: safe with files from strangers.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
 
-#: In Pillow's ``info`` of a picture: its `Metadata`.
-_METADATA = "nst_core metadata"
+# Image generators save workflows of several megabytes in a PNG; Pillow's own limit is 1 MiB.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
 
 class Decoded(NamedTuple):
-    """A picture's pixels, upright.
+    """Pixels of a picture, turned upright.
 
     Attributes:
         colors_HW3: sRGB in [0, 1], float32, not multiplied by alpha.
-        alpha_HW: in [0, 1], 1 is opaque; None if the file has no transparency.
-        notes: what of the file was ignored or chosen on the way, a sentence each.
+        alpha_HW: transparency in [0, 1], 1 is opaque; None if the file has none.
+        notes: one sentence for each part of the file that was ignored or looks like a mistake.
     """
 
     colors_HW3: np.ndarray
@@ -57,221 +54,156 @@ class Decoded(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
-    """Open a picture and check its size and frames, all from the header; the pixels come later.
+def open_picture(path: Path) -> Iterator[ImageFile]:
+    """Open a picture and check its size and number of frames, without decoding its pixels.
 
     Raises:
-        ImageError: the file is missing, no picture, animated, or of an unusable size; also what
-            goes wrong inside the ``with`` block (truncated, damaged) becomes one.
+        ImageError: the file is missing, no picture, animated, or of an unusable size. Errors of a
+            decoder inside the ``with`` block (a truncated or damaged file) become one as well.
     """
     content = io.BytesIO(read_picture(path, MAX_BYTES))
-    head = bytes(content.getbuffer()[:HEAD_BYTES])
-    with explained(path):
-        content, metadata = separate(content)
-        with _identified(path, head, content) as picture:
-            _check_header(path, picture, content)
-            if metadata.orientation is None:
-                exif, xmp = picture.info.get("exif"), picture.info.get("xmp")
-                metadata.read_orientation(exif, xmp)
-            metadata.profile = metadata.profile or picture.info.get("icc_profile")
-            picture.info[_METADATA] = metadata
-            yield picture
+    with explained(path), _identify(path, content) as picture:
+        _check_header(path, picture, content)
+        yield picture
 
 
-def upright_size(picture: Image.Image) -> tuple[int, int]:
-    """(width, height) with EXIF rotation applied, of a picture that is not decoded yet."""
+def upright_size(picture: ImageFile) -> tuple[int, int]:
+    """Return (width, height) after EXIF rotation of a picture that is not decoded yet."""
     width, height = picture.size
     return (height, width) if _orientation(picture) in (5, 6, 7, 8) else (width, height)
 
 
-def decode(picture: Image.Image) -> Decoded:
-    """Decode a picture just opened with `open_picture`.
+def decode(picture: ImageFile) -> Decoded:
+    """Decode a picture that was just opened with `open_picture`.
 
-    PNG and TIFF with 16 bits a channel keep their depth, except where Pillow alone gets the colors
-    right, and it knows 8 bits only: color beats depth. That is so with a color profile other than
-    sRGB, with CMYK, and for channels in separate planes. The range of gray values of 32 bits, or of
-    floating point, is taken from the values.
+    PNG and TIFF with 16 bits a channel keep their depth, except where only Pillow decodes the
+    colors correctly, at 8 bits: with a color profile other than sRGB, in CMYK, and with the
+    channels in separate planes. The range of 32-bit gray is taken from its values.
     """
-    if picture.mode in DEEP_GRAY_MODES:
-        colors_HW3, alpha_HW = _decode_deep_gray(picture)
-    elif _has_deep_color(picture):
-        colors_HW3, alpha_HW = _decode_deep_color(picture)
+    notes: list[str] = []
+    orientation = _orientation(picture)
+    if is_deep_color(picture) and is_srgb(picture, notes):
+        colors_HW3, alpha_HW = decode_deep_color(picture)
+    elif picture.mode.startswith(("I", "F")):
+        colors_HW3, alpha_HW = _decode_deep_gray(picture, notes)
     else:
-        colors_HW3, alpha_HW = _decode_8_bit(picture)
-    turn = _orientation(picture)
-    upright_HW = None if alpha_HW is None else np.ascontiguousarray(_turn(alpha_HW, turn))
-    notes = tuple(dict.fromkeys(_metadata(picture).notes))
-    return Decoded(np.ascontiguousarray(_turn(colors_HW3, turn)), upright_HW, notes)
+        colors_HW3, alpha_HW = _decode_8_bit(picture, notes)
+    return Decoded(
+        np.ascontiguousarray(_turn(colors_HW3, orientation)),
+        None if alpha_HW is None else np.ascontiguousarray(_turn(alpha_HW, orientation)),
+        tuple(dict.fromkeys(notes)),
+    )
 
 
 @contextlib.contextmanager
-def _identified(path: Path, head: bytes, content: io.BytesIO) -> Iterator[Image.Image]:
-    """Open it with Pillow, or say what it is instead."""
-    if raw := describe(head) if head[8:10] == b"CR" else None:  # Canon's raw photos are TIFFs
-        raise ImageError(f"{path}: {raw}")
+def _identify(path: Path, content: io.BytesIO) -> Iterator[ImageFile]:
+    """Open a file with Pillow, or raise an ImageError that says which kind of file it is."""
+    head = bytes(content.getbuffer()[:HEAD_BYTES])
+    if head[8:10] == b"CR" and (raw_photo := describe(head)):  # raw photos of Canon are TIFFs
+        raise ImageError(f"{path}: {raw_photo}")
     try:
         picture = Image.open(content, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: {_unidentified(head, path.suffix, content)}") from None
+        raise ImageError(f"{path}: {_describe_unidentified(head, path.suffix)}") from None
     with picture:
         yield picture
 
 
-def _unidentified(head: bytes, suffix: str, content: io.BytesIO) -> str:
-    """What a file is that Pillow opens in none of the formats.
+def _describe_unidentified(head: bytes, suffix: str) -> str:
+    """Return what a file is that Pillow opens in none of the formats, and what to do.
 
     Raises:
-        OSError: it begins as one of them.
+        OSError: the file begins as one of the formats, so it is damaged.
     """
-    form = read_format(head)
-    if form == "TIFF":
-        return describe_layout(content)
-    if form == "AVIF" and not features.check("avif"):
+    name = read_format(head)
+    if name == "TIFF":
+        return (
+            "is a TIFF that is damaged or has a layout that is not read; save it as gray or RGB"
+            " with 8 or 16 bits a channel"
+        )
+    if name == "AVIF" and not features.check("avif"):
         return "is an AVIF picture, which this Pillow cannot decode; convert it to PNG or JPEG"
-    if form:
-        raise OSError(f"the beginning of this {form} file is damaged")
-    known = describe(head, suffix)
-    return known or f"not a picture in a format that is read ({', '.join(FORMATS)})"
+    if name:
+        raise OSError(f"the beginning of this {name} file is damaged")
+    return describe(head, suffix) or (
+        f"not a picture in a format that is read; convert it to one of {', '.join(FORMATS)}"
+    )
 
 
-def _check_header(path: Path, picture: Image.Image, content: io.BytesIO) -> None:
+def _check_header(path: Path, picture: ImageFile, content: io.BytesIO) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width}x{height} is {TOO_LARGE}")
-    tiff = picture if isinstance(picture, TiffImageFile) else None
-    if tiff and (raw := describe_raw(path, tiff)):
-        raise ImageError(f"{path}: {raw}")
+    is_tiff = isinstance(picture, TiffImageFile)
+    if isinstance(picture, TiffImageFile) and (problem := tiff.find_problem(path, picture)):
+        raise ImageError(f"{path}: {problem}")
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
             f"{path}: {width}x{height} is too small; each side must have at least {MIN_SIDE_PX} px"
         )
-    frames = count_pages(tiff, content) if tiff else getattr(picture, "n_frames", 1)
-    if frames > 1:
+    frames = tiff.count_pictures(content) if is_tiff else getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # a camera's JPEG with a preview behind the photo
         raise ImageError(
             f"{path}: holds {frames} frames, expected a still picture; save the frame you mean as a"
-            " file of its own"
-        )
-    if tiff and has_raw_deep_planes(tiff):
-        raise ImageError(
-            f"{path}: holds 16 bits a channel in separate planes without compression, which Pillow"
-            " misreads; save it with the channels of each pixel together"
+            " separate file"
         )
 
 
-def _metadata(picture: Image.Image) -> Metadata:
-    found = picture.info[_METADATA]
-    assert isinstance(found, Metadata)
-    return found
-
-
-def _orientation(picture: Image.Image) -> int:
-    return _metadata(picture).orientation or 1
-
-
-def _unit(pixels: np.ndarray, full_scale: float) -> np.ndarray:
-    """Scale to [0, 1], float32."""
-    scaled = pixels.astype(np.float32)
-    scaled /= full_scale
-    return scaled
-
-
-def _decode_8_bit(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+def _decode_8_bit(picture: ImageFile, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
     picture.load()
-    metadata, mode, alpha_HW = _metadata(picture), picture.mode, None
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        alpha_HW = _unit(np.asarray(picture.getchannel("A")), 255)
-    return _unit(np.asarray(in_srgb(picture, mode, metadata)), 255), alpha_HW
+    srgb_HW3 = _to_unit_range(np.asarray(to_srgb(picture, notes)), 255)
+    if not picture.has_transparency_data:
+        return srgb_HW3, None
+    return srgb_HW3, _to_unit_range(np.asarray(picture.convert("RGBA").getchannel("A")), 255)
 
 
-def _decode_deep_gray(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    metadata, transparent = _metadata(picture), picture.info.get("transparency")
+def _decode_deep_gray(picture: ImageFile, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode gray of 16 or 32 bits; at 32 bits black and white are taken from the values."""
     tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
-    # Pillow inverts a TIFF that counts from white to black at 8 bits, and forgets it at more.
+    # Pillow inverts a TIFF that counts from white to black at 8 bits, but not at more.
     white_is_0 = tags.get(PHOTOMETRIC_INTERPRETATION, 1) == 0
     unsigned = tags.get(SAMPLEFORMAT, (1,))[0] == 1
     full_scale = 2.0 ** tags.get(BITSPERSAMPLE, (16,))[0] - 1
     picture.load()
-    pixels_HW = np.asarray(picture)
-    alpha_HW = None if transparent is None else (pixels_HW != transparent).astype(np.float32)
+    values_HW = np.asarray(picture)
+    transparent_value = picture.info.get("transparency")
+    alpha_HW = None
+    if transparent_value is not None:
+        alpha_HW = (values_HW != transparent_value).astype(np.float32)
     if picture.mode.startswith("I;16") or (picture.mode == "I" and not tags):
-        black, white, note = gray_range(pixels_HW, full_scale)
+        black, white, note = gray_range(values_HW, full_scale)
     else:
         if picture.mode == "I" and unsigned:
-            pixels_HW = pixels_HW.view(np.uint32)  # Pillow knows no mode of that range
-        black, white, note = gray_range(pixels_HW, None)
-        above_HW = np.nan_to_num(np.subtract(pixels_HW, black, dtype=np.float64))
-        pixels_HW = np.clip(above_HW, 0.0, white - black)
-    metadata.notes += [note] if note else []
-    gray_HW = np.clip(_unit(pixels_HW, white - black), 0.0, 1.0)
-    if white_is_0:
-        gray_HW = 1 - gray_HW
-    return gray_in_srgb(gray_HW, picture.mode, metadata), alpha_HW
+            values_HW = values_HW.view(np.uint32)  # Pillow has no unsigned mode of 32 bits
+        black, white, note = gray_range(values_HW, None)
+        values_HW = np.nan_to_num(np.subtract(values_HW, black, dtype=np.float64))
+        values_HW = np.clip(values_HW, 0.0, white - black)
+    notes += [note] if note else []
+    gray_HW = np.clip(_to_unit_range(values_HW, white - black), 0.0, 1.0)
+    return gray_to_srgb(1 - gray_HW if white_is_0 else gray_HW, picture, notes), alpha_HW
 
 
-def _has_deep_color(picture: Image.Image) -> bool:
-    """Whether OpenCV reads this file as Pillow does, only deeper, and no colour is lost by it."""
-    if picture.mode not in ("RGB", "RGBA"):
-        return False
+def _to_unit_range(values: np.ndarray, white: float) -> np.ndarray:
+    """Scale to [0, 1], float32."""
+    scaled = values.astype(np.float32)
+    scaled /= white
+    return scaled
+
+
+def _orientation(picture: ImageFile) -> int:
+    """Return the orientation, 1 to 8 as EXIF counts, of a picture that is not decoded yet."""
     if isinstance(picture, TiffImageFile):
-        tags = picture.tag_v2
-        deep = (
-            set(tags.get(BITSPERSAMPLE, ())) == {16}
-            and tags.get(SAMPLESPERPIXEL) in (3, 4)
-            and tags.get(PHOTOMETRIC_INTERPRETATION) == 2
-            and tags.get(PLANAR_CONFIGURATION, 1) == 1  # of separate planes OpenCV reads the first
-        )
-    else:
-        deep = picture.format == "PNG" and _file(picture).getbuffer()[24] == 16
-    return deep and is_in_srgb(picture.mode, _metadata(picture))
-
-
-def _file(picture: Image.Image) -> io.BytesIO:
-    """The file of a picture that is not loaded yet."""
-    assert isinstance(picture, ImageFile) and isinstance(picture.fp, io.BytesIO)
-    return picture.fp
-
-
-def _decode_deep_color(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    content = _file(picture)
-    tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else None
-    # OpenCV returns half an image for some files cut short, depending on its version. Pillow never
-    # does, and its messages are better.
-    picture.load()
-    pixels = _imdecode(content)
-    if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[1::-1] != picture.size:
-        raise OSError(f"OpenCV reads {pixels.dtype}{list(pixels.shape)}")
-    # A PNG of mode RGB gets a fourth channel from the colour it names transparent; a TIFF of mode
-    # RGB may have one too, of no known meaning.
-    if pixels.shape[2] == 3 or (tags is not None and picture.mode == "RGB"):
-        return _unit(pixels[..., 2::-1], 65535), None
-    colors_HW3, alpha_HW = _unit(pixels[..., 2::-1], 65535), _unit(pixels[..., 3], 65535)
-    if tags is not None and tags.get(EXTRASAMPLES) == (1,):
-        _divide_by_alpha(colors_HW3, alpha_HW)
-    return colors_HW3, alpha_HW
-
-
-def _divide_by_alpha(colors_HW3: np.ndarray, alpha_HW: np.ndarray) -> None:
-    """Undo, in place, that a TIFF may hold its colours multiplied by alpha."""
-    colors_HW3 /= np.maximum(alpha_HW, 1 / 65535)[..., None]
-    np.minimum(colors_HW3, 1, out=colors_HW3)
-
-
-def _imdecode(content: io.BytesIO) -> np.ndarray:
-    """Height x width x (BGR or BGRA), as deep as in the file."""
-    import cv2
-
+        return 1  # Pillow and OpenCV turn a TIFF upright while they decode it
     try:
-        pixels = cv2.imdecode(np.frombuffer(content.getbuffer(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise OSError(f"OpenCV: {error}") from None
-    if pixels is None:
-        raise OSError("OpenCV finds it damaged")
-    return pixels
+        # `PngImageFile.getexif` decodes the pixels first, to find EXIF data behind them.
+        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation)
+    except DECODER_ERRORS:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation of 1 to 8, which is how the first row and column lie."""
+    """Turn pixels, HW or HWC, upright from an EXIF orientation of 1 to 8."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     quarters = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)

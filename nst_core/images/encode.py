@@ -1,4 +1,4 @@
-"""Arrays -> picture files, 8 or 16 bits a channel; each format knows what it cannot hold."""
+"""Encoding of picture files with 8 or 16 bits a channel, and checks before long work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from nst_core.errors import ImageError
 from nst_core.files import check_can_write, foreign_path, write_atomic
+from nst_core.images.deep_color import encode_deep_png, encode_deep_tiff
 
 
 @dataclass(frozen=True)
 class _Format:
-    name: str  # as Pillow calls it
+    name: str  # Pillow's name
     alpha: bool = False
     sixteen_bits: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -37,15 +38,15 @@ _FORMATS = {
     ".tiff": _TIFF,
 }
 
-#: What the files of commands say of themselves, so that a later result may replace them.
+#: Mark in the metadata of files that commands write, by which a later result may replace them.
 MADE_BY = "made by nst-tuner"
 
-#: Signature and header, whose length is fixed; text may stand anywhere behind them.
+#: Length of the signature and the header chunk; text chunks may follow them.
 _PNG_HEADER_BYTES = 33
 
 
 def check_format(path: Path, *, bits: int = 8, alpha: bool = False) -> None:
-    """Raise ImageError if the format that ``path``'s suffix names cannot hold such an image."""
+    """Raise ImageError if the format of ``path``'s suffix cannot hold such an image."""
     if bits not in (8, 16):
         raise ImageError(f"{path}: cannot save {bits} bits a channel; use 8 or 16")
     form = _FORMATS.get(path.suffix.lower())
@@ -94,10 +95,17 @@ def _unwritable(path: Path, error: OSError) -> str:
 def check_writable_image(
     path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False, size: int = 0
 ) -> None:
-    """Raise ImageError if `images.save_image` could not write there; call it before long work.
+    """Raise ImageError if `save_image` cannot write this file; call it before long work.
 
-    That is: the suffix names no format, the format cannot hold ``bits`` a channel or ``alpha``,
-    or the folder is missing, or no file of about ``size`` bytes and this name can be written there.
+    Args:
+        path: its suffix names the format.
+        bits: bits per channel, 8 or 16.
+        alpha: whether the image has transparency.
+        size: approximate size of the file in bytes.
+
+    Raises:
+        ImageError: the suffix names no format, the format cannot hold such an image, the folder is
+            missing, or the file system accepts no file of this name and size.
     """
     path = Path(path)
     check_format(path, bits=bits, alpha=alpha)
@@ -105,7 +113,11 @@ def check_writable_image(
 
 
 def write_picture(path: Path, content: bytes) -> None:
-    """Write a finished file atomically; ImageError if that fails, ``path`` is unchanged then."""
+    """Write a file atomically.
+
+    Raises:
+        ImageError: the file cannot be written; ``path`` is unchanged.
+    """
     try:
         write_atomic(path, content)
     except OSError as error:
@@ -113,13 +125,16 @@ def write_picture(path: Path, content: bytes) -> None:
 
 
 def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """File content of uint8 or uint16 pixels, HW3 or HW4, in the format of ``path``'s suffix.
+    """Return the content of a picture file.
 
-    The fourth channel is alpha, which the colors are not multiplied by. ``text`` goes into a PNG;
-    other formats only say which program made the picture if there is any.
+    Args:
+        path: its suffix names the format.
+        pixels: uint8 or uint16, HW3 or HW4; the fourth channel is alpha, and the colors are not
+            multiplied by it.
+        text: text chunks of a PNG. A file of another format only gets the mark `MADE_BY`.
 
     Raises:
-        ImageError: the format is unknown or cannot hold the depth, the alpha or the size.
+        ImageError: the format is unknown, or cannot hold the depth, the alpha or the size.
     """
     check_format(path, bits=8 * pixels.itemsize, alpha=pixels.shape[2] == 4)
     form = _FORMATS[path.suffix.lower()]
@@ -127,7 +142,7 @@ def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None
         if form.name == "PNG":
             return encode_png(pixels, text)
         if form.name == "TIFF" and pixels.dtype == np.uint16:
-            return _encode_deep_tiff(pixels, MADE_BY if text else None)
+            return encode_deep_tiff(pixels, MADE_BY if text else None)
         buffer = io.BytesIO()
         options = {**form.options, **({"exif": _made_by_us()} if text else {})}
         Image.fromarray(pixels).save(buffer, format=form.name, **options)
@@ -140,7 +155,7 @@ def encode(path: Path, pixels: np.ndarray, text: Mapping[str, str] | None = None
 
 
 def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-    """PNG file content of uint8 or uint16 pixels, HW3 or HW4, with ``text`` as its text chunks."""
+    """Return the content of a PNG file; arguments as `encode`."""
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_itxt(key, value)
@@ -148,7 +163,7 @@ def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> byt
     if pixels.dtype == np.uint8:
         Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=info)
         return buffer.getvalue()
-    content = _encode_deep_png(pixels)
+    content = encode_deep_png(pixels)
     buffer.write(content[:_PNG_HEADER_BYTES])
     for chunk in info.chunks:
         PngImagePlugin.putchunk(buffer, *chunk[:2])
@@ -156,34 +171,7 @@ def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> byt
     return buffer.getvalue()
 
 
-def _encode_deep_png(pixels: np.ndarray) -> bytes:
-    import cv2  # Pillow has no colour mode of 16 bits a channel
-
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    written, content = cv2.imencode(".png", pixels[..., order])
-    if not written:
-        raise OSError("OpenCV does not say why")
-    return content.tobytes()
-
-
 def _made_by_us() -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = MADE_BY
     return exif.tobytes()
-
-
-def _encode_deep_tiff(pixels: np.ndarray, software: str | None) -> bytes:
-    import tifffile  # OpenCV does not say in the file that the fourth channel is alpha
-
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        pixels,
-        photometric="rgb",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-        compression="zlib",
-        predictor=True,
-        metadata=None,
-        software=software,
-    )
-    return buffer.getvalue()

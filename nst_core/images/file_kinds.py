@@ -1,13 +1,13 @@
-"""What a file is that is not a picture we read, by its first bytes, and what to do about it.
+"""Kinds of files that are no readable picture, recognized by their first bytes.
 
-Imports nothing heavy: commands also ask this before they load Pillow or torch.
+This module loads neither Pillow nor torch, so that commands can refuse a file quickly.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Bytes of a file's beginning that `describe` looks at.
+#: Number of bytes at the beginning of a file that `describe` needs.
 HEAD_BYTES = 4096
 
 _CONVERT = "convert it to PNG or JPEG"
@@ -20,7 +20,7 @@ _SAVED = "download the picture itself, not the page that shows it"
 _VIDEO = "give it to `stylize --content` by itself, or save the frame you mean as a picture"
 _MAP = "render it to 8 or 16 bits a channel and save that as PNG or TIFF"
 
-#: Offset, first bytes, what it is, what to do.
+#: Offset, bytes at this offset, kind of the file, what to do.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the picture itself", _FETCH),
     (0, b"\0\5\x16\7", "an AppleDouble file: notes of macOS about another file", "leave it out"),
@@ -75,7 +75,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 _HEIF_BRANDS = frozenset({b"mif1", b"msf1", *(b"he" + end for end in (b"ic", b"ix", b"im", b"is"))})
 _HEIF_BRANDS |= {b"hevc", b"hevx", b"hevm", b"hevs"}
 
-#: First bytes of formats that are read. Of TIFF also those of BigTIFF.
+#: First bytes of the formats that are read -> name; ``+`` instead of ``*`` is BigTIFF.
 _READ = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -89,7 +89,7 @@ _READ = {
     b"Pf\n": "PPM",
 }
 
-#: Raw photos of cameras. Most are built as TIFF, and what TIFF readers find is a small preview.
+#: Suffixes of raw photos. Most are built as TIFF files, in which a TIFF reader finds a preview.
 RAW_SUFFIXES = frozenset(
     (
         *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq"),
@@ -98,7 +98,7 @@ RAW_SUFFIXES = frozenset(
     )
 )
 
-#: Files that lie beside pictures and are known to be none.
+#: Suffixes of files that programs and people keep next to pictures.
 _BESIDE = frozenset(
     (
         *(".aae", ".bib", ".cfg", ".csv", ".db", ".doc", ".docx", ".dop", ".htm"),
@@ -108,24 +108,24 @@ _BESIDE = frozenset(
         *(".txt", ".url", ".webloc", ".xls", ".xlsx", ".xml", ".xmp", ".yaml", ".yml"),
     )
 )
-#: Folders that systems keep in people's folders, and the icon of a folder on macOS.
+#: Folders that operating systems create in a user's folders, and the icon of a folder on macOS.
 _FOLDERS = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "icon\r"}
 )
 
 
 def is_no_picture(path: Path) -> bool:
-    """Whether a file of a folder is known by its name to be no picture of the user's.
+    """Return whether the name of a file in a folder shows that it is no picture of the user.
 
-    Those are hidden files, such as AppleDouble's ``._photo.jpg`` and ``.DS_Store``, and sidecars,
-    lists and thumbnail caches that programs leave beside pictures.
+    Such files are hidden files, for example ``._photo.jpg`` (AppleDouble) and ``.DS_Store``, and
+    the sidecars, lists and thumbnail caches that programs store next to pictures.
     """
     name = path.name.lower()
     return name.startswith((".", "~$")) or path.suffix.lower() in _BESIDE or name in _FOLDERS
 
 
 def read_format(head: bytes) -> str | None:
-    """Name of the readable format that a file begins as; None if it begins as none of them."""
+    """Return the name of the readable format whose first bytes the file has, or None."""
     for start, name in _READ.items():
         if head.startswith(start):
             return name
@@ -135,11 +135,11 @@ def read_format(head: bytes) -> str | None:
 
 
 def describe(head: bytes, suffix: str = "") -> str | None:
-    """Say what a file is that cannot be opened as a picture, and what to do; None if unknown.
+    """Return what a file is that is no readable picture, and what to do; None if unknown.
 
     Args:
-        head: its first `HEAD_BYTES` bytes.
-        suffix: of its name, such as ``.nef``; the content counts first.
+        head: the first `HEAD_BYTES` bytes of the file.
+        suffix: suffix of the file name, such as ``.nef``; used where the content is unknown.
     """
     if not head:
         return "is empty (0 bytes); copy or download it again"
@@ -152,17 +152,17 @@ def describe(head: bytes, suffix: str = "") -> str | None:
         heif = head[8:12] in _HEIF_BRANDS
         heic = f"a HEIC photo (HEIF), a format that is not read; {_HEIC}"
         return f"is {heic if heif else f'a video (MP4 or QuickTime); {_VIDEO}'}"
-    return raw_photo(suffix) if suffix.lower() in RAW_SUFFIXES else _describe_text(head)
+    return describe_raw_photo(suffix) if suffix.lower() in RAW_SUFFIXES else _describe_text(head)
 
 
-def raw_photo(suffix: str) -> str:
-    """The same words for raw photos that are built as TIFF."""
+def describe_raw_photo(suffix: str) -> str:
+    """Return that a file is a raw photo, and what to do."""
     return f"is a camera raw photo ({suffix.lstrip('.').upper()}), which is not read; {_DEVELOP}"
 
 
 def _describe_text(head: bytes) -> str | None:
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    # The last character may be cut in two.
+    # The last character may be incomplete.
     text = head.decode(encoding, errors="replace").removesuffix("\ufffd").strip()
     begin = text[:1000].lower()
     if "<svg" in begin:

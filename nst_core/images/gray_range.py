@@ -1,4 +1,4 @@
-"""Which values of a gray picture are black and white, where its number format does not say."""
+"""Gray range: which values of a gray picture are black and white, if its format does not say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Share of the pixels at either end that may lie outside the range: single hot pixels, and lights
-#: that a camera measured at many times the rest.
+#: Share of the pixels at either end that may lie outside the range, such as hot pixels of a camera
+#: and single very bright lights.
 _OUTLIERS = 0.001
 
 
 class GrayRange(NamedTuple):
-    """Values of black and white, and a sentence about how they were found; None if it is plain."""
+    """Values of black and white, and a sentence on how they were chosen, or None."""
 
     black: float
     white: float
@@ -22,8 +22,8 @@ class GrayRange(NamedTuple):
 def gray_range(values_HW: np.ndarray, full_scale: float | None) -> GrayRange:
     """Find the values that are black and white.
 
-    Integers of 16 bits have a full scale. Floating point and integers of 32 bits come with any:
-    from 0 to 1, from 0 to 255 as ImageJ writes them, heights in meters, or light in any unit.
+    Integers of 16 bits have a full scale. Programs write floating point numbers and 32-bit integers
+    with any scale: 0 to 1, 0 to 255 (ImageJ), heights in meters, or light in any unit.
 
     Args:
         values_HW: any integer or floating point type; may hold infinite values and NaN.
@@ -38,7 +38,9 @@ def gray_range(values_HW: np.ndarray, full_scale: float | None) -> GrayRange:
     if full_scale is not None:
         return GrayRange(0.0, full_scale, _nearly_black(most, full_scale))
     if values_HW.dtype.kind == "f" and least >= 0 and most <= 1:
-        note = None if finite.size == values_HW.size else "values that are no number become black"
+        note = (
+            None if finite.size == values_HW.size else "pixels that are not a number become black"
+        )
         return GrayRange(0.0, 1.0, note)
     outliers = int(_OUTLIERS * (finite.size - 1))
     ends = (outliers, finite.size - 1 - outliers)
@@ -58,13 +60,13 @@ def _nearly_black(most: float, full_scale: float) -> str | None:
     if not 0 < most < full_scale / 16:
         return None
     return (
-        f"its brightest value is {most:g} of {full_scale:g}, so it is nearly black; stretch its"
-        " range first if that is not meant"
+        f"its brightest value is {most:g} of {full_scale:g}, so it is nearly black; if it should"
+        " not be, stretch its range first"
     )
 
 
 def _even(value: float) -> GrayRange:
-    """All values are equal: gray of the smallest usual range that holds them."""
+    """Return the smallest usual range for a picture whose values are all equal."""
     full = next((full for full in (1.0, 255.0, 65535.0) if 0 <= value <= full), None)
     if full is None:
         full = 2 * abs(value)

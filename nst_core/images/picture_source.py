@@ -1,4 +1,4 @@
-"""The bytes of a picture file: from a file, or from a pipe such as ``<(command)`` makes."""
+"""Content of picture files, read from a file or from a pipe such as ``<(command)``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from nst_core.errors import ImageError
 from nst_core.files import foreign_path
 
-#: Seconds that a pipe may take to give its first byte: one that nobody writes to never does.
+#: Seconds to wait for the first byte of a pipe; a pipe without a writer never sends one.
 PIPE_WAIT_S = 60.0
 
 
 def read_picture(path: Path, most: int) -> bytes:
-    """The content of a picture file; a pipe is read to its end.
+    """Return the content of a picture file; a pipe is read to its end.
 
     Raises:
-        ImageError: there is no such file, it cannot be read, or has more than ``most`` bytes.
+        ImageError: the file does not exist, cannot be read, or has more than ``most`` bytes.
     """
     try:
         status = path.stat()
@@ -32,7 +32,9 @@ def read_picture(path: Path, most: int) -> bytes:
                 _await(path, file.fileno())
             content = file.read(most + 1)
     except ValueError:
-        raise ImageError(f"{str(path)!r}: a file name holds no NUL character") from None
+        raise ImageError(
+            f"{str(path)!r}: contains a NUL character, which no file name may; name an image file"
+        ) from None
     except OSError as error:
         raise ImageError(f"{_shortened(path)}: {_reason(path, error)}") from None
     if len(content) > most:
@@ -41,29 +43,29 @@ def read_picture(path: Path, most: int) -> bytes:
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether it is a pipe, whose content can be read only once."""
+    """Return whether a path is a pipe, whose content can be read only once."""
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116
     except (OSError, ValueError):
-        return False  # reading says what it is
+        return False  # `read_picture` raises the error
 
 
 def check_is_file(path: Path) -> None:
-    """Raise ImageError if it is a pipe."""
+    """Raise ImageError if a path is a pipe."""
     if is_pipe(path):
         raise ImageError(
-            f"{path}: is a pipe, which can be read only once, and this is read more often; save it"
-            " as a file first"
+            f"{path}: is a pipe, which can be read only once, but this picture is needed several"
+            " times; save it as a file first"
         )
 
 
 def _open_at_once(name: str, flags: int) -> int:
-    """Open without waiting for somebody who writes to a pipe; there may never be one."""
+    """Open a file or pipe without waiting for a process that writes to the pipe."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _await(path: Path, number: int) -> None:
-    """Wait for a pipe's first byte, or for its end; then let reading wait for the others."""
+    """Wait for the first byte or the end of a pipe; after that, reading blocks as usual."""
     readable, _, _ = select.select([number], [], [], PIPE_WAIT_S)
     if not readable:
         raise ImageError(
@@ -98,6 +100,6 @@ def _reason(path: Path, error: OSError) -> str:
 
 
 def _shortened(path: Path) -> str:
-    """A path of a length that a person reads."""
+    """Return the path, shortened if it is very long."""
     text = str(path)
     return text if len(text) <= 500 else f"{text[:60]}…{text[-20:]}"

@@ -1,6 +1,6 @@
-"""Sizes of pictures, from their headers and by a longer side. No torch here.
+"""Sizes of pictures: from their headers, and scaled to a longer side.
 
-A launch checks every picture that its job names before it loads anything heavy.
+This module does not load torch: a launch checks every picture of its job before torch is loaded.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from nst_core.images.picture_source import check_is_file
 
 
 def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Check a picture that is read later: (width, height) in pixels, EXIF rotation applied.
+    """Check a picture that is read later; return (width, height) in pixels after EXIF rotation.
 
-    Errors as `images.load_image`; also if it is a pipe, which could not be read again.
+    Raises:
+        ImageError: as `load_image`, or it is a pipe, which could not be read again.
     """
     check_is_file(Path(path))
     with open_picture(Path(path)) as picture:
@@ -25,7 +26,7 @@ def check_image(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def fit_size(width: int, height: int, size_px: int) -> tuple[int, int]:
-    """(height, width) whose longer side is ``size_px`` and whose shape is that of the input.
+    """Return (height, width) with a longer side of ``size_px`` and the aspect ratio of the input.
 
     Raises:
         InputError: the shorter side would fall below `MIN_SIDE_PX`.
@@ -41,11 +42,11 @@ def fit_size(width: int, height: int, size_px: int) -> tuple[int, int]:
 
 
 def scaled_size(width: int, height: int, size_px: int) -> tuple[int, int]:
-    """`fit_size` however short the shorter side becomes."""
+    """Return the same as `fit_size`, without a lower limit for the shorter side."""
     scale = size_px / max(width, height)
     return round(height * scale), round(width * scale)
 
 
 def least_size_px(width: int, height: int) -> int:
-    """The longer side with which an image of this shape has a shorter side of `MIN_SIDE_PX`."""
+    """Return the longer side at which the shorter side has `MIN_SIDE_PX` pixels."""
     return -(-MIN_SIDE_PX * max(width, height) // min(width, height))

@@ -1,4 +1,7 @@
-"""Files <-> images. In here an image is ``image_3HW``: float32 RGB in [0, 1], sRGB, on the CPU."""
+"""Images as tensors: loading, saving, resizing.
+
+An image is ``image_3HW``: float32 RGB in [0, 1], sRGB, on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import PngImagePlugin
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.errors import ImageError
 from nst_core.images.decode import decode, open_picture
-from nst_core.images.decoder_errors import explained
 from nst_core.images.encode import check_writable_image, encode, write_picture
 from nst_core.images.sizes import fit_size
 
@@ -27,13 +28,12 @@ _log = logging.getLogger(__name__)
 def load_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a still picture as image_3HW in [0, 1].
 
-    EXIF rotation is applied, an embedded ICC profile is converted to sRGB, transparency is laid
-    over white, CMYK, palette and grey pictures become RGB. PNG and TIFF with 16 bits a channel are
-    read at full depth; where they carry a colour profile other than sRGB, or are CMYK, colour beats
-    depth and they are converted at 8 bits.
+    EXIF rotation is applied, colors are converted from an embedded ICC profile to sRGB,
+    transparent pixels are laid over white, and CMYK, palette and gray pictures become RGB. PNG and
+    TIFF with 16 bits a channel keep their depth; RGB files with a color profile other than sRGB
+    and CMYK files are converted at 8 bits.
 
-    Metadata that cannot be read is ignored, and the range of gray values of 32 bits is taken from
-    the values; both are said in a line, as a warning of the logger ``nst_core``.
+    A color profile that cannot be read is ignored; the logger ``nst_core`` gets a warning.
 
     Raises:
         ImageError: the file is missing, no picture, truncated, animated, or of an unusable size.
@@ -42,20 +42,23 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
 
 
 def load_alpha(path: str | os.PathLike[str]) -> Tensor | None:
-    """The transparency of a picture as alpha_1HW in [0, 1], 1 is opaque; None if all of it is.
+    """Return the transparency of a picture as alpha_1HW in [0, 1]; None if all of it is opaque.
 
-    EXIF rotation is applied, so it fits what `load_image` gives. Errors as `load_image`.
+    1 is opaque. EXIF rotation is applied, so the result has the size of `load_image`'s.
+
+    Raises:
+        ImageError: as `load_image`.
     """
     return load_with_alpha(path)[1]
 
 
 def load_with_alpha(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor | None]:
-    """What `load_image` and `load_alpha` give, of one reading: a pipe can be read only once."""
+    """Return `load_image` and `load_alpha` from one reading, since a pipe can be read only once."""
     path = Path(path)
     with open_picture(path) as picture:
         image_HW3, alpha_HW, notes = decode(picture)
     for note in notes:
-        _tell_once(f"{path}: {note}")
+        _warn_once(f"{path}: {note}")
     alpha_1HW = None
     if alpha_HW is not None:
         image_HW3 *= alpha_HW[..., None]
@@ -65,28 +68,25 @@ def load_with_alpha(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor | None
 
 
 @functools.lru_cache(maxsize=1000)
-def _tell_once(line: str) -> None:
-    """Log a warning; a picture may be read several times, and one line is enough."""
+def _warn_once(line: str) -> None:
+    """Log a warning, but only once: a picture may be read several times."""
     _log.warning("%s", line)
 
 
 def read_text(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The text chunks of a PNG, as `save_image` writes them; empty for every other format.
+    """Return the text chunks of a PNG, as `save_image` writes them; empty for other formats.
 
-    Also empty where they cannot be read. Errors as `load_image`.
+    Raises:
+        ImageError: as `load_image`.
     """
     with open_picture(Path(path)) as picture:
-        if picture.format != "PNG":
+        if not isinstance(picture, PngImageFile):
             return {}
-    try:
-        with explained(Path(path)), PngImagePlugin.PngImageFile(path) as whole:
-            return {key: str(value) for key, value in whole.text.items()}
-    except ImageError:
-        return {}
+        return {key: str(value) for key, value in picture.text.items()}
 
 
 def resize(image_3HW: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic with antialiasing, clamped to [0, 1]; the image itself where the size is the same."""
+    """Resize by antialiased bicubic interpolation, clamped to [0, 1]; same size: no copy."""
     if image_3HW.shape[1:] == (height, width):
         return image_3HW
     resized = F.interpolate(
@@ -96,25 +96,29 @@ def resize(image_3HW: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_longer_side(image_3HW: Tensor, size_px: int) -> Tensor:
-    """`resize` to a longer side of ``size_px`` pixels, shape kept. Errors as `fit_size`."""
+    """Resize to a longer side of ``size_px`` pixels and keep the aspect ratio.
+
+    Raises:
+        InputError: as `fit_size`.
+    """
     _, height, width = image_3HW.shape
     return resize(image_3HW, *fit_size(width, height, size_px))
 
 
 def to_uint8(image_3HW: Tensor) -> np.ndarray:
-    """The image as it is saved: clamped, rounded to 8 bit, uint8 HW3."""
+    """Return the image as it is saved: clamped, rounded to 8 bits, uint8 HW3."""
     return _levels(image_3HW, 8)
 
 
 def _levels(image_CHW: Tensor, bits: int) -> np.ndarray:
-    """Clamp to [0, 1] and round to the levels of 8 or 16 bits: uint8 or uint16 HWC."""
+    """Clamp to [0, 1] and round to the levels of 8 or 16 bits -> uint8 or uint16, HWC."""
     levels = image_CHW.detach().clamp(0, 1).mul(2**bits - 1).round()
     whole = levels.to(torch.uint8 if bits == 8 else torch.uint16)
     return whole.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
-    """uint8 HW3 -> image_3HW in [0, 1]."""
+    """Convert uint8 HW3 to image_3HW in [0, 1]."""
     return torch.from_numpy(pixels_HW3.copy()).permute(2, 0, 1).float().div(255)
 
 
@@ -126,7 +130,7 @@ def encode_image(
     bits: int = 8,
     alpha_1HW: Tensor | None = None,
 ) -> bytes:
-    """The content of the file that `save_image` writes. Arguments and errors as there."""
+    """Return the content of the file that `save_image` writes; same arguments and errors."""
     pixels = _levels(image_3HW, bits)
     if alpha_1HW is not None:
         alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
@@ -142,17 +146,17 @@ def save_image(
     bits: int = 8,
     alpha_1HW: Tensor | None = None,
 ) -> None:
-    """Write an image atomically, in the format its suffix names.
+    """Write an image atomically, in the format of the path's suffix.
 
     Args:
         image_3HW: float, clamped to [0, 1], on any device.
         path: .png, .jpg, .jpeg, .webp, .tif or .tiff.
-        text: goes into a PNG, from which `read_text` gets it back; other formats leave it out.
-        bits: a channel; 16 for PNG and TIFF only.
+        text: text chunks of a PNG, which `read_text` returns; other formats omit them.
+        bits: bits per channel, 8 or 16; 16 for PNG and TIFF only.
         alpha_1HW: transparency in [0, 1], 1 is opaque; resized to the image. Not for JPEG.
 
     Raises:
-        ImageError: as `check_writable_image`; or the format cannot hold an image of this size.
+        ImageError: as `check_writable_image`, or the format cannot hold an image of this size.
     """
     path = Path(path)
     check_writable_image(path, bits=bits, alpha=alpha_1HW is not None)
@@ -160,6 +164,6 @@ def save_image(
 
 
 def digest(image_3HW: Tensor) -> str:
-    """Short SHA-256 of an image's shape and values: equal images share targets in the engine."""
+    """Return a short SHA-256 of shape and values, by which equal images share their targets."""
     data = np.ascontiguousarray(image_3HW.cpu().numpy())
     return hashlib.sha256(repr(data.shape).encode() + data.tobytes()).hexdigest()[:16]

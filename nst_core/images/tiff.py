@@ -1,4 +1,4 @@
-"""What is special about TIFF: pages beside the picture, raw photos, layouts that are not read."""
+"""TIFF files: camera raw photos, several pages, and a layout that Pillow misreads."""
 
 from __future__ import annotations
 
@@ -8,74 +8,50 @@ from pathlib import Path
 
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PLANAR_CONFIGURATION, TiffImageFile
 
-from nst_core.images.decoder_errors import DECODER_ERRORS
-from nst_core.images.file_kinds import RAW_SUFFIXES, raw_photo
+from nst_core.images.file_kinds import RAW_SUFFIXES, describe_raw_photo
 
-#: TIFF tags: of a preview; of pages inside a page; of Adobe's raw photos.
-_SUBFILE, _SUB_PAGES, _DNG_VERSION = 254, 330, 50706
+#: TIFF tags: kind of a page, pages inside a page, version of Adobe's raw photos (DNG).
+_SUBFILE_TYPE, _SUB_PAGES, _DNG_VERSION = 254, 330, 50706
 
-#: Programs write a preview of a TIFF, or the mask of its transparency, as a page beside it.
-_REDUCED, _MASK = 1, 4
-#: Pages that are looked at; who has more of them has more than a preview.
-MOST_TIFF_PAGES = 1000
+#: Bits of the tag ``_SUBFILE_TYPE``: a smaller preview of another page, a transparency mask.
+_PREVIEW, _MASK = 1, 4
 
-
-def count_pages(picture: TiffImageFile, content: io.BytesIO) -> int:
-    """How many pictures the file holds, without previews and masks of the first."""
-    try:
-        if picture.n_frames == 1:
-            return 1
-    except (SyntaxError, KeyError):  # Pillow knows no page that is a mask; it stands there now
-        picture.seek(0)
-    import tifffile
-
-    content.seek(0)
-    try:
-        with tifffile.TiffFile(content) as file:
-            kinds = [page.aspage().subfiletype for page in islice(file.pages, MOST_TIFF_PAGES)]
-    except tifffile.TiffFileError as error:
-        raise OSError(str(error)) from None
-    picture.seek(0)
-    return 1 + sum(not kind & (_REDUCED | _MASK) for kind in kinds[1:])
+#: Pages that are counted; no file has so many previews that a higher number would matter.
+_MAX_PAGES = 1000
 
 
-def describe_raw(path: Path, picture: TiffImageFile) -> str | None:
-    """Say that the file is a camera's raw photo; None if it is not.
+def find_problem(path: Path, picture: TiffImageFile) -> str | None:
+    """Return why a TIFF is no picture that can be read, with what to do; None if it is one.
 
-    Most raw photos are built as TIFF with a small preview as the first page.
+    Args:
+        path: name of the file; most raw photos are known by their suffix.
+        picture: the opened first page.
     """
     tags = picture.tag_v2
-    preview = tags.get(_SUBFILE) == _REDUCED and _SUB_PAGES in tags
+    # Most raw photos are built as TIFF with a small preview as the first page.
+    preview = tags.get(_SUBFILE_TYPE) == _PREVIEW and _SUB_PAGES in tags
     if path.suffix.lower() in RAW_SUFFIXES:
-        return raw_photo(path.suffix)
-    return raw_photo(".dng") if preview or _DNG_VERSION in tags else None
+        return describe_raw_photo(path.suffix)
+    if preview or _DNG_VERSION in tags:
+        return describe_raw_photo(".dng")
+    separate_planes = tags.get(PLANAR_CONFIGURATION) == 2 and 16 in tags.get(BITSPERSAMPLE, ())
+    if separate_planes and picture.info.get("compression") == "raw":
+        return (
+            "holds 16 bits a channel in separate planes without compression, which Pillow"
+            " misreads; save it with the channels of each pixel together"
+        )
+    return None
 
 
-def has_raw_deep_planes(picture: TiffImageFile) -> bool:
-    """Whether Pillow misreads it: 16 bits in separate planes without compression."""
-    return (
-        picture.tag_v2.get(PLANAR_CONFIGURATION) == 2
-        and 16 in picture.tag_v2.get(BITSPERSAMPLE, ())
-        and picture.info.get("compression") == "raw"
-    )
+def count_pictures(content: io.BytesIO) -> int:
+    """Return the number of pictures in a TIFF file; previews and masks of the first do not count.
 
+    Raises:
+        tifffile.TiffFileError: the file is damaged.
+    """
+    import tifffile  # Pillow fails at pages that are masks
 
-def describe_layout(content: io.BytesIO) -> str:
-    """What a TIFF holds that Pillow has no mode for."""
-    import tifffile
-
-    advice = "save it with 8 or 16 bits a channel, as gray or RGB"
     content.seek(0)
-    try:
-        with tifffile.TiffFile(content) as file:
-            page = file.pages.first.aspage()
-            bits, kind = page.bitspersample, tifffile.SAMPLEFORMAT(page.sampleformat).name
-            channels, color = page.samplesperpixel, tifffile.PHOTOMETRIC(page.photometric).name
-    except (*DECODER_ERRORS, tifffile.TiffFileError) as error:
-        raise OSError(f"TIFF: {error}") from None
-    kinds = {"IEEEFP": "floating point", "UINT": "integers", "INT": "signed integers"}
-    return (
-        f"is a TIFF of {channels} channel{'s' * (channels > 1)} ({color}) of {bits}-bit"
-        f" {kinds.get(kind, kind)},"
-        f" which is not read; {advice}"
-    )
+    with tifffile.TiffFile(content) as file:
+        kinds = [page.aspage().subfiletype for page in islice(file.pages, _MAX_PAGES)]
+    return 1 + sum(not kind & (_PREVIEW | _MASK) for kind in kinds[1:])

@@ -1,4 +1,4 @@
-"""Networks as functions from images to named features, cut after the deepest layer asked for."""
+"""Extractor: a network as a function from images to the features of named layers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nst_core.networks.winograd import WinogradConv
 
 
 class Normalization(NamedTuple):
-    """How pixels in [0, 1] enter a network: ``(pixel - mean) / std``, then RGB or BGR."""
+    """Preprocessing of pixels in [0, 1]: ``(pixel - mean) / std``, then RGB or BGR."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     bgr: bool = False
 
 
-#: ``imagenet`` is what torchvision's networks were trained with, ``half`` what many scripts use,
-#: ``caffe`` what the VGG networks converted from Caffe expect: BGR, 0 to 255, less the mean.
+#: ``imagenet`` is the preprocessing of torchvision's networks, ``half`` that of many scripts, and
+#: ``caffe`` that of VGG networks converted from Caffe: BGR, 0 to 255, minus the mean.
 NORMALIZATION_STATS: Mapping[str, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -34,28 +34,33 @@ NORMALIZATION_STATS: Mapping[str, Normalization] = {
     ),
 }
 
-#: Layers between two stored activations when memory is short; see `Extractor`.
+#: Number of layers from one stored activation to the next; see `Extractor.checkpointing`.
 CHECKPOINT_LAYERS = 4
 
 _HEADS = ("avgpool", "classifier", "fc")
 
 
 def bare_network(name: str) -> nn.Module:
-    """Torchvision's network without its classifier, on the meta device (shapes, no memory)."""
+    """Return torchvision's network without classifier, on the meta device (shapes only)."""
     with torch.device("meta"):
         network: nn.Module = torchvision.models.get_model(name, weights=None)
     for head in _HEADS:
         if hasattr(network, head):
             setattr(network, head, nn.Identity())
     for module in network.modules():
-        # In place, a ReLU would overwrite the convolution's features that a loss reads.
+        # An in-place ReLU would overwrite features of the convolution that a loss reads.
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
             module.inplace = False
     return network.eval()
 
 
 class Pool(nn.Module):
-    """Average or L2 (root mean square) pooling in the place of a max pooling, rescaled."""
+    """Average or L2 (root mean square) pooling that replaces max pooling, times `POOLING_GAIN`.
+
+    Args:
+        replaced: max pooling whose window is used.
+        kind: ``average`` or ``l2``.
+    """
 
     def __init__(self, replaced: nn.MaxPool2d, kind: str):
         super().__init__()
@@ -69,22 +74,22 @@ class Pool(nn.Module):
         self._kind, self._gain = kind, POOLING_GAIN[kind]
 
     def forward(self, feat_NCHW: Tensor) -> Tensor:
-        """Pooled features, feat_NChw."""
+        """Return pooled features, feat_NChw."""
         if self._kind == "average":
             return F.avg_pool2d(feat_NCHW, **self._window) * self._gain
-        # The tiny term keeps the root's slope finite where a whole window is zero.
+        # The constant keeps the gradient of the root finite where a window is all zero.
         return (F.avg_pool2d(feat_NCHW.square(), **self._window) + 1e-7).sqrt() * self._gain
 
 
 class HannPool(nn.Module):
-    """L2 pooling of the metric DISTS: the root of the mean square under a Hann window, halving.
+    """L2 pooling of the metric DISTS: root of the squares weighted by a Hann window, stride 2.
 
-    The window of 3x3 keeps aliases out that a plain 2x2 lets in (Hénaff & Simoncelli, arXiv
-    1511.06394). One side of it is (1, 2, 1) / 4, the mean of two neighbours taken twice.
+    The 3x3 window avoids aliasing that a plain 2x2 window has (Hénaff & Simoncelli, arXiv
+    1511.06394). In one dimension it is (1, 2, 1) / 4, two means of neighbors in a row.
     """
 
     def forward(self, feat_NCHW: Tensor) -> Tensor:
-        """Pooled features, feat_NChw; an odd side is rounded up."""
+        """Return pooled features, feat_NChw; half of an odd side is rounded up."""
         once = F.avg_pool2d(feat_NCHW.square(), 2, stride=1, padding=1)
         return (F.avg_pool2d(once, 2, stride=2) + 1e-12).sqrt()
 
@@ -121,22 +126,21 @@ def _set_winograd(network: nn.Module) -> None:
 
 
 class Extractor(nn.Module):
-    """Features of a batch of images at the named layers; frozen.
+    """Frozen network that returns the features of a batch of images at named layers.
 
     Args:
         backbone: network, pooling and padding.
-        layers: layer names to return; nothing after the deepest is computed.
+        layers: layer names to return; layers after the deepest of them are not computed.
         weights: as `weights.get_weights` returns them, on the device and in the dtype to use.
-        scale: input and features are computed this much smaller and handed back in full size, to
-            keep them within float16; networks that are not `Network.homogeneous` take only 1.
+        scale: factor for input and biases that keeps values in the range of float16; features are
+            divided by it again. Networks that are not `Network.homogeneous` need 1.
 
     Attributes:
-        checkpointing: keep only every `CHECKPOINT_LAYERS`-th activation for the backward pass and
+        checkpointing: store only every `CHECKPOINT_LAYERS`-th activation for the backward pass and
             compute the others again, which halves the memory for a third more work.
 
-    Calling it with normalised pixels x_N3HW gives ``{layer: feat_NCHW}`` in the pixels' dtype; with
-    ``lanes``, layer -> how many lanes still read it or a deeper one, features are of so many first
-    lanes, and no others are computed.
+    Raises:
+        ValueError: the weights are not those of the network, or it cannot be scaled.
     """
 
     def __init__(
@@ -147,8 +151,8 @@ class Extractor(nn.Module):
         scale: float = 1.0,
     ):
         super().__init__()
-        known = NETWORKS[backbone.name]
-        if scale != 1 and not known.homogeneous:
+        spec = NETWORKS[backbone.name]
+        if scale != 1 and not spec.homogeneous:
             raise ValueError(f"{backbone.name} cannot be scaled")
         network = bare_network(backbone.name)
         missing, unexpected = network.load_state_dict(dict(weights), strict=False, assign=True)
@@ -158,10 +162,9 @@ class Extractor(nn.Module):
         _set_pooling(network, backbone.pooling)
         _set_padding(network, backbone.padding)
         _set_winograd(network)
-        # A list of pairs, not a ModuleDict: layers of one name across networks need no registry.
-        self._all = [(name, network.get_submodule(path)) for name, path in known.node.items()]
+        self._all = [(name, network.get_submodule(path)) for name, path in spec.node.items()]
         self.body = nn.ModuleList([module for _, module in self._all])
-        self._known = known
+        self._spec = spec
         self.scale = scale
         self.checkpointing = False
         if scale != 1:
@@ -173,67 +176,73 @@ class Extractor(nn.Module):
 
     def _read(self, layers: Iterable[str]) -> None:
         self.layers = frozenset(layers)
-        deepest = self._known.layers.index(self._known.deepest(self.layers))
+        deepest = self._spec.layers.index(self._spec.deepest(self.layers))
         self._steps = self._all[: deepest + 1]
 
     def cut(self, layers: Iterable[str]) -> Extractor:
-        """The same network, with the same weights in memory, to be read at other layers."""
+        """Return an extractor of other layers that shares network and weights with this one."""
         other = copy.copy(self)
         other._read(layers)
         return other
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Number format in which the network computes."""
         return next(self.parameters()).dtype
 
     def forward(
         self, pixels_N3HW: Tensor, lanes: Mapping[str, int] | None = None
     ) -> dict[str, Tensor]:
-        """Features by layer name, feat_NCHW."""
+        """Return features by layer name, feat_NCHW in the dtype of the pixels.
+
+        Args:
+            pixels_N3HW: pixels after normalization.
+            lanes: layer -> number of lanes that read this layer or a deeper one. Only this many
+                first lanes are computed and returned.
+        """
         value = (pixels_N3HW * self.scale if self.scale != 1 else pixels_N3HW).to(self.dtype)
         features: dict[str, Tensor] = {}
         size = CHECKPOINT_LAYERS if self.checkpointing else len(self._steps)
         for start in range(0, len(self._steps), size):
             steps = self._steps[start : start + size]
             if self.checkpointing and torch.is_grad_enabled():
-                # Nothing in a network is random, and asking CUDA for its state stops recording.
-                value, found = checkpoint(
+                # No layer is random, and a CUDA graph cannot record the query of the random state.
+                value, segment = checkpoint(
                     self._run, value, steps, lanes, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                value, found = self._run(value, steps, lanes)
-            features.update(found)
-        return {name: self._handed_back(feat, pixels_N3HW) for name, feat in features.items()}
+                value, segment = self._run(value, steps, lanes)
+            features.update(segment)
+        return {name: self._unscaled(feat, pixels_N3HW) for name, feat in features.items()}
 
     def _run(
         self, value: Tensor, steps: list[tuple[str, nn.Module]], lanes: Mapping[str, int] | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        found = {}
+        features = {}
         for name, module in steps:
             if lanes and lanes[name] < len(value):
                 value = value[: lanes[name]]
             value = module(value)
             if name in self.layers:
-                found[name] = value
-        return value, found
+                features[name] = value
+        return value, features
 
-    def _handed_back(self, feat_NCHW: Tensor, pixels_N3HW: Tensor) -> Tensor:
+    def _unscaled(self, feat_NCHW: Tensor, pixels_N3HW: Tensor) -> Tensor:
         feat_NCHW = feat_NCHW.to(pixels_N3HW.dtype)
         return feat_NCHW / self.scale if self.scale != 1 else feat_NCHW
 
 
 def is_counter(key: str) -> bool:
-    """Whether a tensor only counts batch normalisation's training steps; nothing reads it here."""
+    """Return whether a tensor is batch normalization's count of training steps, which is unused."""
     return key.endswith("num_batches_tracked")
 
 
 class Normalizer:
-    """Pixels of N lanes into what their network expects.
+    """Preprocessing of the pixels of N lanes, each with its own normalization.
 
     Args:
         names: a key of `NORMALIZATION_STATS` for each lane.
-        like: a tensor of the device and dtype to work in.
+        like: a tensor whose device and dtype are used.
     """
 
     def __init__(self, names: Sequence[str], like: Tensor):
@@ -244,6 +253,6 @@ class Normalizer:
         self._any_bgr = any(s.bgr for s in stats)
 
     def __call__(self, image_N3HW: Tensor) -> Tensor:
-        """Normalised pixels, x_N3HW."""
+        """Return normalized pixels, x_N3HW."""
         pixels = (image_N3HW - self._mean) / self._std
         return torch.where(self._bgr, pixels.flip(1), pixels) if self._any_bgr else pixels

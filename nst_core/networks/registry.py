@@ -1,8 +1,8 @@
-"""Which networks there are and what their layers are called. No torch here.
+"""Registry of networks and the names of their layers. This module does not load torch.
 
-Layers carry the names of the papers (``conv4_2``, ``relu4_2``, ``pool4``, ``layer1``); ``node``
-maps each to torchvision's module path. Together the nodes are the network's whole forward pass up
-to its classifier, in order, from which `nst_core.networks.extractors` cuts what is read.
+Layers have the names of the papers (``conv4_2``, ``relu4_2``, ``pool4``, ``layer1``); ``node`` maps
+each to torchvision's module path. In this order the nodes are the forward pass of the network up to
+its classifier.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from typing import NamedTuple
 
 from nst_core.errors import near_miss
 
-#: Under which terms the weights of all these networks are published.
+#: License of the weights of all these networks.
 WEIGHTS_LICENCE = (
     "torchvision (BSD-3-Clause); trained on ImageNet, so that terms of that dataset may apply"
 )
 
-#: What can be said of weights that somebody brings along.
-OWN_WEIGHTS_LICENCE = "a file of one's own, whose licence is that of whoever made it"
+#: License of weights in a user's file.
+OWN_WEIGHTS_LICENCE = "a user's file; its author decides the license"
 
-#: Average and L2 pooling give smaller values than max pooling. These factors bring VGG's features
-#: back to about their size (those of crowsonkb/style-transfer-pytorch, 2 and 0.78; the latter is
-#: for a root of the sum, twice our root of the mean).
+#: Average and L2 pooling give smaller values than max pooling. These factors restore the magnitude
+#: of VGG's features. They are those of crowsonkb/style-transfer-pytorch, 2 and 0.78; its L2 pooling
+#: takes the root of the sum, which is twice our root of the mean.
 POOLING_GAIN: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 1.56}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """One network: its layers in forward order.
+    """A network and its layers.
 
     Attributes:
-        name: what configurations call it; torchvision's name.
+        name: name in configurations and in torchvision.
         node: layer name -> torchvision module path, in forward order.
-        homogeneous: whether scaling the input and all biases by a factor scales every feature by
-            it, as convolutions, ReLU and poolings do and batch normalisation does not.
-        content_layer: where content is read unless one says otherwise.
-        style_layers: where style is read unless one says otherwise.
+        homogeneous: whether scaling the input and all biases by a factor scales all features by
+            this factor. That is true for convolutions, ReLU and poolings, and false for batch
+            normalization.
+        content_layer: default layer of the content loss.
+        style_layers: default layers of the style loss.
     """
 
     name: str
@@ -52,17 +53,17 @@ class Network:
         return tuple(self.node)
 
     def deepest(self, layers: Iterable[str]) -> str:
-        """The one of ``layers`` that the forward pass reaches last."""
+        """Return the layer of ``layers`` that the forward pass reaches last."""
         order = {layer: i for i, layer in enumerate(self.node)}
         return max(layers, key=order.__getitem__)
 
     def up_to(self, layer: str) -> Mapping[str, str]:
-        """The nodes from the first to ``layer``."""
+        """Return the nodes from the first one to ``layer``, inclusive."""
         last = self.layers.index(layer)
         return {name: self.node[name] for name in self.layers[: last + 1]}
 
     def problem_with(self, layer: str) -> str | None:
-        """Why ``layer`` is not one of this network's, or None if it is."""
+        """Return an error message if the network has no layer of this name, otherwise None."""
         if layer in self.node:
             return None
         hint = near_miss(layer, self.node)
@@ -70,9 +71,12 @@ class Network:
 
 
 class Backbone(NamedTuple):
-    """A network as a stylization uses it: which one, how it pools, how it treats the border.
+    """A network with its pooling and padding.
 
-    Beside the poolings of `StyleConfig` there is ``hann``, which only the metric DISTS uses.
+    Attributes:
+        name: a key of `NETWORKS`.
+        pooling: as in `StyleConfig`, or ``hann``, which only the metric DISTS uses.
+        padding: as in `StyleConfig`.
     """
 
     name: str
@@ -85,7 +89,7 @@ def _features(layers: Iterable[str]) -> dict[str, str]:
 
 
 def _vgg_layers(convs_per_block: tuple[int, ...]) -> Iterable[str]:
-    """VGG as in Simonyan & Zisserman, arXiv 1409.1556, numbered as Gatys et al. number it."""
+    """Yield the layers of VGG (Simonyan & Zisserman, arXiv 1409.1556), named as by Gatys et al."""
     for block, convs in enumerate(convs_per_block, start=1):
         for i in range(1, convs + 1):
             yield f"conv{block}_{i}"
@@ -165,13 +169,12 @@ NETWORKS: Mapping[str, Network] = {
     )
 }
 
-#: Networks a stylization may use. The LPIPS metric reads AlexNet, so that tuning stylizations by
-#: AlexNet against LPIPS, or by VGG16 against DISTS, lets them flatter their judge.
+#: Networks that a stylization may use. The metric LPIPS uses AlexNet, and DISTS uses VGG16: a
+#: stylization with the network of its metric gets scores that are too good.
 EXTRACTORS: tuple[str, ...] = tuple(NETWORKS)
 
-
-#: Where LPIPS reads AlexNet, and where DISTS reads VGG16.
+#: Layers of AlexNet that LPIPS reads.
 LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 
-
+#: Layers of VGG16 that DISTS reads.
 DISTS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")

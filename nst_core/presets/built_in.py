@@ -1,7 +1,7 @@
-"""The presets that come with the program: five reported systems, four public engines. No torch.
+"""Built-in presets: five reported systems and four public engines. This module does not load torch.
 
-`published` holds their own numbers; where their formula differs from ours by a factor, the factor
-is folded into the weights, and the note says so (`docs/conversions.md` derives the factors).
+`published` contains the original numbers. Where the original formula differs from ours by a factor,
+the weights include this factor and the note says so (`docs/conversions.md` derives the factors).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nst_core.files import foreign_path, read_limited, text_of
 from nst_core.networks.registry import NETWORKS
 from nst_core.presets.preset import Preset
 
-#: A preset is a page of text.
+#: Largest preset file that is read; a preset is about one page of text.
 MAX_PRESET_BYTES = 1_000_000
 
 
@@ -36,7 +36,7 @@ def _built_in(
 
 
 def _per_block(weights: tuple[float, ...], kind: str = "conv") -> dict[str, float]:
-    """The first layer of each VGG block."""
+    """Return weights of the first layer of each VGG block."""
     return {f"{kind}{block}_1": weight for block, weight in enumerate(weights, start=1)}
 
 
@@ -49,9 +49,9 @@ _ADAM_1000 = _built_in(
         "content": "1/2 mean square, weight 1",
         "style": "Gatys et al.: squared Gram error over 4 N^2 M^2, weight 1e6",
         "optimizer": "Adam, lr 0.01, 1000 steps",
-        "image": "starts from the content, ImageNet normalisation, clamped only when saved",
-        "note": "their 1/2 and 1/4 are folded into the weights: 0.5 and 2.5e5 here; the layers are"
-        " those of Gatys et al., since the report names none",
+        "image": "starts from the content, ImageNet normalization, clamped only when saved",
+        "note": "the factors 1/2 and 1/4 are part of the weights here: 0.5 and 2.5e5; the layers"
+        " are those of Gatys et al., because the report names none",
     },
     extractor="vgg19",
     content_layers={"conv4_2": 1.0},
@@ -74,7 +74,7 @@ _LAYERED_2000 = _built_in(
         "weights": "content 5, style 1e9",
         "optimizer": "Adam, lr 0.001 (also 0.07), 2000 steps, 300 px",
         "normalization": "mean and std 0.5",
-        "note": "Gram over C H W, as code with weights of 1e9 divides it",
+        "note": "Gram matrices are divided by C H W, as in published code with weights of 1e9",
     },
     extractor="vgg19",
     content_layers={"conv4_2": 1.0},
@@ -101,7 +101,8 @@ _LBFGS_RESNET18 = _built_in(
         "optimizer": "L-BFGS 1000 steps (1500 and 2000 no better); Adam lr 0.1; AdamW lr 0.01",
         "scores": "against AdaIN outputs, RMSE / PSNR / SSIM: L-BFGS 0.01187 / 38.528 / 0.8864,"
         " Adam 0.01270 / 38.001 / 0.8785, AdamW 0.01238 / 38.235 / 0.8801",
-        "note": "Gram over C H W; the report names no weight of the total variation, 1 stands in",
+        "note": "Gram matrices are divided by C H W; the report does not name the weight of the"
+        " total variation; 1 is used here",
     },
     extractor="resnet18",
     content_layers={"layer1": 1.0},
@@ -124,8 +125,8 @@ _TV_AMP = _built_in(
         "optimizer": "Adam, lr 5.0 on pixels 0-255 (lr 100 diverges to infinity)",
         "size": "height 224",
         "precision": "mixed, with loss scaling",
-        "note": "5.0 of 255 is 0.0196 of [0, 1]; the report names neither weights nor steps:"
-        " content 1, style 0.01, tv 1e5 and 500 stand in",
+        "note": "5.0 of 255 is 0.0196 of [0, 1]; the report names neither weights nor steps; used"
+        " here are content 1, style 0.01, tv 1e5 and 500 steps",
     },
     extractor="vgg19",
     normalization="caffe",
@@ -151,7 +152,7 @@ _WEIGHTED_LAYERS = _built_in(
         "weights": "content 1, style 1e6 (also 5e6; 1e2/1e4)",
         "optimizer": "Adam, lr 0.003 (0.001), 1000-2000 steps, at most 400 px",
         "styles": "two blended by averaging Grams, 0.5/0.5 and 0.2/0.8",
-        "note": "Gram over C H W",
+        "note": "Gram matrices are divided by C H W",
     },
     extractor="vgg19",
     content_layers={"conv4_2": 1.0},
@@ -174,9 +175,9 @@ _NEURAL_STYLE_PT = _built_in(
         "layers": "content relu4_2, style relu1_1 .. relu5_1, weight 1 each",
         "weights": "content 5, style 100 (Gram over C H W), TV 1e-3 (absolute, summed)",
         "optimizer": "L-BFGS, lr 1, history 100, 1000 steps; clamped only when saved",
-        "init": "mean colour with noise of 0.001",
-        "note": "give Caffe's weights with `--weights vgg19=FILE` to have its features; the TV is a"
-        " sum, its weight that of 512x384 px; pixels reach 256 there, 255 here",
+        "init": "mean color with noise of 0.001",
+        "note": "for the same features, use Caffe's weights with `--weights vgg19=FILE`; its TV is"
+        " a sum, converted for 512x384 px; pixels go up to 256 there, to 255 here",
     },
     extractor="vgg19",
     normalization="caffe",
@@ -209,8 +210,8 @@ _STYLE_TRANSFER_PYTORCH = _built_in(
         "optimizer": "Adam, lr 0.02, betas 0.9 and 0.99, moments carried across scales",
         "scales": "128, 181, 256, 362, 512 px; 1000 steps at the first, 500 at each other",
         "result": "moving average of the iterates, decay 0.99; clamped after every step",
-        "note": "its TV also counts diagonals: between 2/3 of ours and all of it; its average also"
-        " seeds the next scale, ours does not",
+        "note": "its TV includes diagonals, so that it is between 2/3 of ours and equal; its"
+        " average is also the start of the next scale, ours is not",
     },
     extractor="vgg19",
     padding="replicate_first",
@@ -240,8 +241,8 @@ _NEURAL_STYLE = _built_in(
         "weights": "content 5, style 500 (Gram over C H W), TV 100 (means of squares on 0-255)",
         "optimizer": "Adam, lr 10 on 0-255, 1000 steps; the best iterate is kept",
         "init": "noise; the content's own size",
-        "note": "its TV is 255^2 of ours; 10 of 255 is 0.0392 of [0, 1]; give Caffe's weights with"
-        " `--weights vgg19=FILE` to have features like its own",
+        "note": "its TV is 255^2 times ours; 10 of 255 is 0.0392 of [0, 1]; for similar features,"
+        " use Caffe's weights with `--weights vgg19=FILE`",
     },
     extractor="vgg19",
     normalization="caffe",
@@ -283,7 +284,7 @@ _PYSTICHE = _built_in(
     clamp="save",
 )
 
-#: Systems that people report, which every tuning job runs beside its search.
+#: Presets of reported systems, which every tuning job runs as baselines.
 BASELINES: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (_ADAM_1000, _LAYERED_2000, _LBFGS_RESNET18, _TV_AMP, _WEIGHTED_LAYERS)
@@ -297,7 +298,7 @@ BUILT_IN: Mapping[str, Preset] = {
     },
 }
 
-#: What reports themselves ran on VGG16 in the place of another network.
+#: Layers that a report itself used with VGG16 instead of another network.
 _ON_VGG16: Mapping[str, Mapping[str, Any]] = {
     "lbfgs-resnet18": {
         "content_layers": {"relu2_2": 1.0},
@@ -307,15 +308,15 @@ _ON_VGG16: Mapping[str, Mapping[str, Any]] = {
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """A built-in preset by its name, or one from a file.
+    """Return a built-in preset by its name, or a preset from a file.
 
     Raises:
-        PresetError: neither, or the file is no preset.
+        PresetError: there is no built-in preset or file of this name, or the file is no preset.
         ConfigError: the file's settings are invalid.
     """
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]
-    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111  # it needs no home folder
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111  # `Path.expanduser` fails without a home folder
     try:
         text = text_of(read_limited(path, MAX_PRESET_BYTES))
     except FileNotFoundError:
@@ -334,15 +335,19 @@ def load_preset(name_or_path: str) -> Preset:
 def runnable(
     preset: Preset, has_weights: Callable[[str], bool], *, half: bool = False
 ) -> tuple[Preset, str | None]:
-    """The preset, or the nearest to it that can run here, and a note on what differs.
+    """Return the preset, or a similar one that can run here, and a note on the differences.
 
-    Where VGG19 has no weights, its presets run on VGG16, and layers that VGG16 lacks become the
-    last of their block (``relu3_4`` -> ``relu3_3``); so does a report that names layers of VGG16.
+    Where the weights of VGG19 are missing, its presets run on VGG16, and layers that VGG16 lacks
+    become the last layer of their block (``relu3_4`` -> ``relu3_3``). A preset of another network
+    runs on VGG16 if its report names layers of VGG16.
 
     Args:
-        preset: what was asked for.
-        has_weights: whether a network's weights can be had.
-        half: whether float16 is of use, as it is on CUDA and not on a CPU.
+        preset: preset to run.
+        has_weights: function that returns whether the weights of a network are available.
+        half: whether float16 is useful: true on CUDA, false on a CPU.
+
+    Returns:
+        The preset, changed if necessary; and a note, or None if nothing was changed.
     """
     config, notes = preset.config, []
     if config.precision == "float16" and not half:

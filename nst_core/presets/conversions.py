@@ -1,8 +1,9 @@
-"""What the loss weights of public engines are in ours. No torch here.
+"""Conversion of loss weights between public engines and `StyleConfig`.
 
-`to_style_config` multiplies the factors of `nst_core.presets.public_engines` into weights of ours,
-so that the two losses are equal, not only proportional; `to_engine_weights` is the way back.
-docs/conversions.md holds the table.
+`to_style_config` multiplies an engine's weights by the factors of
+`nst_core.presets.public_engines`, so that the two losses are equal, not only proportional.
+`to_engine_weights` is the reverse. The table of factors is in docs/conversions.md. This module does
+not load torch.
 """
 
 from __future__ import annotations
@@ -19,23 +20,24 @@ from nst_core.presets.public_engines import ENGINES, ONE, WITHOUT_CONVERSION, En
 #: Channels of VGG's five blocks (Simonyan & Zisserman, arXiv 1409.1556, table 1).
 VGG_CHANNELS = (64, 128, 256, 512, 512)
 
-#: Ways to put a term's layers together: layer weights w of n layers -> factors.
+#: How an engine combines the layers of a term: weight of a layer, sum of all weights and number of
+#: layers -> factor of the layer.
 LAYER_RULES: Mapping[str, Callable[[float, float, int], float]] = {
     "sum": lambda weight, total, count: weight,
     "mean": lambda weight, total, count: weight / count,
     "shares": lambda weight, total, count: weight / total,
 }
 
-#: What the learning rate is divided by for pixels of a range R: a step of Adam is as long as its
-#: rate, one of gradient descent has the range once more in the gradient, and L-BFGS' steps are
-#: those of a quasi-Newton method, which do not depend on the scale of the variable.
+#: Divisor of the learning rate for pixels in [0, R]. A step of Adam is as long as its learning
+#: rate; the gradient in gradient descent contains R once more; and quasi-Newton steps as in L-BFGS
+#: do not depend on the scale of the variable.
 LR_DIVISORS: Mapping[str, Callable[[int], float]] = {
     "adam": lambda pixel_range: pixel_range,
     "sgd": lambda pixel_range: pixel_range**2,
     "lbfgs": lambda pixel_range: 1,
 }
 
-#: With which power of its features a style loss grows; a content loss grows with their square.
+#: Power of the features with which a style loss grows; a content loss grows with their square.
 _STYLE_POWERS = {"gram": 4, "wasserstein": 2}
 
 
@@ -53,62 +55,63 @@ def to_style_config(
     optimizer: str = "adam",
     extractor: str = "vgg19",
 ) -> dict[str, Any]:
-    """Fields of `StyleConfig` whose loss is the engine's, given the engine's own weights.
+    """Return fields of `StyleConfig` whose loss equals an engine's loss with the given weights.
 
-    On the same features the two losses are equal: the common factor is one, except where
-    `Engine.note` tells a gradient from a reported loss. Features are the same only with the
-    engine's own weights of the network (Caffe's, for most).
+    The two losses are equal on the same features, except where `Engine.note` says that an engine
+    reports another loss than it minimizes. The features are the same only with the engine's own
+    network weights, which most take from Caffe.
 
     Args:
         engine: a key of `ENGINES`.
-        content_weight: as the engine is given it, as all that follows.
-        style_weight: likewise.
-        content_layers: layers, with the weights that the engine multiplies them with, if it does.
-        style_layers: likewise.
-        height: of the result in pixels, since many engines sum over pixels.
-        width: likewise.
-        tv_weight: likewise.
-        lr: in the engine's pixel units; None leaves ours.
-        optimizer: ``adam``, ``sgd`` or ``lbfgs``; they scale differently with pixels.
-        extractor: the network whose layers these are.
+        content_weight: content weight in the engine.
+        style_weight: style weight in the engine.
+        content_layers: content layers, with their weights in the engine if it has any.
+        style_layers: style layers, with their weights in the engine if it has any.
+        height: height of the result in pixels, because many engines sum over pixels.
+        width: width of the result in pixels.
+        tv_weight: weight of the total variation in the engine.
+        lr: learning rate in the engine's pixel units; None for our default.
+        optimizer: ``adam``, ``sgd`` or ``lbfgs``; each scales differently with the pixel range.
+        extractor: network of the layers.
 
     Raises:
-        InputError: no such engine, or no weights of ours repeat what is asked for.
+        InputError: there is no such engine, or its loss cannot be expressed by `StyleConfig`.
     """
-    known = _engine(engine)
+    spec = _engine(engine)
     grids = _Grids(extractor, height, width)
     fields: dict[str, Any] = {
         "extractor": extractor,
-        "content_weight": float(content_weight) ** known.content_power,
-        "content_layers": _weighed(content_layers, known.content_layers, known.content, grids),
-        "style_weight": float(style_weight) ** known.style_power,
-        "style_layers": _weighed(style_layers, known.style_layers, known.style, grids),
-        "style_loss": known.style_loss,
-        "gram": known.gram,
-        "padding": known.padding,
+        "content_weight": float(content_weight) ** spec.content_power,
+        "content_layers": _weighed(content_layers, spec.content_layers, spec.content, grids),
+        "style_weight": float(style_weight) ** spec.style_power,
+        "style_layers": _weighed(style_layers, spec.style_layers, spec.style, grids),
+        "style_loss": spec.style_loss,
+        "gram": spec.gram,
+        "padding": spec.padding,
         "tv_weight": 0.0,
         "optimizer": optimizer,
     }
-    if known.normalization is not None:
-        fields["normalization"] = known.normalization
+    if spec.normalization is not None:
+        fields["normalization"] = spec.normalization
     if tv_weight:
-        fields["tv_weight"] = tv_weight * known.tv_factor(height, width)
-        fields["tv_norm"] = known.tv.norm if known.tv else "l2"
+        fields["tv_weight"] = tv_weight * spec.tv_factor(height, width)
+        fields["tv_norm"] = spec.tv.norm if spec.tv else "l2"
     if optimizer not in LR_DIVISORS:
         raise InputError(f"`{optimizer}`: no conversion; expected one of {', '.join(LR_DIVISORS)}")
     if lr is not None:
-        fields["lr"] = lr / LR_DIVISORS[optimizer](known.pixel_range)
+        fields["lr"] = lr / LR_DIVISORS[optimizer](spec.pixel_range)
     return fields
 
 
 class EngineWeights(NamedTuple):
-    """What an engine is to be given for a loss that equals ours.
+    """Weights of an engine whose loss equals that of a `StyleConfig`.
 
     Attributes:
-        content_layers: layer -> the whole weight of its term.
-        style_layers: likewise.
-        tv_weight: 0 if there is none; None if the engine has no total variation like it.
-        lr: in the engine's pixel units; None for optimizers without a conversion.
+        content_layers: layer -> total weight of its content term.
+        style_layers: layer -> total weight of its style term.
+        tv_weight: weight of the total variation; 0 if it is not used, None if the engine has no
+            equal total variation.
+        lr: learning rate in the engine's pixel units; None for optimizers without a conversion.
     """
 
     content_layers: Mapping[str, float]
@@ -120,44 +123,46 @@ class EngineWeights(NamedTuple):
 def to_engine_weights(
     config: StyleConfig, engine: str, *, height: int, width: int
 ) -> EngineWeights:
-    """The way back from `to_style_config`: weights of an engine from a configuration of ours.
+    """Return weights of an engine from a `StyleConfig`: the reverse of `to_style_config`.
 
-    Where both pool by average and ours has another gain (`POOLING_GAIN`), features below a pooling
-    differ in size, which the weights make up for. A network's biases do not grow with its features,
-    so that the losses are then nearly equal only.
+    Average pooling here and in the engine may have different gains (`POOLING_GAIN`). The weights
+    compensate for the different magnitudes of features after a pooling. The biases of the network
+    do not scale with the features, so that the losses are only nearly equal in this case.
 
     Args:
-        config: with the style loss of the engine; layers that weigh nothing are left out.
-        engine: a key of `ENGINES` whose weights enter the gradient once.
-        height: of the result in pixels.
-        width: likewise.
+        config: configuration with the style loss of the engine; layers of weight 0 are left out.
+        engine: a key of `ENGINES` in which the gradient is proportional to the weights.
+        height: height of the result in pixels.
+        width: width of the result in pixels.
 
     Raises:
-        InputError: no such engine, or no weights of it repeat the loss.
+        InputError: there is no such engine, or its loss cannot equal that of the configuration.
     """
-    known = _engine(engine)
-    if known.style_power != 1 or known.style_loss != config.style_loss:
-        raise InputError(f"{engine}: no weights of it repeat style_loss `{config.style_loss}`")
+    spec = _engine(engine)
+    if spec.style_power != 1 or spec.style_loss != config.style_loss:
+        raise InputError(
+            f"{engine}: has no equal of style_loss `{config.style_loss}`; choose another engine"
+        )
     grids = _Grids(config.extractor, height, width)
-    # How much larger our features are than the engine's below each pooling.
+    # Ratio of our features to the engine's after each pooling.
     gain = 1.0
-    if config.pooling == "average" and known.average_gain is not None:
-        gain = POOLING_GAIN["average"] / known.average_gain
+    if config.pooling == "average" and spec.average_gain is not None:
+        gain = POOLING_GAIN["average"] / spec.average_gain
 
     def content(layer: str) -> float:
         grid = grids.of(layer)
-        return gain ** (2 * _halvings(layer)) / known.content.of(grid)
+        return gain ** (2 * _poolings(layer)) / spec.content.of(grid)
 
     def style(layer: str) -> float:
         grid = grids.of(layer)
         ours = 1 / grid.channels**2 if config.gram == "per_element" else 1.0
-        power = _STYLE_POWERS[known.style_loss] * _halvings(layer)
-        return ours * gain**power / known.style_factor(grid)
+        power = _STYLE_POWERS[spec.style_loss] * _poolings(layer)
+        return ours * gain**power / spec.style_factor(grid)
 
     tv: float | None = 0.0
     if config.tv_weight:
-        repeats = known.tv is not None and known.tv.norm == config.tv_norm
-        tv = config.tv_weight / known.tv_factor(height, width) if repeats else None
+        is_equal = spec.tv is not None and spec.tv.norm == config.tv_norm
+        tv = config.tv_weight / spec.tv_factor(height, width) if is_equal else None
     divisor = LR_DIVISORS.get(config.optimizer)
     return EngineWeights(
         content_layers={
@@ -171,7 +176,7 @@ def to_engine_weights(
             if config.style_weight * weight > 0
         },
         tv_weight=tv,
-        lr=config.lr * divisor(known.pixel_range) if divisor else None,
+        lr=config.lr * divisor(spec.pixel_range) if divisor else None,
     )
 
 
@@ -181,12 +186,12 @@ def _engine(name: str) -> Engine:
     if name in WITHOUT_CONVERSION:
         raise InputError(f"{name} has no conversion: {WITHOUT_CONVERSION[name]}")
     hint = near_miss(name, ENGINES)
-    raise InputError(f"`{name}`: no such engine{hint} (known: {', '.join(ENGINES)})")
+    raise InputError(f"`{name}`: no such engine{hint}; expected one of {', '.join(ENGINES)}")
 
 
 @dataclass(frozen=True)
 class _Grids:
-    """The layers of a network on an image of a given size."""
+    """Sizes of the layers of a network for an image of a given size."""
 
     extractor: str
     height: int
@@ -200,12 +205,14 @@ class _Grids:
             raise InputError(f"{self.width}x{self.height}: expected at least 2x2 pixels")
 
     def of(self, layer: str) -> Grid:
-        """Grid of a VGG layer; its poolings halve and round down."""
+        """Return the grid of a VGG layer; each pooling halves the sides and rounds down."""
         if problem := NETWORKS[self.extractor].problem_with(layer):
             raise InputError(problem)
         if not self.extractor.startswith("vgg"):
-            raise InputError(f"`{layer}`: known are the channels of vgg16 and vgg19 only")
-        halvings = _halvings(layer)
+            raise InputError(
+                f"`{layer}`: this conversion depends on the layer's size and needs vgg16 or vgg19"
+            )
+        halvings = _poolings(layer)
         return Grid(
             channels=VGG_CHANNELS[_block(layer) - 1],
             positions=(self.height >> halvings) * (self.width >> halvings),
@@ -213,27 +220,27 @@ class _Grids:
         )
 
 
-def _halvings(layer: str) -> int:
-    """How many poolings a VGG layer lies below; one that pools counts itself."""
+def _poolings(layer: str) -> int:
+    """Return the number of poolings up to and including a VGG layer."""
     return _block(layer) - (0 if layer.startswith("pool") else 1)
 
 
 def _block(layer: str) -> int:
-    """In which of VGG's five blocks a layer is."""
+    """Return the number of the VGG block of a layer, 1 to 5."""
     return int(next(character for character in layer if character.isdigit()))
 
 
 def _weighed(
     layers: Mapping[str, float] | Iterable[str], rule: str, factor: Factor, grids: _Grids
 ) -> dict[str, float]:
-    """Our layer weights for an engine's."""
-    given = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
-    total = sum(given.values())
+    """Return our layer weights for an engine's."""
+    weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
+    total = sum(weights.values())
     if not total > 0:
-        raise InputError(f"{given}: expected at least one layer with a weight above 0")
+        raise InputError(f"{weights}: expected at least one layer with a weight above 0")
     return {
-        layer: LAYER_RULES[rule](weight, total, len(given))
-        # Other networks than VGG have their uses where nothing depends on the layer.
+        layer: LAYER_RULES[rule](weight, total, len(weights))
+        # Networks other than VGG are allowed where the factor does not depend on the layer.
         * (1.0 if factor is ONE else factor.of(grids.of(layer)))
-        for layer, weight in given.items()
+        for layer, weight in weights.items()
     }

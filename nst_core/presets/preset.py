@@ -1,4 +1,4 @@
-"""Preset: a StyleConfig that has proved itself, with where it comes from, as a file. No torch."""
+"""Preset: a StyleConfig with its provenance, as a JSON file. This module does not load torch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A configuration with its provenance; a JSON file or one of `built_in.BUILT_IN`.
+    """A configuration with its provenance, from a JSON file or `built_in.BUILT_IN`.
 
     Attributes:
-        name: what people call it.
-        config: the settings.
-        description: one line.
-        provenance: where it comes from, as plain JSON: run, trial, scores, versions … .
+        name: name of the preset.
+        config: settings of the stylization.
+        description: one line of text.
+        provenance: origin of the preset as plain JSON: run, trial, scores, versions and more.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Preset:
 
     @property
     def weights_file(self) -> str | None:
-        """The file that its network's weights came from when it was tuned; None: the usual ones."""
-        known = self.provenance.get("weights")
-        entry = known.get(self.config.extractor) if isinstance(known, Mapping) else None
+        """File of the network's weights during the tuning; None for the usual weights."""
+        weights = self.provenance.get("weights")
+        entry = weights.get(self.config.extractor) if isinstance(weights, Mapping) else None
         file = entry.get("file") if isinstance(entry, Mapping) else None
         return file if isinstance(file, str) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as the file holds them."""
+        """Return the content of the file as plain values."""
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -50,18 +50,22 @@ class Preset:
         }
 
     def to_json(self) -> str:
-        """The file's content."""
+        """Return the content of the file."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # Names of files that are no UTF-8 hold lone surrogates; replaced so, they are JSON's own.
+        # File names that are not UTF-8 contain lone surrogates; JSON writes them as escapes.
         return text.encode(errors="backslashreplace").decode()
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Preset:
-        """Parse a file's content; ``source`` names it in errors.
+        """Parse the content of a file.
+
+        Args:
+            text: content of the file.
+            source: name of the file in error messages.
 
         Raises:
-            PresetError: not a preset, or of a version this program does not know.
-            ConfigError: its settings are invalid.
+            PresetError: the text is no preset, or has an unknown schema version.
+            ConfigError: the settings are invalid.
         """
         try:
             content = json.loads(text)
@@ -81,7 +85,11 @@ class Preset:
         )
 
     def save(self, path: Path) -> None:
-        """Write the file atomically."""
+        """Write the file atomically.
+
+        Raises:
+            PresetError: the file cannot be written.
+        """
         try:
             write_atomic(path, self.to_json().encode())
         except OSError as error:
@@ -91,7 +99,8 @@ class Preset:
 def _check_version(version: Any, source: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise PresetError(
-            f"{source}: schema_version is {version!r}, expected a number up to {SCHEMA_VERSION}"
+            f"{source}: schema_version is {version!r}, expected a whole number from 1 to"
+            f" {SCHEMA_VERSION}"
         )
     if version > SCHEMA_VERSION:
         raise PresetError(

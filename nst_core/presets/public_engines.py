@@ -1,9 +1,9 @@
-"""How public engines compute their losses, as multiples of ours. No torch here.
+"""Loss formulas of public engines, as multiples of ours. This module does not load torch.
 
-Engines of one family differ in what they divide by: the same "style weight 100" means another
-picture in each. `ENGINES` says for each of them by which factor its terms differ from those of
-`nst_core.losses.functional`, taken from its source code; `nst_core.presets.conversions` multiplies
-the factors into weights of ours.
+Engines divide their loss terms by different numbers, so that the same "style weight 100" gives a
+different picture in each. `ENGINES` contains the factor between each term and the one of
+`nst_core.losses.functional`, taken from the source code of the engine;
+`nst_core.presets.conversions` applies the factors to weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from nst_core.errors import InputError
 
 
 class Grid(NamedTuple):
-    """What a layer's features look like: C channels at M positions, of an image of H W pixels."""
+    """Size of a layer's features.
+
+    Attributes:
+        channels: number of channels, C in formulas.
+        positions: number of positions, M in formulas.
+        pixels: number of pixels of the image, H W in formulas.
+    """
 
     channels: int
     positions: int
@@ -24,7 +30,12 @@ class Grid(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """A factor that may depend on the layer, and the formula as people write it."""
+    """A factor that may depend on the layer.
+
+    Attributes:
+        formula: formula to be shown in a table.
+        of: function that computes the factor.
+    """
 
     formula: str
     of: Callable[[Grid], float]
@@ -38,10 +49,10 @@ class Variation:
     """The total variation of an engine.
 
     Attributes:
-        norm: ours that it is a multiple of: ``l1`` or ``l2``.
-        formula: as people write it; n is `differences`.
-        of: factor of ours, a function of height and width, for pixels in the engine's own range.
-        exact: where the two are equal.
+        norm: our ``tv_norm`` of which it is a multiple: ``l1`` or ``l2``.
+        formula: formula of the factor, to be shown in a table; n is `differences`.
+        of: function from height and width to the factor, for pixels in the engine's own range.
+        exact: pictures for which both are equal, to be shown in a table.
     """
 
     norm: str
@@ -52,25 +63,25 @@ class Variation:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How one engine computes its loss, compared with ours on the same features.
+    """Loss of one engine, compared with ours on the same features.
 
     Attributes:
-        name: what `to_style_config` calls it.
-        source: repository and file that the formulas were read in.
-        style_loss: ours that its style term is a multiple of.
-        gram: our normalisation of Gram matrices that it shares.
-        style: its style term of one layer, as a multiple of ours with that normalisation.
-        content: its content term of one layer, as a multiple of ours.
-        style_layers: key of `LAYER_RULES`.
-        content_layers: likewise.
-        style_power: the weight of the style enters the gradient with this power.
-        content_power: likewise.
-        tv: its total variation, None where it has none or one that is no multiple of ours.
-        pixel_range: the pixels that it optimises go from 0 to this, before a mean is subtracted.
-        normalization: ours that pixels enter its network with, None where we have none like it.
-        padding: likewise.
-        average_gain: what its average pooling multiplies by, None where none is known here.
-        note: what else to know.
+        name: name of the engine in `to_style_config`.
+        source: repository and file that contain the formulas.
+        style_loss: our ``style_loss`` of which its style term is a multiple.
+        gram: our normalization of Gram matrices that it uses.
+        style: factor between its style term of one layer and ours with this normalization.
+        content: factor between its content term of one layer and ours.
+        style_layers: how it combines style layers, a key of `LAYER_RULES`.
+        content_layers: how it combines content layers, a key of `LAYER_RULES`.
+        style_power: power with which the style weight enters the gradient.
+        content_power: power with which the content weight enters the gradient.
+        tv: its total variation; None if it has none, or none that is a multiple of ours.
+        pixel_range: largest value of the pixels that it optimizes, before a mean is subtracted.
+        normalization: our normalization that it uses; None if we have no equal.
+        padding: our padding that it uses.
+        average_gain: factor after its average pooling; None if it is not known.
+        note: other differences.
     """
 
     name: str
@@ -91,12 +102,12 @@ class Engine:
     note: str = ""
 
     def style_factor(self, grid: Grid) -> float:
-        """Its style term of one layer as a multiple of ours over ``per_pixel`` Grams."""
+        """Return the factor between its style term of a layer and ours with ``per_pixel`` Grams."""
         return self.style.of(grid) / (grid.channels**2 if self._divides_by_channels else 1)
 
     @property
     def style_formula(self) -> str:
-        """`style_factor` as people write it."""
+        """Formula of `style_factor`, to be shown in a table."""
         return "1/C²" if self._divides_by_channels else self.style.formula
 
     @property
@@ -104,22 +115,22 @@ class Engine:
         return self.style_loss == "gram" and self.gram == "per_element"
 
     def tv_factor(self, height: int, width: int) -> float:
-        """Its total variation as a multiple of ours, on pixels in [0, 1].
+        """Return the factor between its total variation and ours, for pixels in [0, 1].
 
         Raises:
-            InputError: it has none, or one that is no multiple of ours.
+            InputError: it has no total variation, or none that is a multiple of ours.
         """
         if self.tv is None:
             raise InputError(
-                f"{self.name}: no total variation, or none that ours repeats;"
-                " expected `tv_weight` 0"
+                f"{self.name}: has no total variation, or none that is a multiple of ours; expected"
+                " `tv_weight` 0"
             )
         power = 1 if self.tv.norm == "l1" else 2
         return self.tv.of(height, width) * float(self.pixel_range) ** power
 
     @property
     def tv_formula(self) -> str:
-        """`tv_factor` as people write it, with the norm of ours that it is a multiple of."""
+        """Formula of `tv_factor` with our norm, to be shown in a table."""
         if self.tv is None:
             return "-"
         scale = {"l1": f"{self.pixel_range} ", "l2": f"{self.pixel_range}² "}[self.tv.norm]
@@ -129,15 +140,15 @@ class Engine:
 
 
 def differences(height: int, width: int) -> float:
-    """How many differences of neighbours an image has in a direction: 3 (2 H W - H - W) / 2.
+    """Return the mean number of differences of neighbors per direction, 3 (2 H W - H - W) / 2.
 
-    A mean over the two directions, which have 3 H (W - 1) and 3 (H - 1) W; no other in a square.
+    There are 3 H (W - 1) horizontal and 3 (H - 1) W vertical differences, as many in a square.
     """
     return 3 * (2 * height * width - height - width) / 2
 
 
 def _cropped_mean(height: int, width: int) -> float:
-    """A mean over the block without the last row and column, but for those two."""
+    """Return the factor of a mean over the picture without its last row and column."""
     return differences(height, width) / (3 * (height - 1) * (width - 1))
 
 
@@ -176,8 +187,9 @@ ENGINES: Mapping[str, Engine] = {
             content_layers="shares",
             tv=Variation(norm="l2", formula="1", of=lambda height, width: 1.0, exact="equal"),
             average_gain=1,
-            note="Weighs the losses of several styles, not their Grams: a constant more than ours,"
-            " with the same gradient. Early versions summed layers and squared differences.",
+            note="With several styles, it adds weighted losses instead of weighted Grams: the loss"
+            " differs from ours by a constant, and the gradient is the same. Early versions summed"
+            " layers and squared differences.",
         ),
         Engine(
             name="gordicaleksa",
@@ -189,8 +201,8 @@ ENGINES: Mapping[str, Engine] = {
             normalization=None,
             note="Sums over the entries of Grams divided by C M, which are our means over those"
             " divided by M. Its `conv4_2` is relu4_2: the ReLU after it works in place."
-            " torchvision's weights see pixels of 0 to 255 less the mean, which no normalisation"
-            " of ours repeats.",
+            " torchvision's weights get pixels of 0 to 255 minus the mean, for which there is no"
+            " equal normalization here.",
         ),
         Engine(
             name="pystiche",
@@ -205,8 +217,8 @@ ENGINES: Mapping[str, Engine] = {
             ),
             pixel_range=1,
             normalization="imagenet",
-            note="With the exponent 2 and layer weights left at `mean`; a list of weights is taken"
-            " as it stands, so give it times the number of layers.",
+            note="For the exponent 2 and layer weights `mean`. A list of weights is not divided by"
+            " the number of layers, so multiply the list by this number.",
         ),
         Engine(
             name="gatys-code",
@@ -220,8 +232,8 @@ ENGINES: Mapping[str, Engine] = {
             style=Factor("1/4", lambda grid: 0.25),
             content=Factor("C M / 2", lambda grid: grid.channels * grid.positions / 2),
             style_layers="mean",
-            note="Style image and result of one size. Its VGG19 was normalised to mean activations"
-            " of one and pooled by average.",
+            note="For a style image as large as the result. Its VGG19 was normalized to mean"
+            " activations of 1 and used average pooling.",
         ),
         Engine(
             name="pytorch-tutorial",
@@ -241,7 +253,7 @@ ENGINES: Mapping[str, Engine] = {
             ),
             content=Factor("C M", lambda grid: float(grid.channels * grid.positions)),
             style_layers="mean",
-            note="Style image and result of one size. Its total variation is the sum of"
+            note="For a style image as large as the result. Its total variation is the sum of"
             " (dx² + dy²)^1.25, which is no multiple of ours. Its SGD has no momentum.",
         ),
         Engine(
@@ -262,9 +274,9 @@ ENGINES: Mapping[str, Engine] = {
             normalization="imagenet",
             padding="replicate_first",
             average_gain=2,
-            note="Wasserstein-2 over C: equal but for what is added to the covariances, 1e-4 there"
-            " and 1e-4 of their mean variance here, and but for its root, found by 12 Newton-Schulz"
-            " iterations. Its total variation also counts diagonals.",
+            note="Wasserstein-2 distance divided by C. Two details differ: it adds 1e-4 to"
+            " covariances, where we add 1e-4 times the mean variance, and it computes the square"
+            " root by 12 Newton-Schulz iterations. Its total variation includes diagonals.",
         ),
         Engine(
             name="maua",
@@ -283,18 +295,18 @@ ENGINES: Mapping[str, Engine] = {
             style_power=2,
             content_power=2,
             tv=_SUM_OF_ABSOLUTES,
-            note="As maua; which of the two is the younger is told from what they can do.",
+            note="As maua. Which version is older was concluded from their features.",
         ),
     )
 }
 
-#: Losses that no weights of ours repeat, and why.
+#: Engine or loss without a conversion -> reason.
 WITHOUT_CONVERSION: Mapping[str, str] = {
     "crowsonkb-gram": "crowsonkb/style-transfer-pytorch, versions with ScaledMSELoss: squared"
     " differences are divided by the sum of absolute ones, so the factor changes in every step",
     "neural-style-lua with -normalize_gradients": "each term's gradient is divided by its own L1"
     " norm in every step; `weight_schedule: balance` is the nearest of ours",
-    "pystiche's MRFLoss": "matches patches of features, which no style loss of ours does",
-    "pystiche's TotalVariationLoss with another exponent than 2": "joins the two directions under"
-    " one root",
+    "pystiche's MRFLoss": "matches patches of features, for which we have no equal style loss",
+    "pystiche's TotalVariationLoss with another exponent than 2": "takes one root of the two"
+    " directions",
 }

@@ -1,26 +1,28 @@
-"""A configuration tuned at one size, for another size. No torch here.
+"""Resolution: adapting a configuration that was tuned at one size to another size.
 
-Losses are means and Gram matrices are divided by positions, so weights carry over. A network sees
-a fixed number of pixels, so on a larger picture strokes would come out smaller: the run goes
-through the tuned size first, with the tuned steps, and then through larger ones, which are to add
-detail only (Gatys et al., CVPR 2017, section 6; sizes sqrt(2) apart as in
-crowsonkb/style-transfer-pytorch).
+This module does not load torch.
 
-At a larger size the network sees more of the photo's detail and less of a stroke, so with the tuned
-settings the added sizes turn the strokes back into the photo, with a tint over it. A style weight
-that grows with the factor, to twice the tuned one, keeps the result as far from the photo as the
-tuned one is, and its strokes sharp; four times the weight at four times the size overshoots. A
-learning rate that falls towards the end keeps the added sizes from repainting, too, but leaves them
-blurred (`python -m benchmarks.resolution` measures the weight).
+Losses are means and Gram matrices are divided by the number of positions, so weights stay valid at
+other sizes. But the receptive field of a network is a fixed number of pixels, so that strokes would
+be smaller relative to a larger picture. Therefore a run starts at the tuned size with the tuned
+number of steps, and continues at larger sizes that only add detail (Gatys et al., CVPR 2017,
+section 6; each size is sqrt(2) times the one before, as in crowsonkb/style-transfer-pytorch).
 
-Neighbouring pixels of a smaller picture differ more, so there the total variation is weighed down
-to count the same. It is not weighed up where larger sizes are added: the tuned size, which the run
-goes through, would be smoothed too much.
+At a larger size the receptive field contains more detail of the photo and a smaller part of a
+stroke. With the tuned settings, the added sizes turn the strokes back into a tinted photo. So the
+style weight grows with the factor of the size, up to twice the tuned weight: this keeps the
+result's distance from the photo, and its strokes stay sharp. Four times the weight at four times
+the size is too much. A falling learning rate preserves the strokes as well, but blurs them
+(`python -m benchmarks.resolution` measures the weight).
 
-A mean's gradient shrinks with the number of pixels. Every optimizer but gradient descent makes up
-for that by itself; its learning rate is fitted to the size that the run begins at, so the sizes
-that are added move less. On a smaller picture strokes come out larger: there is no smaller network
-to go through.
+Neighboring pixels of a smaller picture differ more, so the weight of the total variation is reduced
+there. It is not increased for larger pictures, because the tuned size, at which the run starts,
+would become too smooth.
+
+The gradient of a mean shrinks with the number of pixels. All optimizers except gradient descent
+compensate for that. The learning rate of gradient descent is adapted to the first size of the run,
+so that pixels change less at the added sizes. On a smaller picture strokes are larger, and nothing
+here prevents that.
 """
 
 from __future__ import annotations
@@ -29,55 +31,60 @@ import math
 
 from nst_core.config import FIELDS, SCALE_STEP, StyleConfig
 
-#: The style weighs at most so many times more at a larger size.
+#: Largest factor by which the style weight grows.
 MOST_STYLE = 2.0
 
 
 def at_size(config: StyleConfig, size_px: int) -> tuple[StyleConfig, str | None]:
-    """The configuration for results of another size, and what was changed, in a sentence.
+    """Return the configuration for another size, and a sentence about the changes.
 
     Args:
-        config: tuned at its own ``size_px``.
-        size_px: longer side of the results to be.
+        config: configuration that was tuned at its own ``size_px``.
+        size_px: longer side of the new results in pixels.
+
+    Returns:
+        The adapted configuration; and the sentence, or None if only the size was changed.
     """
     factor = size_px / config.size_px
     further = max(0, round(math.log(factor) / math.log(SCALE_STEP)))
     scales = min(config.scales + further, FIELDS["scales"].metadata["high"])
-    # The first size takes two shares of the steps and each other one, so these keep their steps.
+    # The first size takes two shares of the steps, each other size one share.
     longer = (scales + 1) / (config.scales + 1)
     changes: dict[str, object] = {"size_px": size_px, "scales": scales}
-    said = []
+    changed = []
     if longer > 1:
         changes["steps"] = round(config.steps * longer)
         if config.schedule_steps:
             changes["schedule_steps"] = round(config.schedule_steps * longer)
-        said.append(f"through {scales} sizes in {changes['steps']} steps, not {config.steps}")
-        # Gradient descent would take longer steps by it, and diverge; balancing finds its own.
-        weighs = config.optimizer != "sgd" and config.weight_schedule != "balance"
-        if config.style_weight and weighs:
+        changed.append(f"through {scales} sizes in {changes['steps']} steps, not {config.steps}")
+        # Gradient descent would take longer steps and diverge; `balance` sets the weight itself.
+        weight_counts = config.optimizer != "sgd" and config.weight_schedule != "balance"
+        if config.style_weight and weight_counts:
             weight = changes["style_weight"] = _within(
                 "style_weight", config.style_weight * min(factor, MOST_STYLE)
             )
-            said.append(f"style_weight {weight:.3g}, not {config.style_weight:.3g}")
+            changed.append(f"style_weight {weight:.3g}, not {config.style_weight:.3g}")
     if config.tv_weight and factor != 1 and longer == 1:
         power = 2 if config.tv_norm == "l2" else 1
         changes["tv_weight"] = _within("tv_weight", config.tv_weight * factor**power)
-        said.append(f"tv_weight {changes['tv_weight']:.3g}, not {config.tv_weight:.3g}")
+        changed.append(f"tv_weight {changes['tv_weight']:.3g}, not {config.tv_weight:.3g}")
     if config.optimizer == "sgd" and factor != 1:
-        # How much larger the first size is now.
+        # Ratio of the new first size to the tuned one.
         first = factor / SCALE_STEP ** (scales - config.scales)
         changes["lr"] = _within("lr", config.lr * first**2)
-        said.append(f"lr {changes['lr']:.3g}, not {config.lr:.3g}")
+        changed.append(f"lr {changes['lr']:.3g}, not {config.lr:.3g}")
         if longer > 1:
-            said.append("the added sizes move less, as sgd's steps shrink with the area")
+            changed.append(
+                "pixels change less at the added sizes, because sgd's steps shrink with the area"
+            )
     if factor < 1:
-        said.append("strokes come out larger relative to the picture, which nothing makes up for")
-    if not said:
+        changed.append("strokes are larger relative to the picture, which is not corrected")
+    if not changed:
         return config.replace(**changes), None
-    return config.replace(**changes), f"tuned at {config.size_px} px: {'; '.join(said)}"
+    return config.replace(**changes), f"tuned at {config.size_px} px: {'; '.join(changed)}"
 
 
 def _within(key: str, value: float) -> float:
-    """The value that a setting may have that is nearest."""
+    """Return the nearest value in the range of a setting."""
     limits = FIELDS[key].metadata
     return float(min(max(value, limits["low"]), limits["high"]))

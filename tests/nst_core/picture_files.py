@@ -74,7 +74,7 @@ def xyz(*values: float) -> bytes:
 
 
 WHITE = xyz(0.9642, 1.0, 0.8249)
-LINEAR_GREY = icc("GRAY", "XYZ", wtpt=WHITE, kTRC=curve(1.0))
+LINEAR_GRAY = icc("GRAY", "XYZ", wtpt=WHITE, kTRC=curve(1.0))
 #: Light itself with the primaries of sRGB: half of it looks brighter than half as bright.
 LINEAR_RGB = icc(
     "RGB",
@@ -87,8 +87,8 @@ LINEAR_RGB = icc(
 )
 
 
-def grey_cyan_cmyk() -> bytes:
-    """A profile of inks whose cyan is a grey of L* = 50, black is black, the others are clear."""
+def gray_cyan_cmyk() -> bytes:
+    """A profile of inks whose cyan is a gray of L* = 50, black is black, the others are clear."""
     identity = bytes(range(256))
     corners = range(16)  # bits: cyan, magenta, yellow, black
     lightness = [0 if corner & 1 else 128 if corner & 8 else 255 for corner in corners]

@@ -202,10 +202,10 @@ def pystiche_tv(seen: Seen) -> Tensor:
 
 
 def crowsonkb_tv(seen: Seen) -> Tensor:
-    """Differences to four neighbours, diagonals with a quarter of the weight."""
+    """Differences to four neighbors, diagonals with a quarter of the weight."""
     padded = torch.nn.functional.pad(seen.pixels_3HW[None], (1, 1, 1, 1), "replicate")[0]
-    centre = padded[:, 1:-1, 1:-1]
-    straight = [padded[:, 1:-1, 2:] - centre, padded[:, 2:, 1:-1] - centre]
+    center = padded[:, 1:-1, 1:-1]
+    straight = [padded[:, 1:-1, 2:] - center, padded[:, 2:, 1:-1] - center]
     diagonal = [padded[:, 1:, 1:] - padded[:, :-1, :-1], padded[:, 1:, :-1] - padded[:, :-1, 1:]]
     loss = sum((d**2).mean() / 3 for d in straight) + sum((d**2).mean() / 12 for d in diagonal)
     return TV_WEIGHT * 2 * loss  # type: ignore[return-value]

@@ -12,7 +12,7 @@ JSON = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_siz
 
 
 def test_json_round_trip() -> None:
-    """A configuration survives its own JSON."""
+    """A configuration is equal after conversion to JSON and back."""
     config = StyleConfig(style_layers={"conv1_1": 0.5, "relu4_1": 2.0}, lr=0.5, init="noise")
     for changed in (config, config.replace(style_blend=[1, 3])):
         assert StyleConfig.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
@@ -20,7 +20,7 @@ def test_json_round_trip() -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """Every wrong key and value is named in one error, with the nearest right one."""
+    """One error names every wrong key and value, with suggestions."""
     wrong = {"lrr": 1, "steps": -3, "style_layers": {"relu4_9": 1}, "init": "contnt"}
     with pytest.raises(ConfigError) as caught:
         StyleConfig.from_dict(wrong)
@@ -35,21 +35,21 @@ def test_all_problems_at_once() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, True, [], {}])
 @pytest.mark.parametrize("key", ["lr", "steps", "style_weight", "seed"])
 def test_numbers_are_numbers(key: str, value: object) -> None:
-    """Neither text nor booleans nor infinities pass as numbers."""
+    """Text, booleans and infinities are not accepted as numbers."""
     with pytest.raises(ConfigError, match=key):
         StyleConfig.from_dict({key: value})
 
 
 @pytest.mark.parametrize("value", [3, [], [0, 1], [1, "2"], {"0": 1}, [float("nan")], [True, 1]])
 def test_blends_are_lists_of_weights(value: object) -> None:
-    """A blend is a list of numbers above 0, or left out."""
+    """A blend is None or a list of numbers above 0."""
     with pytest.raises(ConfigError, match="style_blend"):
         StyleConfig.from_dict({"style_blend": value})
     assert StyleConfig.from_dict({"style_blend": None}).style_blend is None
 
 
 def test_some_style_layer_must_count() -> None:
-    """A configuration whose style layers all weigh nothing is refused."""
+    """A configuration whose style layers all have weight 0 is refused."""
     with pytest.raises(ConfigError, match="style_layers"):
         StyleConfig(style_layers={"relu1_1": 0.0})
 
@@ -61,7 +61,7 @@ def test_some_style_layer_must_count() -> None:
     )
 )
 def test_any_json_gives_a_config_or_a_config_error(values: dict[str, object]) -> None:
-    """Whatever JSON comes in, the answer is a valid configuration or a ConfigError."""
+    """Any JSON gives a valid configuration or a ConfigError."""
     try:
         config = StyleConfig.from_dict(values)
     except ConfigError as error:
@@ -74,7 +74,7 @@ def test_any_json_gives_a_config_or_a_config_error(values: dict[str, object]) ->
 def test_without_a_content_loss_there_is_a_style_loss_and_nothing_to_balance(
     content: dict[str, Any],
 ) -> None:
-    """No weight and no layer of the content are the same; with neither loss nothing moves."""
+    """Without a content term the style weight must be above 0, and `balance` is refused."""
     StyleConfig.from_dict(content)
     for other in ({"style_weight": 0}, {"weight_schedule": "balance"}):
         with pytest.raises(ConfigError, match="above 0"):

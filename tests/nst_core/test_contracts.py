@@ -1,4 +1,4 @@
-"""One suite over everything that can be combined: extractors, losses, optimizers, and the rest."""
+"""Contracts of all combinations of extractors, losses, optimizers and other settings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ def exact_store(random_weights: Callable[[str], Weights]) -> FeatureStore:
 def run(
     store: FeatureStore, config: StyleConfig, materials: LossInputs, key: str = "x"
 ) -> tuple[torch.Tensor, list[float], Outcome]:
-    """The finished picture, the total losses, and how it ended."""
+    """Return the final picture, the total losses, and the outcome."""
     saved, totals, outcome = None, [], Outcome.RUNNING
     done = 0
     while done < config.steps:
@@ -76,7 +76,7 @@ def run(
 def test_every_combination_goes_downhill(
     extractor: str, style_loss: str, optimizer: str, store: FeatureStore, materials: LossInputs
 ) -> None:
-    """Any extractor, style loss and optimizer together bring the loss down and stay finite."""
+    """Every combination of extractor, style loss and optimizer lowers the loss and stays finite."""
     layers = dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0)
     config = StyleConfig(
         extractor=extractor,
@@ -100,7 +100,7 @@ def test_every_combination_goes_downhill(
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: "-".join(map(str, knob.values())))
 def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: LossInputs) -> None:
-    """Every choice runs to its end and gives a picture of the full size in [0, 1]."""
+    """Every option runs to the end and gives a picture of the full size in [0, 1]."""
     if knob.get("precision") == "float16":
         pytest.skip("float16 convolutions take seconds a step on a CPU; see test_precision")
     config = StyleConfig(
@@ -117,7 +117,7 @@ def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: 
 def test_gradients_agree_with_finite_differences(
     extractor: str, style_loss: str, exact_store: FeatureStore, materials: LossInputs
 ) -> None:
-    """The whole loss has the gradient that finite differences give, in float64."""
+    """In float64 the gradient of the whole loss equals finite differences."""
     config = StyleConfig(
         extractor=extractor,
         style_loss=style_loss,

@@ -24,7 +24,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_other_encodings_are_named(tmp_path: Path, encoding: str) -> None:
-    """A file in UTF-16 or Latin-1 is one line that says to save it as UTF-8."""
+    """A file in UTF-16 or Latin-1 is refused with the advice to save it as UTF-8."""
     mark = {"utf-16-le": "\ufeff", "utf-16-be": "\ufeff"}.get(encoding, "")
     content = f"{mark}name: é".encode(encoding)
     (tmp_path / "p.json").write_bytes(content)
@@ -36,7 +36,7 @@ def test_other_encodings_are_named(tmp_path: Path, encoding: str) -> None:
 
 
 def test_a_name_of_the_greatest_length_is_written(tmp_path: Path) -> None:
-    """The temporary file's name is short whatever the length of the file's own."""
+    """The temporary file's name is short for any file name."""
     path = tmp_path / ("n" * 255)
     check_can_write(path, 1000)
     assert not list(tmp_path.iterdir())
@@ -45,7 +45,7 @@ def test_a_name_of_the_greatest_length_is_written(tmp_path: Path) -> None:
 
 
 def test_a_write_is_tried_without_a_trace(tmp_path: Path) -> None:
-    """A name too long, a missing folder and a full disk raise; a file that is there is kept."""
+    """A too long name, a missing folder and a full disk raise an error; the old file is kept."""
     (tmp_path / "kept").write_text("kept")
     check_can_write(tmp_path / "kept", 10)
     for path, size in ((tmp_path / ("n" * 256), 0), (tmp_path / "no" / "o", 0)):
@@ -57,7 +57,7 @@ def test_a_write_is_tried_without_a_trace(tmp_path: Path) -> None:
 
 
 def test_paths_of_windows_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drives and backslashes are no paths here, except where a file has such a name."""
+    """Windows paths are recognized, except if a file with such a name exists."""
     monkeypatch.chdir(tmp_path)
     assert "/mnt/d/x/y.png" in str(foreign_path(r"D:\x\y.png"))
     assert "write a/b.png" in str(foreign_path(r"a\b.png"))

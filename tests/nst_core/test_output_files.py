@@ -1,4 +1,4 @@
-"""What a command may replace, and what is tried before its work."""
+"""Output files: which may be replaced, and checks before the work."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def refused(outputs: list[tuple[str, Path]], inputs: list[Path], *, force: bool 
 @pytest.mark.parametrize("alias", ALIASES)
 @pytest.mark.parametrize("force", [False, True])
 def test_an_input_is_never_replaced(tmp_path: Path, alias: str, force: bool) -> None:
-    """No name of an input, link or not, is taken for an output, not even with --force."""
+    """An input is never an output, under any name or link, even with --force."""
     file, other = tmp_path / "photo.jpg", tmp_path / "other.jpg"
     file.write_text("made by nst-tuner")
     ALIASES[alias](file, other)
@@ -44,7 +44,7 @@ def test_an_input_is_never_replaced(tmp_path: Path, alias: str, force: bool) -> 
 
 
 def test_a_file_of_a_folder_that_is_read_is_never_replaced(tmp_path: Path) -> None:
-    """All files of a run directory are inputs, by links as well; a new file in it is allowed."""
+    """Existing files of a run directory are inputs, also through links; new files are allowed."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "job.yaml").write_text("name: x")
@@ -55,7 +55,7 @@ def test_a_file_of_a_folder_that_is_read_is_never_replaced(tmp_path: Path) -> No
 
 
 def test_two_outputs_are_two_files(tmp_path: Path) -> None:
-    """Two options of one command may not name one file, by whatever spelling."""
+    """Two options of one command may not name the same file."""
     (tmp_path / "link.gif").symlink_to(tmp_path / "a.gif")
     for other in (tmp_path / "x" / ".." / "a.gif", tmp_path / "link.gif"):
         (tmp_path / "x").mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
 
 
 def test_only_results_are_replaced_without_force(tmp_path: Path) -> None:
-    """A file of somebody else needs --force; an earlier result and an empty file are replaced."""
+    """Other files need --force; an earlier result and an empty file are replaced."""
     theirs, ours, empty = (tmp_path / name for name in ("theirs.png", "ours.png", "empty.png"))
     theirs.write_bytes(b"an original" * 99_999)
     ours.write_bytes(b"x" * 10**6 + MADE_BY.encode())
@@ -74,7 +74,7 @@ def test_only_results_are_replaced_without_force(tmp_path: Path) -> None:
     for path, force in ((theirs, True), (ours, False), (empty, False)):
         said: list[str] = []
         check_outputs([("--out", path)], [], force=force, say=said.append)
-        assert said == [f"{path}: replaces the file of this name"]
+        assert said == [f"{path}: replaces the existing file"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
@@ -91,7 +91,7 @@ def test_every_result_says_what_made_it(tmp_path: Path, pictures: Path, suffix: 
     assert nst_tuner(*command).returncode == 0
     again = nst_tuner(*command)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("replaces the file of this name") == 3
+    assert again.stderr.count("replaces the existing file") == 3
 
 
 def test_the_photo_is_kept(tmp_path: Path, pictures: Path) -> None:
@@ -147,12 +147,12 @@ def test_files_of_others_are_kept(tmp_path: Path, pictures: Path) -> None:
     for _ in range(2):
         done = nst_tuner("export", run, "--out", tmp_path / "preset.json")
         assert done.returncode == 0, done.stderr
-    assert "replaces the file of this name" in done.stderr
+    assert "replaces the existing file" in done.stderr
     assert nst_tuner("export", run, "--out", theirs, "--force").returncode == 0
 
 
 def test_a_folders_results_are_kept(tmp_path: Path, pictures: Path) -> None:
-    """A result of something else stops a folder; --force replaces it, but not a style image."""
+    """A file of another program stops a folder; --force replaces it, but never a style image."""
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     out.mkdir()
@@ -163,7 +163,7 @@ def test_a_folders_results_are_kept(tmp_path: Path, pictures: Path) -> None:
     done = nst_tuner(*base, "--style", out / "a.png", "--force")
     assert done.returncode == 2 and "never replaced" in done.stderr
     done = nst_tuner(*base, "--style", pictures / "style.png", "--force")
-    assert done.returncode == 0 and "replaces the file" in done.stderr
+    assert done.returncode == 0 and "replaces the existing file" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--out", "--gif", "--plot"])
@@ -181,7 +181,7 @@ def test_a_folders_results_are_kept(tmp_path: Path, pictures: Path) -> None:
 def test_an_output_is_tried_before_the_first_step(
     tmp_path: Path, pictures: Path, option: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name, a place or a format that cannot be written is one line before any step is done."""
+    """An output that cannot be written is refused in one line before the first step."""
     monkeypatch.chdir(tmp_path)
     suffix = {"--out": ".png", "--gif": ".gif", "--plot": ".svg"}[option]
     (tmp_path / f"folder{suffix}").mkdir()
@@ -197,7 +197,7 @@ def test_an_output_is_tried_before_the_first_step(
 
 
 def test_the_longest_name_is_written(tmp_path: Path, pictures: Path) -> None:
-    """A file name of 255 bytes is written; frames that would have longer ones are refused first."""
+    """A file name of 255 bytes works; frames with longer names are refused before the work."""
     out = tmp_path / f"{'n' * 251}.png"
     command = [
         *("stylize", "--content", pictures / "content.png", "--style", pictures / "style.png"),
@@ -223,7 +223,7 @@ def test_frames_are_announced(tmp_path: Path, pictures: Path) -> None:
 def test_a_result_that_cannot_be_written_is_kept_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the place fails at the end, one line names where the result is instead."""
+    """If writing fails at the end, one line names the other place of the result."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(WorkError, match=r"cannot be written .*; the result was saved as") as caught:
         save_elsewhere(tmp_path / "gone" / "o.png", b"result")
@@ -232,13 +232,13 @@ def test_a_result_that_cannot_be_written_is_kept_elsewhere(
 
 
 def test_a_disk_without_room_is_named(tmp_path: Path, pictures: Path) -> None:
-    """More than a disk can hold is refused before the work, with what is needed and free."""
-    with pytest.raises(InputError, match=r"are needed there, and .* MB are free"):
+    """Too little disk space is refused before the work, with the needed and free space."""
+    with pytest.raises(InputError, match=r"are needed, but only .* MB are free"):
         check_space(tmp_path / "not" / "yet", 10**18)
 
 
 def test_a_full_disk_is_named_before_the_first_step(small_disk: SmallDisk, pictures: Path) -> None:
-    """One line, exit code 2 and no step, where the disk cannot take the result."""
+    """A full disk gives one line and exit code 2 before the first step."""
     (small_disk.path / "ballast").write_bytes(bytes(2**20 - 8192))
     done = nst_tuner(
         *("stylize", "--content", pictures / "content.png", "--style", pictures / "style.png"),

@@ -29,7 +29,7 @@ def test_yields_where_it_stands(weights: Mapping[str, Weights]) -> None:
 
 
 def test_divergence_is_an_outcome(weights: Mapping[str, Weights]) -> None:
-    """A run that explodes ends with a reason instead of an exception."""
+    """A diverging run ends with an outcome instead of an exception."""
     config = StyleConfig(size_px=64, steps=60, lr=1e4, clamp="save", style_weight=1e12)
     steps = list(
         stylize(config, sample_content(), [(sample_style(96), 1.0)], weights=weights.__getitem__)
@@ -39,7 +39,7 @@ def test_divergence_is_an_outcome(weights: Mapping[str, Weights]) -> None:
 
 
 def test_the_best_is_judged_by_the_own_weights(weights: Mapping[str, Weights]) -> None:
-    """Under a ramp losses begin low, since style counts for little; that is not what is best."""
+    """With a ramp, the best iterate is chosen by the final weights, not by the low early losses."""
     config = StyleConfig(
         size_px=48, steps=20, style_weight=30.0, weight_schedule="ramp", keep="best", lr=0.05
     )
@@ -58,6 +58,6 @@ def test_the_best_is_judged_by_the_own_weights(weights: Mapping[str, Weights]) -
 
 
 def test_samples_depend_on_their_seed_alone() -> None:
-    """The painting is drawn from its seed."""
+    """The sample painting depends on its seed only."""
     assert torch.equal(sample_style(64, seed=3), sample_style(64, seed=3))
     assert not torch.equal(sample_style(64, seed=3), sample_style(64, seed=4))

@@ -1,4 +1,4 @@
-"""What holds for every named space."""
+"""Rules for every named space."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ def samples(draw: st.DrawFn, space: Space) -> Params:
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_sample_builds(name: str) -> None:
-    """Whatever is drawn from a named space is a valid configuration; 1,000 draws."""
+    """All of 1,000 draws from a named space are valid configurations."""
     space = CATALOGUE[name]
 
     @settings(max_examples=1000)
@@ -54,7 +54,7 @@ def test_every_sample_builds(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_space_says_what_it_is_for_and_why(name: str) -> None:
-    """A space tells its purpose in a line and its reasons in a few sentences."""
+    """A space has a one-line purpose and reasons of several sentences."""
     space = CATALOGUE[name]
     assert 10 < len(space.summary) < 80
     assert len(space.why) > 100 and space.why.count(". ") > 1
@@ -62,7 +62,7 @@ def test_every_space_says_what_it_is_for_and_why(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_space_survives_its_yaml(name: str) -> None:
-    """Written as a user's file and read back, a space is the same, and passes the same checks."""
+    """A space is equal after being written to a file and read back."""
     space = CATALOGUE[name]
     text = yaml.safe_dump(space_to_dict(space), sort_keys=False)
     assert space_from_dict(parse_yaml(text, "x.yaml").data, "x.yaml") == space
@@ -74,7 +74,7 @@ def terms(config: StyleConfig) -> Mapping[str, float]:
 
 @pytest.mark.parametrize("name", list(REPORTS))
 def test_reports_start_from_their_preset(name: str) -> None:
-    """The first start of a report's space is the report's preset on VGG16."""
+    """The first initial point of a report's space equals the report's preset on VGG16."""
     preset, _ = runnable(BASELINES[name], lambda network: network == "vgg16")
     space = REPORTS[name]
     own = {key: getattr(preset.config, key) for key in ("steps", "size_px")}

@@ -27,7 +27,7 @@ def space_of(params: dict[str, Any], **content: Any) -> Space:
 
 
 def test_a_users_space() -> None:
-    """A space read from plain data works like a named one, booleans for on and off included."""
+    """A space from plain data works like a named one, also with booleans for on and off."""
     space = space_from_dict(SPACE, "mine.yaml")
     config = space.build({"log10_style_content": 1.0, "tv": "off", "content_layer": "relu3_4"})
     assert config.extractor == "vgg19"
@@ -73,8 +73,8 @@ def test_wrong_parameters_are_all_named() -> None:
         ({"style_set": {"options": ["conv1-layer3"]}}, "`conv1`: vgg16 has no such layer"),
         ({"log10_blend_3": {"low": 0, "high": 1}}, "expected log10_blend_2"),
         ({"lr": {"low": -1, "high": 1}}, "lr"),
-        ({"steps": {"low": 10, "high": 90}}, "set in the job by halving.max_steps"),
-        ({"size_px": {"low": 64, "high": 90}}, "set in the job by size_px"),
+        ({"steps": {"low": 10, "high": 90}}, "set halving.max_steps in the job"),
+        ({"size_px": {"low": 64, "high": 90}}, "set size_px in the job"),
         ({"seed": {"low": 0, "high": 9}}, "search.seed and finals.seeds"),
         ({"log10_style_content": {"low": 1, "high": 1000}}, "base 10, from -12 to 12, got 1000"),
         ({"log10_blend_2": {"low": -400, "high": 1}}, "base 10, from -12 to 12, got -400"),
@@ -85,7 +85,7 @@ def test_wrong_parameters_are_all_named() -> None:
     ],
 )
 def test_bad_declarations_say_why(params: object, expected: str) -> None:
-    """Each fault of a declared space is named."""
+    """The error about an invalid declaration names the problem."""
     with pytest.raises(ConfigError, match=expected):
         space_from_dict({"name": "x", "why": "", "params": params}, "x.yaml")
 
@@ -98,7 +98,7 @@ OPTIMIZERS: dict[str, Any] = {
 
 
 def test_what_the_job_sets_is_not_fixed() -> None:
-    """A size, steps or a seed of a space would be overridden, or tell presets what was not run."""
+    """A space may not fix the size, the steps or the seed, which the job sets."""
     fixed = {"steps": 50, "size_px": 512, "seed": 1, "schedule_steps": 9}
     with pytest.raises(ConfigError) as caught:
         space_of({"lr": {"low": 0.1, "high": 1}}, fixed=fixed)
@@ -106,7 +106,7 @@ def test_what_the_job_sets_is_not_fixed() -> None:
 
 
 def test_two_choices_that_do_not_go_together_are_found() -> None:
-    """Each is right with the first of the others, and still no configuration with one of them."""
+    """Combinations of ends that give no valid configuration are found."""
     params = {
         "style_set": {"options": ["relu1_1-5_1", "relu1_1-3_1"]},
         "style_scheme": {"options": ["equal", "explicit"]},
@@ -117,14 +117,14 @@ def test_two_choices_that_do_not_go_together_are_found() -> None:
 
 
 def test_a_first_layer_without_weight_compares_with_nothing() -> None:
-    """Others are weighed against the first one."""
+    """An explicit layer weight needs a first layer with a weight above 0."""
     fixed = {"style_layers": {"relu1_1": 0, "relu2_1": 1}}
     with pytest.raises(ConfigError, match="relu1_1, whose weight is 0"):
         space_of({"log10_layer_2": {"low": -1, "high": 1}}, fixed=fixed)
 
 
 def test_what_is_fixed_is_checked_with_what_is_drawn() -> None:
-    """Layers of a network that every configuration has, though it is not the default one."""
+    """Layers are checked against the fixed network of the space."""
     params = {"extractor": {"options": ["resnet18"]}, "lr": {"low": 0.1, "high": 1}}
     fixed = {"content_layers": {"layer1": 1}, "style_layers": {"layer1": 1}}
     space = space_of(params, fixed=fixed)
@@ -132,7 +132,7 @@ def test_what_is_fixed_is_checked_with_what_is_drawn() -> None:
 
 
 def test_starts_are_completed_by_all_their_conditions() -> None:
-    """What is left open gets a value that everything given has a meaning with."""
+    """Missing choices get a value that satisfies the conditions of the given parameters."""
     params = {
         "optimizer": {"options": ["adam", "adamw", "sgd"]},
         "lr@adam": {"low": 0.01, "high": 1, "when": {"optimizer": ["adam", "sgd"]}},
@@ -144,13 +144,13 @@ def test_starts_are_completed_by_all_their_conditions() -> None:
 
 
 def test_a_parameter_has_variants_by_condition() -> None:
-    """Each optimizer's rate has its own range, and without one it is the optimizer's own."""
+    """Each optimizer has its own range of learning rates, or its default."""
     space = space_of(OPTIMIZERS)
     assert space.build({"optimizer": "adam", "lr@adam": 0.05}).lr == 0.05
     assert space.build({"optimizer": "sgd", "lr@sgd": 50.0}).lr == 50.0
     assert space.build({"optimizer": "lbfgs"}).lr == DEFAULT_LR["lbfgs"]
     assert space_of(OPTIMIZERS, fixed={"lr": 0.7}).build({"optimizer": "lbfgs"}).lr == 0.7
-    with pytest.raises(ConfigError, match="no meaning unless optimizer is sgd"):
+    with pytest.raises(ConfigError, match="no effect unless optimizer is sgd"):
         space.build({"optimizer": "adam", "lr@adam": 0.05, "lr@sgd": 50.0})
 
 
@@ -177,7 +177,7 @@ NETWORKS: dict[str, Any] = {
 
 
 def test_layers_hang_on_the_network() -> None:
-    """Each network's layers are a choice of their own, weighted by the same scheme."""
+    """Each network has its own choice of layers with a common scheme."""
     config = space_of(NETWORKS).build(
         {"extractor": "resnet18", "style_set@resnet18": "conv1-layer3", "style_scheme": "deep"}
     )
@@ -217,7 +217,7 @@ def test_style_images_are_weighed_against_the_first() -> None:
 
 
 def test_weights_of_images_that_there_are_not_are_left_out() -> None:
-    """A blend fits any number of style images up to its own; its starts do too."""
+    """A blend and its initial points fit any number of style images up to its maximum."""
     space = space_of(BLEND, starts=[{"log10_blend_2": 0.5, "log10_blend_3": 0.5}])
     assert space.style_images == range(2, 4)
     assert space.for_style_images(3) is space
@@ -234,7 +234,7 @@ def test_weights_of_images_that_there_are_not_are_left_out() -> None:
 
 
 def test_starts_may_leave_parameters_open() -> None:
-    """A partial start is completed by what its parameters hang on, and may lack the rest."""
+    """An incomplete initial point is completed by the conditions of its parameters only."""
     space = space_of(OPTIMIZERS, starts=[{"lr@sgd": 10}, {}])
     assert space.initial_points == ({"lr@sgd": 10, "optimizer": "sgd"}, {})
 
@@ -243,19 +243,19 @@ def test_starts_may_leave_parameters_open() -> None:
     ("start", "expected"),
     [
         ({"lr@sgd": 1000}, r"`starts.0`: `lr@sgd`: expected 1 … 100, log, got 1000"),
-        ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no meaning unless"),
-        ({"lr@sgd": 10, "lr@adam": 0.1}, "no meaning unless"),
+        ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no effect unless"),
+        ({"lr@sgd": 10, "lr@adam": 0.1}, "no effect unless"),
         ({"lr@sdg": 10}, "did you mean `lr@sgd`"),
     ],
 )
 def test_bad_starts_say_why(start: dict[str, object], expected: str) -> None:
-    """A start out of range, or against a condition, is refused."""
+    """An initial point that is out of range or violates a condition is refused."""
     with pytest.raises(ConfigError, match=expected):
         space_of(OPTIMIZERS, starts=[start])
 
 
 def test_what_a_space_may_set() -> None:
-    """Options and ends of all variants, and what holds where no parameter sets the field."""
+    """`may_set` returns options and ends of all variants, and the value without any of them."""
     space = space_of({**OPTIMIZERS, "photo_weight": {"low": 1, "high": 9}}, fixed={"init": "noise"})
     assert space.may_set("optimizer") == ("adam", "sgd", "lbfgs")
     assert space.may_set("photo_weight") == (1, 9)
@@ -281,7 +281,7 @@ def test_what_a_space_may_set() -> None:
     )
 )
 def test_any_data_is_a_space_or_a_config_error(content: dict[str, Any]) -> None:
-    """Whatever a file holds, the answer is a space or a ConfigError."""
+    """Any file content gives a space or a ConfigError."""
     try:
         space_from_dict(content, "x.yaml")
     except ConfigError as error:

@@ -19,8 +19,8 @@ from nst_core.images.file_kinds import (
     HEAD_BYTES,
     RAW_SUFFIXES,
     describe,
+    describe_raw_photo,
     is_no_picture,
-    raw_photo,
     read_format,
 )
 from nst_core.images.tensors import load_image
@@ -114,7 +114,7 @@ def _not_a_picture(path: Path) -> str | None:
         # A picture that cannot be read is not left out: it counts as a failure.
         return None if suffix in suffixes() else f"cannot be read ({error.strerror or error})"
     if suffix in RAW_SUFFIXES:  # most raw photos begin like a TIFF file
-        return raw_photo(suffix)
+        return describe_raw_photo(suffix)
     if read_format(head):
         return None
     return describe(head, suffix) or f"not a picture in a known format ({', '.join(FORMATS)})"

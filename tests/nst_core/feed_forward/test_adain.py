@@ -52,7 +52,7 @@ def encoder_weights() -> Weights:
 @pytest.fixture(scope="module")
 def decoder_weights() -> Weights:
     weights = random_weights(DECODER_LAYOUT)
-    # Pixels around mid grey: clamped ones would hide what goes on.
+    # Pixels around mid gray: clamped ones would hide what goes on.
     return weights | {"28.weight": 0.1 * weights["28.weight"], "28.bias": torch.full((3,), 0.5)}
 
 
@@ -60,7 +60,7 @@ def decoder_weights() -> Weights:
 def files(
     tmp_path_factory: pytest.TempPathFactory, encoder_weights: Weights, decoder_weights: Weights
 ) -> tuple[Path, Path]:
-    """Both files as published: torch's old format, the encoder with layers that nobody reads."""
+    """Write both files as published: torch's old format, with unused encoder layers."""
     folder = tmp_path_factory.mktemp("adain")
     paths = folder / "vgg_normalised.pth", folder / "decoder.pth"
     unread = {"32.weight": torch.zeros(2), "51.bias": torch.zeros(2)}
@@ -98,7 +98,7 @@ def decode(feat: Tensor, weights: Weights) -> Tensor:
 
 
 def test_statistics_by_hand() -> None:
-    """Mean 4 and variance 5 come out for 1, 3, 5, 7, and content takes them on pixel by pixel."""
+    """The statistics of 1, 3, 5, 7 are mean 4 and variance 5, and are transferred to content."""
     style = torch.tensor([1.0, 3.0, 5.0, 7.0]).view(1, 1, 2, 2)
     mean, std = channel_stats(style)
     assert mean.item() == 4
@@ -121,13 +121,13 @@ def test_features_take_the_styles_statistics() -> None:
 
 
 def test_equal_features_stay() -> None:
-    """Features that are transformed to their own statistics stay as they are."""
+    """Features transformed to their own statistics are unchanged."""
     feat = torch.rand(1, 4, 5, 5, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(adaptive_instance_norm(feat, feat), feat)
 
 
 def test_flat_channel_takes_the_mean() -> None:
-    """A channel without variance, as ReLU leaves many, becomes the style's mean, not NaN."""
+    """A constant channel becomes the style's mean instead of NaN."""
     style = torch.rand(1, 1, 3, 3)
     flat = adaptive_instance_norm(torch.zeros(1, 1, 1, 1), style)
     torch.testing.assert_close(flat, style.mean(dim=(2, 3), keepdim=True))
@@ -136,7 +136,7 @@ def test_flat_channel_takes_the_mean() -> None:
 def test_networks_are_the_published_ones(
     adain: Adain, encoder_weights: Weights, decoder_weights: Weights
 ) -> None:
-    """Both networks compute what the published layers compute, poolings rounding up."""
+    """Both networks equal the published layers, with sizes rounded up by poolings."""
     feat = encode(CONTENT, encoder_weights)
     assert feat.shape == (1, 512, 9, 13)
     torch.testing.assert_close(adain.encoder(CONTENT[None]), feat)
@@ -175,7 +175,7 @@ def test_alpha_zero_decodes_the_content(adain: Adain) -> None:
 
 
 def test_content_as_style(adain: Adain) -> None:
-    """The content in its own style is the content encoded and decoded."""
+    """The content as its own style gives the encoded and decoded content."""
     own = adain(CONTENT, [(CONTENT, 1)], alpha=0)
     torch.testing.assert_close(adain(CONTENT, [(CONTENT, 1)]), own, atol=1e-4, rtol=0)
 
@@ -209,7 +209,7 @@ def test_safetensors_equal_pth(
 
 
 def test_every_wrong_tensor_is_listed(files: tuple[Path, Path], tmp_path: Path) -> None:
-    """One error names the file, its role, and every tensor that is missing or misshapen."""
+    """One error names the file, its role, and every tensor that is missing or has a wrong shape."""
     damaged = tmp_path / "damaged.pth"
     weights = torch.load(files[1], weights_only=True)
     del weights["5.bias"], weights["25.weight"], weights["28.bias"]
@@ -219,20 +219,20 @@ def test_every_wrong_tensor_is_listed(files: tuple[Path, Path], tmp_path: Path) 
     text = str(caught.value)
     assert str(damaged) in text
     assert "AdaIN decoder" in text
-    assert "`1.weight` (2, 3) where (256, 512, 3, 3) was expected" in text
+    assert "`1.weight`: expected (256, 512, 3, 3), got (2, 3)" in text
     for key in ("5.bias", "8.bias", "25.weight", "28.bias"):
         assert f"`{key}` nothing where" in text
     assert text.count("\n") == 5
 
 
 def test_exchanged_files_are_refused(files: tuple[Path, Path]) -> None:
-    """The decoder's file is not taken for the encoder's."""
+    """The decoder's file is refused as encoder."""
     with pytest.raises(WeightsError, match="not weights of the AdaIN encoder"):
         Adain.load(files[1], files[0])
 
 
 class Hostile:
-    """Would run code when unpickled freely."""
+    """An object that would execute code if it were unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return print, ("executed",)
@@ -253,7 +253,7 @@ def test_no_code_in_a_file_runs(
     "name", ["text.pth", "text.safetensors", "cut.pth", "bent.pth", "none.pth"]
 )
 def test_unreadable_files(files: tuple[Path, Path], tmp_path: Path, name: str) -> None:
-    """A file that is missing, cut, damaged or something else altogether is named in the error."""
+    """The error about a missing, truncated, damaged or other file names the file."""
     content = files[1].read_bytes()
     bent = bytearray(content)
     bent[150:200] = b"\xff" * 50
@@ -291,14 +291,14 @@ def test_arguments_out_of_range(
     alpha: float,
     message: str,
 ) -> None:
-    """An argument that makes no sense is refused with its name or value."""
+    """An invalid argument is refused with its name or value."""
     with pytest.raises(InputError, match=message):
         adain(content, styles, alpha=alpha)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu(adain: Adain, files: tuple[Path, Path]) -> None:
-    """On a GPU the same picture comes out, on the content's device."""
+    """A GPU gives the same picture, on the content's device."""
     image = Adain.load(*files, device="cuda")(CONTENT, [(STYLE, 1)])
     assert image.device == CONTENT.device
     torch.testing.assert_close(image, adain(CONTENT, [(STYLE, 1)]), atol=0.02, rtol=0)

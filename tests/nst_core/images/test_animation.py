@@ -9,7 +9,7 @@ from nst_core.images.animation import HOLD_SECONDS, check_animation_path, save_a
 
 
 def fade(count: int) -> list[np.ndarray]:
-    """A colour gradient that becomes brighter, without noise."""
+    """A color gradient that becomes brighter, without noise."""
     across, down = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 48))
     gradient = np.stack([across, (across + down) / 2, 1 - across], axis=-1)
     return [(gradient * (100 + 150 * k / count)).astype(np.uint8) for k in range(count)]
@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[list[np.ndarray], list[int]]:
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
 def test_frames_come_back(tmp_path: Path, suffix: str) -> None:
-    """Every frame is there in order, near in colour, for its share of the time; it repeats."""
+    """All frames are written in order, with similar colors and durations, and repeat."""
     frames = fade(12)
     save_animation(frames, tmp_path / f"a.{suffix}", seconds=2.5)
     found, durations = read(tmp_path / f"a.{suffix}")
@@ -44,7 +44,7 @@ def test_frames_come_back(tmp_path: Path, suffix: str) -> None:
 
 
 def test_still_areas_do_not_flicker(tmp_path: Path) -> None:
-    """What does not change from frame to frame does not change in a GIF either."""
+    """Areas that are equal in all frames are equal in the GIF."""
     frames = fade(10)
     for frame in frames:
         frame[:, :32] = frames[0][:, :32]
@@ -54,8 +54,8 @@ def test_still_areas_do_not_flicker(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frame[:, :32], found[0][:, :32])
 
 
-def test_frames_too_fast_to_see_are_left_out(tmp_path: Path) -> None:
-    """No frame is shown for less than 20 ms; first and last frame and the time are kept."""
+def test_too_short_frames_are_omitted(tmp_path: Path) -> None:
+    """No frame is shorter than 20 ms; first and last frame and the total time are kept."""
     frames = [fade(2)[k % 2] for k in range(120)]
     frames[-1] = 255 - frames[-1]
     save_animation(frames, tmp_path / "a.webp", seconds=1)
@@ -68,7 +68,7 @@ def test_frames_too_fast_to_see_are_left_out(tmp_path: Path) -> None:
 
 
 def test_one_frame_is_enough(tmp_path: Path) -> None:
-    """A single frame, and frames that are all the same, are written as well."""
+    """A single frame, or several equal ones, can be written."""
     for count in (1, 3):
         save_animation([fade(1)[0]] * count, tmp_path / "a.gif")
         with Image.open(tmp_path / "a.gif") as picture:
@@ -76,7 +76,7 @@ def test_one_frame_is_enough(tmp_path: Path) -> None:
 
 
 def test_unusable_animations_are_refused(tmp_path: Path) -> None:
-    """Other suffixes, missing folders, no frames, frames that differ in size: all are refused."""
+    """Other suffixes, missing folders, no frames, and frames of different sizes are refused."""
     for name in ("a.mp4", "nowhere/a.gif", ""):
         with pytest.raises(ImageError):
             check_animation_path(tmp_path / name)
@@ -85,7 +85,7 @@ def test_unusable_animations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"\.gif, \.webp"):
         check_animation_path(tmp_path / "a.png")
     for frames in ([], [fade(1)[0], fade(1)[0][1:]]):
-        with pytest.raises(ImageError, match="all of one size"):
+        with pytest.raises(ImageError, match="all of the same size"):
             save_animation(frames, tmp_path / "a.gif")
     check_animation_path(tmp_path / "A.GIF")
     assert not list(tmp_path.iterdir())
@@ -93,7 +93,7 @@ def test_unusable_animations_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("suffix", "width"), [("gif", 66_000), ("webp", 17_000)])
 def test_formats_have_a_largest_size(tmp_path: Path, suffix: str, width: int) -> None:
-    """Frames larger than the format can hold are an error that says so, not a crash."""
+    """Frames larger than the format allows raise an ImageError."""
     frames = [np.full((1, width, 3), level, np.uint8) for level in (0, 90)]
     with pytest.raises(ImageError, match="cannot hold"):
         save_animation(frames, tmp_path / f"a.{suffix}")

@@ -14,7 +14,7 @@ from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
 from nst_core.stylization import stylize
 
-#: Everything that reads the style images: moments, colours, starts.
+#: Everything that reads the style images: moments, colors, starts.
 LOOKS: tuple[dict[str, Any], ...] = (
     {"init": "style", "style_loss": "gram"},
     {"init": "style_noise", "style_loss": "wasserstein", "match_colors": "mean_cov"},

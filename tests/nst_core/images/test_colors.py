@@ -19,7 +19,7 @@ def picture(seed: int, low: float = 0.2, high: float = 0.8) -> torch.Tensor:
 
 
 def test_luminance_is_the_luma_of_video() -> None:
-    """Pure colours have the brightness of BT.601, in all three channels."""
+    """Pure colors have the luma of BT.601 in all three channels."""
     for channel, weight in enumerate(LUMA):
         image = torch.zeros(3, 2, 2)
         image[channel] = 1
@@ -28,7 +28,7 @@ def test_luminance_is_the_luma_of_video() -> None:
 
 @given(st.integers(0, 1000))
 def test_keeping_hues_keeps_the_new_brightness(seed: int) -> None:
-    """Where nothing is clipped, the result has one picture's luma and the other's chroma."""
+    """Without clipping, the result has the luma of one picture and the chroma of the other."""
     image, content = picture(seed, 0.4, 0.6), picture(seed + 1, 0.4, 0.6)
     mixed = with_hues_of(image, content)
     torch.testing.assert_close(luminance(mixed), luminance(image))
@@ -37,7 +37,7 @@ def test_keeping_hues_keeps_the_new_brightness(seed: int) -> None:
 
 
 def test_recoloring_moves_the_statistics_it_names() -> None:
-    """`mean` gives the content's mean, `mean_cov` also its covariance, `histogram` all."""
+    """`mean` matches the mean, `mean_cov` also the covariance, `histogram` the histograms."""
     style, content = picture(1, 0.3, 0.5), 0.4 + 0.3 * (picture(2) - 0.5)
     assert recolored(style, content, "none") is style
     for how in ("mean", "mean_cov"):
@@ -57,15 +57,15 @@ def test_recoloring_moves_the_statistics_it_names() -> None:
 
 
 @pytest.mark.parametrize("how", ["mean", "mean_cov", "histogram"])
-def test_grey_pictures_do_not_break_recoloring(how: str) -> None:
-    """A style without colour has no covariance to invert, and still comes out finite."""
-    grey = torch.full((3, 8, 8), 0.5)
-    found = recolored(grey, picture(3).float(), how)
+def test_gray_pictures_do_not_break_recoloring(how: str) -> None:
+    """A gray style, whose covariance is singular, gives finite values."""
+    gray = torch.full((3, 8, 8), 0.5)
+    found = recolored(gray, picture(3).float(), how)
     assert torch.isfinite(found).all()
 
 
-def test_grey_styles_take_the_contents_brightness() -> None:
-    """For luminance transfer the style gets the mean and spread of the content's brightness."""
+def test_gray_styles_take_the_contents_brightness() -> None:
+    """`luminance_like` gives the style the luma mean and deviation of the content."""
     found = luminance_like(picture(4, 0.0, 1.0), picture(5, 0.4, 0.5))
     goal = luminance(picture(5, 0.4, 0.5))
     assert found.mean().item() == pytest.approx(goal.mean().item())
@@ -73,8 +73,8 @@ def test_grey_styles_take_the_contents_brightness() -> None:
     assert torch.equal(found[0], found[1])
 
 
-def test_color_noise_has_the_colours_of_a_picture() -> None:
-    """Noise takes an image's mean and covariance of colours."""
+def test_color_noise_has_the_colors_of_a_picture() -> None:
+    """Color noise has the mean and covariance of an image's colors."""
     style = picture(6)
     style[0] = 0.5 * style[1] + 0.2
     noise = torch.randn(3, 200, 200, generator=torch.Generator().manual_seed(0)).double()

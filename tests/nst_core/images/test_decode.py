@@ -1,7 +1,6 @@
-"""Reading: every test writes a real file and reads it with the public functions."""
+"""Reading picture files: every test writes a real file and reads it by public functions."""
 
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,18 @@ from nst_core.images.decode import FORMATS, MAX_BYTES
 from nst_core.images.sizes import check_image
 from nst_core.images.tensors import load_alpha, load_image, to_uint8
 from tests.nst_core.picture_files import (
-    LINEAR_GREY,
+    LINEAR_GRAY,
     LINEAR_RGB,
     SRGB,
     deep_png,
     deep_tiff,
-    grey_cyan_cmyk,
+    gray_cyan_cmyk,
     noise,
     write,
 )
 
-#: Where the corners stand that in the file are (first row, first column), (first row, last column),
-#: as (row, column) in {0, -1}; from the Exif standard, by orientation.
+#: EXIF orientation -> positions, as (row, column) in {0, -1}, of the file's first and last pixel of
+#: the first row in the upright picture; from the Exif standard.
 CORNERS = {
     1: ((0, 0), (0, -1)),
     2: ((0, -1), (0, 0)),
@@ -43,8 +42,8 @@ CORNERS = {
 # Modes
 
 
-def test_a_photo_with_a_preview_behind_it(tmp_path: Path) -> None:
-    """The JPEG of a camera may hold a preview as well; the photo comes first."""
+def test_a_jpeg_with_a_preview_is_read(tmp_path: Path) -> None:
+    """A camera's JPEG that contains a preview as second picture is read as the photo."""
     photo, preview = (Image.new("RGB", size, "red") for size in ((64, 48), (16, 12)))
     photo.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[preview])
     with Image.open(tmp_path / "camera.jpg") as picture:
@@ -53,8 +52,8 @@ def test_a_photo_with_a_preview_behind_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "still"), [(1, True), (4, True), (0, False), (2, False)])
-def test_a_tiff_with_a_page_beside_it(tmp_path: Path, kind: int, still: bool) -> None:
-    """A preview or a mask beside the picture is no second picture; a page of a document is."""
+def test_pages_of_a_tiff(tmp_path: Path, kind: int, still: bool) -> None:
+    """A TIFF with a preview or mask is read; one with a second picture is refused."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(pixels, photometric="rgb")
@@ -71,7 +70,7 @@ def test_a_tiff_with_a_page_beside_it(tmp_path: Path, kind: int, still: bool) ->
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "I;16", "1"])
 def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    """Grey, palette, CMYK, transparent, 16-bit and bilevel white all load as white."""
+    """White is read as white in gray, palette, CMYK, alpha, 16-bit and bilevel pictures."""
     if mode == "I;16":
         picture = Image.fromarray(np.full((40, 40), 65535, np.uint16))
     else:
@@ -83,8 +82,8 @@ def test_any_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["turned", "deep", "white is 0", "preview too"])
-def test_a_mask_beside_a_tiff_changes_nothing(tmp_path: Path, kind: str) -> None:
-    """A page that Pillow does not know takes neither turn nor depth nor meaning from the first."""
+def test_a_mask_page_changes_nothing(tmp_path: Path, kind: str) -> None:
+    """A mask page changes neither orientation, depth nor colors of the first page."""
     pixels = np.random.default_rng(0).integers(0, 2**16, (40, 60, 3), np.uint16)
     options: dict[str, Any] = {"photometric": "rgb"}
     if kind == "turned":
@@ -106,8 +105,8 @@ def test_a_mask_beside_a_tiff_changes_nothing(tmp_path: Path, kind: str) -> None
     assert torch.equal(*found)
 
 
-def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    """A grey ramp is the same ramp in red, green and blue, at 8 and at 16 bits."""
+def test_gray_has_three_equal_channels(tmp_path: Path) -> None:
+    """Gray is read as equal red, green and blue, at 8 and at 16 bits."""
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))
     for pixels, full in ((ramp, 255), (ramp * np.uint16(257), 65535)):
         image = load_image(write(tmp_path / "a.png", Image.fromarray(pixels)))
@@ -116,15 +115,15 @@ def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
 
 
 def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
-    """A bilevel picture has the values 0 and 1 and nothing between."""
+    """A bilevel picture is read as the values 0 and 1 only."""
     picture = Image.effect_noise((40, 40), 200).convert("1")
     image = load_image(write(tmp_path / "a.png", picture))
     assert set(image.unique().tolist()) == {0.0, 1.0}
     np.testing.assert_array_equal(image[0].numpy(), np.asarray(picture))
 
 
-def test_cmyk_without_profile_is_ink_on_paper(tmp_path: Path) -> None:
-    """Each full ink takes its complementary colour away, in a JPEG as in a TIFF."""
+def test_cmyk_without_profile(tmp_path: Path) -> None:
+    """Each full ink removes its complementary color, in JPEG and TIFF."""
     inks = np.zeros((40, 160, 4), np.uint8)
     for ink in range(4):
         inks[:, 40 * ink : 40 * ink + 40, ink] = 255
@@ -136,32 +135,19 @@ def test_cmyk_without_profile_is_ink_on_paper(tmp_path: Path) -> None:
         torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
 
 
-def test_cmyk_profile_says_what_ink_looks_like(tmp_path: Path) -> None:
-    """With a profile whose cyan is a grey of L* 50, full cyan is sRGB 119 and no more blue."""
+def test_cmyk_profile_is_applied(tmp_path: Path) -> None:
+    """With a profile that maps cyan to gray of L* 50, full cyan is read as sRGB 119."""
     picture = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
     for name in ("a.tif", "a.jpg"):
-        image = load_image(write(tmp_path / name, picture, icc_profile=grey_cyan_cmyk()))
+        image = load_image(write(tmp_path / name, picture, icc_profile=gray_cyan_cmyk()))
         torch.testing.assert_close(image, torch.full_like(image, 119 / 255), atol=0.015, rtol=0)
 
 
-def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
-    """Half of 16 bits is half of the range, not clipped to white."""
-    path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
-    assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
+# Files that are refused before they are decoded
 
 
-def test_deep_grey_with_white_at_0(tmp_path: Path) -> None:
-    """A 16-bit TIFF that counts from white to black is no negative."""
-    path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
-    assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
-
-
-# Files that are refused before they are read
-
-
-def test_only_pictures_of_common_kinds_are_opened(tmp_path: Path) -> None:
-    """Formats that Pillow opens by other programs are refused, whatever a file is called."""
+def test_formats_of_external_programs_are_refused(tmp_path: Path) -> None:
+    """A format that Pillow opens by an external program is refused, whatever the suffix."""
     path = tmp_path / "a.png"
     Image.new("RGB", (40, 40)).save(path, "EPS")
     with pytest.raises(ImageError, match="PostScript"):
@@ -171,7 +157,7 @@ def test_only_pictures_of_common_kinds_are_opened(tmp_path: Path) -> None:
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
-    """A picture's bytes are limited as its pixels are."""
+    """A file larger than `MAX_BYTES` is refused."""
     path = write(tmp_path / "a.png", Image.new("RGB", (40, 40)))
     with path.open("ab") as file:
         file.truncate(MAX_BYTES + 1)
@@ -183,7 +169,7 @@ def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
 
 
 def test_transparency_lies_over_white(tmp_path: Path) -> None:
-    """A fully transparent red is white, a half transparent one pink."""
+    """Transparent red is read as white, half transparent red as pink."""
     for alpha, expected in ((0, 1.0), (128, 0.5)):
         path = write(tmp_path / "a.png", Image.new("RGBA", (40, 40), (255, 0, 0, alpha)))
         torch.testing.assert_close(
@@ -192,7 +178,7 @@ def test_transparency_lies_over_white(tmp_path: Path) -> None:
 
 
 def with_clear_corner(mode: str) -> tuple[Image.Image, dict[str, object]]:
-    """A black picture of 40x40, its upper left quarter fully transparent; and how to save it."""
+    """Return a black 40x40 picture with a transparent upper left quarter, and save options."""
     mask = Image.new("L", (40, 40), 255)
     mask.paste(0, (0, 0, 20, 20))
     if mode in ("RGBA", "LA"):
@@ -212,10 +198,10 @@ def with_clear_corner(mode: str) -> tuple[Image.Image, dict[str, object]]:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "I;16"])
 @pytest.mark.parametrize("profile", [None, SRGB])
-def test_every_kind_of_transparency_counts(
+def test_every_kind_of_transparency_is_read(
     tmp_path: Path, mode: str, profile: bytes | None
 ) -> None:
-    """Alpha, a palette's and a single transparent colour show white; `load_alpha` finds them."""
+    """Alpha, transparent palette entries and a transparent color are read as transparency."""
     picture, options = with_clear_corner(mode)
     path = write(tmp_path / "a.png", picture, icc_profile=profile, **options)
     alpha_1HW = load_alpha(path)
@@ -227,7 +213,7 @@ def test_every_kind_of_transparency_counts(
 
 
 def test_opaque_pictures_have_no_alpha(tmp_path: Path) -> None:
-    """None where there is no alpha channel, and where there is one of full opacity throughout."""
+    """`load_alpha` returns None without an alpha channel, and with an opaque one."""
     for mode in ("RGB", "L", "P", "RGBA", "LA"):
         picture = Image.new("RGB", (40, 40), "red").convert(mode)
         assert load_alpha(write(tmp_path / "a.png", picture)) is None
@@ -241,9 +227,9 @@ def test_opaque_pictures_have_no_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "webp", "png", "tif", "png16", "tif16", "grey16"])
+@pytest.mark.parametrize("kind", ["jpg", "webp", "png", "tif", "png16", "tif16", "gray16"])
 def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -> None:
-    """In all eight orientations the corners stand where the Exif standard puts them."""
+    """All eight orientations put the corners where the Exif standard says."""
     pixels = np.zeros((40, 64, 4), np.uint8)
     pixels[..., 3] = 255
     pixels[:16, :16, :3] = 255
@@ -258,7 +244,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -
         path.write_bytes(deep_png(deep, eXIf=exif.tobytes().removeprefix(b"Exif\0\0")))
     elif kind == "tif16":
         path.write_bytes(deep_tiff(deep, extratags=tag, extrasamples=["unassalpha"]))
-    elif kind == "grey16":
+    elif kind == "gray16":
         path = tmp_path / "a.tif"
         path.write_bytes(deep_tiff(deep[..., 0], extratags=tag, photometric="minisblack"))
     elif kind == "tif":
@@ -270,22 +256,22 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str, orientation: int) -
     image = load_image(path)
     assert image.shape[1:] == ((64, 40) if orientation >= 5 else (40, 64))
     assert check_image(path) == (image.shape[2], image.shape[1])
-    white, grey = CORNERS[orientation]
-    over_white = kind not in ("jpg", "grey16")
+    white, gray = CORNERS[orientation]
+    over_white = kind not in ("jpg", "gray16")
     assert image[:, white[0], white[1]].min() > 0.95
-    assert image[0, grey[0], grey[1]].item() == pytest.approx(1 if over_white else 0.5, abs=0.05)
+    assert image[0, gray[0], gray[1]].item() == pytest.approx(1 if over_white else 0.5, abs=0.05)
     assert image.mean() < 0.3
     if over_white:
         alpha_1HW = load_alpha(path)
         assert alpha_1HW is not None
         assert alpha_1HW.shape[1:] == image.shape[1:]
-        assert alpha_1HW[0, grey[0], grey[1]] == 0
+        assert alpha_1HW[0, gray[0], gray[1]] == 0
         assert alpha_1HW[0, white[0], white[1]] == 1
 
 
 @pytest.mark.parametrize("value", [0, 9, 77])
-def test_unknown_orientations_turn_nothing(tmp_path: Path, value: int) -> None:
-    """A value that the Exif standard does not have is no reason to turn or refuse a picture."""
+def test_unknown_orientations_are_ignored(tmp_path: Path, value: int) -> None:
+    """An orientation that is not in the Exif standard neither turns nor refuses a picture."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = value
     (tmp_path / "a.png").write_bytes(
@@ -295,11 +281,11 @@ def test_unknown_orientations_turn_nothing(tmp_path: Path, value: int) -> None:
     assert check_image(tmp_path / "a.png") == (48, 40)
 
 
-# Colour profiles
+# Color profiles
 
 
 def test_srgb_profile_changes_nothing(tmp_path: Path) -> None:
-    """An embedded sRGB profile gives the values that no profile gives."""
+    """An embedded sRGB profile gives the same values as no profile."""
     pixels = (noise(3) >> 8).astype(np.uint8)
     path = write(tmp_path / "a.png", Image.fromarray(pixels), icc_profile=SRGB)
     expected = torch.from_numpy(pixels / 255).permute(2, 0, 1).float()
@@ -313,12 +299,12 @@ def test_srgb_profile_changes_nothing(tmp_path: Path) -> None:
         ("RGBA", LINEAR_RGB),
         ("P", LINEAR_RGB),
         ("L", LINEAR_RGB),
-        ("L", LINEAR_GREY),
-        ("LA", LINEAR_GREY),
+        ("L", LINEAR_GRAY),
+        ("LA", LINEAR_GRAY),
     ],
 )
 def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -> None:
-    """128 of 255 of linear light is 188 in sRGB, also in palettes and beside an alpha channel."""
+    """A linear profile converts 128 to 188, also in palettes and with an alpha channel."""
     picture = Image.new("RGB", (40, 40), (128, 128, 128))
     picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
     assert load_image(write(tmp_path / "a.png", picture)).mean().item() == pytest.approx(128 / 255)
@@ -326,23 +312,11 @@ def test_other_profiles_become_srgb(tmp_path: Path, mode: str, profile: bytes) -
     torch.testing.assert_close(image, torch.full_like(image, 188 / 255), atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("profile", [LINEAR_GREY, LINEAR_RGB])
-def test_profiles_of_deep_grey_count(tmp_path: Path, profile: bytes) -> None:
-    """Grey of 16 bits becomes the sRGB that its 8 bits become, without their steps."""
-    ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
-    deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
-    small = Image.fromarray((ramp / 257).round().astype(np.uint8))
-    shallow = load_image(write(tmp_path / "b.tif", small, icc_profile=profile)).numpy()
-    # Where light is linear, the darkest steps of 8 bits are far apart.
-    assert np.abs(deep - shallow)[..., 400:].max() < 0.012
-    assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
-
-
 def test_profiles_for_other_channels_are_ignored(tmp_path: Path) -> None:
-    """A CMYK or grey profile on an RGB picture says nothing about it, and is no error."""
+    """A CMYK or gray profile in an RGB picture is ignored."""
     picture = Image.new("RGB", (40, 40), (255, 128, 0))
     plain = load_image(write(tmp_path / "a.tif", picture))
-    for profile in (grey_cyan_cmyk(), LINEAR_GREY):
+    for profile in (gray_cyan_cmyk(), LINEAR_GRAY):
         path = write(tmp_path / "a.tif", picture, icc_profile=profile)
         torch.testing.assert_close(load_image(path), plain)
 
@@ -351,7 +325,7 @@ def test_profiles_for_other_channels_are_ignored(tmp_path: Path) -> None:
 def test_damaged_profiles_are_named(
     tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A profile that cannot be read is ignored, and one line says so; the picture is read."""
+    """A damaged profile is ignored with one warning, and the picture is read."""
     picture = Image.new("RGB", (40, 40), (255, 128, 0))
     path = write(tmp_path / f"a.{suffix}", picture, icc_profile=b"none" * 64)
     for _ in range(2):
@@ -365,7 +339,7 @@ def test_damaged_profiles_are_named(
 
 
 def test_bad_images_say_what_is_wrong(tmp_path: Path) -> None:
-    """Each class of unusable file gets an error that names the file and the fault."""
+    """Each kind of unusable file raises an error with the file name and the problem."""
     (tmp_path / "text.jpg").write_text("not a picture")
     write(tmp_path / "tiny.png", Image.new("RGB", (1, 1)))
     frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
@@ -374,18 +348,12 @@ def test_bad_images_say_what_is_wrong(tmp_path: Path) -> None:
     Image.effect_noise((200, 200), 90).save(buffer, format="PNG")
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:9000])
     Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
-    tiff = bytearray(deep_tiff(noise(3)))
-    (first,) = struct.unpack_from("<I", tiff, 4)
-    (tags,) = struct.unpack_from("<H", tiff, first)
-    struct.pack_into("<I", tiff, first + 2 + 12 * tags, len(tiff))  # a second page without any tag
-    (tmp_path / "pageless.tif").write_bytes(tiff + bytes(6))
     expected = {
         "text.jpg": "not a picture",
         "tiny.png": "too small",
         "moving.gif": "2 frames",
         "cut.png": "cannot be decoded",
         "huge.png": "megapixels",
-        "pageless.tif": "cannot be decoded .*dimensions",
         "missing.png": "no such image",
         "": "is a folder",
     }

@@ -1,4 +1,4 @@
-"""Reading 16 bits a channel: as exact, and as careful, as reading 8."""
+"""Reading 16 bits a channel: exact values, and the same checks as for 8 bits."""
 
 import io
 import struct
@@ -8,22 +8,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from nst_core.errors import ImageError
 from nst_core.images.sizes import check_image
 from nst_core.images.tensors import load_alpha, load_image
 from tests.nst_core.picture_files import (
-    LINEAR_GREY,
+    LINEAR_GRAY,
     LINEAR_RGB,
     SRGB,
     deep_png,
     deep_tiff,
     noise,
     with_profile,
+    write,
 )
 
 
@@ -39,8 +41,8 @@ from tests.nst_core.picture_files import (
     ],
     ids=["png", "tiff", "big-endian", "BigTIFF", "tiled and compressed", "lzw"],
 )
-def test_deep_colour_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
-    """All 65536 levels of a channel arrive, whatever the container."""
+def test_deep_color_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], bytes]) -> None:
+    """All 65536 levels of a channel are read exactly, in every container."""
     pixels = noise(3)
     path = tmp_path / "a"
     path.write_bytes(encode(pixels))
@@ -49,7 +51,7 @@ def test_deep_colour_is_exact(tmp_path: Path, encode: Callable[[np.ndarray], byt
 
 
 def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
-    """16-bit alpha works as 8-bit alpha, also where a TIFF's colours are multiplied by it."""
+    """16-bit alpha is laid over white, also in a TIFF whose colors are multiplied by alpha."""
     pixels = noise(4)
     pixels[:8, :8, 3] = 0
     alpha = pixels[..., 3:] / 65535
@@ -70,8 +72,8 @@ def test_deep_alpha_lies_over_white(tmp_path: Path) -> None:
         np.testing.assert_allclose(alpha_1HW[0].numpy(), alpha[..., 0], atol=1e-7)
 
 
-def test_deep_transparent_colour(tmp_path: Path) -> None:
-    """The one colour that a 16-bit PNG names transparent is white; its neighbours are not."""
+def test_deep_transparent_color(tmp_path: Path) -> None:
+    """The transparent color of a 16-bit PNG is read as white; similar colors are not."""
     pixels = np.full((40, 40, 3), 1000, np.uint16)
     pixels[0] = 1001
     (tmp_path / "a.png").write_bytes(deep_png(pixels, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
@@ -80,8 +82,8 @@ def test_deep_transparent_colour(tmp_path: Path) -> None:
     assert image[:, 0].max() < 0.02
 
 
-def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
-    """A TIFF's fourth channel is alpha only if the file does not call it something else."""
+def test_fourth_channel_without_meaning_is_ignored(tmp_path: Path) -> None:
+    """A TIFF's fourth channel that is not declared as alpha is ignored."""
     pixels = noise(4)
     (tmp_path / "a.tif").write_bytes(deep_tiff(pixels, extrasamples=["unspecified"]))
     expected = torch.from_numpy((pixels[..., :3] / 65535).astype(np.float32)).permute(2, 0, 1)
@@ -89,8 +91,8 @@ def test_fourth_channel_of_no_known_meaning_is_left_out(tmp_path: Path) -> None:
     assert load_alpha(tmp_path / "a.tif") is None
 
 
-def test_separate_planes_have_the_right_colours(tmp_path: Path) -> None:
-    """16-bit planes, which OpenCV misreads, are read at 8 bits; refused if Pillow does too."""
+def test_separate_planes_have_the_right_colors(tmp_path: Path) -> None:
+    """16-bit separate planes are read at 8 bits if compressed, and refused otherwise."""
     planes = np.moveaxis(noise(3), -1, 0)
     (tmp_path / "a.tif").write_bytes(deep_tiff(planes, planarconfig="separate"))
     with pytest.raises(ImageError, match="separate planes"):
@@ -102,13 +104,13 @@ def test_separate_planes_have_the_right_colours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_colour_beats_depth(tmp_path: Path, suffix: str) -> None:
-    """16 bits stay with an sRGB profile; with another one the colours are converted, at 8 bits."""
+def test_other_profiles_than_srgb_reduce_the_depth(tmp_path: Path, suffix: str) -> None:
+    """An sRGB profile keeps 16 bits; colors of another profile are converted at 8 bits."""
     pixels = np.full((40, 40, 3), 32768 + 100, np.uint16)
     path = tmp_path / f"a.{suffix}"
     for profile, expected, tolerance in (
         (SRGB, 32868 / 65535, 1e-7),
-        (LINEAR_GREY, 32868 / 65535, 1e-7),  # not for these channels
+        (LINEAR_GRAY, 32868 / 65535, 1e-7),  # not for these channels
         (LINEAR_RGB, 188 / 255, 0.01),
     ):
         path.write_bytes(with_profile(pixels, suffix, profile))
@@ -116,7 +118,7 @@ def test_colour_beats_depth(tmp_path: Path, suffix: str) -> None:
 
 
 def test_deep_headers_are_checked_before_decoding(tmp_path: Path) -> None:
-    """Too large, too small and several pages: the header alone is enough to refuse 16 bits."""
+    """Files that are too large, too small, or have several pages are refused by their header."""
     header = io.BytesIO(deep_png(noise(3))[:8])
     header.seek(8)
     PngImagePlugin.putchunk(header, b"IHDR", struct.pack(">2I5B", 20_000, 20_000, 16, 2, 0, 0, 0))
@@ -133,10 +135,10 @@ def test_deep_headers_are_checked_before_decoding(tmp_path: Path) -> None:
 
 
 @given(kept=st.floats(0, 1, exclude_max=True), suffix=st.sampled_from(["png", "tif", "lzw"]))
-def test_cut_deep_files_are_refused(
+def test_truncated_deep_files_are_refused(
     tmp_path_factory: pytest.TempPathFactory, kept: float, suffix: str
 ) -> None:
-    """However little a 16-bit file lacks, no part of a picture is returned but a clear error."""
+    """A 16-bit file that is truncated anywhere raises an error that says so."""
     if suffix == "png":
         content = deep_png(noise(3))
     elif suffix == "tif":
@@ -145,14 +147,73 @@ def test_cut_deep_files_are_refused(
         content = cv2.imencode(".tiff", noise(3))[1].tobytes()
     path = tmp_path_factory.mktemp("cut") / f"a.{suffix}"
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(ImageError, match=r"cannot be decoded|not a picture|is empty"):
+    with pytest.raises(ImageError, match=r"cannot be decoded|not a picture|is empty|damaged"):
         load_image(path)
 
 
 def test_damaged_deep_png_is_refused(tmp_path: Path) -> None:
-    """A single wrong bit in the pixels of a 16-bit PNG is found."""
+    """A single wrong bit in the pixels of a 16-bit PNG raises an error."""
     content = bytearray(deep_png(noise(3)))
     content[len(content) // 2] ^= 4
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ImageError, match="cannot be decoded"):
         load_image(tmp_path / "a.png")
+
+
+# Gray
+
+
+def test_16_bit_gray_keeps_its_range(tmp_path: Path) -> None:
+    """A value of half the 16-bit range is read as 0.5."""
+    path = write(tmp_path / "a.png", Image.fromarray(np.full((40, 40), 32768, np.uint16)))
+    assert load_image(path).mean().item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_deep_gray_with_white_at_0(tmp_path: Path) -> None:
+    """A 16-bit TIFF in which 0 is white is not inverted."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((40, 40), 1000, np.uint16), photometric="miniswhite")
+    assert load_image(path).mean().item() == pytest.approx(1 - 1000 / 65535, abs=1e-6)
+
+
+@pytest.mark.parametrize("profile", [LINEAR_GRAY, LINEAR_RGB])
+def test_profiles_of_16_bit_gray_are_applied(tmp_path: Path, profile: bytes) -> None:
+    """16-bit gray is converted to the same sRGB values as 8-bit gray, with more levels."""
+    ramp = np.tile(np.linspace(0, 65535, 4096).astype(np.uint16), (40, 1))
+    deep = load_image(write(tmp_path / "a.tif", Image.fromarray(ramp), icc_profile=profile)).numpy()
+    small = Image.fromarray((ramp / 257).round().astype(np.uint8))
+    shallow = load_image(write(tmp_path / "b.tif", small, icc_profile=profile)).numpy()
+    # Where light is linear, the darkest steps of 8 bits are far apart.
+    assert np.abs(deep - shallow)[..., 400:].max() < 0.012
+    assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
+
+
+def test_12_bit_gray_has_the_full_range(tmp_path: Path) -> None:
+    """A PGM with the maximum 4095 and a 12-bit TIFF are read as [0, 1]."""
+    ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (72, 1))
+    levels = np.rint(ramp * 4095).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5\n96 72\n4095\n" + levels.tobytes())
+    np.testing.assert_allclose(load_image(tmp_path / "a.pgm")[0].numpy(), ramp, atol=2e-4)
+    packed = np.packbits(
+        np.unpackbits(levels.view(np.uint8).reshape(72, 96, 2), axis=2)[..., 4:].reshape(72, -1)
+    )
+    entries = [(256, 96), (257, 72), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1)]
+    entries += [(278, 72), (279, packed.size)]
+    head = b"II*\0\x08\0\0\0" + np.uint16(len(entries)).tobytes()
+    rows = b"".join(
+        np.array([tag, 4], "<u2").tobytes() + np.array([1, value], "<u4").tobytes()
+        for tag, value in entries
+    )
+    content = (head + rows + bytes(4)).ljust(122, b"\0") + packed.tobytes()
+    (tmp_path / "a.tif").write_bytes(content)
+    np.testing.assert_allclose(load_image(tmp_path / "a.tif")[0].numpy(), ramp, atol=2e-4)
+
+
+def test_16_bit_gray_that_uses_12_bits_is_reported_as_dark(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 16-bit file keeps its range, and one log line names a picture that is nearly black."""
+    pixels = np.full((40, 48), 4000, np.uint16)
+    image = load_image(write(tmp_path / "a.tif", Image.fromarray(pixels)))
+    assert image.max().item() == pytest.approx(4000 / 65535, abs=1e-4)
+    assert "brightest value is 4000 of 65535" in caplog.records[0].getMessage()

@@ -27,7 +27,7 @@ def chunk_names(png: bytes) -> list[bytes]:
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_png_holds_what_its_header_says(channels: int, dtype: type) -> None:
-    """Depth and colour type stand in the header, the text before the pixels, an end at the end."""
+    """A PNG has depth and color type in its header, text before pixels, and an end chunk."""
     content = encode_png(noise(channels, dtype), {"key": "value"})
     assert content[24] == 8 * np.dtype(dtype).itemsize
     assert content[25] == {3: 2, 4: 6}[channels]
@@ -38,7 +38,7 @@ def test_png_holds_what_its_header_says(channels: int, dtype: type) -> None:
 
 
 def test_png_without_text_has_no_text_chunk() -> None:
-    """No text and an empty one give the same file."""
+    """No text and empty text give the same file."""
     for dtype in (np.uint8, np.uint16):
         pixels = noise(3, dtype)
         assert encode_png(pixels) == encode_png(pixels, {})
@@ -47,7 +47,7 @@ def test_png_without_text_has_no_text_chunk() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_alpha_is_declared(dtype: type) -> None:
-    """Other programs are told that the fourth channel is alpha, not multiplied into the colours."""
+    """A TIFF declares the fourth channel as alpha that colors are not multiplied by."""
     pixels = noise(4, dtype)
     with tifffile.TiffFile(io.BytesIO(encode(Path("a.tif"), pixels))) as file:
         assert tuple(file.pages.first.extrasamples) == (tifffile.EXTRASAMPLE.UNASSALPHA,)
@@ -56,7 +56,7 @@ def test_tiff_alpha_is_declared(dtype: type) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_pillow_reads_16_bits_too(suffix: str) -> None:
-    """A program that knows 8 bits only sees the upper ones, colours in the right order."""
+    """Pillow, which reads 8 bits, gets the upper bits in the right order of channels."""
     pixels = noise(4)
     with Image.open(io.BytesIO(encode(Path(f"a.{suffix}"), pixels))) as picture:
         found = np.asarray(picture.convert("RGBA"))
@@ -64,7 +64,7 @@ def test_pillow_reads_16_bits_too(suffix: str) -> None:
 
 
 def test_the_depth_must_fit_the_format() -> None:
-    """16 bits and alpha are refused by the formats that cannot hold them, by name."""
+    """Formats without 16 bits or alpha refuse them with an error that names the format."""
     with pytest.raises(ImageError, match="JPEG holds 8 bits"):
         encode(Path("a.jpg"), noise(3))
     with pytest.raises(ImageError, match="JPEG holds no transparency"):

@@ -1,4 +1,4 @@
-"""Gray of 32 bits and floating point: the range is taken from the values, and said."""
+"""Gray of 32 bits and floating point: the range is taken from the values, and a note says so."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_an_even_picture_is_no_error(
 
 
 def test_white_at_0_counts_in_floating_point(tmp_path: Path) -> None:
-    """A TIFF that counts from white to black is no negative at 32 bits either."""
+    """A 32-bit TIFF that counts from white to black is not read as a negative."""
     np.testing.assert_allclose(read(tmp_path / "a.tif", RAMP, "miniswhite"), 1 - RAMP, atol=1e-6)
 
 

@@ -59,7 +59,7 @@ def test_round_trip(
         assert found is not None
         torch.testing.assert_close(found, alpha_1HW, atol=half_step, rtol=0)
         expected = image * alpha_1HW + 1 - alpha_1HW
-        half_step *= 2  # colour and alpha are rounded both
+        half_step *= 2  # color and alpha are rounded both
     torch.testing.assert_close(load_image(path), expected, atol=half_step, rtol=0)
 
 
@@ -77,7 +77,7 @@ def test_what_was_loaded_is_saved_unchanged(
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_saved_values_are_clamped_and_rounded(tmp_path: Path, bits: int) -> None:
-    """What lies outside [0, 1] is saved as 0 or 1, never wrapped around."""
+    """Values outside [0, 1] are saved as 0 or 1."""
     image = torch.tensor([-0.5, 0.0, 1.0, 1.5]).repeat(8).expand(3, 32, 32)
     save_image(image, tmp_path / "a.png", bits=bits)
     torch.testing.assert_close(load_image(tmp_path / "a.png"), image.clamp(0, 1))
@@ -85,7 +85,7 @@ def test_saved_values_are_clamped_and_rounded(tmp_path: Path, bits: int) -> None
 
 @pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp"])
 def test_lossy_formats_stay_near(tmp_path: Path, suffix: str) -> None:
-    """JPEG and WebP keep a smooth picture within a few levels of 255."""
+    """JPEG and WebP change a smooth picture by a few of 255 levels at most."""
     image = torch.linspace(0, 1, 64).expand(3, 48, 64)
     save_image(image, tmp_path / f"a.{suffix}")
     torch.testing.assert_close(load_image(tmp_path / f"a.{suffix}"), image, atol=0.03, rtol=0)
@@ -93,7 +93,7 @@ def test_lossy_formats_stay_near(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_text_comes_back_from_png(tmp_path: Path, bits: int) -> None:
-    """Text of any language and length is read back from a PNG; other formats leave it out."""
+    """Text of any language and length is read back from a PNG; other formats omit it."""
     text = {"nst-tuner-preset": '{"name": "süß 甘い", "n": 1}' * 500, "Title": "a\nb", "empty": ""}
     image = random(3, 40, 50)
     save_image(image, tmp_path / "a.png", text, bits=bits)
@@ -107,7 +107,7 @@ def test_text_comes_back_from_png(tmp_path: Path, bits: int) -> None:
 
 
 def test_text_of_unusable_files(tmp_path: Path) -> None:
-    """A PNG without text has none; what is no picture is an error."""
+    """`read_text` of a PNG without text is empty; a file that is no picture raises an error."""
     save_image(random(3, 40, 50), tmp_path / "a.png")
     assert read_text(tmp_path / "a.png") == {}
     (tmp_path / "b.png").write_text("none")
@@ -118,7 +118,7 @@ def test_text_of_unusable_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("suffix", "bits"), [("png", 8), ("png", 16), ("webp", 8), ("tif", 16)])
 def test_alpha_is_resized_to_the_image(tmp_path: Path, suffix: str, bits: int) -> None:
-    """The content's alpha, larger than the result, keeps its shape in the result's size."""
+    """Alpha larger than the result is resized to the result."""
     alpha_1HW = torch.zeros(1, 80, 120)
     alpha_1HW[:, :, 60:] = 1
     path = tmp_path / f"a.{suffix}"
@@ -159,21 +159,21 @@ def test_saving_refuses_before_writing(
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
 def test_check_accepts_what_can_be_saved(tmp_path: Path, name: str) -> None:
-    """16 bits with alpha pass the check where the format can hold them; it leaves no file."""
+    """The check accepts 16 bits with alpha for PNG and TIFF, and leaves no file."""
     check_writable_image(tmp_path / name, bits=16, alpha=True)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("name", "width"), [("a.webp", 17_000), ("a.jpg", 66_000)])
 def test_formats_have_a_largest_size(tmp_path: Path, name: str, width: int) -> None:
-    """A picture wider than the format can hold is an error that says so, and no file is left."""
+    """A picture wider than the format allows raises an error, and no file is left."""
     with pytest.raises(ImageError, match=f"cannot hold this {width}x32 image"):
         save_image(torch.zeros(3, 32, width), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_sizes_keep_the_shape() -> None:
-    """The longer side becomes size_px; what would vanish is refused with the size that works."""
+    """The longer side becomes size_px; a too short side is refused with the smallest size_px."""
     assert fit_size(768, 576, 96) == (72, 96)
     assert resize_longer_side(torch.rand(3, 30, 60), 120).shape == (3, 60, 120)
     with pytest.raises(InputError, match="at least 320"):
@@ -181,7 +181,7 @@ def test_sizes_keep_the_shape() -> None:
 
 
 def test_8_bit_arrays_and_tensors_are_the_same(tmp_path: Path) -> None:
-    """uint8 -> tensor -> uint8 loses nothing, and a file of the array loads as the tensor."""
+    """uint8 -> tensor -> uint8 is exact, and a file of the array loads as the tensor."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     image = from_uint8(pixels)
     np.testing.assert_array_equal(to_uint8(image), pixels)

@@ -1,4 +1,4 @@
-"""How weights, layers and rates of engines become ours and back, and what is refused."""
+"""Conversion of weights, layers and learning rates from and to public engines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_layer_weights_follow_the_engines_rule() -> None:
-    """Weights are taken as they are, divided by their number, or divided by their sum."""
+    """Layer weights are unchanged, divided by their number, or divided by their sum."""
     given = {"relu1_1": 3.0, "relu2_1": 1.0}
 
     def layers(engine: str) -> Mapping[str, float]:
@@ -51,7 +51,7 @@ def test_layer_weights_follow_the_engines_rule() -> None:
 def test_layer_shapes_are_those_of_the_network(
     layer: str, extractor: str, expected: Grid, random_weights: Callable[[str], Weights]
 ) -> None:
-    """The small table of channels and halvings is what the network really gives."""
+    """Channels and sizes of the table equal those of the network."""
     store = FeatureStore(random_weights)
     config = StyleConfig(extractor=extractor)
     (feat,) = store.extractor(config.backbone, [layer])(torch.rand(1, 3, 50, 37)).values()
@@ -76,7 +76,7 @@ def test_layer_shapes_are_those_of_the_network(
 def test_style_factors_are_of_per_pixel_grams(
     engine: str, formula: Callable[[Grid], float]
 ) -> None:
-    """A style factor holds the division by channels, wherever the weights carry it."""
+    """A style factor includes the division by channels for all engines."""
     grid = Grid(128, 300, 1200)
     assert ENGINES[engine].style_factor(grid) == pytest.approx(formula(grid))
 
@@ -84,7 +84,7 @@ def test_style_factors_are_of_per_pixel_grams(
 def follow(
     optimizer: Callable[[list[Tensor]], torch.optim.Optimizer], start: Tensor, scale: float
 ) -> Tensor:
-    """Three steps on pixels of a range, towards a picture, by a loss of pixels in [0, 1]."""
+    """Return the picture after three optimizer steps on pixels of a given range."""
     pixels = (start * scale).requires_grad_()
     optimize = optimizer([pixels])
     for _ in range(3):
@@ -102,7 +102,7 @@ def follow(
 def test_a_learning_rate_takes_the_same_path(
     name: str, optimizer: Callable[..., torch.optim.Optimizer], lr: float
 ) -> None:
-    """Steps with the engine's rate on its pixels are steps with ours on pixels in [0, 1]."""
+    """Steps with an engine's learning rate equal steps with the converted one on [0, 1]."""
     start = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
     ours = converted("anishathalye", lr=lr, optimizer=name).lr
     theirs = follow(lambda pixels: optimizer(pixels, lr=lr), start, 255)
@@ -111,7 +111,7 @@ def test_a_learning_rate_takes_the_same_path(
 
 
 def test_the_rate_of_lbfgs_has_no_unit() -> None:
-    """L-BFGS keeps its rate, whatever the pixels."""
+    """The learning rate of L-BFGS does not depend on the pixel range."""
     assert converted("neural-style-pt", lr=1.0, optimizer="lbfgs").lr == 1
 
 
@@ -132,7 +132,7 @@ def test_the_rate_of_lbfgs_has_no_unit() -> None:
 def test_what_does_not_convert_is_refused(
     engine: str, changes: dict[str, Any], message: str
 ) -> None:
-    """Where no weights of ours repeat an engine, the reason is told."""
+    """The error about an impossible conversion gives the reason."""
     given: dict[str, Any] = {
         "content_weight": 1,
         "style_weight": 1,
@@ -146,7 +146,7 @@ def test_what_does_not_convert_is_refused(
 
 
 def test_networks_other_than_vgg_convert_where_nothing_depends_on_the_layer() -> None:
-    """A factor that is the same for all layers needs no table of channels."""
+    """A factor that is equal for all layers converts for any network."""
     fields = to_style_config(
         "pytorch-tutorial",
         content_weight=1,
@@ -196,7 +196,7 @@ def test_networks_other_than_vgg_convert_where_nothing_depends_on_the_layer() ->
 def test_built_in_presets_agree_with_the_table(
     preset: str, engine: str, given: dict[str, Any]
 ) -> None:
-    """The presets of engines hold what their published defaults convert to."""
+    """The presets of engines equal their converted published defaults."""
     config = BUILT_IN[preset].config
     layers = {"style_layers": [f"relu{i}_1" for i in range(1, 6)], "content_layers": ["relu4_2"]}
     found = converted(engine, **{"height": 384, "width": 512, **layers, **given})
@@ -212,7 +212,7 @@ def test_built_in_presets_agree_with_the_table(
 @pytest.mark.parametrize("engine", ["neural-style-pt", "pystiche", "gatys-code", "keras"])
 @pytest.mark.parametrize("gram", ["per_pixel", "per_element"])
 def test_the_way_back_gives_the_same_loss(engine: str, gram: str) -> None:
-    """Weights of an engine that were made from ours become ours again, up to equal Grams."""
+    """Converting weights to an engine and back gives the same loss."""
     config = StyleConfig(
         extractor="vgg19",
         gram=gram,
@@ -257,7 +257,7 @@ def test_the_way_back_gives_the_same_loss(engine: str, gram: str) -> None:
 def test_weights_make_up_for_the_gain_of_average_pooling(
     engine: str, style_loss: str, ratio: float
 ) -> None:
-    """Below two poolings our features are four times an engine's that does not double them."""
+    """Converted weights compensate for the gain of average pooling."""
     layers = {"relu1_1": 1.0, "relu3_1": 1.0}
     config = StyleConfig(style_loss=style_loss, style_layers=layers, content_layers=layers)
     plain, average = (
@@ -307,7 +307,7 @@ def test_without_biases_the_loss_is_the_same_without_the_gain(
 
 
 def test_the_way_back_knows_what_is_lacking() -> None:
-    """Another total variation is None, another optimizer has no rate, other losses are refused."""
+    """Another total variation or optimizer gives None; another style loss is refused."""
     config = StyleConfig(tv_weight=1.0, tv_norm="l2", optimizer="lamb")
     found = to_engine_weights(config, "neural-style-pt", height=48, width=64)
     assert found.tv_weight is None and found.lr is None

@@ -38,7 +38,7 @@ def test_features_equal_torchvision(name: str, dtype: torch.dtype, random_weight
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_networks_name_sensible_layers(name: str) -> None:
-    """The layers that a network reads unless told otherwise are its own, in forward order."""
+    """The default layers of a network exist and are in forward order."""
     network = NETWORKS[name]
     chosen = [*network.style_layers]
     assert all(network.problem_with(layer) is None for layer in [network.content_layer, *chosen])
@@ -46,7 +46,7 @@ def test_networks_name_sensible_layers(name: str) -> None:
 
 
 def test_cut_after_the_deepest_layer(random_weights: Make) -> None:
-    """Nothing is computed after the deepest layer asked for."""
+    """No layer after the deepest requested one is computed."""
     whole = Extractor(Backbone("vgg16"), NETWORKS["vgg16"].layers, random_weights("vgg16"))
     computed = []
     for module in whole.modules():
@@ -67,14 +67,14 @@ def test_a_convolution_is_not_overwritten_by_its_relu(random_weights: Make) -> N
 
 
 def test_unknown_layers_get_a_near_miss() -> None:
-    """A wrong layer name is answered with the nearest right one."""
+    """The error about an unknown layer suggests the most similar one."""
     assert "did you mean `relu4_2`" in str(NETWORKS["vgg16"].problem_with("relu42"))
 
 
 @pytest.mark.parametrize("kind", ["average", "l2"])
 @pytest.mark.parametrize("name", ["vgg16", "resnet18", "squeezenet1_1"])
 def test_pooling_replaces_every_max(name: str, kind: str, random_weights: Make) -> None:
-    """Where a network pools, the mean or the root mean square of its window comes out."""
+    """Average and L2 pooling return the mean and the root mean square of each window."""
     backbone = Backbone(name, kind)
     layers = ["relu1_2", "pool1"] if name == "vgg16" else ["relu1", "pool1"]
     found = Extractor(backbone, layers, random_weights(name))(torch.rand(1, 3, 40, 40))
@@ -90,7 +90,7 @@ def test_pooling_replaces_every_max(name: str, kind: str, random_weights: Make) 
 
 @pytest.mark.parametrize("kind", ["average", "l2"])
 def test_pooling_keeps_the_size_of_features(kind: str, weights: dict[str, Weights]) -> None:
-    """On a photo, features below other poolings are about as large as below max pooling."""
+    """On a photo, features after other poolings have about the magnitude of max pooling."""
     import skimage.data
 
     photo = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1)[None].float() / 255
@@ -105,7 +105,7 @@ def test_pooling_keeps_the_size_of_features(kind: str, weights: dict[str, Weight
 
 
 def test_replicate_padding_sees_no_border(random_weights: Make) -> None:
-    """A uniform picture gives uniform features if the border is repeated, and not with zeros."""
+    """A uniform picture gives uniform features with replicate padding, but not with zeros."""
     pixels = torch.ones(1, 3, 32, 32)
     spread = {}
     for padding in ("zeros", "replicate_first", "replicate"):
@@ -119,7 +119,7 @@ def test_replicate_padding_sees_no_border(random_weights: Make) -> None:
 
 
 def test_normalizations_are_what_the_weights_expect() -> None:
-    """Each lane gets its own: the mean becomes zero, and Caffe's order is blue, green, red."""
+    """Each lane has its own normalization: the mean becomes 0, and Caffe's order is BGR."""
     names = list(NORMALIZATION_STATS)
     means = torch.tensor([NORMALIZATION_STATS[name].mean for name in names])
     normalize = Normalizer(names, means)
@@ -133,7 +133,7 @@ def test_normalizations_are_what_the_weights_expect() -> None:
 
 @pytest.mark.parametrize("name", ["vgg16", "alexnet", "squeezenet1_1"])
 def test_scaled_features_are_the_same_features(name: str, random_weights: Make) -> None:
-    """A network computed at a fraction of its size hands back its features in full size."""
+    """A scaled network returns features without the scale."""
     pixels = torch.randn(1, 3, 48, 48, dtype=torch.float64)
     weights = {key: value.double() for key, value in random_weights(name).items()}
     layers = NETWORKS[name].style_layers
@@ -146,7 +146,7 @@ def test_scaled_features_are_the_same_features(name: str, random_weights: Make) 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_checkpointing_changes_nothing_but_memory(name: str, random_weights: Make) -> None:
-    """Features and gradients are the same whether activations are stored or computed again."""
+    """Features and gradients are equal with and without checkpointing."""
     layers = NETWORKS[name].style_layers
     extractor = Extractor(Backbone(name), layers, random_weights(name))
     gradients = []

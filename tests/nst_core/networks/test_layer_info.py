@@ -10,7 +10,7 @@ from nst_core.networks.registry import EXTRACTORS, NETWORKS, Backbone
 
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_receptive_fields_are_what_gradients_see(name: str) -> None:
-    """A feature depends on a square of pixels of just the side that is stated."""
+    """A feature depends on a square of pixels with the side `receptive_field_px`."""
     network = bare_network(name).to_empty(device="cpu")
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -40,7 +40,7 @@ def test_receptive_fields_are_what_gradients_see(name: str) -> None:
 
 
 def test_vggs_published_figures() -> None:
-    """VGG16's last layers see 196 pixels, and it costs 30.8 GFLOP at 224 px: 40 at 256."""
+    """VGG16 has its published receptive field and cost: 30.8 GFLOP at 224 px, 40 at 256."""
     info = {found.layer: found for found in describe_network("vgg16")}
     assert info["relu5_3"].receptive_field_px == 196
     assert info["relu4_2"].channels == 512
@@ -51,7 +51,7 @@ def test_vggs_published_figures() -> None:
 
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_layers_are_those_of_torchvision(name: str) -> None:
-    """Channels and costs, written down in plain Python, are those of torchvision's networks."""
+    """Channels and costs equal those of torchvision's networks."""
     network = bare_network(name)
     value = torch.empty(1, 3, COST_SIDE_PX, COST_SIDE_PX, device="meta")
     flop = 0

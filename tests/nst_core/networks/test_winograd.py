@@ -1,4 +1,4 @@
-"""Winograd's convolution: the direct one's numbers, and its gradient's."""
+"""Winograd convolution: the same values and gradients as the direct convolution."""
 
 import torch
 from hypothesis import given
@@ -33,7 +33,7 @@ def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_equals_the_direct_convolution(
     lanes: int, height: int, width: int, padding: int, block: int, last: bool
 ) -> None:
-    """Values and input gradients are the direct ones at any size, layout and size of blocks."""
+    """Values and input gradients equal the direct convolution at any size and layout."""
     direct = convolution(LEAST_CHANNELS, LEAST_CHANNELS + 16, padding)
     feat = torch.randn(lanes, LEAST_CHANNELS, height, width)
     if last:
@@ -54,7 +54,7 @@ def test_equals_the_direct_convolution(
 
 
 def test_other_precisions_are_direct() -> None:
-    """In float64, and where there are too few tiles to pay, the result is the direct one's bits."""
+    """In float64, and with few tiles, the direct convolution is used."""
     direct = convolution(LEAST_CHANNELS, LEAST_CHANNELS, 1)
     small = torch.randn(1, LEAST_CHANNELS, 4, 4)
     assert torch.equal(WinogradConv(direct)(small), direct(small))
@@ -64,7 +64,7 @@ def test_other_precisions_are_direct() -> None:
 
 
 def test_filters_are_shared() -> None:
-    """Convolutions with the same weights in memory have one set of filters, others their own."""
+    """Convolutions with the same weights in memory share their transformed filters."""
     one, other = (convolution(LEAST_CHANNELS, LEAST_CHANNELS, 1) for _ in range(2))
     same = convolution(LEAST_CHANNELS, LEAST_CHANNELS, 0)
     same.weight = torch.nn.Parameter(one.weight.detach())
@@ -74,7 +74,7 @@ def test_filters_are_shared() -> None:
 
 
 def test_only_what_it_can_do_is_replaced() -> None:
-    """Strides, groups, other kernels and few channels stay as they are."""
+    """Convolutions with strides, groups, other kernels or few channels are not replaced."""
     many = LEAST_CHANNELS
     assert WinogradConv.suits(nn.Conv2d(many, many, 3, padding=1))
     for other in (

@@ -1,4 +1,4 @@
-"""Every engine's loss, written out from its own formulas, against ours with converted weights."""
+"""Loss of every engine, computed by its own formulas, compared with ours after conversion."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.nst_core.published_losses import (
 ROOT = Path(__file__).parents[3]
 SIDE_PX = 36  # not a multiple of 16: poolings round down
 
-#: What the pixels that engines optimise go to; 255 in all others.
+#: What the pixels that engines optimize go to; 255 in all others.
 PIXELS_TO = {
     "neural-style-pt": 256,
     "neural-style-lua": 256,
@@ -70,7 +70,7 @@ def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
 
 @pytest.fixture
 def sharp_l1(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ours without the rounding below 1e-4, which the engines do not have."""
+    """Replace our smoothed absolute value, which the engines do not have."""
     monkeypatch.setattr(functional, "L1_SMOOTHING", 0.0)
     yield
 
@@ -85,7 +85,7 @@ def materials_for(engine: str) -> LossInputs:
 
 
 def converted(engine: str, **changes: Any) -> StyleConfig:
-    """Our configuration for the weights that `PUBLISHED` has."""
+    """Return our configuration for the weights in `PUBLISHED`."""
     weights: Mapping[str, float] = dict.fromkeys(STYLE_LAYERS, 1.0)
     if engine == "anishathalye":
         weights = {layer: 0.5**i for i, layer in enumerate(STYLE_LAYERS)}
@@ -104,7 +104,7 @@ def converted(engine: str, **changes: Any) -> StyleConfig:
 def seen_by(
     engine: str, config: StyleConfig, store: FeatureStore, materials: LossInputs, image_13HW: Tensor
 ) -> Seen:
-    """Features as the engine sees them; its network is taken to be ours."""
+    """Return the features that an engine would compute with our network."""
     extractor = store.extractor(config.backbone, config.layers)
     normalize = Normalizer([config.normalization], image_13HW)
 
@@ -126,7 +126,7 @@ def seen_by(
 @pytest.mark.usefixtures("sharp_l1")
 @pytest.mark.parametrize(("engine", "term"), CASES)
 def test_ours_equals_the_engines_own_formula(engine: str, term: str, store: FeatureStore) -> None:
-    """With converted weights each of our terms has the value and the gradient of the engine's."""
+    """With converted weights each of our loss terms has the value and gradient of the engine's."""
     config, materials = converted(engine), materials_for(engine)
     image = picture(2)[None].to(DOUBLE).requires_grad_()
     ours = getattr(BatchLoss(store, [(config, materials)])(image), term)[0]
@@ -144,7 +144,7 @@ def test_ours_equals_the_engines_own_formula(engine: str, term: str, store: Feat
 
 
 def test_every_engine_is_compared() -> None:
-    """There is a formula for every engine of the table, and one for each of its terms."""
+    """The tests have a formula for every engine and each of its terms."""
     assert PUBLISHED.keys() == ENGINES.keys()
     for name, engine in ENGINES.items():
         # crowsonkb's style and total variation equal ours in a limit only: see below.
@@ -153,7 +153,7 @@ def test_every_engine_is_compared() -> None:
 
 
 def border(pixels_3HW: Tensor) -> Tensor:
-    """Squared differences along the last row and the last column, summed."""
+    """Return the sum of squared differences along the last row and the last column."""
     return (right(pixels_3HW[:, -1:]) ** 2).sum() + (down(pixels_3HW[:, :, -1:]) ** 2).sum()
 
 
@@ -161,7 +161,7 @@ def border(pixels_3HW: Tensor) -> Tensor:
     ("engine", "per_difference"), [("neural-style-lua", 0.5), ("pystiche", 1 / (3 * 35 * 35))]
 )
 def test_ours_has_the_last_row_and_column_as_well(engine: str, per_difference: float) -> None:
-    """Where an engine crops its total variation, ours is larger by what it leaves out."""
+    """Our total variation exceeds a cropped one by the cropped differences."""
     image = picture(3).to(DOUBLE)
     ours = converted(engine).tv_weight * total_variation(image[None])[0]
     pixels = image * PIXELS_TO[engine]
@@ -174,7 +174,7 @@ def test_ours_has_the_last_row_and_column_as_well(engine: str, per_difference: f
 @pytest.mark.usefixtures("sharp_l1")
 @pytest.mark.parametrize(("height", "width"), [(24, 36), (60, 40)])
 def test_sums_of_absolutes_depend_on_the_shape_a_little(height: int, width: int) -> None:
-    """Off squares, a direction weighs |H-W| / (2 H (W-1)) more or less than with the engine."""
+    """In a picture that is no square, directions have other weights than in the engine."""
     image = picture(4, height, width).to(DOUBLE)
     factor = ENGINES["gordicaleksa"].tv_factor(height, width)
     ours = factor * total_variation(image[None], "l1")[0]
@@ -184,7 +184,7 @@ def test_sums_of_absolutes_depend_on_the_shape_a_little(height: int, width: int)
 
 
 def test_rounding_lowers_our_l1_by_a_constant() -> None:
-    """Our l1 is below an engine's by at most 1e-4 a difference, and has its slope."""
+    """Our l1 is below an engine's by at most 1e-4 per difference, with the same gradient."""
     image = picture(5).to(DOUBLE).requires_grad_()
     ours = converted("neural-style-pt").tv_weight * total_variation(image[None], "l1")[0]
     theirs = TV_WEIGHT * 256 * (right(image).abs().sum() + down(image).abs().sum())
@@ -197,7 +197,7 @@ def test_rounding_lowers_our_l1_by_a_constant() -> None:
 
 
 def test_crowsonkbs_total_variation_is_ours_in_smooth_pictures() -> None:
-    """Counting diagonals makes no difference in a ramp, 5/6 in noise, 2/3 in a checkerboard."""
+    """A total variation with diagonals is equal in a ramp, 5/6 in noise, 2/3 in a checkerboard."""
     side = torch.linspace(0, 1, 300, dtype=DOUBLE)
     noise = torch.rand(3, 300, 300, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
     board = ((torch.arange(300)[:, None] + torch.arange(300)) % 2).to(DOUBLE).expand(3, -1, -1)
@@ -209,7 +209,7 @@ def test_crowsonkbs_total_variation_is_ours_in_smooth_pictures() -> None:
 
 
 def newton_schulz(matrix_CC: Tensor) -> Tensor:
-    """Root of a matrix by the 12 iterations that crowsonkb has."""
+    """Return the square root of a matrix by 12 Newton-Schulz iterations, as crowsonkb does."""
     norm = (matrix_CC**2).sum().sqrt()
     identity = torch.eye(len(matrix_CC), dtype=DOUBLE)
     y, z = matrix_CC / norm, identity
@@ -220,7 +220,7 @@ def newton_schulz(matrix_CC: Tensor) -> Tensor:
 
 
 def crowsonkb_style(found_CHW: Tensor, target_CHW: Tensor, ridge: float) -> Tensor:
-    """StyleLossW2 of one layer."""
+    """Return crowsonkb's StyleLossW2 of one layer."""
 
     def statistics(feat_CHW: Tensor) -> tuple[Tensor, Tensor]:
         mean = feat_CHW.mean((1, 2))
@@ -237,7 +237,7 @@ def crowsonkb_style(found_CHW: Tensor, target_CHW: Tensor, ridge: float) -> Tens
 def test_crowsonkbs_style_is_our_wasserstein_loss(
     ridge: float, rtol: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without what keeps roots finite the two are equal; with it, to a thousandth."""
+    """The two losses are equal without the regularization of roots, and within 0.1 % with it."""
     monkeypatch.setattr(functional, "COVARIANCE_RIDGE", ridge)
     generator = torch.Generator().manual_seed(0)
     found, target = (

@@ -10,7 +10,7 @@ from nst_core.presets.preset import SCHEMA_VERSION, Preset
 
 @pytest.mark.parametrize("name", list(BUILT_IN))
 def test_built_in_presets_run_anywhere(name: str) -> None:
-    """Every built-in preset says where it comes from and has a variant for VGG16."""
+    """Every built-in preset has a provenance and can run on VGG16."""
     preset = load_preset(name)
     assert preset.provenance["published"]
     substitute, note = runnable(preset, lambda network: False)
@@ -20,7 +20,7 @@ def test_built_in_presets_run_anywhere(name: str) -> None:
 
 
 def test_files_round_trip(tmp_path: Path) -> None:
-    """A preset survives its file."""
+    """A preset is equal after saving and loading."""
     preset = BUILT_IN["tv-amp"]
     preset.save(tmp_path / "p.json")
     assert load_preset(str(tmp_path / "p.json")) == preset
@@ -36,7 +36,7 @@ def test_files_round_trip(tmp_path: Path) -> None:
     ],
 )
 def test_bad_presets_say_why(tmp_path: Path, change: dict[str, object], expected: str) -> None:
-    """A preset of a future version, or of none, is refused with the reason."""
+    """A preset with a newer or no schema version is refused with the reason."""
     path = tmp_path / "p.json"
     path.write_text(json.dumps({**json.loads(BUILT_IN["tv-amp"].to_json()), **change}))
     with pytest.raises(PresetError, match=expected):
@@ -45,7 +45,7 @@ def test_bad_presets_say_why(tmp_path: Path, change: dict[str, object], expected
 
 @pytest.mark.parametrize("text", ["", "[]", "nonsense", "{}", '{"config": 1}', "[" * 100_000])
 def test_what_is_no_preset_is_refused(tmp_path: Path, text: str) -> None:
-    """Any other file is refused, and an unknown name gets the nearest built-in one."""
+    """A file that is no preset is refused; an unknown name gets a suggestion."""
     path = tmp_path / "p.json"
     path.write_text(text)
     with pytest.raises((PresetError, ConfigError)):
@@ -55,7 +55,7 @@ def test_what_is_no_preset_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_published_numbers_stand() -> None:
-    """The reports' numbers are the presets' numbers."""
+    """The presets have the numbers of the reports."""
     layered = BUILT_IN["layered-2000"].config
     assert list(layered.style_layers.values()) == [1.0, 0.8, 0.4, 0.2, 0.1]
     assert (layered.content_weight, layered.style_weight, layered.lr) == (5, 1e9, 0.001)

@@ -46,7 +46,7 @@ Loss = Callable[[Tensor], Tensor]
 
 @pytest.fixture(scope="module")
 def pystiche() -> Iterator[ModuleType]:
-    """The package, as far as it still works: with what torchvision dropped, and in float64 too."""
+    """Import pystiche with the names that torchvision has removed, and for float64."""
     assert torchvision.models
     with pytest.MonkeyPatch.context() as patch:
         for family, network in (("alexnet", "alexnet"), ("vgg", "vgg16")):
@@ -63,7 +63,7 @@ def pystiche() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def encoder(pystiche: ModuleType, weights: Mapping[str, Weights]) -> Any:
-    """Its VGG16 with our weights and its own preprocessing."""
+    """Return pystiche's VGG16 with our weights and its own preprocessing."""
     made = pystiche.enc.vgg16_multi_layer_encoder(pretrained=False)
     keys = made.load_state_dict(dict(weights["vgg16"]))
     assert not keys.missing_keys and not keys.unexpected_keys
@@ -93,7 +93,7 @@ CONTENT_SQUARE, STYLE_SQUARE, OTHER_SQUARE = (
 
 
 def made_from(content_3HW: Tensor) -> Tensor:
-    """A picture in the making: content and its mirror image under grain, image_13HW."""
+    """Return a test picture: content mixed with its mirror image and noise, image_13HW."""
     grain = torch.randn(content_3HW.shape, generator=torch.Generator().manual_seed(0))
     mixed = 0.6 * content_3HW + 0.4 * content_3HW.flip(2) + 0.05 * grain
     return mixed.clamp(0, 1)[None].double()
@@ -112,7 +112,7 @@ def ours(store: FeatureStore, config: StyleConfig, pictures: LossInputs) -> Loss
 
 
 def config_for(content: Tensor = CONTENT, **changes: Any) -> StyleConfig:
-    """Our fields for pystiche's own weights."""
+    """Return the fields of `StyleConfig` for pystiche's weights."""
     height, width = content.shape[1:]
     given: dict[str, Any] = {
         "content_weight": 0.0,
@@ -154,7 +154,7 @@ def value_and_gradient(loss: Loss, at: Tensor) -> tuple[float, Tensor]:
 def check_equal(
     found: Loss, expected: Loss, at: Tensor, rtol: float = 1e-6, grad_rtol: float = 1e-6
 ) -> None:
-    """Value and gradient are the same, and are not nothing."""
+    """Check that value and gradient are equal and not zero."""
     (our_value, our_grad), (value, grad) = (value_and_gradient(f, at) for f in (found, expected))
     assert our_value == pytest.approx(value, rel=rtol)
     assert (our_grad - grad).norm() <= grad_rtol * grad.norm()
@@ -162,7 +162,7 @@ def check_equal(
 
 
 def test_content_loss(pystiche: ModuleType, encoder: Any, store: FeatureStore) -> None:
-    """Our content loss is pystiche's feature reconstruction loss."""
+    """Our content loss equals pystiche's feature reconstruction loss."""
     theirs = pystiche.loss.FeatureReconstructionLoss(
         encoder.extract_encoder(CONTENT_LAYER), score_weight=3.0
     )
@@ -189,7 +189,7 @@ def test_single_precision(
 def test_style_loss(
     layer_weights: Any, pystiche: ModuleType, encoder: Any, store: FeatureStore
 ) -> None:
-    """Our Gram loss is pystiche's, whichever way it weighs layers."""
+    """Our Gram loss equals pystiche's for each of its ways to weight layers."""
     theirs = style_loss(pystiche, encoder, STYLE, 1e3, layer_weights)
     weights: Any = dict.fromkeys(STYLE_LAYERS, 5.0 if layer_weights == "sum" else 1.0)
     if layer_weights is SHARES:
@@ -199,7 +199,7 @@ def test_style_loss(
 
 
 def test_a_style_of_another_size(pystiche: ModuleType, encoder: Any, store: FeatureStore) -> None:
-    """Grams divide by their own positions, so that the style image may have any size."""
+    """The losses are equal for a style image of another size."""
     pictures = materials((OTHER_STYLE, 1.0))
     # Ours scales it to the result's longer side; what is compared is the loss on that.
     scaled = resize_longer_side(OTHER_STYLE, SIZE_PX)
@@ -228,7 +228,7 @@ def test_a_blend_of_styles(pystiche: ModuleType, encoder: Any, store: FeatureSto
 
 
 def horizontal(image_13HW: Tensor) -> Tensor:
-    """The part of our total variation that lies along rows: each row alone, doubled."""
+    """Return the horizontal part of our total variation."""
     rows_H3W = image_13HW[0].transpose(0, 1)
     return total_variation(rows_H3W[:, :, None].expand(-1, -1, 2, -1)).mean()
 
@@ -281,7 +281,7 @@ def test_everything_together(pystiche: ModuleType, encoder: Any, store: FeatureS
 
 
 def test_every_part_weighs_in_the_whole(store: FeatureStore) -> None:
-    """No part of the comparison above is so small that it could be wrong unseen."""
+    """Every loss term contributes visibly to the compared total."""
     config = config_for(content=CONTENT_SQUARE, **EVERYTHING)
     pictures = materials((STYLE_SQUARE, 1.0), content=CONTENT_SQUARE)
     loss = BatchLoss(store, [(config, pictures)])
@@ -325,7 +325,7 @@ def test_regions(pystiche: ModuleType, encoder: Any, store: FeatureStore) -> Non
 
 
 def test_preprocessing(pystiche: ModuleType) -> None:
-    """Pixels enter networks alike; pystiche rounds Caffe's mean to three digits."""
+    """Preprocessed pixels are equal, except that pystiche rounds Caffe's mean."""
     for name, framework, atol in (("imagenet", "torch", 1e-6), ("caffe", "caffe", 0.11)):
         expected = pystiche.enc.preprocessing(framework)(IMAGE)
         torch.testing.assert_close(Normalizer([name], IMAGE)(IMAGE), expected, rtol=0, atol=atol)

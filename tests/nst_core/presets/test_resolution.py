@@ -23,7 +23,7 @@ from nst_core.stylization import stylize
     st.sampled_from(["l1", "l2"]),
 )
 def test_any_size_is_valid(tuned: int, asked: int, scales: int, steps: int, norm: str) -> None:
-    """Whatever the tuned and the asked size, the result is a configuration of that size."""
+    """For any tuned and new size, the result is a valid configuration of the new size."""
     config = StyleConfig(size_px=tuned, scales=scales, steps=steps, tv_weight=3.0, tv_norm=norm)
     found, note = at_size(config, asked)
     assert found.size_px == asked
@@ -33,7 +33,7 @@ def test_any_size_is_valid(tuned: int, asked: int, scales: int, steps: int, norm
 
 @pytest.mark.parametrize(("scales", "factor"), [(1, 2.0), (1, 1.5), (2, 2.0), (3, 1.5)])
 def test_the_tuned_sizes_keep_their_steps(scales: int, factor: float) -> None:
-    """The run goes through the tuned sizes for as many steps, then through larger ones."""
+    """The tuned sizes keep their numbers of steps, and larger sizes follow."""
     config = StyleConfig(size_px=256, scales=scales, steps=120)
     found, _ = at_size(config, round(256 * factor))
     before, after = stages(config, 256, 256), stages(found, found.size_px, found.size_px)
@@ -47,12 +47,12 @@ def test_the_tuned_sizes_keep_their_steps(scales: int, factor: float) -> None:
 def test_gradient_descent_begins_with_steps_of_the_same_length(
     tuned: int, factor: float, scales: int, lr: float
 ) -> None:
-    """A mean's gradient shrinks with the area, so its rate grows with that of the first size."""
+    """The learning rate of sgd grows with the area of the first size."""
     config = StyleConfig(size_px=tuned, scales=scales, optimizer="sgd", lr=lr)
     found, note = at_size(config, round(tuned * factor))
     before, after = (c.size_px / SCALE_STEP ** (c.scales - 1) for c in (config, found))
     assert found.lr / after**2 == pytest.approx(lr / before**2)
-    assert found.scales == scales or "move less" in (note or "")
+    assert found.scales == scales or "change less" in (note or "")
     for optimizer in ("adam", "adamw", "lamb", "lbfgs"):
         other, _ = at_size(config.replace(optimizer=optimizer), found.size_px)
         assert other.lr == lr
@@ -60,7 +60,7 @@ def test_gradient_descent_begins_with_steps_of_the_same_length(
 
 @given(st.integers(64, 512), st.floats(0.5, 4), st.floats(0.01, 1e4))
 def test_the_style_weighs_more_at_added_sizes(tuned: int, factor: float, weight: float) -> None:
-    """Where sizes are added the style weight grows with the factor, up to two, and it is said."""
+    """With added sizes the style weight grows with the factor, up to 2, and the note says so."""
     config = StyleConfig(size_px=tuned, style_weight=weight)
     found, note = at_size(config, round(tuned * factor))
     grown = min(found.size_px / tuned, 2.0) if found.scales > 1 else 1.0
@@ -72,15 +72,15 @@ def test_the_style_weighs_more_at_added_sizes(tuned: int, factor: float, weight:
 
 @given(st.integers(64, 1024), st.floats(0.5, 2))
 def test_what_nothing_makes_up_for_is_said(tuned: int, factor: float) -> None:
-    """Below the tuned size, and only there, strokes are said to come out larger."""
+    """The note mentions larger strokes only below the tuned size."""
     asked = round(tuned * factor)
     _, note = at_size(StyleConfig(size_px=tuned), asked)
-    assert ("strokes come out larger" in (note or "")) == (asked < tuned)
+    assert ("strokes are larger" in (note or "")) == (asked < tuned)
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_total_variation_counts_the_same(norm: str, pictures: Path) -> None:
-    """On a smooth picture of half the size the weighed term has about the value it had."""
+    """On a smooth picture of half the size, the weighted total variation is about the same."""
     small = resize(load_image(pictures / "style.png"), 64, 64)
     small = torch.nn.functional.avg_pool2d(small[None], 9, stride=1, padding=4)
     large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bicubic")

@@ -229,7 +229,7 @@ def test_command_keeps_the_depth_of_a_deep_video(tmp_path: Path, pictures: Path)
     for _ in range(2):
         done = nst_tuner(*command)
         assert done.returncode == 0, done.stderr
-    assert "replaces the file of this name" in done.stderr
+    assert "replaces the existing file" in done.stderr
     before, after = frames_of(source)[0], frames_of(out)[0]
     assert after.format.name == "yuv420p10le" and after.color_trc == 16
     planes = [frame.to_ndarray(format="gray10le") for frame in (before, after)]

@@ -328,7 +328,7 @@ def test_lists_of_what_there_is() -> None:
     for arguments, part in (
         (("weights",), "vgg16"),
         (("spaces",), "gram"),
-        (("spaces",), "Which layers of VGG16 to read"),
+        (("spaces",), "Which layers of VGG16 to use"),
         (("spaces", "gram"), "log10_style_content"),
         (("spaces", "layers"), "style_scheme is explicit and style_set is not relu1_1-2_1"),
         (("spaces", "gram"), "start 3"),

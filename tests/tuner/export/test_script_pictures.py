@@ -9,13 +9,13 @@ import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
 from nst_core.images.tensors import load_image
-from tests.nst_core.picture_files import LINEAR_GREY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
+from tests.nst_core.picture_files import LINEAR_GRAY, LINEAR_RGB, ODD_EXIF, jpeg_with_exif
 from tests.tuner.export.scripts import script_namespace
 
 
 @pytest.mark.parametrize(
     ("mode", "profile"),
-    [("L", LINEAR_GREY), ("LA", LINEAR_GREY), ("RGB", LINEAR_GREY), ("L", LINEAR_RGB), ("1", b"")],
+    [("L", LINEAR_GRAY), ("LA", LINEAR_GRAY), ("RGB", LINEAR_GRAY), ("L", LINEAR_RGB), ("1", b"")],
 )
 def test_script_applies_color_profiles_as_the_engine_does(
     mode: str, profile: bytes, tmp_path: Path, pictures: Path

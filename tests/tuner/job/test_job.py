@@ -244,7 +244,7 @@ def test_feed_forward_references_support_no_regions(job_file: Path, pictures: Pa
     style = f"[{{image: {pair.style[0].image}, region: {pictures / 'content.png'}}}]"
     asked = f"{{content: {pair.content}, style: {style}, reference: {{from: SOURCE}}}}"
     load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'long-run')}"])
-    with pytest.raises(ConfigError, match="from: long-run keeps to regions"):
+    with pytest.raises(ConfigError, match="use `from: long-run`"):
         load_job(job_file, [f"pairs.0={asked.replace('SOURCE', 'feed-forward')}"])
 
 

@@ -50,12 +50,12 @@ STYLIZE = {
 
 #: Other commands with their arguments -> part of the error.
 OTHERS = {
-    "reference PAIR --out o.png --steps 5": "feed-forward takes none",
-    "reference PAIR@MASK --out o.png": "puts all styles everywhere",
-    "reference PAIR@@MASK --out o.png": "puts all styles everywhere",
-    "reference PAIR --out o.png --encoder MASK": "needed for adain, and for nothing else",
-    "reference PAIR --from long-run --out o.png --decoder MASK": "needed for adain",
-    "reference PAIR --from adain --out o.png --encoder MASK": "needed for adain",
+    "reference PAIR --out o.png --steps 5": "one pass of a network without steps",
+    "reference PAIR@MASK --out o.png": "ignores the regions of styles",
+    "reference PAIR@@MASK --out o.png": "ignores the regions of styles",
+    "reference PAIR --out o.png --encoder MASK": "other sources take neither",
+    "reference PAIR --from long-run --out o.png --decoder MASK": "adain needs both an encoder",
+    "reference PAIR --from adain --out o.png --encoder MASK": "adain needs both an encoder",
     "reference PAIR --out o.png --weights vgg16=MASK": "no weights are read here",
     "reference PAIR --from long-run --out o.png --weights vgg19=MASK": "only vgg16 is read",
     "reference PAIR --out o.png --size-px 0": "expected 32 to",
