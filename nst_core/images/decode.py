@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import ImageFile as PillowFile
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -70,7 +71,7 @@ def open_picture(path: Path) -> Iterator[ImageFile]:
 def upright_size(picture: ImageFile) -> tuple[int, int]:
     """Return (width, height) after EXIF rotation of a picture that is not decoded yet."""
     width, height = picture.size
-    return (height, width) if _orientation(picture) in (5, 6, 7, 8) else (width, height)
+    return (height, width) if _orientation(picture, []) in (5, 6, 7, 8) else (width, height)
 
 
 def decode(picture: ImageFile) -> Decoded:
@@ -81,7 +82,7 @@ def decode(picture: ImageFile) -> Decoded:
     channels in separate planes. The range of 32-bit gray is taken from its values.
     """
     notes: list[str] = []
-    orientation = _orientation(picture)
+    orientation = _orientation(picture, notes)
     if is_deep_color(picture) and is_srgb(picture, notes):
         colors_HW3, alpha_HW = decode_deep_color(picture)
     elif picture.mode.startswith(("I", "F")):
@@ -102,11 +103,26 @@ def _identify(path: Path, content: io.BytesIO) -> Iterator[ImageFile]:
     if head[8:10] == b"CR" and (raw_photo := describe(head)):  # raw photos of Canon are TIFFs
         raise ImageError(f"{path}: {raw_photo}")
     try:
-        picture = Image.open(content, formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ImageError(f"{path}: {_describe_unidentified(head, path.suffix)}") from None
+        picture = _open(content)
+    except (UnidentifiedImageError, UnicodeDecodeError):  # the latter for names of PNG chunks
+        if b"Exif\0\0" not in head or read_format(head) != "JPEG":
+            raise ImageError(f"{path}: {_describe_unidentified(head, path.suffix)}") from None
+        # Pillow refuses a photo whose EXIF resolution is not a number; without its name, the
+        # EXIF block is skipped.
+        picture = _open(io.BytesIO(content.getvalue().replace(b"Exif\0\0", bytes(6), 1)))
     with picture:
         yield picture
+
+
+def _open(content: io.BytesIO) -> ImageFile:
+    """Open a picture with Pillow; damaged PNG chunks beside the pixels are skipped, as in viewers."""
+    before = PillowFile.LOAD_TRUNCATED_IMAGES
+    # While a file is opened, this setting concerns its header only; no pixels are decoded.
+    PillowFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        return Image.open(content, formats=FORMATS)
+    finally:
+        PillowFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _describe_unidentified(head: bytes, suffix: str) -> str:
@@ -190,15 +206,18 @@ def _to_unit_range(values: np.ndarray, white: float) -> np.ndarray:
     return scaled
 
 
-def _orientation(picture: ImageFile) -> int:
+def _orientation(picture: ImageFile, notes: list[str]) -> int:
     """Return the orientation, 1 to 8 as EXIF counts, of a picture that is not decoded yet."""
     if isinstance(picture, TiffImageFile):
         return 1  # Pillow and OpenCV turn a TIFF upright while they decode it
     try:
         # `PngImageFile.getexif` decodes the pixels first, to find EXIF data behind them.
-        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation)
+        exif = Image.Image.getexif(picture)
     except DECODER_ERRORS:
-        return 1
+        exif = Image.Exif()
+    value = exif.get(ExifTags.Base.Orientation)
+    if not exif and picture.info.get("exif"):
+        notes.append("its EXIF metadata cannot be read and is ignored")
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

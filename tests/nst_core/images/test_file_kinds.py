@@ -96,17 +96,14 @@ def test_a_file_is_named_as_what_it_is(
         (np.uint16, 3, {"photometric": "cielab"}),
         (np.uint16, 2, {"extrasamples": ["unassalpha"]}),
         (np.float64, 1, {}),
-        (np.float32, 1, {}),
         (np.float16, 1, {}),
-        (np.uint32, 1, {}),
-        (np.int16, 1, {}),
         (np.int16, 3, {"photometric": "rgb"}),
     ],
 )
 def test_tiff_layouts_that_are_not_read_are_named(
     dtype: type, channels: int, options: dict[str, object], tmp_path: Path
 ) -> None:
-    """A TIFF other than 8- or 16-bit gray and RGB is refused with the formats to save."""
+    """A TIFF with an unknown layout is refused with the formats to save."""
     pixels = np.ones((40, 48, channels), dtype).squeeze()
     settings = {"photometric": "minisblack", **options}
     tifffile.imwrite(tmp_path / "a.tif", pixels, **settings)  # type: ignore[arg-type]

@@ -68,12 +68,24 @@ def test_one_odd_entry_changes_nothing(
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_damaged_exif_turns_nothing(form: str, tmp_path: Path) -> None:
-    """A picture whose EXIF block is damaged or truncated is read without rotation."""
+def test_damaged_exif_turns_nothing_and_is_reported(
+    form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A picture whose EXIF block is damaged or truncated is read without rotation, with a note."""
     for number, block in enumerate((b"\1\2\3\4", ODD_EXIF["text"][:12])):
         path = tmp_path / f"{number}"
         path.write_bytes(with_exif(form, block))
         assert load_image(path).shape == (3, 40, 64)
+        assert caplog.records[-1].getMessage().startswith(f"{path}: its EXIF metadata cannot be")
+    assert len(caplog.records) == 2
+
+
+def test_damaged_chunks_beside_the_pixels_are_skipped(tmp_path: Path) -> None:
+    """A PNG whose comments, transparency, EXIF or profile have a wrong checksum is read."""
+    chunks = [(b"tEXt", b"a\0b"), (b"gAMA", bytes(4)), (b"pHYs", bytes(9)), (b"tRNS", bytes(6))]
+    chunks += [(b"eXIf", bytes(9)), (b"iCCP", b"p\0\0" + b"x" * 20)]
+    (tmp_path / "a.png").write_bytes(png_with_chunks(picture(), *chunks, broken=True))
+    assert np.array_equal(to_uint8(load_image(tmp_path / "a.png")), np.asarray(picture()))
 
 
 @pytest.mark.parametrize("name", ["rational", "text", "short", "sub-IFD"])
