@@ -115,7 +115,7 @@ def _identify(path: Path, content: io.BytesIO) -> Iterator[ImageFile]:
 
 
 def _open(content: io.BytesIO) -> ImageFile:
-    """Open a picture with Pillow; damaged PNG chunks beside the pixels are skipped, as in viewers."""
+    """Open a picture with Pillow; like viewers, skip damaged PNG chunks beside the pixels."""
     before = PillowFile.LOAD_TRUNCATED_IMAGES
     # While a file is opened, this setting concerns its header only; no pixels are decoded.
     PillowFile.LOAD_TRUNCATED_IMAGES = True
