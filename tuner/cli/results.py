@@ -37,16 +37,12 @@ def status(run_dir: RunArgument, json: JsonOption = False) -> None:
 def best(
     run_dir: RunArgument,
     top: Annotated[int | None, typer.Option(min=1, help="how many; all in JSON, else 10")] = None,
-    images: Annotated[
-        bool, typer.Option("--images", help="show pictures as well, in a terminal")
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """The best configurations beside the baselines."""
     from tuner.results.as_json import best_json, dump
     from tuner.results.results import load_results
 
-    _refuse_beside("--json", {"--images": images and json})
     results = load_results(run_dir)
     if json:
         print(dump(best_json(results, top)))  # noqa: T201
@@ -54,13 +50,6 @@ def best(
     from tuner.terminal.run_tables import best_table
 
     out.print(best_table(results, top or 10))
-    if images:
-        from tuner.terminal.images import can_draw, pictures_of
-
-        if can_draw():
-            out.print(pictures_of(results, top or 3, out.width))
-        else:
-            say("--images: standard output is no terminal, so there is nothing to draw on")
 
 
 @app.command(epilog=example("report runs/cafe --open"))

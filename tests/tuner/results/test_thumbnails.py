@@ -1,19 +1,14 @@
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
-from textual_image.renderable import HalfcellImage
 
 from benchmarks.support.made_run import made_run
 from nst_core.images.images import load_image
-from tests.tuner.helpers import nst_tuner
 from tuner.results.contact_sheet import run_sheet
 from tuner.results.results import load_results, thumbnails
 from tuner.results.thumbnails import thumbnail
-from tuner.terminal.images import pictures_of
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +38,6 @@ def test_the_sheet_stands_a_damaged_picture(run: Path) -> None:
         assert run_sheet(results).width > 500
     finally:
         best.write_bytes(content)
-
-
-def test_the_terminal_gets_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Photo, reference, the best and the best preset, each with its caption."""
-    monkeypatch.setattr("textual_image.renderable.Image", HalfcellImage)
-    console = Console(force_terminal=True, width=120, color_system="truecolor", file=None)
-    with console.capture() as captured:
-        console.print(pictures_of(load_results(run), 2, 120))
-    shown = captured.get()
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert "the photo" in plain and "the reference" in plain
-    assert "1. trial" in plain and "lpips" in plain
-    assert shown.count("▀") + shown.count("▄") > 1000
-
-
-def test_without_a_terminal_it_says_so(run: Path) -> None:
-    """`--images` into a pipe prints the table, and why there are no pictures."""
-    done = nst_tuner("best", run, "--images")
-    assert done.returncode == 0
-    assert "standard output is no terminal" in done.stderr
-    assert "best by lpips" in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
