@@ -153,7 +153,7 @@ def doctor(
     json: JsonOption = False,
 ) -> None:
     """Check this machine (Python, torch, GPU, Ray, weights, disk, address), or a run."""
-    from tuner.doctor.machine import check_all
+    from tuner.doctor.machine import check_machine
     from tuner.results.as_json import dump
     from tuner.study.early_checks import check_run as check_is_run
 
@@ -167,7 +167,7 @@ def doctor(
 
         checks = check_run(run_dir)
     else:
-        checks = check_all(address)
+        checks = check_machine(address)
     failed = any(check.ok is False for check in checks)
     if json:
         print(dump({"checks": [vars(check) for check in checks], "ok": not failed}))  # noqa: T201

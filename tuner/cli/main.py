@@ -23,9 +23,9 @@ from tuner.cli import suggesting as cli_suggest
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
+from tuner.doctor.platforms import require_platform
 from tuner.job.object_store import still_asking
 from tuner.search.interrupt import end_by_signals, exit_code, ignore_signals
-from tuner.study.lock import require_posix
 from tuner.terminal.console import err, out, say_warnings
 
 INTERRUPTED = 130
@@ -67,7 +67,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command line; returns its exit code."""
     try:
-        require_posix()
+        require_platform()
         # Not standalone: typer would draw a box around its errors, and ours are lines.
         code = app(with_home(sys.argv[1:]), standalone_mode=False, prog_name="nst-tuner")
         close_output()

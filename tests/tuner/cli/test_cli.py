@@ -58,7 +58,7 @@ def test_help_has_an_example(command: str) -> None:
 def test_looking_at_a_run_is_quick_and_light(run: Path, command: str) -> None:
     """status and best load neither torch nor Ray, and their JSON is all there is on stdout."""
     code = (
-        "import sys; from tuner import cli\n"
+        "import sys; from tuner.cli import main as cli\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'ray', 'torchvision', 'skimage'} & set(sys.modules)\n"
         "print(heavy or 'light', file=sys.stderr)"
@@ -299,7 +299,7 @@ def test_doctor() -> None:
     """doctor checks every part and says so in JSON too; a dead address is a failed check."""
     done = nst_tuner("doctor", "--json")
     names = [check["name"] for check in json.loads(done.stdout)["checks"]]
-    assert names == ["python", "torch", "gpu", "ray", "weights", "disk"]
+    assert names == ["platform", "python", "torch", "gpu", "ray", "weights", "disk"]
     assert done.returncode == 0
     assert nst_tuner("doctor", "--address", "127.0.0.1:9").returncode == 1
 

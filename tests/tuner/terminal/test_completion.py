@@ -56,7 +56,7 @@ def test_a_shell_is_answered_without_torch(words: str, expected: str) -> None:
         "COMP_CWORD": str(len(line.split()) - 1),
     }
     code = (
-        "import sys; from tuner import cli; sys.argv = ['nst-tuner']\n"
+        "import sys; from tuner.cli import main as cli; sys.argv = ['nst-tuner']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "sys.exit('heavy' if {'torch', 'optuna', 'ray'} & set(sys.modules) else 0)"
     )
