@@ -331,7 +331,7 @@ def test_lists_of_what_there_is() -> None:
         (("spaces",), "Which layers of VGG16 to read"),
         (("spaces", "gram"), "log10_style_content"),
         (("spaces", "layers"), "style_scheme is explicit and style_set is not relu1_1-2_1"),
-        (("spaces", "gram"), "start 3"),
+        (("spaces", "gram"), "initial point 3"),
         (("spaces", "report-tv-amp"), "content_layers=(conv4_2:1)"),
         (("spaces", "--json"), '"gram-wide": {'),
         (("presets",), "tv-amp"),

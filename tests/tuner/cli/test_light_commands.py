@@ -20,7 +20,7 @@ HEAVY = {
 #: imported first.
 PROGRAM = """
 import contextlib, io, json, sys
-from tuner.cli.main import main as cli
+from tuner.cli import main as cli
 heavy, known, found = set(sys.argv[1].split()), set(), []
 for arguments in json.loads(sys.stdin.read()):
     sys.argv = ["nst-tuner", *arguments]

@@ -316,7 +316,7 @@ def test_a_run_that_is_worked_on_is_not_to_be_resumed(tmp_path: Path) -> None:
     found = results(job(), [], tmp_path, over=None)
     with found.run.held("resume"):
         said, known = printed(status_table(found), 200), status_json(found)["running"]
-    assert f"`nst-tuner resume` (process {os.getpid()} on" in said and "go on" not in said
+    assert f"`nst-tuner resume` (process {os.getpid()} on" in said and "to continue" not in said
     assert known["pid"] == os.getpid() and known["host"] and known["since"]
     assert status_json(found)["running"] is None
     assert "nst-tuner resume" in printed(status_table(found), 200)

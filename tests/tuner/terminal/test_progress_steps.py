@@ -33,10 +33,10 @@ def test_steps_and_time_left() -> None:
     count = StepCount(4, halving, clock=lambda: now[0])
     assert (count.done, count.total, count.left_s) == (0, 400, None)
     count.begun(0, 100, sure=True)
-    count.look()
+    count.measure()
     now[0] = 10.0
     count.at(0, 50)
-    count.look()
+    count.measure()
     assert (count.share, count.left_s) == (0.125, pytest.approx(70.0))
     count.at(0, 40)  # an older sign of life
     assert count.done == 50
@@ -55,7 +55,7 @@ def test_the_pace_is_that_of_the_last_minutes() -> None:
     for second in range(0, 400, 10):
         now[0] = float(second)
         count.at(0, min(second * 5, 500) + second // 10)
-        count.look()
+        count.measure()
     assert count.left_s == pytest.approx((1000 - count.done) / 0.1, rel=0.05)
 
 

@@ -262,7 +262,7 @@ def test_suggestions_for_pictures(pictures: Path, tmp_path: Path) -> None:
     content, style = (pictures / f"{name}.png" for name in ("content", "style"))
     asked = ("suggest", "--content", content, "--style", style, "--size-px", 64, "--no-try")
     shown = nst_tuner(*asked)
-    assert shown.returncode == 0 and "Most like:" in shown.stdout
+    assert shown.returncode == 0 and "Most similar tuned pairs:" in shown.stdout
     done = nst_tuner(*asked, "--top", 2, "--json", "--out", tmp_path / "first.json")
     first, second = json.loads(done.stdout)["suggestions"]
     assert first["share"] <= second["share"] < 1
