@@ -51,7 +51,7 @@ def launch(
         ),
     ] = False,
 ) -> None:
-    """Start a run: search the best settings for a job, on this machine or on a Ray cluster."""
+    """Start a run: search for the best settings of a job, on this machine or on a Ray cluster."""
     from tuner.study.lock import check_unused
 
     if not submit:  # with --submit the run directory is on the cluster's head

@@ -51,6 +51,7 @@ def weights_fetch(
     names: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="NAME",
             help=f"names of weights; default: {' '.join(_DEMO_WEIGHTS)}",
             autocompletion=completion.weights,
         ),
@@ -71,7 +72,11 @@ def weights_fetch(
 def extractors(
     name: Annotated[
         str | None,
-        typer.Argument(help="list the layers of this network", autocompletion=completion.networks),
+        typer.Argument(
+            metavar="NAME",
+            help="list the layers of this network",
+            autocompletion=completion.networks,
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -99,7 +104,9 @@ def spaces(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="show this search space: a name or a file", autocompletion=completion.spaces
+            metavar="NAME",
+            help="show this search space: a name or a file",
+            autocompletion=completion.spaces,
         ),
     ] = None,
     json: JsonOption = False,
@@ -125,7 +132,9 @@ def presets(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="show this preset: a name or a file", autocompletion=completion.presets
+            metavar="NAME",
+            help="show this preset: a name or a file",
+            autocompletion=completion.presets,
         ),
     ] = None,
     json: JsonOption = False,

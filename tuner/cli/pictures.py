@@ -51,7 +51,10 @@ PresetOption = Annotated[
 SettingOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="change one setting, such as steps=300; repeatable"
+        "--set",
+        metavar="KEY=VALUE",
+        help="change one setting, such as steps=300; repeatable. `nst-tuner presets NAME` lists"
+        " the settings",
     ),
 ]
 SizeOption = Annotated[

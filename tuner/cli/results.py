@@ -26,7 +26,7 @@ from tuner.terminal.console import (
 app = typer.Typer(rich_markup_mode="rich")
 
 PortOption = Annotated[
-    int, typer.Option(metavar="PORT", min=0, max=65535, help="port of the page; default: any free")
+    int, typer.Option(metavar="PORT", min=0, max=65535, help="port of the page; 0: any free port")
 ]
 OpenOption = Annotated[bool, typer.Option("--open", help="open the page in the browser")]
 FormatOption = Annotated[
@@ -209,7 +209,7 @@ def export(
     run_dirs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...",
+            metavar="DIR",
             help="a run directory; with --pack several",
             autocompletion=completion.runs,
         ),

@@ -76,7 +76,7 @@ OTHERS = {
     "export RUN --pack pack --force": "of a single export only",
     "resume RUN --trials 9 --set search.trials=8": "give one of them",
     "doctor RUN --address auto": "not of a run",
-    "weights --json fetch vgg16": "is of the list of weights",
+    "weights --json fetch vgg16": "`weights fetch` prints no JSON",
 }
 
 
