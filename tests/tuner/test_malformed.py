@@ -116,7 +116,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def try_all(
+def check_damaged_files(
     folder: Path,
     count: int,
     make: Callable[[random.Random], bytes],
@@ -156,7 +156,7 @@ def test_damaged_job_files_are_read_or_refused(count: int, here: Path, job_file:
             return changed_bytes(intact, rng)
         return yaml.safe_dump(changed_tree(tree, rng)).encode()
 
-    try_all(here, count, make, load_job)
+    check_damaged_files(here, count, make, load_job)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -170,7 +170,7 @@ def test_damaged_presets_are_read_or_refused(count: int, here: Path) -> None:
             return changed_bytes(intact.encode(), rng)
         return json.dumps(changed_tree(tree, rng)).encode()
 
-    try_all(here, count, make, lambda path: load_preset(str(path)))
+    check_damaged_files(here, count, make, lambda path: load_preset(str(path)))
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -180,7 +180,7 @@ def test_damaged_pictures_are_read_or_refused(count: int, suffix: str, here: Pat
     pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, suffix)
-    try_all(here, count, lambda rng: changed_bytes(file.getvalue(), rng), load_image)
+    check_damaged_files(here, count, lambda rng: changed_bytes(file.getvalue(), rng), load_image)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -191,13 +191,13 @@ def test_damaged_tensor_files_are_read_or_refused(count: int, here: Path) -> Non
     header = {"version": 1, "steps": [3], "facts": {}}
     tensors = {"0/image": torch.rand(3, 8, 8), "0/state/kept": torch.rand(3, 8, 8)}
     lanes = safetensors.torch.save(tensors, metadata={"lanes": json.dumps(header)})
-    try_all(
+    check_damaged_files(
         here,
         count,
         lambda rng: changed_bytes(lanes, rng),
         lambda path: load_lanes(path.read_bytes()),
     )
-    try_all(
+    check_damaged_files(
         here,
         count,
         lambda rng: changed_bytes(lanes, rng),
@@ -205,7 +205,7 @@ def test_damaged_tensor_files_are_read_or_refused(count: int, here: Path) -> Non
     )
     channels = zip(LPIPS_LAYERS, (64, 192, 384, 256, 256), strict=True)
     weights = safetensors.torch.save({layer: torch.rand(size) for layer, size in channels})
-    try_all(
+    check_damaged_files(
         here,
         count,
         lambda rng: changed_bytes(weights, rng),

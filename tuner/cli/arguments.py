@@ -1,10 +1,12 @@
-"""Paths in command-line arguments: ``~`` is expanded at the beginning of every path."""
+"""Command-line arguments: home folders in paths, and options that do not fit together."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from nst_core.errors import InputError
 
 #: ``~`` or ``~name`` where a path can begin: at the beginning of the argument, after the ``=`` of
 #: ``--out=PATH`` or ``NAME=PATH``, and after the ``@`` before the mask of a style image.
@@ -22,3 +24,14 @@ def with_home(arguments: Sequence[str]) -> list[str]:
 
 def _expanded(match: re.Match[str]) -> str:
     return match[1] + os.path.expanduser(match[2])  # noqa: PTH111  # Path.expanduser may raise
+
+
+def refuse_options(options: Mapping[str, object], reason: str) -> None:
+    """Raise InputError if any of the options is given.
+
+    Args:
+        options: option -> its value; a false value means that it is not given.
+        reason: why they are refused, and what to do; follows the options and a colon.
+    """
+    if given := [name for name, value in options.items() if value]:
+        raise InputError(f"{', '.join(given)}: {reason}")

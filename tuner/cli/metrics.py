@@ -19,6 +19,7 @@ from rich.progress import (
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError
 from nst_core.metrics.registry import METRICS, weights_of, with_default
+from tuner.cli.arguments import refuse_options
 from tuner.terminal.console import JsonOption, WeightsOption, err, example, out, print_json, say
 
 if TYPE_CHECKING:  # imports torch, which the list of metrics does not need
@@ -77,11 +78,10 @@ def metrics(
     """
     files = (content, style, reference)
     if job is None and not any(files):
-        if given := [n for n, v in {"--size-px": size_px, "--weights": weights}.items() if v]:
-            raise InputError(
-                f"{', '.join(given)}: is for a check on pictures; name a job file, or --content,"
-                " --style and --reference"
-            )
+        refuse_options(
+            {"--size-px": size_px, "--weights": weights},
+            "is for a check on pictures; name a job file, or --content, --style and --reference",
+        )
         _list(json)
         return
     _check_arguments(job, files, size_px)

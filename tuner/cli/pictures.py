@@ -11,6 +11,7 @@ import typer
 
 from nst_core.errors import InputError
 from nst_core.images.encode import check_writable_image
+from tuner.cli.arguments import refuse_options
 from tuner.terminal import completion
 from tuner.terminal.console import (
     ForceOption,
@@ -167,11 +168,9 @@ def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None
     single = {"--start": sources.start, "--every": outputs.every, "--gif": outputs.gif}
     single |= {"--plot": outputs.plot, "--bits": outputs.bits != 8}
     single |= {"--keep-alpha": outputs.keep_alpha}
-    if given := [name for name, value in single.items() if value]:
-        raise InputError(
-            f"{', '.join(given)}: works for a single picture only, but {content} is a folder or a"
-            " video; leave it out"
-        )
+    refuse_options(
+        single, f"for a single picture only, but {content} is a folder or a video; leave it out"
+    )
     arguments = parse_styles(sources.styles, preset.config)
     styles = [argument.load() for argument in arguments]
     read = [*(file for argument in arguments for file in argument.files), *sources.others]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from nst_core.errors import InputError
+from tuner.cli.arguments import refuse_options
 from tuner.terminal import completion
 from tuner.terminal.console import (
     ForceOption,
@@ -115,7 +116,7 @@ def report(
     from nst_core.files import writing
     from tuner.results.results import load_results
 
-    _refuse_beside("--serve", {"--out": serve and out_file, "--force": serve and force})
+    _refuse_beside("--serve" if serve else "", {"--out": out_file, "--force": force})
     if port and not serve:
         raise InputError("--port: is the port of --serve; add --serve, or leave --port out")
     if serve:
@@ -183,9 +184,7 @@ def prefer(
 
     outputs = {"--result": result, "--job": job, "--json": json}
     no_page = next((name for name, value in outputs.items() if value), "")
-    if no_page:
-        page_options = {"--count": count is not None, "--port": port, "--open": open_}
-        _refuse_beside(no_page, page_options)
+    _refuse_beside(no_page, {"--count": count is not None, "--port": port, "--open": open_})
     if force and not job:
         raise InputError("--force: replaces the file of --job; add --job, or leave --force out")
     if not no_page:
@@ -267,8 +266,7 @@ def _export_pack(run_dirs: list[Path], pack: Path, single: Mapping[str, object])
     from nst_core.files import writing
     from tuner.export.files import export_pack
 
-    if given := [name for name, value in single.items() if value]:
-        raise InputError(f"{', '.join(given)}: of a single export only, not of --pack")
+    refuse_options(single, "for a single configuration only, not for --pack; leave it out")
     with writing(pack):
         warnings = export_pack(run_dirs, pack, say)
     for warning in warnings:
@@ -276,8 +274,6 @@ def _export_pack(run_dirs: list[Path], pack: Path, single: Mapping[str, object])
 
 
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
-    """Raise InputError if any of the other options is given, since ``option`` ignores them."""
-    if given := [name for name, value in others.items() if value]:
-        raise InputError(
-            f"{', '.join(given)}: changes nothing beside {option}; leave out one of them"
-        )
+    """Raise InputError if ``option`` is given (not empty) with others, which it ignores."""
+    if option:
+        refuse_options(others, f"changes nothing beside {option}; leave out one of them")

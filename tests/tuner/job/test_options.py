@@ -73,7 +73,7 @@ OTHERS = {
     "prefer RUN --result --port 8000": "changes nothing beside --result",
     "prefer RUN --result --force": "replaces the file of --job",
     "export RUN --out p.json --size-px 64": "stylize --size-px",
-    "export RUN --pack pack --force": "of a single export only",
+    "export RUN --pack pack --force": "for a single configuration only",
     "resume RUN --trials 9 --set search.trials=8": "give one of them",
     "doctor RUN --address auto": "not of a run",
     "weights --json fetch vgg16": "`weights fetch` prints no JSON",
