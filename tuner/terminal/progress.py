@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -223,6 +224,7 @@ class ProgressCallback(Callback):
         return table
 
 
+@dataclass
 class _RunningTrial:
     """A trial that is running.
 
@@ -232,9 +234,9 @@ class _RunningTrial:
         score: its last reported objective; None before the first report.
     """
 
-    def __init__(self, name: str, steps: int):
-        self.name, self.steps = name, steps
-        self.score: float | None = None
+    name: str
+    steps: int
+    score: float | None = None
 
 
 class _Engines:
