@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# Ray reads these when it is first imported, which any test may cause.
+os.environ["COLUMNS"] = "200"  # rich cuts tables at the width of the terminal
+# Ray reads these when it is first imported, which any test may do.
 os.environ["RAY_AUTH_MODE"] = "token"
-os.environ["COLUMNS"] = "200"  # tables are cut to the terminal's width
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import pytest
@@ -26,20 +26,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time share the cores
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
-# Shared and small machines are slow at times, which is no fault of the code under test.
+# A slow machine must not fail a test.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")
 def weights() -> Mapping[str, Weights]:
-    """Real pretrained weights, from the cache or fetched into it."""
+    """Real pretrained weights by name; they are fetched into the cache if necessary."""
     return {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex", "dists")}
 
 
 @pytest.fixture(scope="session")
 def random_weights() -> Callable[[str], Weights]:
-    """Random weights of any network: enough for mechanics, and there without a network."""
+    """Function that returns random weights of a network; it needs no download."""
     return random_weights_of
 
 
@@ -57,7 +57,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job_file(tmp_path: Path, pictures: Path) -> Path:
-    """A job small enough to run in seconds."""
+    """A job that runs in seconds: one pair at 64 px, 8 trials of at most 6 steps, no finals."""
     job = {
         "name": "small",
         "pairs": [

@@ -1,4 +1,7 @@
-"""Launching, inspecting and exporting tuning runs of neural style transfer."""
+"""Hyperparameter tuning for neural style transfer: starting, inspecting and exporting runs.
+
+For notebooks and scripts: ``from tuner import load_run``.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ __all__ = ["Run", "__version__", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is for people when they ask for it: commands must not wait for pandas."""
+    """Import `Run` and `load_run` when they are first used; commands must not wait for pandas."""
     if name in ("Run", "load_run"):
-        from tuner.results import dataframe as frame
+        from tuner.results import dataframe
 
-        return getattr(frame, name)
+        return getattr(dataframe, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

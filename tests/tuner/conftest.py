@@ -1,4 +1,4 @@
-"""Fixtures of tests that break things: processes, and a disk of their own."""
+"""Fixtures of tests that cause faults: processes, and a small disk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.tuner.processes import Launches
 
 @pytest.fixture
 def launches() -> Iterator[Launches]:
-    """Processes started by a test; none outlives it."""
+    """Starts commands as processes, which end with the test."""
     with Launches() as started:
         yield started
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A file system of one megabyte in memory; only root may mount one."""
+    """A file system of one megabyte in memory; the test is skipped if it cannot be mounted."""
     disk = SmallDisk(tmp_path / "disk")
     if not disk.mounted:
-        pytest.skip("may not mount a file system here")
+        pytest.skip("this user may not mount a file system")
     yield disk
     disk.unmount()

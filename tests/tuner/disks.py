@@ -1,4 +1,4 @@
-"""A disk that can be filled, enlarged and made read-only."""
+"""A small disk that tests can fill, enlarge and make read-only."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 class SmallDisk:
     """A file system of one megabyte in memory.
 
+    Args:
+        path: a new folder, where the disk is mounted.
+
     Attributes:
-        path: its folder.
-        mounted: False where this user may mount none.
+        path: the folder.
+        mounted: False if this user may not mount file systems.
     """
 
     def __init__(self, path: Path):
@@ -21,9 +24,9 @@ class SmallDisk:
         self.mounted = not subprocess.run(command, capture_output=True, check=False).returncode
 
     def remount(self, options: str) -> None:
-        """With other options: ``size=100m``, ``ro``, ``rw``."""
+        """Mount the disk again with other options: ``size=100m``, ``ro`` or ``rw``."""
         subprocess.run(["mount", "-o", f"remount,{options}", self.path], check=True)
 
     def unmount(self) -> None:
-        """Gone, with what is on it."""
+        """Unmount the disk; its files are lost."""
         subprocess.run(["umount", "--lazy", self.path], check=True)

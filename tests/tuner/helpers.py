@@ -1,4 +1,4 @@
-"""What several tests of the tuner need."""
+"""Helpers for tests of the tuner: searches with made-up scores, real runs, the command line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from nst_core.presets.built_in import BASELINES
 from tuner.cli import main as cli
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec, StyleImage
+from tuner.results.results import load_results
+from tuner.run.backend import Backend
+from tuner.run.launch import run_job
 from tuner.search.halving import Decision
 from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
@@ -24,14 +27,21 @@ from tuner.study.records import Report, RungRecord
 from tuner.study.run_dir import RunDir
 from tuner.study.study import RunStudy
 
-#: A blend of which the first image counts three quarters.
+#: Two blended style images, with three quarters of the weight on the first.
 TWO_STYLES = [StyleImage(image="a.png", weight=3.0), StyleImage(image="b.png")]
 
+#: Returns the score of a trial (its plan) after a number of steps.
 Objective = Callable[[Plan, int], float]
 
 
 class Recorder(Callback):
-    """A callback that remembers."""
+    """A callback that records what it is called with.
+
+    Attributes:
+        events: (method, trial, …) of each call, in order.
+        reached: (trial, steps) of each report.
+        lines: lines for people.
+    """
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
@@ -53,7 +63,15 @@ class Recorder(Callback):
 
 
 def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2, **options):  # type: ignore[no-untyped-def]
-    """A search over a new study, or over the one that is in the folder already."""
+    """Return a search on a new study, or on the study that the folder already has.
+
+    Args:
+        job_file: the job.
+        folder: the run directory.
+        overrides: ``KEY=VALUE`` each, for the job.
+        presets: number of built-in presets that run first.
+        options: for `Search`.
+    """
     job, space = load_job(job_file, ["search.seed=5", *overrides])
     if (folder / "study.journal").exists():
         study = RunStudy.open(folder, goals=job.goals)
@@ -65,13 +83,13 @@ def make_search(job_file: Path, folder: Path, *overrides: str, presets: int = 2,
 
 
 def compared(job: JobSpec) -> dict[str, object]:
-    """What a launch notes of every pair: what doing nothing scores."""
+    """Return the note that a launch writes about the baselines of every pair."""
     scores = {"lpips": 0.9, "ssim": 0.1, "psnr": 5.0, "rmse": 0.5}
     return {"pair_baselines": [{"content": scores}] * (len(job.pairs) + len(job.holdout))}
 
 
 def noisy_space(folder: Path) -> str:
-    """A space whose trials all begin with noise, so that seeds matter, as an override of a job."""
+    """Return a job override: a search space whose trials start from noise, so that seeds matter."""
     file = folder / "noisy.yaml"
     params = (
         "params: {lr: {low: 0.01, high: 0.1, log: true}, log10_style_content: {low: -1, high: 2}}"
@@ -81,6 +99,13 @@ def noisy_space(folder: Path) -> str:
 
 
 def report(plan: Plan, steps: int, value: float) -> Report:
+    """Return a made-up report of a trial.
+
+    Args:
+        plan: of the trial.
+        steps: the rung.
+        value: the LPIPS; other metrics are constant.
+    """
     scores = {"lpips": value, "ssim": 0.5, "psnr": 10.0, "rmse": 0.2}
     costs = {"seconds_per_image": float(steps), "vram_gb": 1.0}
     return Report(
@@ -93,9 +118,13 @@ def report(plan: Plan, steps: int, value: float) -> Report:
 
 
 def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**9) -> int:
-    """Carry out a search with a made-up objective, lanes in turn; stops after ``limit`` reports.
+    """Run a search with made-up scores and return the number of reports.
 
-    Returns the number of reports made.
+    Args:
+        search: to run.
+        objective: returns the scores.
+        lanes: number of trials at the same time, which report in turn.
+        limit: number of reports after which to stop.
     """
     active: dict[int, tuple[Plan, int]] = {}
     made = 0
@@ -107,8 +136,8 @@ def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**
         for number, (plan, steps) in list(active.items()):
             until = plan.next_rung(steps)
             made += 1
-            told = report(plan, until, objective(plan, until))
-            if search.report(told, lambda: [b"png"]) is Decision.CONTINUE:
+            made_up = report(plan, until, objective(plan, until))
+            if search.report(made_up, lambda: [b"png"]) is Decision.CONTINUE:
                 active[number] = (plan, until)
             else:
                 del active[number]
@@ -118,18 +147,42 @@ def play(search: Search, objective: Objective, lanes: int = 1, limit: int = 10**
 
 
 def job_of(job_file: Path) -> JobSpec:
+    """Return the job of a job file."""
     return load_job(job_file)[0]
+
+
+def launch_run(job_file: Path, folder: Path, backend: Backend, *overrides: str) -> Recorder:
+    """Run a job to its end and return the callback that watched it."""
+    callback = Recorder()
+    job, space = load_job(job_file, overrides)
+    run_job(job, space, folder, backend, callback=callback, say=callback.say)
+    return callback
+
+
+def trial_summaries(folder: Path) -> list[tuple[object, ...]]:
+    """Return (trial, state, parameters, [(steps, objective), …]) of every trial of a run."""
+    return [
+        (r.trial, r.state, tuple(r.params.items()), [(s, x.objective) for s, x in r.rungs.items()])
+        for r in load_results(folder).records
+    ]
 
 
 @dataclass(frozen=True)
 class Done:
+    """Exit code and output of a command."""
+
     returncode: int
     stdout: str
     stderr: str
 
 
 def nst_tuner(*arguments: object, **environment: str) -> Done:
-    """Run the command line in this process, as a script would; loading torch anew takes seconds."""
+    """Run the command line in this process, because a new process takes seconds to load torch.
+
+    Args:
+        arguments: of the command line.
+        environment: variables to set.
+    """
     stdout, stderr = io.StringIO(), io.StringIO()
     code: object = 0
     with (
@@ -147,11 +200,11 @@ def nst_tuner(*arguments: object, **environment: str) -> Done:
 
 
 def quality(plan: Plan, steps: int) -> float:
-    """A made-up score: best near a learning rate of 0.03, better with steps."""
+    """Return a made-up score: best at a learning rate of 0.03, better after more steps."""
     return abs(math.log10(plan.config.lr / 0.03)) + 1 / steps
 
 
 def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
-    """A search without presets and finals, unless they are asked for."""
+    """Return a search of 18 trials without presets, unless ``options`` have some."""
     options.setdefault("presets", 0)
     return make_search(job_file, folder, "search.trials=18", *overrides, **options)

@@ -1,4 +1,7 @@
-"""Makes a golden run and preset, of this format, in a new folder of ``tests/tuner/golden``."""
+"""Writes a golden run and preset in the present format: ``make_golden tests/tuner/golden/NAME``.
+
+A new format of runs gets a new folder; existing folders never change.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ from tuner.study.records import RungRecord
 TRIALS, STEPS, SIZE_PX = 6, (2, 18), 32
 
 
-class BreaksOff(Recorder):
-    """Breaks a run off when its last trial has reported once."""
+class InterruptingCallback(Recorder):
+    """A callback that interrupts the run at the first report of the last trial."""
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         super().reported(trial, steps, rung)
@@ -32,7 +35,7 @@ class BreaksOff(Recorder):
 
 
 def main(folder: Path) -> None:
-    """Write ``run/`` and ``preset.json`` into a new folder."""
+    """Write ``run/``, an interrupted run, and ``preset.json`` into a new folder."""
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         pictures = {
@@ -54,7 +57,7 @@ def main(folder: Path) -> None:
         file = Path(scratch) / "job.yaml"
         file.write_text(yaml.safe_dump(job, sort_keys=False))
         spec, space = load_job(file)
-        callback = BreaksOff()
+        callback = InterruptingCallback()
         with contextlib.suppress(RunInterruptedError):
             run_job(
                 spec, space, folder / "run", InlineBackend(), callback=callback, say=callback.say

@@ -1,6 +1,7 @@
-"""An engine that one of the trials kills.
+"""An engine that dies when it advances a certain trial.
 
-As `tuner.cluster.engine_actor`, this module loads no torch: every trial's process imports it.
+Like `tuner.cluster.engine_actor`, this module must not load torch: the process of every trial
+imports it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Any
 from tuner.cluster.engine_actor import EngineActor
 from tuner.study.records import Report
 
-#: The trial that does it.
+#: Number of the trial that kills its engine.
 POISON = 3
 
 
 class PoisonedEngine(EngineActor):
-    """An engine whose process does not survive one of the trials."""
+    """An engine whose process ends when it advances trial `POISON`."""
 
     async def advance(self, trial: int, *arguments: Any, **options: Any) -> Report:
-        """As `EngineActor.advance`."""
+        """See `EngineActor.advance`."""
         if trial == POISON:
             os._exit(1)
         return await super().advance(trial, *arguments, **options)

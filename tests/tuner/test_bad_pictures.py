@@ -1,4 +1,4 @@
-"""Pictures that cannot be done, beside those that can; sources that are no plain file."""
+"""Pictures that fail in a folder of good ones, and sources that are not plain files."""
 
 import os
 import struct
@@ -35,10 +35,10 @@ from tuner.terminal.console import err
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("place", ["load", "save"])
-def test_whatever_befalls_one_picture_the_others_are_done(
+def test_a_failing_picture_does_not_stop_the_others(
     error: Exception, place: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any exception on one picture, memory included, is that picture's failure and is named."""
+    """After any exception on one picture, the others are done and the message names that one."""
     good = load_image(pictures / "content.png")
 
     def fails(*_: object, **__: object) -> torch.Tensor:
@@ -52,53 +52,53 @@ def test_whatever_befalls_one_picture_the_others_are_done(
     loads = {name: lambda: good for name in ("first", "bad", "last")}
     if place == "load":
         loads["bad"] = fails
-    asked = [
+    requested = [
         Picture(name=f"{name}.jpg", source=name, load=load, out=tmp_path / f"{name}.png")
         for name, load in loads.items()
     ]
-    said: list[str] = []
+    lines: list[str] = []
     tally = apply_to_many(
         Preset(name="x", config=CONFIG.replace(steps=2)),
-        asked,
+        requested,
         styles_of(pictures),
         weights=(),
         console=err,
-        say=said.append,
+        say=lines.append,
     )
     assert tally.done == 2 and len(tally.failed) == 1 and "bad.jpg" in tally.failed[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "last.png"]
-    assert tally.failed[0] in said and "\n" not in tally.failed[0]
+    assert tally.failed[0] in lines and "\n" not in tally.failed[0]
     with pytest.raises(WorkError, match=r"(?s)1 of 3 could not be done.*bad\.jpg"):
         check_all(tally)
 
 
-def test_a_picture_for_which_no_memory_is_left_waits_for_the_others(
+def test_a_picture_without_memory_is_tried_again_after_the_others(
     tmp_path: Path, pictures: Path
 ) -> None:
-    """What fails beside others for want of memory is tried again when they are done."""
-    good, tried = load_image(pictures / "content.png"), list[int]()
+    """A picture that finds no memory beside others is tried again when they are done."""
+    good, attempts = load_image(pictures / "content.png"), list[int]()
 
-    def crowded() -> torch.Tensor:
-        tried.append(1)
-        if len(tried) == 1:
+    def fails_once() -> torch.Tensor:
+        attempts.append(1)
+        if len(attempts) == 1:
             raise MemoryError
         return good
 
-    asked = [
+    requested = [
         Picture(name=name, source=name, load=load, out=tmp_path / f"{name}.png")
-        for name, load in (("a", lambda: good), ("b", crowded), ("c", lambda: good))
+        for name, load in (("a", lambda: good), ("b", fails_once), ("c", lambda: good))
     ]
     preset = Preset(name="x", config=CONFIG.replace(steps=2))
     tally = apply_to_many(
-        preset, asked, styles_of(pictures), weights=(), console=err, say=print, lanes=3
+        preset, requested, styles_of(pictures), weights=(), console=err, say=print, lanes=3
     )
-    assert (tally.done, tally.failed, len(tried)) == (3, [], 2)
+    assert (tally.done, tally.failed, len(attempts)) == (3, [], 2)
 
 
-def test_a_stage_that_cannot_begin_is_that_pictures_failure(
+def test_a_picture_that_fails_at_its_next_size_is_named(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that fails on the way to its next size is named; the work ends."""
+    """A picture that fails at the change to its next size is named, and the others are done."""
     good = load_image(pictures / "content.png")
     put = LaneScheduler.put
 
@@ -108,20 +108,20 @@ def test_a_stage_that_cannot_begin_is_that_pictures_failure(
         put(self, key, *rest)
 
     monkeypatch.setattr(LaneScheduler, "put", fails)
-    asked = [
+    requested = [
         Picture(name=name, source=name, load=lambda: good, out=tmp_path / f"{name}.png")
         for name in ("a", "b", "c")
     ]
     preset = Preset(name="x", config=CONFIG.replace(size_px=96, scales=2, steps=4))
     tally = apply_to_many(
-        preset, asked, styles_of(pictures), weights=(), console=err, say=lambda _: None
+        preset, requested, styles_of(pictures), weights=(), console=err, say=lambda _: None
     )
     assert tally.done == 2 and len(tally.failed) == 1
     assert tally.failed[0].startswith("b: step ") and "no such size" in tally.failed[0]
 
 
-def test_the_command_says_which_metadata_it_ignored(tmp_path: Path, pictures: Path) -> None:
-    """A warning of the library reaches people as a line, once for each picture."""
+def test_ignored_metadata_is_reported_once(tmp_path: Path, pictures: Path) -> None:
+    """`stylize` prints one line for each picture whose color profile it ignores."""
     with Image.open(pictures / "content.png") as picture:
         picture.save(tmp_path / "a.png", icc_profile=b"none" * 64)
     settings = ("--set", "steps=1", "--set", "size_px=48", "--out", tmp_path / "o.png")
@@ -132,8 +132,8 @@ def test_the_command_says_which_metadata_it_ignored(tmp_path: Path, pictures: Pa
     assert done.stderr.count("a.png: its color profile cannot be read and is ignored") == 1
 
 
-def test_names_that_no_file_has_end_in_a_line(tmp_path: Path, pictures: Path) -> None:
-    """A content or a style whose name is too long for a file is refused in one line."""
+def test_names_that_are_too_long_are_refused(tmp_path: Path, pictures: Path) -> None:
+    """A content, style or mask whose file name is too long is refused with one line."""
     long = "n" * 300 + ".png"
     good = pictures / "style.png"
     for content, style in ((long, good), (good, long), (good, f"{good}@{long}")):
@@ -143,7 +143,7 @@ def test_names_that_no_file_has_end_in_a_line(tmp_path: Path, pictures: Path) ->
 
 
 def test_a_pipe_keeps_its_transparency(tmp_path: Path, pictures: Path) -> None:
-    """A content that can be read only once is read once, with the transparency it has."""
+    """A content from a pipe, which can be read only once, keeps its transparency."""
     os.mkfifo(tmp_path / "pipe")
     with Image.open(pictures / "content.png") as picture:
         picture.putalpha(100)

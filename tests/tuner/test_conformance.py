@@ -1,4 +1,4 @@
-"""Optuna's own suites, over the storage and the samplers that runs use."""
+"""Optuna's own test suites for storages and samplers, applied to those that runs use."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +15,28 @@ from tuner.study.journal import BatchingJournal
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class TestTheJournal(StorageTestCase):
+class TestJournal(StorageTestCase):
+    """The journal passes Optuna's tests of storages."""
+
     @pytest.fixture
     def storage(self, tmp_path: Path) -> BaseStorage:
         return JournalStorage(BatchingJournal(tmp_path / "journal"))
 
 
-def maker(request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
+def sampler_maker(request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
     name: SamplerName = request.param
     return lambda: make_sampler(name, seed=0)
 
 
 class TestSamplers(BasicSamplerTestCase):
-    sampler = pytest.fixture(params=["tpe", "cmaes", "nsga2", "random"])(staticmethod(maker))
+    """Every sampler passes Optuna's tests of samplers."""
+
+    sampler = pytest.fixture(params=["tpe", "cmaes", "nsga2", "random"])(
+        staticmethod(sampler_maker)
+    )
 
 
-class TestSamplersOfSeveralObjectives(MultiObjectiveSamplerTestCase):
-    sampler = pytest.fixture(params=["tpe", "nsga2", "random"])(staticmethod(maker))
+class TestMultiObjectiveSamplers(MultiObjectiveSamplerTestCase):
+    """Every sampler for several objectives passes Optuna's tests of such samplers."""
+
+    sampler = pytest.fixture(params=["tpe", "nsga2", "random"])(staticmethod(sampler_maker))

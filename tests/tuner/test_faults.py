@@ -1,4 +1,4 @@
-"""Faults, by doing: real processes on a real Ray cluster, broken off and killed."""
+"""Faults on a real Ray cluster: launches, engines and nodes that are interrupted and killed."""
 
 import os
 import signal
@@ -18,14 +18,14 @@ from tests.tuner.processes import (
     Launches,
     assert_calm,
     cluster_with_head,
+    count_logged,
     count_reports,
-    engines_of,
-    finished,
-    records,
-    said,
-    settings,
+    engine_processes,
+    finished_trials,
+    run_records,
+    set_options,
+    wait_for_log,
     wait_for_reports,
-    wait_for_said,
     wait_for_trials,
 )
 from tuner.cluster.backend import RayBackend
@@ -38,102 +38,102 @@ from tuner.run.launch import run_job
 from tuner.study.records import Pulse
 
 
-def test_broken_off_killed_and_resumed(job_file: Path, tmp_path: Path, launches: Launches) -> None:
-    """After Ctrl-C, then after SIGKILL, a run resumes to its target and loses nothing finished."""
+def test_an_interrupted_and_killed_run_resumes(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """After Ctrl-C, and after SIGKILL, a run resumes to its target and loses no finished trial."""
     folder = tmp_path / "run"
-    options = settings("search.trials=1000", "halving.max_steps=12")  # none ends by itself
+    options = set_options("search.trials=1000", "halving.max_steps=12")  # too many to end by itself
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 2)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert "nst-tuner resume" in stderr
-    before = finished(folder)
+    before = finished_trials(folder)
 
     process = launches.start("resume", folder)
     wait_for_trials(folder, process, len(before) + 2)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    before |= finished(folder)
+    before |= finished_trials(folder)
 
-    target = len(records(folder)) + 4
+    target = len(run_records(folder)) + 4
     process = launches.start("resume", folder, "--trials", target)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
-    after = finished(folder)
+    after = finished_trials(folder)
     assert sorted(after) == list(range(target))
     assert {state for state, _ in after.values()} <= {"complete", "pruned"}
     assert before.items() <= after.items()
 
 
 def test_a_killed_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
-    """When the engine's process dies another one goes on with its trials, and none is blamed."""
+    """When an engine dies, another one continues with its trials, and no trial fails."""
     folder = tmp_path / "run"
-    options = settings("search.trials=8", "halving.max_steps=60", "halving.rule=none")
+    options = set_options("search.trials=8", "halving.max_steps=60", "halving.rule=none")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
-    before = finished(folder)
-    engine, *_ = engines_of(process)
+    before = finished_trials(folder)
+    engine, *_ = engine_processes(process)
     engine.kill()
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     assert_calm(stderr)
     assert "another one starts" in stderr
     assert "another one starts" in (folder / "log.jsonl").read_text(encoding="utf-8")
-    after = finished(folder)
+    after = finished_trials(folder)
     assert sorted(after) == list(range(8))
     assert before.items() <= after.items()
     assert load_results(folder).counts()["failed"] == 0
 
 
-def test_a_node_dies_while_another_joins(
-    job_file: Path, tmp_path: Path, launches: Launches
-) -> None:
-    """Every node of a cluster gets trials, one that joins too; nobody is blamed for a node."""
+def test_a_node_dies_and_another_joins(job_file: Path, tmp_path: Path, launches: Launches) -> None:
+    """Every node gets trials, a new one too; no engine or trial is blamed for a dead node."""
     folder = tmp_path / "run"
-    # More trials than there is time for: on any machine it goes on until all that was said.
-    options = settings(
+    # Too many trials to end before all messages have come, on any machine.
+    options = set_options(
         *("search.trials=1000", "search.presets=false", "resources.lanes=2"),
         *("halving.rule=none", "halving.max_steps=18"),
     )
     with cluster_with_head(0) as cluster:
-        dies, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
+        dying, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
         address = ("--address", cluster.address)
         process = launches.start("launch", job_file, "--run-dir", folder, *address, *options)
         for engine in ("engine-0", "engine-1"):
-            wait_for_said(folder, process, f"{engine} is up")
+            wait_for_log(folder, process, f"{engine} is up")
         wait_for_trials(folder, process, 4)
-        before = finished(folder)
-        cluster.remove_node(dies, allow_graceful=False)
+        before = finished_trials(folder)
+        cluster.remove_node(dying, allow_graceful=False)
         cluster.add_node(num_cpus=1)
-        wait_for_said(folder, process, "engine-2 is up")
-        wait_for_said(folder, process, "is gone with its node")
-        wait_for_trials(folder, process, len(finished(folder)) + 8)
+        wait_for_log(folder, process, "engine-2 is up")
+        wait_for_log(folder, process, "is gone with its node")
+        wait_for_trials(folder, process, len(finished_trials(folder)) + 8)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert_calm(stderr)
-    after = finished(folder)
+    after = finished_trials(folder)
     assert {state for state, _ in after.values()} == {"complete"}
     assert before.items() <= after.items()
-    # What the node had is taken up elsewhere: of all that began none is left behind.
+    # The trials of the dead node continue elsewhere: all trials but the last few are over.
     assert set(range(max(after) - 8)) <= after.keys()
-    assert not said(folder, "another one starts")
+    assert not count_logged(folder, "another one starts")
     reports = [rung for record in load_results(folder).records for rung in record.rungs.values()]
     assert len({rung.worker for rung in reports}) == 3
 
 
 @pytest.mark.faults
 def test_a_hanging_engine_is_replaced(job_file: Path, tmp_path: Path, launches: Launches) -> None:
-    """An engine that gives no sign of life within its deadline is killed and replaced."""
+    """An engine that sends no pulse within its deadline is killed and replaced."""
     folder = tmp_path / "run"
-    options = settings(
+    options = set_options(
         *("search.trials=6", "halving.max_steps=60", "halving.rule=none"),
         "resources.engine_deadline_s=8",
     )
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
-    engine, *_ = engines_of(process)
+    engine, *_ = engine_processes(process)
     engine.send_signal(signal.SIGSTOP)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
@@ -144,12 +144,14 @@ def test_a_hanging_engine_is_replaced(job_file: Path, tmp_path: Path, launches: 
 
 
 @pytest.mark.faults
-def test_a_driver_that_stood_still_blames_nobody(
+def test_a_driver_that_was_suspended_blames_no_engine(
     job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """A driver that waited for a slow disk longer than an engine's deadline loses no engine."""
+    """A driver that was suspended for longer than an engine's deadline replaces no engine."""
     folder = tmp_path / "run"
-    options = settings("search.trials=6", "halving.max_steps=60", "resources.engine_deadline_s=8")
+    options = set_options(
+        "search.trials=6", "halving.max_steps=60", "resources.engine_deadline_s=8"
+    )
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     process.send_signal(signal.SIGSTOP)
@@ -162,22 +164,22 @@ def test_a_driver_that_stood_still_blames_nobody(
 
 
 @pytest.mark.faults
-def test_storage_that_goes_away_for_a_while(
+def test_a_run_survives_an_outage_of_its_storage(
     job_file: Path, tmp_path: Path, small_disk: SmallDisk, launches: Launches
 ) -> None:
-    """While the storage cannot be written the run goes on, and in the end the copy is whole."""
+    """While the storage cannot be written, the run continues, and in the end its copy is whole."""
     small_disk.remount("size=100m")
     folder, copy = tmp_path / "run", small_disk.path / "copy"
-    # More trials than any machine ends in the meantime; Ctrl-C ends them.
-    options = settings("search.trials=5000", "halving.max_steps=60", f"storage={copy}")
+    # Too many trials to end by themselves, on any machine; Ctrl-C ends the run.
+    options = set_options("search.trials=5000", "halving.max_steps=60", f"storage={copy}")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     small_disk.remount("ro")
-    wait_for_said(folder, process, "copied later")
-    before = finished(folder)
+    wait_for_log(folder, process, "copied later")
+    before = finished_trials(folder)
     wait_for_trials(folder, process, len(before) + 4)
     small_disk.remount("rw")
-    wait_for_said(folder, process, "is back")
+    wait_for_log(folder, process, "is back")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
@@ -186,18 +188,18 @@ def test_storage_that_goes_away_for_a_while(
 
 
 @pytest.mark.faults
-def test_storage_that_is_away_when_the_run_ends(
+def test_a_finished_run_waits_for_its_storage(
     job_file: Path, tmp_path: Path, small_disk: SmallDisk, launches: Launches
 ) -> None:
-    """A run that is over waits for its storage, says so, and ends well when the copy is whole."""
+    """A finished run says that it waits for its storage, and succeeds when the copy is whole."""
     small_disk.remount("size=100m")
     folder, copy = tmp_path / "run", small_disk.path / "copy"
-    options = settings("search.trials=4", f"storage={copy}")
+    options = set_options("search.trials=4", f"storage={copy}")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_trials(folder, process, 1)
     small_disk.remount("ro")
-    wait_for_said(folder, process, "waiting up to 10 minutes for its storage")
-    time.sleep(15)  # it is tried once more, in vain
+    wait_for_log(folder, process, "waiting up to 10 minutes for its storage")
+    time.sleep(15)  # for another attempt, which fails
     assert process.poll() is None
     small_disk.remount("rw")
     _, stderr = process.communicate(timeout=PATIENCE_S)
@@ -211,13 +213,13 @@ def test_storage_that_is_away_when_the_run_ends(
 def test_an_engine_that_keeps_dying_ends_the_run(
     job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """After four deaths without a report between them the run ends with what to do."""
+    """After four deaths without a report between them, the run ends and says what to do."""
     folder = tmp_path / "run"
     process = launches.start("launch", job_file, "--run-dir", folder)
     killed: set[int] = set()
     deadline = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < deadline:
-        for engine in engines_of(process):
+        for engine in engine_processes(process):
             if engine.pid not in killed:
                 killed.add(engine.pid)
                 engine.kill()
@@ -230,41 +232,41 @@ def test_an_engine_that_keeps_dying_ends_the_run(
 
 
 @pytest.mark.faults
-def test_a_busy_cluster_is_waited_for(
+def test_engines_wait_for_a_busy_cluster(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Engines wait for room that others have, which is said once, and start when it is there."""
+    """Engines wait until others release CPUs, say so once, and then start."""
     monkeypatch.setattr("tuner.cluster.supervised_engine.ROOM_TIMEOUT_S", 0.5)
     monkeypatch.setattr("tuner.cluster.supervised_engine.START_TIMEOUT_S", 2.0)
 
-    class Quick:
+    class QuickEngine:
         async def ready(self) -> Pulse:
             return Pulse()
 
         pulse = ready
 
     def make(_: EngineShape, options: Mapping[str, Any]) -> Any:
-        return ray.remote(Quick).options(**options).remote()
+        return ray.remote(QuickEngine).options(**options).remote()
 
     with connected(None) as resources:
-        holder = ray.remote(Quick).options(num_cpus=resources["CPU"]).remote()
+        holder = ray.remote(QuickEngine).options(num_cpus=resources["CPU"]).remote()
         ray.get(holder.ready.remote())
-        fleet = EngineSupervisor(make, device="cpu", lanes=2, deadline_s=60)
-        opening, until = fleet.start(), time.monotonic() + 8
+        supervisor = EngineSupervisor(make, device="cpu", lanes=2, deadline_s=60)
+        opening, until = supervisor.start(), time.monotonic() + 8
         while time.monotonic() < until:
             next(opening)
-        assert not fleet.lanes and fleet.failure is None
+        assert not supervisor.lanes and supervisor.failure is None
         ray.kill(holder)
         monkeypatch.undo()
         assert all(step is None for step in opening)
-        assert set(fleet.lanes.values()) == {2}
-        fleet.close()
+        assert set(supervisor.lanes.values()) == {2}
+        supervisor.close()
     assert caplog.messages == ["the cluster is busy: waiting for room for an engine"]
 
 
 @pytest.mark.faults
-def test_a_trial_that_kills_its_engine(job_file: Path, tmp_path: Path) -> None:
-    """Only the trial that kills every engine it is on fails; those with it come to their end."""
+def test_only_the_trial_that_kills_engines_fails(job_file: Path, tmp_path: Path) -> None:
+    """A trial that kills each of its engines fails; the trials beside it end as usual."""
     job, space = load_job(job_file, ("search.presets=false", "resources.lanes=4"))
     callback = Recorder()
     backend = RayBackend(engine=PoisonedEngine)
@@ -276,20 +278,20 @@ def test_a_trial_that_kills_its_engine(job_file: Path, tmp_path: Path) -> None:
     assert "died 3 times without a report" in str(failed.reason)
 
 
-def test_interrupted_once_finishes_its_rungs_twice_stops_now(
+def test_one_ctrl_c_finishes_the_rungs_and_two_stop_now(
     job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """Ctrl-C lets the rungs under way end and keeps their lanes; a second one waits for nothing."""
+    """Ctrl-C lets running trials reach a rung and saves their lanes; a second one stops at once."""
     folder = tmp_path / "run"
-    # Trials so long that none can be over before the signal, nor at the rung after it.
-    options = settings("halving.max_steps=5000", "halving.rule=none")
+    # Trials so long that none ends before the signal, or at the rung after it.
+    options = set_options("halving.max_steps=5000", "halving.rule=none")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_reports(folder, process, 1)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert "stopping at the next rung of each trial" in stderr and "nst-tuner resume" in stderr
-    running = [record for record in records(folder) if record.state == "running"]
+    running = [record for record in run_records(folder) if record.state == "running"]
     assert running
     for record in running:
         assert record.rungs and (folder / f"trials/{record.trial:04d}/lanes.safetensors").is_file()
@@ -305,10 +307,8 @@ def test_interrupted_once_finishes_its_rungs_twice_stops_now(
     assert "Traceback" not in stderr
 
 
-def test_interrupted_twice_while_it_starts(
-    job_file: Path, tmp_path: Path, launches: Launches
-) -> None:
-    """Ctrl-C before anything runs is said and ends with 130, however often it is pressed."""
+def test_ctrl_c_while_a_launch_starts(job_file: Path, tmp_path: Path, launches: Launches) -> None:
+    """Ctrl-C before any trial runs, once or twice, ends with one line and exit code 130."""
     process = launches.start("launch", job_file, "--run-dir", tmp_path / "run")
     time.sleep(2)
     for _ in range(2):
@@ -321,9 +321,9 @@ def test_interrupted_twice_while_it_starts(
 
 @pytest.mark.faults
 def test_one_launch_at_a_time(job_file: Path, tmp_path: Path, launches: Launches) -> None:
-    """A second launch on a run directory is refused, with who holds it, and changes nothing."""
+    """A second launch on a run directory is refused, names the first, and changes nothing."""
     folder = tmp_path / "run"
-    options = settings("search.trials=1000")  # it goes on meanwhile
+    options = set_options("search.trials=1000")  # too many to end in the meantime
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     wait_for_reports(folder, process, 1)
     second = launches.start("resume", folder, "--trials", "50")

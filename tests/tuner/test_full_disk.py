@@ -1,4 +1,4 @@
-"""A disk that fills, a study that cannot be written: one line, and nothing finished is lost."""
+"""A full disk ends a launch with one line, and no finished trial is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from nst_core.errors import RunError, WorkError
 from tests.tuner.disks import SmallDisk
 from tests.tuner.helpers import Recorder
-from tests.tuner.processes import PATIENCE_S, Launches, finished, settings
+from tests.tuner.processes import PATIENCE_S, Launches, finished_trials, set_options
 from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
@@ -25,23 +25,23 @@ from tuner.study.journal import BatchingJournal
 
 
 def test_a_full_disk_ends_a_launch_which_resumes(job_file: Path, small_disk: SmallDisk) -> None:
-    """A run on a full disk ends with which file and what to do; with room it goes on to its end."""
+    """A launch on a full disk says what to do, and with free space it resumes to its end."""
     job, space = load_job(job_file, ("search.trials=40", "search.presets=false"))
     callback = Recorder()
     options = {"callback": callback, "say": callback.say}
     folder = small_disk.path / "run"
     with pytest.raises(WorkError, match=r"No space left on device.*nst-tuner resume"):
         run_job(job, space, folder, InlineBackend(), **options)  # type: ignore[arg-type]
-    before = finished(folder)
+    before = finished_trials(folder)
     small_disk.remount("size=100m")
     resume_run(folder, InlineBackend(), **options)  # type: ignore[arg-type]
-    after = finished(folder)
+    after = finished_trials(folder)
     assert sorted(after) == list(range(40))
     assert before.items() <= after.items()
 
 
-def test_no_room_for_the_inputs(job_file: Path, small_disk: SmallDisk) -> None:
-    """Where not even the inputs fit nothing is left behind."""
+def test_no_space_for_inputs_leaves_nothing_behind(job_file: Path, small_disk: SmallDisk) -> None:
+    """If the disk has no space for the inputs, the launch leaves no run directory behind."""
     (small_disk.path / "ballast").write_bytes(bytes(2**20 - 12_000))
     job, space = load_job(job_file)
     callback = Recorder()
@@ -52,10 +52,10 @@ def test_no_room_for_the_inputs(job_file: Path, small_disk: SmallDisk) -> None:
 
 
 @pytest.mark.faults
-def test_a_full_disk_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
-    """On Ray too: one line, exit code 1, and a resume that ends."""
+def test_a_full_disk_ends_a_launch_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
+    """On Ray a full disk ends the launch with exit code 1, and the run resumes to its end."""
     folder = small_disk.path / "run"
-    options = settings("search.trials=40", "search.presets=false")
+    options = set_options("search.trials=40", "search.presets=false")
     with Launches() as launches:
         process = launches.start("launch", job_file, "--run-dir", folder, *options)
         _, stderr = process.communicate(timeout=PATIENCE_S)
@@ -69,19 +69,19 @@ def test_a_full_disk_on_ray(job_file: Path, small_disk: SmallDisk) -> None:
     assert len(load_results(folder).records) == 40
 
 
-def test_a_log_that_cannot_be_written() -> None:
-    """A disk that is full to the last line of the log hides neither a result nor an error."""
+def test_a_log_on_a_full_disk_hides_no_error() -> None:
+    """If the log cannot be written, a result is still returned and an error is still raised."""
     with logged(Path("/dev/full"), print):
-        logging.getLogger("tuner.run.launch").info("lost")
-    with pytest.raises(WorkError, match=r"^why it ended$"), logged(Path("/dev/full"), print):
-        logging.getLogger("tuner.run.launch").info("lost")
-        raise WorkError("why it ended")
+        logging.getLogger("tuner.run.launch").info("a line")
+    with pytest.raises(WorkError, match=r"^the reason$"), logged(Path("/dev/full"), print):
+        logging.getLogger("tuner.run.launch").info("a line")
+        raise WorkError("the reason")
 
 
-def test_half_a_record_is_taken_back(
+def test_a_failed_write_leaves_the_study_as_it_was(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write to the study that fails half-way leaves the study as it was."""
+    """A write to the study that fails halfway leaves only complete records."""
     job, space = load_job(job_file, ("search.presets=false",))
     callback, sync, calls = Recorder(), os.fsync, [0]
 
@@ -100,17 +100,17 @@ def test_half_a_record_is_taken_back(
     load_results(tmp_path / "a")
 
 
-def test_a_disk_that_fills_within_a_record(small_disk: SmallDisk) -> None:
-    """Of a record that only fits in part nothing stays, and what was written before is read."""
+def test_a_record_that_does_not_fit_leaves_nothing(small_disk: SmallDisk) -> None:
+    """A record that does not fit on the disk leaves nothing; the records before it are intact."""
     path = small_disk.path / "study.journal"
     storage = JournalStorage(BatchingJournal(path))
     study = optuna.create_study(storage=storage, study_name="run")
     written = 0
     for round_ in range(3):
         filler = small_disk.path / "filler"
-        with filler.open("wb") as file:  # but for a page or so, which ends within a record
-            left = os.statvfs(small_disk.path).f_bavail * os.statvfs(small_disk.path).f_frsize
-            file.write(bytes(left - 8192))
+        with filler.open("wb") as file:  # leaves two pages free, which end within a record
+            free = os.statvfs(small_disk.path).f_bavail * os.statvfs(small_disk.path).f_frsize
+            file.write(bytes(free - 8192))
         with pytest.raises(OSError, match="No space left"):
             while True:
                 study.set_user_attr(f"note {round_} {written}", "x" * 700)
@@ -123,8 +123,8 @@ def test_a_disk_that_fills_within_a_record(small_disk: SmallDisk) -> None:
     assert written > 3
 
 
-def test_a_run_that_cannot_be_written(job_file: Path, small_disk: SmallDisk) -> None:
-    """A run on a disk that is read-only can be looked at, and is not resumed."""
+def test_a_read_only_run_can_be_read_but_not_resumed(job_file: Path, small_disk: SmallDisk) -> None:
+    """A run on a read-only disk loads its results, and is refused by resume."""
     small_disk.remount("size=100m")
     job, space = load_job(job_file, ("search.trials=2", "search.presets=false"))
     callback = Recorder()

@@ -1,6 +1,6 @@
 """Runs and presets of every released format still load, resume and export.
 
-A new format gets a new folder here, made by `make_golden`; those that are there never change.
+`make_golden` writes a new folder for a new format; existing folders never change.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ FORMATS = sorted(path.name for path in GOLDEN.iterdir())
 
 @pytest.fixture(params=FORMATS)
 def old_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A run of an old format: of six trials two are over and four were left at a rung."""
+    """A run of an old format: two of its six trials are over, four were interrupted at a rung."""
     return Path(shutil.copytree(GOLDEN / request.param / "run", tmp_path / "run"))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_presets_load(name: str) -> None:
-    """A preset of every format is a configuration."""
+def test_presets_of_every_format_load(name: str) -> None:
+    """A preset of every format loads as a configuration."""
     assert load_preset(str(GOLDEN / name / "preset.json")).config.steps > 0
 
 
-def test_runs_are_read(old_run: Path) -> None:
-    """Trials, baselines and the best of a run of every format are there, and nothing is wrong."""
+def test_runs_of_every_format_load(old_run: Path) -> None:
+    """A run of every format has its trials, baselines and best trial, and passes the doctor."""
     results = load_results(old_run)
     assert results.counts() == {"complete": 0, "pruned": 2, "failed": 0, "running": 4}
     assert best_json(results)["trials"][0]["objective"] > 0
@@ -46,10 +46,10 @@ def test_runs_are_read(old_run: Path) -> None:
     assert all(check.ok is not False for check in check_run(old_run))
 
 
-def test_runs_resume(old_run: Path) -> None:
-    """A run of every format goes on, from its saved lanes, to its end."""
-    left = next((old_run / "trials").glob("*/lanes.safetensors"))
-    lanes, _ = load_lanes(left.read_bytes())
+def test_runs_of_every_format_resume(old_run: Path) -> None:
+    """A run of every format continues from its saved lanes to its end."""
+    saved = next((old_run / "trials").glob("*/lanes.safetensors"))
+    lanes, _ = load_lanes(saved.read_bytes())
     assert lanes[0].step > 0
     callback = Recorder()
     resume_run(old_run, InlineBackend(), callback=callback, say=callback.say)
@@ -59,7 +59,7 @@ def test_runs_resume(old_run: Path) -> None:
 
 
 def test_newer_formats_are_refused(old_run: Path) -> None:
-    """A run of a version to come is refused with what to do."""
+    """A run of a newer version is refused with a message that says so."""
     results = load_results(old_run)
     study = RunStudy.open(old_run, goals=results.goals)
     study.note(FORMAT_NOTE, FORMAT + 1)

@@ -1,3 +1,5 @@
+"""Rules about imports: contracts between packages, and modules that must stay light."""
+
 import re
 import subprocess
 import sys
@@ -5,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-#: Modules of nst_core that must not bring torch.
+#: Modules of nst_core that must not import torch.
 LIGHT = (
     *("config", "effects", "errors", "files", "references", "images.file_kinds"),
     *("networks.registry", "networks.layer_info", "networks.pypi_weights", "networks.weights"),
@@ -16,7 +18,7 @@ LIGHT = (
 
 
 def test_the_import_contracts_hold() -> None:
-    """Packages import downwards only, as the contracts of pyproject.toml say."""
+    """The contracts in pyproject.toml hold: packages import downwards only."""
     lint = Path(sys.executable).with_name("lint-imports")
     command = [lint, "--no-cache"]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
@@ -28,16 +30,16 @@ PRIVATE = re.compile(
 )
 
 
-def test_private_names_of_others_stand_in_one_module_each() -> None:
-    """What Ray and Optuna may rename in any release is used in `ray_private`, `optuna_private`."""
-    found = {
+def test_private_names_of_libraries_are_used_in_one_module_each() -> None:
+    """Private names of Ray and Optuna appear only in `ray_private` and `optuna_private`."""
+    uses = {
         f"{path.name}: {line.strip()}"
         for path in (ROOT / "tuner").rglob("*.py")
         if not path.name.endswith("_private.py")
         for line in path.read_text(encoding="utf-8").splitlines()
         if PRIVATE.search(line.replace("self._storage", ""))
     }
-    assert found == set()
+    assert uses == set()
 
 
 def test_light_modules_stay_light() -> None:
@@ -48,7 +50,7 @@ def test_light_modules_stay_light() -> None:
 
 
 def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
-    """Status, best, the report's facts and the votes load neither."""
+    """Modules behind status, best, report and prefer load neither torch nor Ray."""
     modules = (
         *("results.results", "results.dataframe", "terminal.run_tables", "pages.report.page"),
         *("pages.report.live", "pages.prefer.page", "study.early_checks"),
@@ -59,7 +61,7 @@ def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
 
 
 def test_a_trials_process_loads_no_torch() -> None:
-    """Of a trial's process there is one per lane; it and its engine's class load no torch."""
+    """The modules of a trial's process load no torch, because each lane has such a process."""
     code = "import sys, tuner.cluster.trainable, tuner.cluster.engine_actor;"
     code += "assert 'ray' in sys.modules;"
     code += "assert not {'torch', 'optuna'} & set(sys.modules)"

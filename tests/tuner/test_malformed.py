@@ -1,6 +1,6 @@
-"""Whatever a file holds: it is read, or refused with an error of ours, and nothing else happens.
+"""Damaged files of every kind: they are read or refused, and nothing else happens.
 
-CI tries some of each; ``scripts/test --faults`` 1,000.
+Each test tries 60 damaged files, and 1,000 with ``scripts/test --faults``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COUNTS = [
     pytest.param(MANY, id="many", marks=[pytest.mark.faults, pytest.mark.timeout(3600)]),
 ]
 
-#: What people and machines put where something else belongs.
+#: Values that do not belong where they are put.
 STRANGE = (
     *(None, True, -1, 0, 10**30, 1e308, "", "x" * 5000, "\x00", "../../etc/passwd", "🖼", "nan"),
     *([], {}, [[[[]]]], {"a": {"b": {}}}, ["a", 1], {"": None}, "<script>alert(1)</script>"),
@@ -52,53 +52,53 @@ STRANGE = (
 
 
 class Bomb:
-    """Goes off when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
         return os.system, ("touch exploded",)
 
 
-def changed_bytes(content: bytes, chance: random.Random) -> bytes:
-    """A file that a disk, a network or a person spoiled."""
+def changed_bytes(content: bytes, rng: random.Random) -> bytes:
+    """Return the bytes of a file, damaged at random: cut, changed, or replaced by a pickle."""
     data = bytearray(content)
-    kind = chance.randrange(6)
+    kind = rng.randrange(6)
     if kind == 0:
-        return bytes(data[: chance.randrange(len(data) + 1)])
+        return bytes(data[: rng.randrange(len(data) + 1)])
     if kind == 1:
-        return bytes(chance.randbytes(chance.randrange(200)))
+        return bytes(rng.randbytes(rng.randrange(200)))
     if kind == 2:
         return pickle.dumps(Bomb())
-    for _ in range(chance.randrange(1, 20)):
-        place = chance.randrange(len(data))
+    for _ in range(rng.randrange(1, 20)):
+        place = rng.randrange(len(data))
         if kind == 3:
-            data[place] = chance.randrange(256)
+            data[place] = rng.randrange(256)
         elif kind == 4:
-            del data[place : place + chance.randrange(1, 9)]
+            del data[place : place + rng.randrange(1, 9)]
         else:
-            data[place:place] = chance.randbytes(chance.randrange(1, 9))
+            data[place:place] = rng.randbytes(rng.randrange(1, 9))
         if not data:
             break
     return bytes(data)
 
 
-def changed_tree(tree: object, chance: random.Random) -> object:
-    """Nested JSON with one place changed to something strange."""
-    if isinstance(tree, dict) and tree and chance.random() < 0.85:
-        key = chance.choice(list(tree))
-        what = chance.random()
-        if what < 0.1:
+def changed_tree(tree: object, rng: random.Random) -> object:
+    """Return nested JSON with one value removed, renamed or replaced by a strange one."""
+    if isinstance(tree, dict) and tree and rng.random() < 0.85:
+        key = rng.choice(list(tree))
+        draw = rng.random()
+        if draw < 0.1:
             return {k: v for k, v in tree.items() if k != key}
-        if what < 0.2:
-            return {**tree, chance.choice(["x", key + "s", "__class__", ""]): tree[key]}
-        return {**tree, key: changed_tree(tree[key], chance)}
-    if isinstance(tree, list) and tree and chance.random() < 0.7:
-        place = chance.randrange(len(tree))
-        return [changed_tree(v, chance) if i == place else v for i, v in enumerate(tree)]
-    return chance.choice(STRANGE)
+        if draw < 0.2:
+            return {**tree, rng.choice(["x", key + "s", "__class__", ""]): tree[key]}
+        return {**tree, key: changed_tree(tree[key], rng)}
+    if isinstance(tree, list) and tree and rng.random() < 0.7:
+        place = rng.randrange(len(tree))
+        return [changed_tree(v, rng) if i == place else v for i, v in enumerate(tree)]
+    return rng.choice(STRANGE)
 
 
-def refuses_or_reads(read: Callable[[], object]) -> bool:
-    """Whether it was read; anything but an error of ours goes through."""
+def can_read(read: Callable[[], object]) -> bool:
+    """Return whether a file is read; False if it is refused with an `NstError`."""
     try:
         read()
     except NstError as error:
@@ -109,27 +109,35 @@ def refuses_or_reads(read: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, where a bomb would leave its mark."""
+    """An empty working directory, where the file of a `Bomb` would appear."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
 
 
-def try_all(
+def check_damaged_files(
     folder: Path,
     count: int,
     make: Callable[[random.Random], bytes],
     read: Callable[[Path], object],
     name: str = "file",
 ) -> None:
-    """Write and read so many files; at least one of them must have been refused."""
+    """Write and read damaged files, and assert that nothing else happens.
+
+    Args:
+        folder: an empty folder.
+        count: number of files; at least one of them must be refused.
+        make: returns the bytes of a file.
+        read: reads a file.
+        name: of the file.
+    """
     refused = 0
     for seed in range(count):
         path = folder / name
         path.write_bytes(make(random.Random(seed)))
         try:
-            refused += not refuses_or_reads(lambda: read(path))  # noqa: B023
+            refused += not can_read(lambda: read(path))  # noqa: B023
         except Exception as error:
             raise AssertionError(f"seed {seed}: {error!r}") from error
         assert [entry.name for entry in folder.iterdir()] == [name], f"seed {seed}"
@@ -138,100 +146,102 @@ def try_all(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_job_files(count: int, here: Path, job_file: Path) -> None:
-    """Job files with anything anywhere, and torn ones."""
-    whole = job_file.read_bytes()
-    tree = yaml.safe_load(whole)
+def test_damaged_job_files_are_read_or_refused(count: int, here: Path, job_file: Path) -> None:
+    """Job files with strange values or damaged bytes are read or refused."""
+    intact = job_file.read_bytes()
+    tree = yaml.safe_load(intact)
 
-    def make(chance: random.Random) -> bytes:
-        if chance.random() < 0.3:
-            return changed_bytes(whole, chance)
-        return yaml.safe_dump(changed_tree(tree, chance)).encode()
+    def make(rng: random.Random) -> bytes:
+        if rng.random() < 0.3:
+            return changed_bytes(intact, rng)
+        return yaml.safe_dump(changed_tree(tree, rng)).encode()
 
-    try_all(here, count, make, load_job)
+    check_damaged_files(here, count, make, load_job)
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_presets(count: int, here: Path) -> None:
-    """Presets with anything anywhere, and torn ones."""
-    whole = next(iter(BASELINES.values())).to_json()
-    tree = json.loads(whole)
+def test_damaged_presets_are_read_or_refused(count: int, here: Path) -> None:
+    """Presets with strange values or damaged bytes are read or refused."""
+    intact = next(iter(BASELINES.values())).to_json()
+    tree = json.loads(intact)
 
-    def make(chance: random.Random) -> bytes:
-        if chance.random() < 0.3:
-            return changed_bytes(whole.encode(), chance)
-        return json.dumps(changed_tree(tree, chance)).encode()
+    def make(rng: random.Random) -> bytes:
+        if rng.random() < 0.3:
+            return changed_bytes(intact.encode(), rng)
+        return json.dumps(changed_tree(tree, rng)).encode()
 
-    try_all(here, count, make, lambda path: load_preset(str(path)))
+    check_damaged_files(here, count, make, lambda path: load_preset(str(path)))
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff", "webp", "bmp", "gif"])
-def test_images(count: int, suffix: str, here: Path) -> None:
-    """Damaged pictures of every common kind."""
+def test_damaged_pictures_are_read_or_refused(count: int, suffix: str, here: Path) -> None:
+    """Damaged pictures of every common format are read or refused."""
     pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, suffix)
-    try_all(here, count, lambda chance: changed_bytes(file.getvalue(), chance), load_image)
+    check_damaged_files(here, count, lambda rng: changed_bytes(file.getvalue(), rng), load_image)
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_saved_lanes_and_weights(count: int, here: Path) -> None:
-    """Damaged tensor files; a pickle where tensors belong does not go off."""
+def test_damaged_tensor_files_are_read_or_refused(count: int, here: Path) -> None:
+    """Damaged files of lanes and weights are read or refused, and no pickle in them is executed."""
     import safetensors.torch
 
     header = {"version": 1, "steps": [3], "facts": {}}
     tensors = {"0/image": torch.rand(3, 8, 8), "0/state/kept": torch.rand(3, 8, 8)}
     lanes = safetensors.torch.save(tensors, metadata={"lanes": json.dumps(header)})
-    try_all(
+    check_damaged_files(
         here,
         count,
-        lambda chance: changed_bytes(lanes, chance),
+        lambda rng: changed_bytes(lanes, rng),
         lambda path: load_lanes(path.read_bytes()),
     )
-    try_all(
+    check_damaged_files(
         here,
         count,
-        lambda chance: changed_bytes(lanes, chance),
+        lambda rng: changed_bytes(lanes, rng),
         lambda path: read_file("vgg16", path),
     )
     channels = zip(LPIPS_LAYERS, (64, 192, 384, 256, 256), strict=True)
     weights = safetensors.torch.save({layer: torch.rand(size) for layer, size in channels})
-    try_all(
+    check_damaged_files(
         here,
         count,
-        lambda chance: changed_bytes(weights, chance),
+        lambda rng: changed_bytes(weights, rng),
         lambda path: read_file("lpips-alex", path),
         name="file.safetensors",
     )
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_run_directories(count: int, here: Path, job_file: Path, tmp_path: Path) -> None:
-    """Damaged studies and jobs of a run: looking at it, and at what is wrong with it."""
+def test_damaged_run_directories_are_read_or_refused(
+    count: int, here: Path, job_file: Path, tmp_path: Path
+) -> None:
+    """Runs with a damaged study or job file are read or refused, and the doctor checks them."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "job.yaml").write_bytes(job_file.read_bytes())
     play(make_search(job_file, folder), lambda plan, steps: 1.0 / steps)
-    wholes = {name: (folder / name).read_bytes() for name in ("study.journal", "job.yaml")}
+    intact = {name: (folder / name).read_bytes() for name in ("study.journal", "job.yaml")}
     for seed in range(count):
-        chance = random.Random(seed)
-        spoiled = chance.choice(list(wholes))
-        for name, content in wholes.items():
-            damaged = changed_bytes(content, chance) if name == spoiled else content
-            (folder / name).write_bytes(damaged)
+        rng = random.Random(seed)
+        damaged = rng.choice(list(intact))
+        for name, content in intact.items():
+            new = changed_bytes(content, rng) if name == damaged else content
+            (folder / name).write_bytes(new)
         try:
-            refuses_or_reads(lambda: best_json(load_results(folder)))
-            refuses_or_reads(lambda: check_run(folder))
+            can_read(lambda: best_json(load_results(folder)))
+            can_read(lambda: check_run(folder))
         except Exception as error:
-            raise AssertionError(f"seed {seed}, {spoiled}: {error!r}") from error
+            raise AssertionError(f"seed {seed}, {damaged}: {error!r}") from error
         assert not list(here.iterdir())
 
 
-def look_at(folder: Path) -> None:
-    """What the commands say of a run, each of them."""
+def show_run(folder: Path) -> None:
+    """Do what each of the commands does that show a run."""
     results = load_results(folder)
-    for look in (
+    for command in (
         lambda: dump(status_json(results)),
         lambda: dump(best_json(results)),
         lambda: best_table(results, 5),
@@ -239,13 +249,13 @@ def look_at(folder: Path) -> None:
         lambda: results.preset().to_json(),
         lambda: stored_votes(results.notes),
     ):
-        refuses_or_reads(look)
+        can_read(command)
 
 
-def test_saved_lanes_are_limited(
+def test_saved_lanes_that_are_too_large_are_not_read(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lanes of more bytes than any trial's are not read, and the trial begins again."""
+    """Saved lanes above the size limit are not read."""
     search = make_search(job_file, tmp_path)
     plan = search.next()
     lanes = dump_lanes([LaneState(step=1, image_3HW=torch.zeros(3, 8, 8), state={})], {})
@@ -255,10 +265,10 @@ def test_saved_lanes_are_limited(
     assert search.kept_lanes(plan.trial) is None
 
 
-def test_a_run_is_read_once_by_its_doctor(
+def test_doctor_reads_a_run_once(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its checks share what they read, which takes seconds of a large run."""
+    """The checks of a run share its results, because loading a large run takes seconds."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
     read = mock.Mock(wraps=load_results)
     monkeypatch.setattr("tuner.doctor.run.load_results", read)
@@ -267,8 +277,10 @@ def test_a_run_is_read_once_by_its_doctor(
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_studies_of_another_shape(count: int, job_file: Path, tmp_path: Path) -> None:
-    """A journal whose records are whole, and hold anything in the places of what a run notes."""
+def test_strange_notes_in_a_study_are_read_or_refused(
+    count: int, job_file: Path, tmp_path: Path
+) -> None:
+    """A journal of intact records with strange values in the notes of a run is read or refused."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "job.yaml").write_bytes(job_file.read_bytes())
@@ -285,17 +297,17 @@ def test_studies_of_another_shape(count: int, job_file: Path, tmp_path: Path) ->
         search._study.note(key, value)
     journal = folder / "study.journal"
     records = [json.loads(line) for line in journal.read_text().splitlines()]
-    noted = [number for number, record in enumerate(records) if "user_attr" in record]
+    with_notes = [number for number, record in enumerate(records) if "user_attr" in record]
     refused = 0
     for seed in range(count):
-        chance = random.Random(seed)
-        number = chance.choice(noted)
-        changed = {k: changed_tree(v, chance) for k, v in records[number]["user_attr"].items()}
-        spoiled = [*records[:number], {**records[number], "user_attr": changed}]
-        spoiled += records[number + 1 :]
-        journal.write_text("".join(f"{json.dumps(record)}\n" for record in spoiled))
+        rng = random.Random(seed)
+        number = rng.choice(with_notes)
+        changed = {k: changed_tree(v, rng) for k, v in records[number]["user_attr"].items()}
+        damaged = [*records[:number], {**records[number], "user_attr": changed}]
+        damaged += records[number + 1 :]
+        journal.write_text("".join(f"{json.dumps(record)}\n" for record in damaged))
         try:
-            refused += not refuses_or_reads(lambda: look_at(folder))
+            refused += not can_read(lambda: show_run(folder))
         except Exception as error:
             raise AssertionError(f"seed {seed}: {changed}: {error!r}") from error
     assert refused
@@ -313,10 +325,10 @@ def test_studies_of_another_shape(count: int, job_file: Path, tmp_path: Path) ->
         ("format", "new"),
     ],
 )
-def test_a_note_of_another_shape_is_named(
+def test_an_invalid_note_names_the_file(
     note: str, value: object, job_file: Path, tmp_path: Path
 ) -> None:
-    """What is wrong with a study's notes is said with the file that they are in."""
+    """A study with an invalid note is refused with the name of its file."""
     (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
     search = make_search(job_file, tmp_path)
     search._study.note(note, value)
@@ -325,10 +337,10 @@ def test_a_note_of_another_shape_is_named(
 
 
 @pytest.mark.parametrize("notes", [{}, {"pair_baselines": []}, {"baselines": {"style": {}}}])
-def test_a_run_that_compared_nothing(
+def test_a_run_without_baselines_is_refused(
     notes: Mapping[str, object], job_file: Path, tmp_path: Path
 ) -> None:
-    """A study with reports and without what doing nothing scores is refused in one line."""
+    """A study with reports but without the score of the untouched content is refused."""
     (tmp_path / "job.yaml").write_bytes(job_file.read_bytes())
     search = make_search(job_file, tmp_path)
     for key, value in {"pair_baselines": [], **notes}.items():
@@ -341,8 +353,8 @@ def test_a_run_that_compared_nothing(
         assert "of the content is missing" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_another_job_than_the_runs(job_file: Path, tmp_path: Path) -> None:
-    """A job that asks for what the run did not measure is no job of this run."""
+def test_a_job_with_another_objective_is_refused(job_file: Path, tmp_path: Path) -> None:
+    """A run whose job file names a metric that the trials did not measure is refused."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
     job = yaml.safe_load(job_file.read_text())
     (tmp_path / "job.yaml").write_text(yaml.safe_dump({**job, "objective": "dists"}))
@@ -351,8 +363,8 @@ def test_another_job_than_the_runs(job_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "..\\outside"])
-def test_names_lead_nowhere(name: str, job_file: Path, tmp_path: Path) -> None:
-    """A name in a job is not a path: whatever it is, everything is written in the run."""
+def test_a_name_is_not_a_path(name: str, job_file: Path, tmp_path: Path) -> None:
+    """Whatever the name of a job is, all files are written inside the run directory."""
     from tuner.study.run_dir import RunDir
 
     tree = yaml.safe_load(job_file.read_text())

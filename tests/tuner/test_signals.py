@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and SIGKILL: how commands end, what is kept, and that nothing stays behind."""
+"""SIGTERM, SIGHUP and SIGKILL: exit codes, saved work, and no process left behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,30 +17,23 @@ from tests.tuner.processes import (
     Launches,
     assert_calm,
     count_reports,
-    engines_of,
-    records,
-    settings,
+    engine_processes,
+    run_records,
+    set_options,
     wait_for_reports,
     wait_until,
 )
 from tuner.search import interrupt
 from tuner.search.interrupt import Interrupt, exit_code, interruptible
 
-#: Trials so long that none can be over before the signal, nor at the rung after it.
-LONG = settings("halving.max_steps=5000", "halving.rule=none")
+#: Trials so long that none ends before the signal, or at the rung after it.
+LONG = set_options("halving.max_steps=5000", "halving.rule=none")
 
 
-@pytest.fixture
-def launches() -> Iterator[Launches]:
-    """Ends what a test started."""
-    with Launches() as made:
-        yield made
-
-
-def test_sigterm_saves_the_rungs_under_way(
+def test_sigterm_lets_trials_reach_a_rung(
     job_file: Path, tmp_path: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM lets the rungs under way end within the grace time, with 143 and a line to go on."""
+    """SIGTERM lets trials reach a rung in the grace time, saves them, and ends with code 143."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "120")
     folder = tmp_path / "run"
     process = launches.start("launch", job_file, "--run-dir", folder, *LONG)
@@ -53,17 +45,17 @@ def test_sigterm_saves_the_rungs_under_way(
     assert_calm(stderr)
     assert "SIGTERM: stopping at the next rung of each trial" in stderr
     assert "nst-tuner resume" in stderr.splitlines()[-1]
-    running = [record for record in records(folder) if record.state == "running"]
+    running = [record for record in run_records(folder) if record.state == "running"]
     assert running
     for record in running:
         assert record.rungs and (folder / f"trials/{record.trial:04d}/lanes.safetensors").is_file()
     assert not psutil.wait_procs(started, timeout=PATIENCE_S)[1]
 
 
-def test_sighup_ends_when_the_grace_time_is_over(
+def test_sighup_without_grace_time_stops_at_once(
     job_file: Path, tmp_path: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A closed terminal ends a launch with 129; without time for the rungs it stops at once."""
+    """A closed terminal ends a launch with code 129, at once if the grace time is 0."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "0")
     folder = tmp_path / "run"
     process = launches.start("launch", job_file, "--run-dir", folder, *LONG)
@@ -75,10 +67,10 @@ def test_sighup_ends_when_the_grace_time_is_over(
     assert "nst-tuner resume" in stderr and count_reports(folder)
 
 
-def test_a_signal_to_the_process_group(
+def test_a_signal_to_the_process_group_ends_a_launch_in_order(
     job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`timeout` and shells signal a whole group: Ray's processes do not end before the launch."""
+    """If the whole process group gets SIGTERM, Ray's processes do not end before the launch."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "1")
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -101,7 +93,7 @@ def test_a_signal_to_the_process_group(
 def test_sigterm_before_the_engines_are_up(
     words: str, job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """While a launch prepares or starts its engines, it ends with 143 and says what to do."""
+    """SIGTERM while a launch prepares or starts engines ends it with 143 and says what to do."""
     folder = tmp_path / "run"
     process = launches.start("launch", job_file, "--run-dir", folder, *LONG)
     assert process.stderr
@@ -118,24 +110,24 @@ def test_sigterm_before_the_engines_are_up(
     assert "nst-tuner resume" in stderr or "launch it again" in stderr
 
 
-def test_after_sigkill_nothing_stays_behind(
+def test_sigkill_leaves_no_process_behind(
     job_file: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """The engines and Ray's processes end with a launch that is killed."""
+    """The engines and Ray's processes end when their launch is killed."""
     folder = tmp_path / "run"
     process = launches.start("launch", job_file, "--run-dir", folder, *LONG)
     wait_for_reports(folder, process, 1)
     started = psutil.Process(process.pid).children(recursive=True)
-    assert engines_of(process)
+    assert engine_processes(process)
     process.kill()
     process.wait()
     assert not psutil.wait_procs(started, timeout=PATIENCE_S)[1]
 
 
-def test_a_stylization_leaves_no_half_picture(
+def test_an_interrupted_stylization_leaves_no_file(
     pictures: Path, tmp_path: Path, launches: Launches
 ) -> None:
-    """SIGTERM ends other commands with 143 and one line, and nothing half-written."""
+    """SIGTERM ends `stylize` with code 143 and one line, and leaves no half-written file."""
     inputs = ["--content", pictures / "content.png", "--style", pictures / "style.png"]
     process = launches.start(
         "stylize", *inputs, "--out", tmp_path / "o.png", "--set", "steps=10000"
@@ -150,7 +142,7 @@ def test_a_stylization_leaves_no_half_picture(
 
 
 def test_nohup_is_respected(pictures: Path, tmp_path: Path) -> None:
-    """Where SIGHUP is ignored from the beginning, as by `nohup`, it goes on being ignored."""
+    """A command that starts with SIGHUP ignored, as `nohup` does, continues to ignore it."""
     inputs = ["--content", str(pictures / "content.png"), "--style", str(pictures / "style.png")]
     options = ["--set", "steps=3", "--size-px", "64", "--out", str(tmp_path / "o.png")]
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a process inherits
@@ -163,28 +155,28 @@ def test_nohup_is_respected(pictures: Path, tmp_path: Path) -> None:
     assert (tmp_path / "o.png").is_file()
 
 
-def test_what_the_first_and_the_second_signal_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first signal sets a limit, except for Ctrl-C; the second ends at once."""
+def test_the_first_signal_winds_up_and_the_second_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first signal sets a time limit, unless it is Ctrl-C; the second stops at once."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "50")
-    said: list[str] = []
-    asked = Interrupt()
-    with interruptible(asked, said.append):
+    lines: list[str] = []
+    interrupt_ = Interrupt()
+    with interruptible(interrupt_, lines.append):
         signal.raise_signal(signal.SIGINT)
-        assert asked.winding_up and asked.until_s is None and exit_code() == 130
-        asked.check()
-    asked = Interrupt()
-    with interruptible(asked, said.append):
+        assert interrupt_.winding_up and interrupt_.until_s is None and exit_code() == 130
+        interrupt_.check()
+    interrupt_ = Interrupt()
+    with interruptible(interrupt_, lines.append):
         signal.raise_signal(signal.SIGTERM)
-        assert asked.winding_up and asked.until_s and 0 < asked.within_s(60) <= 50
+        assert interrupt_.winding_up and interrupt_.until_s and 0 < interrupt_.within_s(60) <= 50
         assert exit_code() == 143
-        asked.check()
+        interrupt_.check()
         signal.raise_signal(signal.SIGHUP)
         with pytest.raises(KeyboardInterrupt):
-            asked.check()
-    assert len(said) == 2 and "SIGTERM" in said[1]
+            interrupt_.check()
+    assert len(lines) == 2 and "SIGTERM" in lines[1]
 
 
-def test_an_odd_grace_time_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no number in the environment leaves the usual time."""
+def test_an_invalid_grace_time_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the grace time in the environment is not a number, the default applies."""
     monkeypatch.setenv("NST_TUNER_GRACE_S", "soon")
     assert interrupt.grace_s() == interrupt.GRACE_S

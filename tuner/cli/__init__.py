@@ -1,1 +1,1 @@
-"""The command line: every command parses, makes one call and prints."""
+"""The command line: every command reads its options, makes one call and prints the result."""

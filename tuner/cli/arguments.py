@@ -1,23 +1,37 @@
-"""Paths in the words of a command line, whichever option they belong to."""
+"""Command-line arguments: home folders in paths, and options that do not fit together."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-#: Where a path begins: the word, ``--out=``, ``NAME=`` of weights, and the masks of a style.
+from nst_core.errors import InputError
+
+#: ``~`` or ``~name`` where a path can begin: at the beginning of the argument, after the ``=`` of
+#: ``--out=PATH`` or ``NAME=PATH``, and after the ``@`` before the mask of a style image.
 _HOME = re.compile(r"(^|=|@)(~[^/@=:]*)(?=/)")
 
 
-def with_home(words: Sequence[str]) -> list[str]:
-    """The words with ``~/`` and ``~name/`` expanded at the beginning of every path.
+def with_home(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``~/`` and ``~name/`` expanded at the beginning of every path.
 
-    A shell expands them at the beginning of a word only, so not in ``--out=~/o.png``. Where there
-    is no such home folder they stay as they are.
+    A shell expands ``~`` only at the beginning of an argument, so not in ``--out=~/o.png``. If the
+    user ``name`` has no home folder, the argument stays as it is.
     """
-    return [_HOME.sub(_expanded, word) for word in words]
+    return [_HOME.sub(_expanded, argument) for argument in arguments]
 
 
-def _expanded(found: re.Match[str]) -> str:
-    return found[1] + os.path.expanduser(found[2])  # noqa: PTH111  # never fails
+def _expanded(match: re.Match[str]) -> str:
+    return match[1] + os.path.expanduser(match[2])  # noqa: PTH111  # Path.expanduser may raise
+
+
+def refuse_options(options: Mapping[str, object], reason: str) -> None:
+    """Raise InputError if any of the options is given.
+
+    Args:
+        options: option -> its value; a false value means that it is not given.
+        reason: why they are refused, and what to do; follows the options and a colon.
+    """
+    if given := [name for name, value in options.items() if value]:
+        raise InputError(f"{', '.join(given)}: {reason}")

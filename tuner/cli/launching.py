@@ -1,10 +1,11 @@
-"""Commands that carry runs out: launch, attach, resume, fetch, demo."""
+"""Commands that start, continue, follow or fetch a run: launch, attach, fetch, resume, demo."""
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,26 +14,47 @@ from nst_core.errors import InputError
 from nst_core.files import write_atomic, writing
 from tuner.terminal.console import AddressOption, RunArgument, err, example, out, say
 
+if TYPE_CHECKING:
+    from search_spaces import Space
+    from tuner.job.spec import JobSpec
+
 app = typer.Typer(rich_markup_mode="rich")
 
 
 @app.command(epilog=example("launch job.yaml --run-dir runs/cafe --set search.trials=24"))
 def launch(
-    job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="a job file")],
-    run_dir: Annotated[Path, typer.Option(metavar="DIR", help="becomes the run directory")],
-    address: AddressOption = None,
+    job: Annotated[
+        Path,
+        typer.Argument(
+            metavar="JOB.yaml", help="the job file: pictures, what to search, and the budget"
+        ),
+    ],
+    run_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="a new folder that will hold the run")
+    ],
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR",
+            help="HOST:PORT of the head of a running Ray cluster, or `auto`; with --submit the URL"
+            " of its dashboard; default: start Ray on this machine",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="override a key of the job; repeatable"),
+        typer.Option("--set", metavar="KEY=VALUE", help="change a key of the job; repeatable"),
     ] = None,
     submit: Annotated[
-        bool, typer.Option("--submit", help="run it on the cluster's head, and follow it from here")
+        bool,
+        typer.Option(
+            "--submit", help="run the job on the cluster's head, and show its output here"
+        ),
     ] = False,
 ) -> None:
-    """Run a job on this machine or on a cluster."""
+    """Start a run: search for the best settings of a job, on this machine or on a Ray cluster."""
     from tuner.study.lock import check_unused
 
-    if not submit:  # else the folder is on the cluster's head
+    if not submit:  # with --submit the run directory is on the cluster's head
         check_unused(run_dir)
     from tuner.job.load import load_job
     from tuner.study.early_checks import check_runs_of
@@ -45,22 +67,32 @@ def launch(
         check_runs_of(spec)
         _launch(spec, space, run_dir, address)
         return
-    from tuner.cluster.submit import submit as send
+    from tuner.cluster.submit import submit as submit_job
 
     if address is None:
-        raise InputError("--submit: expected --address, of the cluster's dashboard")
-    job_id = send(spec, run_dir, address)
-    say(f"submitted as {job_id}; follow it again with:")
+        raise InputError("--submit: expected --address with the URL of the cluster's dashboard")
+    job_id = submit_job(spec, run_dir, address)
+    say(f"submitted as {job_id}; to follow it again:")
     say(f"  nst-tuner attach {job_id} --address {address}")
     _follow(job_id, address)
 
 
 @app.command(epilog=example("attach raysubmit_ab12 --address http://127.0.0.1:8265"))
 def attach(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="as `launch --submit` said it")],
-    address: Annotated[str, typer.Option(metavar="URL", help="of the cluster's dashboard")],
+    job_id: Annotated[
+        str, typer.Argument(metavar="ID", help="the job ID that `launch --submit` printed")
+    ],
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="URL of the cluster's dashboard, such as http://127.0.0.1:8265"
+        ),
+    ],
 ) -> None:
-    """Follow a submitted launch; Ctrl-C leaves it running."""
+    """Show the output of a run that `launch --submit` started.
+
+    Ctrl-C ends this command only; the run continues.
+    """
     _follow(job_id, address)
 
 
@@ -68,27 +100,33 @@ def _follow(job_id: str, address: str) -> None:
     from tuner.cluster.submit import follow
 
     def show(text: str) -> None:
-        print(text, end="", flush=True)  # noqa: T201
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
     try:
         follow(job_id, address, show, say)
     except KeyboardInterrupt:
-        say(f"left {job_id} running; `nst-tuner attach {job_id} --address {address}` follows it")
+        say(f"{job_id} continues; to follow it: nst-tuner attach {job_id} --address {address}")
 
 
 @app.command(epilog=example("fetch s3://bucket/runs/cafe runs/cafe"))
 def fetch(
-    url: Annotated[str, typer.Argument(metavar="URL", help="what `storage:` of the job named")],
-    run_dir: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="the storage of the run: `storage` in its job file")
+    ],
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="DIR", help="a new folder that will hold the copy")
+    ],
 ) -> None:
-    """Bring a run from its storage to this machine, to look at or to resume."""
-    from tuner.run.mirror import fetch as bring
+    """Copy a run from its storage to this machine, to look at it or to resume it."""
+    from tuner.run.mirror import fetch as fetch_run
 
-    names = bring(url, run_dir)
-    say(f"{len(names)} files; go on with `nst-tuner resume {run_dir}`, or look: `best {run_dir}`")
+    names = fetch_run(url, run_dir)
+    say(f"{len(names)} files copied. To continue the run: nst-tuner resume {run_dir}")
+    say(f"To look at it: nst-tuner best {run_dir}")
 
 
-def _launch(spec, space, run_dir: Path, address: str | None) -> None:  # type: ignore[no-untyped-def]
+def _launch(spec: JobSpec, space: Space, run_dir: Path, address: str | None) -> None:
     from tuner.cluster.connection import check_address, ray_backend
     from tuner.terminal.progress import ProgressCallback
 
@@ -107,14 +145,21 @@ def resume(
     run_dir: RunArgument,
     address: AddressOption = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="a new target; also of a run that is over")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="new total number of trials; also extends a finished run"
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="change budget, finals or resources"),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="change the job's budget, finals, resources or storage; repeatable",
+        ),
     ] = None,
 ) -> None:
-    """Go on to the job's target after any interruption, or to a new one."""
+    """Continue a run that was interrupted, or extend a finished one."""
     from tuner.study.lock import check_unused
 
     check_unused(run_dir)
@@ -125,10 +170,11 @@ def resume(
     from tuner.terminal.progress import ProgressCallback
 
     if trials and any(a.partition("=")[0].strip() == "search.trials" for a in set_ or ()):
-        raise InputError("--trials: sets search.trials, as --set does; give one of them")
+        raise InputError("--trials and --set search.trials mean the same; give one of them")
     changes = [*(set_ or ()), *([f"search.trials={trials}"] if trials else [])]
     results = load_results(run_dir)
-    # As it will be: the run's own file changes only once the launch holds the run.
+    # The job with its changes, for the progress view. The run's own job file is changed later,
+    # by `resume_run`, when this launch holds the run directory.
     check_changes(run_dir, changes)
     spec, _ = load_job(results.run.job_file, changes)
     check_address(address)
@@ -142,30 +188,31 @@ def resume(
 
 
 def _show_result(run_dir: Path) -> None:
+    """Write the contact sheet of a run and print its best trials."""
     from tuner.results.contact_sheet import run_sheet
     from tuner.results.results import load_results
     from tuner.terminal.run_tables import best_table
 
     results = load_results(run_dir)
-    found = bool(results.ranked())
-    if found:  # before anything is printed: output may be closed or full
+    has_pictures = bool(results.ranked())
+    if has_pictures:  # before anything is printed: standard output may be closed or full
         with writing(results.run.contact_sheet):
-            picture = io.BytesIO()
-            run_sheet(results).save(picture, "jpeg", quality=92)
-            write_atomic(results.run.contact_sheet, picture.getvalue())
+            sheet = io.BytesIO()
+            run_sheet(results).save(sheet, "jpeg", quality=92)
+            write_atomic(results.run.contact_sheet, sheet.getvalue())
     out.print(best_table(results, top=5))
-    if found:
-        out.print(f"Look at [bold]{escape(str(results.run.contact_sheet))}[/], or at everything:")
+    if has_pictures:
+        out.print(f"Pictures: [bold]{escape(str(results.run.contact_sheet))}[/]. Full report:")
         out.print(f"  nst-tuner report {results.run.path} --open", markup=False, soft_wrap=True)
 
 
 @app.command(epilog=example("demo --out demo-run"))
 def demo(
     out_dir: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="becomes the run directory")
+        Path, typer.Option("--out", metavar="DIR", help="a new folder that will hold the run")
     ] = Path("demo-run"),
 ) -> None:
-    """Run the main job on a built-in pair: a photo, a painting, a reference."""
+    """Do a complete run on built-in pictures: a photo, a painting and a reference."""
     import tempfile
 
     from tuner.study.lock import check_unused

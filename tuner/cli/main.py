@@ -1,7 +1,7 @@
-"""The command line: parse, one call, print. Everything heavy is imported where it is needed.
+"""The command line: puts the commands together, and turns errors and signals into exit codes.
 
-Exit codes: 0 done, 1 the work failed, 2 bad input; 130, 143 and 129 ended by Ctrl-C, SIGTERM and
-SIGHUP.
+Exit codes: 0 success, 1 the work failed, 2 bad input; 130, 143 and 129 if Ctrl-C, SIGTERM or
+SIGHUP ended the command. Commands import heavy libraries only where they need them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,26 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import launching as cli_runs
-from tuner.cli import listing as cli_lists
-from tuner.cli import metrics as cli_metrics
-from tuner.cli import pictures as cli_images
-from tuner.cli import results as cli_results
-from tuner.cli import suggesting as cli_suggest
+from tuner.cli import launching, listing, metrics, pictures, results, suggesting
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
+from tuner.doctor.platforms import require_platform
 from tuner.job.object_store import still_asking
 from tuner.search.interrupt import end_by_signals, exit_code, ignore_signals
-from tuner.study.lock import require_posix
 from tuner.terminal.console import err, out, say_warnings
 
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="nst-tuner",
-    help="Tune neural style transfer on a cluster, inspect the best, apply the presets.",
+    help=(
+        "Find the best settings for neural style transfer, on this machine or on a Ray cluster,"
+        " and apply them to your pictures."
+    ),
     epilog=(
-        "Exit codes: 0 done, 1 the work failed, 2 bad input; ended by a signal: 130 by Ctrl-C,"
-        " 143 by SIGTERM, 129 by SIGHUP. A launch that a signal ends keeps its run: go on with"
+        "Exit codes: 0 success, 1 the work failed, 2 bad input; 130, 143 or 129 if Ctrl-C, SIGTERM"
+        " or SIGHUP ended the command. To continue a run that was interrupted:"
         " [bold]nst-tuner resume DIR[/]"
     ),
     cls=PlainGroup,
@@ -43,35 +41,44 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_runs, cli_results, cli_suggest, cli_images, cli_metrics, cli_lists):
-    for command in part.app.registered_commands:
-        command.cls = PlainCommand
-    app.add_typer(part.app)
+#: Headings of `nst-tuner --help` -> the modules whose commands stand below them.
+_PANELS = {
+    "Runs": (launching, results),
+    "Pictures and metrics": (suggesting, pictures, metrics),
+    "Lists and checks": (listing,),
+}
+for panel, modules in _PANELS.items():
+    for module in modules:
+        for command in module.app.registered_commands:
+            command.cls, command.rich_help_panel = PlainCommand, panel
+        for group in module.app.registered_groups:
+            group.rich_help_panel = panel
+        app.add_typer(module.app)
 
-#: What typer raises of a wrong option, argument or command. It has no public name for it.
+#: What typer raises for a wrong option, argument or command. The class has no public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
-    """Run the command line; the console script."""
+    """Run the command line and exit; the entry point of the console script ``nst-tuner``."""
     open_streams()
     say_warnings()
     with end_by_signals():
         code = _run()
-        if still_asking():  # a storage that does not answer would hold up the exit for a minute
+        if still_asking():  # a storage that does not answer would delay the exit by a minute
             sys.stderr.flush()
             os._exit(code)
         sys.exit(code)
 
 
 def _run() -> int:
-    """Run the command line; returns its exit code."""
+    """Run the command line and return its exit code."""
     try:
-        require_posix()
-        # Not standalone: typer would draw a box around its errors, and ours are lines.
+        require_platform()
+        # In standalone mode typer would print its errors in a box; ours are plain lines.
         code = app(with_home(sys.argv[1:]), standalone_mode=False, prog_name="nst-tuner")
         close_output()
-        if code == INTERRUPTED:  # typer turns a Ctrl-C within a command into this
+        if code == INTERRUPTED:  # typer returns this after a Ctrl-C within a command
             raise KeyboardInterrupt
         return int(code or 0)
     except _USAGE_ERROR as error:
@@ -85,27 +92,28 @@ def _run() -> int:
         return _fail("interrupted", INTERRUPTED)
     except MemoryError:
         return _fail(
-            "not enough memory; `ulimit -v` says whether this shell bounds it, `free -h` what is"
-            " left",
+            "not enough memory; `free -h` shows how much is free, and `ulimit -v` whether this"
+            " shell limits it",
             WorkError.exit_code,
         )
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with a command's options or arguments, and what it takes."""
+    """Return the message for a wrong option or argument, with the command's usage."""
     message: str = error.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
     message = message.replace("Input should be ", "expected ").replace("Value error, ", "")
     if error.ctx is None:
         return message
     command = error.ctx.command_path
-    return f"{message}\n{error.ctx.get_usage()}\n`{command} --help` explains what it takes"
+    return f"{message}\n{error.ctx.get_usage()}\n`{command} --help` explains the options"
 
 
 def _fail(message: str, code: int) -> int:
+    """Print an error message and return the exit code."""
     if code == INTERRUPTED:
-        # Leaving takes torch a second or two; a further signal would kill us in it, without the
-        # message and with another exit code.
+        # torch takes a second or two to unload. Another signal in that time would kill this
+        # process without the message and with another exit code.
         ignore_signals()
         code = exit_code()
     err.print("error:", style="bold red", end=" ")

@@ -1,7 +1,8 @@
-"""The command about metrics: list them, or check them on one's own pictures."""
+"""The command ``metrics``: lists the metrics, or checks them on the user's own pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,19 +19,23 @@ from rich.progress import (
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError
 from nst_core.metrics.registry import METRICS, weights_of, with_default
-from tuner.terminal.console import JsonOption, WeightsOption, err, example, out, say
+from tuner.cli.arguments import refuse_options
+from tuner.terminal.console import JsonOption, WeightsOption, err, example, out, print_json, say
 
-if TYPE_CHECKING:  # it brings torch, which listing the metrics does without
+if TYPE_CHECKING:  # imports torch, which the list of metrics does not need
     from tuner.apply.metric_check import Checked
 
 app = typer.Typer(rich_markup_mode="rich")
 
-#: Of the bar: images scored, and how long the others take.
+#: Content, style and reference.
+_Files = tuple[Path | None, Path | None, Path | None]
+
+#: Columns of the progress bar: images scored, and the time left.
 _COLUMNS: tuple[ProgressColumn, ...] = (
     TextColumn("{task.description}"),
     BarColumn(bar_width=24),
     MofNCompleteColumn(),
-    TextColumn("images, left"),
+    TextColumn("images, time left"),
     TimeRemainingColumn(),
 )
 
@@ -39,79 +44,96 @@ _COLUMNS: tuple[ProgressColumn, ...] = (
 def metrics(
     job: Annotated[
         Path | None,
-        typer.Argument(metavar="JOB.yaml", help="check them on all pairs of a job"),
+        typer.Argument(metavar="JOB.yaml", help="check the metrics on all pairs of this job"),
     ] = None,
     content: Annotated[
-        Path | None, typer.Option(metavar="C", help="check them on this photo,")
+        Path | None, typer.Option(metavar="C", help="check them on this content image")
     ] = None,
-    style: Annotated[Path | None, typer.Option(metavar="S", help="this style image,")] = None,
+    style: Annotated[
+        Path | None, typer.Option(metavar="S", help="the style image for --content")
+    ] = None,
     reference: Annotated[
-        Path | None, typer.Option(metavar="R", help="and what it should become")
+        Path | None, typer.Option(metavar="R", help="what the content image should become")
     ] = None,
     size_px: Annotated[
         int | None,
         typer.Option(
-            min=MIN_SIDE_PX, max=MAX_SIZE_PX, help="longer side; default: the job's, or 256"
+            metavar="PX",
+            min=MIN_SIDE_PX,
+            max=MAX_SIZE_PX,
+            help=f"longer side at which pictures are compared, {MIN_SIDE_PX} to {MAX_SIZE_PX}"
+            " pixels; default: the job's size, or 256",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="also metrics that take long: dists")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="also check the metrics that take long: dists")
+    ] = False,
     json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """List the metrics; or show which of them prefer doing nothing, on pictures of yours."""
+    """List the metrics, or check which of them suit your own pictures.
+
+    The check finds metrics that prefer doing nothing: they score the untouched content image
+    better than a slightly damaged copy of the reference, so a search by them finds nothing good.
+    """
     files = (content, style, reference)
     if job is None and not any(files):
-        if given := [n for n, v in {"--size-px": size_px, "--weights": weights}.items() if v]:
-            raise InputError(
-                f"{', '.join(given)}: is for a check on pictures; name a job file, or --content,"
-                " --style and --reference"
-            )
+        refuse_options(
+            {"--size-px": size_px, "--weights": weights},
+            "is for a check on pictures; name a job file, or --content, --style and --reference",
+        )
         _list(json)
         return
-    _check(job, files, size_px)
+    _check_arguments(job, files, size_px)
+    _check(job, files, size_px, weights or (), use_all=all_, json=json)
+
+
+def _check(
+    job: Path | None,
+    files: _Files,
+    size_px: int | None,
+    weights: Sequence[str],
+    *,
+    use_all: bool,
+    json: bool,
+) -> None:
+    """Check the metrics on pictures, with a progress bar, and print their rankings."""
     with Progress(*_COLUMNS, console=err, transient=True) as progress:
         task = progress.add_task("loading torch", total=None)
         from tuner.apply.metric_check import IMAGES, advice, check_json, judge_of_all, rank
         from tuner.apply.weights_files import WeightsFiles
-        from tuner.results.as_json import dump
         from tuner.terminal.metric_tables import rankings_table
 
         pairs, of_job, asked = _pairs(job, files, size_px)
-        source = WeightsFiles(weights or (), say, of_job)
-        chosen = tuple(METRICS) if all_ else with_default(asked)
+        source = WeightsFiles(weights, say, of_job)
+        chosen = tuple(METRICS) if use_all else with_default(asked)
         source.check_used(weights_of(chosen))
         if left_out := [name for name in METRICS if name not in chosen]:
-            say(f"{', '.join(left_out)}: left out, as it takes most of the time; --all scores it")
+            say(f"{', '.join(left_out)}: not checked, because it takes long; --all includes it")
         judge = judge_of_all(source, source.available, say, chosen)
         progress.update(task, description="scoring", total=IMAGES * len(pairs))
         rankings = rank(pairs, judge, lambda: progress.advance(task))
     if json:
-        print(dump(check_json(rankings, pairs)))  # noqa: T201
+        print_json(check_json(rankings, pairs))
     else:
         out.print(rankings_table(rankings, advice(rankings).reason))
 
 
 def _list(json: bool) -> None:
-    from tuner.results.as_json import dump
     from tuner.terminal.metric_tables import metrics_table
 
     if json:
-        listed = {name: {"direction": m.direction, **vars(m)} for name, m in METRICS.items()}
-        print(dump(listed))  # noqa: T201
+        print_json({name: {"direction": m.direction, **vars(m)} for name, m in METRICS.items()})
     else:
         out.print(metrics_table())
 
 
-_Files = tuple[Path | None, Path | None, Path | None]
-
-
-def _check(job: Path | None, files: _Files, size_px: int | None) -> None:
-    """Check what is named before torch is loaded.
+def _check_arguments(job: Path | None, files: _Files, size_px: int | None) -> None:
+    """Check the job file or the pictures before torch is loaded.
 
     Raises:
-        InputError: the options do not fit together, or a file cannot be used.
+        InputError: the arguments do not fit together, or a file cannot be used.
     """
-    from nst_core.errors import InputError
     from tuner.job.load import load_job
     from tuner.study.early_checks import check_sources
 
@@ -125,7 +147,7 @@ def _check(job: Path | None, files: _Files, size_px: int | None) -> None:
 
 
 def _pairs(job: Path | None, files: _Files, size_px: int | None) -> Checked:
-    """The pairs to look at, with the weights files and the measures that a job names."""
+    """Return the pairs to check, with the weights files and the metrics that the job names."""
     from tuner.apply.metric_check import Checked, pair_of_files, pairs_of_job
 
     content, style, reference = files

@@ -1,17 +1,33 @@
-"""Commands about single pictures: stylize, reference, score."""
+"""Commands that work on pictures without a run: stylize, reference, score."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nst_core.errors import InputError
 from nst_core.images.encode import check_writable_image
+from tuner.cli.arguments import refuse_options
 from tuner.terminal import completion
-from tuner.terminal.console import ForceOption, JsonOption, WeightsOption, err, example, out, say
+from tuner.terminal.console import (
+    ForceOption,
+    JsonOption,
+    WeightsOption,
+    err,
+    example,
+    out,
+    print_json,
+    say,
+)
+
+if TYPE_CHECKING:
+    from nst_core.losses.inputs import Style
+    from nst_core.presets.preset import Preset
+    from tuner.apply.picture import Outputs, Sources
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -19,9 +35,56 @@ StyleOption = Annotated[
     list[str],
     typer.Option(
         metavar="S[:WEIGHT][@MASK[@PART]]",
-        help="a style image; repeatable to blend, or each with a mask of where it applies, and one"
-        " of which part of it counts",
+        help="a style image; repeatable, to blend styles by their WEIGHT. MASK: a picture that is"
+        " white where the style applies; PART: one that is white where the style image counts",
     ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        metavar="P",
+        help="the settings: name of a built-in preset, or a preset file",
+        autocompletion=completion.presets,
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="change one setting, such as steps=300; repeatable. `nst-tuner presets NAME` lists"
+        " the settings",
+    ),
+]
+SizeOption = Annotated[
+    int | None, typer.Option(metavar="PX", help="longer side of the result in pixels")
+]
+SeedOption = Annotated[
+    int | None, typer.Option(help="seed of the noise; only for settings that start with noise")
+]
+StartOption = Annotated[
+    Path | None,
+    typer.Option(metavar="I", help="start from this picture (the setting init: image)"),
+]
+EveryOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="also save a picture every N steps, beside the result"),
+]
+GifOption = Annotated[
+    Path | None,
+    typer.Option(metavar="A.gif", help="also save an animation of the steps, .gif or .webp"),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(metavar="L.png", help="also save a plot of the losses, .png, .svg or .pdf"),
+]
+BitsOption = Annotated[
+    int, typer.Option(help="bits per color channel: 8, or 16 for PNG and TIFF files")
+]
+KeepAlphaOption = Annotated[
+    bool, typer.Option("--keep-alpha", help="give the result the transparency of the content")
 ]
 
 
@@ -36,79 +99,33 @@ def stylize(
         typer.Option(
             "--out",
             metavar="O",
-            help="the result; a folder for a folder; an earlier result of nst-tuner is replaced",
+            help="the result: a picture, a folder or a video, as --content; an earlier result of"
+            " nst-tuner is replaced",
         ),
     ],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            "-p",
-            metavar="P",
-            help="built-in name or file",
-            autocompletion=completion.presets,
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="set or override a setting; repeatable"),
-    ] = None,
-    size_px: Annotated[int | None, typer.Option(help="longer side of the result")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="seed of the noise; only for a start with noise")
-    ] = None,
-    start: Annotated[
-        Path | None, typer.Option(metavar="I", help="a picture to start from (init: image)")
-    ] = None,
-    every: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="also save a frame every N steps")
-    ] = None,
-    gif: Annotated[
-        Path | None, typer.Option(metavar="A.gif", help="also save an animation, .gif or .webp")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="L.png", help="also plot the losses, .png .svg .pdf")
-    ] = None,
-    bits: Annotated[int, typer.Option(help="8, or 16 for PNG and TIFF")] = 8,
-    keep_alpha: Annotated[
-        bool, typer.Option("--keep-alpha", help="give the result the content's transparency")
-    ] = False,
+    preset: PresetOption = None,
+    set_: SettingOption = None,
+    size_px: SizeOption = None,
+    seed: SeedOption = None,
+    start: StartOption = None,
+    every: EveryOption = None,
+    gif: GifOption = None,
+    plot: PlotOption = None,
+    bits: BitsOption = 8,
+    keep_alpha: KeepAlphaOption = False,
     force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Apply a preset, or settings given with --set, to a picture, a folder or a video."""
+    """Stylize a picture, a folder of pictures or a video, with a preset or with --set."""
     from nst_core.files import is_folder
     from tuner.apply.picture import Outputs, Sources, apply_preset, preset_file, settings
-    from tuner.job.style_arguments import parse_styles
     from tuner.study.early_checks import check_sources, is_video
 
     check_sources(content, style, start)
-    assignments = list(set_ or ())
-    if start:
-        if inits := [a for a in assignments if a.partition("=")[0].strip() == "init"]:
-            raise InputError(f"--start: sets init=image itself; leave out --set {inits[-1]}")
-        assignments.append("init=image")
+    assignments = _with_start(set_ or (), start)
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
     if chosen.config.init == "image" and not start:
         raise InputError("init `image` starts from a given picture; name it with --start FILE")
-    folder = is_folder(content)
-    if folder or is_video(content):
-        single = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
-        single |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
-        if given := [name for name, value in single.items() if value]:
-            raise InputError(f"{', '.join(given)}: of a single picture only, not of {content}")
-        named = parse_styles(style, chosen.config)
-        styles = [argument.load() for argument in named]
-        read = [*(file for argument in named for file in argument.files), preset_file(preset)]
-        options: Any = {"weights": weights or (), "console": err, "say": say, "force": force}
-        if folder:
-            _folder(chosen, content, styles, out_file, {**options, "read": read})
-        else:
-            from tuner.apply.video import apply_to_video
-
-            apply_to_video(chosen, content, styles, out_file, **options, read=[content, *read])
-        return
-    check_writable_image(out_file, bits=bits, alpha=keep_alpha)
     sources = Sources(
         content=content,
         styles=style,
@@ -125,22 +142,66 @@ def stylize(
         keep_alpha=keep_alpha,
         force=force,
     )
+    if is_folder(content) or is_video(content):
+        _stylize_several(chosen, sources, outputs)
+        return
+    check_writable_image(out_file, bits=bits, alpha=keep_alpha)
     apply_preset(chosen, sources, outputs, console=err, say=say)
 
 
-def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type: ignore[no-untyped-def]
+def _with_start(assignments: Sequence[str], start: Path | None) -> list[str]:
+    """Return the settings of --set, with ``init=image`` if there is a picture to start from."""
+    if not start:
+        return list(assignments)
+    if inits := [a for a in assignments if a.partition("=")[0].strip() == "init"]:
+        raise InputError(f"--start: sets init=image itself; leave out --set {inits[-1]}")
+    return [*assignments, "init=image"]
+
+
+def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None:
+    """Stylize every picture of a folder, or every frame of a video."""
+    from nst_core.files import is_folder
+    from tuner.apply.video import apply_to_video
+    from tuner.job.style_arguments import parse_styles
+
+    content, out_path = sources.content, outputs.image
+    single = {"--start": sources.start, "--every": outputs.every, "--gif": outputs.gif}
+    single |= {"--plot": outputs.plot, "--bits": outputs.bits != 8}
+    single |= {"--keep-alpha": outputs.keep_alpha}
+    refuse_options(
+        single, f"for a single picture only, but {content} is a folder or a video; leave it out"
+    )
+    arguments = parse_styles(sources.styles, preset.config)
+    styles = [argument.load() for argument in arguments]
+    read = [*(file for argument in arguments for file in argument.files), *sources.others]
+    options: dict[str, Any] = {"weights": sources.weights, "force": outputs.force}
+    options |= {"console": err, "say": say}
+    if is_folder(content):
+        _stylize_folder(preset, content, styles, out_path, read, options)
+    else:
+        apply_to_video(preset, content, styles, out_path, read=[content, *read], **options)
+
+
+def _stylize_folder(
+    preset: Preset,
+    folder: Path,
+    styles: Sequence[Style],
+    out_folder: Path,
+    read: Sequence[str | Path | None],
+    options: dict[str, Any],
+) -> None:
     from tuner.apply.folder import apply_to_many, check_all
     from tuner.apply.picture_files import pictures_in
 
-    if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112
-        raise InputError(f"--out {out}: is a file, expected a folder for the results")
-    pictures, left_out = pictures_in(content, out)
+    if os.path.exists(out_folder) and not os.path.isdir(out_folder):  # noqa: PTH110, PTH112
+        raise InputError(f"--out {out_folder}: is a file, expected a folder for the results")
+    pictures, left_out = pictures_in(folder, out_folder)
     for line in left_out:
         say(line)
-    options["read"] += [content / picture.name for picture in pictures]
-    tally = apply_to_many(preset, pictures, styles, **options)
+    read = [*read, *(folder / picture.name for picture in pictures)]
+    tally = apply_to_many(preset, pictures, styles, read=read, **options)
     omitted = f", {len(left_out)} left out" if left_out else ""
-    say(f"{tally.done} done, {tally.kept} there already{omitted}, in {out}")
+    say(f"{out_folder}: {tally.done} done, {tally.kept} there already{omitted}")
     check_all(tally)
 
 
@@ -148,20 +209,33 @@ def _folder(preset, content: Path, styles, out: Path, options) -> None:  # type:
 def reference(
     content: Annotated[Path, typer.Option(metavar="C", help="the picture to stylize")],
     style: StyleOption,
-    out_file: Annotated[Path, typer.Option("--out", metavar="R.png", help="the reference")],
+    out_file: Annotated[Path, typer.Option("--out", metavar="R.png", help="the new reference")],
     source: Annotated[
-        str, typer.Option("--from", metavar="HOW", help="feed-forward, adain or long-run")
+        str,
+        typer.Option(
+            "--from",
+            metavar="HOW",
+            help="how to make it: `feed-forward` (one pass of a network), `adain` (a network of"
+            " your own, with --encoder and --decoder) or `long-run` (many steps of optimization)",
+        ),
     ] = "feed-forward",
     size_px: Annotated[
-        int | None, typer.Option(help="longer side; default: that of the content")
+        int | None,
+        typer.Option(metavar="PX", help="longer side in pixels; default: the content's"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="of a long run only")] = None,
-    encoder: Annotated[Path | None, typer.Option(metavar="E.pth", help="of adain")] = None,
-    decoder: Annotated[Path | None, typer.Option(metavar="D.pth", help="of adain")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="number of steps; only for `long-run`")
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="E.pth", help="weights of the encoder; only for `adain`")
+    ] = None,
+    decoder: Annotated[
+        Path | None, typer.Option(metavar="D.pth", help="weights of the decoder; only for `adain`")
+    ] = None,
     force: ForceOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Make a reference to tune against, where nobody has made one by hand."""
+    """Make a reference: a picture that shows the goal of a run, if you do not have one."""
     from tuner.apply.picture import Sources, save_reference
     from tuner.study.early_checks import check_sources
 
@@ -183,26 +257,31 @@ def reference(
 
 @app.command(epilog=example("score o.png --reference r.png --content c.jpg --json"))
 def score(
-    image: Annotated[Path, typer.Argument(help="the picture to score")],
+    image: Annotated[Path, typer.Argument(metavar="PICTURE", help="the picture to score")],
     reference: Annotated[Path, typer.Option(metavar="R", help="what it should look like")],
     content: Annotated[
         Path | None,
-        typer.Option(metavar="C", help="the untouched content, for edges; it is scored as well"),
+        typer.Option(
+            metavar="C",
+            help="the content image: needed for the metric `edges`, and scored for comparison",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
             metavar="M",
-            help="only this one; repeatable; default: all but dists",
+            help="compute this metric only; repeatable; default: all but `dists`, which takes long",
             autocompletion=completion.metrics,
         ),
     ] = None,
     json: JsonOption = False,
     weights: WeightsOption = None,
 ) -> None:
-    """Metrics of one picture against a reference, compared at the picture's size."""
+    """Score a picture against a reference, with every metric.
+
+    The reference and the content are scaled to the size of the picture.
+    """
     from tuner.apply.score import check_metrics, score_image
-    from tuner.results.as_json import dump
     from tuner.study.early_checks import check_sources
     from tuner.terminal.metric_tables import scores_table
 
@@ -213,7 +292,7 @@ def score(
     )
     if json:
         content_scores = {"content": scores["content"]} if content else {}
-        print(dump({"scores": scores["image"], **content_scores}))  # noqa: T201
+        print_json({"scores": scores["image"], **content_scores})
         return
     names = {"image": image.name, "content": f"untouched {content.name if content else ''}"}
     out.print(scores_table({names[key]: values for key, values in scores.items()}))

@@ -1,4 +1,4 @@
-"""Commands whose help shows a flag as a flag; typer would give it the value ``<bool>``."""
+"""Commands whose --help shows a flag without a value; typer would show the value ``<bool>``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 
-def _plain(params: list[Any]) -> list[Any]:
+def _flags_without_value(params: list[Any]) -> list[Any]:
     for param in params:
         if getattr(param, "is_flag", False) and param.metavar is None:
             param.metavar = ""
@@ -15,16 +15,16 @@ def _plain(params: list[Any]) -> list[Any]:
 
 
 class PlainCommand(TyperCommand):
-    """A command."""
+    """A command whose help shows flags without a value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its options and arguments."""
-        return _plain(super().get_params(ctx))
+        """Return the command's options and arguments."""
+        return _flags_without_value(super().get_params(ctx))
 
 
 class PlainGroup(TyperGroup):
-    """A group of commands."""
+    """A group of commands whose help shows flags without a value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Its options."""
-        return _plain(super().get_params(ctx))
+        """Return the group's own options."""
+        return _flags_without_value(super().get_params(ctx))

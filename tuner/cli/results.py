@@ -1,4 +1,4 @@
-"""Commands that look at runs and take results home."""
+"""Commands that show the results of a run and export them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,57 @@ from typing import Annotated, Literal
 import typer
 
 from nst_core.errors import InputError
+from tuner.cli.arguments import refuse_options
 from tuner.terminal import completion
-from tuner.terminal.console import ForceOption, JsonOption, RunArgument, err, example, out, say
+from tuner.terminal.console import (
+    ForceOption,
+    JsonOption,
+    RunArgument,
+    err,
+    example,
+    out,
+    print_json,
+    say,
+    warn,
+)
 
 app = typer.Typer(rich_markup_mode="rich")
 
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="default: a free one")]
+PortOption = Annotated[
+    int, typer.Option(metavar="PORT", min=0, max=65535, help="port of the page; 0: any free port")
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="open the page in the browser")]
+FormatOption = Annotated[
+    Literal["preset", "script", "neural-style-pt"],
+    typer.Option(
+        "--format",
+        help="`preset`: a file for `nst-tuner stylize`; `script`: a Python script;"
+        " `neural-style-pt`: a command for that program",
+    ),
+]
+
+TrialOption = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="number of the trial; default: the best")
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="the trial after N steps, a number at which it reported; default: where it was best",
+    ),
+]
 
 
 @app.command(epilog=example("status runs/cafe"))
 def status(run_dir: RunArgument, json: JsonOption = False) -> None:
-    """Where a run is."""
-    from tuner.results.as_json import dump, status_json
+    """Show how far a run is: trials done and failed, and the best result so far."""
+    from tuner.results.as_json import status_json
     from tuner.results.results import load_results
 
     results = load_results(run_dir)
     if json:
-        print(dump(status_json(results)))  # noqa: T201
+        print_json(status_json(results))
         return
     from tuner.terminal.run_tables import status_table
 
@@ -36,31 +70,25 @@ def status(run_dir: RunArgument, json: JsonOption = False) -> None:
 @app.command(epilog=example("best runs/cafe --top 3"))
 def best(
     run_dir: RunArgument,
-    top: Annotated[int | None, typer.Option(min=1, help="how many; all in JSON, else 10")] = None,
-    images: Annotated[
-        bool, typer.Option("--images", help="show pictures as well, in a terminal")
-    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="how many configurations; default: 10, with --json all"
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The best configurations beside the baselines."""
-    from tuner.results.as_json import best_json, dump
+    """Show the best configurations of a run, compared with presets and baselines."""
+    from tuner.results.as_json import best_json
     from tuner.results.results import load_results
 
-    _refuse_beside("--json", {"--images": images and json})
     results = load_results(run_dir)
     if json:
-        print(dump(best_json(results, top)))  # noqa: T201
+        print_json(best_json(results, top))
         return
     from tuner.terminal.run_tables import best_table
 
     out.print(best_table(results, top or 10))
-    if images:
-        from tuner.terminal.images import can_draw, pictures_of
-
-        if can_draw():
-            out.print(pictures_of(results, top or 3, out.width))
-        else:
-            say("--images: standard output is no terminal, so there is nothing to draw on")
 
 
 @app.command(epilog=example("report runs/cafe --open"))
@@ -68,24 +96,29 @@ def report(
     run_dir: RunArgument,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", metavar="R.html", help="the file to write; default: in the run"),
+        typer.Option(
+            "--out", metavar="R.html", help="the file to write; default: report.html in the run"
+        ),
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
+    open_: OpenOption = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="on this machine only, up to date while the run goes on")
+        bool,
+        typer.Option(
+            "--serve", help="write no file, but serve a page on this machine that updates itself"
+        ),
     ] = False,
     port: PortOption = 0,
     force: ForceOption = False,
 ) -> None:
-    """One HTML page about a run: pictures, plots, scores, what to do next."""
+    """Write an HTML page about a run: pictures, plots, scores, and what to do next."""
     import webbrowser
 
     from nst_core.files import writing
     from tuner.results.results import load_results
 
-    _refuse_beside("--serve", {"--out": serve and out_file, "--force": serve and force})
+    _refuse_beside("--serve" if serve else "", {"--out": out_file, "--force": force})
     if port and not serve:
-        raise InputError("--port: is the port of --serve; add that, or leave it out")
+        raise InputError("--port: is the port of --serve; add --serve, or leave --port out")
     if serve:
         from tuner.pages.report.live import LiveReport
 
@@ -96,7 +129,7 @@ def report(
 
     results = load_results(run_dir)
     target = out_file or results.run.report
-    # The page that is in the run is written for that, and anew each time.
+    # The report inside the run directory is our own file and is always replaced.
     if os.path.realpath(target) != os.path.realpath(results.run.report):
         check_text_output("--out", target, [run_dir], force=force, say=say)
     with err.status("reading trials and pictures"), writing(target):
@@ -107,12 +140,8 @@ def report(
 
 
 @app.command(epilog=example("dashboard runs/cafe"))
-def dashboard(
-    run_dir: RunArgument,
-    port: PortOption = 0,
-    open_: Annotated[bool, typer.Option("--open", help="show it in the browser")] = False,
-) -> None:
-    """Optuna's dashboard on the run, on this machine only; it shows and changes nothing."""
+def dashboard(run_dir: RunArgument, port: PortOption = 0, open_: OpenOption = False) -> None:
+    """Serve Optuna's dashboard for a run, on this machine only; it cannot change the run."""
     from tuner.pages.dashboard import serve_dashboard
 
     serve_dashboard(run_dir, say, port=port, show=open_)
@@ -123,35 +152,42 @@ def prefer(
     run_dir: RunArgument,
     count: Annotated[
         int | None,
-        typer.Option(min=2, max=50, help="how many of the best to compare; default: 8"),
+        typer.Option(
+            metavar="N", min=2, max=50, help="compare the best N trials, 2 to 50; default: 8"
+        ),
     ] = None,
     port: PortOption = 0,
-    open_: Annotated[bool, typer.Option("--open", help="show the page in the browser")] = False,
-    result: Annotated[bool, typer.Option("--result", help="only what the votes say")] = False,
+    open_: OpenOption = False,
+    result: Annotated[
+        bool, typer.Option("--result", help="only show the result of earlier votes")
+    ] = False,
     job: Annotated[
         Path | None,
-        typer.Option("--job", metavar="J.yaml", help="write a job that searches on by the votes"),
+        typer.Option(
+            "--job",
+            metavar="J.yaml",
+            help="write a job file whose objective is learned from the votes",
+        ),
     ] = None,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Choose between results by eye; the votes order them and say which metrics agree."""
+    """Compare results by eye, two at a time: your votes rank them and show which metrics agree."""
     from tuner.study.lock import check_unused
 
-    if not (result or json or job):  # votes are written into the run
+    if not (result or json or job):  # new votes are written into the run directory
         check_unused(run_dir)
     from nst_core.output_files import check_text_output
     from tuner.pages.prefer.outcome import outcome_json, write_job
-    from tuner.results.as_json import dump
     from tuner.results.results import load_results
     from tuner.terminal.vote_tables import outcome_table
 
-    told = next((n for n, v in {"--result": result, "--job": job, "--json": json}.items() if v), "")
-    asks = {"--count": count is not None, "--port": port, "--open": open_}
-    _refuse_beside(told, asks if told else {})
+    outputs = {"--result": result, "--job": job, "--json": json}
+    no_page = next((name for name, value in outputs.items() if value), "")
+    _refuse_beside(no_page, {"--count": count is not None, "--port": port, "--open": open_})
     if force and not job:
-        raise InputError("--force: replaces the file of --job; add that, or leave it out")
-    if not told:
+        raise InputError("--force: replaces the file of --job; add --job, or leave --force out")
+    if not no_page:
         from tuner.pages.prefer.page import Poll
 
         with load_results(run_dir).run.held("prefer"):
@@ -162,7 +198,7 @@ def prefer(
         objective = write_job(results, job)
         say(f"wrote {job}: {', '.join(f'{name} {weight:g}' for name, weight in objective.items())}")
     if json:
-        print(dump(outcome_json(results)))  # noqa: T201
+        print_json(outcome_json(results))
     else:
         out.print(outcome_table(results))
 
@@ -172,56 +208,46 @@ def export(
     run_dirs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...",
-            help="a run directory; several for --pack",
+            metavar="DIR",
+            help="a run directory; with --pack several",
             autocompletion=completion.runs,
         ),
     ],
-    out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="to write")] = None,
-    trial: Annotated[int | None, typer.Option(min=0, help="which trial; default: the best")] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="after how many steps, where a trade-off has it there"),
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="the file to write")
     ] = None,
-    format_: Annotated[
-        Literal["preset", "script", "neural-style-pt"],
-        typer.Option("--format", help="what to write; default: a preset"),
-    ] = "preset",
+    trial: TrialOption = None,
+    steps: StepsOption = None,
+    format_: FormatOption = "preset",
     size_px: Annotated[
         int | None,
         typer.Option(
-            min=1, help="longer side of what the script or command makes; default: as tuned"
+            metavar="PX",
+            min=1,
+            help="longer side, in pixels, of what the script or command makes; default: as tuned",
         ),
     ] = None,
     pack: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="a folder of presets with a contact sheet")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="write the best preset of every run into this folder, with a contact sheet",
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Take the best configuration home: a preset, a script, or the terms of another engine."""
-    from nst_core.files import writing
+    """Save the best configuration of a run: as a preset, a script, or for another program."""
     from tuner.study.early_checks import check_run
 
     for run_dir in run_dirs:
         check_run(run_dir)
-    from tuner.export.files import export_one, export_pack
-
+    single: dict[str, object] = {"--out": out_file, "--trial": trial is not None, "--steps": steps}
+    single |= {"--format": format_ != "preset", "--size-px": size_px, "--force": force}
     if pack is not None:
-        given = {
-            "--out": out_file,
-            "--trial": trial is not None,
-            "--steps": steps,
-            "--format": format_ != "preset",
-            "--size-px": size_px,
-            "--force": force,
-        }
-        if alone := [name for name, value in given.items() if value]:
-            raise InputError(f"{', '.join(alone)}: of a single export only, not of --pack")
-        with writing(pack):
-            warnings = export_pack(run_dirs, pack, say)
-        for warning in warnings:
-            err.print(warning, style="bold red", markup=False)
+        _export_pack(run_dirs, pack, single)
         return
+    from tuner.export.files import export_one
+
     export_one(
         run_dirs,
         out_file,
@@ -231,16 +257,23 @@ def export(
         size_px=size_px,
         force=force,
         say=say,
-        warn=_warn,
+        warn=warn,
     )
 
 
+def _export_pack(run_dirs: list[Path], pack: Path, single: Mapping[str, object]) -> None:
+    """Export the best preset of every run; ``single`` are the options that --pack refuses."""
+    from nst_core.files import writing
+    from tuner.export.files import export_pack
+
+    refuse_options(single, "for a single configuration only, not for --pack; leave it out")
+    with writing(pack):
+        warnings = export_pack(run_dirs, pack, say)
+    for warning in warnings:
+        warn(warning)
+
+
 def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
-    if given := [name for name, value in others.items() if value]:
-        raise InputError(
-            f"{', '.join(given)}: changes nothing beside {option}; leave out one of them"
-        )
-
-
-def _warn(line: str) -> None:
-    err.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    """Raise InputError if ``option`` is given (not empty) with others, which it ignores."""
+    if option:
+        refuse_options(others, f"changes nothing beside {option}; leave out one of them")

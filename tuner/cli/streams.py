@@ -1,7 +1,7 @@
-"""Standard output and standard error that take any text, on any terminal, or none.
+"""Standard output and standard error that accept any text, whatever they are connected to.
 
-A command must not end in a traceback because of where its words go: a terminal that is not UTF-8, a
-file name that is not, a pipe whose reader left, a full disk, a stream that is closed.
+A command must not end in a traceback because of its output: a terminal or a file name that is not
+UTF-8, a pipe whose reader has ended, a full disk, a closed stream.
 """
 
 from __future__ import annotations
@@ -15,47 +15,50 @@ from typing import TextIO
 
 from nst_core.errors import WorkError
 
-#: Name of the error handler by which `readable` is told to Python's encoders.
+#: Name under which `readable` is registered as an error handler for encoding.
 READABLE = "nst-tuner-readable"
 
-#: What we print beside letters, where an encoding does not have it.
+#: Replacements for the characters that our messages use, for encodings that lack them.
 _PLAIN = {"–": "-", "—": "-", "−": "-", "±": "+/-", "×": "x", "→": "->", "≤": "<=", "≥": ">="}
 _PLAIN |= {"‘": "'", "’": "'", "“": '"', "”": '"', "•": "*", "·": "-", "█": "#", "━": "-", "╸": "-"}
 
 
 class OutputError(WorkError):
-    """Standard output takes no more."""
+    """Standard output cannot be written."""
 
 
 class OutputLeftError(OutputError):
-    """The reader of standard output left, as `head` does, which is no failure."""
+    """The reader of standard output has ended, as `head` does; this is not a failure."""
 
     exit_code = 0
 
 
 def readable(error: UnicodeError) -> tuple[str, int]:
-    """For `codecs.register_error`: something like what cannot be encoded.
+    """Return a readable replacement for characters that cannot be encoded, and where they end.
 
-    Bytes of a file name that are no UTF-8 are shown by their number, as ``ls`` shows them.
+    Accents are removed, typographic characters become ASCII, other characters become ``?``. Bytes
+    of a file name that is not UTF-8 become their hexadecimal number, as ``ls`` shows them.
+
+    Args:
+        error: as `codecs.register_error` defines it.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    shown = []
+    replacements = []
     for character in error.object[error.start : error.end]:
         if "\udc80" <= character <= "\udcff":
-            shown.append(f"\\x{ord(character) - 0xDC00:02x}")
+            replacements.append(f"\\x{ord(character) - 0xDC00:02x}")
             continue
         plain = _PLAIN.get(character) or unicodedata.normalize("NFKD", character)
-        kept = "".join(c for c in plain if c.isascii())
-        shown.append(kept or "?")
-    return "".join(shown), error.end
+        replacements.append("".join(c for c in plain if c.isascii()) or "?")
+    return "".join(replacements), error.end
 
 
 codecs.register_error(READABLE, readable)
 
 
-class _Results(io.FileIO):
-    """Standard output: what it does not take is an error with words of its own."""
+class _Output(io.FileIO):
+    """Standard output: if it cannot be written, the command fails with a clear message."""
 
     def write(self, content: object) -> int:
         """See `io.RawIOBase`."""
@@ -66,12 +69,12 @@ class _Results(io.FileIO):
         except OSError as error:
             raise OutputError(
                 f"standard output cannot be written ({error.strerror}); expected a terminal, a pipe"
-                " or a file on a disk with space left"
+                " or a file on a disk with free space"
             ) from None
 
 
 class _Messages(io.FileIO):
-    """Standard error: work goes on where nobody can be told of it."""
+    """Standard error: if it cannot be written, the command continues without messages."""
 
     def write(self, content: object) -> int:
         """See `io.RawIOBase`."""
@@ -82,53 +85,60 @@ class _Messages(io.FileIO):
 
 
 def open_streams() -> None:
-    """Make this process's standard streams take any text; a closed one leads nowhere.
+    """Let this process's standard streams accept any text; connect closed ones to /dev/null.
 
-    Streams that are not those of the system, as in a test or a notebook, stay as they are.
+    Streams that something has replaced, such as a test or a notebook, stay as they are.
     """
     _fill_closed()
-    sys.stdout = _opened(sys.stdout, 1, _Results)
+    sys.stdout = _opened(sys.stdout, 1, _Output)
     sys.stderr = _opened(sys.stderr, 2, _Messages)
 
 
 def _fill_closed() -> None:
-    """Take the numbers of closed streams, which the next file that is opened would get."""
+    """Open /dev/null for closed streams, because the next opened file would get their number."""
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(file, True)
     os.close(file)
 
 
 def _opened(stream: TextIO | None, number: int, kind: type[io.FileIO]) -> TextIO:
+    """Return a stream on a file descriptor that accepts any text.
+
+    Args:
+        stream: the present one; None if it was closed when Python started.
+        number: the file descriptor, 1 or 2.
+        kind: what writes the bytes.
+    """
     if stream is None:
         encoding, errors, is_terminal = "utf-8", READABLE, False
     else:
         try:
             if stream.fileno() != number:
                 return stream
-        except (OSError, ValueError, AttributeError):  # none of the system's
+        except (OSError, ValueError, AttributeError):  # a replaced stream without a descriptor
             return stream
         encoding, is_terminal = stream.encoding, stream.isatty()
-        # A user's own choice, such as PYTHONIOENCODING=utf-8:ignore, stays; `strict` is none.
+        # The user's own choice, such as PYTHONIOENCODING=utf-8:ignore, is kept; the error handlers
+        # below are those that Python chooses.
         errors = stream.errors or "strict"
         errors = READABLE if errors in ("strict", "surrogateescape", "backslashreplace") else errors
         stream.flush()
     raw = kind(number, "w", closefd=False)
-    buffered = io.BufferedWriter(raw)
     by_line = number == 2 or is_terminal
-    return io.TextIOWrapper(buffered, encoding, errors, line_buffering=by_line)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=by_line)
 
 
 def close_output() -> None:
-    """Write what is left, before Python does so itself and prints a traceback if it cannot.
+    """Write what is buffered now; at exit Python would print a traceback if that fails.
 
     Raises:
-        OutputError: standard output takes no more.
+        OutputError: standard output cannot be written.
     """
     sys.stdout.flush()
 
 
 def forget_output() -> None:
-    """Let what nobody reads lead nowhere, also when Python writes the rest of it at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    """Connect standard output to /dev/null, so that writing the buffer at exit cannot fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

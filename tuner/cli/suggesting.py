@@ -1,4 +1,4 @@
-"""The command that suggests configurations for a new pair."""
+"""The command ``suggest``: settings for a new pair, without a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import Progress
 
-from tuner.terminal.console import ForceOption, JsonOption, err, example, out, say
+from tuner.terminal.console import ForceOption, JsonOption, err, example, out, print_json, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,28 +20,40 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich")
 
+TryOption = Annotated[
+    bool,
+    typer.Option(
+        "--try/--no-try", help="try each suggestion on the two pictures first, at a small size"
+    ),
+]
+
 
 @app.command(epilog=example("suggest --content photo.jpg --style art.jpg --out first.json"))
 def suggest(
     content: Annotated[Path, typer.Option(metavar="C", help="the picture to stylize")],
     style: Annotated[Path, typer.Option(metavar="S", help="the style image")],
-    size_px: Annotated[int, typer.Option(help="longer side of the result")] = 256,
-    top: Annotated[int, typer.Option(min=1, max=20, help="how many")] = 3,
+    size_px: Annotated[
+        int, typer.Option(metavar="PX", help="longer side of the result in pixels")
+    ] = 256,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, max=20, help="how many suggestions, 1 to 20")
+    ] = 3,
     run_dir: Annotated[
         list[Path] | None,
-        typer.Option("--run", metavar="DIR", help="also learn from a run; repeatable"),
+        typer.Option("--run", metavar="DIR", help="also learn from this run; repeatable"),
     ] = None,
     out_file: Annotated[
-        Path | None, typer.Option("--out", metavar="P.json", help="write the first as a preset")
+        Path | None,
+        typer.Option("--out", metavar="P.json", help="write the first suggestion as a preset"),
     ] = None,
     force: ForceOption = False,
-    tried: Annotated[
-        bool,
-        typer.Option("--try/--no-try", help="try each on these pictures, small, before ranking it"),
-    ] = True,
+    tried: TryOption = True,
     json: JsonOption = False,
 ) -> None:
-    """Settings worth trying first, from pairs that were tuned and are most like this one."""
+    """Suggest settings for a new pair of pictures, without a run.
+
+    They come from tuned pairs whose pictures are similar to these.
+    """
     from tuner.study.early_checks import check_run, check_sources
 
     check_sources(content, [str(style)])
@@ -50,9 +62,7 @@ def suggest(
     from nst_core.images.tensors import load_image
     from nst_core.losses.inputs import LossInputs
     from nst_core.output_files import check_text_output
-    from nst_core.presets.preset import Preset
-    from tuner.results.as_json import dump
-    from tuner.terminal.suggest_table import suggestions_table
+    from tuner.terminal.tables import suggestions_table
     from tuner.transfer.curves import load_curves
     from tuner.transfer.short_runs import SPARE
     from tuner.transfer.suggest import experience_of_run, experiences_of
@@ -68,38 +78,46 @@ def suggest(
     known = experiences_of(curves)
     known += [experience_of_run(folder, curves.space) for folder in run_dir or ()]
     count = top + SPARE if tried else top
-    found = suggestions(materials, known, curves.space, curves.kernel, top=count)
-    built = [(s, curves.space.build(s.params, size_px=size_px, steps=s.steps)) for s in found]
-    tested = _tested(*pictures, built, top) if tried else [(*one, None) for one in built]
+    suggested = suggestions(materials, known, curves.space, curves.kernel, top=count)
+    built = [(s, curves.space.build(s.params, size_px=size_px, steps=s.steps)) for s in suggested]
+    tested = _tested(*pictures, built, top) if tried else [(*each, None) for each in built]
     if out_file:
-        best, config, run = tested[0]
-        provenance: dict[str, Any] = {
-            "kind": "suggested",
-            "expected_share": best.share,
-            "like": dict(best.like),
-            "params": dict(best.params),
-            "tried": vars(run) if run else None,
-        }
-        Preset(
-            name="suggested",
-            description=f"suggested: lpips about {best.share:.0%} of the untouched content's",
-            config=config,
-            provenance=provenance,
-        ).save(out_file)
-        say(f"wrote {out_file}")
+        _save_preset(tested[0], out_file)
     if json:
-        rows = [
-            {
-                **vars(s),
-                "like": dict(s.like),
-                "config": c.to_dict(),
-                "tried": {**vars(r), "recognizable": r.recognizable} if r else None,
-            }
-            for s, c, r in tested
-        ]
-        print(dump({"suggestions": rows}))  # noqa: T201
+        print_json({"suggestions": [_as_json(*each) for each in tested]})
     else:
         out.print(suggestions_table(tested, curves.size_px))
+
+
+def _save_preset(tested: Tested, out_file: Path) -> None:
+    """Write a suggestion as a preset file."""
+    from nst_core.presets.preset import Preset
+
+    suggestion, config, run = tested
+    provenance: dict[str, Any] = {
+        "kind": "suggested",
+        "expected_share": suggestion.share,
+        "like": dict(suggestion.like),
+        "params": dict(suggestion.params),
+        "tried": vars(run) if run else None,
+    }
+    share = f"{suggestion.share:.0%}"
+    Preset(
+        name="suggested",
+        description=f"suggested; expected lpips: {share} of the untouched content's",
+        config=config,
+        provenance=provenance,
+    ).save(out_file)
+    say(f"wrote {out_file}")
+
+
+def _as_json(suggestion: Suggestion, config: StyleConfig, run: ShortRun | None) -> dict[str, Any]:
+    return {
+        **vars(suggestion),
+        "like": dict(suggestion.like),
+        "config": config.to_dict(),
+        "tried": {**vars(run), "recognizable": run.recognizable} if run else None,
+    }
 
 
 def _tested(
@@ -108,7 +126,14 @@ def _tested(
     built: Sequence[tuple[Suggestion, StyleConfig]],
     top: int,
 ) -> Sequence[Tested]:
-    """Suggestions tried on the pictures, with a progress bar; untried where that cannot be done."""
+    """Try suggestions on the pictures, with a progress bar; without weights, leave them untried.
+
+    Args:
+        content_3HW: the content image, RGB in [0, 1].
+        style_3HW: the style image, RGB in [0, 1].
+        built: suggestions with their configurations, the most promising first.
+        top: number of suggestions to return.
+    """
     from nst_core.errors import WeightsError
     from nst_core.networks.weights import get_weights
     from tuner.transfer.short_runs import ShortRuns, recognizable_first
@@ -117,7 +142,7 @@ def _tested(
         runs = ShortRuns(content_3HW, style_3HW, lambda name: get_weights(name, say=say))
     except WeightsError as error:
         say(f"the suggestions are not tried on these pictures: {error}")
-        return [(*one, None) for one in built[:top]]
+        return [(*each, None) for each in built[:top]]
     with Progress(console=err) as progress:
         task = progress.add_task("trying suggestions", total=None)
 

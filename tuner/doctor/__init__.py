@@ -1,1 +1,1 @@
-"""The doctor: checks of a machine and of a run."""
+"""Checks of this machine and of a run directory."""

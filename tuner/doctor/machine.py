@@ -1,31 +1,26 @@
-"""doctor: checks of the machine, each in one line."""
+"""Checks of this machine, one line each: ``nst-tuner doctor``."""
 
 from __future__ import annotations
 
-import platform
 import shutil
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 
-from nst_core.errors import NstError
+from tuner.doctor.check import Check, run_checks
+from tuner.doctor.platforms import check_platform, check_python
+
+_MIN_FREE_BYTES = 2**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One finding; ``ok`` is None where it is worth knowing and no fault."""
+def check_machine(address: str | None) -> list[Check]:
+    """Return the results of all checks of this machine.
 
-    name: str
-    ok: bool | None
-    found: str
-
-
-def check_all(address: str | None) -> list[Check]:
-    """Every check of this machine."""
-    return checked(
+    Args:
+        address: of a Ray cluster that must answer, as `ray_backend` takes it; None: no cluster.
+    """
+    return run_checks(
         {
-            "python": _python,
+            "platform": check_platform,
+            "python": check_python,
             "torch": _torch,
             "gpu": _gpu,
             "ray": lambda: _ray(address),
@@ -33,23 +28,6 @@ def check_all(address: str | None) -> list[Check]:
             "disk": _disk,
         }
     )
-
-
-def checked(checks: Mapping[str, Callable[[], Check]]) -> list[Check]:
-    """What each check found; one that breaks is a finding, not an end."""
-    found = []
-    for name, check in checks.items():
-        try:
-            found.append(check())
-        except NstError as error:
-            found.append(Check(name=name, ok=False, found=str(error)))
-        except Exception as error:  # a doctor reports what is broken, whatever it is
-            found.append(Check(name=name, ok=False, found=f"{type(error).__name__}: {error}"))
-    return found
-
-
-def _python() -> Check:
-    return Check(name="python", ok=sys.version_info >= (3, 11), found=platform.python_version())
 
 
 def _torch() -> Check:
@@ -66,11 +44,10 @@ def _gpu() -> Check:
 
     if not torch.cuda.is_available():
         return Check(name="gpu", ok=None, found="none; trials run on the CPU")
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     free, total = (f"{value / 2**30:.0f} GiB" for value in torch.cuda.mem_get_info())
-    return Check(
-        name="gpu", ok=True, found=f"{', '.join(names)}; {free} of {total} free on the first"
-    )
+    found = f"{names}; {free} of {total} free on the first"
+    return Check(name="gpu", ok=True, found=found)
 
 
 def _ray(address: str | None) -> Check:
@@ -87,16 +64,19 @@ def _ray(address: str | None) -> Check:
 def _weights() -> Check:
     from nst_core.networks.weights import SOURCES, cache_dir, get_weights, is_cached
 
-    here = [name for name in SOURCES if is_cached(name)]
-    for name in here:
-        get_weights(name)
-    missing = [name for name in SOURCES if name not in here]
-    found = f"verified: {', '.join(here) or 'none'}"
+    cached = [name for name in SOURCES if is_cached(name)]
+    for name in cached:
+        get_weights(name)  # verifies the file
+    missing = [name for name in SOURCES if name not in cached]
+    found = f"in the cache and verified: {', '.join(cached) or 'none'}"
     if missing:
-        found += f"; not here: {', '.join(missing)} (`nst-tuner weights fetch`)"
-    return Check(name="weights", ok=True if here else None, found=f"{found}; cache {cache_dir()}")
+        found += f"; not in the cache: {', '.join(missing)} (`nst-tuner weights fetch`)"
+    return Check(
+        name="weights", ok=True if cached else None, found=f"{found}; cache: {cache_dir()}"
+    )
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free
-    return Check(name="disk", ok=free > 2**30, found=f"{free / 2**30:.1f} GiB free in this folder")
+    found = f"{free / 2**30:.1f} GiB free in this folder"
+    return Check(name="disk", ok=free > _MIN_FREE_BYTES, found=found)

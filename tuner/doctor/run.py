@@ -1,15 +1,14 @@
-"""doctor DIR: what is wrong with a run directory, and what to do about it. Changes nothing."""
+"""Checks of a run directory, one line each: ``nst-tuner doctor DIR``. They change nothing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 from nst_core.errors import ImageError, InputError
 from nst_core.files import read_limited
-from tuner.doctor.machine import Check, checked
+from tuner.doctor.check import Check, run_checks
 from tuner.results.as_json import status_json
 from tuner.results.results import Results, load_results
 from tuner.study.run_dir import MAX_BYTES, RunDir
@@ -17,23 +16,24 @@ from tuner.study.run_files import STUDY_FILE
 
 
 def check_run(folder: Path) -> list[Check]:
-    """Every check of a run; one that breaks is a finding, not an end.
+    """Return the results of all checks of a run directory.
 
     Raises:
-        RunError: there is no such folder, or it is no run.
+        RunError: the folder does not exist, or it is not a run directory.
     """
     run = RunDir(folder).require()
-    results = cache(lambda: load_results(folder))
-    checks: dict[str, Callable[[], Check]] = {
-        "job": lambda: _job(run),
-        "study": lambda: _study(run),
-        "trials": lambda: _trials(results()),
-        "pictures": lambda: _pictures(results()),
-        "saved lanes": lambda: _lanes(results()),
-        "launch": lambda: _launch(run),
-        "folder": lambda: _folder(run),
-    }
-    return checked(checks)
+    results = cache(lambda: load_results(folder))  # loading a large run takes seconds
+    return run_checks(
+        {
+            "job": lambda: _job(run),
+            "study": lambda: _study(run),
+            "trials": lambda: _trials(results()),
+            "pictures": lambda: _pictures(results()),
+            "saved lanes": lambda: _lanes(results()),
+            "launch": lambda: _launch(run),
+            "folder": lambda: _folder(run),
+        }
+    )
 
 
 def _job(run: RunDir) -> Check:
@@ -47,18 +47,18 @@ def _job(run: RunDir) -> Check:
 def _study(run: RunDir) -> Check:
     path = run.path / STUDY_FILE
     if not path.is_file():
-        return Check(name="study", ok=True, found="shared, in a database")
+        return Check(name="study", ok=True, found="in a database, shared by several launches")
     content = path.read_bytes()
     *lines, rest = content.split(b"\n")
-    bad = [number for number, line in enumerate(lines, 1) if not _is_json(line)]
-    if bad:
+    damaged = next((number for number, line in enumerate(lines, 1) if not _is_json(line)), None)
+    if damaged:
         found = (
-            f"{STUDY_FILE} cannot be read from line {bad[0]} of {len(lines)} on; what stands before"
-            " is whole: keep a copy and cut the file there"
+            f"{STUDY_FILE} is damaged: line {damaged} of {len(lines)} cannot be read. The lines"
+            " before it are intact: copy the file, then delete this line and all lines after it"
         )
         return Check(name="study", ok=False, found=found)
     if rest:
-        found = "a killed launch left half a line at its end; `resume` drops it"
+        found = "the last line is incomplete because a launch was killed; `resume` removes it"
         return Check(name="study", ok=None, found=found)
     size = len(content) / 2**20
     return Check(name="study", ok=True, found=f"{len(lines)} records, {size:.1f} MiB")
@@ -74,30 +74,29 @@ def _is_json(line: bytes) -> bool:
 def _trials(results: Results) -> Check:
     status = status_json(results)
     states = ", ".join(f"{count} {state}" for state, count in status["states"].items() if count)
-    unfinished = status["states"].get("running", 0)
-    if unfinished and not results.run.is_held:
-        found = f"{states}; nobody works on those that run: `nst-tuner resume {results.run.path}`"
+    if status["states"].get("running") and not results.run.is_held:
+        found = (
+            f"{states}; no launch is working on the running trials. To continue:"
+            f" `nst-tuner resume {results.run.path}`"
+        )
         return Check(name="trials", ok=None, found=found)
     return Check(name="trials", ok=True, found=states or "none yet")
 
 
 def _pictures(results: Results) -> Check:
-    missing, broken, seen = [], [], 0
-    for record in results.records:
-        if record.rungs:
-            for name in results.images(record.trial):
-                seen += 1
-                path = results.run.path / name
-                if not path.is_file():
-                    missing.append(name)
-                elif not _is_picture(path):
-                    broken.append(name)
-    if missing or broken:
-        listed = ", ".join([*missing, *broken][:3])
-        found = f"{len(missing)} missing, {len(broken)} damaged of {seen}: {listed}; `export` the"
-        found += " trial and `stylize` to make them again"
+    folder = results.run.path
+    reported = (record for record in results.records if record.rungs)
+    paths = {name: folder / name for r in reported for name in results.images(r.trial)}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    damaged = [name for name, path in paths.items() if path.is_file() and not _is_picture(path)]
+    if missing or damaged:
+        examples = ", ".join([*missing, *damaged][:3])
+        found = (
+            f"{len(missing)} missing, {len(damaged)} damaged of {len(paths)}: {examples}. To make"
+            " them again, `export` the trial and `stylize` with its preset"
+        )
         return Check(name="pictures", ok=False, found=found)
-    return Check(name="pictures", ok=True, found=f"{seen} whole")
+    return Check(name="pictures", ok=True, found=f"{len(paths)} intact")
 
 
 def _is_picture(path: Path) -> bool:
@@ -114,35 +113,37 @@ def _is_picture(path: Path) -> bool:
 def _lanes(results: Results) -> Check:
     from nst_core.lanes.checkpoints import load_lanes
 
-    kept, broken = 0, []
+    count, damaged = 0, []
     for record in results.records:
         path = results.run.lanes_file(record.trial)
         if path.is_file():
-            kept += 1
+            count += 1
             try:
                 load_lanes(read_limited(path, MAX_BYTES))
             except (InputError, OSError):
-                broken.append(record.trial)
-    if broken:
-        found = f"damaged of trials {', '.join(map(str, broken[:5]))}; they will begin again"
+                damaged.append(record.trial)
+    if damaged:
+        found = (
+            f"{len(damaged)} of {count} damaged: trials {', '.join(map(str, damaged[:5]))};"
+            " `resume` runs these trials again from their first step"
+        )
         return Check(name="saved lanes", ok=None, found=found)
-    return Check(name="saved lanes", ok=True, found=f"{kept} whole")
+    return Check(name="saved lanes", ok=True, found=f"{count} intact")
 
 
 def _launch(run: RunDir) -> Check:
     user = run.user
-    found = f"{user} works on it" if user else "nobody works on it"
+    found = f"{user} is working on this run" if user else "no process is working on this run"
     return Check(name="launch", ok=True, found=found)
 
 
 def _folder(run: RunDir) -> Check:
-    left = list(_half_written(run.path))
-    if left:
-        size = sum(path.stat().st_size for path in left) / 2**20
-        found = f"{len(left)} half-written files ({size:.1f} MiB) of killed launches may be deleted"
-        return Check(name="folder", ok=None, found=f"{found}: .*.tmp")
-    return Check(name="folder", ok=True, found="nothing half-written")
-
-
-def _half_written(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob(".*.tmp") if path.is_file())
+    files = [path for path in run.path.rglob(".*.tmp") if path.is_file()]
+    if files:
+        size = sum(path.stat().st_size for path in files) / 2**20
+        found = (
+            f"{len(files)} half-written files ({size:.1f} MiB) of killed launches; you may delete"
+            " them: .*.tmp"
+        )
+        return Check(name="folder", ok=None, found=found)
+    return Check(name="folder", ok=True, found="no half-written files")

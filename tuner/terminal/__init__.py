@@ -1,1 +1,1 @@
-"""The terminal: tables, progress and the console."""
+"""What commands print: tables, progress and the consoles."""

@@ -1,4 +1,4 @@
-"""What the shell completes: names and run directories. Nothing heavy is imported here."""
+"""Shell completion of names and run directories. Imports nothing heavy: each Tab press runs it."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from tuner.study.run_files import JOB_FILE, holds_study
 
 
 def runs(incomplete: str) -> list[str]:
-    """Run directories that begin so, or the folders on the way to them."""
+    """Return run directories that begin like this; if there are none, folders to look into."""
     start = Path(incomplete)
     folder = start if incomplete.endswith("/") or not incomplete else start.parent
-    beginning = "" if folder == start else start.name
+    prefix = "" if folder == start else start.name
     try:
-        found = sorted(
-            path for path in folder.iterdir() if path.name.startswith(beginning) and path.is_dir()
+        folders = sorted(
+            path for path in folder.iterdir() if path.name.startswith(prefix) and path.is_dir()
         )
     except OSError:
         return []
-    known = [path for path in found if (path / JOB_FILE).is_file() and holds_study(path)]
-    return [str(path) for path in known] or [f"{path}/" for path in found if path.name[0] != "."]
+    run_dirs = [path for path in folders if (path / JOB_FILE).is_file() and holds_study(path)]
+    return [str(p) for p in run_dirs] or [f"{p}/" for p in folders if p.name[0] != "."]
 
 
 def presets(incomplete: str) -> list[str]:
-    """Built-in presets that begin so."""
+    """Return the built-in presets that begin like this."""
     from nst_core.presets.built_in import BUILT_IN
 
-    return _beginning(BUILT_IN, incomplete)
+    return _with_prefix(BUILT_IN, incomplete)
 
 
 def spaces(incomplete: str) -> list[str]:
-    """Named search spaces that begin so."""
+    """Return the built-in search spaces that begin like this."""
     from search_spaces import CATALOGUE
 
-    return _beginning(CATALOGUE, incomplete)
+    return _with_prefix(CATALOGUE, incomplete)
 
 
 def networks(incomplete: str) -> list[str]:
-    """Networks that begin so."""
+    """Return the networks that begin like this."""
     from nst_core.networks.registry import NETWORKS
 
-    return _beginning(NETWORKS, incomplete)
+    return _with_prefix(NETWORKS, incomplete)
 
 
 def weights(incomplete: str) -> list[str]:
-    """Names of weights that begin so."""
+    """Return the names of weights that begin like this."""
     from nst_core.networks.weights import SOURCES
 
-    return _beginning(SOURCES, incomplete)
+    return _with_prefix(SOURCES, incomplete)
 
 
 def metrics(incomplete: str) -> list[str]:
-    """Metrics that begin so."""
+    """Return the metrics that begin like this."""
     from nst_core.metrics.registry import METRICS
 
-    return _beginning(METRICS, incomplete)
+    return _with_prefix(METRICS, incomplete)
 
 
-def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+def _with_prefix(names: Iterable[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]

@@ -1,4 +1,4 @@
-"""A live view that leaves no lines behind when the terminal is resized."""
+"""A live view that erases itself completely when the terminal is resized."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.live_render import LiveRender
 from rich.segment import Segment
 
 
-class _Reflowed(LiveRender):
-    """Knows how many rows its last picture takes now.
+class _ReflowAwareRender(LiveRender):
+    """Counts the rows that the last drawing takes at the present width of the terminal.
 
-    A terminal that becomes narrower breaks long lines anew. Rich goes up by as many rows as it drew
-    and leaves what was pushed further up.
+    A terminal that becomes narrower wraps long lines into several rows. rich moves the cursor up by
+    the number of rows that it drew, which is then too few, so the upper rows would stay behind.
     """
 
     def __init__(self, console: Console, renderable: RenderableType):
@@ -31,32 +31,32 @@ class _Reflowed(LiveRender):
         ]
         yield from segments
 
-    def _take_size(self) -> None:
+    def _update_shape(self) -> None:
         if self._shape is not None:
             width = max(1, self._console.width)
             rows = sum(max(1, -(-cells // width)) for cells in self._widths)
             self._shape = self._shape[0], max(1, rows)
 
     def position_cursor(self) -> Control:
-        """See `LiveRender`."""
-        self._take_size()
+        """See `rich.live_render.LiveRender`."""
+        self._update_shape()
         return super().position_cursor()
 
     def restore_cursor(self) -> Control:
-        """See `LiveRender`."""
-        self._take_size()
+        """See `rich.live_render.LiveRender`."""
+        self._update_shape()
         return super().restore_cursor()
 
 
 class LiveView(Live):
-    """A transient live view.
+    """A live view that disappears when it stops.
 
     Args:
-        console: where it is drawn.
-        view: gives what is drawn, four times a second.
+        console: where to draw.
+        view: returns what to draw; called four times a second.
     """
 
     def __init__(self, console: Console, view: Callable[[], RenderableType]):
         options: Any = {"console": console, "get_renderable": view, "transient": True}
         super().__init__(**options)
-        self._live_render = _Reflowed(console, "")
+        self._live_render = _ReflowAwareRender(console, "")

@@ -13,7 +13,7 @@ from rich.text import Text
 from nst_core.metrics.registry import METRICS
 from tuner.job.objective import Goals
 
-if TYPE_CHECKING:  # it brings torch, which `status` and `best` must not load
+if TYPE_CHECKING:  # imports torch, which `status` and `best` must not load
     from tuner.apply.metric_check import Ranking
 
 _FORMATS = {
@@ -24,25 +24,28 @@ _ARROWS = {"maximize": "↑", "minimize": "↓"}
 
 
 def metrics_in(scores: Iterable[Mapping[str, float]]) -> list[str]:
-    """The metrics that any of the scores has, in the order of `METRICS`."""
-    found = {name for each in scores for name in each}
-    return [name for name in METRICS if name in found]
+    """Return the metrics that appear in any of the scores, in the order of `METRICS`."""
+    names = {name for each in scores for name in each}
+    return [name for name in METRICS if name in names]
 
 
 def score_columns(metrics: Sequence[str], scores: Mapping[str, float]) -> list[str]:
-    """Scores as text, a dash where there is none."""
+    """Return the scores as text, one cell per metric; a dash for a missing score."""
     return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in metrics]
 
 
 def metric_heading(metric: str, goals: Goals | None = None) -> str:
-    """A metric's name and below it the direction in which it improves; objectives starred."""
+    """Return a column heading: the metric, and below it an arrow towards better scores.
+
+    Metrics that are part of an objective of ``goals`` have a star.
+    """
     objectives = goals.objectives if goals else ()
     starred = any(metric in objective.weights for objective in objectives)
     return f"{metric}\n{_ARROWS[METRICS[metric].direction]}{' *' if starred else ''}"
 
 
 def narrow_table(title: str | None = None, caption: str | None = None) -> Table:
-    """A table that has room for every metric in a terminal of 80 columns."""
+    """Return an empty table so compact that all metrics fit into a terminal of 80 columns."""
     return Table(
         title=Text(title) if title else None,
         caption=caption,
@@ -56,7 +59,11 @@ def narrow_table(title: str | None = None, caption: str | None = None) -> Table:
 
 
 def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
-    """Images by metric."""
+    """Return a table of scores, one row per image.
+
+    Args:
+        scores: image -> metric -> score.
+    """
     metrics = metrics_in(scores.values())
     table = narrow_table()
     table.add_column("image", overflow="fold")
@@ -68,7 +75,7 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def metrics_table() -> Table:
-    """Every metric, what it compares with and what it means."""
+    """Return a table of all metrics: what each one compares with, and what it means."""
     table = Table()
     for heading in ("metric", "better", "against", "unit", "meaning"):
         table.add_column(heading, overflow="fold")
@@ -79,26 +86,28 @@ def metrics_table() -> Table:
 
 
 def rankings_table(rankings: Sequence[Ranking], advised: str) -> RenderableType:
-    """By metric, the images from best to worst; the untouched content stands out.
+    """Return a table of the images from best to worst, one row per metric, and warnings below.
+
+    The untouched content is highlighted: a good metric ranks it below copies of the reference.
 
     Args:
-        rankings: of all metrics.
-        advised: which of them to use, in a sentence, which comes last.
+        rankings: one for each metric.
+        advised: a sentence that says which metric to use; the last line.
     """
     table = narrow_table(
-        caption="content: untouched; style: stretched; the others: copies of the reference"
+        caption="content: untouched; style: stretched to fit; others: copies of the reference"
     )
     table.add_column("metric")
-    for place in range(1, len(rankings[0].order) + 1):
-        table.add_column(str(place), no_wrap=True)
+    for rank in range(1, len(rankings[0].order) + 1):
+        table.add_column(str(rank), no_wrap=True)
     for ranking in rankings:
         cells = [_rank_cell(ranking, name) for name in ranking.order]
         table.add_row(metric_heading(ranking.metric), *cells, end_section=True)
     style = {True: "bold red", False: "yellow"}
     lines = [Text(r.warning, style[r.prefers_doing_nothing]) for r in rankings if r.warning]
-    fine = [ranking.metric for ranking in rankings if not ranking.warning]
-    if fine:
-        lines.append(Text(f"{', '.join(fine)}: every copy beats the content.", style="green"))
+    if suitable := [ranking.metric for ranking in rankings if not ranking.warning]:
+        text = f"{', '.join(suitable)}: every copy of the reference scores better than the content."
+        lines.append(Text(text, style="green"))
     return Group(table, *lines, Text(advised, style="bold"))
 
 

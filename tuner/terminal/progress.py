@@ -1,9 +1,10 @@
-"""What a launch shows while it goes on: a live view in a terminal, plain lines elsewhere."""
+"""Progress of a launch: a live view in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -20,23 +21,23 @@ from tuner.study.records import EngineStats, Pulse, RungRecord, TrialRecord
 from tuner.terminal.live_view import LiveView
 from tuner.terminal.progress_steps import StepCount, left_text
 
-#: Trials that are shown as they advance.
+#: Maximum number of running trials in the view.
 _ROWS = 10
 _BAR_WIDTH = 24
-#: Cells of a job's name that are shown. The view stays narrow: what does not reach a terminal's
-#: edge is not broken when it is resized.
+#: Maximum length of the job's name in the view. The view is narrow on purpose: lines that do not
+#: reach the edge of the terminal are not wrapped when it is resized.
 _NAME_WIDTH = 20
-#: Where nothing moves, seconds between two lines that say how far the run is.
+#: Without a live view, seconds between two lines about the progress.
 LINE_EVERY_S = 30.0
 
 
 class ProgressCallback(Callback):
-    """Shows where a run is.
+    """Shows the progress of a run: trials done, the best result, time left, running trials.
 
     Args:
-        job: gives the target and the objective.
+        job: the job of the run.
         console: on standard error.
-        before: trials of earlier launches.
+        before: trials of earlier launches of the same run.
     """
 
     def __init__(self, job: JobSpec, console: Console, before: Sequence[TrialRecord] = ()):
@@ -45,13 +46,13 @@ class ProgressCallback(Callback):
         self._goals, self._objective = job.goals, job.goals.first
         self._best: tuple[float, int, int] | None = None
         self._preset: PresetRun | None = None
-        #: Trials of presets, with name and configuration of each.
+        #: Trial of a preset -> the preset's name and configuration.
         self._presets: dict[int, tuple[str, Mapping[str, Any]]] = {}
         self._finals: set[int] = set()
-        self._under_way: dict[int, _UnderWay] = {}
+        self._running: dict[int, _RunningTrial] = {}
         self._engines = _Engines()
         self._steps = StepCount(job.search.trials, job.halving)
-        self._said = ""
+        self._last_said = ""
         self._doing, self._began_s, self._line_at_s = "", time.monotonic(), time.monotonic()
         self._live = LiveView(console, self._view)
         for record in before:
@@ -80,16 +81,16 @@ class ProgressCallback(Callback):
         self._live.stop()
 
     def say(self, line: str) -> None:
-        """A line above the view."""
+        """Print a line above the view."""
         self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
-    # --- what happens -----------------------------------------------------------------------------
+    # --- events of the run ------------------------------------------------------------------------
 
     def doing(self, what: str) -> None:
         """See `Callback`."""
-        if what not in ("", self._said) and not self._live.is_started:
+        if what not in ("", self._last_said) and not self._live.is_started:
             self.say(what)
-            self._said = what
+            self._last_said = what
         self._doing = what
 
     def planned(self, plan: Plan, preset: str | None) -> None:
@@ -100,17 +101,17 @@ class ProgressCallback(Callback):
         if plan.final:
             self._say_final(plan, preset)
             self._finals.add(plan.trial)
-        whole = plan.final or preset is not None or self._job.halving.rule == "none"
-        until = plan.rungs[-1] if whole else plan.rungs[0]
-        self._steps.begun(plan.trial, until, sure=whole, extra=plan.final)
+        no_halving = plan.final or preset is not None or self._job.halving.rule == "none"
+        until = plan.rungs[-1] if no_halving else plan.rungs[0]
+        self._steps.begun(plan.trial, until, sure=no_halving, extra=plan.final)
         name = f"final {plan.trial}" if plan.final else f"trial {plan.trial}"
         if preset:
             name = f"{preset} in full" if plan.final else preset
-        self._under_way.setdefault(plan.trial, _UnderWay(name, plan.config.steps))
+        self._running.setdefault(plan.trial, _RunningTrial(name, plan.config.steps))
 
     def _say_final(self, plan: Plan, preset: str | None) -> None:
         if not self._finals:
-            self.say("the finals: the best trials run again, on top of any budget")
+            self.say("finals: the best trials run again; they do not count towards the budget")
         if plan.trial in self._finals:
             return
         if preset:
@@ -120,8 +121,8 @@ class ProgressCallback(Callback):
         """See `Callback`."""
         value, better = rung.objective, self._objective.better
         self._steps.at(trial, steps)
-        if trial in self._under_way:
-            self._under_way[trial].score = value
+        if trial in self._running:
+            self._running[trial].score = value
         if trial in self._finals or self._goals.violated(rung.scores):
             return
         if better(value, None if self._best is None else self._best[0]):
@@ -133,7 +134,7 @@ class ProgressCallback(Callback):
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Callback`."""
-        self._under_way.pop(trial, None)
+        self._running.pop(trial, None)
         self._steps.ended(trial)
         if trial in self._finals:
             if state == "failed":
@@ -143,28 +144,28 @@ class ProgressCallback(Callback):
         if state == "failed":
             self.say(f"trial {trial} failed: {reason}")
         if not self._live.is_started:
-            self._say_where()
+            self._say_progress()
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""
         self._engines.pulsed(pulses)
         for trial, step in self._engines.steps().items():
-            if trial in self._under_way:
+            if trial in self._running:
                 self._steps.at(trial, step)
-        self._steps.look()
+        self._steps.measure()
         due = time.monotonic() - self._line_at_s >= LINE_EVERY_S
         if due and not self._live.is_started and self._steps.done:
-            self._say_where()
+            self._say_progress()
 
-    def _say_where(self) -> None:
-        """How far the run is, in a line."""
+    def _say_progress(self) -> None:
+        """Print one line about the progress."""
         self._line_at_s = time.monotonic()
-        self._steps.look()
+        self._steps.measure()
         best = "–" if self._best is None else f"{self._objective.name} {self._best[0]:.4f}"
         line = f"{self._done}/{self._job.search.trials} trials, best {best}"
         self.say(f"{line}, {self._steps.share:.0%} of the steps, {left_text(self._steps.left_s)}")
 
-    # --- how it looks -----------------------------------------------------------------------------
+    # --- the view ---------------------------------------------------------------------------------
 
     def _view(self) -> RenderableType:
         parts: list[RenderableType] = [self._bar(), self._time_line(), *self._best_lines()]
@@ -172,7 +173,7 @@ class ProgressCallback(Callback):
             parts.append(Text(f"now      {self._doing}", style="cyan"))
         if engines := self._engines.line():
             parts.append(Text(f"engines  {engines}", style="dim"))
-        advancing = {t: s for t, s in self._engines.steps().items() if t in self._under_way}
+        advancing = {t: s for t, s in self._engines.steps().items() if t in self._running}
         if advancing:
             parts.append(self._lanes(advancing))
         return Group(*parts)
@@ -180,10 +181,11 @@ class ProgressCallback(Callback):
     def _bar(self) -> Table:
         table = Table.grid(padding=(0, 2))
         name, share = self._job.name, self._steps.share
-        shown = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
+        if len(name) > _NAME_WIDTH:
+            name = f"{name[: _NAME_WIDTH - 1]}…"
         bar = ProgressBar(total=100, completed=100 * share, width=_BAR_WIDTH)
         count = f"{self._done}/{self._job.search.trials} trials"
-        table.add_row(Text(shown), bar, f"{share:.0%}", count)
+        table.add_row(Text(name), bar, f"{share:.0%}", count)
         return table
 
     def _time_line(self) -> Text:
@@ -210,60 +212,68 @@ class ProgressCallback(Callback):
     def _lanes(self, advancing: Mapping[int, int]) -> Table:
         table = Table.grid(padding=(0, 2))
         for trial, steps in sorted(advancing.items())[:_ROWS]:
-            known = self._under_way.get(trial)
-            if known is None:  # it has just ended, in the launch's own thread
+            running = self._running.get(trial)
+            if running is None:  # it ended a moment ago; the view is drawn in another thread
                 continue
-            score = "" if known.score is None else f"{known.score:.4f}"
-            bar = ProgressBar(total=known.steps, completed=steps, width=_BAR_WIDTH)
-            table.add_row(f"  {known.name}", bar, f"{steps}/{known.steps}", score)
+            score = "" if running.score is None else f"{running.score:.4f}"
+            bar = ProgressBar(total=running.steps, completed=steps, width=_BAR_WIDTH)
+            table.add_row(f"  {running.name}", bar, f"{steps}/{running.steps}", score)
         if (more := len(advancing) - _ROWS) > 0:
             table.add_row(f"  and {more} more")
         return table
 
 
-class _UnderWay:
-    """A trial that has begun and is not over."""
+@dataclass
+class _RunningTrial:
+    """A trial that is running.
 
-    def __init__(self, name: str, steps: int):
-        self.name, self.steps = name, steps
-        self.score: float | None = None
+    Attributes:
+        name: as the view shows it.
+        steps: number of steps of its configuration.
+        score: its last reported objective; None before the first report.
+    """
+
+    name: str
+    steps: int
+    score: float | None = None
 
 
 class _Engines:
-    """What the engines did between the last two looks at them."""
+    """What the engines did between their last two pulses."""
 
     def __init__(self) -> None:
         self._pulses: Mapping[str, Pulse] = {}
         self._at_s, self._totals = 0.0, EngineStats()
-        self._busy = self._rate = 0.0
+        self._busy_share = self._steps_per_s = 0.0
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
-        """Take in the engines' signs of life."""
+        """Measure the engines from their new pulses (engine -> pulse)."""
         now_s, stats = time.monotonic(), [p.stats for p in pulses.values() if p.stats]
         totals = EngineStats(
-            advancing_s=sum(one.advancing_s for one in stats),
-            lane_steps=sum(one.lane_steps for one in stats),
+            advancing_s=sum(each.advancing_s for each in stats),
+            lane_steps=sum(each.lane_steps for each in stats),
         )
         passed_s = now_s - self._at_s
         if len(pulses) == len(self._pulses) and totals.lane_steps >= self._totals.lane_steps:
             worked_s = totals.advancing_s - self._totals.advancing_s
-            self._busy = min(1.0, worked_s / (passed_s * max(1, len(pulses))))
-            self._rate = (totals.lane_steps - self._totals.lane_steps) / passed_s
+            self._busy_share = min(1.0, worked_s / (passed_s * max(1, len(pulses))))
+            self._steps_per_s = (totals.lane_steps - self._totals.lane_steps) / passed_s
         self._pulses, self._at_s, self._totals = dict(pulses), now_s, totals
 
     def steps(self) -> dict[int, int]:
-        """Trial -> the step it is at, of those that advance now."""
+        """Return the step of every running trial: trial -> step."""
         return {
             trial: step for pulse in self._pulses.values() for trial, step in pulse.steps.items()
         }
 
     def line(self) -> str:
-        """How many there are and what they do; empty if nothing is known yet."""
+        """Return one line about all engines; empty before the first pulse."""
         if not self._pulses:
             return ""
         memory = [pulse.memory_gb for pulse in self._pulses.values() if pulse.memory_gb]
         kind = "GPU" if memory else "CPU"
-        text = f"{len(self._pulses)} on {kind}, busy {self._busy:.0%}, {self._rate:.0f} steps/s"
+        text = f"{len(self._pulses)} on {kind}, busy {self._busy_share:.0%}"
+        text += f", {self._steps_per_s:.0f} steps/s"
         if memory:
             used, total = (sum(part) for part in zip(*memory, strict=True))
             text += f", {used:.1f} of {total:.0f} GB"

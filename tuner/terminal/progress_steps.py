@@ -1,4 +1,4 @@
-"""How far a run is, counted in steps of its trials, and how long it may still take."""
+"""Progress of a run, counted in steps of its trials, and the time that it will still take."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from statistics import mean
 from tuner.job.spec import HalvingSpec
 from tuner.search.halving import Halving
 
-#: The pace is that of this long, so that a run on a machine that became busier soon says so.
+#: Seconds over which the pace is measured. If the machine becomes slower, the time left follows
+#: after this time.
 PACE_S = 120.0
-#: With less behind it a pace says nothing.
+#: Seconds that must be measured before a time left is shown.
 MEASURED_S = 5.0
-#: Trials that stand for all where their rungs differ, as in the brackets of Hyperband.
+#: Number of trials over which rungs are averaged; in Hyperband they differ between trials.
 _SAMPLE = 64
 
 
 def expected_steps(halving: HalvingSpec) -> float:
-    """Steps that a trial of the search takes on average, if each rung lets its share pass."""
+    """Return the mean number of steps of a trial, if each rung promotes its share of the trials.
+
+    Args:
+        halving: of the job.
+    """
     rule = Halving(rule=halving.rule, min_steps=halving.min_steps, reduction=halving.reduction)
     share = {"none": 1.0, "median": 0.5}.get(halving.rule, 1 / halving.reduction)
 
@@ -31,12 +36,12 @@ def expected_steps(halving: HalvingSpec) -> float:
 
 
 class StepCount:
-    """The steps of a run, done and to come.
+    """The steps of a run: done, expected in total, and the pace.
 
     Args:
-        trials: of the search.
+        trials: number of trials of the search.
         halving: of the job.
-        clock: seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -44,75 +49,81 @@ class StepCount:
     ):
         self._trials, self._clock = trials, clock
         self._expected = expected_steps(halving)
-        self._at: dict[int, int] = {}
-        #: Steps that each trial under way takes in all, as far as is known.
-        self._until: dict[int, float] = {}
+        #: Trial -> steps done.
+        self._done: dict[int, int] = {}
+        #: Trial -> steps that it is expected to take in total.
+        self._total: dict[int, float] = {}
         self._extra: set[int] = set()
-        self._seen: deque[tuple[float, int]] = deque()
+        #: (time, steps done) within the last `PACE_S` seconds.
+        self._measured: deque[tuple[float, int]] = deque()
 
     def begun(self, trial: int, until: int, *, sure: bool, extra: bool = False) -> None:
-        """Count a trial that is about to run, or to go on.
+        """Count a trial that is about to start or to continue.
 
         Args:
             trial: its number.
-            until: its next rung, or its last one.
-            sure: whether ``until`` is all that it takes; else a share of the trials goes further.
-            extra: whether it comes on top of the search's trials.
+            until: steps at its next rung, or at its last one.
+            sure: whether the trial ends at ``until``; if not, it may be promoted further.
+            extra: whether it is not one of the search's trials, such as a final.
         """
-        self._at.setdefault(trial, 0)
-        self._until[trial] = until if sure else max(until, self._expected)
+        self._done.setdefault(trial, 0)
+        self._total[trial] = until if sure else max(until, self._expected)
         if extra:
             self._extra.add(trial)
 
     def at(self, trial: int, step: int) -> None:
-        """Take in the step that a trial is at."""
-        self._at[trial] = max(step, self._at.get(trial, 0))
-        if trial not in self._until:
-            self._until[trial] = self._expected
+        """Record the step that a trial has reached; an older, smaller step changes nothing."""
+        self._done[trial] = max(step, self._done.get(trial, 0))
+        if trial not in self._total:
+            self._total[trial] = self._expected
 
     def ended(self, trial: int) -> None:
-        """A trial is over: it takes no more steps than it did."""
-        self._until[trial] = self._at.setdefault(trial, 0)
+        """Record that a trial is over: it takes no more steps."""
+        self._total[trial] = self._done.setdefault(trial, 0)
 
     @property
     def done(self) -> int:
-        """Steps done."""
-        return sum(self._at.values())
+        """Number of steps done, over all trials."""
+        return sum(self._done.values())
 
     @property
     def total(self) -> float:
-        """Steps in all: of trials that began, and what those to come take on average."""
-        begun = sum(max(self._until[trial], at) for trial, at in self._at.items())
-        to_come = max(0, self._trials - len(self._at.keys() - self._extra))
+        """Expected number of steps of the whole run: of trials that began and of those to come."""
+        begun = sum(max(self._total[trial], done) for trial, done in self._done.items())
+        to_come = max(0, self._trials - len(self._done.keys() - self._extra))
         return begun + to_come * self._expected
 
     @property
     def share(self) -> float:
-        """Share of the steps that is done."""
+        """Share of the steps that is done, 0 to 1."""
         total = self.total
         return min(1.0, self.done / total) if total else 0.0
 
-    def look(self) -> None:
-        """Measure the pace; to be called now and then."""
+    def measure(self) -> None:
+        """Measure the pace; call this every second or so."""
         now, done = self._clock(), self.done
-        if not self._seen or now > self._seen[-1][0]:
-            self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[1][0] > PACE_S:
-            self._seen.popleft()
+        if not self._measured or now > self._measured[-1][0]:
+            self._measured.append((now, done))
+        while len(self._measured) > 2 and now - self._measured[1][0] > PACE_S:
+            self._measured.popleft()
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the steps to come take at the present pace; None while it is unknown."""
-        if len(self._seen) < 2:
+        """Seconds that the other steps will take at the present pace; None while it is unknown."""
+        if len(self._measured) < 2:
             return None
-        (then, before), (now, done) = self._seen[0], self._seen[-1]
+        (then, before), (now, done) = self._measured[0], self._measured[-1]
         if now - then < MEASURED_S or done <= before:
             return None
         return (self.total - done) * (now - then) / (done - before)
 
 
 def left_text(left_s: float | None) -> str:
-    """The time left, in words."""
+    """Return the time left as text.
+
+    Args:
+        left_s: seconds left; None if unknown.
+    """
     if left_s is None:
         return "time left: measuring"
     if left_s < 60:

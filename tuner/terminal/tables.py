@@ -1,4 +1,4 @@
-"""Tables of what there is: spaces, presets, networks."""
+"""Tables of what is built in (search spaces, presets, networks), and of suggested settings."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from nst_core.networks.registry import NETWORKS, Network
 from nst_core.presets.preset import Preset
 from search_spaces import Choice, Parameter, Space
 
-if TYPE_CHECKING:  # it brings torch, which light commands must not load
+if TYPE_CHECKING:  # imports torch, which commands that only list must not load
     from nst_core.networks.layer_info import LayerInfo
+    from tuner.transfer.short_runs import Tested
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Settings in one line, numbers to three digits."""
+    """Return settings as one line, ``key=value`` each, numbers with three digits."""
     return " ".join(f"{key}={_value(value)}" for key, value in settings.items())
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, Mapping):  # layers with weights
+    if isinstance(value, Mapping):  # layer -> weight
         return f"({', '.join(f'{layer}:{weight:g}' for layer, weight in value.items())})"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def spaces_table(spaces: Mapping[str, Space]) -> Table:
-    """Every space and what it is for."""
+    """Return a table of all search spaces, with the number of their parameters."""
     table = Table()
     table.add_column("space", no_wrap=True)
-    table.add_column("what it searches")
+    table.add_column("description")
     table.add_column("params", justify="right")
     for name, space in spaces.items():
         table.add_row(Text(name), Text(space.summary), str(len(space.params)))
@@ -40,7 +41,7 @@ def spaces_table(spaces: Mapping[str, Space]) -> Table:
 
 
 def space_table(space: Space) -> RenderableType:
-    """A space's parameters with their conditions, what is fixed, starts, and why it is so."""
+    """Return a search space: parameters with conditions, fixed settings, initial points, reason."""
     table = Table(title=Text(f"space {space.name}"), title_justify="left")
     table.add_column("parameter", no_wrap=True)
     for heading in ("range", "when"):
@@ -51,41 +52,43 @@ def space_table(space: Space) -> RenderableType:
     notes.add_column(justify="right", style="bold", no_wrap=True)
     notes.add_column(overflow="fold")
     notes.add_row("fixed", Text(settings_text(space.fixed) or "nothing"))
-    for index, start in enumerate(space.initial_points, start=1):
-        notes.add_row(f"start {index}", Text(settings_text(start)))
+    for index, point in enumerate(space.initial_points, start=1):
+        notes.add_row(f"initial point {index}", Text(settings_text(point)))
     notes.add_row("why", Text(space.why))
     return Group(table, notes)
 
 
 def _when(space: Space, parameter: Parameter) -> str:
-    """When a parameter has a meaning; empty if always."""
+    """Return the condition under which a parameter is used; empty if always."""
     conditions = []
     for other, values in parameter.when.items():
         source = space.params[other]
         options = source.options if isinstance(source, Choice) else ()
         others = [option for option in options if option not in values]
-        few = f"not {' or '.join(others)}" if 0 < len(others) < len(values) else " or ".join(values)
-        conditions.append(f"{other} is {few}")
+        # The shorter way to say it: the values, or those that are excluded.
+        excludes = 0 < len(others) < len(values)
+        text = f"not {' or '.join(others)}" if excludes else " or ".join(values)
+        conditions.append(f"{other} is {text}")
     return " and ".join(conditions)
 
 
 def preset_table(preset: Preset) -> RenderableType:
-    """A preset's settings and where it comes from."""
+    """Return a preset: its settings, its description and the published values it came from."""
     table = Table(title=Text(f"preset {preset.name}"), title_justify="left")
     table.add_column("setting")
     table.add_column("value", overflow="fold")
     for key, value in preset.config.to_dict().items():
-        layers = isinstance(value, dict)
-        shown = ", ".join(f"{k} {v:g}" for k, v in value.items()) if layers else value
-        table.add_row(key, Text(str(shown)))
+        is_layers = isinstance(value, dict)  # layer -> weight
+        text = ", ".join(f"{k} {v:g}" for k, v in value.items()) if is_layers else str(value)
+        table.add_row(key, Text(text))
     published = preset.provenance.get("published", {})
     lines = [Text(f"{key}: {value}") for key, value in published.items()]
     return Group(table, Text(preset.description), *lines)
 
 
 def networks_table(networks: Mapping[str, Sequence[LayerInfo]]) -> Table:
-    """Every network: where it reads content and style by default, and what that costs."""
-    table = Table(caption="GFLOP: forward, at 256x256, to the deepest layer read by default")
+    """Return a table of all networks: their default layers for content and style, and the cost."""
+    table = Table(caption="GFLOP: forward pass at 256x256 up to the deepest default layer")
     for heading in ("network", "layers", "content", "style", "GFLOP"):
         table.add_column(
             heading, overflow="fold", justify="right" if heading == "GFLOP" else "left"
@@ -102,12 +105,12 @@ def networks_table(networks: Mapping[str, Sequence[LayerInfo]]) -> Table:
 
 
 def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
-    """A network's layers."""
+    """Return a table of a network's layers: size, receptive field, cost and default use."""
     table = Table(title=network.name, title_justify="left")
     table.add_column("layer")
-    for heading in ("channels", "stride", "sees px", "GFLOP to here", "share"):
+    for heading in ("channels", "stride", "sees px", "GFLOP up to here", "share"):
         table.add_column(heading, justify="right")
-    table.add_column("read by default")
+    table.add_column("default for")
     for info in layers:
         roles = ["content"] if info.layer == network.content_layer else []
         roles += ["style"] if info.layer in network.style_layers else []
@@ -117,3 +120,38 @@ def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
             *(f"{info.gflop:.2f}", f"{info.gflop / layers[-1].gflop:.0%}", ", ".join(roles)),
         )
     return table
+
+
+def suggestions_table(tested: Sequence[Tested], size_px: int) -> RenderableType:
+    """Return a table of suggested settings, what they should reach, and where they come from.
+
+    Args:
+        tested: suggestions with their configurations and short runs, the best first.
+        size_px: size at which the pairs behind the suggestions were tuned.
+    """
+    from tuner.transfer.short_runs import said_of
+
+    table = Table()
+    table.add_column("", justify="right")
+    table.add_column("settings", overflow="fold")
+    table.add_column("steps", justify="right")
+    table.add_column("lpips, of the\nuntouched content's", justify="right")
+    if any(run is not None for *_, run in tested):
+        table.add_column("edges\nkept", justify="right")
+        table.add_column("style\ndistance", justify="right")
+    for rank, (suggestion, _, run) in enumerate(tested, 1):
+        cells: list[RenderableType] = [
+            str(rank),
+            Text(settings_text(suggestion.params)),
+            str(suggestion.steps),
+            f"{suggestion.share:.0%}",
+        ]
+        if run is not None:
+            cells += [f"{run.edges:.0%}", f"{run.style:.0%}"]
+        table.add_row(*cells)
+    similar = ", ".join(f"{name} {weight:.0%}" for name, weight in tested[0][0].like)
+    sources = (
+        f"Most similar tuned pairs: {similar}. They were tuned at {size_px} px; at other sizes"
+        " expect a smaller gain, and tune."
+    )
+    return Group(table, Text(sources), Text(said_of(tested)))

@@ -1,4 +1,4 @@
-"""Tables of the votes on pairs of results."""
+"""Tables of the votes on pairs of results, for ``nst-tuner prefer``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that only list, look or refuse answer at once: they import nothing heavy."""
+"""Commands that only list, show or refuse something are fast: they import nothing heavy."""
 
 import json
 import subprocess
@@ -11,40 +11,42 @@ from benchmarks.support.made_run import made_run
 
 ROOT = Path(__file__).parents[3]
 
-#: What takes a second or more to import, or is needed by a few commands only.
+#: Libraries that take a second or more to import, or that only a few commands need.
 HEAVY = {
     *("torch", "torchvision", "ray", "scipy", "skimage", "cv2", "pandas", "matplotlib"),
     *("plotly", "pyarrow", "sqlalchemy", "optuna", "onnxruntime", "tifffile"),
 }
-#: Runs the commands of a JSON list one after the other; gives exit code, errors and what each
-#: imported first.
+#: Runs a JSON list of commands in one process. Prints, for each command, the exit code, standard
+#: error and the heavy libraries that it was the first to import.
 PROGRAM = """
 import contextlib, io, json, sys
-from tuner.cli.main import main as cli
-heavy, known, found = set(sys.argv[1].split()), set(), []
+from tuner.cli import main as cli
+heavy, before, results = set(sys.argv[1].split()), set(), []
 for arguments in json.loads(sys.stdin.read()):
     sys.argv = ["nst-tuner", *arguments]
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             cli.main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-    new = sorted((heavy & set(sys.modules)) - known)
-    known |= set(new)
-    found.append([code, err.getvalue(), new])
-print(json.dumps(found))
+        except SystemExit as exit_:
+            code = exit_.code or 0
+    new = sorted((heavy & set(sys.modules)) - before)
+    before |= set(new)
+    results.append([code, err.getvalue(), new])
+print(json.dumps(results))
 """
 
 
-def carried_out(
+def run_commands(
     commands: list[list[object]], heavy: set[str] = HEAVY
 ) -> list[tuple[int, str, list[str]]]:
-    """(exit code, standard error, heavy modules that came with it) of each command."""
-    asked = json.dumps([[str(word) for word in words] for words in commands])
+    """Return (exit code, standard error, newly imported heavy libraries) of each command."""
+    commands_json = json.dumps(
+        [[str(argument) for argument in arguments] for arguments in commands]
+    )
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, " ".join(heavy)],
-        input=asked,
+        input=commands_json,
         capture_output=True,
         text=True,
         check=True,
@@ -54,7 +56,7 @@ def carried_out(
 
 
 def test_lists_import_nothing_heavy() -> None:
-    """Lists of weights, networks, layers, spaces, presets and metrics load no torch or Optuna."""
+    """Commands that list built-in things import no heavy library."""
     commands: list[list[object]] = [
         ["--version"],
         ["--help"],
@@ -70,13 +72,13 @@ def test_lists_import_nothing_heavy() -> None:
         ["metrics"],
         ["metrics", "--json"],
     ]
-    for words, (code, err, new) in zip(commands, carried_out(commands), strict=True):
-        assert (code, new) == (0, []), (words, err)
+    for arguments, (code, err, new) in zip(commands, run_commands(commands), strict=True):
+        assert (code, new) == (0, []), (arguments, err)
 
 
 @pytest.fixture
 def refused(tmp_path: Path, pictures: Path, job_file: Path) -> list[list[object]]:
-    """Commands that are wrong in one thing each."""
+    """Commands that are refused, each for one reason."""
     empty, taken = tmp_path / "empty", tmp_path / "taken"
     for folder in (empty, taken):
         folder.mkdir()
@@ -130,15 +132,15 @@ def refused(tmp_path: Path, pictures: Path, job_file: Path) -> list[list[object]
 
 
 def test_refusals_import_nothing_heavy(refused: list[list[object]]) -> None:
-    """Whatever is refused for its options, paths, pictures or job is refused before torch loads."""
-    for words, (code, err, new) in zip(refused, carried_out(refused), strict=True):
-        assert (code, new) == (2, []), (words, err)
-        assert err.startswith("error: "), (words, err)
+    """A command with a bad option, path, picture or job is refused before torch is loaded."""
+    for arguments, (code, err, new) in zip(refused, run_commands(refused), strict=True):
+        assert (code, new) == (2, []), (arguments, err)
+        assert err.startswith("error: "), (arguments, err)
         assert "╭" not in err and "Traceback" not in err
 
 
-def test_a_run_is_looked_at_without_torch(tmp_path: Path, pictures: Path) -> None:
-    """Looking at a run, and refusing to change it, loads Optuna but neither torch nor pandas."""
+def test_showing_a_run_imports_neither_torch_nor_pandas(tmp_path: Path, pictures: Path) -> None:
+    """Commands that show a run, or refuse to change it, import Optuna but no torch or pandas."""
     run = made_run(tmp_path / "run", pictures, trials=4)
     commands: list[list[object]] = [
         ["status", run],
@@ -148,6 +150,6 @@ def test_a_run_is_looked_at_without_torch(tmp_path: Path, pictures: Path) -> Non
         ["resume", run, "--set", "size_px=128"],
         ["resume", run, "--address", "nowhere"],
     ]
-    left = carried_out(commands, HEAVY - {"optuna", "scipy", "sqlalchemy"})
-    for words, (code, err, new) in zip(commands, left, strict=True):
-        assert (code, new) == (2 if words[0] == "resume" else 0, []), (words, err)
+    results = run_commands(commands, HEAVY - {"optuna", "scipy", "sqlalchemy"})
+    for arguments, (code, err, new) in zip(commands, results, strict=True):
+        assert (code, new) == (2 if arguments[0] == "resume" else 0, []), (arguments, err)

@@ -1,4 +1,4 @@
-"""Terminals that are not UTF-8, names that are not, output that is closed, full or left."""
+"""Output to any terminal: not UTF-8, closed, full, or a pipe whose reader has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ LATIN = b"caf\xe9"
 
 
 def shell(script: str, *arguments: str | bytes, **environment: str) -> tuple[int, bytes]:
-    """Exit code and standard error of a command of ours as a shell starts it."""
+    """Run ``nst-tuner`` in a shell and return its exit code and standard error.
+
+    Args:
+        script: redirections or a pipe, after the command.
+        arguments: of the command.
+        environment: variables to set.
+    """
     command = ["bash", "-c", f'set -o pipefail; "$0" -c "$1" "${{@:2}}" {script}']
     done = subprocess.run(
         [*command, CLI[0], CLI[2], *arguments],
@@ -32,7 +38,7 @@ def shell(script: str, *arguments: str | bytes, **environment: str) -> tuple[int
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "words"),
+    ("script", "code", "message"),
     [
         (">&-", 0, b""),
         ("2>&-", 0, b""),
@@ -43,13 +49,13 @@ def shell(script: str, *arguments: str | bytes, **environment: str) -> tuple[int
     ],
 )
 @pytest.mark.parametrize("arguments", [("presets",), ("presets", "--json"), ("--help",)])
-def test_output_that_takes_nothing(
-    arguments: tuple[str, ...], script: str, code: int, words: bytes
+def test_output_that_cannot_be_written(
+    arguments: tuple[str, ...], script: str, code: int, message: bytes
 ) -> None:
-    """Closed, full or left output ends in no traceback; it is an error only if results are lost."""
-    found, complained = shell(script, *arguments)
-    assert found == code and words in complained, complained
-    assert b"Traceback" not in complained and b"Exception ignored" not in complained
+    """Output that cannot be written gives no traceback, and exit code 1 only on a full disk."""
+    result, stderr = shell(script, *arguments)
+    assert result == code and message in stderr, stderr
+    assert b"Traceback" not in stderr and b"Exception ignored" not in stderr
 
 
 @pytest.mark.parametrize(
@@ -64,24 +70,24 @@ def test_output_that_takes_nothing(
     ],
 )
 def test_terminals_that_are_not_utf8(environment: dict[str, str], tmp_path: Path) -> None:
-    """Tables and refusals that name any file are printed on any terminal."""
+    """Tables and messages are printed on a terminal with any encoding, whatever a file's name."""
     name = os.path.join(os.fsencode(tmp_path), LATIN)  # noqa: PTH118  # bytes
     assert shell("", "presets", **environment) == (0, b"")
-    code, complained = shell("", "status", name, **environment)
-    assert code == 2 and b"Traceback" not in complained
-    assert b"no" in complained
+    code, stderr = shell("", "status", name, **environment)
+    assert code == 2 and b"Traceback" not in stderr
+    assert b"no" in stderr
 
 
-def test_what_an_encoding_lacks_is_shown_by_something_like_it() -> None:
-    """Dashes and signs become ASCII, letters lose their accents, bytes are shown by number."""
+def test_characters_that_an_encoding_lacks_are_replaced() -> None:
+    """Dashes and signs become ASCII, letters lose their accents, bytes become their numbers."""
     text = "5 ± 1 – 2×, é, 図, \udce9"
     assert text.encode("ascii", READABLE) == b"5 +/- 1 - 2x, e, ?, \\xe9"
     assert text.encode("latin-1", READABLE) == b"5 \xb1 1 - 2\xd7, \xe9, ?, \\xe9"
     assert text.encode("utf-8", READABLE).decode() == "5 ± 1 – 2×, é, 図, \\xe9"
 
 
-def test_json_reads_back_the_same_on_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a terminal's encoding lacks is escaped in JSON, not replaced."""
+def test_json_is_the_same_on_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In JSON, characters that the terminal's encoding lacks are escaped, not replaced."""
     content = {"name": "é 図 ±", "file": "caf\udce9"}
     for encoding in ("utf-8", "ascii", "latin-1", "ANSI_X3.4-1968"):
         with open(os.devnull, "w", encoding=encoding) as stream:  # noqa: PTH123
@@ -91,16 +97,16 @@ def test_json_reads_back_the_same_on_any_terminal(monkeypatch: pytest.MonkeyPatc
         assert json.loads(text.encode(encoding).decode(encoding)) == content
 
 
-def test_a_log_takes_any_name(tmp_path: Path) -> None:
-    """A line of the log that names a file that is not UTF-8 is kept, and is JSON in UTF-8."""
+def test_a_log_accepts_any_file_name(tmp_path: Path) -> None:
+    """A log line with a file name that is not UTF-8 is written, as JSON in UTF-8."""
     with logged(tmp_path / "log.jsonl", lambda line: None):
         __import__("logging").getLogger("tuner").info("caf\udce9 é")
     line = (tmp_path / "log.jsonl").read_bytes().decode("utf-8")
     assert json.loads(line)["message"] == "caf\udce9 é"
 
 
-def test_a_run_in_a_folder_with_an_odd_name(job_file: Path, tmp_path: Path) -> None:
-    """Results of a run in a folder that is not UTF-8 are shown, written and taken home."""
+def test_a_run_in_a_folder_that_is_not_utf8_can_be_used(job_file: Path, tmp_path: Path) -> None:
+    """Results of a run in a folder whose name is not UTF-8 can be shown and exported."""
     run = os.fsdecode(os.path.join(os.fsencode(tmp_path), LATIN))  # noqa: PTH118
     a_run(job_file, Path(run))
     (Path(run) / "inputs").mkdir()
@@ -109,15 +115,15 @@ def test_a_run_in_a_folder_with_an_odd_name(job_file: Path, tmp_path: Path) -> N
         ("export", run, "--out", f"{run}/p.json"),
         ("export", run, "--format", "script", "--out", f"{run}/s.py"),
     ):
-        code, complained = shell("", *map(os.fsencode, arguments), PYTHONIOENCODING="ascii")
-        assert code == 0, complained
+        code, stderr = shell("", *map(os.fsencode, arguments), PYTHONIOENCODING="ascii")
+        assert code == 0, stderr
     compile((Path(run) / "s.py").read_text(encoding="utf-8"), "s.py", "exec")
     json.loads((Path(run) / "p.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_is_not_begun_in_a_folder_with_an_odd_name(job_file: Path, tmp_path: Path) -> None:
-    """A folder whose name cannot be written down is refused for a new run, before any work."""
+def test_a_new_run_needs_a_folder_name_in_utf8(job_file: Path, tmp_path: Path) -> None:
+    """A new run in a folder whose name is not UTF-8 is refused before any work."""
     name = os.path.join(os.fsencode(tmp_path), LATIN)  # noqa: PTH118
-    code, complained = shell("", "launch", os.fsencode(job_file), "--run-dir", name)
-    assert code == 2 and b"is not UTF-8" in complained and b"Traceback" not in complained
+    code, stderr = shell("", "launch", os.fsencode(job_file), "--run-dir", name)
+    assert code == 2 and b"is not UTF-8" in stderr and b"Traceback" not in stderr
     assert not os.path.exists(name)  # noqa: PTH110

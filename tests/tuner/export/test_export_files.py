@@ -93,7 +93,9 @@ def test_options_of_a_single_export_are_refused_with_a_pack(tmp_path: Path, pict
     options = {"--trial": 0, "--format": "script", "--out": tmp_path / "x", "--size-px": 96}
     for option in options.items():
         done = nst_tuner("export", run, "--pack", tmp_path / "pack", *option)
-        assert done.returncode == 2 and f"{option[0]}: of a single export only" in done.stderr
+        assert (
+            done.returncode == 2 and f"{option[0]}: for a single configuration only" in done.stderr
+        )
     assert not (tmp_path / "pack").exists()
 
 

@@ -67,7 +67,6 @@ OTHERS = {
     "metrics --weights alexnet=MASK": "is for a check on pictures",
     "metrics JOB --content CONTENT": "expected either a job file or all of",
     "suggest PAIR --weights a=b": "no such option",
-    "best RUN --json --images": "changes nothing beside --json",
     "report RUN --serve --out o.html": "changes nothing beside --serve",
     "report RUN --port 8000": "is the port of --serve",
     "prefer RUN --result --count 5": "changes nothing beside --result",
@@ -75,10 +74,10 @@ OTHERS = {
     "prefer RUN --result --port 8000": "changes nothing beside --result",
     "prefer RUN --result --force": "replaces the file of --job",
     "export RUN --out p.json --size-px 64": "stylize --size-px",
-    "export RUN --pack pack --force": "of a single export only",
+    "export RUN --pack pack --force": "for a single configuration only",
     "resume RUN --trials 9 --set search.trials=8": "give one of them",
     "doctor RUN --address auto": "not of a run",
-    "weights --json fetch vgg16": "is of the list of weights",
+    "weights --json fetch vgg16": "`weights fetch` prints no JSON",
 }
 
 

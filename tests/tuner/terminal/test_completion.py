@@ -1,4 +1,4 @@
-"""Help and shell completion of the command line."""
+"""Help, usage errors and shell completion of the command line."""
 
 import os
 import subprocess
@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.parametrize(
     "command", ["", "launch", "best", "stylize", "weights", "weights fetch", "doctor"]
 )
-def test_flags_are_flags(command: str) -> None:
-    """Help shows no value for an option that takes none."""
+def test_flags_have_no_value_in_help(command: str) -> None:
+    """Help shows no value for a flag."""
     done = nst_tuner(*command.split(), "--help")
     assert done.returncode == 0
     assert "--help" in done.stdout and "bool" not in done.stdout
 
 
 def test_names_are_completed() -> None:
-    """Presets, spaces, networks, weights and metrics are completed from their beginning."""
+    """The names of presets, spaces, networks, weights and metrics are completed."""
     assert "adam-1000" in completion.presets("adam")
     assert completion.spaces("gram")[0] == "gram"
     assert completion.networks("vgg") == ["vgg16", "vgg19"]
@@ -34,7 +34,7 @@ def test_names_are_completed() -> None:
 
 
 def test_run_directories_are_completed(tmp_path: Path, pictures: Path) -> None:
-    """Runs are completed where there are some, else the folders on the way to them."""
+    """Completion offers run directories; if a folder has none, its subfolders."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "notes").mkdir()
     assert completion.runs(f"{tmp_path}/ru") == [f"{tmp_path}/runs/"]
@@ -44,25 +44,25 @@ def test_run_directories_are_completed(tmp_path: Path, pictures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("command", "expected"),
     [("presets adam-1", "adam-1000"), ("launch --addr", "--address"), ("stat", "status")],
 )
-def test_a_shell_is_answered_without_torch(words: str, expected: str) -> None:
-    """bash is given names and options by a process that loads nothing heavy."""
-    line = f"nst-tuner {words}"
-    asked = {
+def test_bash_completion_loads_nothing_heavy(command: str, expected: str) -> None:
+    """Completion in bash offers names and options, and its process imports nothing heavy."""
+    line = f"nst-tuner {command}"
+    variables = {
         "_NST_TUNER_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(line.split()) - 1),
     }
     code = (
-        "import sys; from tuner import cli; sys.argv = ['nst-tuner']\n"
+        "import sys; from tuner.cli import main as cli; sys.argv = ['nst-tuner']\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "sys.exit('heavy' if {'torch', 'optuna', 'ray'} & set(sys.modules) else 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | asked,
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         check=True,
@@ -72,7 +72,7 @@ def test_a_shell_is_answered_without_torch(words: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("command", "message"),
     [
         ("status --bogus", "error: no such option: --bogus"),
         ("nosuch", "error: no such command 'nosuch'"),
@@ -80,9 +80,9 @@ def test_a_shell_is_answered_without_torch(words: str, expected: str) -> None:
         ("best . --top 0", "error: invalid value for '--top': expected greater than"),
     ],
 )
-def test_wrong_usage_is_an_error_like_others(words: str, message: str) -> None:
-    """A wrong option is one line that begins as every error does, then what the command takes."""
-    done = nst_tuner(*words.split())
+def test_wrong_usage_is_a_plain_error(command: str, message: str) -> None:
+    """A wrong option gives three lines: the error, the usage, and how to get help."""
+    done = nst_tuner(*command.split())
     assert done.returncode == 2 and done.stdout == ""
     first, usage, hint = done.stderr.strip().splitlines()
     assert first.startswith(message)
@@ -90,6 +90,6 @@ def test_wrong_usage_is_an_error_like_others(words: str, message: str) -> None:
 
 
 def test_no_command_shows_the_help() -> None:
-    """Without a command the help is shown, and the exit code says that something was missing."""
+    """Without a command, nst-tuner prints its help and ends with exit code 2."""
     done = nst_tuner()
     assert done.returncode == 2 and "launch" in done.stdout

@@ -1,4 +1,4 @@
-"""The live view in a terminal that changes its size."""
+"""The live view in a terminal that is resized."""
 
 import io
 import shutil
@@ -16,8 +16,8 @@ from tuner.terminal.live_view import LiveView
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_view_goes_up_by_the_rows_that_it_takes_now() -> None:
-    """A view of lines that a narrower terminal breaks is erased whole, and not more than that."""
+def test_wrapped_lines_are_erased_too() -> None:
+    """If a narrower terminal wraps lines of the view, all its rows are erased, and no others."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=80, color_system=None)
     view = LiveView(console, lambda: f"{'x' * 60}\nshort")
@@ -34,7 +34,7 @@ def test_the_view_goes_up_by_the_rows_that_it_takes_now() -> None:
     assert written.getvalue().count("\x1b[1A") >= 1
 
 
-#: Draws for as long as the terminal lives.
+#: A program that draws a view until its terminal is closed.
 DRAWS = """
 import time
 from rich.console import Console
@@ -48,19 +48,19 @@ time.sleep(120)
 """
 
 
-def until(there: Callable[[], bool], within_s: float = 60.0) -> bool:
-    """Whether something becomes true in time."""
+def becomes_true(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
+    """Return whether a condition becomes true in time."""
     end_s = time.monotonic() + within_s
     while time.monotonic() < end_s:
-        if there():
+        if condition():
             return True
         time.sleep(0.2)
-    return there()
+    return condition()
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 def test_resizing_leaves_no_lines_behind(tmp_path: Path) -> None:
-    """Narrower and wider again, the terminal shows the view once."""
+    """After a terminal was made narrower and wider, it shows the view exactly once."""
     server = ["tmux", "-S", str(tmp_path / "tmux")]
 
     def tmux(*words: str) -> str:
@@ -72,17 +72,17 @@ def test_resizing_leaves_no_lines_behind(tmp_path: Path) -> None:
     command = f"cd {ROOT} && env -u COLUMNS -u LINES PYTHONPATH=. {program}"
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "20", command)
 
-    def shown() -> str:
-        return tmux("capture-pane", "-p", "-S", "-")  # with what has left the screen
+    def screen() -> str:
+        return tmux("capture-pane", "-p", "-S", "-")  # including the scrollback
 
-    def once() -> bool:
-        return [shown().count(word) for word in ("message", "first", "second")] == [6, 1, 1]
+    def shows_view_once() -> bool:
+        return [screen().count(word) for word in ("message", "first", "second")] == [6, 1, 1]
 
     try:
-        assert until(once), shown()
+        assert becomes_true(shows_view_once), screen()
         for width in ("40", "100", "30", "70"):
             tmux("resize-window", "-x", width, "-y", "20")
-            time.sleep(1.0)  # several pictures, each of which may leave something behind
-            assert until(once), f"{width} columns:\n{shown()}"
+            time.sleep(1.0)  # several redraws, each of which could leave lines behind
+            assert becomes_true(shows_view_once), f"{width} columns:\n{screen()}"
     finally:
         tmux("kill-server")

@@ -1,3 +1,5 @@
+"""The progress of a launch, in a terminal and elsewhere."""
+
 import io
 import re
 from pathlib import Path
@@ -15,15 +17,15 @@ from tuner.study.study import load_records
 from tuner.terminal.progress import ProgressCallback, _Engines
 
 
-def watcher_on(job_file: Path, *, terminal: bool) -> tuple[ProgressCallback, io.StringIO]:
-    """A callback that writes into memory."""
+def make_callback(job_file: Path, *, terminal: bool) -> tuple[ProgressCallback, io.StringIO]:
+    """Return a progress callback and the stream that it writes to."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=100, color_system=None)
     return ProgressCallback(load_job(job_file)[0], console), written
 
 
-def events(callback: ProgressCallback) -> None:
-    """A preset that ends, a trial that is better, one that fails, and one under way."""
+def send_events(callback: ProgressCallback) -> None:
+    """Send a preset that ends, a better trial, a failed trial, and a running one."""
     for trial in range(4):
         plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(30, 300))
         callback.planned(plan, "adam-1000" if trial == 0 else None)
@@ -35,25 +37,25 @@ def events(callback: ProgressCallback) -> None:
     callback.pulsed({"engine-0": Pulse(0.0, (), {1: 45, 3: 7}, stats)})
 
 
-def test_a_terminal_shows_best_engines_and_trials(job_file: Path) -> None:
-    """The best so far against the presets, what engines do, and every trial as it advances."""
-    callback, written = watcher_on(job_file, terminal=True)
+def test_a_terminal_shows_the_best_engines_and_trials(job_file: Path) -> None:
+    """The view shows the best trial against the presets, the engines, and every running trial."""
+    callback, written = make_callback(job_file, terminal=True)
     with callback:
-        events(callback)
+        send_events(callback)
         callback._live.refresh()
-    shown = written.getvalue()
-    assert "lpips 0.3000" in shown and "trial 1, 30 steps" in shown
-    assert "25% better than the best preset so far" in shown
-    assert "adam-1000 (cut to 300 of its 1,000 steps, on vgg16 instead of vgg19)" in shown
-    assert "1 on CPU" in shown
-    assert "45/300" in shown and "7/300" in shown
-    assert "trial 2 failed: went to NaN" in shown
-    assert "2/8" in shown
+    view = written.getvalue()
+    assert "lpips 0.3000" in view and "trial 1, 30 steps" in view
+    assert "25% better than the best preset so far" in view
+    assert "adam-1000 (cut to 300 of its 1,000 steps, on vgg16 instead of vgg19)" in view
+    assert "1 on CPU" in view
+    assert "45/300" in view and "7/300" in view
+    assert "trial 2 failed: went to NaN" in view
+    assert "2/8" in view
 
 
 @pytest.mark.parametrize("name", ["cafe [/v2]", "[bold]cafe", "[red"])
-def test_a_name_is_no_markup(job_file: Path, name: str) -> None:
-    """A job's name is shown as it is written."""
+def test_a_name_is_not_markup(job_file: Path, name: str) -> None:
+    """A job's name with markup is shown as it is."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100, color_system=None)
     job = load_job(job_file)[0].model_copy(update={"name": name})
@@ -62,22 +64,22 @@ def test_a_name_is_no_markup(job_file: Path, name: str) -> None:
     assert name in written.getvalue()
 
 
-def test_a_resumed_run_shows_what_was_found_before(job_file: Path, tmp_path: Path) -> None:
-    """Best, best preset, trials done and the new target are there from the beginning."""
+def test_a_resumed_run_shows_its_earlier_results(job_file: Path, tmp_path: Path) -> None:
+    """A resumed launch shows the best trial, the best preset and the trials of earlier launches."""
     play(make_search(job_file, tmp_path), lambda plan, _: 0.2 if plan.trial > 1 else 0.4)
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100, color_system=None)
     job = load_job(job_file, ["search.trials=20"])[0]
     with ProgressCallback(job, console, load_records(tmp_path)[0]) as callback:
         callback._live.refresh()
-    shown = written.getvalue()
-    assert "8/20" in shown
-    assert "lpips 0.2000" in shown and "trial 2" in shown
-    assert "50% better than the best preset so far" in shown
+    view = written.getvalue()
+    assert "8/20" in view
+    assert "lpips 0.2000" in view and "trial 2" in view
+    assert "50% better than the best preset so far" in view
 
 
-def test_what_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
-    """A report that breaks a constraint is not shown as the best, however good."""
+def test_a_trial_that_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
+    """A report that breaks a constraint is never shown as the best."""
     written = io.StringIO()
     job = load_job(job_file, ["constraints.vram_gb=<= 2"])[0]
     callback = ProgressCallback(job, Console(file=written))
@@ -88,11 +90,11 @@ def test_what_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
     assert written.getvalue().splitlines()[-1].startswith("2/8 trials, best lpips 0.4000, ")
 
 
-def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
-    """Without a terminal every trial that ends is a line, and nothing moves."""
-    callback, written = watcher_on(job_file, terminal=False)
+def test_without_a_terminal_there_are_plain_lines(job_file: Path) -> None:
+    """Without a terminal, every trial that ends gives one line."""
+    callback, written = make_callback(job_file, terminal=False)
     with callback:
-        events(callback)
+        send_events(callback)
     lines = written.getvalue().splitlines()
     assert lines[0].startswith("1/8 trials, best lpips 0.4000, ")
     assert lines[1] == "trial 2 failed: went to NaN"
@@ -101,34 +103,34 @@ def test_elsewhere_there_are_plain_lines(job_file: Path) -> None:
     )
 
 
-def test_what_a_launch_does_is_said_at_once(job_file: Path) -> None:
-    """Before the first step the view says what is being done; elsewhere each change is a line."""
-    callback, written = watcher_on(job_file, terminal=True)
+def test_a_launch_says_what_it_is_doing(job_file: Path) -> None:
+    """The view names the present activity; without a terminal each new activity is a line."""
+    callback, written = make_callback(job_file, terminal=True)
     with callback:
         callback.doing("starting Ray")
         callback._live.refresh()
     assert "now      starting Ray" in written.getvalue()
-    callback, written = watcher_on(job_file, terminal=False)
+    callback, written = make_callback(job_file, terminal=False)
     with callback:
-        for what in (
+        for activity in (
             "starting Ray",
             "starting Ray",
             "starting the engines: 1 of 2 up",
             "",
             "starting the engines: 1 of 2 up",
         ):
-            callback.doing(what)
+            callback.doing(activity)
     assert written.getvalue().splitlines() == ["starting Ray", "starting the engines: 1 of 2 up"]
 
 
-def test_steps_of_trials_under_way_are_progress(
+def test_steps_of_running_trials_are_progress(
     job_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before a trial ends its steps move the bar, and elsewhere a line comes now and then."""
+    """The steps of running trials count as progress, in the view and in plain lines."""
     monkeypatch.setattr("tuner.terminal.progress.LINE_EVERY_S", 0.0)
     shares = []
     for terminal in (True, False):
-        callback, written = watcher_on(job_file, terminal=terminal)
+        callback, written = make_callback(job_file, terminal=terminal)
         with callback:
             callback.planned(Plan(trial=0, config=StyleConfig(steps=6), rungs=(2, 6)), None)
             callback.pulsed({"engine-0": Pulse(0.0, (), {0: 2}, EngineStats(lane_steps=2))})
@@ -139,20 +141,20 @@ def test_steps_of_trials_under_way_are_progress(
 
 
 def test_the_view_is_narrow(job_file: Path) -> None:
-    """Nothing but a long message reaches the edge of 80 columns, where resizing would break it."""
+    """The view is narrower than 80 columns, so that a resized terminal does not wrap it."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=200, color_system=None)
     job = load_job(job_file)[0].model_copy(update={"name": "a name that is much too long" * 3})
     with ProgressCallback(job, console) as callback:
-        events(callback)
+        send_events(callback)
         callback._live.refresh()
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written.getvalue().replace("\r", "\n"))
     assert max(map(len, plain.splitlines())) < 80
 
 
-def test_many_trials_are_summed_up(job_file: Path) -> None:
-    """Of many trials some are shown, and how many more there are."""
-    callback, written = watcher_on(job_file, terminal=True)
+def test_only_some_of_many_trials_are_shown(job_file: Path) -> None:
+    """If many trials are running, the view shows ten of them and the number of others."""
+    callback, written = make_callback(job_file, terminal=True)
     with callback:
         for trial in range(30):
             plan = Plan(trial=trial, config=StyleConfig(steps=300), rungs=(300,))
@@ -162,8 +164,8 @@ def test_many_trials_are_summed_up(job_file: Path) -> None:
     assert "and 20 more" in written.getvalue()
 
 
-def test_engines_are_measured_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Busy share and steps a second are those of the last second, GPU memory is summed."""
+def test_engines_are_measured_between_two_pulses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Busy share and steps/s are measured between two pulses; GPU memory is the sum."""
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     engines = _Engines()
@@ -176,17 +178,17 @@ def test_engines_are_measured_between_two_looks(monkeypatch: pytest.MonkeyPatch)
     assert engines.line() == "2 on GPU, busy 80%, 80 steps/s, 20.0 of 160 GB"
 
 
-def test_what_a_launch_does_reaches_the_view_beside_other_watchers(job_file: Path) -> None:
-    """Also where Prometheus or MLflow listen as well, the view is told what is being done."""
-    callback, written = watcher_on(job_file, terminal=False)
-    with Callbacks(callback) as told:
-        told.doing("starting Ray")
+def test_the_view_works_beside_experiment_trackers(job_file: Path) -> None:
+    """The view gets its events if experiment trackers are notified as well."""
+    callback, written = make_callback(job_file, terminal=False)
+    with Callbacks(callback) as callbacks:
+        callbacks.doing("starting Ray")
     assert written.getvalue() == "starting Ray\n"
 
 
 def test_presets_in_full_are_named(job_file: Path) -> None:
-    """A preset that runs to its own steps is announced, and counts as no trial of the search."""
-    callback, written = watcher_on(job_file, terminal=False)
+    """A preset that runs in full is announced, and is not counted as a trial of the search."""
+    callback, written = make_callback(job_file, terminal=False)
     with callback:
         plan = Plan(trial=8, config=StyleConfig(steps=1000), rungs=(1000,), final=True)
         callback.planned(plan, "adam-1000")

@@ -269,7 +269,7 @@ def test_command_suggests_configurations(pictures: Path, tmp_path: Path) -> None
     content, style = (pictures / f"{name}.png" for name in ("content", "style"))
     command = ("suggest", "--content", content, "--style", style, "--size-px", 64, "--no-try")
     done = nst_tuner(*command)
-    assert done.returncode == 0 and "Most like:" in done.stdout
+    assert done.returncode == 0 and "Most similar tuned pairs:" in done.stdout
     done = nst_tuner(*command, "--top", 2, "--json", "--out", tmp_path / "first.json")
     first, second = json.loads(done.stdout)["suggestions"]
     assert first["share"] <= second["share"] < 1
