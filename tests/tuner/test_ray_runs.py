@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from nst_core.images.images import load_image, resize, to_uint8
+from nst_core.images.tensors import load_image, resize, to_uint8
 from PIL import Image
 
 from nst_core.errors import InputError
