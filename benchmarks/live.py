@@ -49,10 +49,10 @@ from tuner.job.spec import SamplerName
 from tuner.run.inline_backend import InlineBackend
 from tuner.search.interrupt import Interrupt
 from tuner.study.records import Report, RungRecord
-from tuner.transfer.curves import known_lengths, load_curves
+from tuner.transfer.curves import load_curves, recorded_lengthscales
 from tuner.transfer.picture_statistics import picture_features
 from tuner.transfer.suggest import experiences_of
-from tuner.transfer.warm_start import OF_ONE_SOURCE
+from tuner.transfer.warm_start import POINTS_PER_SOURCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +239,7 @@ class _StepBudget(Timeline):
         best = min([rung.objective, *(best for _, best in self.trace[-1:])])
         self.trace.append((taken, best))
         if self.interrupt and taken >= self._steps:
-            self.interrupt.winding_up = True
+            self.interrupt.stopping = True
 
 
 class _Stylizer:
@@ -280,7 +280,9 @@ def _of_ours(
 ) -> Sequence[tuple[int, float]]:
     timeline = _StepBudget(upto)
     curves, inputs = load_curves(), workload.pairs[0].inputs
-    suggested = suggested_by_unrelated_pairs(inputs, curves, OF_ONE_SOURCE) if way.suggested else []
+    suggested = (
+        suggested_by_unrelated_pairs(inputs, curves, POINTS_PER_SOURCE) if way.suggested else []
+    )
     related = related_pairs(np.asarray(picture_features(inputs)), experiences_of(curves))
     search_run = scratch_search(
         CATALOGUE["gram"],
@@ -293,7 +295,7 @@ def _of_ours(
         seed=seed,
         reduction=way.reduction,
         starts=[suggestion.params for suggestion in suggested],
-        lengths=known_lengths(curves, but=related) if way.knows else {},
+        lengths=recorded_lengthscales(curves, but=related) if way.knows else {},
     )
     with search_run as (scratch, job):
         timeline.interrupt = scratch.interrupt

@@ -26,10 +26,10 @@ from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling import optuna_samplers as samplers
 from tuner.sampling.lengthscales import Lengths
-from tuner.transfer.curves import Curves, known_lengths, load_curves
+from tuner.transfer.curves import Curves, load_curves, recorded_lengthscales
 from tuner.transfer.picture_statistics import FEATURES
 from tuner.transfer.suggest import Experience, Suggestion, experiences_of, suggest_for
-from tuner.transfer.warm_start import OF_ONE_SOURCE, most_starts
+from tuner.transfer.warm_start import POINTS_PER_SOURCE, max_warm_starts
 
 WORKERS = 8
 STEPS = (5, 90)
@@ -96,7 +96,7 @@ class Recorded:
     def lengths(self) -> Lengths:
         """Lengthscales from pairs that share neither photo nor painting."""
         features_F = self.curves.pairs[self.pair].features_F
-        return known_lengths(
+        return recorded_lengthscales(
             self.curves, but=related_pairs(features_F, experiences_of(self.curves))
         )
 
@@ -212,7 +212,7 @@ def suggested_from_others(
             experience for experience in experiences_of(curves) if experience.name != pair
         ]
     features_F = curves.pairs[pair].features_F
-    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=OF_ONE_SOURCE)
+    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=POINTS_PER_SOURCE)
 
 
 def unrelated_pairs(features_F: np.ndarray, experiences: Sequence[Experience]) -> list[Experience]:
@@ -252,7 +252,7 @@ def suggestion_row(curves: Curves, pair: str) -> Row:
         best(suggestion.params) for suggestion in suggested_from_others(curves, pair, experiences)
     ]
     recorded = [best(params) for params in curves.params]
-    count = f"best of {OF_ONE_SOURCE}"
+    count = f"best of {POINTS_PER_SOURCE}"
     return {
         "pair": pair,
         "first": suggested[0],
@@ -299,7 +299,7 @@ def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
 
     def warm(*, lengths: Lengths | None = scores.lengths, **budget: Any) -> SearchTrace:
         job = job_of(seed=seed, **budget)
-        space = with_starts(scores.space, starts[: most_starts(job.search.trials)])
+        space = with_starts(scores.space, starts[: max_warm_starts(job.search.trials)])
         return simulate(job, space, scores, workers=WORKERS, lengths=lengths)
 
     return Warm(

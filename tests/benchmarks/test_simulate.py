@@ -9,7 +9,7 @@ from search_spaces import CATALOGUE, Choice, Float, Params, Space
 from tuner.job.spec import RULES, JobSpec
 from tuner.sampling.optuna_samplers import STARTUP
 from tuner.sampling.sobol_grid import grid_size, planned_point
-from tuner.transfer.curves import known_lengths, load_curves
+from tuner.transfer.curves import load_curves, recorded_lengthscales
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "initial_points": ()})
 SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
@@ -90,7 +90,7 @@ def test_a_range_may_have_one_value() -> None:
 
 def test_known_lengthscales_change_the_draws() -> None:
     """Known lengthscales change the draws of the default sampler with one objective only."""
-    known = known_lengths(load_curves())
+    known = recorded_lengthscales(load_curves())
 
     def drawn(**parts: object) -> list[list[Event]]:
         one = job("gp", **parts)

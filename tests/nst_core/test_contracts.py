@@ -36,7 +36,7 @@ KNOBS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def materials() -> LossInputs:
+def inputs() -> LossInputs:
     generator = torch.Generator().manual_seed(0)
     content, *styles = (torch.rand(3, h, w, generator=generator) for h, w in ((48, 64), (40, 44)))
     starts = {"image": content.flip(2), "feed_forward": content.flip(1)}
@@ -54,14 +54,14 @@ def exact_store(random_weights: Callable[[str], Weights]) -> FeatureStore:
 
 
 def run(
-    store: FeatureStore, config: StyleConfig, materials: LossInputs, key: str = "x"
+    store: FeatureStore, config: StyleConfig, inputs: LossInputs, key: str = "x"
 ) -> tuple[torch.Tensor, list[float], Outcome]:
     """Return the final picture, the total losses, and the outcome."""
     saved, totals, outcome = None, [], Outcome.RUNNING
     done = 0
     while done < config.steps:
         batch = LaneBatch(store)
-        batch.add(key, config, materials, saved)
+        batch.add(key, config, inputs, saved)
         for _ in range(batch.stage_steps_left):
             losses = batch.advance(1)
             totals.append(float(losses.total[0]))
@@ -74,7 +74,7 @@ def run(
 @pytest.mark.parametrize("style_loss", STYLE_LOSSES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_combination_goes_downhill(
-    extractor: str, style_loss: str, optimizer: str, store: FeatureStore, materials: LossInputs
+    extractor: str, style_loss: str, optimizer: str, store: FeatureStore, inputs: LossInputs
 ) -> None:
     """Every combination of extractor, style loss and optimizer lowers the loss and stays finite."""
     layers = dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0)
@@ -90,32 +90,32 @@ def test_every_combination_goes_downhill(
         size_px=64,
     )
     # A weight that gives every loss the same size, which plain gradient descent needs.
-    _, (first, *_), _ = run(store, config.replace(steps=1), materials)
+    _, (first, *_), _ = run(store, config.replace(steps=1), inputs)
     config = config.replace(content_weight=1 / first, style_weight=10 / first)
-    picture, totals, outcome = run(store, config, materials)
+    picture, totals, outcome = run(store, config, inputs)
     assert outcome is Outcome.RUNNING
     assert totals[-1] < totals[0]
     assert torch.isfinite(picture).all()
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: "-".join(map(str, knob.values())))
-def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, materials: LossInputs) -> None:
+def test_every_knob_works(knob: dict[str, Any], store: FeatureStore, inputs: LossInputs) -> None:
     """Every option runs to the end and gives a picture of the full size in [0, 1]."""
     if knob.get("precision") == "float16":
         pytest.skip("float16 convolutions take seconds a step on a CPU; see test_precision")
     config = StyleConfig(
         style_layers={"relu1_1": 1, "relu2_1": 1}, content_layers={"relu2_2": 1}, steps=5
     )
-    picture, totals, outcome = run(store, config.replace(**knob), materials)
+    picture, totals, outcome = run(store, config.replace(**knob), inputs)
     assert outcome is Outcome.RUNNING and len(totals) == 5
-    assert picture.shape == materials.content_3HW.shape and picture.dtype == torch.float32
+    assert picture.shape == inputs.content_3HW.shape and picture.dtype == torch.float32
     assert picture.min() >= 0 and picture.max() <= 1
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 @pytest.mark.parametrize("style_loss", STYLE_LOSSES)
 def test_gradients_agree_with_finite_differences(
-    extractor: str, style_loss: str, exact_store: FeatureStore, materials: LossInputs
+    extractor: str, style_loss: str, exact_store: FeatureStore, inputs: LossInputs
 ) -> None:
     """In float64 the gradient of the whole loss equals finite differences."""
     config = StyleConfig(
@@ -130,7 +130,7 @@ def test_gradients_agree_with_finite_differences(
         style_layers=dict.fromkeys(NETWORKS[extractor].style_layers[:3], 1.0),
     )
     batch = LaneBatch(exact_store)
-    batch.add("x", config, materials)
+    batch.add("x", config, inputs)
     loss = batch._assembled()._loss
     pixels = batch.image("x")[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)  # type: ignore[union-attr]

@@ -143,7 +143,7 @@ def count_reports(folder: Path) -> int:
     return count_logged(folder, "reported")
 
 
-def assert_calm(stderr: str) -> None:
+def assert_no_traceback(stderr: str) -> None:
     """Assert that users see no traceback and no message of Ray Tune about a fault."""
     assert "Traceback" not in stderr, stderr
     assert "did not complete" not in stderr, stderr

@@ -15,7 +15,7 @@ import pytest
 from tests.tuner.helpers import noisy_space
 from tests.tuner.processes import (
     Launches,
-    assert_calm,
+    assert_no_traceback,
     cluster_with_head,
     count_logged,
     finished_trials,
@@ -79,7 +79,7 @@ class WatchedLaunch:
             return True
         _, stderr = self._process.communicate()
         assert RAY_DID_NOT_START in stderr, stderr
-        assert_calm(stderr)
+        assert_no_traceback(stderr)
         return False
 
     def wait_for(self, is_wanted: Callable[[Mapping[str, Any]], bool], times: int = 1) -> None:
@@ -120,7 +120,7 @@ def completes(launches: Launches, *arguments: object) -> None:
     process = launches.start(*arguments)
     _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
     assert process.returncode == 0, stderr
-    assert_calm(stderr)
+    assert_no_traceback(stderr)
 
 
 @pytest.mark.timeout(14400)

@@ -259,10 +259,10 @@ def test_saved_lanes_that_are_too_large_are_not_read(
     search = make_search(job_file, tmp_path)
     plan = search.next()
     lanes = dump_lanes([LaneState(step=1, image_3HW=torch.zeros(3, 8, 8), state={})], {})
-    search.keep_lanes(plan.trial, lanes)
-    assert search.kept_lanes(plan.trial) == lanes
+    search.save_lanes(plan.trial, lanes)
+    assert search.saved_lanes(plan.trial) == lanes
     monkeypatch.setattr("tuner.search.trial_files.MAX_BYTES", len(lanes) - 1)
-    assert search.kept_lanes(plan.trial) is None
+    assert search.saved_lanes(plan.trial) is None
 
 
 def test_doctor_reads_a_run_once(
@@ -286,7 +286,7 @@ def test_strange_notes_in_a_study_are_read_or_refused(
     (folder / "job.yaml").write_bytes(job_file.read_bytes())
     search = make_search(job_file, folder, "finals.count=1", "finals.seeds=2")
     play(search, lambda plan, steps: 1.0 / steps)
-    search.engines_ended([EngineStats(alive_s=1.0)])
+    search.record_engine_stats([EngineStats(alive_s=1.0)])
     scores = {"content": {"lpips": 0.5, "ssim": 0.5}}
     for key, value in (
         ("pair_baselines", [scores]),

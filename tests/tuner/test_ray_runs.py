@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from nst_core.images.tensors import load_image, resize, to_uint8
 from PIL import Image
 
 from nst_core.errors import InputError
+from nst_core.images.tensors import load_image, resize, to_uint8
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights, cached_path
 from nst_core.presets.built_in import load_preset
@@ -96,8 +96,8 @@ def test_an_exported_preset_reproduces_its_trial(
     content, style = (load_image(results.run.path / p) for p in (pair.content, pair.style[0].image))
     *_, last = stylize(preset.config, content, [(style, 1.0)], weights=weights.__getitem__)
     goal = resize(load_image(results.run.path / pair.reference_file), *last.image_3HW.shape[1:])
-    judge = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
-    score = judge.score(to_uint8(last.image_3HW), to_uint8(goal))["lpips"]
+    suite = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
+    score = suite.score(to_uint8(last.image_3HW), to_uint8(goal))["lpips"]
     assert score == pytest.approx(preset.provenance["scores"]["lpips"], rel=0.02)
 
 

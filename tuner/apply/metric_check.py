@@ -178,7 +178,7 @@ def rank(
     ]
 
 
-def judge_of_all(
+def suite_of_available(
     weights: Callable[[str], Weights],
     available: Callable[[str], bool],
     say: Say,
@@ -202,7 +202,7 @@ def judge_of_all(
     return MetricSuite.load(weights, metrics=usable)
 
 
-class Checked(NamedTuple):
+class CheckInput(NamedTuple):
     """Input of a metric check.
 
     Attributes:
@@ -216,7 +216,7 @@ class Checked(NamedTuple):
     measures: Collection[str] = ()
 
 
-def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> Checked:
+def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> CheckInput:
     """Return all pairs of a job, with its weights files and measures.
 
     References that the job wants to have made are made.
@@ -235,7 +235,7 @@ def pairs_of_job(job_file: Path, size_px: int | None, say: Say) -> Checked:
         job = with_references(job, Path(folder), say)
         pairs = [load_pair(pair, job.size_px) for pair in job.pairs]
     weights = [f"{name}={file}" for name, file in job.weights.items()]
-    return Checked(pairs, weights, job.goals.measures)
+    return CheckInput(pairs, weights, job.goals.measures)
 
 
 def pair_of_files(content: Path, style: Path, reference: Path, size_px: int | None) -> Pair:

@@ -19,7 +19,7 @@ from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
 from tuner.doctor.platforms import require_platform
-from tuner.job.object_store import still_asking
+from tuner.job.object_store import has_open_calls
 from tuner.search.interrupt import end_by_signals, exit_code, ignore_signals
 from tuner.terminal.console import err, out, say_warnings
 
@@ -65,7 +65,7 @@ def main() -> None:
     say_warnings()
     with end_by_signals():
         code = _run()
-        if still_asking():  # a storage that does not answer would delay the exit by a minute
+        if has_open_calls():  # a storage that does not answer would delay the exit by a minute
             sys.stderr.flush()
             os._exit(code)
         sys.exit(code)

@@ -23,7 +23,7 @@ from tuner.cli.arguments import refuse_options
 from tuner.terminal.console import JsonOption, WeightsOption, err, example, out, print_json, say
 
 if TYPE_CHECKING:  # imports torch, which the list of metrics does not need
-    from tuner.apply.metric_check import Checked
+    from tuner.apply.metric_check import CheckInput
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -100,7 +100,7 @@ def _check(
     """Check the metrics on pictures, with a progress bar, and print their rankings."""
     with Progress(*_COLUMNS, console=err, transient=True) as progress:
         task = progress.add_task("loading torch", total=None)
-        from tuner.apply.metric_check import IMAGES, advice, check_json, judge_of_all, rank
+        from tuner.apply.metric_check import IMAGES, advice, check_json, rank, suite_of_available
         from tuner.apply.weights_files import WeightsFiles
         from tuner.terminal.metric_tables import rankings_table
 
@@ -110,9 +110,9 @@ def _check(
         source.check_used(weights_of(chosen))
         if left_out := [name for name in METRICS if name not in chosen]:
             say(f"{', '.join(left_out)}: not checked, because it takes long; --all includes it")
-        judge = judge_of_all(source, source.available, say, chosen)
+        suite = suite_of_available(source, source.available, say, chosen)
         progress.update(task, description="scoring", total=IMAGES * len(pairs))
-        rankings = rank(pairs, judge, lambda: progress.advance(task))
+        rankings = rank(pairs, suite, lambda: progress.advance(task))
     if json:
         print_json(check_json(rankings, pairs))
     else:
@@ -146,12 +146,12 @@ def _check_arguments(job: Path | None, files: _Files, size_px: int | None) -> No
         raise InputError("expected either a job file or all of --content, --style and --reference")
 
 
-def _pairs(job: Path | None, files: _Files, size_px: int | None) -> Checked:
+def _pairs(job: Path | None, files: _Files, size_px: int | None) -> CheckInput:
     """Return the pairs to check, with the weights files and the metrics that the job names."""
-    from tuner.apply.metric_check import Checked, pair_of_files, pairs_of_job
+    from tuner.apply.metric_check import CheckInput, pair_of_files, pairs_of_job
 
     content, style, reference = files
     if job is not None:
         return pairs_of_job(job, size_px, say)
     assert content and style and reference
-    return Checked([pair_of_files(content, style, reference, size_px)])
+    return CheckInput([pair_of_files(content, style, reference, size_px)])

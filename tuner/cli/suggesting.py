@@ -73,12 +73,12 @@ def suggest(
             "--out", out_file, [content, style, *(run_dir or ())], force=force, say=say
         )
     pictures = load_image(content), load_image(style)
-    materials = LossInputs.at_size(pictures[0], [(pictures[1], 1.0)], size_px)
+    inputs = LossInputs.at_size(pictures[0], [(pictures[1], 1.0)], size_px)
     curves = load_curves()
     known = experiences_of(curves)
     known += [experience_of_run(folder, curves.space) for folder in run_dir or ()]
     count = top + SPARE if tried else top
-    suggested = suggestions(materials, known, curves.space, curves.kernel, top=count)
+    suggested = suggestions(inputs, known, curves.space, curves.kernel, top=count)
     built = [(s, curves.space.build(s.params, size_px=size_px, steps=s.steps)) for s in suggested]
     tested = _tested(*pictures, built, top) if tried else [(*each, None) for each in built]
     if out_file:

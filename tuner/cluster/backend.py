@@ -65,8 +65,8 @@ class RayBackend:
                 for _ in supervisor.start():
                     search.callback.doing(supervisor.startup_status)
                     search.interrupt.check()
-                    search.sign()
-                    if search.wound_up:
+                    search.heartbeat()
+                    if search.has_stopped:
                         return
                 self._run_tune(search, Placement(supervisor), tune_folder)
             finally:
@@ -97,7 +97,7 @@ class RayBackend:
             raise placement.driver_error
         timeout_s = search.interrupt.within_s(LANES_TIMEOUT_S)
         store_arrived_lanes(search, placement, timeout_s=timeout_s)
-        search.engines_ended(placement.supervisor.stats())
+        search.record_engine_stats(placement.supervisor.stats())
         if placement.supervisor.failure:
             raise WorkError(placement.supervisor.failure)
 

@@ -55,7 +55,7 @@ class StudySearcher(_NotSaved, Searcher):
         While no trial runs, Tune calls nothing but this, so it also does the regular checks.
         """
         check_regularly(self._search, self._placement)
-        if self._search.over or self._search.wound_up or self._placement.stopped:
+        if self._search.over or self._search.has_stopped or self._placement.stopped:
             return Searcher.FINISHED
         if self._placement.full:
             return None
@@ -70,7 +70,7 @@ class StudySearcher(_NotSaved, Searcher):
         assignment = self._assignments[trial_id] = self._placement.assign(plan.trial)
         self._placement.wait_for_lanes(plan.trial)
         store_arrived_lanes(self._search, self._placement)
-        lanes = self._search.kept_lanes(plan.trial)
+        lanes = self._search.saved_lanes(plan.trial)
         return {
             TRIAL: plan.trial,
             CONFIG: plan.config.to_dict(),
@@ -125,14 +125,14 @@ def store_arrived_lanes(search: Search, placement: Placement, *, timeout_s: floa
         timeout_s: seconds to wait for lanes that have not arrived.
     """
     for trial, lanes in placement.collect_lanes(timeout_s=timeout_s):
-        search.keep_lanes(trial, lanes)
+        search.save_lanes(trial, lanes)
 
 
 def check_regularly(search: Search, placement: Placement) -> None:
     """Check for signals, for other drivers of the study, and, if it is time, the engines."""
     search.interrupt.check()
     with placement.catch_driver_error():
-        search.sign()
+        search.heartbeat()
     if search.interrupt.until_s is not None:
         placement.supervisor.stop_checks()
     if placement.supervisor.check_if_due():

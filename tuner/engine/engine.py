@@ -384,8 +384,8 @@ class Engine:
                 pair_scores=pair_scores,
                 losses=result.losses,
                 seconds=result.seconds,
-                taken_up=resumed_at,
-                came_at=arrived_s,
+                resumed_at=resumed_at,
+                arrived_at=arrived_s,
                 remark=remark,
             )
         return self._failed(trial)

@@ -65,7 +65,7 @@ def url_problem(url: str) -> str | None:
     return f"{problem}; {_EXPECTED}" if problem else None
 
 
-def asked_at(url: str) -> str:
+def service_of(url: str) -> str:
     """Return the name of the service, or the server, that a URL leads to."""
     parts = urlsplit(url)
     own = parse_qs(parts.query).get("endpoint_override")
@@ -98,12 +98,12 @@ def open_store(url: str) -> tuple[Any, str]:
     except store_errors() as error:
         reason = reason_of(error)
     raise InputError(
-        f"storage {url}: {asked_at(url)} cannot be used ({reason}); check the URL, the network, and"
-        " the credentials in the environment"
+        f"storage {url}: {service_of(url)} cannot be used ({reason}); check the URL, the network,"
+        " and the credentials in the environment"
     )
 
 
-def still_asking() -> bool:
+def has_open_calls() -> bool:
     """Whether a call to a storage is still running, so its library could delay the exit."""
     return bool(_unanswered)
 

@@ -77,7 +77,7 @@ class Objective:
         return self.single is not None and MEASURES[self.single].higher_is_better
 
     @property
-    def has_turned(self) -> bool:
+    def has_negated_measure(self) -> bool:
         """Whether the objective is a sum in which a measure has a minus sign."""
         turned = any(MEASURES[name].higher_is_better for name in self.weights)
         return self.single is None and turned

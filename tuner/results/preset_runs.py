@@ -62,10 +62,12 @@ def preset_run(record: TrialRecord, objective: float) -> PresetRun:
         objective: value of the first objective that it reached.
     """
     assert record.preset is not None
-    return run_of(record.preset, record.trial, record.config, objective)
+    return preset_run_from_config(record.preset, record.trial, record.config, objective)
 
 
-def run_of(preset: str, trial: int, config: Mapping[str, Any], objective: float) -> PresetRun:
+def preset_run_from_config(
+    preset: str, trial: int, config: Mapping[str, Any], objective: float
+) -> PresetRun:
     """Return a preset run.
 
     Args:

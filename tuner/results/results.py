@@ -23,7 +23,7 @@ from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult
-from tuner.study.records import EngineStats, Scores, TrialRecord, mean_baselines, values_beside
+from tuner.study.records import EngineStats, Scores, TrialRecord, earlier_values, mean_baselines
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
 from tuner.study.validation import check_scores
@@ -109,7 +109,7 @@ class Results:
             for r in trial_results
         ]
         if self.goals.pareto:
-            other_values = values_beside(((r.record, r.steps) for r in trial_results), self.goals)
+            other_values = earlier_values(((r.record, r.steps) for r in trial_results), self.goals)
             ranks = [key[1] for key in ranking(values, other_values)]
             return [
                 (violation, rank, r.failed, *losses)
@@ -199,7 +199,7 @@ class Results:
         NaN if ``base`` is 0 or if the objective subtracts metrics: such a sum has no natural zero,
         so percentages of it mean nothing.
         """
-        if self.goals.first.has_turned:
+        if self.goals.first.has_negated_measure:
             return math.nan
         change = (score - base) / abs(base) if base else math.nan
         return change if self.goals.first.higher_is_better else -change

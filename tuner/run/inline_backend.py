@@ -31,27 +31,27 @@ class InlineBackend:
         plans: dict[int, Plan] = {}
         while True:
             search.interrupt.check()
-            search.sign()
+            search.heartbeat()
             while len(plans) < lanes and (plan := search.next()):
                 number = plan.trial
                 plans[number] = plan
-                options: Any = {"holdout": plan.final, "paused": search.kept_lanes(number)}
+                options: Any = {"holdout": plan.final, "paused": search.saved_lanes(number)}
                 engine.submit(number, plan.config, *plan.next_two(0), **options)
-            if not plans and search.awaits_others:
+            if not plans and search.waits_for_others:
                 time.sleep(1)
                 continue
             if not plans:
-                search.engines_ended([engine.stats])
+                search.record_engine_stats([engine.stats])
                 return
             for report in engine.advance():
                 plan = plans[report.trial]
                 decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
                 if decision is Decision.CONTINUE:
-                    search.keep_lanes(report.trial, engine.snapshot(report.trial))
+                    search.save_lanes(report.trial, engine.snapshot(report.trial))
                     engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
                     continue
                 del plans[report.trial]
                 if decision is Decision.PAUSE:
-                    search.keep_lanes(report.trial, engine.pause(report.trial))
+                    search.save_lanes(report.trial, engine.pause(report.trial))
                 else:
                     engine.drop(report.trial)

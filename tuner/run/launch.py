@@ -30,7 +30,7 @@ from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import ASKED, database_explained
 from tuner.study.study import RunStudy
-from tuner.transfer.curves import lengths_for, load_curves
+from tuner.transfer.curves import initial_lengthscales, load_curves
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _create_study(
 ) -> RunStudy:
     """Create the study of a new run, or join one in a database, with notes about the run."""
     presets = [preset.name for preset, _ in prepared.presets]
-    lengths, no_lengths = lengths_for(space, job.goals, load_curves())
+    lengths, no_lengths = initial_lengthscales(space, job.goals, load_curves())
     if no_lengths and job.search.sampler == "gp":
         say(no_lengths)
     notes = {
@@ -220,12 +220,12 @@ def _search(
                 backend.run(search, prepared.workload, prepared.job)
         except WorkError as error:
             raise WorkError(f"{error}; {how_to_continue}") from None
-    if search.wound_up or search.unfinished:
+    if search.has_stopped or search.unfinished:
         log.info("stopped after a rung of each trial")  # for the log file, as above
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} unfinished trials; {how_to_continue}"
         )
-    if not search.others_run:
+    if not search.others_running:
         study.note("over", search.reason)
     records = study.records()
     if records and all(record.state == "failed" for record in records):

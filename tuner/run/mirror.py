@@ -20,7 +20,7 @@ from typing import Any
 
 from nst_core.errors import InputError, RunInterruptedError, WorkError
 from nst_core.files import write_atomic
-from tuner.job.object_store import answered, asked_at, open_store, reason_of, store_errors
+from tuner.job.object_store import answered, open_store, reason_of, service_of, store_errors
 from tuner.study.run_dir import LANES_FILE, LOCAL_FILES, MAX_BYTES
 from tuner.study.run_files import JOB_FILE, SHARED_FILE, STUDY_FILE
 
@@ -70,7 +70,7 @@ class Mirror:
             answered(self._check_own_copy)
         except store_errors() as error:
             raise InputError(
-                f"storage {url}: {asked_at(url)} cannot be read ({reason_of(error)}); check the"
+                f"storage {url}: {service_of(url)} cannot be read ({reason_of(error)}); check the"
                 " URL, the network, and the credentials in the environment"
             ) from None
 
@@ -318,7 +318,7 @@ def fetch(url: str, folder: Path) -> list[str]:
         files = answered(lambda: _files_in(system, root))
     except store_errors() as error:
         raise InputError(
-            f"{url}: {asked_at(url)} cannot be read ({reason_of(error)}); expected the value of"
+            f"{url}: {service_of(url)} cannot be read ({reason_of(error)}); expected the value of"
             " `storage:` in a job"
         ) from None
     # Files of an update that was interrupted are not part of the run.

@@ -66,7 +66,7 @@ def prepare(
     Raises:
         InputError: something that the job names cannot be used; then nothing of the run is written.
     """
-    refuse_vain_keys(job, space)
+    refuse_unused_keys(job, space)
     if job.resources.device == "cpu":
         check_costs(job, gpu=False)
     for line in _without_effect(job, space):
@@ -103,7 +103,7 @@ def prepare(
         )
 
 
-def refuse_vain_keys(job: JobSpec, space: Space) -> None:
+def refuse_unused_keys(job: JobSpec, space: Space) -> None:
     """Refuse keys of a job that the run would never use.
 
     Limits that are useful for a quick try, such as ``finals.count: 0`` with held-out pairs, are

@@ -9,7 +9,7 @@ from nst_core.config import StyleConfig
 from tuner.job.objective import Goals
 from tuner.job.ranking import best_first
 from tuner.job.spec import JobSpec
-from tuner.study.records import TrialRecord, values_beside
+from tuner.study.records import TrialRecord, earlier_values
 
 #: Reports, each with an image, of a finalist's first run: they show how the result develops.
 FRAMES = 8
@@ -113,7 +113,7 @@ def missing_finals(
     values = [goals.values(rung.scores) for _, _, rung in entered]
     # As in `Results.ranked`: earlier reports take part in the Pareto ranks, and of equal results
     # the one with the fewest steps comes first.
-    beside = values_beside(((record, steps) for record, steps, _ in entered), goals)
+    beside = earlier_values(((record, steps) for record, steps, _ in entered), goals)
     ties = [(steps, record.trial) for record, steps, _ in entered]
     ranked = [entered[index][0] for index in best_first(values, ties, beside)]
     begun = {

@@ -103,14 +103,14 @@ class Interrupt:
     """Whether and how a launch is to end before its run is over.
 
     Attributes:
-        winding_up: begin no trial, and interrupt each running trial at its next rung.
+        stopping: begin no trial, and interrupt each running trial at its next rung.
         now: end at the next `check`.
         until_s: time on the monotonic clock, in seconds, at which trials no longer have to reach
             their rung; None without a limit.
         handlers: handlers of the signals that end the launch.
     """
 
-    winding_up: bool = False
+    stopping: bool = False
     now: bool = False
     until_s: float | None = None
     handlers: Mapping[int, _Handler] = field(default_factory=dict, repr=False)
@@ -154,10 +154,10 @@ def interruptible(interrupt: Interrupt, say: Say, last_words: str = "stopped") -
         _end_process()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if interrupt.winding_up:
+        if interrupt.stopping:
             interrupt.now = True
             return
-        interrupt.winding_up = True
+        interrupt.stopping = True
         _First.number = number
         if number == signal.SIGINT:
             say("stopping at the next rung of each trial; press Ctrl-C again to stop now")

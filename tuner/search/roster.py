@@ -36,10 +36,10 @@ class Roster:
         """
         for number, resumption in self._study.unfinished().items():
             self._study.revive(number)
-            if resumption.waits is None:
+            if resumption.paused_at is None:
                 self.orphaned[number] = resumption
             else:
-                self.paused[number] = rung(number, resumption.waits)
+                self.paused[number] = rung(number, resumption.paused_at)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -64,13 +64,13 @@ class Roster:
         """
         rung = self.paused.pop(number)
         self._study.wait(number, None)
-        self._study.go_on(number, rung.steps)
+        self._study.record_continue(number, rung.steps)
 
     def orphan(self, number: int) -> bool:
         """Mark a running trial to be resumed; return whether it was running."""
         if self.running.pop(number, None) is None:
             return False
-        self.orphaned[number] = self._study.left(number)
+        self.orphaned[number] = self._study.resumption(number)
         return True
 
     def next_orphan(self) -> tuple[int, Resumption]:

@@ -122,9 +122,9 @@ class Search:
         return self._shared.begun_here > 0
 
     @property
-    def wound_up(self) -> bool:
+    def has_stopped(self) -> bool:
         """Whether the launch was asked to end, and no trial is running any longer."""
-        return self.interrupt.winding_up and not self._roster.running
+        return self.interrupt.stopping and not self._roster.running
 
     @property
     def unfinished(self) -> Sequence[int]:
@@ -137,19 +137,19 @@ class Search:
         return tuple(self._roster.running)
 
     @property
-    def others_run(self) -> bool:
+    def others_running(self) -> bool:
         """Whether other drivers of a shared study are running trials."""
         return self._shared.running_elsewhere > 0
 
     @property
-    def awaits_others(self) -> bool:
+    def waits_for_others(self) -> bool:
         """Whether all unfinished trials are paused, and other drivers' reports may promote them."""
         idle = not self._roster.running and not self._budget.spent
-        return idle and bool(self._roster.paused) and self.others_run
+        return idle and bool(self._roster.paused) and self.others_running
 
-    def sign(self) -> None:
+    def heartbeat(self) -> None:
         """Tell other drivers of a shared study that this one is alive; backends call this often."""
-        self._study.sign()
+        self._study.heartbeat()
 
     @property
     def _left_to_begin(self) -> int:
@@ -161,7 +161,7 @@ class Search:
 
     def next(self) -> Plan | None:
         """Return the next trial to start or to resume; None if there is none at the moment."""
-        if self.interrupt.winding_up:
+        if self.interrupt.stopping:
             return None
         with self._one_write():
             self._refresh()
@@ -185,7 +185,7 @@ class Search:
         while self._left_to_begin:
             if (plan := self._plan_or_end(self._shared.begin(), None)) is not None:
                 return plan
-        if self._roster.searching or self.awaits_others:
+        if self._roster.searching or self.waits_for_others:
             return None
         self._end_paused()
         return self._next_final()
@@ -198,7 +198,7 @@ class Search:
             return None
         self._roster.running[number] = plan
         last = max(record.rungs, default=0)
-        if last > resumption.went_on:  # its driver died between the report and the decision
+        if last > resumption.continued_past:  # its driver died between the report and the decision
             decision = self._decide(number, last, record.rungs[last])
             return plan if decision is Decision.CONTINUE else None
         return plan
@@ -207,7 +207,7 @@ class Search:
         """Return the paused trial to promote now; None if there is none."""
         if self._budget.spent:
             return None
-        idle = not self._roster.running and not self._left_to_begin and not self.others_run
+        idle = not self._roster.running and not self._left_to_begin and not self.others_running
         return self._planner.halving.promotable(self._roster.paused, self._rung_values, last=idle)
 
     def _end_orphans(self) -> None:
@@ -248,7 +248,7 @@ class Search:
         """Return the finals that have not begun, chosen at the first call: when the search ends."""
         if self._finals is None:
             # The driver that ends last runs the finals, because it knows all results.
-            self._finals = [] if self.others_run else self._planner.missing_finals()
+            self._finals = [] if self.others_running else self._planner.missing_finals()
         return self._finals
 
     # --- report and decision ----------------------------------------------------------------------
@@ -265,8 +265,8 @@ class Search:
             return Decision.STOP
         if report.remark:
             self._study.remark(number, report.remark)
-        if report.taken_up is not None:
-            at = {"steps": report.taken_up, "came_at": report.came_at}
+        if report.resumed_at is not None:
+            at = {"steps": report.resumed_at, "came_at": report.arrived_at}
             _log(number, "resumed from its saved lanes", **at)
         if not plan.final:
             self._budget.add_seconds(number, report.seconds)
@@ -307,17 +307,17 @@ class Search:
         if self._roster.orphan(number):
             _log(number, "was interrupted")
 
-    def keep_lanes(self, number: int, lanes: bytes) -> None:
+    def save_lanes(self, number: int, lanes: bytes) -> None:
         """Save the lanes of a trial, as its engine wrote them at a rung, until the trial ends."""
         if number in self.unfinished:
-            self._files.keep_lanes(number, lanes)
+            self._files.save_lanes(number, lanes)
             _log(number, "saved its lanes")
 
-    def kept_lanes(self, number: int) -> bytes | None:
+    def saved_lanes(self, number: int) -> bytes | None:
         """Return the saved lanes of a trial, of this launch or an earlier one; None without any."""
         return self._files.lanes(number)
 
-    def engines_ended(self, stats: Sequence[EngineStats]) -> None:
+    def record_engine_stats(self, stats: Sequence[EngineStats]) -> None:
         """Record how the engines of this launch spent their time."""
         earlier = self._study.notes.get("engines", [])
         self._study.note("engines", [*earlier, *map(asdict, stats)])
@@ -355,8 +355,8 @@ class Search:
         return decision
 
     def _continue(self, number: int, steps: int) -> Decision:
-        self._study.go_on(number, steps)
-        if not self.interrupt.winding_up:
+        self._study.record_continue(number, steps)
+        if not self.interrupt.stopping:
             return Decision.CONTINUE
         self.interrupted(number)
         return Decision.PAUSE
@@ -375,7 +375,7 @@ class Search:
     @contextmanager
     def _one_write(self) -> Iterator[None]:
         """Write all decisions in this context at once, and then delete lanes of ended trials."""
-        with self._study.at_once():
+        with self._study.batch():
             yield
         self._files.delete_ended()
 

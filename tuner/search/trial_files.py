@@ -60,7 +60,7 @@ class TrialFiles:
             self._run.save_images(number, images(), best=is_best, steps=steps if every else None)
         self._best[number] = min(values, self._best[number])
 
-    def keep_lanes(self, number: int, lanes: bytes) -> None:
+    def save_lanes(self, number: int, lanes: bytes) -> None:
         """Save the lanes of a trial, as an engine wrote them at its last rung."""
         self._run.save_lanes(number, lanes)
 

@@ -61,9 +61,9 @@ class Report(Measurement):
         steps: optimizer steps done.
         scores: empty if the trial failed.
         failure: why the trial cannot continue, or None.
-        taken_up: step of the saved lanes from which the trial was resumed since its last report, or
-            None.
-        came_at: when the engine received the trial, in seconds since 1970, if that was since the
+        resumed_at: step of the saved lanes from which the trial was resumed since its last report,
+            or None.
+        arrived_at: when the engine received the trial, in seconds since 1970, if that was since the
             trial's last report; otherwise None.
         remark: a sentence to record with the trial, or None.
     """
@@ -73,8 +73,8 @@ class Report(Measurement):
     scores: Scores = field(default_factory=dict)
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     failure: str | None = None
-    taken_up: int | None = None
-    came_at: float | None = None
+    resumed_at: int | None = None
+    arrived_at: float | None = None
     remark: str | None = None
 
     def record(self, goals: Goals) -> RungRecord:
@@ -192,7 +192,7 @@ class TrialRecord:
         return max([self.failed_s, *(rung.seconds for rung in self.rungs.values())])
 
 
-def values_beside(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list[Values]:
+def earlier_values(best: Iterable[tuple[TrialRecord, int]], goals: Goals) -> list[Values]:
     """Return the values of all reports of these trials except their best ones.
 
     They take part in a Pareto ranking, because an earlier report of one trial may dominate the best

@@ -45,12 +45,12 @@ class Resumption(NamedTuple):
     """The state in which an unfinished trial is resumed.
 
     Attributes:
-        waits: steps of the rung at which the trial is paused, or None if it was running.
-        went_on: steps of the last rung beyond which the search let it continue; 0 for none.
+        paused_at: steps of the rung at which the trial is paused, or None if it was running.
+        continued_past: steps of the last rung beyond which the search let it continue; 0 for none.
     """
 
-    waits: int | None
-    went_on: int
+    paused_at: int | None
+    continued_past: int
 
 
 class RunStudy:
@@ -101,7 +101,7 @@ class RunStudy:
         study = optuna.create_study(storage=storage, directions=goals.directions)
         return cls(StudyHandle(study=study, storage=storage), goals=goals)
 
-    def at_once(self) -> AbstractContextManager[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """Return a context in which records are held back, to be written together at its end."""
         return self._journal.batch() if self._journal else nullcontext()
 
@@ -146,11 +146,11 @@ class RunStudy:
             if t.number not in self._live and t.user_attrs.get(_DRIVER) == self._driver
         }
 
-    def left(self, number: int) -> Resumption:
+    def resumption(self, number: int) -> Resumption:
         """Return the state in which a trial would be resumed."""
         return _resumption(self._frozen(number))
 
-    def sign(self) -> None:
+    def heartbeat(self) -> None:
         """Send other drivers a sign of life if the last one is old enough. Call this often."""
         if self.shared and time.monotonic() > self._sign_at_s:
             self._sign_at_s = time.monotonic() + SIGN_EVERY_S
@@ -161,11 +161,13 @@ class RunStudy:
 
         Paused trials do not count, nor do trials of a driver that was silent for `SILENT_S`.
         """
-        self.sign()
+        self.heartbeat()
         now_s, notes = time.time(), self.notes
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         drivers = [
-            trial.user_attrs.get(_DRIVER) for trial in running if _resumption(trial).waits is None
+            trial.user_attrs.get(_DRIVER)
+            for trial in running
+            if _resumption(trial).paused_at is None
         ]
         return sum(
             driver != self._driver and now_s - notes.get(_SEEN.format(driver), 0.0) < SILENT_S
@@ -230,7 +232,7 @@ class RunStudy:
             trial.set_user_attr("note", note)
         trial.set_user_attr("config", dict(config))
 
-    def go_on(self, number: int, steps: int) -> None:
+    def record_continue(self, number: int, steps: int) -> None:
         """Record that a trial continues beyond the rung at ``steps``."""
         self._live[number].set_user_attr(RESUMED, steps)
 

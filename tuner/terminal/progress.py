@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.job.spec import JobSpec
-from tuner.results.preset_runs import PresetRun, run_of
+from tuner.results.preset_runs import PresetRun, preset_run_from_config
 from tuner.search.protocol import Callback, Plan
 from tuner.study.records import EngineStats, Pulse, RungRecord, TrialRecord
 from tuner.terminal.live_view import LiveView
@@ -130,7 +130,7 @@ class ProgressCallback(Callback):
         best_preset = None if self._preset is None else self._preset.objective
         if trial in self._presets and better(value, best_preset):
             name, config = self._presets[trial]
-            self._preset = run_of(name, trial, config, value)
+            self._preset = preset_run_from_config(name, trial, config, value)
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Callback`."""

@@ -129,7 +129,7 @@ def suggestions_table(tested: Sequence[Tested], size_px: int) -> RenderableType:
         tested: suggestions with their configurations and short runs, the best first.
         size_px: size at which the pairs behind the suggestions were tuned.
     """
-    from tuner.transfer.short_runs import said_of
+    from tuner.transfer.short_runs import explain_short_runs
 
     table = Table()
     table.add_column("", justify="right")
@@ -154,4 +154,4 @@ def suggestions_table(tested: Sequence[Tested], size_px: int) -> RenderableType:
         f"Most similar tuned pairs: {similar}. They were tuned at {size_px} px; at other sizes"
         " expect a smaller gain, and tune."
     )
-    return Group(table, Text(sources), Text(said_of(tested)))
+    return Group(table, Text(sources), Text(explain_short_runs(tested)))

@@ -214,7 +214,7 @@ def load_curves(path: Path | None = None) -> Curves:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None
 
 
-def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
+def recorded_lengthscales(curves: Curves, but: Container[str] = ()) -> Lengths:
     """Return the lengthscale of each parameter, as the median of all pairs on a log scale.
 
     Args:
@@ -235,7 +235,7 @@ def known_lengths(curves: Curves, but: Container[str] = ()) -> Lengths:
 LEARNED_FROM = "lpips"
 
 
-def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
+def initial_lengthscales(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
     """Return lengthscales for the start of a search, and a message if there are none.
 
     Lengthscales for LPIPS do not hold for other objectives: a parameter that hardly changes LPIPS
@@ -246,7 +246,7 @@ def lengths_for(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, st
         goals: objectives of the search.
         curves: recorded curves.
     """
-    recorded = known_lengths(curves)
+    recorded = recorded_lengthscales(curves)
     if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, recorded)).all():
         return recorded, None
     return {}, (

@@ -21,16 +21,16 @@ FEATURES = (
 )
 
 
-def picture_features(materials: LossInputs) -> list[float]:
+def picture_features(inputs: LossInputs) -> list[float]:
     """Return the statistics of `FEATURES` of a pair.
 
     All of them have a similar scale: those that span orders of magnitude are logarithms. Pictures
     are scaled to `SIZE_PX` before, so that pairs of different sizes can be compared.
 
     Args:
-        materials: content and style images of the pair; only the first style image is used.
+        inputs: content and style images of the pair; only the first style image is used.
     """
-    content_3HW, style_3HW = _scaled(materials.content_3HW), _scaled(materials.styles[0][0])
+    content_3HW, style_3HW = _scaled(inputs.content_3HW), _scaled(inputs.styles[0][0])
     color_distance = (content_3HW.mean((1, 2)) - style_3HW.mean((1, 2))).norm()
     return [*_image_features(content_3HW), *_image_features(style_3HW), float(color_distance)]
 

@@ -27,7 +27,7 @@ SIZE_PX = 96
 #: Share of the photo's edges that a recognizable result keeps at least. On two photos, results that
 #: show the photo kept 0.40 or more, and references 0.79 or more; results that were still the style
 #: image after 30 steps kept 0.16 and 0.28.
-LEAST_EDGES = 0.35
+MIN_EDGES_KEPT = 0.35
 #: Number of additional suggestions that are tried to replace those that fail.
 SPARE = 3
 
@@ -48,7 +48,7 @@ class ShortRun:
     @property
     def recognizable(self) -> bool:
         """Whether the photo can be recognized, and nothing diverged."""
-        return self.edges >= LEAST_EDGES
+        return self.edges >= MIN_EDGES_KEPT
 
 
 #: A suggestion, its configuration at the requested size, and its short run, if there was one.
@@ -123,7 +123,7 @@ class ShortRuns:
         return float(batch.advance(1).style[0])
 
 
-def said_of(tested: Sequence[Tested]) -> str:
+def explain_short_runs(tested: Sequence[Tested]) -> str:
     """Return a paragraph that explains the results of the short runs, or that there were none."""
     runs = [run for *_, run in tested if run is not None]
     if not runs:
@@ -134,7 +134,7 @@ def said_of(tested: Sequence[Tested]) -> str:
     )
     if failed := sum(not run.recognizable for run in runs):
         text += (
-            f" {failed} of {len(runs)} keep less than {LEAST_EDGES:.0%} of the edges, so the photo"
-            " is hard to recognize: tune instead (nst-tuner tune)."
+            f" {failed} of {len(runs)} keep less than {MIN_EDGES_KEPT:.0%} of the edges, so"
+            " the photo is hard to recognize; tune instead with `nst-tuner launch`."
         )
     return text

@@ -143,7 +143,7 @@ def fitting(params: Params, space: Space) -> Params:
 
 
 def suggest(
-    materials: LossInputs,
+    inputs: LossInputs,
     experiences: Sequence[Experience],
     space: Space,
     kernel: Kernel,
@@ -153,13 +153,13 @@ def suggest(
     """Return the most promising configurations for a pair, best first, all of them different.
 
     Args:
-        materials: pictures of the pair.
+        inputs: pictures of the pair.
         experiences: experiences with other pairs, at least one.
         space: search space of all experiences.
         kernel: kernel of the Gaussian process that predicts scores in this space.
         top: number of configurations to return.
     """
-    features_F = np.asarray(picture_features(materials))
+    features_F = np.asarray(picture_features(inputs))
     return suggest_for(features_F, experiences, space, kernel, top=top)
 
 

@@ -20,20 +20,20 @@ from tuner.transfer.suggest import apart, experiences_of, fitting, suggest
 #: Number of initial points from one source. With eight, a search needed more steps than with four
 #: to reach the scores of a cold start (`benchmarks.search`): four leave room for other points
 #: before the sampler begins to learn. Four were better than fewer even in a search of five trials.
-OF_ONE_SOURCE = 4
+POINTS_PER_SOURCE = 4
 #: Largest share of all trials for initial points, unless one source alone has more.
 SHARE = 1 / 2
 
 
 def warm_starts(
-    sources: Sequence[str], space: Space, materials: LossInputs, trials: int, goals: Goals
+    sources: Sequence[str], space: Space, inputs: LossInputs, trials: int, goals: Goals
 ) -> tuple[list[Params], list[str]]:
     """Return initial points: the best point of every source, then the second best, and so on.
 
     Args:
         sources: run directories, or `SIMILAR`.
         space: space of the search; values that are not valid in it are left to the sampler.
-        materials: pictures of the first pair.
+        inputs: pictures of the first pair.
         trials: number of trials of the search.
         goals: objectives of the search; they rank the trials of every source.
 
@@ -48,7 +48,7 @@ def warm_starts(
     remarks = []
     for source in sources:
         if source == SIMILAR:
-            points, remark = _points_of_similar(space, materials, goals)
+            points, remark = _points_of_similar(space, inputs, goals)
         else:
             points, remark = _points_of_run(Path(source), space, goals)
         if remark is None and not points:
@@ -58,21 +58,21 @@ def warm_starts(
         points_by_source.append(points)
     ranked = [
         points[rank]
-        for rank in range(OF_ONE_SOURCE)
+        for rank in range(POINTS_PER_SOURCE)
         for points in points_by_source
         if rank < len(points)
     ]
     unique = [params for i, params in enumerate(ranked) if params not in ranked[:i]]
-    return unique[: most_starts(trials)], remarks
+    return unique[: max_warm_starts(trials)], remarks
 
 
-def most_starts(trials: int) -> int:
+def max_warm_starts(trials: int) -> int:
     """Return the largest number of points that a search takes from other runs and pairs.
 
     Args:
         trials: number of trials of the search.
     """
-    return min(trials, max(OF_ONE_SOURCE, int(trials * SHARE)))
+    return min(trials, max(POINTS_PER_SOURCE, int(trials * SHARE)))
 
 
 def _points_of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Params], str | None]:
@@ -93,7 +93,7 @@ def _points_of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Param
     points = [params for params in points if params and params not in space.initial_points]
     if not points:
         return [], None
-    chosen = apart(range(len(points)), encode_all(space, points), OF_ONE_SOURCE)
+    chosen = apart(range(len(points)), encode_all(space, points), POINTS_PER_SOURCE)
     return [points[index] for index in chosen], remark
 
 
@@ -125,7 +125,7 @@ def ranked_by(records: Sequence[TrialRecord], goals: Goals) -> list[TrialRecord]
 
 
 def _points_of_similar(
-    space: Space, materials: LossInputs, goals: Goals
+    space: Space, inputs: LossInputs, goals: Goals
 ) -> tuple[list[Params], str | None]:
     """Return suggestions from similar recorded pairs, and a remark or None.
 
@@ -140,5 +140,5 @@ def _points_of_similar(
             f" is {goals.name}"
         )
     experiences = experiences_of(curves, LEARNED_FROM)
-    suggestions = suggest(materials, experiences, curves.space, curves.kernel, top=OF_ONE_SOURCE)
+    suggestions = suggest(inputs, experiences, curves.space, curves.kernel, top=POINTS_PER_SOURCE)
     return [params for s in suggestions if (params := fitting(s.params, space))], None

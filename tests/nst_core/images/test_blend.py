@@ -29,7 +29,7 @@ def picture(height: int, width: int, seed: int) -> torch.Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def materials(*weights: float) -> LossInputs:
+def inputs(*weights: float) -> LossInputs:
     """Three styles, the second alone in a region of its own, the others blended in the rest."""
     half = torch.zeros(32, 40)
     half[:, 20:] = 1
@@ -69,14 +69,14 @@ def test_a_blend_by_the_configuration_is_one_by_the_pictures(
 ) -> None:
     """In float64 style_blend gives exactly what the same weights of the style images give."""
     config = CONFIG.replace(**look)
-    blended = alone(store, config.replace(style_blend=[1, 5, 3]), materials(1, 1, 1))
-    assert torch.equal(blended, alone(store, config, materials(1, 5, 3)))
-    assert not torch.equal(blended, alone(store, config, materials(1, 1, 1)))
+    blended = alone(store, config.replace(style_blend=[1, 5, 3]), inputs(1, 1, 1))
+    assert torch.equal(blended, alone(store, config, inputs(1, 5, 3)))
+    assert not torch.equal(blended, alone(store, config, inputs(1, 1, 1)))
 
 
 def test_lanes_of_unlike_blends_equal_separate_runs(store: FeatureStore) -> None:
     """In float64 lanes with blends of their own follow exactly what separate runs do."""
-    found = materials(1, 1, 1)
+    found = inputs(1, 1, 1)
     blends = [None, [1, 1, 9], [1, 1, 0.1], [9, 1, 1]]
     configs = [CONFIG.replace(style_blend=blend, color_weight=1.0) for blend in blends]
     batch = LaneBatch(store)
@@ -93,7 +93,7 @@ def test_style_images_pass_the_network_once(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many blends there are, the features of each style image are computed once."""
-    found = materials(1, 1, 1)
+    found = inputs(1, 1, 1)
     passes = []
     real = store._style_image
 

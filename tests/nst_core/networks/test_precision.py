@@ -16,14 +16,14 @@ from nst_core.networks.weights import Weights
 
 
 @pytest.fixture(scope="module")
-def materials() -> LossInputs:
+def inputs() -> LossInputs:
     content, style = (from_uint8(getattr(skimage.data, n)()) for n in ("chelsea", "astronaut"))
     return LossInputs.at_size(content, [(style, 1.0)], 64)
 
 
-def run(weights: Mapping[str, Weights], config: StyleConfig, materials: LossInputs):  # type: ignore[no-untyped-def]
+def run(weights: Mapping[str, Weights], config: StyleConfig, inputs: LossInputs):  # type: ignore[no-untyped-def]
     batch = LaneBatch(FeatureStore(weights.__getitem__))
-    batch.add("x", config, materials)
+    batch.add("x", config, inputs)
     losses = batch.advance(config.steps)
     return losses, batch.outcomes(losses)[0], batch
 
@@ -35,24 +35,24 @@ SMALL = StyleConfig(
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_half_the_digits_give_nearly_the_same(
-    precision: str, weights: Mapping[str, Weights], materials: LossInputs
+    precision: str, weights: Mapping[str, Weights], inputs: LossInputs
 ) -> None:
     """A network of lower precision gives the loss of float32 within a few percent."""
-    full, _, _ = run(weights, SMALL, materials)
-    half, outcome, _ = run(weights, SMALL.replace(precision=precision), materials)
+    full, _, _ = run(weights, SMALL, inputs)
+    half, outcome, _ = run(weights, SMALL.replace(precision=precision), inputs)
     assert outcome is Outcome.RUNNING
     assert half.total.dtype == torch.float32
     assert half.total.item() == pytest.approx(full.total.item(), rel=0.05)
 
 
 def test_float16_survives_features_beyond_its_range(
-    weights: Mapping[str, Weights], materials: LossInputs
+    weights: Mapping[str, Weights], inputs: LossInputs
 ) -> None:
     """A float16 run stays finite although Caffe's pixels give features above 65504."""
     config = SMALL.replace(
         precision="float16", normalization="caffe", style_layers={"relu3_1": 1}, steps=2
     )
-    losses, outcome, batch = run(weights, config, materials)
+    losses, outcome, batch = run(weights, config, inputs)
     assert outcome is Outcome.RUNNING and torch.isfinite(losses.total).all()
     feats = batch._assembled()._loss._extractor(torch.full((1, 3, 64, 64), 3e4))
     assert torch.isfinite(feats["relu3_1"]).all() and feats["relu3_1"].max() > 65504
@@ -60,14 +60,14 @@ def test_float16_survives_features_beyond_its_range(
 
 def test_an_overflowing_lane_skips_its_step(
     random_weights: Callable[[str], Weights],
-    materials: LossInputs,
+    inputs: LossInputs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A lane whose gradient overflows skips its step and lowers its scale; other lanes do not."""
     configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
-    states = [fresh_state(c, torch.rand(3, *materials.height_width)) for c in configs]
+    states = [fresh_state(c, torch.rand(3, *inputs.height_width)) for c in configs]
     lanes = [
-        AssembledLane(config=c, inputs=materials, state=s)
+        AssembledLane(config=c, inputs=inputs, state=s)
         for c, s in zip(configs, states, strict=True)
     ]
     assembly = Assembly(FeatureStore(random_weights), lanes)

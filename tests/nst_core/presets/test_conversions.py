@@ -102,7 +102,7 @@ def converted(engine: str, **changes: Any) -> StyleConfig:
 
 
 def seen_by(
-    engine: str, config: StyleConfig, store: FeatureStore, materials: LossInputs, image_13HW: Tensor
+    engine: str, config: StyleConfig, store: FeatureStore, inputs: LossInputs, image_13HW: Tensor
 ) -> Seen:
     """Return the features that an engine would compute with our network."""
     extractor = store.extractor(config.backbone, config.layers)
@@ -112,8 +112,8 @@ def seen_by(
         return {k: feat[0] for k, feat in extractor(normalize(image)).items()}
 
     with torch.no_grad():
-        content = features(materials.content_3HW[None].to(DOUBLE))
-        ((style_3HW, _),) = materials.styles
+        content = features(inputs.content_3HW[None].to(DOUBLE))
+        ((style_3HW, _),) = inputs.styles
         style = features(style_3HW[None].to(DOUBLE))
     return Seen(
         image=features(image_13HW),
@@ -127,10 +127,10 @@ def seen_by(
 @pytest.mark.parametrize(("engine", "term"), CASES)
 def test_ours_equals_the_engines_own_formula(engine: str, term: str, store: FeatureStore) -> None:
     """With converted weights each of our loss terms has the value and gradient of the engine's."""
-    config, materials = converted(engine), materials_for(engine)
+    config, inputs = converted(engine), materials_for(engine)
     image = picture(2)[None].to(DOUBLE).requires_grad_()
-    ours = getattr(BatchLoss(store, [(config, materials)])(image), term)[0]
-    theirs = PUBLISHED[engine][term](seen_by(engine, config, store, materials, image))
+    ours = getattr(BatchLoss(store, [(config, inputs)])(image), term)[0]
+    theirs = PUBLISHED[engine][term](seen_by(engine, config, store, inputs, image))
     (our_grad,) = torch.autograd.grad(ours, image)
     (their_grad,) = torch.autograd.grad(theirs, image)
     if (engine, term) in CROPPED:

@@ -102,7 +102,7 @@ def made_from(content_3HW: Tensor) -> Tensor:
 IMAGE = made_from(CONTENT)
 
 
-def materials(*styles: Style | tuple[Tensor, float], content: Tensor = CONTENT) -> LossInputs:
+def inputs(*styles: Style | tuple[Tensor, float], content: Tensor = CONTENT) -> LossInputs:
     return LossInputs.at_size(content, styles, max(content.shape))
 
 
@@ -168,7 +168,7 @@ def test_content_loss(pystiche: ModuleType, encoder: Any, store: FeatureStore) -
     )
     theirs.set_target_image(CONTENT[None].double())
     config = config_for(content_weight=3.0)
-    check_equal(ours(store, config, materials((STYLE, 1.0))), theirs, IMAGE)
+    check_equal(ours(store, config, inputs((STYLE, 1.0))), theirs, IMAGE)
 
 
 def test_single_precision(
@@ -181,7 +181,7 @@ def test_single_precision(
     single = copy.deepcopy(encoder).float()
     theirs = style_loss(pystiche, single, STYLE, 1e3, "mean")
     store = FeatureStore(weights.__getitem__)
-    found = ours(store, config_for(style_weight=1e3), materials((STYLE, 1.0)))
+    found = ours(store, config_for(style_weight=1e3), inputs((STYLE, 1.0)))
     check_equal(found, theirs, IMAGE.float(), rtol=1e-5, grad_rtol=5e-3)
 
 
@@ -195,12 +195,12 @@ def test_style_loss(
     if layer_weights is SHARES:
         weights = {layer: 5 * share for layer, share in zip(STYLE_LAYERS, SHARES, strict=True)}
     config = config_for(style_weight=1e3, style_layers=weights)
-    check_equal(ours(store, config, materials((STYLE, 1.0))), theirs, IMAGE)
+    check_equal(ours(store, config, inputs((STYLE, 1.0))), theirs, IMAGE)
 
 
 def test_a_style_of_another_size(pystiche: ModuleType, encoder: Any, store: FeatureStore) -> None:
     """The losses are equal for a style image of another size."""
-    pictures = materials((OTHER_STYLE, 1.0))
+    pictures = inputs((OTHER_STYLE, 1.0))
     # Ours scales it to the result's longer side; what is compared is the loss on that.
     scaled = resize_longer_side(OTHER_STYLE, SIZE_PX)
     assert scaled.shape != CONTENT.shape
@@ -213,7 +213,7 @@ def test_a_blend_of_styles(pystiche: ModuleType, encoder: Any, store: FeatureSto
 
     With shares a + b = 1, ``a |G-A|^2 + b |G-B|^2 = |G - (a A + b B)|^2 + a b |A-B|^2``.
     """
-    blend = materials((STYLE, 3.0), (OTHER_STYLE, 1.0))
+    blend = inputs((STYLE, 3.0), (OTHER_STYLE, 1.0))
     scaled = resize_longer_side(OTHER_STYLE, SIZE_PX)
     first = style_loss(pystiche, encoder, STYLE, 1e3, "mean")
     second = style_loss(pystiche, encoder, scaled, 1e3, "mean")
@@ -240,7 +240,7 @@ def vertical(image_13HW: Tensor) -> Tensor:
 def test_total_variation(pystiche: ModuleType, store: FeatureStore) -> None:
     """pystiche leaves the last row out of the differences along rows, and the last column."""
     theirs = pystiche.loss.TotalVariationLoss(score_weight=2.0)
-    loss = BatchLoss(store, [(StyleConfig(tv_weight=2.0), materials((STYLE, 1.0)))])
+    loss = BatchLoss(store, [(StyleConfig(tv_weight=2.0), inputs((STYLE, 1.0)))])
     check_equal(
         lambda image: 2 * (horizontal(image) + vertical(image)),
         lambda image: loss(image).tv.sum(),
@@ -273,7 +273,7 @@ def test_everything_together(pystiche: ModuleType, encoder: Any, store: FeatureS
     theirs.set_content_image(CONTENT_SQUARE[None].double())
     config = config_for(content=CONTENT_SQUARE, **EVERYTHING)
     at = made_from(CONTENT_SQUARE)
-    found = ours(store, config, materials((STYLE_SQUARE, 1.0), content=CONTENT_SQUARE))
+    found = ours(store, config, inputs((STYLE_SQUARE, 1.0), content=CONTENT_SQUARE))
     (value, grad), (expected, target) = (value_and_gradient(f, at) for f in (found, theirs))
     inside = (grad - target)[..., :-1, :-1]
     assert inside.norm() <= 1e-6 * target.norm()
@@ -283,7 +283,7 @@ def test_everything_together(pystiche: ModuleType, encoder: Any, store: FeatureS
 def test_every_part_weighs_in_the_whole(store: FeatureStore) -> None:
     """Every loss term contributes visibly to the compared total."""
     config = config_for(content=CONTENT_SQUARE, **EVERYTHING)
-    pictures = materials((STYLE_SQUARE, 1.0), content=CONTENT_SQUARE)
+    pictures = inputs((STYLE_SQUARE, 1.0), content=CONTENT_SQUARE)
     loss = BatchLoss(store, [(config, pictures)])
     pixels = made_from(CONTENT_SQUARE).requires_grad_()
     part = loss(pixels)
@@ -302,7 +302,7 @@ def test_regions(pystiche: ModuleType, encoder: Any, store: FeatureStore) -> Non
     """
     left = torch.zeros(SQUARE_PX, SQUARE_PX, dtype=torch.float64)
     left[:, : SQUARE_PX // 2] = 1
-    pictures = materials(
+    pictures = inputs(
         Style(image_3HW=STYLE_SQUARE, region_HW=left, style_region_HW=left),
         Style(image_3HW=OTHER_SQUARE, style_region_HW=1 - left),
         content=CONTENT_SQUARE,

@@ -105,7 +105,7 @@ def test_the_look_is_kept_at_larger_sizes(
     config = StyleConfig(size_px=64, steps=40, style_weight=30.0, lr=0.05)
     content = load_image(pictures / "content.png")
     styles = [(load_image(pictures / "style.png"), 1.0)]
-    judge = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
+    suite = MetricSuite.load(weights.__getitem__, metrics=["lpips"])
 
     def result(one: StyleConfig) -> torch.Tensor:
         *_, last = stylize(one, content, styles, weights=weights.__getitem__, device="cpu")
@@ -115,7 +115,7 @@ def test_the_look_is_kept_at_larger_sizes(
 
     def apart(image: torch.Tensor, other: torch.Tensor) -> float:
         small, goal = (to_uint8(resize(one, *tuned.shape[1:])) for one in (image, other))
-        return judge.score(small, goal, None)["lpips"]
+        return suite.score(small, goal, None)["lpips"]
 
     larger, _ = at_size(config, round(64 * factor))
     corrected, lighter = (

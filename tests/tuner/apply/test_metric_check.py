@@ -10,7 +10,7 @@ import yaml
 from nst_core.metrics.registry import METRICS
 from nst_core.networks.weights import Weights
 from tests.tuner.helpers import nst_tuner
-from tuner.apply.metric_check import Ranking, advice, judge_of_all
+from tuner.apply.metric_check import Ranking, advice, suite_of_available
 
 SCORES = {
     **{"content": 0.5, "style": 0.1, "blurred_reference": 0.6, "grey_reference": 0.7},
@@ -70,7 +70,7 @@ def test_copy_without_detail_may_score_worse_than_the_content() -> None:
 def test_metrics_without_weights_are_left_out(weights: Mapping[str, Weights]) -> None:
     """A metric whose weights are not available is left out, and a message says so."""
     messages: list[str] = []
-    suite = judge_of_all(weights.__getitem__, lambda name: name != "dists", messages.append)
+    suite = suite_of_available(weights.__getitem__, lambda name: name != "dists", messages.append)
     assert set(METRICS) - set(suite.measures) == {"dists"}
     assert messages == ["dists: left out, no weights of dists"]
 

@@ -37,8 +37,8 @@ def engine(random_weights: Callable[[str], Weights]) -> Engine:
     pairs = []
     for height in (64, 48):
         content = torch.rand(3, height, 64, generator=generator)
-        materials = LossInputs.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
-        pairs.append(Pair(inputs=materials, reference_HW3=to_uint8(content)))
+        inputs = LossInputs.at_size(content, [(torch.ones(3, 64, 64), 1.0)], 64)
+        pairs.append(Pair(inputs=inputs, reference_HW3=to_uint8(content)))
     return Engine(pairs, {"vgg16": random_weights("vgg16")}, metrics=("rmse",))
 
 
@@ -100,10 +100,10 @@ def test_lane_that_cannot_start_ends_only_its_trial(
     """If an initial image cannot be made, or does not fit into memory, only its trial fails."""
     original = nst_core.lanes.batch.initial_image
 
-    def initial_image(config: StyleConfig, materials: LossInputs) -> torch.Tensor:
+    def initial_image(config: StyleConfig, inputs: LossInputs) -> torch.Tensor:
         if config.lr == POISON.lr:
             raise torch.OutOfMemoryError("injected")
-        return original(config, materials)
+        return original(config, inputs)
 
     monkeypatch.setattr(nst_core.lanes.batch, "initial_image", initial_image)
     engine.submit(0, SHALLOW, 6)
@@ -191,7 +191,7 @@ def test_trial_with_unusable_lanes_begins_again(engine: Engine, damage: str) -> 
     steps = engine.stats.lane_steps
     engine.submit(1, SHALLOW, 4, paused=DAMAGES[damage](whole, *load_lanes(whole)))
     report = run(engine)[1]
-    assert (report.steps, report.failure, report.taken_up) == (4, None, None)
+    assert (report.steps, report.failure, report.resumed_at) == (4, None, None)
     assert str(report.remark).startswith(
         "its saved lanes could not be used, so the trial began again: "
     )
@@ -210,7 +210,7 @@ def test_trial_continues_from_its_saved_lanes(engine: Engine, optimizer: str, sc
         engine.submit(1, config, until, paused=paused)
         report = run(engine)[1]
         assert (report.failure, report.remark) == (None, None)
-        assert report.taken_up == (None if until == 1 else until - 2)
+        assert report.resumed_at == (None if until == 1 else until - 2)
     assert engine.stats.lane_steps == 2 * 5
 
 

@@ -16,7 +16,7 @@ from tuner.apply.picture import settings
 from tuner.job.load import load_job
 from tuner.job.spec import StyleImage
 from tuner.job.style_arguments import parse_styles
-from tuner.run.prepare import refuse_vain_keys
+from tuner.run.prepare import refuse_unused_keys
 
 #: Arguments of `stylize` with one picture -> part of the error.
 STYLIZE = {
@@ -205,7 +205,7 @@ def test_settings_with_an_effect_are_accepted() -> None:
 def test_keys_without_effect_are_refused(job_file: Path) -> None:
     """One error names all keys of a job that would have no effect."""
     job, space = load_job(job_file)
-    refuse_vain_keys(job, space)
+    refuse_unused_keys(job, space)
     pair = job.pairs[0]
     vain = job.model_copy(
         update={
@@ -223,7 +223,7 @@ def test_keys_without_effect_are_refused(job_file: Path) -> None:
         }
     )
     with pytest.raises(ConfigError) as caught:
-        refuse_vain_keys(vain, space)
+        refuse_unused_keys(vain, space)
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
         *("search.warm_start", "resources.gpus", "pairs.0.start", "pairs.0.style.0.weight"),
         "weights.squeezenet1_1",

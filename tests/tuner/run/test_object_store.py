@@ -20,9 +20,9 @@ from tuner.job import object_store
 from tuner.job.load import load_job
 from tuner.job.object_store import (
     answered,
-    asked_at,
     open_store,
     reason_of,
+    service_of,
     store_errors,
     url_problem,
 )
@@ -148,4 +148,4 @@ def test_reasons_are_short() -> None:
     assert reason_of(OSError(message)) == "No"
     assert reason_of(OSError("")) == "OSError"
     assert ArrowException in store_errors()
-    assert asked_at("gs://b/x") == "Google Cloud Storage"
+    assert service_of("gs://b/x") == "Google Cloud Storage"

@@ -10,7 +10,7 @@ from tuner.job.objective import Goals, Objective
 from tuner.sampling.encoding import encode
 from tuner.sampling.gaussian_process import fitted_kernel
 from tuner.sampling.lengthscales import expected_lengths
-from tuner.transfer.curves import known_lengths, lengths_for, load_curves
+from tuner.transfer.curves import initial_lengthscales, load_curves, recorded_lengthscales
 
 
 def space(**params: Float | Choice) -> Space:
@@ -24,14 +24,14 @@ def test_lengths_are_medians_over_pairs() -> None:
     first, *rest = curves.pairs
     for but in (set[str](), {first}, set(rest)):
         asked = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-        found = expected_lengths(curves.space, known_lengths(curves, but))
+        found = expected_lengths(curves.space, recorded_lengthscales(curves, but))
         np.testing.assert_allclose(found, np.exp(np.median(np.log(asked), axis=0)))
-    assert known_lengths(curves, set(curves.pairs)) == {}
+    assert recorded_lengthscales(curves, set(curves.pairs)) == {}
 
 
 def test_ratio_rate_and_start_matter() -> None:
     """In the shipped curves, style balance, learning rate and init matter, and layers hardly do."""
-    found = known_lengths(load_curves())
+    found = recorded_lengthscales(load_curves())
     shares = expected_lengths(CATALOGUE["gram"], found)
     names = [name for name in found if shares[list(found).index(name)] < 1]
     assert {"log10_style_content", "log10 lr", "init=content", "init=noise"} == set(names)
@@ -70,17 +70,17 @@ def test_lengths_are_used_only_for_their_objective(
     """Other objectives get no lengthscales, and a remark if the space has such a parameter."""
     goals = Goals(objectives=[Objective(weights=weights) for weights in objective])
     curves = load_curves()
-    found, remark = lengths_for(CATALOGUE["gram"], goals, curves)
-    assert found == (known_lengths(curves) if used else {})
+    found, remark = initial_lengthscales(CATALOGUE["gram"], goals, curves)
+    assert found == (recorded_lengthscales(curves) if used else {})
     assert (remark is None) == used
     assert remark is None or "not used" in remark
-    assert lengths_for(space(momentum=Float(low=0, high=0.9)), goals, curves)[1] is None
+    assert initial_lengthscales(space(momentum=Float(low=0, high=0.9)), goals, curves)[1] is None
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_coordinate_has_a_length_or_nan(name: str) -> None:
     """There is one lengthscale, or NaN, for each coordinate of every named space."""
-    found = expected_lengths(CATALOGUE[name], known_lengths(load_curves()))
+    found = expected_lengths(CATALOGUE[name], recorded_lengthscales(load_curves()))
     assert found.shape == encode(CATALOGUE[name], {}).shape
     assert not (found <= 0).any()
 

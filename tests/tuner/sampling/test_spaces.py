@@ -65,11 +65,11 @@ def test_every_space_changes_pixels(
     draw = Draw(study, goals=job.goals, sampler="random", seed=0)
     given = {"extractor": "vgg16"} if "extractor" in space.params else None
     config = space.build(draw(number, space, 2, given), size_px=job.size_px, steps=2)
-    materials = load_pair(job.pairs[0], job.size_px).inputs
-    *_, last = advance(store, config, materials)
+    inputs = load_pair(job.pairs[0], job.size_px).inputs
+    *_, last = advance(store, config, inputs)
     assert (last.step, last.outcome) == (2, Outcome.RUNNING)
     assert torch.isfinite(last.image_3HW).all()
-    assert not torch.equal(last.image_3HW, materials.content_3HW)
+    assert not torch.equal(last.image_3HW, inputs.content_3HW)
 
 
 def test_a_blend_is_searched(samples: Path, tmp_path: Path) -> None:

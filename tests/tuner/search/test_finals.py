@@ -113,10 +113,10 @@ def test_an_interrupted_launch_begins_no_finals(job_file: Path, tmp_path: Path) 
     """Ctrl-C ends a launch without finals, even if its budget is spent."""
     search = promoting(job_file, tmp_path, "budget.engine_seconds=1", "finals.count=1")
     plan = search.next()
-    search.interrupt.winding_up = True
+    search.interrupt.stopping = True
     search.report(report(plan, 2, 0.5), lambda: [b"png"])
     assert search.next() is None
-    assert search.wound_up
+    assert search.has_stopped
 
 
 def test_better_trials_of_an_extended_run(job_file: Path, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ def test_a_trial_has_one_state() -> None:
         roster.running[number] = Plan(trial=number, config=StyleConfig(), rungs=(10, 30))
     roster.pause(0, Rung(10, 0))
     assert (list(roster.running), list(roster.paused)) == ([1], [0])
-    assert study.left(0).waits == 10
+    assert study.resumption(0).paused_at == 10
     roster.promote(0)
     assert roster.numbers == (1,)
-    assert (study.left(0).waits, study.left(0).went_on) == (None, 10)
+    assert (study.resumption(0).paused_at, study.resumption(0).continued_past) == (None, 10)
     assert roster.orphan(1) and not roster.orphan(1)
     assert (list(roster.running), list(roster.orphaned)) == ([], [1])
     assert roster.next_orphan()[0] == 1

@@ -124,7 +124,7 @@ def test_lanes_are_kept_until_the_decision_is_written(
     """If the disk is full when a trial ends, its lanes stay and the trial resumes from them."""
     search = make_search(job_file, tmp_path, presets=0)
     plan = search.next()
-    search.keep_lanes(plan.trial, b"lanes")
+    search.save_lanes(plan.trial, b"lanes")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -135,10 +135,10 @@ def test_lanes_are_kept_until_the_decision_is_written(
     monkeypatch.undo()
     again = make_search(job_file, tmp_path, presets=0)
     assert again.next().trial == plan.trial
-    assert again.kept_lanes(plan.trial) == b"lanes"
+    assert again.saved_lanes(plan.trial) == b"lanes"
     again.report(report(plan, 6, 0.5), lambda: [b"png"])
     assert load_records(tmp_path)[0][0].state == "complete"
-    assert again.kept_lanes(plan.trial) is None
+    assert again.saved_lanes(plan.trial) is None
 
 
 def test_a_recorded_run_can_be_replayed(job_file: Path, tmp_path: Path) -> None:

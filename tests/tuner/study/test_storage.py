@@ -135,7 +135,7 @@ def test_paused_trials_stay_while_other_drivers_run(job_file: Path, tmp_path: Pa
     for plan, value in zip(mine[:2], (0.5, 0.3), strict=True):
         a.report(report(plan, 2, value), list)
     a.fail(mine[2].trial, "gone")
-    assert a.next() is None and a.awaits_others and not a.over
+    assert a.next() is None and a.waits_for_others and not a.over
     for plan in theirs:
         b.report(report(plan, 2, 0.9), list)
     promoted = a.next()
@@ -152,7 +152,7 @@ def test_a_silent_driver_delays_nobody(
     search = driver(job_file, tmp_path / "a", *finals)
     while turn(search):
         pass
-    assert search.others_run
+    assert search.others_running
     assert not any(r.final_of is not None for r in load_records(tmp_path / "a")[0])
     later = time.time() + 601
     monkeypatch.setattr("tuner.study.study.time.time", lambda: later)

@@ -12,7 +12,13 @@ from nst_core.images.tensors import load_image
 from nst_core.networks.weights import Weights
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import nst_tuner
-from tuner.transfer.short_runs import LEAST_EDGES, ShortRun, ShortRuns, recognizable_first, said_of
+from tuner.transfer.short_runs import (
+    MIN_EDGES_KEPT,
+    ShortRun,
+    ShortRuns,
+    explain_short_runs,
+    recognizable_first,
+)
 from tuner.transfer.suggest import Suggestion
 
 GRAM = CATALOGUE["gram"]
@@ -50,12 +56,12 @@ def test_failed_suggestions_are_replaced() -> None:
 
     def run(config: StyleConfig) -> ShortRun:
         tried.append(config.steps)
-        return ShortRun(edges=LEAST_EDGES - 0.1 * (config.steps in {1, 3}), style=0.5)
+        return ShortRun(edges=MIN_EDGES_KEPT - 0.1 * (config.steps in {1, 3}), style=0.5)
 
     tested = recognizable_first(suggested(6), run, 2)
     assert [suggestion.steps for suggestion, *_ in tested] == [2, 4]
     assert tried == [1, 2, 3, 4]
-    assert "hard to recognize" not in said_of(tested)
+    assert "hard to recognize" not in explain_short_runs(tested)
 
 
 def test_failed_suggestions_fill_the_list() -> None:
@@ -64,7 +70,7 @@ def test_failed_suggestions_fill_the_list() -> None:
         suggested(3), lambda config: ShortRun(edges=0.9 * (config.steps == 3), style=1.0), 2
     )
     assert [suggestion.steps for suggestion, *_ in tested] == [3, 1]
-    assert "1 of 2 keep less than 35% of the edges" in said_of(tested)
+    assert "1 of 2 keep less than 35% of the edges" in explain_short_runs(tested)
 
 
 @pytest.mark.parametrize("tried", [True, False])

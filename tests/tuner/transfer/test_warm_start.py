@@ -15,9 +15,9 @@ from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
 from tuner.sampling.encoding import encode_all
 from tuner.sampling.lengthscales import LENGTHS
-from tuner.transfer.curves import known_lengths, load_curves
+from tuner.transfer.curves import load_curves, recorded_lengthscales
 from tuner.transfer.suggest import apart
-from tuner.transfer.warm_start import OF_ONE_SOURCE, SIMILAR, most_starts, warm_starts
+from tuner.transfer.warm_start import POINTS_PER_SOURCE, SIMILAR, max_warm_starts, warm_starts
 
 
 def launch(job_file: Path, folder: Path, *overrides: str) -> None:
@@ -34,19 +34,19 @@ def test_run_begins_with_the_best_points_of_another_run(job_file: Path, tmp_path
     space = find_space("gram")
     ranked = [trial.record.params for trial in load_results(tmp_path / "a").ranked()]
     best = [params for params in ranked if params not in space.initial_points]
-    chosen = apart(range(len(best)), encode_all(space, best), OF_ONE_SOURCE)
+    chosen = apart(range(len(best)), encode_all(space, best), POINTS_PER_SOURCE)
     assert chosen[0] == 0 and len(chosen) > 1
     launch(job_file, tmp_path / "b", f"search.warm_start=[{tmp_path / 'a'}]")
     tried = [record.params for record in load_results(tmp_path / "b").records]
     first = [*(best[index] for index in chosen), *space.initial_points]
     assert tried[: len(first)] == first
-    assert load_results(tmp_path / "b").notes[LENGTHS] == known_lengths(load_curves())
+    assert load_results(tmp_path / "b").notes[LENGTHS] == recorded_lengthscales(load_curves())
 
 
 @pytest.mark.parametrize(("trials", "most"), [(1, 1), (3, 3), (5, 4), (8, 4), (20, 10), (41, 20)])
 def test_warm_start_leaves_trials_for_the_search(trials: int, most: int) -> None:
     """Points of one source may take all trials; those of several sources at most half of them."""
-    assert most_starts(trials) == most
+    assert max_warm_starts(trials) == most
 
 
 def test_other_run_is_ranked_by_the_objective_of_this_job(job_file: Path, tmp_path: Path) -> None:
