@@ -36,7 +36,7 @@ from nst_core.config import StyleConfig
 from nst_core.images.tensors import resize, resize_longer_side, save_image, to_uint8
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
-from nst_core.presets.resolution import at_size
+from nst_core.presets.other_sizes import at_size
 from nst_core.stylization import default_device, stylize
 from search_spaces import CATALOGUE
 

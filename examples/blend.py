@@ -4,7 +4,7 @@ import skimage.data
 
 from nst_core import StyleConfig, save_image, stylize
 from nst_core.images.tensors import from_uint8
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 
 strokes, wheel = sample_style(), from_uint8(skimage.data.colorwheel())
 config = StyleConfig(size_px=128, steps=80, lr=0.04, style_weight=20)

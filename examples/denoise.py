@@ -8,7 +8,7 @@ import torch
 
 from nst_core import StyleConfig, save_image, stylize
 from nst_core.images.tensors import resize_longer_side
-from nst_core.samples import sample_content
+from nst_core.sample_pictures import sample_content
 
 clean = resize_longer_side(sample_content(), 128)
 generator = torch.Generator().manual_seed(0)

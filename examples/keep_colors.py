@@ -5,7 +5,7 @@ first.
 """
 
 from nst_core import StyleConfig, save_image, stylize
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 
 config = StyleConfig(size_px=128, steps=80, lr=0.04, style_weight=20)
 ways = ({"preserve_color": "luminance"}, {"preserve_color": "after"}, {"match_colors": "mean_cov"})

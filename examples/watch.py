@@ -1,7 +1,7 @@
 """Watch a stylization every 20 steps, and stop when the loss falls by less than a tenth."""
 
 from nst_core import Outcome, StyleConfig, save_image, stylize
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 
 config = StyleConfig(size_px=128, steps=200, lr=0.03)
 previous_loss = float("inf")

@@ -3,7 +3,7 @@
 from search_spaces.catalogue import CATALOGUE
 from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
-from search_spaces.spacefile import space_from_dict, space_to_dict
+from search_spaces.space_file import space_from_dict, space_to_dict
 
 __all__ = [
     "CATALOGUE",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_spaces.grams import GRAM, GRAM_WIDE, WIDE
-from search_spaces.questions import BLEND, FAST, LAYERS, NETWORKS, OPTIMIZERS, PHOTOREAL
-from search_spaces.reports import REPORTS
+from search_spaces.comparison_spaces import BLEND, FAST, LAYERS, NETWORKS, OPTIMIZERS, PHOTOREAL
+from search_spaces.gram_spaces import GRAM, GRAM_WIDE, WIDE
+from search_spaces.published_spaces import REPORTS
 from search_spaces.space import Space
 
 CATALOGUE: Mapping[str, Space] = {

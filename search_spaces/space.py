@@ -16,9 +16,9 @@ from typing import Any
 
 from nst_core.config import FIELDS, StyleConfig
 from nst_core.errors import ConfigError, near_miss
-from search_spaces.checks import declaration_problems
-from search_spaces.derived import BLEND, DERIVED, Fields, base_of
+from search_spaces.derived_parameters import BLEND, DERIVED, Fields, base_of
 from search_spaces.parameters import Parameter, Params, condition
+from search_spaces.validation import declaration_problems
 
 
 @dataclass(frozen=True, kw_only=True)

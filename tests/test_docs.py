@@ -20,7 +20,7 @@ from nst_core.config import StyleConfig
 from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
 from search_spaces import CATALOGUE
-from search_spaces.derived import DERIVED
+from search_spaces.derived_parameters import DERIVED
 from tests.tuner.helpers import nst_tuner
 from tuner.job.load import find_space, load_job
 from tuner.job.yaml_file import parse_yaml

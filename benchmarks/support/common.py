@@ -23,7 +23,7 @@ from nst_core.files import write_atomic
 from nst_core.images.tensors import from_uint8, load_image, resize_longer_side
 from nst_core.lanes.device import device_name
 from nst_core.networks.weights import Weights, expected_shapes
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 from nst_core.stylization import default_device
 
 QuickOption = Annotated[bool, typer.Option("--quick", help="a short run, to check that it works")]

@@ -7,7 +7,7 @@ from nst_core.config import StyleConfig
 from nst_core.images.tensors import resize_longer_side
 from nst_core.lanes.batch import Outcome
 from nst_core.networks.weights import Weights
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 from nst_core.stylization import stylize
 
 

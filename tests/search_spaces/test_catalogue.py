@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nst_core.config import StyleConfig
 from nst_core.presets.built_in import BASELINES, runnable
 from search_spaces import CATALOGUE, Float, Int, Params, Space, space_from_dict, space_to_dict
-from search_spaces.derived import base_of
+from search_spaces.derived_parameters import base_of
 from tuner.job.yaml_file import parse_yaml
 
 REPORTS = {name: CATALOGUE[f"report-{name}"] for name in BASELINES}

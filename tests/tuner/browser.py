@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tuner.pages.site import Site
+from tuner.pages.local_server import Site
 
 CHROMIUM = next(
     (

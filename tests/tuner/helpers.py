@@ -18,7 +18,7 @@ from tuner.cli import main as cli
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec, StyleImage
 from tuner.results.results import load_results
-from tuner.run.backend import Backend
+from tuner.run.backend_protocol import Backend
 from tuner.run.launch import run_job
 from tuner.search.halving import Decision
 from tuner.search.protocol import Callback, Plan

@@ -12,7 +12,7 @@ from PIL import Image
 
 from nst_core.errors import InputError, WorkError
 from nst_core.images.tensors import load_image, save_image
-from nst_core.lanes.scheduler import LaneScheduler
+from nst_core.lanes.lane_scheduler import LaneScheduler
 from nst_core.presets.preset import Preset
 from tests.tuner.apply.test_folder import CONFIG, styles_of
 from tests.tuner.helpers import nst_tuner

@@ -28,10 +28,10 @@ from tests.tuner.processes import (
     wait_for_reports,
     wait_for_trials,
 )
-from tuner.cluster.backend import RayBackend
 from tuner.cluster.connection import connected
 from tuner.cluster.engine_shapes import EngineShape
 from tuner.cluster.engine_supervisor import EngineSupervisor
+from tuner.cluster.ray_backend import RayBackend
 from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.run.launch import run_job
@@ -236,8 +236,8 @@ def test_engines_wait_for_a_busy_cluster(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Engines wait until others release CPUs, say so once, and then start."""
-    monkeypatch.setattr("tuner.cluster.supervised_engine.ROOM_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("tuner.cluster.supervised_engine.START_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("tuner.cluster.engine_handle.ROOM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("tuner.cluster.engine_handle.START_TIMEOUT_S", 2.0)
 
     class QuickEngine:
         async def ready(self) -> Pulse:

@@ -14,7 +14,7 @@ from nst_core.errors import RunError
 from nst_core.lanes.checkpoints import load_lanes
 from nst_core.presets.built_in import load_preset
 from tests.tuner.helpers import Recorder
-from tuner.doctor.run import check_run
+from tuner.doctor.run_checks import check_run
 from tuner.results.as_json import best_json
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend

@@ -9,11 +9,11 @@ ROOT = Path(__file__).parents[2]
 
 #: Modules of nst_core that must not import torch.
 LIGHT = (
-    *("config", "effects", "errors", "files", "references", "images.file_kinds"),
+    *("config", "unused_settings", "errors", "files", "references", "images.file_kinds"),
     *("networks.registry", "networks.layer_info", "networks.pypi_weights", "networks.weights"),
     *("metrics.registry",),
     *("presets.preset", "presets.built_in", "presets.conversions", "presets.public_engines"),
-    "presets.resolution",
+    "presets.other_sizes",
 )
 
 
@@ -53,7 +53,7 @@ def test_looking_at_a_run_needs_no_torch_and_no_ray() -> None:
     """Modules behind status, best, report and prefer load neither torch nor Ray."""
     modules = (
         *("results.results", "results.dataframe", "terminal.run_tables", "pages.report.page"),
-        *("pages.report.live", "pages.prefer.page", "study.early_checks"),
+        *("pages.report.live", "pages.prefer.page", "study.preflight_checks"),
     )
     code = f"import sys; {'; '.join(f'import tuner.{m}' for m in modules)}\n"
     code += "assert not {'torch', 'ray'} & set(sys.modules)"

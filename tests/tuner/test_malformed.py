@@ -28,7 +28,7 @@ from nst_core.networks.registry import LPIPS_LAYERS
 from nst_core.networks.weights import read_file
 from nst_core.presets.built_in import BASELINES, load_preset
 from tests.tuner.helpers import make_search, nst_tuner, play
-from tuner.doctor.run import check_run
+from tuner.doctor.run_checks import check_run
 from tuner.job.load import load_job
 from tuner.pages.prefer.votes import stored_votes
 from tuner.pages.report.page import as_block
@@ -271,7 +271,7 @@ def test_doctor_reads_a_run_once(
     """The checks of a run share its results, because loading a large run takes seconds."""
     play(make_search(job_file, tmp_path), lambda plan, steps: 1.0 / steps)
     read = mock.Mock(wraps=load_results)
-    monkeypatch.setattr("tuner.doctor.run.load_results", read)
+    monkeypatch.setattr("tuner.doctor.run_checks.load_results", read)
     assert [check.name for check in check_run(tmp_path)][:3] == ["job", "study", "trials"]
     assert read.call_count == 1
 

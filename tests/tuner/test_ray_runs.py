@@ -18,7 +18,7 @@ from nst_core.stylization import stylize
 from tests.tuner.helpers import Recorder, launch_run
 from tuner.cluster.connection import ray_backend
 from tuner.cluster.tune_plugins import RungScheduler
-from tuner.doctor.run import check_run
+from tuner.doctor.run_checks import check_run
 from tuner.results.as_json import best_json
 from tuner.results.results import load_results
 

@@ -14,16 +14,16 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from nst_core.config import StyleConfig
-from nst_core.effects import without_effect
 from nst_core.errors import ConfigError, InputError, NstError, Say, WorkError
 from nst_core.images.animation import check_animation_path, save_animation
 from nst_core.images.encode import MADE_BY, check_writable_image
 from nst_core.images.sizes import scaled_size
 from nst_core.output_files import Named, check_outputs, save_elsewhere
 from nst_core.presets.built_in import BUILT_IN, load_preset
+from nst_core.presets.other_sizes import at_size
 from nst_core.presets.preset import Preset
-from nst_core.presets.resolution import at_size
 from nst_core.references import LONG_RUN_CONFIG, check_reference_source, make_reference
+from nst_core.unused_settings import without_effect
 from tuner.apply.loss_plot import check_plot_path, plot_losses
 from tuner.apply.weights_files import WeightsFiles
 from tuner.job.style_arguments import check_frames, parse_styles

@@ -11,8 +11,8 @@ from nst_core.errors import NstError, Say
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.device import describe_error, is_broken_device, is_out_of_memory
 from nst_core.lanes.initialization import feed_forward_start
+from nst_core.lanes.lane_scheduler import LaneScheduler
 from nst_core.lanes.memory import plan_memory
-from nst_core.lanes.scheduler import LaneScheduler
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from tuner.apply.picture_files import Picture

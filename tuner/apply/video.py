@@ -22,7 +22,7 @@ from tuner.apply.folder import apply_to_many, check_all
 from tuner.apply.picture_files import Picture, file_digest
 from tuner.apply.video_result import check_container, write_video
 from tuner.apply.video_source import Source, decoded, read_source, require_av
-from tuner.study.early_checks import VIDEO_SUFFIXES
+from tuner.study.preflight_checks import VIDEO_SUFFIXES
 
 
 def apply_to_video(

@@ -57,7 +57,7 @@ def launch(
     if not submit:  # with --submit the run directory is on the cluster's head
         check_unused(run_dir)
     from tuner.job.load import load_job
-    from tuner.study.early_checks import check_runs_of
+    from tuner.study.preflight_checks import check_runs_of
     from tuner.study.run_dir import RunDir
 
     if not submit:
@@ -227,7 +227,7 @@ def demo(
 
     RunDir(out_dir).begin()
     with err.status("loading torch"):
-        from nst_core.samples import REFERENCE_CONFIG
+        from nst_core.sample_pictures import REFERENCE_CONFIG
         from tuner.run.demo import write_demo_job
 
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}

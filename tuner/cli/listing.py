@@ -178,8 +178,8 @@ def doctor(
 
     The exit code is 1 if a check fails.
     """
-    from tuner.doctor.machine import check_machine
-    from tuner.study.early_checks import check_run as check_is_run
+    from tuner.doctor.machine_checks import check_machine
+    from tuner.study.preflight_checks import check_run as check_is_run
 
     if run_dir and address:
         raise InputError(
@@ -187,7 +187,7 @@ def doctor(
         )
     if run_dir:
         check_is_run(run_dir)
-        from tuner.doctor.run import check_run
+        from tuner.doctor.run_checks import check_run
 
         checks = check_run(run_dir)
     else:

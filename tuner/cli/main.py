@@ -19,7 +19,7 @@ from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
 from tuner.doctor.platforms import require_platform
-from tuner.job.object_store import has_open_calls
+from tuner.job.cloud_storage import has_open_calls
 from tuner.search.interrupt import end_by_signals, exit_code, ignore_signals
 from tuner.terminal.console import err, out, say_warnings
 

@@ -135,7 +135,7 @@ def _check_arguments(job: Path | None, files: _Files, size_px: int | None) -> No
         InputError: the arguments do not fit together, or a file cannot be used.
     """
     from tuner.job.load import load_job
-    from tuner.study.early_checks import check_sources
+    from tuner.study.preflight_checks import check_sources
 
     content, style, reference = files
     if job is not None and not any(files):

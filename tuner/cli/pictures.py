@@ -119,7 +119,7 @@ def stylize(
     """Stylize a picture, a folder of pictures or a video, with a preset or with --set."""
     from nst_core.files import is_folder
     from tuner.apply.picture import Outputs, Sources, apply_preset, preset_file, settings
-    from tuner.study.early_checks import check_sources, is_video
+    from tuner.study.preflight_checks import check_sources, is_video
 
     check_sources(content, style, start)
     assignments = _with_start(set_ or (), start)
@@ -237,7 +237,7 @@ def reference(
 ) -> None:
     """Make a reference: a picture that shows the goal of a run, if you do not have one."""
     from tuner.apply.picture import Sources, save_reference
-    from tuner.study.early_checks import check_sources
+    from tuner.study.preflight_checks import check_sources
 
     check_sources(content, style)
     check_writable_image(out_file)
@@ -282,7 +282,7 @@ def score(
     The reference and the content are scaled to the size of the picture.
     """
     from tuner.apply.score import check_metrics, score_image
-    from tuner.study.early_checks import check_sources
+    from tuner.study.preflight_checks import check_sources
     from tuner.terminal.metric_tables import scores_table
 
     check_metrics(metric or (), content is not None)

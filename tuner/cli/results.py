@@ -237,7 +237,7 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """Save the best configuration of a run: as a preset, a script, or for another program."""
-    from tuner.study.early_checks import check_run
+    from tuner.study.preflight_checks import check_run
 
     for run_dir in run_dirs:
         check_run(run_dir)

@@ -54,7 +54,7 @@ def suggest(
 
     They come from tuned pairs whose pictures are similar to these.
     """
-    from tuner.study.early_checks import check_run, check_sources
+    from tuner.study.preflight_checks import check_run, check_sources
 
     check_sources(content, [str(style)])
     for folder in run_dir or ():

@@ -21,7 +21,7 @@ from tuner.search.interrupt import children_keep_their_terminal
 from tuner.study.versions import warn_if_unchecked
 
 if TYPE_CHECKING:  # imports torch, which checking an address does not need
-    from tuner.cluster.backend import RayBackend
+    from tuner.cluster.ray_backend import RayBackend
 
 #: Seconds to open a connection to the address of a cluster.
 CONNECT_TIMEOUT_S = 5
@@ -46,7 +46,7 @@ def ray_backend(address: str | None = None, *, engine: type | None = None) -> Ra
     """
     check_address(address)
     _set_environment(own_cluster=address is None)
-    from tuner.cluster.backend import RayBackend
+    from tuner.cluster.ray_backend import RayBackend
 
     return RayBackend(address, engine) if engine else RayBackend(address)
 

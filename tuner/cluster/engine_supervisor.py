@@ -21,9 +21,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
 from nst_core.lanes.device import CPU_LANES, GPU_LANES
+from tuner.cluster.engine_handle import EngineLostError, Place, SupervisedEngine
 from tuner.cluster.engine_shapes import EngineShape, shapes_of
 from tuner.cluster.ray_private import actor_id, actor_state, draining_nodes
-from tuner.cluster.supervised_engine import EngineLostError, Place, SupervisedEngine
 from tuner.study.records import EngineStats, Pulse
 
 #: A sampler that learns should see so many rounds of trials: the more trials run at once, the less

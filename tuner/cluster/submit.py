@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.errors import InputError, Say, WorkError
-from tuner.job.object_store import answered
+from tuner.job.cloud_storage import answered
 from tuner.job.spec import JobSpec
 from tuner.study.run_dir import RunDir
 from tuner.study.run_files import JOB_FILE

@@ -23,8 +23,8 @@ from nst_core.images.tensors import to_uint8
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes
 from nst_core.lanes.device import describe_error, device_name, is_broken_device
+from nst_core.lanes.lane_scheduler import Chunk, LaneScheduler
 from nst_core.lanes.lane_state import LaneState
-from nst_core.lanes.scheduler import Chunk, LaneScheduler
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.registry import DEFAULT_METRICS
 from nst_core.metrics.suite import MetricSuite

@@ -12,8 +12,8 @@ from nst_core.config import StyleConfig
 from nst_core.errors import InputError, Say
 from nst_core.files import write_atomic, writing
 from nst_core.output_files import check_text_output
+from nst_core.presets.other_sizes import at_size
 from nst_core.presets.preset import Preset
-from nst_core.presets.resolution import at_size
 from tuner.export.commands import stylize_inputs
 from tuner.job.spec import StyleImage
 from tuner.results.results import Results, load_results

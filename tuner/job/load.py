@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from nst_core.errors import ConfigError, InputError, near_miss
 from nst_core.files import is_file, is_utf8
@@ -19,26 +19,12 @@ from nst_core.images.sizes import check_image, fit_size
 from nst_core.networks.weights import SOURCES
 from nst_core.references import NO_REGIONS
 from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
+from tuner.job.key_errors import describe_errors, place_of, short_text
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
 from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
 
 #: Largest relative difference of aspect ratios at which two pictures are compared pixel by pixel.
 MAX_ASPECT_DIFFERENCE = 0.05
-
-
-#: Words of pydantic's messages -> plainer words.
-_PLAIN = {
-    "greater than or equal to": "at least",
-    "less than or equal to": "at most",
-    "greater than": "a number above",
-    "less than": "a number below",
-    "a valid string": "text",
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid boolean": "true or false",
-    "a valid dictionary": "a mapping (key: value)",
-    "a valid list": "a list",
-}
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
@@ -64,7 +50,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
         )
     if not isinstance(file.data, dict):
         raise ConfigError(
-            str(path), [f"expected keys of a job (name, pairs, …), got {_short(file.data)}"]
+            str(path), [f"expected keys of a job (name, pairs, …), got {short_text(file.data)}"]
         )
     overridden = [set_key(file.data, assignment) for assignment in overrides]
     lines = {
@@ -76,92 +62,13 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     try:
         job = JobSpec.model_validate(file.data)
     except ValidationError as error:
-        raise ConfigError(str(path), describe(error, file)) from None
+        raise ConfigError(str(path), describe_errors(error, file)) from None
     job = _absolute(job, folder)
     problems, space = _check_files(job, file)
     if problems:
         raise ConfigError(str(path), problems)
     assert space is not None
     return job, space.for_style_images(len(job.pairs[0].style))
-
-
-def describe(error: ValidationError, file: YamlFile) -> list[str]:
-    """Return each error of pydantic as one sentence with line, key, value and near miss."""
-    problems: dict[str, None] = {}  # a set that keeps the order
-    for detail in error.errors():
-        path = _key_path(detail["loc"], file.data)
-        key = ".".join(str(part) for part in path) or "the file"
-        place = f"{file.where(path)}`{key}`"
-        if detail["type"] == "extra_forbidden":
-            keys = _keys_at(path[:-1])
-            problems[f"{place}: no such key{near_miss(str(path[-1]), keys)}"] = None
-        elif detail["type"] == "missing":
-            problems[f"{place}: missing, expected {_description(path)}"] = None
-        else:
-            message, hint, meant = _message(detail).partition("; did you mean")
-            got = f", got {_short(detail['input'])}"
-            problems[f"{place}: {message}{got}{hint}{meant}"] = None
-    return list(problems)
-
-
-def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
-    """Return a location of pydantic without the names of union members, which are not keys."""
-    path: list[str | int] = []
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(data, dict) and (part in data or last):
-            path.append(part)
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int):
-            path.append(part)
-            data = data[part] if part < len(data) else None
-    return tuple(path)
-
-
-def _keys_at(path: KeyPath) -> list[str]:
-    """Return the keys that a job file may have at a path."""
-    model = _model_at(path)
-    fields = model.model_fields if model else {}
-    return [field.alias or name for name, field in fields.items()]
-
-
-def _description(path: KeyPath) -> str:
-    model = _model_at(path[:-1])
-    field = model.model_fields.get(str(path[-1])) if model else None
-    return (field.description if field else None) or "a value"
-
-
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    """Return the model that describes the keys at a path, or None if no model does."""
-    model: type[BaseModel] | None = JobSpec
-    for part in path:
-        if isinstance(part, str) and model is not None:
-            field = model.model_fields.get(part)
-            model = _model_in(field.annotation) if field else None
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model in a type such as ``list[Model]`` or ``str | Annotated[Model, …]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
-def _message(detail: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
-    message = re.sub(r" or instance of \w+", "", message)  # names of classes mean nothing to users
-    for words, plain in _PLAIN.items():
-        message = message.replace(words, plain)
-    if detail["type"] == "literal_error":
-        message += near_miss(detail["input"], re.findall(r"'([^']+)'", message))
-    return message
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:
@@ -246,7 +153,7 @@ def _unmet_needs(
     problems = []
     if allowed := space.style_images:
         count = f"{allowed[0]} to {allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]}"
-        place = f"{_place(file, (*path, 'style'))}: the space {space.name} needs {count} style"
+        place = f"{place_of(file, (*path, 'style'))}: the space {space.name} needs {count} style"
         largest_group = max(Counter(style.region for style in pair.style).values())
         if len(pair.style) not in allowed:
             problems.append(f"{place} images, got {len(pair.style)}")
@@ -261,7 +168,7 @@ def _unmet_needs(
             )
     if "image" in space.may_set("init") and not pair.start:
         problems.append(
-            f"{_place(file, (*path, 'start'))}: missing; the space {space.name} may start"
+            f"{place_of(file, (*path, 'start'))}: missing; the space {space.name} may start"
             " from a given picture (`init: image`), so every pair needs one"
         )
     return problems
@@ -295,23 +202,23 @@ def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) 
             if key == ("content",):
                 fit_size(*sizes[key], size_px)
         except InputError as error:
-            problems.append(f"{_place(file, (*path, *key))}: {error}")
+            problems.append(f"{place_of(file, (*path, *key))}: {error}")
     problems += [
-        f"{_place(file, (*path, 'reference', role))}: no such file {name}, expected AdaIN weights"
+        f"{place_of(file, (*path, 'reference', role))}: no such file {name}, expected AdaIN weights"
         for role, name in _weights_files(pair)
         if not is_file(name)
     ]
     reference = pair.reference
     regions = any(style.region or style.style_region for style in pair.style)
     if isinstance(reference, ReferenceSpec) and reference.source != "long-run" and regions:
-        problems.append(f"{_place(file, (*path, 'reference'))}: {NO_REGIONS}")
+        problems.append(f"{place_of(file, (*path, 'reference'))}: {NO_REGIONS}")
     problems += _style_mask_problems(pair, sizes, path, file)
     content = sizes.get(("content",))
     for key, size in sizes.items():
         role = {"reference": "reference", "start": "start", "region": "mask"}.get(str(key[-1]))
         if role and content and shapes_differ(content, size):
             problems.append(
-                f"{_place(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
+                f"{place_of(file, (*path, *key))}: {size[0]}x{size[1]} has another shape than the"
                 f" content ({content[0]}x{content[1]}); crop the {role} to the content's frame"
             )
     return problems
@@ -326,7 +233,7 @@ def _style_mask_problems(
         key = _style_key(pair, index)
         image, mask = sizes.get(key), sizes.get((*key, "style_region"))
         if image and mask and shapes_differ(image, mask):
-            place = _place(file, (*path, *key, "style_region"))
+            place = place_of(file, (*path, *key, "style_region"))
             problems.append(
                 f"{place}: {mask[0]}x{mask[1]} has another shape than the style image"
                 f" ({image[0]}x{image[1]}); crop the mask to that image's frame"
@@ -338,7 +245,7 @@ def _weights_problems(weights: Mapping[str, str], file: YamlFile) -> list[str]:
     """Return a problem for each unknown name and each missing file in ``weights``."""
     problems = []
     for name, path in weights.items():
-        where = _place(file, ("weights", name))
+        where = place_of(file, ("weights", name))
         if name not in SOURCES:
             problems.append(f"{where}: no such weights{near_miss(name, SOURCES)}")
         elif not is_file(path):
@@ -373,14 +280,6 @@ def _weights_files(pair: PairSpec) -> Iterator[tuple[str, str]]:
         for role in ("encoder", "decoder"):
             if name := getattr(pair.reference, role):
                 yield role, name
-
-
-def _place(file: YamlFile, key: KeyPath) -> str:
-    """Return the line and name of a key, as errors begin with them."""
-    pair, of_style = key[:3], key[3:]
-    if of_style and isinstance(of_style[0], str) and (*pair, 0) in file.lines:
-        key = (*pair, 0, *of_style)  # the file has a list of one style
-    return f"{file.where(key)}`{'.'.join(map(str, key))}`"
 
 
 def shapes_differ(a: tuple[int, int], b: tuple[int, int]) -> bool:

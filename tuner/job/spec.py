@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.metrics.registry import OBJECTIVES
-from tuner.job.object_store import url_problem
+from tuner.job.cloud_storage import url_problem
 from tuner.job.objective import Constraint, Goals, Objective, check_measure
 from tuner.job.pair_spec import PairSpec, ReferenceSpec, Section, StyleImage
 from tuner.job.ranking import MAX_OBJECTIVES

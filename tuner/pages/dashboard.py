@@ -12,7 +12,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nst_core.errors import InputError, Say
-from tuner.pages.site import HOST, port_error, serve_until_interrupted
+from tuner.pages.local_server import HOST, port_error, serve_until_interrupted
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import load_study
 
@@ -70,7 +70,7 @@ def _read_only(app: App, port: int) -> App:
     """Return the app behind a guard.
 
     The guard refuses requests that could change the study, and requests under other host names or
-    from pages of other sites, see `tuner.pages.site`.
+    from pages of other sites, see `tuner.pages.local_server`.
     """
     hosts = (f"{HOST}:{port}", f"localhost:{port}")
     origins = (None, *(f"http://{host}" for host in hosts))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nst_core.images.tensors import save_image
 from nst_core.networks.weights import Weights
-from nst_core.samples import sample_content, sample_reference, sample_style
+from nst_core.sample_pictures import sample_content, sample_reference, sample_style
 from nst_core.stylization import Step
 from tuner.job.yaml_file import yaml_text
 

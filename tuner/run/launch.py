@@ -17,7 +17,7 @@ from tuner.engine.costs import known_costs
 from tuner.job.load import fingerprint, load_job
 from tuner.job.spec import BaselinesSpec, JobSpec
 from tuner.job.yaml_file import read_yaml
-from tuner.run.backend import Backend
+from tuner.run.backend_protocol import Backend
 from tuner.run.change_job import change_job
 from tuner.run.mirror import Mirror
 from tuner.run.prepare import Prepared, prepare, prepare_resumed, weight_digests

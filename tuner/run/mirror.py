@@ -20,7 +20,7 @@ from typing import Any
 
 from nst_core.errors import InputError, RunInterruptedError, WorkError
 from nst_core.files import write_atomic
-from tuner.job.object_store import answered, open_store, reason_of, service_of, store_errors
+from tuner.job.cloud_storage import answered, open_store, reason_of, service_of, store_errors
 from tuner.study.run_dir import LANES_FILE, LOCAL_FILES, MAX_BYTES
 from tuner.study.run_files import JOB_FILE, SHARED_FILE, STUDY_FILE
 

@@ -24,7 +24,7 @@ from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec, ReferenceSpec
 from tuner.run.replay import replay_of
 from tuner.sampling.sobol_grid import grid_size
-from tuner.study.early_checks import check_runs_of
+from tuner.study.preflight_checks import check_runs_of
 from tuner.study.records import Scores
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import check_database

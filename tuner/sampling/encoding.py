@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from search_spaces import Choice, Float, Int, Params, Space
-from search_spaces.derived import base_of
+from search_spaces.derived_parameters import base_of
 
 #: Distance between two options of a choice, where the range of a number has length 1.
 CHOICE_DISTANCE = 0.5

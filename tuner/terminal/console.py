@@ -43,7 +43,7 @@ def _require_run(context: typer.Context, path: Path) -> Path:
     """Refuse a path that is no run directory before anything heavy is imported to read it."""
     if context.resilient_parsing:  # shell completion parses incomplete commands
         return path
-    from tuner.study.early_checks import check_run
+    from tuner.study.preflight_checks import check_run
 
     return check_run(path)
 

@@ -11,7 +11,7 @@ from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
 from tuner.results.results import load_results
 from tuner.sampling.encoding import encode_all
-from tuner.study.early_checks import SIMILAR
+from tuner.study.preflight_checks import SIMILAR
 from tuner.study.records import TrialRecord
 from tuner.study.run_dir import RunDir
 from tuner.transfer.curves import LEARNED_FROM, load_curves

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support.made_run import made_run
-from tuner.doctor.run import check_run
+from tuner.doctor.run_checks import check_run
 from tuner.results.results import load_results
 
 

@@ -19,7 +19,7 @@ from tests.tuner.run.mirrored import (
 )
 from tuner.results.as_json import best_json, status_json
 from tuner.results.results import load_results
-from tuner.run.backend import Backend
+from tuner.run.backend_protocol import Backend
 from tuner.run.launch import resume_run
 from tuner.run.mirror import Mirror, fetch
 

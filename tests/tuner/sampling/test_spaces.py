@@ -12,7 +12,7 @@ from nst_core.images.tensors import from_uint8, save_image
 from nst_core.lanes.batch import Outcome
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 from nst_core.stylization import advance
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder

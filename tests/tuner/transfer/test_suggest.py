@@ -13,7 +13,7 @@ import torch
 from nst_core.errors import InputError
 from nst_core.losses.inputs import LossInputs
 from nst_core.presets.preset import Preset
-from nst_core.samples import sample_content, sample_style
+from nst_core.sample_pictures import sample_content, sample_style
 from search_spaces import CATALOGUE, Params, Space
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.job.load import find_space, load_job

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.errors import InputError, RunError
+from tuner.pages.local_server import Answer, Get, Site
 from tuner.pages.prefer.strengths import next_question, strengths
 from tuner.pages.prefer.votes import COUNT, NOTE, Vote, candidates, stored_votes
 from tuner.pages.report.album import Album
 from tuner.pages.report.page import as_block, policy, render_template
-from tuner.pages.site import Answer, Get, Site
 from tuner.results.results import Results
 from tuner.study.study import RunStudy
 

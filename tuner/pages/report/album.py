@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.pages.local_server import Answer
 from tuner.pages.report.page_data import frames_of_best, picture_key
-from tuner.pages.site import Answer
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
 from tuner.results.trial_result import TrialResult

@@ -6,10 +6,10 @@ import threading
 import time
 from pathlib import Path
 
+from tuner.pages.local_server import Answer, Get, Site
 from tuner.pages.report.album import Album
 from tuner.pages.report.figures import report_figures
 from tuner.pages.report.page import live_data, render_page
-from tuner.pages.site import Answer, Get, Site
 from tuner.results.results import Results, load_results
 from tuner.study.run_files import STUDY_FILE
 

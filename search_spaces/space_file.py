@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nst_core.errors import ConfigError, near_miss
-from search_spaces.checks import is_count
 from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
+from search_spaces.validation import is_count
 
 _PARAM_KEYS = ("low", "high", "log", "options", "when")
 

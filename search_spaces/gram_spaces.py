@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nst_core.config import FIELDS
-from search_spaces.derived import sets_of
+from search_spaces.derived_parameters import sets_of
 from search_spaces.parameters import Choice, Float, Int
 from search_spaces.space import Space
 

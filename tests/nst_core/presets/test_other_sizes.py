@@ -11,7 +11,7 @@ from nst_core.lanes.schedules import stages
 from nst_core.losses.functional import total_variation
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
-from nst_core.presets.resolution import at_size
+from nst_core.presets.other_sizes import at_size
 from nst_core.stylization import stylize
 
 

@@ -16,9 +16,8 @@ from pyarrow import ArrowException
 
 from nst_core.errors import ConfigError, InputError
 from tests.tuner.processes import CLI, PATIENCE_S
-from tuner.job import object_store
-from tuner.job.load import load_job
-from tuner.job.object_store import (
+from tuner.job import cloud_storage
+from tuner.job.cloud_storage import (
     answered,
     open_store,
     reason_of,
@@ -26,6 +25,7 @@ from tuner.job.object_store import (
     store_errors,
     url_problem,
 )
+from tuner.job.load import load_job
 from tuner.run.mirror import fetch
 
 
@@ -93,7 +93,7 @@ def test_an_arrow_exception_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_storage_must_answer_in_time(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a storage does not answer in time, the error names its address."""
-    monkeypatch.setattr(object_store, "ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(cloud_storage, "ANSWER_WITHIN_S", 0.5)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     with pytest.raises(InputError, match=r"127\.0\.0\.1:\d+ cannot be used \(no answer within"):
@@ -126,9 +126,9 @@ def test_ctrl_c_ends_the_wait_for_a_storage(
 
 def test_google_gets_a_limit_for_retries() -> None:
     """A URL of Google Cloud Storage gets a limit for retries, unless it has one."""
-    assert object_store._whole("gs://b/x").endswith("?retry_limit_seconds=15")
-    assert object_store._whole("gs://b/x?project_id=p").endswith("&retry_limit_seconds=15")
-    assert object_store._whole("gs://b/x?retry_limit_seconds=3").endswith("?retry_limit_seconds=3")
+    assert cloud_storage._whole("gs://b/x").endswith("?retry_limit_seconds=15")
+    assert cloud_storage._whole("gs://b/x?project_id=p").endswith("&retry_limit_seconds=15")
+    assert cloud_storage._whole("gs://b/x?retry_limit_seconds=3").endswith("?retry_limit_seconds=3")
 
 
 def test_answered_returns_or_raises() -> None:

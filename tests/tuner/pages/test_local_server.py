@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from nst_core.errors import InputError
-from tuner.pages.site import HOST, Answer, Site
+from tuner.pages.local_server import HOST, Answer, Site
 
 SENT: list[Any] = []
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_spaces.derived import sets_of
-from search_spaces.grams import GRAM, RATIO, SCHEMES, SETS, options
+from search_spaces.derived_parameters import sets_of
+from search_spaces.gram_spaces import GRAM, RATIO, SCHEMES, SETS, options
 from search_spaces.parameters import Choice, Float, Int, Parameter
 from search_spaces.space import Space
 

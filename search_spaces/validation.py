@@ -10,7 +10,7 @@ from typing import Any
 from nst_core.config import FIELDS, StyleConfig, is_whole
 from nst_core.errors import near_miss
 from nst_core.networks.registry import EXTRACTORS, NETWORKS
-from search_spaces.derived import (
+from search_spaces.derived_parameters import (
     BLEND,
     DERIVED,
     DERIVED_CHOICES,

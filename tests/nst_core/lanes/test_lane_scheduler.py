@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
-from nst_core.lanes.scheduler import FIRST_LANES, RETRY_TURNS, BatchSize, LaneScheduler
+from nst_core.lanes.lane_scheduler import FIRST_LANES, RETRY_TURNS, BatchSize, LaneScheduler
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
@@ -129,7 +129,7 @@ def test_lanes_with_masks_reduce_the_limit(
     scheduler: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The memory limit of a group is estimated again when a lane with masks joins."""
-    monkeypatch.setattr("nst_core.lanes.scheduler.free_bytes", lambda _: 2**30)
+    monkeypatch.setattr("nst_core.lanes.lane_scheduler.free_bytes", lambda _: 2**30)
     scheduler.put("plain", SHALLOW, inputs, None)
     (size,) = scheduler._sizes.values()
     before = size.planned
