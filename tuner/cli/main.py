@@ -98,11 +98,23 @@ def _run() -> int:
         )
 
 
+#: Words of click's and pydantic's messages -> plainer words.
+_PLAIN_WORDS = {
+    "Input should be ": "expected ",
+    "Value error, ": "",
+    ", unable to parse string as an integer": "",
+    ", unable to parse string as a number": "",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+}
+
+
 def _usage(error: Any) -> str:
     """Return the message for a wrong option or argument, with the command's usage."""
     message: str = error.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
-    message = message.replace("Input should be ", "expected ").replace("Value error, ", "")
+    for words, plain in _PLAIN_WORDS.items():
+        message = message.replace(words, plain)
     if error.ctx is None:
         return message
     command = error.ctx.command_path

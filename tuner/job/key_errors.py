@@ -12,12 +12,19 @@ from nst_core.errors import near_miss
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import KeyPath, YamlFile
 
+#: Longer values are cut in messages.
+MAX_VALUE_CHARACTERS = 60
+
+_HINT_AT_END = re.compile(r"; did you mean [^;]*$")
+
 #: Words of pydantic's messages -> plainer words.
 _PLAIN = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "a number above",
     "less than": "a number below",
+    ", unable to parse string as an integer": "",
+    ", unable to parse string as a number": "",
     "a valid string": "text",
     "a valid integer": "a whole number",
     "a valid number": "a number",
@@ -31,27 +38,67 @@ def describe_errors(error: ValidationError, file: YamlFile) -> list[str]:
     """Return each error of pydantic as one sentence with line, key, value and near miss."""
     problems: dict[str, None] = {}  # a set that keeps the order
     for detail in error.errors():
-        path = _key_path(detail["loc"], file.data)
-        key = ".".join(str(part) for part in path) or "the file"
-        place = f"{file.where(path)}`{key}`"
+        missing = detail["type"] == "missing"
+        path = _key_path(detail["loc"], file.data, with_missing=missing)
         if detail["type"] == "extra_forbidden":
             keys = _keys_at(path[:-1])
-            problems[f"{place}: no such key{near_miss(str(path[-1]), keys)}"] = None
-        elif detail["type"] == "missing":
-            problems[f"{place}: missing, expected {_description(path)}"] = None
+            problem = f"no such key{near_miss(str(path[-1]), keys)}"
+        elif missing:
+            problem = f"missing, expected {_description(path)}"
         else:
-            message, hint, meant = _message(detail).partition("; did you mean")
-            got = f", got {short_text(detail['input'])}"
-            problems[f"{place}: {message}{got}{hint}{meant}"] = None
+            path, message = _named_key(path, _message(detail), file.data)
+            got = _got(path, message, detail["input"], file.data)
+            hint = _HINT_AT_END.search(message)
+            end = hint.start() if hint else len(message)
+            problem = message[:end] + got + message[end:]
+        key = ".".join(str(part) for part in path) or "the file"
+        problems[f"{file.where(path)}`{key}`: {problem}"] = None
     return list(problems)
 
 
-def _key_path(loc: Sequence[str | int], data: Any) -> KeyPath:
-    """Return a location of pydantic without the names of union members, which are not keys."""
+def _named_key(path: KeyPath, message: str, data: Any) -> tuple[KeyPath, str]:
+    """Return the key that a message about several keys begins with, and the rest of the message."""
+    name, colon, rest = message.partition(": ")
+    inner = (*path, *name.split("."))
+    is_key = colon and re.fullmatch(r"\w+(\.\w+)*", name)
+    if is_key and (not path or _value_at(inner, data) is not None):
+        return inner, rest
+    return path, message
+
+
+def _got(path: KeyPath, message: str, checked: Any, data: Any) -> str:
+    """Return the wrong value for the end of a message, unless the message has it already."""
+    found = _value_at(path, data)
+    value = checked if found is None else found
+    too_much = isinstance(value, dict) and len(repr(value)) > MAX_VALUE_CHARACTERS
+    quoted = isinstance(value, str) and repr(value) in message
+    if too_much or quoted or ", got " in message:
+        return ""
+    return f", got {short_text(value)}"
+
+
+def _value_at(path: KeyPath, data: Any) -> Any:
+    """Return the value of a key in the file; None if the file does not have the key."""
+    for part in path:
+        try:
+            data = data[part]
+        except (LookupError, TypeError):
+            return None
+    return data
+
+
+def _key_path(loc: Sequence[str | int], data: Any, *, with_missing: bool = True) -> KeyPath:
+    """Return a location of pydantic without the names of union members, which are not keys.
+
+    Args:
+        loc: location of pydantic.
+        data: content of the file.
+        with_missing: keep a last part that the file does not have.
+    """
     path: list[str | int] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
-        if isinstance(data, dict) and (part in data or last):
+        if isinstance(data, dict) and (part in data or (last and with_missing)):
             path.append(part)
             data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int):
@@ -102,9 +149,10 @@ def _message(detail: Any) -> str:
 
 
 def short_text(value: Any) -> str:
-    """Return a value as text for a message, cut to 60 characters."""
+    """Return a value as text for a message, cut to `MAX_VALUE_CHARACTERS`."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    too_long = len(text) > MAX_VALUE_CHARACTERS
+    return f"{text[: MAX_VALUE_CHARACTERS - 3]}…" if too_long else text
 
 
 def place_of(file: YamlFile, key: KeyPath) -> str:

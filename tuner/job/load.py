@@ -109,8 +109,10 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     try:
         space = find_space(job.space)
     except ConfigError as error:
-        problems += [f"{file.where(('space',))}`space`: {problem}" for problem in error.problems]
-        return problems, None
+        place = f"{file.where(('space',))}`space`: "
+        if is_file(Path(job.space)):
+            place += f"{job.space}: "
+        return problems + [place + problem for problem in error.problems], None
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
             problems += _unmet_needs(space, pair, job.pairs[0], (key, index), file)
