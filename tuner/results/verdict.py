@@ -95,9 +95,10 @@ def _comparisons(results: Results, best: TrialResult) -> list[Sentence]:
             return [Sentence(f"So far the best trial with {text}", "bad")]
         advice = "Try a wider search space, more steps or another objective."
         return [Sentence(f"The best trial with {text} {advice}", "bad")]
-    is_best = "is the best" if results.over else "is the best so far"
-    text = f"Trial {best.record.trial} {is_best}:"
-    text += f" {first.name} {score:.4g} after {best.steps} steps."
+    prefix = "Best" if results.over else "Best so far"
+    text = (
+        f"{prefix}: trial {best.record.trial}, {first.name} {score:.4g} after {best.steps} steps."
+    )
     comparisons = []
     if untouched is not None:
         comparison = results.comparison(score, untouched)
