@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 os.environ["COLUMNS"] = "200"  # rich cuts tables at the width of the terminal
@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.support.common import random_weights as random_weights_of
 from nst_core.networks.weights import Weights, get_weights
+from tests.tuner.disks import SmallDisk
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time share the cores
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -75,3 +76,13 @@ def job_file(tmp_path: Path, pictures: Path) -> Path:
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job, sort_keys=False))
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of one megabyte in memory; the test is skipped if it cannot be mounted."""
+    disk = SmallDisk(tmp_path / "disk")
+    if not disk.mounted:
+        pytest.skip("this user may not mount a file system")
+    yield disk
+    disk.unmount()

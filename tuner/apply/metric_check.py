@@ -196,7 +196,7 @@ def suite_of_available(
     for name in metrics:
         missing = [network for network in METRICS[name].weights if not available(network)]
         if missing:
-            say(f"{name}: left out, no weights of {', '.join(missing)}")
+            say(f"{name}: not checked, no weights of {', '.join(missing)}")
         else:
             usable.append(name)
     return MetricSuite.load(weights, metrics=usable)

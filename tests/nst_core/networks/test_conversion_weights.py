@@ -121,7 +121,7 @@ def test_the_rate_of_lbfgs_has_no_unit() -> None:
         ("neural-style", {}, "no such engine; did you mean `neural-style-"),
         ("crowsonkb-gram", {}, "changes in every step"),
         ("keras", {"tv_weight": 1.0}, "expected `tv_weight` 0"),
-        ("keras", {"extractor": "resnet18", "content_layers": ["layer1"]}, "vgg16 and vgg19"),
+        ("keras", {"extractor": "resnet18", "content_layers": ["layer1"]}, "vgg16 or vgg19"),
         ("keras", {"content_layers": ["relu9_1"]}, "no such layer"),
         ("pystiche", {"extractor": "vgg91"}, "no such network; did you mean"),
         ("pystiche", {"optimizer": "lamb"}, "adam, sgd, lbfgs"),

@@ -86,7 +86,7 @@ def test_bad_settings_are_refused(pictures: Path, tmp_path: Path, stylize: list[
         "bad weights file": ([*weights, f"vgg16={style}"], "neither a safetensors"),
         "long weights": ([*weights, f"vgg16={'x' * 300}"], "no such weights"),
         "unknown source": ([*reference, "--from", "long-rn"], "no such source"),
-        "adain without files": ([*reference, "--from", "adain"], "encoder and decoder"),
+        "adain without files": ([*reference, "--from", "adain"], "an encoder and a decoder"),
     }
     check_refused(cases, tmp_path)
 

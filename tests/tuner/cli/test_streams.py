@@ -98,7 +98,7 @@ def test_json_is_the_same_on_any_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_log_accepts_any_file_name(tmp_path: Path) -> None:
-    """A log line with a file name that is not UTF-8 is written, as JSON in UTF-8."""
+    """A log line with a file name that is not valid UTF-8 is written, as JSON in UTF-8."""
     with logged(tmp_path / "log.jsonl", lambda line: None):
         __import__("logging").getLogger("tuner").info("caf\udce9 é")
     line = (tmp_path / "log.jsonl").read_bytes().decode("utf-8")
@@ -106,7 +106,7 @@ def test_a_log_accepts_any_file_name(tmp_path: Path) -> None:
 
 
 def test_a_run_in_a_folder_that_is_not_utf8_can_be_used(job_file: Path, tmp_path: Path) -> None:
-    """Results of a run in a folder whose name is not UTF-8 can be shown and exported."""
+    """Results of a run in a folder whose name is not valid UTF-8 can be shown and exported."""
     run = os.fsdecode(os.path.join(os.fsencode(tmp_path), LATIN))  # noqa: PTH118
     a_run(job_file, Path(run))
     (Path(run) / "inputs").mkdir()
@@ -122,8 +122,8 @@ def test_a_run_in_a_folder_that_is_not_utf8_can_be_used(job_file: Path, tmp_path
 
 
 def test_a_new_run_needs_a_folder_name_in_utf8(job_file: Path, tmp_path: Path) -> None:
-    """A new run in a folder whose name is not UTF-8 is refused before any work."""
+    """A new run in a folder whose name is not valid UTF-8 is refused before any work."""
     name = os.path.join(os.fsencode(tmp_path), LATIN)  # noqa: PTH118
     code, stderr = shell("", "launch", os.fsencode(job_file), "--run-dir", name)
-    assert code == 2 and b"is not UTF-8" in stderr and b"Traceback" not in stderr
+    assert code == 2 and b"is not valid UTF-8" in stderr and b"Traceback" not in stderr
     assert not os.path.exists(name)  # noqa: PTH110

@@ -61,7 +61,7 @@ def test_unchecked_release_of_ray_is_named(
     with pytest.raises(WorkError), connected(None):
         pass
     (line,) = (line for line in caplog.messages if "ray[" not in line and "1.2" in line)
-    assert f"ray {ray.__version__} is installed" in line and "checked with 1.2" in line
+    assert f"ray {ray.__version__} is installed" in line and "tested with 1.2" in line
 
 
 def test_error_of_an_engines_constructor_is_shown(caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ def test_every_export_names_the_users_weights_file(tmp_path: Path, pictures: Pat
     assert f"vgg16={file}" in shlex.split(done.stderr.replace("\n", " "))
     preset = load_preset(str(tmp_path / "p.json"))
     assert preset.weights_file == str(file)
-    assert "whoever made it" in preset.provenance["licence"]
+    assert "its author decides the license" in preset.provenance["licence"]
     assert "torchvision" not in preset.provenance["licence"]
     commands = dict(report_data(load_results(run))["reproduce"]["commands"])
     assert f"vgg16={file}" in shlex.split(commands["Apply the preset"])
@@ -45,7 +45,7 @@ def test_every_export_names_the_users_weights_file(tmp_path: Path, pictures: Pat
     text = (tmp_path / "p.py").read_text()
     ast.parse(text)
     assert "from caffe's weights.pth: give them with --weights" in done.stderr
-    assert "NOTE: tuned with weights of vgg16" in text and "whoever made it" in text
+    assert "NOTE: tuned with weights of vgg16" in text and "its author decides the license" in text
     assert str(tmp_path) not in text
     done = nst_tuner("export", run, "--out", tmp_path / "x", "--format", "neural-style-pt")
     assert "weights of vgg16 from caffe's weights.pth" in done.stderr
