@@ -99,7 +99,7 @@ def main(
         " cluster counts.",
         [Section(title="Time to the same score", rows=rows)],
         goals=[
-            Goal(name="times less time, of the least favourable pair", value=min(ratios), goal=10)
+            Goal(name="times less time, of the least favorable pair", value=min(ratios), goal=10)
         ],
         json_file=json_file,
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 import nst_core
 from benchmarks.support.made_run import made_run
-from docs.generate import PAGES, wings
+from docs.generate import PAGES, package_layers
 from nst_core.config import StyleConfig
 from nst_core.presets.public_engines import ENGINES, WITHOUT_CONVERSION
 from nst_core.stylization import Step, stylize
@@ -64,7 +64,7 @@ def test_design_describes_every_wing(package: str) -> None:
     section = text[text.index(f"### Wings of {package}") :]
     table = section[section.index("| wing |") :].split("\n\n")[0]
     described = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
-    assert described == [wing for layer in wings.layers(package) for wing in layer]
+    assert described == [wing for layer in package_layers.layers(package) for wing in layer]
     existing = {path.stem for path in (ROOT / package).iterdir() if path.suffix in ("", ".py")}
     assert existing - {"__init__", "__pycache__"} == set(described)
 

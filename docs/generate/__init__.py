@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import commands, conversions, job_file, settings, wings
+from docs.generate import commands, conversions, job_file, package_layers, settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings.to_markdown,
     "docs/reference/commands.md": commands.to_markdown,
     "docs/reference/conversions.md": conversions.to_markdown,
-    "docs/design.md": lambda: wings.with_picture((ROOT / "docs/design.md").read_text("utf-8")),
+    "docs/design.md": lambda: package_layers.with_picture(
+        (ROOT / "docs/design.md").read_text("utf-8")
+    ),
 }
 
 

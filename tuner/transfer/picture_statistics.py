@@ -12,7 +12,8 @@ from nst_core.losses.inputs import LossInputs
 SIZE_PX, _MIN_SIDE_PX = 64, 8
 #: Statistics of one image: brightness, contrast, colorfulness, edges at two scales. The spelling is
 #: part of the format of recorded curves.
-_IMAGE_FEATURES = ("light", "contrast", "colour", "fine", "coarse")
+#: Names as they are stored in `curves.npz`.
+_IMAGE_FEATURES = ("light", "contrast", "colour", "fine", "coarse")  # codespell:ignore colour
 #: Statistics of a pair: those of the content, those of the style, and the distance of mean colors.
 FEATURES = (
     *(f"content_{name}" for name in _IMAGE_FEATURES),

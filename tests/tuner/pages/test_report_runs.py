@@ -100,8 +100,8 @@ def test_the_pareto_front_is_also_a_table(tmp_path: Path, pictures: Path) -> Non
         page.keyboard.press("Escape")
         expect(buttons.first).to_be_focused()
         watched.plot("#search")
-        colours = page.evaluate("front().data.map(({ marker }) => marker.color)")
-        assert colours[0] == page.evaluate("color('muted')")
+        colors = page.evaluate("front().data.map(({ marker }) => marker.color)")
+        assert colors[0] == page.evaluate("color('muted')")
         assert watched.errors == []
 
 
