@@ -79,7 +79,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         "actor_id": lambda actor: actor,
         "actor_state": lambda actor: ActorState(state=actor.state, node=NODE, has_process=True),
     }
-    for module in ("engine_supervisor", "supervised_engine"):
+    for module in ("engine_supervisor", "engine_handle"):
         for name, replacement in replacements.items():
             monkeypatch.setattr(f"tuner.cluster.{module}.{name}", replacement)
     monkeypatch.setattr("tuner.cluster.engine_supervisor._nodes", lambda: fake.nodes)
