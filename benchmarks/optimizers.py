@@ -1,6 +1,7 @@
 """L-BFGS, Adam and AdamW against feed-forward references, like the report behind `lbfgs-resnet18`.
 
-Command: ``python -m benchmarks.optimizers``; its output is docs/optimizers.md. The report compares
+Command: ``python -m benchmarks.optimizers``; its output is docs/measurements/optimizers.md. The
+    report compares
 the optimizers by RMSE, PSNR and SSIM against outputs of a feed-forward network after 1000 steps. It
 ranks L-BFGS first, AdamW second and Adam third, and finds 1500 and 2000 steps no better. Here the
 same runs are scored after 1000, 1500 and 2000 steps.

@@ -1,6 +1,6 @@
 """Scores and times of every built-in preset on the same images.
 
-Command: ``python -m benchmarks.presets``; its output is docs/presets.md.
+Command: ``python -m benchmarks.presets``; its output is docs/measurements/presets.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Built-in presets: five reported systems and four public engines. This module does not load torch.
 
 `published` contains the original numbers. Where the original formula differs from ours by a factor,
-the weights include this factor and the note says so (`docs/conversions.md` derives the factors).
+the weights include this factor and the note says so (`docs/reference/conversions.md` derives the
+factors).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `to_style_config` multiplies an engine's weights by the factors of
 `nst_core.presets.public_engines`, so that the two losses are equal, not only proportional.
-`to_engine_weights` is the reverse. The table of factors is in docs/conversions.md. This module does
-not load torch.
+`to_engine_weights` is the reverse. The table of factors is in docs/reference/conversions.md. This
+module does not load torch.
 """
 
 from __future__ import annotations

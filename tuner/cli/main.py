@@ -98,23 +98,13 @@ def _run() -> int:
         )
 
 
-#: Words of click's and pydantic's messages -> plainer words.
-_PLAIN_WORDS = {
-    "Input should be ": "expected ",
-    "Value error, ": "",
-    ", unable to parse string as an integer": "",
-    ", unable to parse string as a number": "",
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-}
-
-
 def _usage(error: Any) -> str:
     """Return the message for a wrong option or argument, with the command's usage."""
+    from tuner.job.key_errors import plain_words  # brings pydantic
+
     message: str = error.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
-    for words, plain in _PLAIN_WORDS.items():
-        message = message.replace(words, plain)
+    message = plain_words(message.replace("Input should be ", "expected "))
     if error.ctx is None:
         return message
     command = error.ctx.command_path

@@ -19,6 +19,7 @@ _HINT_AT_END = re.compile(r"; did you mean [^;]*$")
 
 #: Words of pydantic's messages -> plainer words.
 _PLAIN = {
+    "Value error, ": "",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "a number above",
@@ -138,13 +139,19 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _message(detail: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"]
     message = re.sub(r"^(Input|List|String|Dictionary) should (be|have) ", "expected ", message)
     message = re.sub(r" or instance of \w+", "", message)  # names of classes mean nothing to users
-    for words, plain in _PLAIN.items():
-        message = message.replace(words, plain)
+    message = plain_words(message)
     if detail["type"] == "literal_error":
         message += near_miss(detail["input"], re.findall(r"'([^']+)'", message))
+    return message
+
+
+def plain_words(message: str) -> str:
+    """Return a message of pydantic in plainer words."""
+    for words, plain in _PLAIN.items():
+        message = message.replace(words, plain)
     return message
 
 

@@ -61,7 +61,7 @@ def final_seeds(count: int) -> range:
     """Return the seeds of a finalist's runs, none of them the search's: it may have been lucky.
 
     A start without noise gets as many seeds, because rounding depends on the seed as well
-    (`starts.DISTURBANCE`).
+    (`initialization.DISTURBANCE`).
     """
     return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count)
 

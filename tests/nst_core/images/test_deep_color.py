@@ -188,27 +188,6 @@ def test_profiles_of_16_bit_gray_are_applied(tmp_path: Path, profile: bytes) -> 
     assert len(np.unique(deep)) > 4 * len(np.unique(shallow))
 
 
-def test_12_bit_gray_has_the_full_range(tmp_path: Path) -> None:
-    """A PGM with the maximum 4095 and a 12-bit TIFF are read as [0, 1]."""
-    ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (72, 1))
-    levels = np.rint(ramp * 4095).astype(">u2")
-    (tmp_path / "a.pgm").write_bytes(b"P5\n96 72\n4095\n" + levels.tobytes())
-    np.testing.assert_allclose(load_image(tmp_path / "a.pgm")[0].numpy(), ramp, atol=2e-4)
-    packed = np.packbits(
-        np.unpackbits(levels.view(np.uint8).reshape(72, 96, 2), axis=2)[..., 4:].reshape(72, -1)
-    )
-    entries = [(256, 96), (257, 72), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1)]
-    entries += [(278, 72), (279, packed.size)]
-    head = b"II*\0\x08\0\0\0" + np.uint16(len(entries)).tobytes()
-    rows = b"".join(
-        np.array([tag, 4], "<u2").tobytes() + np.array([1, value], "<u4").tobytes()
-        for tag, value in entries
-    )
-    content = (head + rows + bytes(4)).ljust(122, b"\0") + packed.tobytes()
-    (tmp_path / "a.tif").write_bytes(content)
-    np.testing.assert_allclose(load_image(tmp_path / "a.tif")[0].numpy(), ramp, atol=2e-4)
-
-
 def test_16_bit_gray_that_uses_12_bits_is_reported_as_dark(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
