@@ -77,7 +77,7 @@ def test_bash_completion_loads_nothing_heavy(command: str, expected: str) -> Non
         ("status --bogus", "error: no such option: --bogus"),
         ("nosuch", "error: no such command 'nosuch'"),
         ("launch", "error: missing argument 'JOB.yaml'"),
-        ("best . --top 0", "error: invalid value for '--top': expected greater than"),
+        ("best . --top 0", "error: invalid value for '--top': expected at least 1"),
     ],
 )
 def test_wrong_usage_is_a_plain_error(command: str, message: str) -> None:
