@@ -28,6 +28,7 @@ from benchmarks.support.common import (
 )
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
@@ -104,7 +105,7 @@ def step_of(
     store = FeatureStore(weights.__getitem__, device)
     content, style = pictures
     inputs = LossInputs.at_size(content, [(style, 1.0)], content.shape[2])
-    batch = LaneBatch(store, graphs)
+    batch = LaneBatch(store, Buckets(store, graphs))
     for lane in range(lanes):
         batch.add(lane, StyleConfig(lr=0.01 + 0.01 * lane, steps=100_000), inputs)
     return lambda: batch.advance(1)

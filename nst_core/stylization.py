@@ -11,10 +11,10 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch, Outcome
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import plan_memory
-from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.laplacian import check_photorealism
@@ -105,7 +105,7 @@ def advance(
     saved: LaneState | None = None
     done, outcome = 0, Outcome.RUNNING
     while done < config.steps and outcome is Outcome.RUNNING:
-        batch = LaneBatch(store, StepGraphs.for_device(store.device))
+        batch = LaneBatch(store, Buckets.for_store(store))
         batch.add("lane", config, inputs, saved)
         while batch.stage_steps_left and done < config.steps and outcome is Outcome.RUNNING:
             to_yield = every - done % every

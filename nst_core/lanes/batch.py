@@ -19,15 +19,17 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.images.colors import with_hues_of
 from nst_core.images.tensors import resize
-from nst_core.lanes.assembly import AssembledLane, Assembly
+from nst_core.lanes.assembly import Assembly
+from nst_core.lanes.bucket import Bucket, Buckets
 from nst_core.lanes.initialization import initial_image
 from nst_core.lanes.lane_state import LaneState, fresh_state, resized_state
 from nst_core.lanes.optimizers import resample
 from nst_core.lanes.schedules import Stage, stage_at, stages
-from nst_core.lanes.step_graph import StepGraphs
-from nst_core.losses.batch_loss import Losses, depth_of
+from nst_core.lanes.step import StepKinds, SteppedLane
+from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
+from nst_core.losses.terms import depth_of
 from nst_core.networks.precision import LossScaler
 from nst_core.networks.registry import Backbone
 
@@ -102,19 +104,20 @@ class LaneBatch:
 
     Args:
         store: extractors and targets, on the device where the batch lives.
-        graphs: records steps as CUDA graphs; None: every step is eager.
+        buckets: the lanes take their steps in one of these buckets; None: in an `Assembly`.
 
     Attributes:
-        lanes: the lanes of the batch, deepest network layer first. Per-lane results of `advance`
-            and `outcomes` have the same order.
+        lanes: the lanes of the batch. Per-lane results of `advance` and `outcomes` have the same
+            order, which may change when lanes join.
     """
 
-    def __init__(self, store: FeatureStore, graphs: StepGraphs | None = None):
-        self._store, self._graphs = store, graphs
+    def __init__(self, store: FeatureStore, buckets: Buckets | None = None):
+        self._store, self._buckets = store, buckets
         self.lanes: list[Lane] = []
-        # Either the assembly holds the states of all lanes, or `_separate` does, never both.
-        self._separate: dict[Hashable, LaneState] = {}
-        self._assembly: Assembly | None = None
+        # The state of a lane is in `_running` if the lane takes steps there, else in `_waiting`.
+        self._running: Assembly | Bucket | None = None
+        self._waiting: dict[Hashable, LaneState] = {}
+        self._is_ready = False
 
     def __len__(self) -> int:
         return len(self.lanes)
@@ -148,9 +151,9 @@ class LaneBatch:
             raise ValueError(f"cannot add a lane of {group} to a batch of {self.group}")
         stage = stage_at(stages(config, *inputs.height_width), step)
         lane = Lane(key=key, config=config, inputs=inputs, step=step, stage=stage)
-        self._separate_lanes()
-        self._separate[key] = self._fresh(lane) if state is None else self._resumed(lane, state)
+        self._waiting[key] = self._fresh(lane) if state is None else self._resumed(lane, state)
         self.lanes = sorted([*self.lanes, lane], key=lambda lane: -depth_of(lane.config))
+        self._is_ready = False
 
     def _fresh(self, lane: Lane) -> LaneState:
         image = self._store.place(initial_image(lane.config, lane.scaled))
@@ -181,9 +184,19 @@ class LaneBatch:
     def take(self, key: Hashable) -> LaneState:
         """Remove a lane and return its state on the batch's device; other lanes are unaffected."""
         index = self._index(key)
-        self._separate_lanes()
+        # A copy: a view would keep the tensors of all lanes alive for as long as the lane waits.
+        state = self._waiting.pop(key, None) or self._running_state(key).cloned()
+        if isinstance(self._running, Bucket):
+            if key in self._running.keys:
+                self._running.leave(key)
+        else:
+            self._disassemble()
+            self._waiting.pop(key, None)
         self.lanes = [lane for i, lane in enumerate(self.lanes) if i != index]
-        return self._separate.pop(key)
+        self._is_ready = False
+        if not self.lanes:
+            self._stop()
+        return state
 
     def save(self, key: Hashable) -> LaneState:
         """Return a copy of a lane's state; a lane added with it continues without a difference."""
@@ -211,7 +224,7 @@ class LaneBatch:
 
     def prepare(self) -> None:
         """Compute targets and stack the lanes, which otherwise happens in the next `advance`."""
-        self._assembled()
+        self._ready()
 
     def advance(self, steps: int) -> Losses:
         """Advance every lane by ``steps`` and return the losses before the last update.
@@ -223,26 +236,25 @@ class LaneBatch:
         """
         if not 1 <= steps <= self.stage_steps_left:
             raise ValueError(f"expected 1 to {self.stage_steps_left} steps, got {steps}")
-        assembly = self._assembled()
+        running = self._ready()
         try:
-            return assembly.advance(steps)
+            return running.advance(steps)
         finally:
             self.lanes = [
                 replace(lane, step=step)
-                for lane, step in zip(self.lanes, assembly.steps, strict=True)
+                for lane, step in zip(self.lanes, running.steps, strict=True)
             ]
 
     def outcomes(self, losses: Losses) -> list[Outcome]:
         """Return the outcome of each lane after an `advance` that returned ``losses``."""
-        assembly = self._assembled()
-        total_N = losses.total
-        largest_pixel_N = assembly.images_N3HW.detach().abs().flatten(1).amax(1)
-        no_scale_left_N = assembly.loss_scale_N < LossScaler.LEAST
+        running = self._ready()
+        total_N, largest_pixel_N = losses.total, running.largest_pixel_N
+        no_scale_left_N = running.loss_scale_N < LossScaler.LEAST
         checks = torch.stack(
             [
                 ~(total_N.isfinite() & largest_pixel_N.isfinite()) | no_scale_left_N,
                 largest_pixel_N > EXPLODED_PIXEL,
-                total_N > EXPLODED_LOSS * assembly.null_loss_N,
+                total_N > EXPLODED_LOSS * running.null_loss_N,
             ]
         )
         kinds = (Outcome.NOT_FINITE, Outcome.EXPLODED_IMAGE, Outcome.EXPLODED_LOSS)
@@ -258,23 +270,49 @@ class LaneBatch:
         raise KeyError(f"no lane {key!r} in the batch")
 
     def _state(self, key: Hashable) -> LaneState:
-        index = self._index(key)
-        return self._assembly.lane(index) if self._assembly else self._separate[key]
+        self._index(key)  # raises KeyError
+        return self._waiting[key] if key in self._waiting else self._running_state(key)
 
-    def _separate_lanes(self) -> None:
-        if self._assembly is not None:
-            states = [self._assembly.lane(index) for index in range(len(self.lanes))]
-            keys = [lane.key for lane in self.lanes]
-            self._separate, self._assembly = dict(zip(keys, states, strict=True)), None
+    def _running_state(self, key: Hashable) -> LaneState:
+        assert self._running is not None
+        return self._running.state(key)
 
-    def _assembled(self) -> Assembly:
-        if self._assembly is None:
-            lanes = [
-                AssembledLane(
-                    config=lane.config, inputs=lane.scaled, state=self._separate[lane.key]
-                )
-                for lane in self.lanes
-            ]
-            self._assembly = Assembly(self._store, lanes, self._graphs)
-            self._separate = {}
-        return self._assembly
+    def _ready(self) -> Assembly | Bucket:
+        """Return all lanes where they take their steps; `lanes` has their order."""
+        if self._running is None or not self._is_ready:
+            self._running = self._gathered()
+            self._waiting, self._is_ready = {}, True
+            lanes = {lane.key: lane for lane in self.lanes}
+            self.lanes = [lanes[key] for key in self._running.keys if key is not None]
+        return self._running
+
+    def _gathered(self) -> Assembly | Bucket:
+        pairs = [(lane.config, lane.scaled) for lane in self.lanes]
+        if self._buckets is None or not self._buckets.can_hold(StepKinds.of(pairs)):
+            self._disassemble()
+            return Assembly(self._store, self._stepped())
+        if isinstance(self._running, Assembly):
+            self._disassemble()
+        bucket = self._running if isinstance(self._running, Bucket) else None
+        return self._buckets.bucket(self.group, self._stepped(), bucket)
+
+    def _stepped(self) -> dict[Hashable, SteppedLane]:
+        return {
+            lane.key: SteppedLane(
+                config=lane.config, inputs=lane.scaled, state=self._state(lane.key)
+            )
+            for lane in self.lanes
+        }
+
+    def _disassemble(self) -> None:
+        """Let all lanes wait, so that others can be stacked with them."""
+        if self._running is not None:
+            self._waiting.update(
+                {key: self._running.state(key) for key in self._running.keys if key is not None}
+            )
+            self._stop()
+
+    def _stop(self) -> None:
+        if isinstance(self._running, Bucket) and self._buckets is not None:
+            self._buckets.release(self._running)
+        self._running = None

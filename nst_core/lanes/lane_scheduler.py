@@ -11,6 +11,7 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import GroupKey, LaneBatch, Outcome, group_of
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.device import (
     OUT_OF_MEMORY,
     describe_error,
@@ -19,7 +20,6 @@ from nst_core.lanes.device import (
 )
 from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import free_bytes, needed_bytes
-from nst_core.lanes.step_graph import StepGraphs
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
@@ -130,7 +130,7 @@ class LaneScheduler:
 
     def __init__(self, store: FeatureStore):
         self._store = store
-        self._graphs = StepGraphs.for_device(store.device)
+        self._buckets = Buckets.for_store(store)
         self._turns: deque[LaneBatch] = deque()
         self._batch_of: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
@@ -171,7 +171,7 @@ class LaneScheduler:
         state: LaneState | None,
     ) -> None:
         """Add a lane to a batch; None: to a new one."""
-        batch = batch or LaneBatch(self._store, self._graphs)
+        batch = batch or LaneBatch(self._store, self._buckets)
         batch.add(key, config, inputs, state)
         if len(batch) == 1:
             self._turns.append(batch)

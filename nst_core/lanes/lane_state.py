@@ -37,6 +37,14 @@ class LaneState:
     image_3HW: Tensor
     state: Mapping[str, Tensor]
 
+    def cloned(self) -> LaneState:
+        """Return a copy on the same device, which does not keep the tensors of a batch alive."""
+        return LaneState(
+            step=self.step,
+            image_3HW=self.image_3HW.detach().clone(),
+            state={name: value.detach().clone() for name, value in self.state.items()},
+        )
+
     def copied(self) -> LaneState:
         """Return a copy on the CPU, which later steps do not change."""
         return LaneState(

@@ -28,12 +28,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.config import StyleConfig
+from nst_core.networks.rowwise import Rowwise
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
+class Rates(Rowwise):
     """Settings that may differ between lanes, as float64 vectors over N lanes.
 
     Attributes:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nst_core.config import MIN_SIDE_PX, SCALE_STEP, StyleConfig
 from nst_core.images.sizes import scaled_size
+from nst_core.networks.rowwise import Rowwise
 
 #: Steps between two measurements of gradient norms under ``weight_schedule: balance``; each
 #: measurement costs another backward pass.
@@ -65,7 +66,22 @@ def starts_from_content(config: StyleConfig) -> bool:
     return config.init == "content" or (config.init == "mix" and not config.init_noise)
 
 
-class Schedules:
+def balance_due(config: StyleConfig, step: int) -> bool:
+    """Return whether a lane measures its gradient norms before its next step.
+
+    A lane that starts from the content does not measure before its first step: its content gradient
+    would be rounding error, which depends on the other lanes of the batch.
+
+    Args:
+        config: settings of the lane.
+        step: number of steps done.
+    """
+    if config.weight_schedule != "balance" or step % BALANCE_EVERY:
+        return False
+    return step > 0 or not starts_from_content(config)
+
+
+class Schedules(Rowwise):
     """Learning rates and style weights of N lanes as functions of their steps.
 
     Args:
@@ -84,9 +100,7 @@ class Schedules:
             [c.ramp_start if c.weight_schedule == "ramp" else 1.0 for c in configs]
         )
         self._balance_ratio_N = vector([c.balance_ratio for c in configs])
-        self._balances = [c.weight_schedule == "balance" for c in configs]
-        self._balances_N = vector(self._balances).bool()
-        self._from_content = [starts_from_content(c) for c in configs]
+        self._balances_N = vector([c.weight_schedule == "balance" for c in configs]).bool()
 
     def lr_factor(self, step_N: Tensor) -> Tensor:
         """Return factor_N of the learning rates for step ``step_N`` (from 1): float64 in (0, 1].
@@ -114,27 +128,6 @@ class Schedules:
         progress_N = (step_N.double() - 1) / (self._horizon_N - 1).clamp_min(1)
         ramp_N = self._ramp_start_N + (1 - self._ramp_start_N) * progress_N.clamp(0, 1)
         return torch.where(self._balances_N, balance_N.double(), ramp_N)
-
-    @property
-    def balances(self) -> bool:
-        """Whether any lane has ``weight_schedule: balance``."""
-        return any(self._balances)
-
-    def balance_due(self, steps: Sequence[int]) -> list[bool]:
-        """Return whether each lane measures its gradient norms before its next step.
-
-        A lane that starts from the content does not measure before its first step: its content
-        gradient would be rounding error, which depends on the other lanes of the batch.
-
-        Args:
-            steps: number of steps done by each lane.
-        """
-        return [
-            balances and step % BALANCE_EVERY == 0 and not (from_content and step == 0)
-            for balances, from_content, step in zip(
-                self._balances, self._from_content, steps, strict=True
-            )
-        ]
 
     def balanced(self, factor_N: Tensor, content_N: Tensor, style_N: Tensor) -> Tensor:
         """Return new style factors, from the norms of the content and the style gradient.

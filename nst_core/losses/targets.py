@@ -17,7 +17,7 @@ from nst_core.config import StyleConfig
 from nst_core.images.colors import luminance, luminance_like, recolored
 from nst_core.losses.byte_lru import ByteLRU, Key
 from nst_core.losses.functional import Moments, color_quantiles, moments
-from nst_core.losses.inputs import LossInputs, Region, Style, resize_mask, resize_style
+from nst_core.losses.inputs import LossInputs, Style, resize_mask, resize_style
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.precision import arithmetic
 from nst_core.networks.registry import NETWORKS, Backbone
@@ -71,6 +71,7 @@ class FeatureStore:
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
         self._targets = ByteLRU(MAX_BYTES)
+        self._shapes: dict[tuple[Backbone, int, int], dict[str, tuple[int, int, int]]] = {}
 
     def extractor(
         self, backbone: Backbone, layers: Iterable[str], precision: str = "float32"
@@ -211,11 +212,15 @@ class FeatureStore:
         target: Tensor = self._targets[key]
         return target
 
-    def mask(self, region: Region, inputs: LossInputs) -> Tensor:
-        """Return mask_HW of a region; all ones if the region is the whole image."""
-        if region.mask_HW is None:
-            return torch.ones(inputs.height_width, device=self.device, dtype=self.dtype)
-        return self.place(region.mask_HW)
+    def feature_shape(
+        self, backbone: Backbone, layer: str, height: int, width: int
+    ) -> tuple[int, int, int]:
+        """Return the shape [C, H, W] of the features of images of a size in pixels."""
+        key = (backbone, height, width)
+        if key not in self._shapes:
+            network = self._network(backbone, self.dtype)
+            self._shapes[key] = network.feature_shapes(height, width)
+        return self._shapes[key][layer]
 
     def forget(self, inputs: LossInputs) -> None:
         """Remove all targets of a content image, at all sizes; a later request computes them."""

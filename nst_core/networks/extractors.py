@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from nst_core.networks.registry import NETWORKS, POOLING_GAIN, Backbone
+from nst_core.networks.rowwise import Rowwise
 from nst_core.networks.winograd import WinogradConv
 
 
@@ -185,6 +186,13 @@ class Extractor(nn.Module):
         other._read(layers)
         return other
 
+    def feature_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Return layer -> shape [C, H, W] of its features for images of a size in pixels."""
+        weights = {name: value.to("meta") for name, value in self.state_dict().items()}
+        pixels = torch.empty(1, 3, height, width, device="meta")
+        features = torch.func.functional_call(self, weights, pixels)
+        return {name: tuple(feat.shape[1:]) for name, feat in features.items()}
+
     @property
     def dtype(self) -> torch.dtype:
         """Number format in which the network computes."""
@@ -237,20 +245,21 @@ def is_counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
-class Normalizer:
+class Normalizer(Rowwise):
     """Preprocessing of the pixels of N lanes, each with its own normalization.
 
     Args:
         names: a key of `NORMALIZATION_STATS` for each lane.
         like: a tensor whose device and dtype are used.
+        any_bgr: whether BGR must be possible; None: if one of the lanes needs it.
     """
 
-    def __init__(self, names: Sequence[str], like: Tensor):
+    def __init__(self, names: Sequence[str], like: Tensor, any_bgr: bool | None = None):
         stats = [NORMALIZATION_STATS[name] for name in names]
         self._mean = like.new_tensor([s.mean for s in stats])[:, :, None, None]
         self._std = like.new_tensor([s.std for s in stats])[:, :, None, None]
         self._bgr = torch.tensor([s.bgr for s in stats], device=like.device)[:, None, None, None]
-        self._any_bgr = any(s.bgr for s in stats)
+        self._any_bgr = any(s.bgr for s in stats) if any_bgr is None else any_bgr
 
     def __call__(self, image_N3HW: Tensor) -> Tensor:
         """Return normalized pixels, x_N3HW."""

@@ -131,7 +131,7 @@ def test_gradients_agree_with_finite_differences(
     )
     batch = LaneBatch(exact_store)
     batch.add("x", config, inputs)
-    loss = batch._assembled()._loss
+    loss = batch._ready()._step._loss
     pixels = batch.image("x")[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)  # type: ignore[union-attr]
     generator = torch.Generator().manual_seed(1)

@@ -5,86 +5,17 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch, Outcome
-from nst_core.losses.batch_loss import depth_of
-from nst_core.losses.inputs import LossInputs, Style
+from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
+from nst_core.losses.terms import depth_of
 from nst_core.networks.weights import Weights
-
-DOUBLE = torch.float64
-
-#: Settings of one network that differ as much as possible, also in depth and optimizer.
-CONFIGS = (
-    StyleConfig(style_layers={"relu1_1": 1, "relu3_1": 1}, content_layers={"relu2_2": 1}, lr=0.02),
-    StyleConfig(
-        style_layers={"conv3_1": 1, "relu3_1": 0.5},
-        content_layers={"conv1_2": 0.3, "relu2_1": 2},
-        style_weight=1e4,
-        tv_weight=3.0,
-        color_weight=5.0,
-        lr=0.2,
-        init="noise",
-        seed=7,
-        gram="per_element",
-        normalization="half",
-        clamp="save",
-        lr_schedule="cosine",
-        warmup_steps=3,
-        steps=9,
-        keep="ema",
-        ema_decay=0.7,
-    ),
-    StyleConfig(
-        style_layers={"relu2_2": 1}, content_weight=0.0, init="style", optimizer="lbfgs", lr=0.5
-    ),
-    StyleConfig(
-        style_layers={"relu1_2": 1, "relu2_2": 2},
-        content_layers={"relu1_2": 1},
-        style_loss="wasserstein",
-        normalization="caffe",
-        preserve_color="luminance",
-        weight_schedule="balance",
-        init="mix",
-        tv_weight=1.0,
-        tv_norm="l1",
-        keep="best",
-        beta1=0.5,
-    ),
-    StyleConfig(
-        style_layers={"relu4_1": 1},
-        content_layers={"relu1_2": 1},
-        optimizer="adamw",
-        style_loss="mean_cov",
-        match_colors="mean_cov",
-        color_weight=1.0,
-        color_loss="histogram",
-        weight_schedule="ramp",
-        style_scale=0.9,
-    ),
-)
+from tests.nst_core.lanes.unlike_lanes import CONFIGS, run_alone, unlike_inputs
 
 
 @pytest.fixture(scope="module")
 def inputs() -> list[LossInputs]:
-    generator = torch.Generator().manual_seed(0)
-
-    def picture(height: int, width: int) -> torch.Tensor:
-        return torch.rand(3, height, width, generator=generator)
-
-    half = torch.zeros(32, 40)
-    half[:, 20:] = 1
-    styles = [picture(36, 32), picture(40, 44), picture(33, 48), picture(50, 40), picture(34, 34)]
-    regions = [
-        Style(image_3HW=styles[0], region_HW=half),
-        Style(image_3HW=styles[1], style_region_HW=torch.rand(40, 44, generator=generator)),
-        Style(image_3HW=styles[2], weight=2.0),
-    ]
-    blends: list[list[Style | tuple[torch.Tensor, float]]] = [
-        [(style, 0.25), (styles[0], 0.75)] for style in styles
-    ]
-    blends[3:] = [list(regions), [Style(image_3HW=styles[3])]]
-    return [LossInputs.at_size(picture(32, 40), blend, 40) for blend in blends]
+    return unlike_inputs()
 
 
 @pytest.fixture(autouse=True)
@@ -98,14 +29,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def store(random_weights: Callable[[str], Weights]) -> FeatureStore:
-    return FeatureStore(random_weights, dtype=DOUBLE)
-
-
-def run_alone(store: FeatureStore, config: StyleConfig, inputs: LossInputs, steps: int):  # type: ignore[no-untyped-def]
-    batch = LaneBatch(store)
-    batch.add("x", config, inputs)
-    losses = batch.advance(steps)
-    return batch.image("x"), losses.total[0]
+    return FeatureStore(random_weights, dtype=torch.float64)
 
 
 def test_batched_lanes_equal_separate_runs(store: FeatureStore, inputs: list[LossInputs]) -> None:
@@ -192,8 +116,8 @@ def test_an_exception_keeps_complete_steps(
     batch = LaneBatch(store)
     batch.add(0, CONFIGS[0], inputs[0])
     batch.advance(1)
-    assembly = batch._assembled()
-    loss = assembly._loss
+    step = batch._ready()._step
+    loss = step._loss
     calls = 0
 
     def failing(pixels: torch.Tensor):  # type: ignore[no-untyped-def]
@@ -203,7 +127,7 @@ def test_an_exception_keeps_complete_steps(
             raise torch.OutOfMemoryError("injected")
         return loss(pixels)
 
-    monkeypatch.setattr(assembly, "_loss", failing)
+    monkeypatch.setattr(step, "_loss", failing)
     with pytest.raises(torch.OutOfMemoryError):
         batch.advance(5)
     assert batch.lanes[0].step == 3
@@ -219,12 +143,12 @@ def test_loss_gradient_matches_finite_differences(
     batch = LaneBatch(store)
     config = CONFIGS[1].replace(style_weight=1.0)
     batch.add(0, config, inputs[0])
-    loss = batch._assembled()._loss
+    loss = batch._ready()._step._loss
     pixels = batch.image(0)[None].clone().requires_grad_()
     (grad,) = torch.autograd.grad(sum(loss(pixels)).sum(), pixels)
     generator = torch.Generator().manual_seed(1)
     for _ in range(4):
-        direction = torch.randn(pixels.shape, generator=generator, dtype=DOUBLE)
+        direction = torch.randn(pixels.shape, generator=generator, dtype=torch.float64)
         with torch.no_grad():
             above = sum(loss(pixels + 1e-6 * direction))
             below = sum(loss(pixels - 1e-6 * direction))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nst_core.config import MIN_SIDE_PX, StyleConfig
 from nst_core.images.sizes import fit_size
-from nst_core.lanes.schedules import Schedules, Stage, stage_at, stages
+from nst_core.lanes.schedules import Schedules, Stage, balance_due, stage_at, stages
 
 CPU = torch.device("cpu")
 
@@ -100,13 +100,13 @@ def test_balancing_needs_both_gradients(content: float, style: float) -> None:
 
 def test_balancing_begins_when_there_is_a_content_loss() -> None:
     """A lane that starts from the content does not measure before its first step."""
-    lanes = schedules(
+    configs = (
         StyleConfig(weight_schedule="balance", init="content"),
         StyleConfig(weight_schedule="balance", init="noise"),
         StyleConfig(init="noise"),
         StyleConfig(weight_schedule="balance", init="mix", init_noise=0),
         StyleConfig(weight_schedule="balance", init="mix", init_noise=0.1),
     )
-    assert lanes.balance_due([0] * 5) == [False, True, False, False, True]
-    assert lanes.balance_due([10] * 5) == [True, True, False, True, True]
-    assert lanes.balance_due([11] * 5) == [False] * 5
+    assert [balance_due(c, 0) for c in configs] == [False, True, False, False, True]
+    assert [balance_due(c, 10) for c in configs] == [True, True, False, True, True]
+    assert [balance_due(c, 11) for c in configs] == [False] * 5

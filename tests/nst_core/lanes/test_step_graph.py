@@ -14,6 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.step_graph import MAX_PIXELS, Replay, StepGraphs
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
@@ -58,7 +59,7 @@ def run(
     graphs: StepGraphs | None = None,
 ) -> Tensor:
     """Return the losses of all lanes after 3, 7 and 12 steps, and the pixels at the end."""
-    batch = LaneBatch(store, graphs)
+    batch = LaneBatch(store, Buckets(store, graphs))
     for index, config in enumerate(configs):
         batch.add(index, config, inputs)
     losses = [batch.advance(steps).total for steps in (3, 4, 5)]
@@ -90,7 +91,7 @@ def test_lanes_with_several_optimizers_share_a_recording(
 
 def test_lanes_can_leave_a_recorded_batch(store: FeatureStore, inputs: LossInputs) -> None:
     """The state of a lane that left a recorded batch no longer changes; the others continue."""
-    batch = LaneBatch(store, StepGraphs(record_by_tracing, eager_steps=1))
+    batch = LaneBatch(store, Buckets(store, StepGraphs(record_by_tracing, eager_steps=1)))
     for key in ("stays", "leaves"):
         batch.add(key, BASE.replace(init="noise", seed=len(key)), inputs)
     batch.advance(4)

@@ -6,9 +6,10 @@ import torch
 
 from nst_core.config import StyleConfig
 from nst_core.images.tensors import from_uint8
-from nst_core.lanes.assembly import AssembledLane, Assembly
+from nst_core.lanes.assembly import Assembly
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.lanes.lane_state import fresh_state
+from nst_core.lanes.step import SteppedLane
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.precision import LossScaler, arithmetic
@@ -54,7 +55,7 @@ def test_float16_survives_features_beyond_its_range(
     )
     losses, outcome, batch = run(weights, config, inputs)
     assert outcome is Outcome.RUNNING and torch.isfinite(losses.total).all()
-    feats = batch._assembled()._loss._extractor(torch.full((1, 3, 64, 64), 3e4))
+    feats = batch._ready()._step._loss._extractor(torch.full((1, 3, 64, 64), 3e4))
     assert torch.isfinite(feats["relu3_1"]).all() and feats["relu3_1"].max() > 65504
 
 
@@ -66,10 +67,10 @@ def test_an_overflowing_lane_skips_its_step(
     """A lane whose gradient overflows skips its step and lowers its scale; other lanes do not."""
     configs = [SMALL.replace(precision="float16", optimizer=name) for name in ("adam", "lbfgs")]
     states = [fresh_state(c, torch.rand(3, *inputs.height_width)) for c in configs]
-    lanes = [
-        AssembledLane(config=c, inputs=inputs, state=s)
+    lanes = {
+        c.optimizer: SteppedLane(config=c, inputs=inputs, state=s)
         for c, s in zip(configs, states, strict=True)
-    ]
+    }
     assembly = Assembly(FeatureStore(random_weights), lanes)
 
     def overflowing(total_N: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor]:
@@ -79,7 +80,7 @@ def test_an_overflowing_lane_skips_its_step(
 
     monkeypatch.setattr("torch.autograd.grad", overflowing)
     assembly.advance(1)
-    clean, skipped = assembly.lane(0), assembly.lane(1)
+    clean, skipped = assembly.state("adam"), assembly.state("lbfgs")
     assert not torch.equal(clean.image_3HW, states[0].image_3HW)
     assert torch.equal(skipped.image_3HW, states[1].image_3HW)
     assert float(skipped.state["optimizer.evaluations"]) == 0
