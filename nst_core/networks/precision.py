@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +14,32 @@ from torch import Tensor
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """Allow TF32 on CUDA inside the ``with`` block unless ``precision`` is ``float32``.
 
-    PyTorch's convolutions use TF32 by default. The flags are global to the process, so the block
+    PyTorch's convolutions use TF32 by default. The settings are global to the process, so the block
     restores them.
     """
     if device.type != "cuda":
         yield
         return
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = (matmul.allow_tf32, cudnn.allow_tf32)
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    # Only the newer of torch's two interfaces: `allow_tf32` cannot be read where a program used
+    # `fp32_precision`, nor inside this block.
+    wanted = "ieee" if precision == "float32" else "tf32"
+    everything: Any = torch.backends
+    cuda: Any = torch.backends.cudnn  # its `fp32_precision` is that of all CUDA operations
+    operations = (torch.backends.cuda.matmul, cuda.conv)
+    inherits = cuda.fp32_precision == everything.fp32_precision
+    before = "none" if inherits else cuda.fp32_precision
+    cuda.fp32_precision = wanted
+    # An operation without a setting of its own follows, and must not get one: it could not be
+    # taken away again from convolutions.
+    own = [(each, each.fp32_precision) for each in operations if each.fp32_precision != wanted]
+    for operation, _ in own:
+        operation.fp32_precision = wanted
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for operation, value in own:
+            operation.fp32_precision = value
+        cuda.fp32_precision = before
 
 
 def exact_by_default() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import skimage.data
@@ -98,15 +98,107 @@ def test_scales_grow_again() -> None:
     assert state["loss_scale"].item() == 2 and state["clean_steps"].item() == 0
 
 
-def test_arithmetic_flags_are_put_back() -> None:
-    """`arithmetic` switches TF32 on only if asked, and restores the flags after an exception."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = (matmul.allow_tf32, cudnn.allow_tf32)
-    for precision, wanted in (("float32", False), ("tf32", True), ("bfloat16", True)):
-        with (
-            pytest.raises(KeyError),
-            arithmetic(precision, torch.device("cuda")),
-        ):
-            assert (matmul.allow_tf32, cudnn.allow_tf32) == (wanted, wanted)
-            raise KeyError
-        assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+def set_to_default() -> None:
+    """Set TF32 for convolutions only, as torch does at its start."""
+    torch.backends.fp32_precision = torch.backends.cudnn.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.fp32_precision = "none"
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.fixture
+def default_flags() -> Iterator[None]:
+    set_to_default()
+    yield
+    set_to_default()
+
+
+def readable(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except RuntimeError:  # a program mixed both interfaces
+        return RuntimeError
+
+
+def flags() -> dict[str, object]:
+    """Return every setting that a program can read, or `RuntimeError` where torch refuses."""
+    backends = torch.backends
+    new = {
+        "all": backends,
+        "cuda": backends.cudnn,
+        "cuda.matmul": backends.cuda.matmul,
+        "cuda.conv": backends.cudnn.conv,
+        "mkldnn": backends.mkldnn,
+        "mkldnn.matmul": backends.mkldnn.matmul,
+    }
+    return {
+        **{name: setting.fp32_precision for name, setting in new.items()},
+        "matmul.allow_tf32": readable(lambda: backends.cuda.matmul.allow_tf32),
+        "cudnn.allow_tf32": readable(lambda: backends.cudnn.allow_tf32),
+        "float32_matmul_precision": readable(torch.get_float32_matmul_precision),
+    }
+
+
+#: Ways to choose the precision of float32, each as a program does it.
+WAYS = [
+    "",
+    "cuda.matmul.allow_tf32 = True",
+    "cuda.matmul.allow_tf32 = cudnn.allow_tf32 = False",
+    "torch.set_float32_matmul_precision('high')",
+    "torch.set_float32_matmul_precision('medium')",
+    "backends.fp32_precision = 'ieee'",
+    "backends.fp32_precision = 'tf32'",
+    "backends.fp32_precision = 'bf16'",
+    "cudnn.fp32_precision = 'ieee'",
+    "cudnn.fp32_precision = 'tf32'",
+    "cuda.matmul.fp32_precision = 'tf32'",
+    "cudnn.conv.fp32_precision = 'ieee'",
+    "backends.fp32_precision = 'ieee'; cudnn.conv.fp32_precision = 'tf32'",
+]
+NAMES = {
+    "torch": torch,
+    "backends": torch.backends,
+    "cuda": torch.backends.cuda,
+    "cudnn": torch.backends.cudnn,
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("way", WAYS)
+def test_arithmetic_is_as_asked_and_puts_settings_back(
+    way: str, precision: str, default_flags: None
+) -> None:
+    """TF32 is on only if asked, whatever a program set; settings are restored after an error."""
+    exec(way, NAMES)
+    before = flags()
+    with pytest.raises(KeyError), arithmetic(precision, torch.device("cuda")):
+        for operation in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+            assert (operation.fp32_precision == "tf32") == (precision != "float32")
+        raise KeyError
+    assert flags() == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+@pytest.mark.parametrize("way", WAYS)
+def test_arithmetic_leaves_no_setting_of_its_own(
+    way: str, precision: str, default_flags: None
+) -> None:
+    """A later setting for all operations has the same effect as without `arithmetic`."""
+    seen = []
+    for block in (False, True):
+        set_to_default()
+        exec(way, NAMES)
+        if block:
+            with arithmetic(precision, torch.device("cuda")):
+                pass
+        for later in ("cudnn.fp32_precision = 'tf32'", "cudnn.fp32_precision = 'ieee'"):
+            exec(later, NAMES)
+            seen.append(flags())
+    assert seen[:2] == seen[2:]
+
+
+def test_arithmetic_changes_nothing_on_a_cpu(default_flags: None) -> None:
+    """Settings stay as they are for a device other than CUDA."""
+    before = flags()
+    with arithmetic("tf32", torch.device("cpu")):
+        assert flags() == before
