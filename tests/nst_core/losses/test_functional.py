@@ -1,6 +1,6 @@
 """Loss formulas: papers' definitions, gradients and behavior of targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import scipy.linalg
@@ -8,11 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.support.emulated_precision import Bfloat16Products, Tf32Products
+from benchmarks.support.loss_formulas import picture_features
 from nst_core.losses.functional import (
     STYLE_LOSSES,
+    Moments,
     color_quantiles,
     content_loss,
     covariance_of,
+    covariance_root,
     gram_factor,
     gram_loss,
     histogram_loss,
@@ -24,6 +28,8 @@ from nst_core.losses.functional import (
     total_variation,
     wasserstein_loss,
 )
+from nst_core.losses.targets import MEMORY_FORMAT
+from nst_core.networks.weights import Weights
 
 
 def features(seed: int = 0, lanes: int = 2) -> torch.Tensor:
@@ -145,6 +151,7 @@ def style(kind: str) -> Callable[[torch.Tensor], torch.Tensor]:
         lambda x: content_loss(x, features(9)),
         *(style(kind) for kind in STYLE_LOSSES),
         lambda x: moments(x, features(5)[:, :1]).second_NCC,
+        lambda x: mean_cov_loss(moments(x, features(5)[:, :1]), moments(features(9))),
         lambda x: total_variation(x, "l2"),
         lambda x: total_variation(x, "l1"),
         lambda x: mean_color_loss(x, features(9).flatten(2)),
@@ -155,3 +162,115 @@ def style(kind: str) -> Callable[[torch.Tensor], torch.Tensor]:
 def test_gradients_match_finite_differences(term) -> None:  # type: ignore[no-untyped-def]
     """The gradient of every loss agrees with finite differences in float64."""
     assert torch.autograd.gradcheck(term, (features(3).requires_grad_(),))
+
+
+@pytest.fixture(scope="module")
+def pictures(weights: Mapping[str, Weights]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of the sample photo and the sample style in relu3_1 of VGG16, at 64 px."""
+    content, style = picture_features(weights.__getitem__, ["relu3_1"], 64)["relu3_1"]
+    return content, style
+
+
+def gradient(kind: str, feat: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a style loss with respect to the features, in their dtype."""
+    feat = feat.detach().requires_grad_()
+    loss_N = style_comparison(kind, moments(target))(moments(feat))
+    return torch.autograd.grad(loss_N.sum(), feat)[0]
+
+
+def error(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """Return the norm of the error over the norm of the exact value."""
+    return float((found - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("kind", STYLE_LOSSES)
+def test_float32_gradients_are_those_of_float64(
+    kind: str, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """The gradient of real features in float32 is within 1e-4 of that in float64."""
+    content, style = pictures
+    exact = gradient(kind, content.double(), style.double())
+    assert error(gradient(kind, content, style), exact) < 1e-4
+
+
+@pytest.mark.parametrize("mode", [Tf32Products, Bfloat16Products])
+def test_wasserstein_does_not_depend_on_the_precision_of_products(
+    mode, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:  # type: ignore[no-untyped-def]
+    """With products of TF32 or bfloat16, value, root and gradient are exactly the same."""
+    image, target = (Moments(*map(torch.Tensor.detach, moments(feat))) for feat in pictures)
+
+    def results() -> list[torch.Tensor]:
+        leaves = Moments(*(part.clone().requires_grad_() for part in image))
+        loss_N = wasserstein_loss(leaves, target)
+        return [loss_N, covariance_root(target), *torch.autograd.grad(loss_N.sum(), leaves)]
+
+    exact = results()
+    with mode() as emulated:
+        rounded = results()
+    assert emulated.rounded_products == 0
+    assert all(torch.equal(*pair) for pair in zip(exact, rounded, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"), [("gram", 1e-3), ("mean_cov", 1e-3), ("wasserstein", 0.02)]
+)
+def test_tf32_changes_gradients_little(
+    kind: str, bound: float, pictures: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """With TF32 products, also in the moments, gradients are within the bound of float64's."""
+    content, style = pictures
+    exact = gradient(kind, content.double(), style.double())
+    with Tf32Products() as emulated:
+        assert error(gradient(kind, content, style), exact) < bound
+    assert emulated.rounded_products >= 2
+
+
+@pytest.mark.parametrize("kind", STYLE_LOSSES)
+def test_a_loss_has_the_dtype_of_its_features(kind: str) -> None:
+    """Losses of float32 features are float32, those of float64 features float64."""
+    for dtype in (torch.float32, torch.float64):
+        moment = moments(features().to(dtype))
+        assert style_comparison(kind, moment)(moment).dtype == dtype
+
+
+@pytest.mark.parametrize("kind", STYLE_LOSSES)
+def test_a_lane_that_exploded_leaves_other_lanes_alone(kind: str) -> None:
+    """Infinite features give their lane a loss that is not finite, and other lanes their own."""
+    feat, target = features(), moments(features(1))
+    alone = style_comparison(kind, Moments(*(part[:1] for part in target)))(moments(feat[:1]))
+    feat[1] = torch.inf
+    loss_N = style_comparison(kind, target)(moments(feat))
+    torch.testing.assert_close(loss_N[:1], alone)
+    assert not loss_N[1].isfinite()
+
+
+def test_wasserstein_of_channels_without_variance_has_a_finite_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eigenvalues that are zero give no gradient, not an infinite one."""
+    monkeypatch.setattr("nst_core.losses.functional.COVARIANCE_RIDGE", 0)
+    feat = features()
+    feat[:, 2] = 1
+    found = gradient("wasserstein", feat, features(1))
+    assert found.isfinite().all() and found[:, :2].abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        lambda x: content_loss(x, torch.zeros_like(x)),
+        *(
+            lambda x, kind=kind, mask=mask: style_comparison(kind, moments(torch.zeros_like(x)))(
+                moments(x, mask)
+            )
+            for kind in STYLE_LOSSES
+            for mask in (None, torch.ones(2, 1, 5, 4, dtype=torch.float64))
+        ),
+    ],
+)
+def test_gradients_have_the_layout_of_the_features(term) -> None:  # type: ignore[no-untyped-def]
+    """The gradient of channels-last features is channels-last: another layout costs a copy."""
+    feat = features().contiguous(memory_format=MEMORY_FORMAT).requires_grad_()
+    (found,) = torch.autograd.grad(term(feat).sum(), feat)
+    assert found.is_contiguous(memory_format=MEMORY_FORMAT)
