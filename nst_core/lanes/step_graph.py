@@ -3,21 +3,20 @@
 At small image sizes an eager step waits for the host, which launches several hundred kernels one by
 one; a replayed step is a single launch (Nguyen et al., "Accelerating PyTorch with CUDA Graphs",
 PyTorch blog, 2021). Recording takes as long as several steps, and it must be repeated whenever a
-lane joins or leaves the batch. The limits below were derived on paper, not measured on a GPU.
+lane joins or leaves the batch. The limits below were derived on paper, not measured on a GPU, and
+no recording has run on one yet: `CUDA_GRAPHS_VARIABLE` turns recording on.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
-#: Environment variable; 0 turns recording off, so that every step is eager.
-SWITCH = "NST_TUNER_CUDA_GRAPHS"
+from nst_core.lanes.device import cuda_graphs_enabled, first_line
 
 #: Eager steps of an assembly before its step is recorded. Recording runs a step twice, so it adds
 #: about a fifth to the time already spent, however soon the next lane joins or leaves.
@@ -33,6 +32,11 @@ MAX_PIXELS = 2**21
 CHECKED_STEPS = 2
 #: Largest relative difference of the losses in this comparison, by `StyleConfig.precision`.
 TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 5e-2, "float16": 5e-2}
+#: The same for the movement of each lane's state. Both ways run the same kernels, so they differ
+#: only where a kernel adds in an arbitrary order. A recording that does nothing differs by 1.
+MOVEMENT_TOLERANCE = {"float32": 2e-2, "tf32": 5e-2, "bfloat16": 0.15, "float16": 0.15}
+#: Movement that is below this many units in the last place of the state is rounding.
+ROUNDING_ULPS = 8
 
 #: A step as a pure function: state tensors -> (losses, new state tensors). It changes no argument.
 Step = Callable[[Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
@@ -76,13 +80,31 @@ class StepGraph:
         """Take one step and return its losses; the next launch overwrites them."""
         return self._replay()
 
+    def restart(self, state: Sequence[Tensor]) -> None:
+        """Continue from another state, whose tensors are copied."""
+        for fixed, value in zip(self.state, state, strict=True):
+            fixed.copy_(value)
+
+
+class CaptureError(RuntimeError):
+    """A recording failed after it had begun; see `StepGraphs.record`."""
+
+
+#: Reason why this process records no more steps; empty while it does. All recordings of a process
+#: share torch's allocator, which a failed one leaves in a state that spoils the next ones.
+_stopped: list[str] = []
+
 
 class StepGraphs:
     """Decides which steps to record, and compares new kinds of recordings with eager steps.
 
     Args:
-        record: how to record steps; the default is a CUDA graph.
+        record: how to record steps; the default is a CUDA graph. It raises `CaptureError` if it
+            fails after the recording has begun.
         eager_steps: see `EAGER_STEPS`.
+
+    Attributes:
+        attempts: number of recordings that were begun.
     """
 
     def __init__(self, record: Recorder | None = None, eager_steps: int = EAGER_STEPS):
@@ -90,22 +112,35 @@ class StepGraphs:
         self._eager_steps = eager_steps
         self._trusted: set[Hashable] = set()
         self._refused: set[Hashable] = set()
+        self.attempts = 0
 
-    @staticmethod
+    @classmethod
+    def for_device(cls, device: torch.device) -> StepGraphs | None:
+        """Return this process's recorder for a device, or None if steps are not recorded there.
+
+        Raises:
+            InputError: see `cuda_graphs_enabled`.
+        """
+        enabled = cuda_graphs_enabled()
+        return cls._shared(device) if enabled and device.type == "cuda" else None
+
+    @classmethod
     @cache  # all batches share the checks, one stream and one memory pool
-    def for_device(device: torch.device) -> StepGraphs | None:
-        """Return this process's recorder for a device, or None if steps are not recorded there."""
-        enabled = device.type == "cuda" and os.environ.get(SWITCH, "1") != "0"
-        return StepGraphs() if enabled else None
+    def _shared(cls, device: torch.device) -> StepGraphs:
+        return cls(_CudaRecorder(device))
 
     def record(
         self, step: Step, state: Sequence[Tensor], *, kind: Hashable, taken: int, precision: str
     ) -> StepGraph | None:
         """Return a recorded step, or None if recording would not save time or does not work.
 
+        If a recording fails after it has begun, this process records no more: torch 2.11 then does
+        not end the recording in its allocator, and every later one fails
+        (https://github.com/pytorch/pytorch/pull/180395).
+
         Args:
             step: the step to record.
-            state: its state tensors, pixels_N3HW first.
+            state: its state tensors, pixels_N3HW first; each has one row per lane, or one number.
             kind: everything on which it depends whether a recording is correct; only the first
                 recording of a kind is compared with eager steps.
             taken: eager steps since the last lane joined or left the batch.
@@ -114,37 +149,86 @@ class StepGraphs:
         lanes, _, height, width = state[0].shape
         if taken < self._eager_steps or lanes * height * width > MAX_PIXELS:
             return None
-        if kind in self._refused:
+        if _stopped or kind in self._refused:
             return None
+        self.attempts += 1
         try:
             graph = StepGraph(step, state, self._record)
-            if kind in self._trusted:
-                return graph
-            self._check(graph, step, state, TOLERANCE[precision])
-            del graph  # the check advanced its state; free its memory for a new recording
-        except RuntimeError as error:  # from CUDA while it records, or from `_check`
-            reason = str(error).splitlines()[0]
-            _log.warning("steps of %s are not recorded as CUDA graphs: %s", kind, reason)
+            if kind not in self._trusted:
+                check_recording(graph, step, state, precision)
+                graph.restart(state)
+        except CaptureError as error:
+            _stopped.append(first_line(error))
+            _log.warning("this process records no more CUDA graphs: %s", first_line(error))
+            return None
+        except RuntimeError as error:  # from CUDA, or from the check
+            _log.warning("steps of %s are not recorded as CUDA graphs: %s", kind, first_line(error))
             self._refused.add(kind)
             return None
         self._trusted.add(kind)
-        return StepGraph(step, state, self._record)
+        return graph
 
-    @staticmethod
-    def _check(graph: StepGraph, step: Step, state: Sequence[Tensor], tolerance: float) -> None:
-        """Raise RuntimeError if losses of the graph differ from losses of eager steps."""
-        for _ in range(CHECKED_STEPS):
-            eager_losses, state = step(state)
-            graph_losses = graph.launch()
-        for recorded, eager in zip(graph_losses, eager_losses, strict=True):
-            if not torch.allclose(recorded, eager, rtol=tolerance, atol=1e-12, equal_nan=True):
-                raise RuntimeError("a recorded step differs from an eager one")
+
+def check_recording(graph: StepGraph, step: Step, state: Sequence[Tensor], precision: str) -> None:
+    """Compare a recording with eager steps from the same state.
+
+    Losses alone do not show a recording that does nothing: with a small learning rate, they hardly
+    change within a few steps. So the check compares how far each lane's state has moved.
+
+    Args:
+        graph: the recording; it advances.
+        step: the recorded step.
+        state: the state from which ``graph`` starts.
+        precision: a key of `TOLERANCE`.
+
+    Raises:
+        RuntimeError: losses, a whole number of the state, or the movement of a state tensor differ.
+    """
+    eager = list(state)
+    for _ in range(CHECKED_STEPS):
+        eager_losses, eager = step(eager)
+        graph_losses = graph.launch()
+    for recorded, expected in zip(graph_losses, eager_losses, strict=True):
+        if not torch.allclose(
+            recorded, expected, rtol=TOLERANCE[precision], atol=1e-12, equal_nan=True
+        ):
+            raise RuntimeError("the losses of a recorded step differ from those of an eager one")
+    for index, (before, recorded, expected) in enumerate(
+        zip(state, graph.state, eager, strict=True)
+    ):
+        if not _moved_alike(before, recorded, expected, MOVEMENT_TOLERANCE[precision]):
+            raise RuntimeError(
+                f"state tensor {index} of a recorded step differs from that of an eager one"
+            )
+
+
+def _moved_alike(before: Tensor, recorded: Tensor, expected: Tensor, tolerance: float) -> bool:
+    """Return whether a state tensor moved alike in every row; whole numbers must be equal."""
+    if not expected.is_floating_point():
+        return torch.equal(recorded, expected)
+    known = expected.isfinite()
+    if not torch.equal(recorded[~known].nan_to_num(), expected[~known].nan_to_num()):
+        return False
+    rows = expected.shape[0] if expected.ndim else 1
+    rounding = ROUNDING_ULPS * torch.finfo(expected.dtype).eps
+
+    def length_N(value: Tensor) -> Tensor:
+        finite = torch.where(known & value.isfinite(), value, 0)
+        length: Tensor = torch.linalg.vector_norm(finite.double().reshape(rows, -1), dim=1)
+        return length
+
+    # A value that was infinite before, such as the first lowest loss, has moved by all of it.
+    moved_N = length_N(expected - torch.where(before.isfinite(), before, 0))
+    allowed_N = tolerance * moved_N + rounding * length_N(expected)
+    same = recorded.isfinite() == known
+    return bool(same.all() and (length_N(recorded - expected) <= allowed_N).all())
 
 
 class _CudaRecorder:
-    """Records CUDA graphs; all recordings share one stream and one memory pool."""
+    """Records CUDA graphs on a device; all recordings share one stream and one memory pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device or torch.device("cuda")
         self._pool = torch.cuda.graph_pool_handle()
         # One stream for all: CUDA libraries keep a workspace for every stream they ever ran on.
         self._stream: torch.cuda.Stream | None = None
@@ -152,18 +236,35 @@ class _CudaRecorder:
     def __call__(
         self, function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence[Tensor]
     ) -> Replay:
-        # CUDA libraries initialize when they first run on a stream, which cannot be recorded.
-        stream = self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            function([tensor.clone() for tensor in fixed])
-        torch.cuda.current_stream().wait_stream(stream)
+        # Streams and graphs belong to the current device, which need not be that of the tensors.
+        with torch.cuda.device(self._device):
+            stream = self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            current = torch.cuda.current_stream()
+            # CUDA libraries initialize when they first run on a stream, which cannot be recorded.
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                function([tensor.clone() for tensor in fixed])
+            current.wait_stream(stream)
+            # If recording fails, torch leaves its stream the current one; the outer block does not.
+            with torch.cuda.stream(current):
+                return self._recorded(function, fixed, stream)
+
+    def _recorded(
+        self,
+        function: Callable[[Sequence[Tensor]], list[Tensor]],
+        fixed: Sequence[Tensor],
+        stream: torch.cuda.Stream,
+    ) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        # "thread_local": the scoring thread may allocate memory while this thread records.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
-        ):
-            outputs = function(fixed)
+        try:
+            # "thread_local": the scoring thread may allocate memory while this thread records.
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+            ):
+                outputs = function(fixed)
+        except Exception as error:
+            # The end of a failed recording raises an error of its own, after the first one.
+            raise CaptureError(first_line(error.__context__ or error)) from error
 
         def replay() -> list[Tensor]:
             graph.replay()

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, Say, WorkError
+from nst_core.lanes.device import cuda_graphs_enabled
 from search_spaces import Space
 from tuner.engine.costs import known_costs
 from tuner.job.load import fingerprint, load_job
@@ -53,6 +54,7 @@ def run_job(
         RunInterruptedError: a signal ended the launch before the run was over.
         WorkError: every trial failed, or the backend or the disk did.
     """
+    cuda_graphs_enabled()  # a wrong value of the variable must not end every engine
     run = RunDir(folder).begin()
     with run.held(), logged(run.log_file, say), _explain_interrupts(run):
         with _deleted_on_error(run):
@@ -116,6 +118,7 @@ def resume_run(
         RunInterruptedError: a signal ended the launch before the run was over.
         WorkError: every trial failed, or the backend or the disk did.
     """
+    cuda_graphs_enabled()
     run = RunDir(folder).require()
     with (
         run.held("resume"),

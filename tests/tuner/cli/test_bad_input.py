@@ -153,3 +153,20 @@ def test_bad_names_are_refused(run: Path, tmp_path: Path) -> None:
         "unknown network": (["extractors", "vg16"], "did you mean `vgg16`"),
     }
     check_refused(cases, tmp_path)
+
+
+def test_a_wrong_switch_of_cuda_graphs_is_refused(
+    job_file: Path, run: Path, tmp_path: Path, stylize: list[object]
+) -> None:
+    """An unknown value of NST_TUNER_CUDA_GRAPHS ends a command before any work, on CPUs too."""
+    commands: list[list[object]] = [
+        ["launch", job_file, "--run-dir", tmp_path / "new"],
+        ["resume", run],
+        [*stylize, "--set", "steps=1", "--size-px", 48],
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    for arguments in commands:
+        done = nst_tuner(*arguments, NST_TUNER_CUDA_GRAPHS="on")
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert "NST_TUNER_CUDA_GRAPHS is 'on'; expected 1" in done.stderr, arguments
+    assert sorted(tmp_path.rglob("*")) == before

@@ -12,7 +12,6 @@ from nst_core.config import StyleConfig
 from nst_core.images.tensors import to_uint8
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes, load_lanes
-from nst_core.lanes.device import is_broken_device, is_out_of_memory
 from nst_core.lanes.lane_state import LaneState
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
@@ -212,26 +211,6 @@ def test_trial_continues_from_its_saved_lanes(engine: Engine, optimizer: str, sc
         assert (report.failure, report.remark) == (None, None)
         assert report.resumed_at == (None if until == 1 else until - 2)
     assert engine.stats.lane_steps == 2 * 5
-
-
-@pytest.mark.parametrize(
-    ("message", "memory", "broken"),
-    [
-        ("[enforce fail] DefaultCPUAllocator: can't allocate memory: 99 bytes", True, False),
-        ("CUDA error: out of memory", True, False),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True, False),
-        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True, False),
-        ("CUDA error: an illegal memory access was encountered", False, True),
-        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False, True),
-        ("mat1 and mat2 shapes cannot be multiplied", False, False),
-    ],
-)
-def test_errors_of_a_device_are_classified(message: str, memory: bool, broken: bool) -> None:
-    """Messages distinguish too little memory, a broken device and everything else."""
-    error = RuntimeError(message)
-    assert (is_out_of_memory(error), is_broken_device(error)) == (memory, broken)
-    assert not is_out_of_memory(ValueError(message))
-    assert is_out_of_memory(MemoryError())
 
 
 def test_broken_device_ends_the_engine_and_no_trial(
