@@ -260,6 +260,11 @@ class Buckets:
             return None
         return Buckets(store, StepGraphs.for_device(store.device))
 
+    @property
+    def recordings(self) -> int:
+        """Number of steps that were begun to be recorded as CUDA graphs."""
+        return self._graphs.attempts if self._graphs else 0
+
     @staticmethod
     def can_hold(kinds: StepKinds) -> bool:
         """Return whether such lanes can be rows: the sparse matrices of ``photo`` cannot."""

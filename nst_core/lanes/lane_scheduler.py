@@ -5,43 +5,36 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import torch
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import GroupKey, LaneBatch, Outcome, group_of
+from nst_core.lanes.batch_size import REPLAN_TURNS, BatchSize
 from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.device import (
     OUT_OF_MEMORY,
     describe_error,
     is_broken_device,
     is_out_of_memory,
+    release_memory,
 )
 from nst_core.lanes.lane_state import LaneState
-from nst_core.lanes.memory import free_bytes, needed_bytes
+from nst_core.lanes.memory import LANES_SHARE, LaneNeed, lane_need, lanes_bytes
 from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 
-#: Largest number of steps that a batch takes in one turn. A lane can join, leave or be scored only
-#: between two turns.
-CHUNK_STEPS = 10
+#: Largest number of steps that a batch takes in one turn on a CPU, and on a GPU, where a step takes
+#: only 3 to 6 ms and each turn ends with a wait for the device. A lane can join, leave or be scored
+#: only between two turns.
+CHUNK_STEPS, GPU_CHUNK_STEPS = 10, 100
 #: Seconds that one turn of every batch together should take at most.
 CHUNK_S = 0.5
 
 #: The same limit for a batch with a lane that runs ahead of a decision. The answer that may stop
 #: the lane takes about as long.
 AHEAD_S = 0.1
-
-#: Largest number of lanes in a batch before the first measurement of its group.
-FIRST_LANES = 4
-
-#: Turns without an out-of-memory error after which the memory limit of a group doubles again.
-RETRY_TURNS = 200
-
-#: Share of the free memory that the lanes of one batch may use.
-LANES_SHARE = 0.8
 
 #: Trial number and pair number of a lane.
 LaneKey = tuple[int, int]
@@ -66,75 +59,25 @@ class Chunk:
     failures: list[str | None]
 
 
-@dataclass
-class BatchSize:
-    """Searches for the number of lanes per batch with the shortest time per lane and step.
-
-    More lanes share more work, until their features no longer fit into the caches. Where that
-    happens depends on the machine and on the image size, so it is measured: the limit doubles while
-    that is faster, and then returns to the fastest size. An out-of-memory error halves the limit.
-    Since another process may have used the memory for a moment, the limit doubles again after
-    `RETRY_TURNS` turns without an error.
-
-    Attributes:
-        planned: number of lanes that should fit into memory, by estimate.
-        masks: largest number of masks of a lane in the estimate; see `LossInputs.masks`.
-    """
-
-    planned: int
-    masks: int = 0
-    _too_many: int | None = None
-    _turns_without_error: int = 0
-    _lane_step_s: dict[int, float] = field(default_factory=dict)
-    _warmed_up: set[int] = field(default_factory=set)
-
-    @property
-    def memory_limit(self) -> int:
-        """Number of lanes that fit into memory, by estimate and by experience."""
-        return self.planned if self._too_many is None else max(1, self._too_many // 2)
-
-    @property
-    def limit(self) -> int:
-        """Number of lanes that a batch may have now."""
-        if not self._lane_step_s:
-            return min(self.memory_limit, FIRST_LANES)
-        fastest = min(self._lane_step_s, key=self._lane_step_s.__getitem__)
-        more_is_slower = any(lanes > fastest for lanes in self._lane_step_s)
-        return min(self.memory_limit, fastest if more_is_slower else 2 * fastest)
-
-    def record_time(self, lanes: int, step_s: float) -> None:
-        """Record the seconds of a step with a number of lanes; a moving average reduces noise."""
-        self._turns_without_error += 1
-        if self._too_many is not None and self._turns_without_error >= RETRY_TURNS:
-            self._turns_without_error, self._too_many = 0, 2 * self._too_many
-            if self._too_many // 2 >= self.planned:
-                self._too_many = None
-        if lanes not in self._warmed_up:  # the first step of a new shape includes initialization
-            self._warmed_up.add(lanes)
-            return
-        new = step_s / lanes
-        old = self._lane_step_s.get(lanes, new)
-        self._lane_step_s[lanes] = 0.7 * old + 0.3 * new
-
-    def record_out_of_memory(self, lanes: int) -> None:
-        """Record that a batch of this number of lanes ran out of memory."""
-        self._too_many, self._turns_without_error = lanes, 0
-
-
 class LaneScheduler:
     """The lanes of an engine, in batches that advance in turn.
 
     Args:
         store: extractors and targets, on the device where the lanes advance.
+        memory_share: share of the device's memory that the lanes of this engine may use. Several
+            engines on one GPU divide `LANES_SHARE` among them.
     """
 
-    def __init__(self, store: FeatureStore):
-        self._store = store
+    def __init__(self, store: FeatureStore, *, memory_share: float = LANES_SHARE):
+        self._store, self._memory_share = store, memory_share
         self._buckets = Buckets.for_store(store)
+        self._most_steps = GPU_CHUNK_STEPS if store.device.type == "cuda" else CHUNK_STEPS
         self._turns: deque[LaneBatch] = deque()
         self._batch_of: dict[LaneKey, LaneBatch] = {}
         self._sizes: dict[GroupKey, BatchSize] = {}
         self._step_s: dict[GroupKey, float] = {}
+        # Lanes that a batch had in its last turn.
+        self._last_lanes: WeakKeyDictionary[LaneBatch, list[LaneKey]] = WeakKeyDictionary()
         # Lanes of batches that raised an error. Each advances alone until the faulty one is found.
         self._suspects: set[LaneKey] = set()
 
@@ -153,13 +96,7 @@ class LaneScheduler:
     ) -> None:
         """Add a lane that continues from ``state``; None: a fresh lane."""
         group = group_of(config, inputs, state.step if state else 0)
-        size, masks = self._sizes.get(group), inputs.masks
-        if size is None:
-            planned = self._lanes_that_fit(config, group, masks)
-            self._sizes[group] = BatchSize(planned=planned, masks=masks)
-        elif masks > size.masks:
-            size.masks = masks
-            size.planned = min(size.planned, self._lanes_that_fit(config, group, masks))
+        self._plan_for(group, self._need(group, config, inputs))
         self._add(self._batch_with_room(group), key, config, inputs, state)
 
     def _add(
@@ -211,30 +148,49 @@ class LaneScheduler:
         """
         batch = self._turns.popleft()
         self._turns.append(batch)
-        group = batch.group
-        started = time.perf_counter()
         try:
-            batch.prepare()
-            prepared = time.perf_counter()
-            chunk_s = AHEAD_S if runs_ahead(batch) else CHUNK_S
-            steps = min(
-                self._chunk_steps(group, chunk_s), batch.stage_steps_left, steps_left(batch)
-            )
-            losses = batch.advance(steps)
-            outcomes = batch.outcomes(losses)
+            return self._turn(batch, steps_left, runs_ahead)
         except Exception as error:  # the settings of a lane may cause any error
             if is_broken_device(error):
                 raise
-            if is_out_of_memory(error):
-                return self._after_out_of_memory(batch)
-            return self._after_error(batch, describe_error(error))
+            no_memory, reason = is_out_of_memory(error), describe_error(error)
+        # Only now: the traceback of the error kept the tensors of the failed step alive.
+        if no_memory:
+            if self._buckets:
+                self._buckets.clear()
+            release_memory()
+            self._sizes[batch.group].memory.record_out_of_memory(len(batch))
+            return _failed_chunk(batch, OUT_OF_MEMORY)
+        return self._after_error(batch, reason)
+
+    def _turn(
+        self,
+        batch: LaneBatch,
+        steps_left: Callable[[LaneBatch], int],
+        runs_ahead: Callable[[LaneBatch], bool],
+    ) -> Chunk:
+        group, started, recordings = batch.group, time.perf_counter(), self._recordings
+        batch.prepare()
+        prepared = time.perf_counter()
+        chunk_s = AHEAD_S if runs_ahead(batch) else CHUNK_S
+        steps = min(self._chunk_steps(group, chunk_s), batch.stage_steps_left, steps_left(batch))
+        losses = batch.advance(steps)
+        outcomes = batch.outcomes(losses)
         done = time.perf_counter()
         self._step_s[group] = (done - prepared) / steps
-        self._sizes[group].record_time(len(batch), self._step_s[group])
+        lanes = [lane.key for lane in batch.lanes]
+        settled = self._last_lanes.get(batch) == lanes and recordings == self._recordings
+        self._last_lanes[batch] = lanes
+        self._sizes[group].record_turn(len(batch), self._step_s[group], settled=settled)
         failures = [None if outcome is Outcome.RUNNING else outcome.value for outcome in outcomes]
         return Chunk(
             batch=batch, steps=steps, seconds=done - started, losses=losses, failures=failures
         )
+
+    @property
+    def _recordings(self) -> int:
+        """Number of steps that this process began to record as CUDA graphs."""
+        return self._buckets.recordings if self._buckets else 0
 
     def rebalance(self) -> None:
         """Separate suspects, split batches that are too large, and join batches that fit."""
@@ -243,6 +199,8 @@ class LaneScheduler:
                 if lane.key in self._suspects:
                     self._move(lane.key, lane.config, lane.inputs)
         for group in {batch.group for batch in self._shared_batches()}:
+            if self._sizes[group].memory.turns_since_plan >= REPLAN_TURNS:
+                self._plan_again(group)
             limit = self._sizes[group].limit
             batches = [batch for batch in self._shared_batches() if batch.group == group]
             lanes = sum(len(batch) for batch in batches)
@@ -280,23 +238,33 @@ class LaneScheduler:
 
     def _chunk_steps(self, group: GroupKey, chunk_s: float) -> int:
         """Return the number of steps for one turn, from the time of the group's last steps."""
-        share_s = chunk_s / len(self._turns)
-        step_s = self._step_s.get(group, 0.0)
-        return CHUNK_STEPS if step_s * CHUNK_STEPS <= share_s else max(1, int(share_s / step_s))
-
-    def _lanes_that_fit(self, config: StyleConfig, group: GroupKey, masks: int) -> int:
-        """Return how many lanes fit into the memory that is free now, at least 1."""
-        device, size = self._store.device, (group.height, group.width)
-        one, two = (
-            needed_bytes(config, *size, device=device, lanes=n, masks=masks) for n in (1, 2)
+        return chunk_steps(
+            self._step_s.get(group), chunk_s / len(self._turns), most=self._most_steps
         )
-        free = free_bytes(device) * LANES_SHARE
-        return max(1, 1 + int((free - one) // (two - one)))
 
-    def _after_out_of_memory(self, batch: LaneBatch) -> Chunk:
-        torch.cuda.empty_cache()
-        self._sizes[batch.group].record_out_of_memory(len(batch))
-        return _failed_chunk(batch, OUT_OF_MEMORY)
+    def _plan_for(self, group: GroupKey, need: LaneNeed) -> None:
+        """Plan how many lanes fit if a new lane needs more than those before it."""
+        memory = self._sizes.setdefault(group, BatchSize()).memory
+        largest = LaneNeed.largest([memory.need, need])
+        if largest != memory.need:
+            memory.plan(largest, lanes_bytes(self._store.device, self._memory_share))
+
+    def _plan_again(self, group: GroupKey) -> None:
+        """Plan how many lanes fit, from the lanes that are there and the memory that is free."""
+        lanes = (lane for batch in self._turns if batch.group == group for lane in batch.lanes)
+        needs = [self._need(group, lane.config, lane.inputs) for lane in lanes]
+        memory = self._sizes[group].memory
+        memory.plan(LaneNeed.largest(needs), lanes_bytes(self._store.device, self._memory_share))
+
+    def _need(self, group: GroupKey, config: StyleConfig, inputs: LossInputs) -> LaneNeed:
+        return lane_need(
+            config,
+            group.height,
+            group.width,
+            device=self._store.device,
+            masks=inputs.masks,
+            checkpointing=self._store.checkpointing,
+        )
 
     def _after_error(self, batch: LaneBatch, reason: str) -> Chunk:
         """Let each lane advance alone until the faulty one is known; then lanes may join again."""
@@ -305,6 +273,19 @@ class LaneScheduler:
         else:
             self._suspects.update(lane.key for lane in batch.lanes)
         return _failed_chunk(batch, reason)
+
+
+def chunk_steps(step_s: float | None, share_s: float, *, most: int) -> int:
+    """Return the number of steps for a turn.
+
+    Args:
+        step_s: seconds of a step; None: not known yet.
+        share_s: seconds that the turn should take at most.
+        most: largest number of steps.
+    """
+    if step_s is None:
+        return CHUNK_STEPS
+    return most if step_s * most <= share_s else max(1, int(share_s / step_s))
 
 
 def _failed_chunk(batch: LaneBatch, reason: str) -> Chunk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from torchvision.models.squeezenet import Fire
 
 from nst_core.config import MIN_SIDE_PX, StyleConfig
 from nst_core.errors import InputError
+from nst_core.lanes.device import cuda_graphs_enabled
+from nst_core.lanes.step_graph import MAX_PIXELS
 from nst_core.losses.targets import NETWORK_DTYPES
 from nst_core.networks import winograd
 from nst_core.networks.extractors import CHECKPOINT_LAYERS, bare_network
@@ -34,6 +37,8 @@ WINOGRAD_BYTES = 128 * 2**20
 
 #: Share of the free memory that one stylization may use; the rest is for other processes.
 USABLE_SHARE = 0.85
+#: Share of that for the lanes of a batch; the rest is for targets and scores.
+LANES_SHARE = 0.8
 
 GIB = 2**30
 
@@ -68,11 +73,39 @@ class Plan:
 def free_bytes(device: torch.device) -> int:
     """Return how many bytes may be used on a device now."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # torch's unused cache counts as used otherwise
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free * USABLE_SHARE)
+        # torch returns its unused cache to the device before it runs out of memory.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int((free + cached) * USABLE_SHARE)
     available = min(psutil.virtual_memory().available, _container_bytes())
     return int(available * USABLE_SHARE)
+
+
+def lanes_bytes(device: torch.device, share: float) -> int:
+    """Return how many bytes the lanes of one engine may use now.
+
+    Several engines on a device use its memory at different moments, so what is free at one of them
+    says little. Each engine therefore stays within its share of all memory.
+
+    Args:
+        device: where the lanes advance.
+        share: share of the device's memory that belongs to the engine's lanes; the rest is for
+            targets, scores and other engines.
+    """
+    total: float
+    if device.type == "cuda":
+        _, total = torch.cuda.mem_get_info(device)
+    else:
+        total = min(psutil.virtual_memory().total, _container_limit())
+    return int(min(share * total * USABLE_SHARE, LANES_SHARE * free_bytes(device)))
+
+
+def _container_limit() -> float:
+    """Return the memory limit of a container in bytes."""
+    try:
+        return int((_CGROUP / "memory.max").read_text())
+    except (OSError, ValueError):  # not Linux, no cgroup v2, or no limit ("max")
+        return math.inf
 
 
 def _container_bytes() -> float:
@@ -84,6 +117,74 @@ def _container_bytes() -> float:
         return math.inf
     # The page cache counts as used, but the kernel frees it when a process needs memory.
     return limit - used + (int(cached[1]) if cached else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneNeed:
+    """Estimated peak memory of a step, which is linear in the number of lanes.
+
+    Attributes:
+        fixed: bytes that do not depend on the number of lanes.
+        per_lane: bytes of a lane in an eager step.
+        recorded_lanes: largest number of lanes whose step is recorded as a CUDA graph. A graph
+            keeps the memory of its step for itself. The eager steps of the next lanes that come
+            together need theirs in addition, so these lanes count twice.
+    """
+
+    fixed: int
+    per_lane: int
+    recorded_lanes: int = 0
+
+    @classmethod
+    def largest(cls, needs: Iterable[LaneNeed]) -> LaneNeed:
+        """Return the need of a batch in which every lane needs as much as the largest one."""
+        several = list(needs)
+        return cls(
+            fixed=max(need.fixed for need in several),
+            per_lane=max(need.per_lane for need in several),
+            recorded_lanes=max(need.recorded_lanes for need in several),
+        )
+
+    def bytes_for(self, lanes: int) -> int:
+        """Return the bytes that a number of lanes needs."""
+        return self.fixed + (lanes + min(lanes, self.recorded_lanes)) * self.per_lane
+
+    def lanes_in(self, free: int) -> int:
+        """Return the largest number of lanes that fits into ``free`` bytes, at least 1."""
+        places = (free - self.fixed) // self.per_lane
+        return max(1, places // 2, places - self.recorded_lanes)
+
+
+def lane_need(
+    config: StyleConfig,
+    height: int,
+    width: int,
+    *,
+    device: torch.device | str,
+    masks: int = 0,
+    checkpointing: bool = False,
+) -> LaneNeed:
+    """Return the estimated memory of equal stylizations; for the arguments, see `needed_bytes`."""
+    item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
+    layers = frozenset(config.layers)
+    segments, features = _activations(config.extractor, layers, height, width, item)
+    largest = max(max(sizes) for sizes in segments)
+    if checkpointing:
+        # Inputs of all segments, and all activations of the segment that is computed again.
+        stored = sum(sizes[-1] for sizes in segments) + max(sum(sizes) for sizes in segments)
+    else:
+        stored = sum(sum(sizes) for sizes in segments)
+    network = stored + 2 * largest
+    # Gradients of the features, their float32 copies in lower precisions, and masked features of
+    # the forward and the backward pass.
+    losses = 4 * features * (2 if item < 4 else 1) + 4 * features * 2 * masks
+    images = _images(config) * 3 * height * width * 4
+    records = torch.device(device).type == "cuda" and cuda_graphs_enabled()
+    return LaneNeed(
+        fixed=fixed_bytes(config, device),
+        per_lane=int((network + losses + images) * OVERHEAD),
+        recorded_lanes=MAX_PIXELS // (height * width) if records else 0,
+    )
 
 
 def needed_bytes(
@@ -106,22 +207,12 @@ def needed_bytes(
         lanes: number of stylizations.
         masks: number of regions with a mask, see `LossInputs.masks`.
         checkpointing: whether activations are computed again in the backward pass.
+
+    Raises:
+        InputError: see `cuda_graphs_enabled`.
     """
-    segments, features = _activations(config.extractor, frozenset(config.layers), height, width)
-    item = torch.empty(0, dtype=NETWORK_DTYPES.get(config.precision, torch.float32)).element_size()
-    largest = max(max(sizes) for sizes in segments)
-    if checkpointing:
-        # Inputs of all segments, and all activations of the segment that is computed again.
-        stored = sum(sizes[-1] for sizes in segments) + max(sum(sizes) for sizes in segments)
-    else:
-        stored = sum(sum(sizes) for sizes in segments)
-    network = (stored + 2 * largest) * item
-    # Gradients of the features, their float32 copies in lower precisions, and masked features of
-    # the forward and the backward pass.
-    losses = 4 * features * (2 if item < 4 else 1) + 4 * features * 2 * masks
-    images = _images(config) * 3 * height * width * 4
-    per_lane = int((network + losses + images) * OVERHEAD)
-    return fixed_bytes(config, device) + lanes * per_lane
+    need = lane_need(config, height, width, device=device, masks=masks, checkpointing=checkpointing)
+    return need.bytes_for(lanes)
 
 
 def fixed_bytes(config: StyleConfig, device: torch.device | str) -> int:
@@ -227,13 +318,20 @@ def _images(config: StyleConfig) -> int:
 
 @lru_cache(maxsize=1024)
 def _activations(
-    extractor: str, layers: frozenset[str], height: int, width: int
+    extractor: str, layers: frozenset[str], height: int, width: int, item: int
 ) -> tuple[list[list[int]], int]:
     """Return the sizes of stored activations by checkpoint segment, and of all features.
 
+    Args:
+        extractor: name of the network.
+        layers: layers whose features are used.
+        height: image height in pixels.
+        width: image width in pixels.
+        item: bytes of a number of an activation.
+
     Returns:
-        Elements of every activation that the backward pass needs, one list for each segment; and
-        the total number of elements of the features in ``layers``.
+        Bytes of every activation that the backward pass needs, one list for each segment; and the
+        total number of elements of the features in ``layers``.
     """
     description = NETWORKS[extractor]
     network = bare_network(extractor)
@@ -243,10 +341,10 @@ def _activations(
     def record(module: nn.Module, _: object, output: Tensor) -> None:
         nonlocal before_relu
         # The backward pass of a ReLU uses its output, so its input is not stored.
-        sizes.append(output.numel() - (before_relu if isinstance(module, nn.ReLU) else 0))
+        sizes.append(item * (output.numel() - (before_relu if isinstance(module, nn.ReLU) else 0)))
         before_relu = 0 if isinstance(module, nn.ReLU) else output.numel()
         if isinstance(module, nn.MaxPool2d):
-            sizes.append(2 * output.numel())  # positions of the maxima, as 64-bit integers
+            sizes.append(8 * output.numel())  # positions of the maxima, as 64-bit integers
 
     for module in network.modules():
         # A Fire module concatenates two outputs; no module inside it has that output.

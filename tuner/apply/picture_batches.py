@@ -9,7 +9,12 @@ from torch import Tensor
 from nst_core.config import StyleConfig
 from nst_core.errors import NstError, Say
 from nst_core.lanes.batch import LaneBatch
-from nst_core.lanes.device import describe_error, is_broken_device, is_out_of_memory
+from nst_core.lanes.device import (
+    describe_error,
+    is_broken_device,
+    is_out_of_memory,
+    release_memory,
+)
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.lane_scheduler import LaneScheduler
 from nst_core.lanes.memory import plan_memory
@@ -54,14 +59,18 @@ class PictureBatches:
                 number, picture = waiting.pop(0)
                 try:
                     self._begin(number, picture)
+                    continue
                 except Exception as error:  # an error of one picture must not end the others
                     if is_broken_device(error):
                         raise
-                    if is_out_of_memory(error) and self._running:
-                        waiting.insert(0, (number, picture))
-                        self._lanes = len(self._running)
-                        break
-                    yield picture, reason_of(error)
+                    too_many = is_out_of_memory(error) and bool(self._running)
+                    reason = reason_of(error)
+                if too_many:
+                    release_memory()  # outside of the handler, which keeps the picture's tensors
+                    waiting.insert(0, (number, picture))
+                    self._lanes = len(self._running)
+                    break
+                yield picture, reason
             if self._running:
                 yield from self._advance()
 

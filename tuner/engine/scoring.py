@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import queue
 import threading
@@ -11,6 +10,7 @@ from concurrent.futures import Future
 
 import torch
 
+from nst_core.lanes.device import release_memory
 from nst_core.metrics.lpips_dists import Images
 from nst_core.metrics.suite import MetricSuite
 from tuner.study.records import Scores
@@ -51,16 +51,20 @@ class Scorer:
             requests = [self._queue.get()]
             while not self._queue.empty():
                 requests.append(self._queue.get())
-            try:
-                scores = self._score_together([images for images, _ in requests])
-            except Exception:  # one request may be faulty, or all together need too much memory
-                with contextlib.suppress(RuntimeError):  # the device may be broken
-                    torch.cuda.empty_cache()
+            if not self._answer_together(requests):
+                release_memory()  # outside of the handler, which keeps the tensors of the error
                 for images, future in requests:
                     self._score_one_by_one(images, future)
-                continue
-            for (_, future), request_scores in zip(requests, scores, strict=True):
-                future.set_result(request_scores)
+
+    def _answer_together(self, requests: Sequence[tuple[Images, Future[Sequence[Scores]]]]) -> bool:
+        """Score several requests in one call; return whether that worked."""
+        try:
+            scores = self._score_together([images for images, _ in requests])
+        except Exception:  # one request may be faulty, or all together need too much memory
+            return False
+        for (_, future), request_scores in zip(requests, scores, strict=True):
+            future.set_result(request_scores)
+        return True
 
     def _score_together(self, requests: Sequence[Images]) -> list[Sequence[Scores]]:
         """Return the scores of each request's images, computed in one call."""

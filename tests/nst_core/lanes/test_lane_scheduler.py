@@ -1,15 +1,19 @@
 """LaneScheduler: which lanes share a batch, and how many."""
 
+import weakref
+from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nst_core.config import StyleConfig
+from nst_core.lanes import lane_scheduler
 from nst_core.lanes.batch import LaneBatch
-from nst_core.lanes.lane_scheduler import FIRST_LANES, RETRY_TURNS, BatchSize, LaneScheduler
+from nst_core.lanes.batch_size import FIRST_LANES, REPLAN_TURNS
+from nst_core.lanes.lane_scheduler import CHUNK_STEPS, LaneScheduler, chunk_steps
+from nst_core.lanes.memory import lane_need
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
@@ -38,41 +42,6 @@ def take_turn(scheduler: LaneScheduler, steps: int = 1) -> LaneBatch:
     return chunk.batch
 
 
-@given(costs=st.lists(st.floats(0.1, 10), min_size=9, max_size=9), most=st.integers(1, 256))
-def test_the_limit_ends_at_the_fastest_size(costs: list[float], most: int) -> None:
-    """The limit doubles while steps per lane get faster, and ends at the fastest size."""
-    size, tried = BatchSize(planned=most), {}
-    for _ in range(40):
-        lanes = size.limit
-        tried[lanes] = costs[lanes.bit_length() - 1]
-        size.record_time(lanes, lanes * tried[lanes])
-    assert max(tried) <= most
-    assert tried[size.limit] == min(tried.values())
-
-
-def test_the_first_time_of_a_size_does_not_count() -> None:
-    """The first time of a size is ignored, since it includes initialization of libraries."""
-    size = BatchSize(planned=64)
-    assert size.limit == FIRST_LANES
-    size.record_time(FIRST_LANES, 1000.0)
-    assert size.limit == FIRST_LANES
-    size.record_time(FIRST_LANES, 1.0)
-    assert size.limit == 2 * FIRST_LANES
-
-
-def test_out_of_memory_halves_the_limit_for_a_while() -> None:
-    """An out-of-memory error halves the limit, which grows again after enough turns."""
-    size = BatchSize(planned=8)
-    size.record_out_of_memory(8)
-    assert size.memory_limit == 4
-    size.record_out_of_memory(4)
-    assert size.memory_limit == 2
-    for most in (2, 4, 8):
-        assert size.memory_limit == most
-        for _ in range(RETRY_TURNS):
-            size.record_time(2, 1.0)
-
-
 def test_lanes_with_different_settings_share_a_batch(
     scheduler: LaneScheduler, inputs: LossInputs
 ) -> None:
@@ -99,10 +68,10 @@ def test_batches_are_joined_and_split(scheduler: LaneScheduler, inputs: LossInpu
         scheduler.put(key, SHALLOW, inputs, None)
     (size,) = scheduler._sizes.values()
     assert sizes(scheduler) == [4, 4]
-    size._lane_step_s = {4: 1.0}
+    size._lane_step_s = {4: deque([1.0] * 3)}
     scheduler.rebalance()
     assert sizes(scheduler) == [8]
-    size._lane_step_s = {2: 1.0, 4: 2.0}
+    size._lane_step_s = {2: deque([1.0] * 3), 4: deque([2.0] * 3)}
     scheduler.rebalance()
     assert sorted(sizes(scheduler)) == [2, 2, 2, 2]
     assert {lane.key for batch in scheduler._turns for lane in batch.lanes} == keys
@@ -125,14 +94,14 @@ def test_a_new_lane_joins_at_the_next_turn(scheduler: LaneScheduler, inputs: Los
     }
 
 
-def test_lanes_with_masks_reduce_the_limit(
+def test_the_largest_lane_limits_the_batch(
     scheduler: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memory limit of a group is estimated again when a lane with masks joins."""
-    monkeypatch.setattr("nst_core.lanes.lane_scheduler.free_bytes", lambda _: 2**30)
-    scheduler.put("plain", SHALLOW, inputs, None)
+    """The memory limit of a group is planned for its largest lane, and again when that has left."""
+    monkeypatch.setattr(lane_scheduler, "lanes_bytes", lambda *_: 2**29)
+    scheduler.put((0, 0), SHALLOW, inputs, None)
     (size,) = scheduler._sizes.values()
-    before = size.planned
+    plain = size.memory.planned
     left = torch.zeros(32, 32)
     left[:, :16] = 1
     (style,) = inputs.regions[0].styles
@@ -141,7 +110,127 @@ def test_lanes_with_masks_reduce_the_limit(
         Style(image_3HW=style.image_3HW, region_HW=1 - left),
     ]
     masked = LossInputs.at_size(inputs.content_3HW, halves, 32)
-    scheduler.put("masked", SHALLOW, masked, None)
-    assert len(scheduler._sizes) == 1 and 1 <= size.planned < before
-    scheduler.put("plain again", SHALLOW, inputs, None)
-    assert size.planned < before
+    scheduler.put((1, 0), SHALLOW, masked, None)
+    with_masks = size.memory.planned
+    deep = SHALLOW.replace(style_layers={"relu5_1": 1.0}, optimizer="lbfgs")
+    scheduler.put((2, 0), deep, inputs, None)
+    with_deep = size.memory.planned
+    assert len(scheduler._sizes) == 1 and 1 <= with_deep < with_masks < plain
+    scheduler.put((3, 0), SHALLOW, inputs, None)
+    assert size.memory.planned == with_deep
+    for key in (1, 2):
+        scheduler.take((key, 0))
+    for _ in range(REPLAN_TURNS):
+        take_turn(scheduler)
+    assert size.memory.planned == plain
+
+
+def test_memory_is_planned_again(
+    scheduler: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit follows the free memory: a batch that no longer fits is split some turns later."""
+    need = lane_need(SHALLOW, 32, 32, device="cpu")
+    monkeypatch.setattr(lane_scheduler, "lanes_bytes", lambda *_: need.bytes_for(4))
+    for index in range(4):
+        scheduler.put((index, 0), SHALLOW, inputs, None)
+    take_turn(scheduler)
+    assert sizes(scheduler) == [4]
+    monkeypatch.setattr(lane_scheduler, "lanes_bytes", lambda *_: need.bytes_for(2))
+    for _ in range(REPLAN_TURNS):
+        take_turn(scheduler)
+    assert sorted(sizes(scheduler)) == [2, 2]
+
+
+def test_engines_share_the_memory(
+    random_weights: Callable[[str], Weights], inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lanes of an engine are planned for its share of the memory."""
+    asked: list[float] = []
+
+    def bytes_of(_: torch.device, share: float) -> int:
+        asked.append(share)
+        return 2**30
+
+    monkeypatch.setattr(lane_scheduler, "lanes_bytes", bytes_of)
+    for share in (0.8, 0.2):
+        scheduler = LaneScheduler(FeatureStore(random_weights), memory_share=share)
+        scheduler.put((0, 0), SHALLOW, inputs, None)
+    assert asked == [0.8, 0.2]
+
+
+def test_memory_is_released_after_the_failed_step(
+    scheduler: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When memory is released after an out-of-memory error, the step's tensors are gone already."""
+    tensors: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def fails(_: LaneBatch, steps: int) -> NoReturn:
+        activations = torch.zeros(steps, 1000)
+        tensors.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def release() -> None:
+        alive.append(sum(tensor() is not None for tensor in tensors))
+
+    for index in range(4):
+        scheduler.put((index, 0), SHALLOW, inputs, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(LaneBatch, "advance", fails)
+        patch.setattr(lane_scheduler, "release_memory", release)
+        chunk = scheduler.advance(lambda _: 1, lambda _: False)
+    assert alive == [0] and len(tensors) == 1
+    assert (chunk.steps, chunk.failures) == (0, [None] * 4)
+    scheduler.rebalance()
+    assert sorted(sizes(scheduler)) == [2, 2]
+    for _ in range(2):
+        take_turn(scheduler)
+    assert [step for _, step in scheduler.steps()] == [1] * 4
+
+
+def test_a_refused_call_fails_the_lane_and_not_the_engine(
+    scheduler: LaneScheduler, inputs: LossInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that a library refuses ends a lane that is alone; a broken device, the engine."""
+    scheduler.put((0, 0), SHALLOW, inputs, None)
+    message = "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"
+
+    def fails(*_: object) -> NoReturn:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(LaneBatch, "advance", fails)
+    (failure,) = scheduler.advance(lambda _: 1, lambda _: False).failures
+    assert failure is not None and message in failure
+    message = "CUDA driver error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        scheduler.advance(lambda _: 1, lambda _: False)
+
+
+def test_only_settled_turns_are_measured(scheduler: LaneScheduler, inputs: LossInputs) -> None:
+    """A turn is measured if the batch had the same lanes in its last turn."""
+    scheduler.put((0, 0), SHALLOW, inputs, None)
+    (size,) = scheduler._sizes.values()
+    for lanes, measured in ((1, 0), (1, 1), (2, 1), (2, 2)):
+        if lanes > len(scheduler):
+            scheduler.put((lanes, 0), SHALLOW, inputs, None)
+        take_turn(scheduler)
+        assert sum(map(len, size._lane_step_s.values())) == measured
+
+
+@pytest.mark.parametrize(
+    ("step_s", "most", "steps"),
+    [(None, 100, CHUNK_STEPS), (0.001, 10, 10), (0.001, 100, 100), (0.005, 100, 40), (1.0, 10, 1)],
+)
+def test_turns_fill_their_time(step_s: float | None, most: int, steps: int) -> None:
+    """A turn has as many steps as fit into 0.2 s, within a limit, and at least one."""
+    assert chunk_steps(step_s, 0.2, most=most) == steps
+
+
+def test_long_turns_do_not_pass_a_stop(scheduler: LaneScheduler, inputs: LossInputs) -> None:
+    """However many steps a turn may have, it ends where the first lane must be scored."""
+    scheduler._most_steps = 1000
+    scheduler.put((0, 0), SHALLOW, inputs, None)
+    for stop in (3, 10, 40, 43):
+        while (step := scheduler.steps()[0][1]) < stop:
+            scheduler.advance(lambda batch, at=stop: at - batch.lanes[0].step, lambda _: False)
+        assert step == stop

@@ -245,7 +245,8 @@ def test_a_right_recording_is_trusted(
 ) -> None:
     """In every precision and for every optimizer, a recording without a fault is trusted."""
     graphs = StepGraphs(faulty(None), eager_steps=2)
-    batch = LaneBatch(FeatureStore(random_weights), graphs)
+    store = FeatureStore(random_weights)
+    batch = LaneBatch(store, Buckets(store, graphs))
     batch.add(0, KINDS[kind].replace(precision=precision), inputs)
     batch.advance(4)
     assert graphs._trusted and not graphs._refused
