@@ -6,9 +6,9 @@ shows that the benchmark works; ``--json FILE`` also writes the rows. Committed 
 
 ================ =================================================================================
 one step         `step` (time per image, against other implementations), `roofline` (arithmetic
-                 rate and profile), `winograd` (convolutions on CPUs), `compiled` (recorded or
-                 compiled steps), `memory` (estimated and measured peak memory), `determinism`
-                 (variation between runs of one configuration)
+                 rate and profile), `winograd` (convolutions on CPUs), `losses` (formulas of loss
+                 terms), `compiled` (recorded or compiled steps), `memory` (estimated and measured
+                 peak memory), `determinism` (variation between runs of one configuration)
 an image         `presets` (every built-in preset), `optimizers` (against a published comparison),
                  `resolution` (presets at larger sizes)
 a search         `search` (samplers and rules on recorded curves), `live` (the same on real

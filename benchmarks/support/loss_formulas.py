@@ -106,13 +106,13 @@ class _NewtonSchulz(torch.autograd.Function):
         product = torch.bmm(torch.bmm(root, cov), root)
         norm_N11 = torch.linalg.matrix_norm(product, keepdim=True)
         identity = torch.eye(cov.shape[1], dtype=cov.dtype).expand_as(cov)
-        half: Tensor = product / norm_N11
-        inverse = identity
+        half, inverse = product / norm_N11, identity
         for _ in range(iterations):
             factor = (3 * identity - torch.bmm(inverse, half)) / 2
             half, inverse = torch.bmm(half, factor), torch.bmm(factor, inverse)
         ctx.save_for_backward(root, inverse / norm_N11.sqrt())
-        return half.diagonal(dim1=1, dim2=2).sum(1) * norm_N11[:, 0, 0].sqrt()
+        cross_N: Tensor = _trace(half) * norm_N11[:, 0, 0].sqrt()
+        return cross_N
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None, None]:
