@@ -17,7 +17,7 @@ import typer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.step import has_bfloat16, timed
+from benchmarks.step import timed
 from benchmarks.step import ours as our_step
 from benchmarks.support.common import (
     Goal,
@@ -34,6 +34,7 @@ from benchmarks.support.common import (
 from nst_core.errors import InputError
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks import winograd
+from nst_core.networks.precision_support import has_bfloat16
 from nst_core.networks.weights import get_weights
 from nst_core.stylization import default_device
 

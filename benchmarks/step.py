@@ -40,6 +40,7 @@ from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
+from nst_core.networks.precision_support import has_bfloat16
 from nst_core.networks.weights import Weights, get_weights
 from nst_core.stylization import default_device
 
@@ -158,22 +159,6 @@ def timed(step: Step, calls: int, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - started) / calls
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the hardware supports bfloat16."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return supported and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            return {flag for line in file if line.startswith("flags") for flag in line.split()}
-    except OSError:
-        return set()
 
 
 def goals(rows: Sequence[Row], device: torch.device) -> list[Goal]:

@@ -69,6 +69,7 @@ _JOB_MISTAKES: Mapping[str, str] = {
     "a weights file of an unknown network": "weights={vgg11: vgg11.pth}",
     "a storage that is not a folder or bucket": "storage=http://example.com/run",
     "a database address that cannot be read": "search.study=mysql//nowhere",
+    "an unknown precision": "resources.precision=bfloat",
     "a style weight without effect": "pairs.0.style=[{image: style.png, weight: 0}]",
 }
 

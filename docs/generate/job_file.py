@@ -74,7 +74,8 @@ def _table(schema: _Schema, definitions: Mapping[str, _Schema]) -> str:
 def _default(value: _Schema) -> str:
     default = value.get("default")
     if default is None:
-        return "`auto`" if "`auto`" in _kind(value) else "none"
+        options = value.get("anyOf", ())
+        return "`auto`" if any(option.get("const") == "auto" for option in options) else "none"
     return "see below" if isinstance(default, dict) and default else f"`{json.dumps(default)}`"
 
 

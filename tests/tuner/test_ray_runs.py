@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
+import torch
 from PIL import Image
 
 from nst_core.errors import InputError
@@ -139,3 +140,12 @@ def test_no_cluster_at_an_address(job_file: Path, tmp_path: Path) -> None:
     """An address where no cluster answers is bad input."""
     with pytest.raises(InputError, match="no Ray cluster answers"):
         launch_run(job_file, tmp_path / "a", ray_backend("127.0.0.1:9"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine's GPU may have TF32")
+def test_a_precision_that_no_engine_has_is_refused(job_file: Path, tmp_path: Path) -> None:
+    """A job in TF32 on a machine without a GPU is bad input, said once, and leaves no run."""
+    overrides = ("resources.precision=tf32", "search.trials=1", "search.presets=false")
+    with pytest.raises(InputError, match=r"^resources\.precision: tf32 needs an NVIDIA GPU"):
+        launch_run(job_file, tmp_path / "a", ray_backend(), *overrides)
+    assert not (tmp_path / "a").exists()

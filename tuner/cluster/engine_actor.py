@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nst_core.config import StyleConfig
-from nst_core.errors import WorkError
+from nst_core.errors import InputError, WorkError
 from tuner.cluster.cpu_share import cpu_times
+from tuner.search.precision import precision_problem
 from tuner.study.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
@@ -77,11 +78,18 @@ class EngineActor:
         self._progress: tuple[Mapping[int, int], EngineStats | None] = ({}, None)
         self._on_gpu = device == "cuda"
         self._failure: str | None = None
+        self._precision_problem = precision_problem(workload.precision, device)
         self._loop = asyncio.get_event_loop()
         threading.Thread(target=self._work, daemon=True).start()
 
     async def ready(self) -> Pulse:
-        """Return an empty pulse once the engine can take trials."""
+        """Return an empty pulse once the engine can take trials.
+
+        Raises:
+            InputError: the device cannot compute in the precision of the run.
+        """
+        if self._precision_problem:
+            raise InputError(self._precision_problem)
         return Pulse()
 
     async def pulse(self) -> Pulse:

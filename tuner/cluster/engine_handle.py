@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
-from nst_core.errors import WorkError
+from nst_core.errors import InputError, WorkError
 from tuner.cluster.cpu_share import CpuShare
 from tuner.cluster.ray_private import actor_id, actor_state
 from tuner.study.records import Pulse
@@ -35,6 +35,10 @@ class Place(NamedTuple):
 
 class EngineLostError(Exception):
     """The engine cannot be used any more; the message says why, and continues its name."""
+
+
+class EngineRefusedError(EngineLostError):
+    """The engine's device cannot do what the job asks for; the message is a whole sentence."""
 
 
 @dataclass
@@ -75,6 +79,7 @@ class SupervisedEngine:
         """Read the answer if it has arrived, and ask for the next pulse.
 
         Raises:
+            EngineRefusedError: the device of the engine cannot do what the job asks for.
             EngineLostError: the engine failed, died, hangs, or did not answer in time.
             ActorUnavailableError: Ray cannot reach the engine and does not know why.
         """
@@ -87,6 +92,8 @@ class SupervisedEngine:
             pulse: Pulse = ray.get(self.answer)
         except ActorUnavailableError:
             raise
+        except InputError as error:  # Ray raises it with the traceback as its message
+            raise EngineRefusedError(str(getattr(error, "cause", error))) from None
         except (RayError, WorkError) as error:
             raise EngineLostError(_reason(error)) from None
         for warning in pulse.warnings:

@@ -21,7 +21,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
 from nst_core.lanes.device import CPU_LANES, GPU_LANES
-from tuner.cluster.engine_handle import EngineLostError, Place, SupervisedEngine
+from tuner.cluster.engine_handle import (
+    EngineLostError,
+    EngineRefusedError,
+    Place,
+    SupervisedEngine,
+)
 from tuner.cluster.engine_shapes import EngineShape, shapes_of
 from tuner.cluster.ray_private import actor_id, actor_state, draining_nodes
 from tuner.study.records import EngineStats, Pulse
@@ -79,6 +84,8 @@ class EngineSupervisor:
         self.failure: str | None = None
         #: Why the last place was given up, if no engine has run since then.
         self._last_failure: str | None = None
+        #: Why the device of the last refused engine cannot do what the job asks for.
+        self._refusal: str | None = None
         self._engines: dict[str, SupervisedEngine] = {}
         self._names = map("engine-{}".format, itertools.count())
         self._deaths: Counter[Place] = Counter()
@@ -151,7 +158,8 @@ class EngineSupervisor:
         """Start the engines; yields about once a second until one engine is up.
 
         Raises:
-            InputError: the cluster does not have the device that the job asks for.
+            InputError: the cluster does not have the device that the job asks for, or none that
+                computes in its precision.
             WorkError: no engine could start.
         """
         if self._gpus:
@@ -168,7 +176,7 @@ class EngineSupervisor:
                 time.sleep(CHECK_INTERVAL_S)
             self.check_all()
             if self.failure:
-                raise WorkError(self.failure)
+                raise InputError(self._refusal) if self._refusal else WorkError(self.failure)
             yield
 
     def check_if_due(self) -> bool:
@@ -274,6 +282,10 @@ class EngineSupervisor:
         engine = self._engines[name]
         try:
             engine.poll()
+        except EngineRefusedError as error:
+            self._refusal = str(error)
+            self._deaths[engine.place] = MOST_DEATHS - 1  # another engine would be refused as well
+            self._lose(name, f"cannot be used: {error}")
         except EngineLostError as error:
             self._lose(name, str(error))
         except ActorUnavailableError:
@@ -317,7 +329,9 @@ class EngineSupervisor:
         given_up = self._deaths[engine.place] >= MOST_DEATHS
         log.warning("%s %s; %s", name, reason, "given up" if given_up else "another one starts")
         if given_up:
-            self._last_failure = f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
+            self._last_failure = self._refusal or (
+                f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
+            )
 
     def _drop_with_node(self, name: str) -> None:
         log.warning("%s is gone with its node", name)

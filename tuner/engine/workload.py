@@ -19,9 +19,12 @@ class Workload:
         weights: weights of every network that a trial or a metric may need, by name.
         holdout: held-out pairs.
         metrics: names of the metrics that score images.
+        precision: precision that the device of every engine must support, `resources.precision` of
+            the job; None: each configuration has its own.
     """
 
     pairs: Sequence[Pair]
     weights: Mapping[str, Weights]
     holdout: Sequence[Pair] = ()
     metrics: Sequence[str] = DEFAULT_METRICS
+    precision: str | None = None

@@ -142,6 +142,8 @@ def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str,
         "presets": list(presets),
         **{key: dumped[key] for key in ("size_px", "objective", "constraints", "halving")},
     }
+    if job.resources.precision is not None:  # studies of older versions have no such digest
+        compared["precision"] = job.resources.precision
     return {
         key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
         for key, value in compared.items()

@@ -15,6 +15,9 @@ LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
 Rule = Literal["promote", "stop", "hyperband", "median", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
+#: Precisions of a run; `StyleConfig.precision` explains those that are not ``auto``.
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+
 #: Paths of run directories.
 Runs = Annotated[list[str], Field(max_length=20)]
 
@@ -104,6 +107,14 @@ class ResourcesSpec(Section):
         float,
         Field(gt=0, description="seconds without progress after which an engine is restarted"),
     ] = 600.0
+    precision: Annotated[
+        Precision | None,
+        Field(
+            description="number format of the networks in the trials of the search; finals run in"
+            " float32. auto: the fastest that is known to rank configurations as float32 does;"
+            " default: the precision of the space and of each preset, in finals as well"
+        ),
+    ] = None
 
     @field_validator("lanes", mode="before", json_schema_input_type=Literal["auto"] | int)
     @classmethod
@@ -115,6 +126,16 @@ class ResourcesSpec(Section):
     @field_serializer("lanes")
     def _none_to_auto(self, value: int | None) -> int | str:
         return "auto" if value is None else value
+
+    @property
+    def search_settings(self) -> dict[str, str]:
+        """Settings of `StyleConfig` that every trial of the search has."""
+        return {} if self.precision is None else {"precision": self.precision}
+
+    @property
+    def final_settings(self) -> dict[str, str]:
+        """Settings of `StyleConfig` that the finals and exported presets have."""
+        return {} if self.precision is None else {"precision": "float32"}
 
 
 class BudgetSpec(Section):

@@ -328,7 +328,10 @@ class Results:
         return Preset(
             name=f"{self.job.name}-{result.record.trial}",
             description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
-            config=StyleConfig.from_dict(result.config, source=f"trial {result.record.trial}"),
+            config=StyleConfig.from_dict(
+                {**result.config, **self.job.resources.final_settings},
+                source=f"trial {result.record.trial}",
+            ),
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,
@@ -349,6 +352,7 @@ class Results:
                 ),
                 "seconds": result.rung.seconds,
                 "worker": result.rung.worker,
+                "precision": result.config["precision"],
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,

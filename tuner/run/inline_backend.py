@@ -10,6 +10,7 @@ from tuner.engine.engine import Engine
 from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec
 from tuner.search.halving import Decision
+from tuner.search.precision import check_precision
 from tuner.search.protocol import Plan
 from tuner.search.search import Search
 
@@ -19,6 +20,7 @@ class InlineBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
+        check_precision(workload.precision, "cpu")
         engine = Engine(
             workload.pairs,
             workload.weights,

@@ -26,6 +26,7 @@ from tuner.run.run_log import logged
 from tuner.run.trackers import make_callbacks
 from tuner.sampling.lengthscales import LENGTHS
 from tuner.search.interrupt import interruptible
+from tuner.search.precision import with_known_precision
 from tuner.search.protocol import Callback
 from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
@@ -59,6 +60,7 @@ def run_job(
     with run.held(), logged(run.log_file, say), _explain_interrupts(run):
         with _deleted_on_error(run):
             callbacks, mirror = make_callbacks(job, run, callback), _mirror(job, run)
+            job = with_known_precision(job, say)
             prepared = prepare(job, space, run, say, callback.doing)
             study = _create_study(job, space, folder, prepared, say)
         if study.shared:

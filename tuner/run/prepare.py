@@ -24,6 +24,7 @@ from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec, ReferenceSpec
 from tuner.run.replay import replay_of
 from tuner.sampling.sobol_grid import grid_size
+from tuner.search.precision import precision_problems
 from tuner.study.preflight_checks import check_runs_of
 from tuner.study.records import Scores
 from tuner.study.run_dir import RunDir
@@ -119,6 +120,7 @@ def refuse_unused_keys(job: JobSpec, space: Space) -> None:
         )
     if job.resources.device == "cpu" and job.resources.gpus:
         problems.append("resources.gpus: contradicts `device: cpu`; remove one of them")
+    problems += precision_problems(job, space)
     uses_start = "image" in space.may_set("init")
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
@@ -209,7 +211,13 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
         [load_pair(pair, job.size_px, feed_forward=feed_forward) for pair in pairs_of_job]
         for pairs_of_job in (job.pairs, job.holdout)
     )
-    return Workload(pairs=pairs, weights=weights, holdout=holdout, metrics=metrics)
+    return Workload(
+        pairs=pairs,
+        weights=weights,
+        holdout=holdout,
+        metrics=metrics,
+        precision=job.resources.precision,
+    )
 
 
 def weight_digests(job: JobSpec, workload: Workload) -> dict[str, str]:

@@ -91,6 +91,7 @@ class Planner:
             config = preset.config.replace(size_px=self._job.size_px, schedule_steps=None)
         else:
             config = final_config(record, self._job.goals, run.seed)
+        config = config.replace(**self._job.resources.final_settings)
         self._study.assign(
             number,
             config.to_dict(),
@@ -143,7 +144,7 @@ class Planner:
             return self._configure_preset(number, *preset, max_steps)
         params = self._draw(number, self._space, max_steps, self._given(number))
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
-        config = self._space.build(params, **fixed)
+        config = self._space.build(params, **fixed, **self._job.resources.search_settings)
         self._study.assign(number, config.to_dict())
         return config
 
@@ -151,7 +152,12 @@ class Planner:
         self, number: int, preset: Preset, note: str | None, max_steps: int
     ) -> StyleConfig:
         steps = min(preset.config.steps, max_steps)
-        config = preset.config.replace(size_px=self._job.size_px, steps=steps, schedule_steps=None)
+        config = preset.config.replace(
+            size_px=self._job.size_px,
+            steps=steps,
+            schedule_steps=None,
+            **self._job.resources.search_settings,
+        )
         notes = [note] if note else []
         if steps < preset.config.steps:
             notes.append(f"{steps} of its {preset.config.steps} steps")

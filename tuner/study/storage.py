@@ -112,7 +112,7 @@ def create_study(
 def _check_same_job(study: optuna.Study, notes: Mapping[str, Any], url: str) -> None:
     """Raise InputError if the study belongs to a job whose results are not comparable."""
     stored, own = study.user_attrs[ASKED], notes.get(ASKED, {})
-    if different := [key for key in own if stored.get(key) != own[key]]:
+    if different := [key for key in {**stored, **own} if stored.get(key) != own.get(key)]:
         raise InputError(
             f"search.study: the study {study.study_name!r} in {_without_password(url)} belongs to"
             f" another job (different: {', '.join(different)}); give this job another name"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError, RayActorError
 
+from nst_core.errors import InputError
 from tuner.cluster.engine_supervisor import (
     MOST_DEATHS,
     NODES_TIMEOUT_S,
@@ -38,6 +39,14 @@ class FakeActor:
             raise ActorUnavailableError("connection refused", None)
 
         self.answer = unreachable
+
+    def refuse(self, reason: str) -> None:
+        """Make every call fail because the device cannot do what the job asks for."""
+
+        def refused() -> Pulse:
+            raise InputError(reason)
+
+        self.answer = refused
 
     def die(self) -> None:
         """Make every call fail because the actor is dead."""
@@ -160,6 +169,23 @@ def test_place_is_given_up_after_too_many_deaths(other_node: bool, cluster: Fake
         supervisor.check_all()
     assert (supervisor.failure is None) == other_node
     assert len(cluster.actors) == MOST_DEATHS + other_node
+
+
+@pytest.mark.parametrize("other_node", [False, True])
+def test_refused_engine_is_not_tried_again(other_node: bool, cluster: FakeCluster) -> None:
+    """A device that lacks the job's precision gets one engine; without another, it is bad input."""
+    cluster.nodes[NODE] = {"CPU": 1.0}
+    supervisor = cluster.supervisor()
+    supervisor.check_all()
+    cluster.actors[0].refuse("this device has no TF32")
+    if other_node:
+        cluster.nodes[OTHER_NODE] = {"CPU": 1.0}
+        list(supervisor.start())
+        assert list(supervisor.lanes) == ["engine-1"]
+    else:
+        with pytest.raises(InputError, match=r"^this device has no TF32$"):
+            list(supervisor.start())
+    assert len(cluster.actors) == 1 + other_node
 
 
 def test_earlier_deaths_do_not_end_a_run(cluster: FakeCluster) -> None:

@@ -194,12 +194,12 @@ def test_a_study_of_another_job_is_refused(job_file: Path, tmp_path: Path) -> No
     """A job cannot join a study whose results are not comparable; its notes do not change."""
     url = f"sqlite:///{tmp_path / 's.db'}"
 
-    def join(folder: str, *overrides: str) -> RunStudy:
+    def join(folder: str, *overrides: str, name: str = "x") -> RunStudy:
         job, space = load_job(job_file, overrides)
         (tmp_path / folder).mkdir()
         notes = {ASKED: fingerprint(job, space, ["a", "b"]), "pair_baselines": [folder]}
         settings = {"goals": job.goals}
-        return RunStudy.create(tmp_path / folder, url=url, name="x", notes=notes, **settings)  # type: ignore[arg-type]
+        return RunStudy.create(tmp_path / folder, url=url, name=name, notes=notes, **settings)  # type: ignore[arg-type]
 
     join("a")
     assert join("b", "search.trials=99", "name=other").notes["pair_baselines"] == ["a"]
@@ -210,6 +210,11 @@ def test_a_study_of_another_job_is_refused(job_file: Path, tmp_path: Path) -> No
     pair["content"] = str(tmp_path / "other.png")
     with pytest.raises(InputError, match=r"\(different: pairs\)"):
         join("d", f"pairs=[{json.dumps(pair)}]")
+    with pytest.raises(InputError, match=r"\(different: precision\)"):
+        join("e", "resources.precision=bfloat16")
+    join("f", "resources.precision=bfloat16", name="half")
+    with pytest.raises(InputError, match=r"\(different: precision\)"):
+        join("g", name="half")
 
 
 class RecordingDatabase:
