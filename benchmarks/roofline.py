@@ -17,8 +17,8 @@ import typer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.step import timed
 from benchmarks.step import ours as our_step
+from benchmarks.step import timed
 from benchmarks.support.common import (
     Goal,
     JsonOption,
