@@ -82,6 +82,9 @@ def main(
     pair: PairsOption = None,
     size_px: Annotated[int, typer.Option(help="longer side of the results")] = SIZE_PX,
     configurations: Annotated[int, typer.Option(min=2, help="how many")] = CONFIGURATIONS,
+    step: Annotated[
+        list[int] | None, typer.Option(help="steps after which they are compared; repeatable")
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="scores so far; a second start continues from them"),
@@ -90,7 +93,7 @@ def main(
     json_file: JsonOption = None,
 ) -> None:
     """Compare the ranking of configurations in each precision with that of float32."""
-    steps = QUICK_STEPS if quick else STEPS
+    steps = tuple(sorted(step)) if step else QUICK_STEPS if quick else STEPS
     count = QUICK_CONFIGURATIONS if quick else configurations
     device = default_device()
     ways, pairs = ways_of(device), pairs_from(pair, count=2)
