@@ -19,7 +19,7 @@ from tuner.results.results import load_results
 from tuner.run.change_job import change_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.prepare import refuse_unused_keys
-from tuner.search.precision import check_precision
+from tuner.search.precision import check_precision, with_known_precision
 from tuner.study.records import TrialRecord
 from tuner.study.study import load_records
 
@@ -74,6 +74,16 @@ def test_auto_is_decided_at_launch(job_file: Path, tmp_path: Path) -> None:
     results = load_results(tmp_path / "run")
     assert results.job.resources.precision == "float32"
     assert results.preset().provenance["precision"] == "float32"
+
+
+def test_auto_takes_a_measured_precision(job_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` becomes the precision that was measured for the device, if the device has it."""
+    monkeypatch.setattr("nst_core.networks.precision_support.FASTER", {"cpu": "bfloat16"})
+    job, _ = load_job(job_file, ["resources.precision=auto", "resources.device=cpu"])
+    lines: list[str] = []
+    expected = "bfloat16" if has_bfloat16(CPU) else "float32"
+    assert with_known_precision(job, lines.append).resources.precision == expected
+    assert lines[0].startswith(f"resources.precision: auto means {expected}: ")
 
 
 @pytest.mark.skipif(not has_bfloat16(CPU), reason="this CPU has no bfloat16")
