@@ -39,7 +39,6 @@ from benchmarks.support.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.files import write_atomic
-from nst_core.lanes.device import CPU_LANES, GPU_LANES
 from nst_core.networks import winograd
 from nst_core.networks.precision_support import has_bfloat16, has_tf32
 from nst_core.stylization import default_device
@@ -51,6 +50,8 @@ CONFIGURATIONS, QUICK_CONFIGURATIONS = 60, 4
 #: Rungs at which configurations are compared.
 STEPS, QUICK_STEPS = (15, 45), (2, 6)
 SIZE_PX = 64
+#: Number of lanes that run together. At 64 px, reading the weights costs as much as the pictures.
+LANES = 16
 METRIC = "lpips"
 #: Least agreement of a ranking with that of float32 for `precision_support.FASTER`.
 LEAST_TAU = 0.9
@@ -68,13 +69,13 @@ class Way:
     Attributes:
         precision: precision of the configurations.
         around: returns the context of each call of the engine.
-        alone: whether each trial runs alone instead of together with others.
+        halves: whether configurations run in two groups instead of one.
         timed: whether its time means something.
     """
 
     precision: str = FLOAT32
     around: Callable[[], AbstractContextManager[object]] = nullcontext
-    alone: bool = False
+    halves: bool = False
     timed: bool = False
 
 
@@ -102,7 +103,7 @@ def main(
     engines = {
         name: Engine(engine_pairs, weights, device=device, metrics=(METRIC,)) for name in ways
     }
-    together = max(1, (GPU_LANES if device.type == "cuda" else CPU_LANES) // len(pairs))
+    together = max(1, LANES // len(pairs))
     configs = configurations_of(CATALOGUE["gram"], count, size_px=size_px, steps=steps[-1])
     described = {"pairs": [p.name for p in pairs], "size_px": size_px, "steps": list(steps)}
     turns = _kept(keep, described)
@@ -143,7 +144,7 @@ def ways_of(device: torch.device) -> dict[str, Way]:
     """Return the ways to compute scores on a device, by name; float32 is the first."""
     ways = {
         FLOAT32: Way(timed=True),
-        "float32 again": Way(around=_direct_convolutions, alone=True),
+        "float32 again": Way(around=_direct_convolutions, halves=True),
     }
     if has_tf32(device):
         ways["tf32"] = Way(precision="tf32", timed=True)
@@ -157,9 +158,9 @@ def ways_of(device: torch.device) -> dict[str, Way]:
 def explained(ways: Mapping[str, Way]) -> str:
     """Return a paragraph that says how the ways differ."""
     text = (
-        "`float32 again` is float32 with another rounding: each trial runs alone, with direct"
-        " convolutions instead of Winograd's. It shows how much of a ranking depends on rounding"
-        " whatever the precision."
+        "`float32 again` is float32 with another rounding: in smaller batches, and on CPUs with"
+        " direct convolutions instead of Winograd's. It shows how much of a ranking depends on"
+        " rounding, whatever the precision."
     )
     if "tf32, emulated" in ways:
         text += " `tf32, emulated` rounds the factors of all products and convolutions to TF32."
@@ -180,7 +181,8 @@ def turn(
     """Run configurations in one way; scores of those that fail are infinite."""
     before_s = engine.stats.advancing_s
     scores: dict[str, dict[str, list[float]]] = {str(number): {} for number in configs}
-    groups = [[number] for number in configs] if way.alone else [list(configs)]
+    numbers, half = list(configs), len(configs) // 2
+    groups = [numbers[:half], numbers[half:]] if way.halves else [numbers]
     for group in groups:
         for number in group:
             config = configs[number].replace(precision=way.precision)
@@ -191,7 +193,10 @@ def turn(
             for report in reports:
                 trial = report.trial
                 if report.failure:
-                    scores[str(trial)] |= {str(rung): [] for rung in steps if rung > report.steps}
+                    scores[str(trial)] = {
+                        **dict.fromkeys(map(str, steps), []),
+                        **scores[str(trial)],
+                    }
                     continue
                 of_pairs = [pair_scores[METRIC] for pair_scores in report.pair_scores]
                 scores[str(trial)][str(report.steps)] = of_pairs
