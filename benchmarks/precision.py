@@ -193,10 +193,8 @@ def turn(
             for report in reports:
                 trial = report.trial
                 if report.failure:
-                    scores[str(trial)] = {
-                        **dict.fromkeys(map(str, steps), []),
-                        **scores[str(trial)],
-                    }
+                    for rung in steps:
+                        scores[str(trial)].setdefault(str(rung), [])
                     continue
                 of_pairs = [pair_scores[METRIC] for pair_scores in report.pair_scores]
                 scores[str(trial)][str(report.steps)] = of_pairs
