@@ -47,11 +47,15 @@ class LaneState:
 
     def copied(self) -> LaneState:
         """Return a copy on the CPU, which later steps do not change."""
-        return LaneState(
-            step=self.step,
-            image_3HW=self.image_3HW.detach().cpu().clone(),
-            state={name: value.detach().cpu().clone() for name, value in self.state.items()},
-        )
+
+        def copy(value: Tensor) -> Tensor:
+            return value.detach().to("cpu", non_blocking=True, copy=True)
+
+        state = {name: copy(value) for name, value in self.state.items()}
+        image, device = copy(self.image_3HW), self.image_3HW.device
+        if device.type == "cuda":  # one wait for all copies
+            torch.cuda.synchronize(device)
+        return LaneState(step=self.step, image_3HW=image, state=state)
 
 
 def fresh_state(config: StyleConfig, image_3HW: Tensor) -> LaneState:

@@ -58,8 +58,9 @@ class Rates(Rowwise):
         """Return the settings of some lanes at step 0."""
         names = [spec.name for spec in fields(cls) if spec.name != "step"]
         like = torch.empty(0, device=device, dtype=torch.float64)
-        vectors = {name: like.new_tensor([getattr(c, name) for c in configs]) for name in names}
-        return cls(**vectors, step=like.new_zeros(len(configs)))
+        # One copy to the device for all of them.
+        vectors = like.new_tensor([[getattr(c, name) for c in configs] for name in names])
+        return cls(**dict(zip(names, vectors, strict=True)), step=like.new_zeros(len(configs)))
 
     def at(self, step: Tensor, lr_factor: Tensor) -> Rates:
         """Return the settings at ``step`` (from 1), with learning rates times ``lr_factor``."""

@@ -70,6 +70,7 @@ class FeatureStore:
         self._placed_once: dict[tuple[str, torch.dtype], Weights] = {}
         self._networks: dict[tuple[Backbone, torch.dtype], Extractor] = {}
         self._extractors: dict[tuple[object, ...], Extractor] = {}
+        self._normalizers: dict[str, Normalizer] = {}
         self._targets = ByteLRU(MAX_BYTES)
         self._shapes: dict[tuple[Backbone, int, int], dict[str, tuple[int, int, int]]] = {}
 
@@ -194,7 +195,7 @@ class FeatureStore:
         height, width = inputs.height_width
         if key not in self._targets:
             quantiles = [
-                color_quantiles(self._recolored(config, inputs, self.place(image)), height * width)
+                color_quantiles(self.place(self._recolored(config, inputs, image)), height * width)
                 for image, _ in inputs.styles
             ]
             self._targets.update({key: quantiles})
@@ -239,13 +240,19 @@ class FeatureStore:
     def _style_image(
         self, config: StyleConfig, inputs: LossInputs, style: Style, size_px: int
     ) -> tuple[Tensor, Tensor | None]:
-        image = self.place(resize_style(style.image_3HW, size_px))
-        image = self._recolored(config, inputs, image)
+        image = self._recolored(config, inputs, resize_style(style.image_3HW, size_px))
         mask = style.style_region_HW
-        return image, None if mask is None else self.place(mask)
+        return self.place(image), None if mask is None else self.place(mask)
 
     def _recolored(self, config: StyleConfig, inputs: LossInputs, image: Tensor) -> Tensor:
-        content = self.place(inputs.content_3HW)
+        """Return a style image with the colors that the targets are computed from.
+
+        It is computed on the host, where both images are: histograms and the roots of covariances
+        would make the host wait for the device.
+        """
+        if not self._recolors(config):
+            return image
+        image, content = (value.to(self.dtype) for value in (image, inputs.content_3HW))
         if config.preserve_color == "luminance":
             return luminance_like(image, content)
         return recolored(image, content, config.match_colors)
@@ -259,8 +266,10 @@ class FeatureStore:
     def _features(
         self, config: StyleConfig, image_3HW: Tensor, layers: Iterable[str]
     ) -> list[tuple[str, Tensor]]:
-        normalize = Normalizer([config.normalization], image_3HW)
-        pixels = normalize(image_3HW[None]).contiguous(memory_format=MEMORY_FORMAT)
+        name = config.normalization
+        if name not in self._normalizers:
+            self._normalizers[name] = Normalizer([name], image_3HW)
+        pixels = self._normalizers[name](image_3HW[None]).contiguous(memory_format=MEMORY_FORMAT)
         with arithmetic("float32", self.device):
             return list(self.extractor(config.backbone, layers)(pixels).items())
 
