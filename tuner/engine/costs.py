@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from tuner.engine.pairs import memory_gb
 from tuner.engine.workload import Workload
 from tuner.job.objective import GPU_MEMORY, Goals
-from tuner.job.spec import JobSpec
+
+if TYPE_CHECKING:  # engines also run where Pydantic is not installed
+    from tuner.job.spec import JobSpec
 
 
 def check_costs(job: JobSpec, *, gpu: bool) -> None:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ from nst_core.metrics.baselines import baselines
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from nst_core.references import make_reference
-from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec, StyleImage
+
+if TYPE_CHECKING:  # engines also run where Pydantic is not installed
+    from tuner.job.spec import JobSpec, PairSpec, StyleImage
 
 #: Makes images to score, by name, from (content_3HW, style_3HW, reference_3HW) in [0, 1].
 MakeImages = Callable[[Tensor, Tensor, Tensor], Mapping[str, np.ndarray]]
@@ -127,7 +130,7 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
     """
 
     def with_reference(pair: PairSpec, name: str) -> PairSpec:
-        if not isinstance(pair.reference, ReferenceSpec):
+        if isinstance(pair.reference, str):
             return pair
         say(f"making the reference of {name} ({pair.reference.source})")
         image = make_reference(

@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
+
+from nst_core.errors import InputError
+from nst_core.lanes.device import GPU_LANES
+from nst_core.stylization import default_device
 from tuner.engine.costs import check_costs
 from tuner.engine.engine import Engine
 from tuner.engine.workload import Workload
@@ -20,16 +25,19 @@ class InlineBackend:
 
     def run(self, search: Search, workload: Workload, job: JobSpec) -> None:
         """See `Backend.run`."""
-        check_precision(workload.precision, "cpu")
+        device = device_of(job)
+        check_precision(workload.precision, device.type)
+        on_gpu = device.type == "cuda"
+        if not search.begun:
+            check_costs(job, gpu=on_gpu)
         engine = Engine(
             workload.pairs,
             workload.weights,
             holdout=workload.holdout,
+            device=device,
             metrics=workload.metrics,
         )
-        if not search.begun:
-            check_costs(job, gpu=False)
-        lanes = job.resources.lanes or 1
+        lanes = job.resources.lanes or (GPU_LANES if on_gpu else 1)
         plans: dict[int, Plan] = {}
         while True:
             search.interrupt.check()
@@ -57,3 +65,19 @@ class InlineBackend:
                     search.save_lanes(report.trial, engine.pause(report.trial))
                 else:
                     engine.drop(report.trial)
+
+
+def device_of(job: JobSpec) -> torch.device:
+    """Return the device of this process on which a job runs: `resources.device` of the job.
+
+    Raises:
+        InputError: the job asks for a GPU and this process cannot use one.
+    """
+    if job.resources.device == "auto":
+        return default_device()
+    if job.resources.device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "resources.device: cuda was asked for and torch finds no GPU on this machine; set it to"
+            " auto or cpu, or see `nst-tuner doctor`"
+        )
+    return torch.device(job.resources.device)
