@@ -1,13 +1,16 @@
 """Time of an optimizer step per image, by lanes and precision, against other implementations.
 
 Command: ``python -m benchmarks.step``. All implementations alternate within one run, so that other
-load on the machine affects all of them.
+load on the machine affects all of them. The others run in the same precision as ours; the column
+``others in`` names it. They cannot run in bfloat16: there they run in the fastest precision that
+they can, which is TF32 on GPUs.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import geometric_mean, median
 from typing import Annotated
 
@@ -40,6 +43,7 @@ from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
+from nst_core.networks.precision import arithmetic
 from nst_core.networks.precision_support import has_bfloat16
 from nst_core.networks.weights import Weights, get_weights
 from nst_core.stylization import default_device
@@ -55,6 +59,23 @@ TURN_S = 1.0
 
 #: Largest number of pixels of a batch that is measured on a CPU, to limit the duration.
 MAX_PIXELS_ON_CPU = 8 * 256 * 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """An implementation in one precision.
+
+    Attributes:
+        way: its name.
+        lanes: number of images that a step advances.
+        others_in: precision of the other implementations that it is compared with.
+        step: takes a step.
+    """
+
+    way: str
+    lanes: int
+    others_in: str
+    step: Step
 
 
 def main(
@@ -74,22 +95,25 @@ def main(
                 side, lanes or (QUICK_LANES if quick else LANES), weights, device
             )
             seconds = measure(contenders, QUICK_TURNS if quick else TURNS, device)
-            for name, (count, _) in contenders.items():
-                each = seconds[name] / count
+            others = {(c.way, c.others_in): s for c, s in zip(contenders, seconds, strict=True)}
+            for contender, one_step in zip(contenders, seconds, strict=True):
+                each = one_step / contender.lanes
                 rows.append(
                     {
                         "size px": side,
-                        "way": name,
-                        "lanes": count,
+                        "way": contender.way,
+                        "others in": contender.others_in,
+                        "lanes": contender.lanes,
                         "ms per step and image": 1000 * each,
-                        "× script": seconds["plain script"] / each,
-                        "× pystiche": seconds["pystiche"] / each,
+                        "× script": others["plain script", contender.others_in] / each,
+                        "× pystiche": others["pystiche", contender.others_in] / each,
                     }
                 )
     publish(
         "Seconds of a step",
         f"One Adam step on VGG16, content {CONTENT_LAYER}, style {', '.join(STYLE_LAYERS)}; square"
-        " images; the median of alternating measurements.",
+        " images; the median of alternating measurements. `others in` is the precision of the"
+        " script and of pystiche in a comparison.",
         [Section(title="Steps", rows=rows)],
         goals=goals(rows, device),
         json_file=json_file,
@@ -98,23 +122,47 @@ def main(
 
 def make_contenders(
     side: int, lanes: Sequence[int], weights: Mapping[str, Weights], device: torch.device
-) -> dict[str, tuple[int, Step]]:
-    """Return implementations by name: number of images that a step advances, and the step."""
+) -> list[Contender]:
+    """Return the others in each precision that they can use, and ours in each precision."""
     (pair,) = pairs_from(None, count=1)
     content, style = (square(image, side) for image in (pair.content_3HW, pair.style_3HW))
-    contenders: dict[str, tuple[int, Step]] = {
-        "plain script": (1, plain_script(content, style, weights["vgg16"], device)),
-        "pystiche": (1, pystiche(content, style, weights["vgg16"], device)),
-    }
-    precisions = ["float32", *(["bfloat16"] if has_bfloat16(device) else [])]
-    for precision in precisions:
+    others = {"plain script": plain_script, "pystiche": pystiche}
+    contenders = [
+        Contender(
+            way=way,
+            lanes=1,
+            others_in=precision,
+            step=in_precision(precision, device, make(content, style, weights["vgg16"], device)),
+        )
+        for precision in ("float32", "tf32")[: 2 if device.type == "cuda" else 1]
+        for way, make in others.items()
+    ]
+    fastest_others = contenders[-1].others_in
+    precisions = {"float32": "float32", fastest_others: fastest_others}
+    if has_bfloat16(device):
+        precisions["bfloat16"] = fastest_others
+    for precision, others_in in precisions.items():
         for count in lanes:
             if device.type == "cpu" and count > 1 and count * side**2 > MAX_PIXELS_ON_CPU:
                 continue
             store = FeatureStore(weights.__getitem__, device)
             name = f"ours, {precision}" + (f", {count} lanes" if count > 1 else "")
-            contenders[name] = (count, ours(content, style, precision, count, store))
+            step = ours(content, style, precision, count, store)
+            contenders.append(Contender(way=name, lanes=count, others_in=others_in, step=step))
     return contenders
+
+
+def in_precision(precision: str, device: torch.device, step: Step) -> Step:
+    """Return a step of another implementation that uses TF32 only if ``precision`` says so.
+
+    PyTorch's convolutions use TF32 on GPUs by default, so others would have it for nothing.
+    """
+
+    def with_switches() -> object:
+        with arithmetic(precision, device):
+            return step()
+
+    return with_switches
 
 
 def ours(
@@ -136,19 +184,17 @@ def ours(
     return lambda: batch.advance(1)
 
 
-def measure(
-    contenders: Mapping[str, tuple[int, Step]], turns: int, device: torch.device
-) -> dict[str, float]:
+def measure(contenders: Sequence[Contender], turns: int, device: torch.device) -> list[float]:
     """Return the median seconds of a step of each implementation; they alternate."""
-    calls: dict[str, int] = {}
-    for name, (_, step) in contenders.items():
-        step()  # the first step includes initialization
-        calls[name] = max(1, round(TURN_S / max(1e-4, timed(step, 1, device))))
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    calls: list[int] = []
+    for contender in contenders:
+        contender.step()  # the first step includes initialization
+        calls.append(max(1, round(TURN_S / max(1e-4, timed(contender.step, 1, device)))))
+    seconds: list[list[float]] = [[] for _ in contenders]
     for _ in range(turns):
-        for name, (_, step) in contenders.items():
-            seconds[name].append(timed(step, calls[name], device))
-    return {name: median(seconds) for name, seconds in seconds.items()}
+        for contender, count, measured in zip(contenders, calls, seconds, strict=True):
+            measured.append(timed(contender.step, count, device))
+    return [median(measured) for measured in seconds]
 
 
 def timed(step: Step, calls: int, device: torch.device) -> float:
