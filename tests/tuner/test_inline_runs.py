@@ -12,7 +12,6 @@ from PIL import Image
 from nst_core.errors import RunError, WorkError
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
 from nst_core.networks.weights import Weights, tensor_digest
-from nst_core.references import LONG_RUN_CONFIG
 from tests.tuner.helpers import launch_run, trial_summaries
 from tuner.engine.pairs import with_references
 from tuner.job.load import find_space, load_job
@@ -27,8 +26,7 @@ def test_a_job_can_have_its_reference_made(
     source: str, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A launch makes ``reference: {from: …}`` once, keeps it in the run and scores against it."""
-    short = LONG_RUN_CONFIG.replace(steps=6)
-    monkeypatch.setattr("nst_core.references.LONG_RUN_CONFIG", short)
+    monkeypatch.setattr("tuner.engine.reference_process.STEPS", 6)
     pair = load_job(job_file)[0].pairs[0]
     made = (
         f"{{content: {pair.content}, style: {pair.style[0].image}, reference: {{from: {source}}}}}"
@@ -47,9 +45,7 @@ def test_a_long_run_uses_the_masks_of_a_job(
     job_file: Path, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the mask of a style is black, the style does not change the reference."""
-    monkeypatch.setattr(
-        "nst_core.references.LONG_RUN_CONFIG", LONG_RUN_CONFIG.replace(steps=6, scales=1)
-    )
+    monkeypatch.setattr("tuner.engine.reference_process.STEPS", 6)
     references = []
     for name, left_half in (("masked", 0), ("whole", 255)):
         mask = Image.new("L", Image.open(pictures / "content.png").size, 255)

@@ -6,6 +6,7 @@ import shutil
 from importlib.metadata import version
 
 from tuner.doctor.check import Check, run_checks
+from tuner.doctor.device_checks import CPU_PRECISIONS, check_gpus, compute
 from tuner.doctor.platforms import check_platform, check_python
 
 _MIN_FREE_BYTES = 2**30
@@ -22,7 +23,7 @@ def check_machine(address: str | None) -> list[Check]:
             "platform": check_platform,
             "python": check_python,
             "torch": _torch,
-            "gpu": _gpu,
+            "gpu": check_gpus,
             "ray": lambda: _ray(address),
             "weights": _weights,
             "disk": _disk,
@@ -34,20 +35,12 @@ def _torch() -> Check:
     import torch
     import torchvision
 
-    torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(4, 3, 3, 3))
-    found = f"torch {torch.__version__}, torchvision {torchvision.__version__} work"
-    return Check(name="torch", ok=True, found=f"{found}, {torch.get_num_threads()} threads")
-
-
-def _gpu() -> Check:
-    import torch
-
-    if not torch.cuda.is_available():
-        return Check(name="gpu", ok=None, found="none; trials run on the CPU")
-    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    free, total = (f"{value / 2**30:.0f} GiB" for value in torch.cuda.mem_get_info())
-    found = f"{names}; {free} of {total} free on the first"
-    return Check(name="gpu", ok=True, found=found)
+    cpu = compute(torch.device("cpu"), CPU_PRECISIONS)
+    found = (
+        f"torch {torch.__version__}, torchvision {torchvision.__version__},"
+        f" {torch.get_num_threads()} threads, {', '.join(cpu.works) or 'no precision'} work"
+    )
+    return Check(name="torch", ok=not cpu.problems, found="; ".join([found, *cpu.problems]))
 
 
 def _ray(address: str | None) -> Check:

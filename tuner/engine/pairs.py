@@ -23,6 +23,7 @@ from nst_core.metrics.baselines import baselines
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import get_weights
 from nst_core.references import make_reference
+from tuner.engine.reference_process import long_run_reference
 
 if TYPE_CHECKING:  # engines also run where Pydantic is not installed
     from tuner.job.spec import JobSpec, PairSpec, StyleImage
@@ -126,13 +127,25 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
 
     Raises:
         InputError: an optional extra is missing, or a file cannot be read.
-        WorkError: a long optimization for a reference diverged.
+        WorkError: a long optimization for a reference diverged, failed or was killed.
     """
 
     def with_reference(pair: PairSpec, name: str) -> PairSpec:
         if isinstance(pair.reference, str):
             return pair
         say(f"making the reference of {name} ({pair.reference.source})")
+        file = folder / f"{name.replace(' ', '')}.png"
+        made = pair.model_copy(update={"reference": str(file)})
+        if pair.reference.source == "long-run":
+            long_run_reference(
+                made.model_dump(),
+                file,
+                size_px=job.size_px,
+                weights=job.weights,
+                device=job.resources.device,
+                say=say,
+            )
+            return made
         image = make_reference(
             pair.reference.source,
             load_image(pair.content),
@@ -142,9 +155,8 @@ def with_references(job: JobSpec, folder: Path, say: Say) -> JobSpec:
             encoder=Path(pair.reference.encoder) if pair.reference.encoder else None,
             decoder=Path(pair.reference.decoder) if pair.reference.decoder else None,
         )
-        file = folder / f"{name.replace(' ', '')}.png"
         save_image(image, file)
-        return pair.model_copy(update={"reference": str(file)})
+        return made
 
     pairs = [with_reference(pair, f"pair {i}") for i, pair in enumerate(job.pairs)]
     holdout = [with_reference(pair, f"held-out pair {i}") for i, pair in enumerate(job.holdout)]
