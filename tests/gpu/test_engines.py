@@ -117,9 +117,8 @@ def test_all_lanes_of_a_scheduler_end() -> None:
 def test_scores_of_an_engine_are_those_of_its_images() -> None:
     """An engine's reports have the scores that a CPU computes from the same images."""
     rng = np.random.default_rng(0)
-    pair = Pair(
-        inputs=inputs(), reference_HW3=rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    )
+    reference_HW3 = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pair = Pair(inputs=inputs(), reference_HW3=reference_HW3)
     names = {name: weights(name) for name in ("vgg16", "alexnet", "lpips-alex")}
     engine, suite = Engine([pair], names, device=DEVICE), MetricSuite.load(weights)
     for trial in range(6 if ON_CUDA else 2):
