@@ -15,7 +15,6 @@ from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import plan_memory
-from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.laplacian import check_photorealism
 from nst_core.losses.targets import FeatureStore
@@ -110,18 +109,14 @@ def advance(
         while batch.stage_steps_left and done < config.steps and outcome is Outcome.RUNNING:
             to_yield = every - done % every
             losses = batch.advance(min(to_yield, batch.stage_steps_left, config.steps - done))
-            done, (outcome,) = batch.lanes[0].step, batch.outcomes(losses)
+            done, (reading,) = batch.lanes[0].step, batch.readings(losses)
+            outcome = reading.outcome
             if done % every == 0 or done == config.steps or outcome is not Outcome.RUNNING:
                 yield Step(
                     step=done,
-                    losses=lane_losses(losses, 0),
+                    losses=reading.losses,
                     seconds=time.perf_counter() - started,
-                    image_3HW=batch.picture("lane"),
+                    image_3HW=batch.picture("lane").cpu(),
                     outcome=outcome,
                 )
         saved = batch.save("lane")
-
-
-def lane_losses(losses: Losses, index: int) -> dict[str, float]:
-    """Return one lane's loss terms as plain numbers."""
-    return {name: float(value[index]) for name, value in vars(losses).items()}

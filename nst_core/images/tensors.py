@@ -107,14 +107,14 @@ def resize_longer_side(image_3HW: Tensor, size_px: int) -> Tensor:
 
 def to_uint8(image_3HW: Tensor) -> np.ndarray:
     """Return the image as it is saved: clamped, rounded to 8 bits, uint8 HW3."""
-    return _levels(image_3HW, 8)
+    return to_levels(image_3HW).cpu().numpy()
 
 
-def _levels(image_CHW: Tensor, bits: int) -> np.ndarray:
-    """Clamp to [0, 1] and round to the levels of 8 or 16 bits -> uint8 or uint16, HWC."""
+def to_levels(image_CHW: Tensor, bits: int = 8) -> Tensor:
+    """Clamp to [0, 1] and round to 8 or 16 bits -> uint8 or uint16, HWC, on the image's device."""
     levels = image_CHW.detach().clamp(0, 1).mul(2**bits - 1).round()
     whole = levels.to(torch.uint8 if bits == 8 else torch.uint16)
-    return whole.permute(1, 2, 0).contiguous().cpu().numpy()
+    return whole.permute(1, 2, 0).contiguous()
 
 
 def from_uint8(pixels_HW3: np.ndarray) -> Tensor:
@@ -131,9 +131,9 @@ def encode_image(
     alpha_1HW: Tensor | None = None,
 ) -> bytes:
     """Return the content of the file that `save_image` writes; same arguments and errors."""
-    pixels = _levels(image_3HW, bits)
+    pixels = to_levels(image_3HW, bits).cpu().numpy()
     if alpha_1HW is not None:
-        alpha_HW1 = _levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits)
+        alpha_HW1 = to_levels(resize(alpha_1HW, *image_3HW.shape[1:]), bits).cpu().numpy()
         pixels = np.concatenate([pixels, alpha_HW1], axis=2)
     return encode(Path(path), pixels, text)
 

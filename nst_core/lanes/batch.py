@@ -9,7 +9,7 @@ grow with the steps.
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -97,6 +97,19 @@ class Lane:
     def scaled(self) -> LossInputs:
         """The lane's images at the size of its stage."""
         return self.inputs.at(self.stage.size_px)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the host reads of a lane after an `advance`.
+
+    Attributes:
+        losses: weighted loss terms and their sum by name, see `Losses`.
+        outcome: state of the lane.
+    """
+
+    losses: Mapping[str, float]
+    outcome: Outcome
 
 
 class LaneBatch:
@@ -207,19 +220,21 @@ class LaneBatch:
         return self._store.place(self._state(key).image_3HW)
 
     def picture(self, key: Hashable) -> Tensor:
-        """Return a lane's current result: image_3HW, full size, in [0, 1], float32, on the CPU.
+        """Return a lane's current result on the batch's device: image_3HW, float32 in [0, 1].
 
-        The result is the last image, the best one or the average (`StyleConfig.keep`), with the
-        colors of the content if the lane preserves them.
+        The result is the last image, the best one or the average (`StyleConfig.keep`), at full
+        size, with the colors of the content if the lane preserves them.
         """
         lane, state = self.lanes[self._index(key)], self._state(key)
         image = state.image_3HW
-        weight = float(state.state["kept_weight"])
-        if lane.config.keep != "last" and weight > 0:
-            image = state.state["kept"] / (weight if lane.config.keep == "ema" else 1.0)
-        image = resize(image.float().cpu().clamp(0, 1), *lane.inputs.height_width)
+        if lane.config.keep != "last":
+            weight = state.state["kept_weight"]  # 0 before the first step: nothing is kept yet
+            kept = state.state["kept"] / (weight if lane.config.keep == "ema" else 1.0)
+            image = torch.where(weight > 0, kept, image)
+        image = self._store.place(image).float().clamp(0, 1)
+        image = resize(image, *lane.inputs.height_width)
         if lane.config.preserve_color != "none":
-            image = with_hues_of(image, lane.inputs.content_3HW)
+            image = with_hues_of(image, lane.inputs.content_3HW.to(image))
         return image
 
     def prepare(self) -> None:
@@ -247,6 +262,13 @@ class LaneBatch:
 
     def outcomes(self, losses: Losses) -> list[Outcome]:
         """Return the outcome of each lane after an `advance` that returned ``losses``."""
+        return [reading.outcome for reading in self.readings(losses)]
+
+    def readings(self, losses: Losses) -> list[Reading]:
+        """Return loss terms and outcome of each lane after an `advance` that returned ``losses``.
+
+        The host reads from the device once for all lanes, and waits for it.
+        """
         running = self._ready()
         total_N, largest_pixel_N = losses.total, running.largest_pixel_N
         no_scale_left_N = running.loss_scale_N < LossScaler.LEAST
@@ -258,10 +280,14 @@ class LaneBatch:
             ]
         )
         kinds = (Outcome.NOT_FINITE, Outcome.EXPLODED_IMAGE, Outcome.EXPLODED_LOSS)
-        return [
-            next((kind for kind, bad in zip(kinds, column, strict=True) if bad), Outcome.RUNNING)
-            for column in checks.T.tolist()
-        ]
+        terms = torch.stack(losses.tensors()).double()
+        table_NR = torch.cat([terms, checks.double()]).T.tolist()
+        readings = []
+        for row in table_NR:
+            bad = [kind for kind, is_bad in zip(kinds, row[len(terms) :], strict=True) if is_bad]
+            values = dict(zip(losses.names(), row, strict=False))
+            readings.append(Reading(losses=values, outcome=bad[0] if bad else Outcome.RUNNING))
+        return readings
 
     def _index(self, key: Hashable) -> int:
         for index, lane in enumerate(self.lanes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,6 @@ from nst_core.lanes.device import (
 )
 from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.memory import LANES_SHARE, LaneNeed, lane_need, lanes_bytes
-from nst_core.losses.batch_loss import Losses
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
 
@@ -48,14 +47,14 @@ class Chunk:
         batch: the batch; per-lane fields have the order of its lanes.
         steps: number of steps taken; 0 after an error.
         seconds: duration of the turn.
-        losses: losses before the last step; None after an error.
+        losses: loss terms of each lane by name before the last step; None after an error.
         failures: for each lane the reason why it cannot continue, or None.
     """
 
     batch: LaneBatch
     steps: int
     seconds: float
-    losses: Losses | None
+    losses: Sequence[Mapping[str, float]] | None
     failures: list[str | None]
 
 
@@ -175,16 +174,22 @@ class LaneScheduler:
         chunk_s = AHEAD_S if runs_ahead(batch) else CHUNK_S
         steps = min(self._chunk_steps(group, chunk_s), batch.stage_steps_left, steps_left(batch))
         losses = batch.advance(steps)
-        outcomes = batch.outcomes(losses)
+        readings = batch.readings(losses)
         done = time.perf_counter()
         self._step_s[group] = (done - prepared) / steps
         lanes = [lane.key for lane in batch.lanes]
         settled = self._last_lanes.get(batch) == lanes and recordings == self._recordings
         self._last_lanes[batch] = lanes
         self._sizes[group].record_turn(len(batch), self._step_s[group], settled=settled)
-        failures = [None if outcome is Outcome.RUNNING else outcome.value for outcome in outcomes]
         return Chunk(
-            batch=batch, steps=steps, seconds=done - started, losses=losses, failures=failures
+            batch=batch,
+            steps=steps,
+            seconds=done - started,
+            losses=[reading.losses for reading in readings],
+            failures=[
+                None if reading.outcome is Outcome.RUNNING else reading.outcome.value
+                for reading in readings
+            ],
         )
 
     @property

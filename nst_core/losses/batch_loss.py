@@ -60,11 +60,16 @@ class Losses:
     @classmethod
     def from_tensors(cls, tensors: Sequence[Tensor]) -> Losses:
         """Return the losses that `tensors` turned into a list."""
-        return cls(**dict(zip((spec.name for spec in fields(cls)), tensors, strict=True)))
+        return cls(**dict(zip(cls.names(), tensors, strict=True)))
 
     def tensors(self) -> list[Tensor]:
-        """Return total and terms in the order of the fields."""
-        return [getattr(self, spec.name) for spec in fields(self)]
+        """Return total and terms in the order of `names`."""
+        return [getattr(self, name) for name in self.names()]
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of total and terms in the order of the fields."""
+        return [spec.name for spec in fields(cls)]
 
     def detached(self, rows: Tensor | None = None) -> Losses:
         """Return a copy without the graph of autograd, of some rows or of all."""

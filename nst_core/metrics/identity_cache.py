@@ -1,11 +1,11 @@
-"""IdentityCache: results for a reference array, which is compared with many images."""
+"""IdentityCache: results for a reference, which is compared with many images."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 #: Largest size of one metric's cache. VGG16's features of one reference take 32 MiB at 256 px and
@@ -16,8 +16,8 @@ MAX_BYTES = 2**29
 class IdentityCache:
     """A function of an image with a cache of the most recently used results.
 
-    The key is the identity of the array, which costs nothing to compute; so arrays must not be
-    changed after a call. A cached result also keeps its array, so that no other array can get the
+    The key is the identity of the object, which costs nothing to compute; so images must not be
+    changed after a call. A cached result also keeps its image, so that no other image can get the
     same identity.
 
     Args:
@@ -28,20 +28,20 @@ class IdentityCache:
 
     def __init__(
         self,
-        compute: Callable[[np.ndarray], Sequence[Tensor]],
+        compute: Callable[[Any], Sequence[Tensor]],
         max_bytes: int = MAX_BYTES,
     ):
         self._compute, self._max_bytes = compute, max_bytes
-        self._results: OrderedDict[int, tuple[np.ndarray, Sequence[Tensor]]] = OrderedDict()
+        self._results: OrderedDict[int, tuple[Any, Sequence[Tensor]]] = OrderedDict()
 
-    def __call__(self, image_HW3: np.ndarray) -> Sequence[Tensor]:
+    def __call__(self, image: Any) -> Sequence[Tensor]:
         """Return the function's result, computed or from the cache."""
-        if (cached := self._results.get(id(image_HW3))) is not None:
-            self._results.move_to_end(id(image_HW3))
+        if (cached := self._results.get(id(image))) is not None:
+            self._results.move_to_end(id(image))
             return cached[1]
-        result = self._compute(image_HW3)
+        result = self._compute(image)
         if _bytes(result) <= self._max_bytes:
-            self._results[id(image_HW3)] = image_HW3, result
+            self._results[id(image)] = image, result
             while sum(_bytes(cached) for _, cached in self._results.values()) > self._max_bytes:
                 self._results.popitem(last=False)
         return result

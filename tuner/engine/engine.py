@@ -19,7 +19,7 @@ import torch
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
 from nst_core.images.encode import encode_png
-from nst_core.images.tensors import to_uint8
+from nst_core.images.tensors import to_levels
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.checkpoints import dump_lanes
 from nst_core.lanes.device import describe_error, device_name, is_broken_device
@@ -30,11 +30,13 @@ from nst_core.metrics.registry import DEFAULT_METRICS
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.precision import exact_by_default
 from nst_core.networks.weights import Weights
-from nst_core.stylization import lane_losses
 from tuner.engine.pairs import Pair, memory_gb
-from tuner.engine.scoring import Scorer
+from tuner.engine.scoring import scorer_of
 from tuner.engine.trial_state import EngineTrial, RungResult, steps_ahead
 from tuner.study.records import EngineStats, Report, mean_scores
+
+#: Longest wait in seconds for scores when no lane can advance; then trials can be submitted again.
+WAIT_S = 0.05
 
 
 class Engine:
@@ -65,10 +67,11 @@ class Engine:
         exact_by_default()
         self._store = FeatureStore(weights.__getitem__, device)
         self._scheduler = LaneScheduler(self._store)
-        self._scorer = Scorer(
-            MetricSuite.load(weights.__getitem__, device, metrics=metrics),
+        self._scorer = scorer_of(
+            lambda place: MetricSuite.load(weights.__getitem__, place, metrics=metrics),
             [pair.reference_HW3 for pair in self._pairs],
             [pair.content_HW3 for pair in self._pairs],
+            self._store.device,
         )
         self._trials: dict[int, EngineTrial] = {}
         self._stats = EngineStats(device=device_name(device))
@@ -168,7 +171,7 @@ class Engine:
             if state is not None and current.stops and state.step >= current.stops[0]:
                 batch = LaneBatch(self._store)
                 batch.add(pair, current.config, self._pairs[pair].inputs, state)
-                current.images[pair] = to_uint8(batch.picture(pair))
+                current.images[pair] = to_levels(batch.picture(pair))
 
     def pause(self, trial: int) -> bytes:
         """Remove a trial and return its lanes as bytes, from which `submit` can continue it.
@@ -209,13 +212,15 @@ class Engine:
 
     def images(self, trial: int) -> list[bytes]:
         """Return the images of a trial's last report as PNG files, one per pair."""
-        return [encode_png(image) for image in self._trials[trial].reported_images]
+        images = self._trials[trial].reported_images
+        return [encode_png(image.cpu().numpy()) for image in images]
 
     def advance(self) -> list[Report]:
         """Advance one batch by one chunk, and return the reports that are due and scored."""
         if self._scheduler:
             self._collect(self._scheduler.advance(self._steps_left, self._runs_ahead))
             self._scheduler.rebalance()
+        self._scorer.start()
         return self._due_reports(wait=not self._scheduler)
 
     # --- lanes ------------------------------------------------------------------------------------
@@ -269,7 +274,7 @@ class Engine:
                 continue
             with self._failing(trial):
                 if lane.step >= current.stops[0]:
-                    current.images[pair] = to_uint8(chunk.batch.picture(lane.key))
+                    current.images[pair] = to_levels(chunk.batch.picture(lane.key))
                     at_stop.add(trial)
                 else:
                     self._scheduler.enter_next_stage(
@@ -288,7 +293,7 @@ class Engine:
             current = self._trials[trial]
             current.seconds += chunk.seconds / len(chunk.batch)
             if chunk.losses is not None:
-                current.losses[pair] = lane_losses(chunk.losses, index)
+                current.losses[pair] = chunk.losses[index]
 
     def _finish_stop(self, trial: int) -> None:
         """Score a trial of which all lanes are at the next stop; else let its lanes there wait."""
@@ -348,15 +353,19 @@ class Engine:
         """Return the requested reports whose scores are ready.
 
         Args:
-            wait: wait for the scores of one report, since there is nothing else to do.
+            wait: wait a moment for the next scores, since there is nothing else to do.
         """
+        due = [trial for trial in self._trials.values() if trial.has_report]
+        pending = [t.results[0].scores for t in due if t.results and not t.results[0].scores.done()]
+        if wait and pending and len(pending) == len(due):
+            pending[0].wait(WAIT_S)
         reports = []
         for trial, current in list(self._trials.items()):
             if not current.has_report:
                 continue
             if not current.results:
                 reports.append(self._failed(trial))
-            elif current.results[0].scores.done() or (wait and not reports):
+            elif current.results[0].scores.done():
                 reports.append(self._report(trial, current.results.pop(0)))
         return reports
 

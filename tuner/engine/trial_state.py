@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
@@ -16,7 +15,8 @@ from nst_core.lanes.checkpoints import load_lanes
 from nst_core.lanes.lane_state import LaneState, fresh_state
 from nst_core.lanes.schedules import stages
 from nst_core.losses.inputs import LossInputs
-from tuner.study.records import Report, Scores
+from tuner.engine.scoring import ScoreResult
+from tuner.study.records import Report
 
 
 @dataclass
@@ -25,17 +25,17 @@ class RungResult:
 
     Attributes:
         steps: number of steps.
-        images: uint8 images HW3, one per pair.
+        images: uint8 images HW3 on the device, one per pair.
         losses: weighted loss terms by name, mean over the pairs.
         seconds: engine time of the trial so far.
         scores: scores of each pair, when the scorer has computed them.
     """
 
     steps: int
-    images: Sequence[np.ndarray]
+    images: Sequence[Tensor]
     losses: Mapping[str, float]
     seconds: float
-    scores: Future[Sequence[Scores]]
+    scores: ScoreResult
 
 
 @dataclass
@@ -69,9 +69,9 @@ class EngineTrial:
     seconds: float = 0.0
     waiting: dict[int, LaneState | None] = field(default_factory=dict)
     losses: dict[int, Mapping[str, float]] = field(default_factory=dict)
-    images: dict[int, np.ndarray] = field(default_factory=dict)
+    images: dict[int, Tensor] = field(default_factory=dict)
     results: list[RungResult] = field(default_factory=list)
-    reported_images: Sequence[np.ndarray] = ()
+    reported_images: Sequence[Tensor] = ()
     failure: Report | None = None
     resumed_at: int | None = None
     arrived_s: float | None = field(default_factory=time.time)

@@ -16,7 +16,7 @@ from nst_core.images.tensors import to_uint8
 from nst_core.lanes.batch import LaneBatch, Outcome
 from nst_core.losses.inputs import LossInputs
 from nst_core.losses.targets import FeatureStore
-from nst_core.metrics.suite import edges
+from nst_core.metrics.pixel_metrics import Edges
 from nst_core.networks.weights import Weights
 from nst_core.stylization import advance, default_device
 from tuner.transfer.suggest import Suggestion
@@ -109,7 +109,7 @@ class ShortRuns:
             on_step(step.step)
         if step.outcome is not Outcome.RUNNING:
             return ShortRun(edges=0.0, style=float("inf"))
-        edges_kept = edges(to_uint8(step.image_3HW), self._content_HW3)
+        edges_kept = Edges()(to_uint8(step.image_3HW), self._content_HW3)
         style = self._style_loss(step.image_3HW) / self._content_style_loss
         return ShortRun(edges=edges_kept, style=style)
 

@@ -98,6 +98,22 @@ def test_a_diverged_lane_does_not_affect_other_lanes(
     assert torch.equal(batch.image("calm"), run_alone(store, CONFIGS[0], inputs[0], 6)[0])
 
 
+def test_readings_are_the_losses_and_outcomes(
+    store: FeatureStore, inputs: list[LossInputs]
+) -> None:
+    """A reading has every loss term of its lane as a plain number, and the lane's outcome."""
+    batch = LaneBatch(store)
+    batch.add("wild", CONFIGS[0].replace(lr=1e4, clamp="save"), inputs[0])
+    batch.add("calm", CONFIGS[0], inputs[0])
+    losses = batch.advance(1)
+    readings = batch.readings(losses)
+    for index, reading in enumerate(readings):
+        terms = {name: float(value[index]) for name, value in vars(losses).items()}
+        assert reading.losses == terms and set(terms) >= {"total", "content", "style"}
+    outcomes = {lane.key: r.outcome for lane, r in zip(batch.lanes, readings, strict=True)}
+    assert outcomes == {"wild": Outcome.EXPLODED_IMAGE, "calm": Outcome.RUNNING}
+
+
 def test_a_batch_takes_only_its_group(store: FeatureStore, inputs: list[LossInputs]) -> None:
     """A lane of another network or precision, and a duplicate key, raise ValueError."""
     batch = LaneBatch(store)

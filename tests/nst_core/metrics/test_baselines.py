@@ -7,7 +7,7 @@ import torch
 
 from nst_core.images.tensors import from_uint8
 from nst_core.metrics.baselines import baselines, degraded
-from nst_core.metrics.suite import rmse
+from nst_core.metrics.pixel_metrics import Rmse
 
 CAT = skimage.data.chelsea()[60:188, 100:260]
 
@@ -26,13 +26,13 @@ def test_degraded_copies_are_close_to_the_reference() -> None:
     """Each copy differs from the reference, but less than the content does."""
     picture = torch.rand(3, 50, 60, generator=torch.Generator().manual_seed(0))
     images = degraded(picture, picture, from_uint8(CAT))
-    content_error = rmse(images["content"], CAT)
+    content_error = Rmse()(images["content"], CAT)
     copies = {name: image for name, image in images.items() if name.endswith("_reference")}
     assert len(copies) == 6
     for name, image in copies.items():
         assert image.shape == CAT.shape and image.dtype == np.uint8
-        assert 0 < rmse(image, CAT) < content_error, name
-    assert rmse(copies["half_reference"], CAT) == pytest.approx(content_error / 2, rel=0.02)
+        assert 0 < Rmse()(image, CAT) < content_error, name
+    assert Rmse()(copies["half_reference"], CAT) == pytest.approx(content_error / 2, rel=0.02)
 
 
 def test_the_shifted_copy_is_shifted() -> None:
