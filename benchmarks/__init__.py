@@ -9,6 +9,7 @@ one step         `step` (time per image, against other implementations), `roofli
                  rate and profile), `winograd` (convolutions on CPUs), `losses` (formulas of loss
                  terms), `compiled` (recorded or compiled steps), `memory` (estimated and measured
                  peak memory), `determinism` (variation between runs of one configuration)
+scores           `scoring` (time of each metric, against scikit-image and OpenCV)
 an image         `presets` (every built-in preset), `optimizers` (against a published comparison),
                  `resolution` (presets at larger sizes)
 a search         `search` (samplers and rules on recorded curves), `live` (the same on real

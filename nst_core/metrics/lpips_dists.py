@@ -28,6 +28,9 @@ class Lpips(Measure):
         device: where to compute.
     """
 
+    #: A batch of 4 images of 256 px takes a fifth less time per image.
+    batched_on_cpu = True
+
     def __init__(self, alexnet: Weights, linear: Weights, device: torch.device | str = "cpu"):
         super().__init__(device)
         self._extractor = Extractor(Backbone("alexnet"), LPIPS_LAYERS, alexnet).to(self.device)

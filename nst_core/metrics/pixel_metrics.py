@@ -34,7 +34,7 @@ class Rmse(Measure):
 
     def _compare(self, images: Features, reference: Features) -> Tensor:
         # Squares of differences of levels are whole numbers that float32 holds exactly.
-        squares = (images[0].float() - reference[0].float()).square_()
+        squares = images[0].float().sub_(reference[0]).square_()
         return squares.mean(dim=(1, 2, 3), dtype=torch.float64).sqrt() / 255
 
 

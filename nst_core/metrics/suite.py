@@ -22,10 +22,9 @@ from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
 from nst_core.networks.precision import arithmetic
 from nst_core.networks.weights import Weights
 
-#: Largest number of pixels that are scored together on a GPU: 16 images of 256 px. VGG16's features
-#: for DISTS then take about 1 GB. On a CPU, images are scored one by one: a batch is not faster
-#: there, since it no longer fits into the caches.
-GPU_PIXELS = 2**20
+#: Largest number of pixels that are scored together: 16 images of 256 px. VGG16's features for DISTS
+#: then take about 1 GB of a GPU.
+BATCH_PIXELS = 2**20
 
 #: Classes of the metrics by name. Arguments are the weights of `METRICS`, then the device.
 MEASURES: Mapping[str, Callable[..., Measure]] = {
@@ -132,6 +131,6 @@ class MetricSuite:
             groups[id(pair[0]), id(pair[1])].append(index)
         for group in groups.values():
             height, width, _ = images[group[0]].shape
-            size = 1 if self.device.type == "cpu" else max(1, GPU_PIXELS // (height * width))
+            size = max(1, BATCH_PIXELS // (height * width))
             for start in range(0, len(group), size):
                 yield group[start : start + size]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nst_core.lanes.device import is_out_of_memory
+from nst_core.lanes.device import is_out_of_memory, release_memory
 from nst_core.metrics.measure import Images
 from nst_core.metrics.suite import MetricSuite
 from tuner.study.records import Scores
@@ -88,6 +87,10 @@ class _Future(Future[Sequence[Scores]]):
         wait_for([self], timeout_s)
 
 
+#: Images and the future of their scores.
+_Request = tuple[Images, _Future]
+
+
 class ThreadScorer:
     """Scores images in a thread of its own.
 
@@ -99,7 +102,7 @@ class ThreadScorer:
 
     def __init__(self, suite: MetricSuite, references: Images, contents: Images):
         self._suite, self._goals = suite, _Goals(references, contents)
-        self._queue: queue.SimpleQueue[tuple[Images, _Future]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def score(self, images: Images) -> _Future:
@@ -117,12 +120,28 @@ class ThreadScorer:
     def _work(self) -> None:
         torch.set_num_threads(1)  # of this thread only; the lanes use the others
         while True:
-            # One by one: on a CPU, a batch is not faster.
-            images, future = self._queue.get()
+            requests = [self._queue.get()]
+            while not self._queue.empty():
+                requests.append(self._queue.get())
             try:
-                future.set_result(self._suite.score_all(*self._goals.of_all([images])))
-            except Exception as error:  # the caller of `result` receives any error
-                future.set_exception(error)
+                self._finish(requests)
+            except Exception:  # one of the requests is faulty
+                for request in requests:
+                    self._finish_alone(request)
+
+    def _finish(self, requests: Sequence[_Request]) -> None:
+        """Score the images of several requests in one call."""
+        scores = self._suite.score_all(*self._goals.of_all([images for images, _ in requests]))
+        start = 0
+        for images, future in requests:
+            future.set_result(scores[start : start + len(images)])
+            start += len(images)
+
+    def _finish_alone(self, request: _Request) -> None:
+        try:
+            self._finish([request])
+        except Exception as error:  # the caller of `result` receives any error
+            request[1].set_exception(error)
 
 
 class SideStream:
@@ -159,8 +178,7 @@ class SideStream:
 
     def free_memory(self) -> None:
         """Return unused memory to the device, for another attempt."""
-        with contextlib.suppress(RuntimeError):  # the device may be broken
-            torch.cuda.empty_cache()
+        release_memory()
 
 
 class _StreamResult:
@@ -256,9 +274,11 @@ class StreamScorer:
             # A traceback keeps the failed attempt's memory in use.
             return error.with_traceback(None) if is_out_of_memory(error) else error
         names = self._suite.names()
-        ends = itertools.accumulate(len(request.images) for request in requests)
-        for request, end in zip(requests, list(ends), strict=True):
-            request.begin(score_NM[end - len(request.images) : end], event, names)
+        start = 0
+        for request in requests:
+            end = start + len(request.images)
+            request.begin(score_NM[start:end], event, names)
+            start = end
         return None
 
     def _scored_on_cpu(self, images: Images) -> Future[Sequence[Scores]]:
