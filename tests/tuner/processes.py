@@ -47,15 +47,15 @@ class Launches:
 
 
 @contextlib.contextmanager
-def cluster_with_head(cpus: int) -> Iterator[Cluster]:
+def cluster_with_head(cpus: int, **options: Any) -> Iterator[Cluster]:
     """Start a Ray cluster on this machine, without a dashboard.
 
     Args:
         cpus: number of CPUs for trials on the head node.
+        options: more options of the head node.
     """
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False}
-    )
+    head = {"num_cpus": cpus, "include_dashboard": False, **options}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster
     finally:

@@ -7,7 +7,7 @@ On the driver, which is the process of the command:
 - `backend` runs a search with Ray Tune; `tune_plugins` passes reports and decisions between them.
 - `placement` assigns trials to engines, and decides which trial is to blame for dead engines.
 - `engine_supervisor` starts and restarts engines; `engine_handle` is one of them, and
-  `engine_shapes` says how many fit on a node.
+  `engine_shapes` says how many fit on a node; `engine_loss` says why one died.
 - `submit` sends a whole launch to a cluster as a job, and follows its log.
 
 On the nodes:

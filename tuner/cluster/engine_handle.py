@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from nst_core.errors import InputError, WorkError
 from tuner.cluster.cpu_share import CpuShare
+from tuner.cluster.engine_loss import loss_reason
 from tuner.cluster.ray_private import actor_id, actor_state
 from tuner.study.records import Pulse
 
@@ -95,7 +96,7 @@ class SupervisedEngine:
         except InputError as error:  # Ray raises it with the traceback as its message
             raise EngineRefusedError(str(getattr(error, "cause", error))) from None
         except (RayError, WorkError) as error:
-            raise EngineLostError(_reason(error)) from None
+            raise EngineLostError(loss_reason(error)) from None
         for warning in pulse.warnings:
             log.warning("%s: %s", self.name, warning)
         if pulse.busy_s > self.deadline_s:
@@ -130,14 +131,3 @@ class SupervisedEngine:
             and state.state in ("DEPENDENCIES_UNREADY", "PENDING_CREATION")
         )
         return self.waits_for_room
-
-
-def _reason(error: Exception) -> str:
-    """Return what happened to an engine, in one line."""
-    if not isinstance(error, RayActorError):
-        cause = getattr(error, "cause", None) or error
-        return f"failed: {str(cause).strip().splitlines()[0]}"
-    last_line = error.error_msg.strip().splitlines()[-1].strip()
-    if error.actor_init_failed:
-        return f"could not start: {last_line}"
-    return f"died ({last_line})"

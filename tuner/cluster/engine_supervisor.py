@@ -93,6 +93,8 @@ class EngineSupervisor:
         self._lost_with_node: set[str] = set()
         #: Engines that cannot be reached, and since when: their nodes may be gone.
         self._unreachable: dict[str, tuple[SupervisedEngine, float]] = {}
+        #: Reasons for the loss of engines that have been logged.
+        self._reasons: set[str] = set()
         self._warned_of_busy_cluster, self._warned_of_busy_machine = False, False
         self._wait_messages = 0
         self._checked_at = self._had_engine_at = time.monotonic()
@@ -327,7 +329,13 @@ class EngineSupervisor:
         ray.kill(engine.actor)
         self._deaths[engine.place] += 1
         given_up = self._deaths[engine.place] >= MOST_DEATHS
-        log.warning("%s %s; %s", name, reason, "given up" if given_up else "another one starts")
+        # The same reason is quoted once: a missing driver fails every engine of every node.
+        known = reason in self._reasons
+        happened = "failed in the same way" if known else reason
+        self._reasons.add(reason)
+        level = logging.INFO if known and not given_up else logging.WARNING
+        sequel = "given up" if given_up else "another one starts"
+        log.log(level, "%s %s; %s", name, happened, sequel)
         if given_up:
             self._last_failure = self._refusal or (
                 f"engines died {MOST_DEATHS} times in a row; the last one {reason}"

@@ -65,11 +65,11 @@ def test_unchecked_release_of_ray_is_named(
 
 
 def test_error_of_an_engines_constructor_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """The message contains the constructor's own error, and no guess that memory ran out."""
+    """The constructor's own error is quoted in one warning, without a guess about memory."""
 
     class Unable:  # a local class is pickled by value, so that workers need not import it
         def __init__(self) -> None:
-            raise OSError("libcudnn.so.9: cannot open shared object file")
+            raise OSError("libcudnn.so.9: cannot open shared object file\nreinstall cuDNN")
 
         async def ready(self) -> None:
             """Do nothing: the constructor fails before."""
@@ -83,4 +83,7 @@ def test_error_of_an_engines_constructor_is_shown(caplog: pytest.LogCaptureFixtu
         with pytest.raises(WorkError, match=r"could not start.*libcudnn\.so\.9"):
             list(supervisor.start())
         supervisor.close()
+    warnings = [line for line in caplog.messages if line.startswith("engine-")]
+    assert sum("libcudnn" in line for line in warnings) == 1
+    assert all("given up" in line for line in warnings[1:])
     assert not any("memory" in line for line in caplog.messages)
