@@ -94,14 +94,21 @@ class Bucket:
         self.keys: list[Hashable | None] = [None] * key.capacity
 
     @classmethod
-    def like(
-        cls, store: FeatureStore, key: BucketKey, lane: SteppedLane, graphs: StepGraphs | None
+    def of(
+        cls,
+        store: FeatureStore,
+        key: BucketKey,
+        lane: tuple[Hashable, SteppedLane],
+        graphs: StepGraphs | None,
     ) -> Bucket:
-        """Return a bucket whose rows are all filled with the values of one lane."""
-        one = LaneStep(store, [lane], key.kinds)
+        """Return a bucket of one lane, whose values fill the idle rows as well."""
+        name, stepped = lane
+        one = LaneStep(store, [stepped], key.kinds)
         index = torch.zeros(key.capacity, dtype=torch.int64, device=store.device)
-        step, state = _picked((one, one.state_of([lane])), index, 1)
-        return cls(store, key, step, state, graphs)
+        step, state = _picked((one, one.state_of([stepped])), index, 1)
+        bucket = cls(store, key, step, state, graphs)
+        bucket._occupy(0, name, stepped)
+        return bucket
 
     @property
     def rows(self) -> list[int]:
@@ -120,6 +127,9 @@ class Bucket:
         values = tensors_of((one, one.state_of([lane])))
         for place, value in zip(self._tensors(), values, strict=True):
             _by_lane(place, self.key.capacity)[row].copy_(value)
+        self._occupy(row, key, lane)
+
+    def _occupy(self, row: int, key: Hashable, lane: SteppedLane) -> None:
         self._lanes[row], self._steps[row], self.keys[row] = lane, lane.state.step, key
         self._index_M = None
 
@@ -289,8 +299,8 @@ class Buckets:
                 bucket = current.moved_into(self._free_or_none(key), key.capacity)
         else:
             free = self._free_or_none(key)
-            first = next(iter(lanes.values()))
-            bucket = Bucket.like(self._store, key, first, self._graphs) if free is None else free
+            first = next(iter(lanes.items()))
+            bucket = Bucket.of(self._store, key, first, self._graphs) if free is None else free
         for name, lane in lanes.items():
             if name not in bucket.keys:
                 bucket.join(name, lane)
