@@ -40,8 +40,9 @@ def is_native(precision: str, device: torch.device | str) -> bool:
 
 def has_tf32(device: torch.device) -> bool:
     """Return whether a device has TF32, a format of GPUs since NVIDIA's Ampere."""
-    # torch asks about TF32 only on the present device, and only since torch 2.7.
-    return device.type == "cuda" and not torch.version.hip and has_bfloat16(device)
+    if device.type != "cuda" or torch.version.hip:
+        return False
+    return has_bfloat16(device)  # both came with Ampere
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -84,7 +84,7 @@ class EngineSupervisor:
         self.failure: str | None = None
         #: Why the last place was given up, if no engine has run since then.
         self._last_failure: str | None = None
-        #: Why the device of the last refused engine cannot do what the job asks for.
+        #: Why the last engine was refused whose device cannot do what the job asks for.
         self._refusal: str | None = None
         self._engines: dict[str, SupervisedEngine] = {}
         self._names = map("engine-{}".format, itertools.count())
@@ -178,7 +178,8 @@ class EngineSupervisor:
                 time.sleep(CHECK_INTERVAL_S)
             self.check_all()
             if self.failure:
-                raise InputError(self._refusal) if self._refusal else WorkError(self.failure)
+                refused = self.failure == self._refusal
+                raise InputError(self.failure) if refused else WorkError(self.failure)
             yield
 
     def check_if_due(self) -> bool:
@@ -285,9 +286,9 @@ class EngineSupervisor:
         try:
             engine.poll()
         except EngineRefusedError as error:
-            self._refusal = str(error)
             self._deaths[engine.place] = MOST_DEATHS - 1  # another engine would be refused as well
             self._lose(name, f"cannot be used: {error}")
+            self._last_failure = self._refusal = str(error)
         except EngineLostError as error:
             self._lose(name, str(error))
         except ActorUnavailableError:
@@ -337,9 +338,7 @@ class EngineSupervisor:
         sequel = "given up" if given_up else "another one starts"
         log.log(level, "%s %s; %s", name, happened, sequel)
         if given_up:
-            self._last_failure = self._refusal or (
-                f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
-            )
+            self._last_failure = f"engines died {MOST_DEATHS} times in a row; the last one {reason}"
 
     def _drop_with_node(self, name: str) -> None:
         log.warning("%s is gone with its node", name)

@@ -183,7 +183,7 @@ def prepare_resumed(
         RunError: the run has a preset that this version does not have.
     """
     workload = load_workload(job, space, say)
-    presets = _presets_of(notes, workload.weights, run.path)
+    presets = _presets_of(job, notes, workload.weights, run.path)
     return Prepared(
         job=job,
         workload=workload,
@@ -239,7 +239,7 @@ def baseline_presets(
     if not job.search.presets:
         return []
     chosen = list(BASELINES.values())[: job.search.trials // 2]
-    presets = [runnable(preset, lambda name: name in weights) for preset in chosen]
+    presets = _runnable(chosen, job, weights)
     if line := _substitutions(presets):
         say(line)
     return presets
@@ -263,7 +263,7 @@ def _substitutions(presets: Sequence[tuple[Preset, str | None]]) -> str:
 
 
 def _presets_of(
-    notes: Mapping[str, Any], weights: Mapping[str, Weights], folder: Path
+    job: JobSpec, notes: Mapping[str, Any], weights: Mapping[str, Weights], folder: Path
 ) -> list[tuple[Preset, str | None]]:
     """Return the presets of a run, with notes, in the order of its first trials."""
     names = notes.get("presets", [])
@@ -275,4 +275,12 @@ def _presets_of(
             f" {version('nst-tuner')} does not have; resume it with the version that began it"
             f" ({began})"
         )
-    return [runnable(BASELINES[name], lambda network: network in weights) for name in names]
+    return _runnable([BASELINES[name] for name in names], job, weights)
+
+
+def _runnable(
+    presets: Sequence[Preset], job: JobSpec, weights: Mapping[str, Weights]
+) -> list[tuple[Preset, str | None]]:
+    """Return presets as they can run here, with notes; the job's precision replaces their own."""
+    replaced = job.resources.precision is not None
+    return [runnable(preset, weights.__contains__, half=replaced) for preset in presets]

@@ -10,6 +10,7 @@ import torch
 
 from nst_core.errors import ConfigError, InputError
 from nst_core.networks.precision_support import has_bfloat16, has_tf32
+from nst_core.networks.registry import EXTRACTORS
 from nst_core.presets.built_in import BASELINES
 from tests.tuner.helpers import launch_run, make_search, noisy_space, play, quality
 from tuner.cluster.engine_actor import EngineActor
@@ -18,7 +19,7 @@ from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.run.change_job import change_job
 from tuner.run.inline_backend import InlineBackend
-from tuner.run.prepare import refuse_unused_keys
+from tuner.run.prepare import baseline_presets, refuse_unused_keys
 from tuner.search.precision import check_precision, with_known_precision
 from tuner.study.records import TrialRecord
 from tuner.study.study import load_records
@@ -98,6 +99,17 @@ def test_a_preset_records_the_precision_of_its_search(job_file: Path, tmp_path: 
     assert preset.provenance["precision"] == "bfloat16"
     final = next(r for r in results.records if r.final_of is not None)
     assert preset.config.replace(seed=final.config["seed"]).to_dict() == final.config
+
+
+def test_a_preset_gets_no_note_about_a_precision_that_is_replaced(job_file: Path) -> None:
+    """A preset in float16 is said to run in float32 only if the job does not set the precision."""
+    for precision, noted in (("null", True), ("bfloat16", False)):
+        overrides = (f"resources.precision={precision}", "search.trials=99")
+        job, _ = load_job(job_file, overrides)
+        lines: list[str] = []
+        presets = baseline_presets(job, {name: {} for name in EXTRACTORS}, lines.append)
+        notes = " ".join([*lines, *(note or "" for _, note in presets)])
+        assert ("float32" in notes) == noted
 
 
 def test_precision_belongs_to_a_run(job_file: Path, tmp_path: Path) -> None:
