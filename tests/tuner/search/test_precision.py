@@ -25,7 +25,8 @@ from tuner.study.records import TrialRecord
 from tuner.study.study import load_records
 
 CPU = torch.device("cpu")
-SHORT = ("search.trials=3", "finals.count=1", "finals.seeds=1", "baselines.full=false")
+ON_CPU = ("resources.device=cpu",)
+SHORT = (*ON_CPU, "search.trials=3", "finals.count=1", "finals.seeds=1", "baselines.full=false")
 
 
 def precisions(records: list[TrialRecord]) -> dict[str, set[str]]:
@@ -68,7 +69,7 @@ def test_without_the_key_the_space_and_the_presets_decide(job_file: Path, tmp_pa
 
 def test_auto_is_decided_at_launch(job_file: Path, tmp_path: Path) -> None:
     """`auto` becomes float32 while no other precision has qualified; the run says and keeps it."""
-    options = ("resources.precision=auto", "search.trials=1", "search.presets=false")
+    options = ("resources.precision=auto", *ON_CPU, "search.trials=1", "search.presets=false")
     callback = launch_run(job_file, tmp_path / "run", InlineBackend(), *options)
     (line,) = (line for line in callback.lines if "resources.precision" in line)
     assert line.startswith("resources.precision: auto means float32")
@@ -114,7 +115,7 @@ def test_a_preset_gets_no_note_about_a_precision_that_is_replaced(job_file: Path
 
 def test_precision_belongs_to_a_run(job_file: Path, tmp_path: Path) -> None:
     """The precision of a run cannot change, because its trials would not be comparable."""
-    options = ("resources.precision=float32", "search.trials=1", "search.presets=false")
+    options = ("resources.precision=float32", *ON_CPU, "search.trials=1", "search.presets=false")
     launch_run(job_file, tmp_path / "run", InlineBackend(), *options)
     for value in ("bfloat16", "null"):
         with pytest.raises(ConfigError, match=r"`resources\.precision` cannot change"):
@@ -132,7 +133,7 @@ def test_a_device_without_it_is_refused_at_launch(job_file: Path, tmp_path: Path
     """A CPU has no TF32: the launch ends before the first trial and leaves no run."""
     assert not has_tf32(CPU)
     with pytest.raises(InputError, match="tf32 needs an NVIDIA GPU") as caught:
-        launch_run(job_file, tmp_path / "run", InlineBackend(), "resources.precision=tf32")
+        launch_run(job_file, tmp_path / "run", InlineBackend(), *ON_CPU, "resources.precision=tf32")
     assert "set it to float32" in str(caught.value)
     assert not (tmp_path / "run").exists()
 
