@@ -203,10 +203,13 @@ def faulty(fault: Fault | None) -> Callable[[Function, Sequence[Tensor]], Replay
 
 
 def batch_of_two(
-    weights: Callable[[str], Weights], inputs: LossInputs, precision: str
+    weights: Callable[[str], Weights],
+    inputs: LossInputs,
+    precision: str,
+    graphs: StepGraphs | None = None,
 ) -> LaneBatch:
     """Return a batch of two lanes whose losses hardly change within a few steps."""
-    batch = LaneBatch(FeatureStore(weights))
+    batch = LaneBatch(FeatureStore(weights), graphs)
     for seed in (1, 2):
         config = BASE.replace(init="noise", lr=1e-3, precision=precision, seed=seed)
         batch.add(seed, config, inputs)
