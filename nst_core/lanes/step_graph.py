@@ -126,8 +126,8 @@ class StepGraphs:
 
     @classmethod
     @cache  # all batches share the checks, one stream and one memory pool
-    def _shared(cls, device: torch.device) -> StepGraphs:
-        return cls(_CudaRecorder(device))
+    def _shared(cls, _: torch.device) -> StepGraphs:
+        return cls()
 
     def record(
         self, step: Step, state: Sequence[Tensor], *, kind: Hashable, taken: int, precision: str
@@ -225,20 +225,22 @@ def _moved_alike(before: Tensor, recorded: Tensor, expected: Tensor, tolerance: 
 
 
 class _CudaRecorder:
-    """Records CUDA graphs on a device; all recordings share one stream and one memory pool."""
+    """Records CUDA graphs; all recordings share one memory pool, and one stream per device."""
 
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device or torch.device("cuda")
+    def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
         # One stream for all: CUDA libraries keep a workspace for every stream they ever ran on.
-        self._stream: torch.cuda.Stream | None = None
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
 
     def __call__(
         self, function: Callable[[Sequence[Tensor]], list[Tensor]], fixed: Sequence[Tensor]
     ) -> Replay:
+        device = fixed[0].device
         # Streams and graphs belong to the current device, which need not be that of the tensors.
-        with torch.cuda.device(self._device):
-            stream = self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.device(device):
+            if device not in self._streams:
+                self._streams[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream = self._streams[device]
             current = torch.cuda.current_stream()
             # CUDA libraries initialize when they first run on a stream, which cannot be recorded.
             stream.wait_stream(current)

@@ -53,6 +53,11 @@ def test_estimates_include_masks(masks: int) -> None:
     assert 0.9 < measure("vgg16", 256, masks=masks).ratio < 1.6
 
 
+def test_estimates_include_lanes() -> None:
+    """The estimate counts every lane of a batch."""
+    assert 0.9 < measure("vgg16", 192, lanes=4).ratio < 1.6
+
+
 def test_the_page_cache_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Free memory of a container includes its page cache."""
     monkeypatch.setattr("nst_core.lanes.memory._CGROUP", tmp_path)
