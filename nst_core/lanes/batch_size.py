@@ -52,9 +52,9 @@ class MemoryLimit:
             return self.planned
         return min(self.planned, max(1, self._too_many // 2))
 
-    def plan(self, need: LaneNeed, free_bytes: int) -> None:
-        """Estimate the limit anew, for lanes of this need in this much memory."""
-        self.need, self.planned, self.turns_since_plan = need, need.lanes_in(free_bytes), 0
+    def plan(self, need: LaneNeed, lanes: int) -> None:
+        """Record the number of lanes of a need that fit by estimate."""
+        self.need, self.planned, self.turns_since_plan = need, lanes, 0
 
     def record_turn(self) -> None:
         """Record a turn without an out-of-memory error."""

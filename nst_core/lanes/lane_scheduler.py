@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import GroupKey, LaneBatch, Outcome, group_of
 from nst_core.lanes.batch_size import REPLAN_TURNS, BatchSize
-from nst_core.lanes.bucket import Buckets
+from nst_core.lanes.bucket import Buckets, capacity_for
 from nst_core.lanes.device import (
     OUT_OF_MEMORY,
     describe_error,
@@ -252,14 +252,20 @@ class LaneScheduler:
         memory = self._sizes.setdefault(group, BatchSize()).memory
         largest = LaneNeed.largest([memory.need, need])
         if largest != memory.need:
-            memory.plan(largest, lanes_bytes(self._store.device, self._memory_share))
+            memory.plan(largest, self._lanes_that_fit(largest))
 
     def _plan_again(self, group: GroupKey) -> None:
         """Plan how many lanes fit, from the lanes that are there and the memory that is free."""
         lanes = (lane for batch in self._turns if batch.group == group for lane in batch.lanes)
         needs = [self._need(group, lane.config, lane.inputs) for lane in lanes]
-        memory = self._sizes[group].memory
-        memory.plan(LaneNeed.largest(needs), lanes_bytes(self._store.device, self._memory_share))
+        need = LaneNeed.largest(needs)
+        self._sizes[group].memory.plan(need, self._lanes_that_fit(need))
+
+    def _lanes_that_fit(self, need: LaneNeed) -> int:
+        lanes = need.lanes_in(lanes_bytes(self._store.device, self._memory_share))
+        while self._buckets and capacity_for(lanes) > lanes:  # idle rows take memory, too
+            lanes -= 1
+        return lanes
 
     def _need(self, group: GroupKey, config: StyleConfig, inputs: LossInputs) -> LaneNeed:
         return lane_need(

@@ -179,7 +179,7 @@ def lane_need(
     # the forward and the backward pass.
     losses = 4 * features * (2 if item < 4 else 1) + 4 * features * 2 * masks
     images = _images(config) * 3 * height * width * 4
-    records = torch.device(device).type == "cuda" and cuda_graphs_enabled()
+    records = cuda_graphs_enabled() and torch.device(device).type == "cuda"
     return LaneNeed(
         fixed=fixed_bytes(config, device),
         per_lane=int((network + losses + images) * OVERHEAD),

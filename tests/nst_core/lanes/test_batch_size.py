@@ -115,5 +115,5 @@ def test_experience_does_not_exceed_the_plan() -> None:
     """After an out-of-memory error, a smaller plan still limits the lanes."""
     memory = MemoryLimit(planned=64)
     memory.record_out_of_memory(64)
-    memory.plan(LaneNeed(fixed=0, per_lane=10), 55)
+    memory.plan(LaneNeed(fixed=0, per_lane=10), 5)
     assert memory.lanes == 5

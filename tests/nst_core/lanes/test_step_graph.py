@@ -209,7 +209,8 @@ def batch_of_two(
     graphs: StepGraphs | None = None,
 ) -> LaneBatch:
     """Return a batch of two lanes whose losses hardly change within a few steps."""
-    batch = LaneBatch(FeatureStore(weights), graphs)
+    store = FeatureStore(weights)
+    batch = LaneBatch(store, Buckets(store, graphs))
     for seed in (1, 2):
         config = BASE.replace(init="noise", lr=1e-3, precision=precision, seed=seed)
         batch.add(seed, config, inputs)
