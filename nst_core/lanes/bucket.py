@@ -176,17 +176,17 @@ class Bucket:
     @property
     def largest_pixel_N(self) -> Tensor:
         """Largest absolute pixel value of each lane."""
-        return largest_pixel(self._state.images_N3HW)[self._index()]
+        return largest_pixel(self._state.images_N3HW)[self.locate()]
 
     @property
     def loss_scale_N(self) -> Tensor:
         """Factor of each lane's loss in float16; see `LossScaler`."""
-        return self._state.shared["loss_scale"][self._index()]
+        return self._state.shared["loss_scale"][self.locate()]
 
     @property
     def null_loss_N(self) -> Tensor:
         """Loss of an image without features, see `BatchLoss`."""
-        return self._step.null_loss_N[self._index()]
+        return self._step.null_loss_N[self.locate()]
 
     def state(self, key: Hashable) -> LaneState:
         """Return the current state of a lane as views, which the next step may overwrite."""
@@ -206,13 +206,13 @@ class Bucket:
                 for row in self.rows:
                     self._steps[row] += 1
         # A recorded step overwrites the losses of the step before it.
-        return losses.detached(self._index())
+        return losses.detached(self.locate())
 
     @property
     def _precision(self) -> str:
         return next(lane.config.precision for lane in self._lanes if lane is not None)
 
-    def _index(self) -> Tensor:
+    def locate(self) -> Tensor:
         """Return the rows that have a lane as a tensor, copied to the device once."""
         if self._index_M is None:
             self._index_M = torch.tensor(self.rows, device=self._store.device)
@@ -306,6 +306,7 @@ class Buckets:
                 bucket.join(name, lane)
         if current is not None and bucket is not current:
             self.release(current)
+        bucket.locate()
         return bucket
 
     def _free_or_none(self, key: BucketKey) -> Bucket | None:
