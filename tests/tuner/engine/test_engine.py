@@ -1,7 +1,8 @@
 """Engine: batching of trials, running ahead, failures, pausing and resuming."""
 
 import io
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,31 @@ def test_lost_steps_are_counted(engine: Engine) -> None:
     assert engine.stats.lane_steps_lost == 2 * 4  # two pairs
     assert engine.stats.lane_steps == 2 * 6
     assert 0 < engine.stats.busy <= 1
+
+
+class SlowSuite:
+    """Metric suite that scores only after it is allowed to."""
+
+    def __init__(self) -> None:
+        self.allowed = threading.Event()
+
+    def score_all(self, images: Sequence[torch.Tensor], *_: object) -> list[dict[str, float]]:
+        assert self.allowed.wait(60)
+        return [{"lpips": 0.5} for _ in images]
+
+
+def test_an_engine_does_not_wait_for_scores(engine: Engine) -> None:
+    """While scores are computed, other trials advance and can be submitted."""
+    engine._scorer._suite = suite = SlowSuite()  # type: ignore[attr-defined]
+    engine.submit(1, config(), 2)
+    while engine.lanes:
+        assert engine.advance() == []
+    engine.submit(2, config(), 4)
+    while engine.lanes:
+        assert engine.advance() == []
+    assert engine.busy and engine.advance() == []
+    suite.allowed.set()
+    assert {report.trial: report.steps for report in run(engine)} == {1: 2, 2: 4}
 
 
 def test_images_are_those_of_the_last_report(engine: Engine) -> None:
