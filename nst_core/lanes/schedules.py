@@ -90,17 +90,22 @@ class Schedules(Rowwise):
     """
 
     def __init__(self, configs: Sequence[StyleConfig], device: torch.device):
-        def vector(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, device=device, dtype=torch.float64)
-
-        self._horizon_N = vector([c.horizon for c in configs])
-        self._warmup_N = vector([c.warmup_steps for c in configs])
-        self._cosine_N = vector([c.lr_schedule == "cosine" for c in configs]).bool()
-        self._ramp_start_N = vector(
-            [c.ramp_start if c.weight_schedule == "ramp" else 1.0 for c in configs]
+        # One copy to the device for all of them.
+        vectors = torch.tensor(
+            [
+                [c.horizon for c in configs],
+                [c.warmup_steps for c in configs],
+                [c.lr_schedule == "cosine" for c in configs],
+                [c.ramp_start if c.weight_schedule == "ramp" else 1.0 for c in configs],
+                [c.balance_ratio for c in configs],
+                [c.weight_schedule == "balance" for c in configs],
+            ],
+            device=device,
+            dtype=torch.float64,
         )
-        self._balance_ratio_N = vector([c.balance_ratio for c in configs])
-        self._balances_N = vector([c.weight_schedule == "balance" for c in configs]).bool()
+        self._horizon_N, self._warmup_N, cosine_N, *others_N = vectors.unbind()
+        self._ramp_start_N, self._balance_ratio_N, balances_N = others_N
+        self._cosine_N, self._balances_N = cosine_N.bool(), balances_N.bool()
 
     def lr_factor(self, step_N: Tensor) -> Tensor:
         """Return factor_N of the learning rates for step ``step_N`` (from 1): float64 in (0, 1].

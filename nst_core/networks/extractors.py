@@ -256,8 +256,9 @@ class Normalizer(Rowwise):
 
     def __init__(self, names: Sequence[str], like: Tensor, any_bgr: bool | None = None):
         stats = [NORMALIZATION_STATS[name] for name in names]
-        self._mean = like.new_tensor([s.mean for s in stats])[:, :, None, None]
-        self._std = like.new_tensor([s.std for s in stats])[:, :, None, None]
+        # One copy to the device for both.
+        both_2N3 = like.new_tensor([[s.mean for s in stats], [s.std for s in stats]])
+        self._mean, self._std = both_2N3[..., None, None]
         self._bgr = torch.tensor([s.bgr for s in stats], device=like.device)[:, None, None, None]
         self._any_bgr = any(s.bgr for s in stats) if any_bgr is None else any_bgr
 

@@ -16,8 +16,9 @@ from nst_core.lanes.schedules import Schedules
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.weights import Weights
-from tests.nst_core.device_traffic import DEVICES
 from tests.nst_core.lanes.test_devices import (
+    PLACES,
+    Place,
     check_joins,
     check_next_size,
     check_photo_step,
@@ -29,24 +30,24 @@ from tests.nst_core.losses.test_devices import check_targets
 
 __all__ = ["weights"]
 
-Check = Callable[[str, Callable[[str], Weights]], None]
+Check = Callable[[Place, Callable[[str], Weights]], None]
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def plain_step(device: str, weights: Callable[[str], Weights]) -> None:
+def plain_step(place: Place, weights: Callable[[str], Weights]) -> None:
     """Check a step of a plain lane and of one with another optimizer."""
-    check_step(device, weights, [{}, {"optimizer": "lbfgs"}])
+    check_step(place, weights, [{}, {"optimizer": "lbfgs"}])
 
 
-def photo_step(device: str, weights: Callable[[str], Weights]) -> None:
+def photo_step(place: Place, weights: Callable[[str], Weights]) -> None:
     """Check a step of a photorealistic lane."""
     with pytest.MonkeyPatch.context() as patch:
-        check_photo_step(device, weights, patch)
+        check_photo_step(place, weights, patch)
 
 
-def color_targets(device: str, weights: Callable[[str], Weights]) -> None:
+def color_targets(place: Place, weights: Callable[[str], Weights]) -> None:
     """Check the targets of a recolored style."""
-    check_targets(device, weights, "one style", match_colors="histogram")
+    check_targets(place.device, weights, "one style", match_colors="histogram")
 
 
 def before(owner: Any, name: str, fault: Callable[..., Any]) -> Plant:
@@ -161,11 +162,11 @@ FAULTS: dict[str, tuple[Check, Plant]] = {
 }
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("place", ["cuda, bucket", "lazy, assembly"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(
     fault: str,
-    device: str,
+    place: str,
     weights: Callable[[str], Weights],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,4 +175,4 @@ def test_a_planted_fault_is_found(
     plant(monkeypatch)
     traffic = r"upload|download|wait|mixed|index|nonzero|device|cpu"
     with pytest.raises((AssertionError, RuntimeError), match=traffic):
-        check(device, weights)
+        check(PLACES[place], weights)
