@@ -119,6 +119,7 @@ def pretended_device(device: str) -> Iterator[None]:
             stack.enter_context(mock.patch("torch.autograd.grad", _zero_gradient))
             stack.enter_context(mock.patch("torch.cuda.synchronize", _synchronize))
         stack.enter_context(mock.patch("torch.sparse.mm", torch.mm))
+        stack.enter_context(mock.patch.object(torch.nn.Module, "to", _moved))
         stack.enter_context(mock.patch.object(Tensor, "numpy", _zeros))
         stack.enter_context(mock.patch.object(FakeTensor, "tolist", _read_list))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -136,6 +137,18 @@ def _synchronize(device: torch.device | None = None) -> None:
     for mode in torch.utils._python_dispatch._get_current_dispatch_mode_stack():
         if isinstance(mode, Traffic):
             mode.found["wait synchronize"] += 1
+
+
+def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Move the parameters of a module, which torch does by exchanging contents of tensors."""
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, value in tensors.items():
+                if value is not None:
+                    moved = value.to(device)
+                    is_parameter = isinstance(value, torch.nn.Parameter)
+                    tensors[name] = torch.nn.Parameter(moved, False) if is_parameter else moved
+    return module
 
 
 def _zero_gradient(

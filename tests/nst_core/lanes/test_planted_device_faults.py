@@ -14,6 +14,8 @@ from nst_core.lanes.lane_state import LaneState
 from nst_core.lanes.optimizers import Adam, Lbfgs
 from nst_core.lanes.schedules import Schedules
 from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.measure import Measure, levels
+from nst_core.metrics.pixel_metrics import Rmse
 from nst_core.networks.extractors import Extractor, Normalizer
 from nst_core.networks.weights import Weights
 from tests.nst_core.lanes.test_devices import (
@@ -27,6 +29,7 @@ from tests.nst_core.lanes.test_devices import (
     weights,
 )
 from tests.nst_core.losses.test_devices import check_targets
+from tests.nst_core.metrics.test_devices import check_metrics
 
 __all__ = ["weights"]
 
@@ -48,6 +51,11 @@ def photo_step(place: Place, weights: Callable[[str], Weights]) -> None:
 def color_targets(place: Place, weights: Callable[[str], Weights]) -> None:
     """Check the targets of a recolored style."""
     check_targets(place.device, weights, "one style", match_colors="histogram")
+
+
+def metrics(place: Place, weights: Callable[[str], Weights]) -> None:
+    """Check all metrics."""
+    check_metrics(place.device, weights)
 
 
 def before(owner: Any, name: str, fault: Callable[..., Any]) -> Plant:
@@ -143,9 +151,25 @@ FAULTS: dict[str, tuple[Check, Plant]] = {
         check_next_size,
         instead(FeatureStore, "place", lambda store, x: x.cpu().to(store.device, store.dtype)),
     ),
-    "outcomes are read one by one": (
+    "losses are read one by one": (
         check_readings,
-        before(LaneBatch, "outcomes", lambda self, losses: [float(x) for x in losses.total]),
+        before(LaneBatch, "readings", lambda self, losses: [float(x) for x in losses.total]),
+    ),
+    "a picture is copied to the host": (
+        check_readings,
+        changed(LaneBatch, "picture", Tensor.cpu),
+    ),
+    "a metric reads its score": (
+        metrics,
+        changed(Measure, "scores", lambda score_N: torch.tensor(score_N.tolist())),
+    ),
+    "a metric visits the host": (
+        metrics,
+        before(Rmse, "_compare", lambda self, images, reference: images[0].cpu()),
+    ),
+    "features of references are not kept": (
+        metrics,
+        before(Measure, "scores", lambda self, level, reference: levels([reference], self.device)),
     ),
     "a saved state waits for each tensor": (
         check_readings,
