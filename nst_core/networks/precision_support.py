@@ -9,8 +9,8 @@ import torch
 
 #: Type of a device (``cpu`` or ``cuda``) -> the fastest precision whose ranking of 60
 #: configurations agrees with that of float32 (Kendall's tau of at least 0.9). Entries come from
-#: ``python -m benchmarks.precision`` only. It is empty, since no precision has reached 0.9: on a
-#: CPU not even float32 does against itself with another rounding.
+#: ``python -m benchmarks.precision`` only. It is empty, since no precision has reached 0.9 yet; in
+#: long runs not even float32 does against itself with another rounding.
 FASTER: Mapping[str, str] = {}
 
 #: Flags of x86 and ARM processors that multiply bfloat16 matrices in hardware.
