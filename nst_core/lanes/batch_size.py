@@ -105,14 +105,14 @@ class BatchSize:
     def _fastest(self) -> int | None:
         return min(self._lane_step_s, key=lambda size: min(self._lane_step_s[size]), default=None)
 
-    def record_turn(self, lanes: int, step_s: float, *, settled: bool = True) -> None:
+    def record_turn(self, lanes: int, step_s: float | None, *, settled: bool = True) -> None:
         """Record a turn and the seconds of one of its steps.
 
         Args:
             lanes: number of lanes.
-            step_s: seconds of a step.
-            settled: whether the batch had the same lanes in its last turn and recorded no step.
-                Other turns include initialization, and are measured only where all are like that.
+            step_s: seconds of a step; None: the turn recorded a step and tells nothing.
+            settled: whether the batch had the same lanes in its last turn. Other turns include
+                initialization, and are measured only where all are like that.
         """
         self.memory.record_turn()
         self._turns_since_retry += 1
@@ -120,6 +120,8 @@ class BatchSize:
             self._turns_since_retry, fastest = 0, self._fastest()
             for size in [size for size in self._lane_step_s if fastest and size > fastest]:
                 del self._lane_step_s[size]
+        if step_s is None:
+            return
         if not settled and self._skipped < MOST_SKIPPED:
             self._skipped += 1
             return

@@ -147,8 +147,9 @@ class LaneScheduler:
         """
         batch = self._turns.popleft()
         self._turns.append(batch)
+        group = batch.group  # the turn may end the stage, and with it the group
         try:
-            return self._turn(batch, steps_left, runs_ahead)
+            return self._turn(group, batch, steps_left, runs_ahead)
         except Exception as error:  # the settings of a lane may cause any error
             if is_broken_device(error):
                 raise
@@ -158,17 +159,18 @@ class LaneScheduler:
             if self._buckets:
                 self._buckets.clear()
             release_memory()
-            self._sizes[batch.group].memory.record_out_of_memory(len(batch))
+            self._sizes[group].memory.record_out_of_memory(len(batch))
             return _failed_chunk(batch, OUT_OF_MEMORY)
         return self._after_error(batch, reason)
 
     def _turn(
         self,
+        group: GroupKey,
         batch: LaneBatch,
         steps_left: Callable[[LaneBatch], int],
         runs_ahead: Callable[[LaneBatch], bool],
     ) -> Chunk:
-        group, started, recordings = batch.group, time.perf_counter(), self._recordings
+        started, recordings = time.perf_counter(), self._recordings
         batch.prepare()
         prepared = time.perf_counter()
         chunk_s = AHEAD_S if runs_ahead(batch) else CHUNK_S
@@ -177,10 +179,8 @@ class LaneScheduler:
         readings = batch.readings(losses)
         done = time.perf_counter()
         self._step_s[group] = (done - prepared) / steps
-        lanes = [lane.key for lane in batch.lanes]
-        settled = self._last_lanes.get(batch) == lanes and recordings == self._recordings
-        self._last_lanes[batch] = lanes
-        self._sizes[group].record_turn(len(batch), self._step_s[group], settled=settled)
+        recorded = self._recordings > recordings
+        self._measure(group, batch, None if recorded else self._step_s[group])
         return Chunk(
             batch=batch,
             steps=steps,
@@ -191,6 +191,13 @@ class LaneScheduler:
                 for reading in readings
             ],
         )
+
+    def _measure(self, group: GroupKey, batch: LaneBatch, step_s: float | None) -> None:
+        """Record the time of a step; None: the turn recorded a step."""
+        lanes = [lane.key for lane in batch.lanes]
+        settled = self._last_lanes.get(batch) == lanes
+        self._last_lanes[batch] = lanes
+        self._sizes[group].record_turn(len(batch), step_s, settled=settled)
 
     @property
     def _recordings(self) -> int:

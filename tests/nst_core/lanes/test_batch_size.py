@@ -34,13 +34,21 @@ def test_the_limit_ends_at_the_fastest_size(costs: list[float], most: int) -> No
 
 
 def test_turns_after_a_change_are_not_measured() -> None:
-    """A turn that records or that follows a change of lanes is not measured."""
+    """A turn that follows a change of lanes is not measured."""
     size = batch_size(64)
     assert size.limit == FIRST_LANES
     size.record_turn(FIRST_LANES, 1000.0, settled=False)
     assert size.limit == FIRST_LANES
     size.record_turn(FIRST_LANES, 1.0)
     assert size.limit == 2 * FIRST_LANES
+
+
+def test_turns_that_record_are_never_measured() -> None:
+    """However many turns record a step, none of them counts."""
+    size = batch_size(64)
+    for _ in range(5 * MOST_SKIPPED):
+        size.record_turn(FIRST_LANES, None, settled=False)
+    assert size.limit == FIRST_LANES
 
 
 def test_lanes_that_change_in_every_turn_are_measured_too() -> None:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import pytest
@@ -12,8 +12,10 @@ from nst_core.config import StyleConfig
 from nst_core.lanes import lane_scheduler
 from nst_core.lanes.batch import LaneBatch
 from nst_core.lanes.batch_size import FIRST_LANES, REPLAN_TURNS
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.lane_scheduler import CHUNK_STEPS, LaneScheduler, chunk_steps
 from nst_core.lanes.memory import lane_need
+from nst_core.lanes.step_graph import Replay, StepGraphs
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
 from nst_core.networks.weights import Weights
@@ -217,6 +219,28 @@ def test_only_settled_turns_are_measured(scheduler: LaneScheduler, inputs: LossI
         assert sum(map(len, size._lane_step_s.values())) == measured
 
 
+def test_a_turn_that_records_is_not_measured(
+    scheduler: LaneScheduler, inputs: LossInputs, random_weights: Callable[[str], Weights]
+) -> None:
+    """Of the turns of the same lanes, the one that records a step does not count."""
+
+    def record(
+        function: Callable[..., list[torch.Tensor]], fixed: Sequence[torch.Tensor]
+    ) -> Replay:
+        return lambda: function(fixed)
+
+    store = FeatureStore(random_weights)
+    scheduler._graphs = StepGraphs(record, eager_steps=3)
+    scheduler._buckets = Buckets(store, scheduler._graphs)
+    scheduler.put((0, 0), SHALLOW, inputs, None)
+    (size,) = scheduler._sizes.values()
+    # The first turn follows a change; the second one records after three steps.
+    for recordings, measured in ((0, 0), (1, 0), (1, 1), (1, 2)):
+        take_turn(scheduler, steps=2)
+        assert scheduler._graphs.attempts == recordings
+        assert sum(map(len, size._lane_step_s.values())) == measured
+
+
 @pytest.mark.parametrize(
     ("step_s", "most", "steps"),
     [(None, 100, CHUNK_STEPS), (0.001, 10, 10), (0.001, 100, 100), (0.005, 100, 40), (1.0, 10, 1)],
@@ -234,3 +258,21 @@ def test_long_turns_do_not_pass_a_stop(scheduler: LaneScheduler, inputs: LossInp
         while (step := scheduler.steps()[0][1]) < stop:
             scheduler.advance(lambda batch, at=stop: at - batch.lanes[0].step, lambda _: False)
         assert step == stop
+
+
+def test_a_turn_may_end_a_stage(scheduler: LaneScheduler) -> None:
+    """A turn that ends a stage counts for the size of that stage."""
+    content, style = torch.rand(2, 3, 64, 64)
+    inputs = LossInputs.at_size(content, [(style, 1.0)], 64)
+    config = SHALLOW.replace(size_px=64, scales=2, steps=8)
+    scheduler.put((0, 0), config, inputs, None)
+    ends = []
+    while (step := scheduler.steps()[0][1]) < config.steps:
+        scheduler.advance(lambda _, left=config.steps - step: min(2, left), lambda _: False)
+        ends.append(scheduler.steps()[0][1])
+        scheduler.enter_next_stage((0, 0), config, inputs)
+        scheduler.rebalance()
+    small, large = scheduler._sizes
+    assert small.height < large.height
+    turns = [size.memory.turns_since_plan for size in scheduler._sizes.values()]
+    assert sum(turns) == len(ends) and min(turns) > 0 and ends[-1] == config.steps
