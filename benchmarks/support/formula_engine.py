@@ -32,7 +32,9 @@ class FormulaEngine:
     #: Duration of a whole trial in seconds.
     TRIAL_S = 0.0
 
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
+    def __init__(
+        self, workload: Workload, *, device: str, threads: int | None, engines_per_gpu: int = 1
+    ):
         self._done: dict[int, int] = {}
         self._since = time.perf_counter()
         self._worked_s = 0.0

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -34,8 +34,8 @@ OOM_SHARE, OOM_SHARE_ALONE = 0.05, 0.005
 class OutOfMemoryEngine(EngineActor):
     """An engine that runs out of memory at random, and logs its memory, trials and lanes."""
 
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
-        super().__init__(workload, device=device, threads=threads)
+    def __init__(self, workload: Workload, **options: Any):
+        super().__init__(workload, **options)
         import torch
 
         from nst_core.lanes.batch import LaneBatch

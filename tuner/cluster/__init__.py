@@ -13,6 +13,7 @@ On the driver, which is the process of the command:
 On the nodes:
 
 - `engine_actor` is the process that computes, one on each GPU or on CPU cores.
+- `own_gpu` finds the GPU that Ray has assigned to it.
 - `trainable` is the process of a trial, which only waits for its engine.
 - `cpu_share` measures how long an engine waits for a processor core.
 

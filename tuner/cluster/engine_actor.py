@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, WorkError
 from tuner.cluster.cpu_share import cpu_times
+from tuner.cluster.own_gpu import own_gpu
 from tuner.search.precision import precision_problem
 from tuner.study.records import EngineStats, Pulse, Report
 
@@ -52,13 +53,18 @@ class EngineActor:
 
     Args:
         workload: pairs, weights and metrics of the run.
-        device: ``cuda`` or ``cpu``.
+        device: ``cuda``, for the GPU that Ray assigned, or ``cpu``.
         threads: number of threads that torch uses; torch's default if None.
+        engines_per_gpu: number of engines that share the GPU.
     """
 
-    def __init__(self, workload: Workload, *, device: str, threads: int | None):
+    def __init__(
+        self, workload: Workload, *, device: str, threads: int | None, engines_per_gpu: int = 1
+    ):
         from tuner.engine.engine import Engine
 
+        if device == "cuda":
+            device = own_gpu()
         self._engine = Engine(
             workload.pairs,
             workload.weights,
@@ -76,7 +82,7 @@ class EngineActor:
         logging.getLogger("nst_core").addHandler(self._warnings)
         self._busy_since: float | None = None
         self._progress: tuple[Mapping[int, int], EngineStats | None] = ({}, None)
-        self._on_gpu = device == "cuda"
+        self._device, self._engines_per_gpu = device, engines_per_gpu
         self._failure: str | None = None
         self._precision_problem = precision_problem(workload.precision, device)
         self._loop = asyncio.get_event_loop()
@@ -106,13 +112,17 @@ class EngineActor:
         return Pulse(busy_s, self._warnings.take(), steps, stats, self._memory_gb(), cpu_times())
 
     def _memory_gb(self) -> tuple[float, float] | None:
-        """Return used and total memory of the GPU in GB; None on a CPU."""
-        if not self._on_gpu:
+        """Return used and total memory of the GPU in GB; None on a CPU.
+
+        Engines that share a GPU divide both numbers, so that their sum is right.
+        """
+        if self._device == "cpu":
             return None
         import torch
 
-        free, total = torch.cuda.mem_get_info()
-        return (total - free) / 1e9, total / 1e9
+        free, total = torch.cuda.mem_get_info(self._device)
+        shared = 1e9 * self._engines_per_gpu
+        return (total - free) / shared, total / shared
 
     async def advance(
         self,

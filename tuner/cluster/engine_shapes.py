@@ -6,8 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nst_core.lanes.device import CPU_LANES, GPU_LANES
+
 #: Share of a core that an engine leaves free for the processes of its trials.
 CPUS_LEFT_FOR_TRIALS = 0.1
+#: Cores that an engine on a GPU reserves, if its node has as many: it launches kernels and scores.
+GPU_ENGINE_CPUS = 0.5
 #: Memory to plan for each engine on a CPU (an engine used 1.4 GB at 96 px with four lanes). Two
 #: engines with one thread were 1.3 times as fast as one with two threads (96 px, 4 lanes), so there
 #: are as many as fit into memory, up to one per core.
@@ -20,30 +24,56 @@ class EngineShape:
 
     Attributes:
         cpus: CPU cores that the engine reserves in Ray.
-        gpus: number of GPUs, 0 or 1.
+        gpu: whether the engine computes on a GPU.
+        engines_per_gpu: number of engines that share its GPU.
         threads: threads that torch uses; torch's default if None.
     """
 
     cpus: float
-    gpus: int = 0
+    gpu: bool = False
+    engines_per_gpu: int = 1
     threads: int | None = None
 
     @property
     def device(self) -> str:
         """Device that the engine computes on: ``cuda`` or ``cpu``."""
-        return "cuda" if self.gpus else "cpu"
+        return "cuda" if self.gpu else "cpu"
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that the engine reserves in Ray, from 0 to 1.
+
+        Ray counts in steps of 0.0001; a third is rounded down, so that three fit.
+        """
+        return math.floor(10_000 / self.engines_per_gpu) / 10_000 if self.gpu else 0
+
+    def lanes(self, number: int, of_all: int | None) -> int:
+        """Return the number of trials that an engine takes at a time.
+
+        Args:
+            number: number of the engine among those of its node.
+            of_all: lanes of one CPU engine, or of all engines of one GPU together; None for the
+                default of the device.
+        """
+        of_all = of_all or (GPU_LANES if self.gpu else CPU_LANES)
+        return (of_all + number % self.engines_per_gpu) // self.engines_per_gpu
 
 
-def shapes_of(resources: Mapping[str, float], device: str) -> list[EngineShape]:
-    """Return the engines for a node: one per GPU, or one per core or group of cores.
+def shapes_of(
+    resources: Mapping[str, float], device: str, engines_per_gpu: int = 1
+) -> list[EngineShape]:
+    """Return the engines for a node: some for each GPU, or one per core or group of cores.
 
     Args:
         resources: resources of the node, as Ray counts them.
         device: `resources.device` of the job: ``auto``, ``cpu`` or ``cuda``.
+        engines_per_gpu: number of engines that share one GPU.
     """
     gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-    if gpus:
-        return [EngineShape(cpus=0.5, gpus=1)] * gpus
+    if engines := gpus * engines_per_gpu:
+        cpus_each = resources.get("CPU", 0) / engines - CPUS_LEFT_FOR_TRIALS
+        cpus = max(0.0, min(GPU_ENGINE_CPUS, cpus_each))
+        return [EngineShape(cpus=cpus, gpu=True, engines_per_gpu=engines_per_gpu)] * engines
     cores = int(resources.get("CPU", 0)) if device != "cuda" else 0
     if not cores:
         return []

@@ -20,7 +20,6 @@ from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nst_core.errors import InputError, WorkError
-from nst_core.lanes.device import CPU_LANES, GPU_LANES
 from tuner.cluster.engine_handle import (
     EngineLostError,
     EngineRefusedError,
@@ -58,11 +57,13 @@ class EngineSupervisor:
         make: returns an engine's actor, given its shape and Ray's options of the actor.
         device: `resources.device` of the job: ``auto``, ``cpu`` or ``cuda``; ``auto`` means no CPU
             engines if there are GPUs.
-        lanes: number of trials that an engine takes at a time; if None, the default of the device,
-            or less if a search that learns has few trials.
+        lanes: number of trials that a CPU engine, or all engines of one GPU together, take at a
+            time; if None, the default of the device, or less if a search that learns has few
+            trials.
         trials: number of trials of a search that learns; None if the search does not learn.
         gpus: number of GPUs to request from an autoscaler; the run waits for the first one. None
             means the GPUs that are there.
+        engines_per_gpu: number of engines that share one GPU.
         deadline_s: seconds after which an engine that is busy with one task counts as hanging.
 
     Attributes:
@@ -78,9 +79,11 @@ class EngineSupervisor:
         trials: int | None = None,
         deadline_s: float,
         gpus: int | None = None,
+        engines_per_gpu: int = 1,
     ):
         self._make, self._device, self._lanes, self._trials = make, device, lanes, trials
         self._deadline_s, self._gpus = deadline_s, gpus
+        self._engines_per_gpu = engines_per_gpu
         self.failure: str | None = None
         #: Why the last place was given up, if no engine has run since then.
         self._last_failure: str | None = None
@@ -160,10 +163,15 @@ class EngineSupervisor:
         """Start the engines; yields about once a second until one engine is up.
 
         Raises:
-            InputError: the cluster does not have the device that the job asks for, or none that
-                computes in its precision.
+            InputError: the cluster does not have the device or the GPUs that the job asks for, or
+                none that computes in its precision.
             WorkError: no engine could start.
         """
+        if self._engines_per_gpu > 1 and not (self._gpus or self._has_gpus(_nodes())):
+            raise InputError(
+                f"resources.engines_per_gpu: {self._engines_per_gpu} has no effect, since the"
+                " cluster has no GPU; remove this key, or run the job on a cluster with GPUs"
+            )
         if self._gpus:
             request_resources(bundles=[{"GPU": 1}] * self._gpus)
         self._follow_nodes()
@@ -240,17 +248,20 @@ class EngineSupervisor:
                 self._drop_with_node(name)
         device = self._device
         if device == "auto":
-            gpus = self._gpus or any(node.get("GPU") for node in nodes.values())
-            device = "cuda" if gpus else "cpu"
+            device = "cuda" if self._gpus or self._has_gpus(nodes) else "cpu"
         taken = {engine.place for engine in self._engines.values()}
         taken |= {engine.place for engine, _ in self._unreachable.values()}
         for node, resources in nodes.items():
-            for number, shape in enumerate(shapes_of(resources, device)):
+            for number, shape in enumerate(shapes_of(resources, device, self._engines_per_gpu)):
                 place = Place(node, number)
                 if place in taken or node in self._draining:
                     continue
                 if self._deaths[place] < MOST_DEATHS:
                     self._start_engine(place, shape)
+
+    @staticmethod
+    def _has_gpus(nodes: Mapping[str, Mapping[str, float]]) -> bool:
+        return any(node.get("GPU") for node in nodes.values())
 
     def _wait_for_nodes(self, waited_s: float) -> None:
         if waited_s <= NODES_TIMEOUT_S * (self._wait_messages + 1):
@@ -277,7 +288,7 @@ class EngineSupervisor:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(place.node, soft=False),
         }
         actor = self._make(shape, options)
-        lanes = self._lanes or (GPU_LANES if shape.gpus else CPU_LANES)
+        lanes = shape.lanes(place.number, self._lanes)
         self._engines[name] = SupervisedEngine(name, actor, place, lanes, self._deadline_s)
         log.info("%s starts on node %s (%s)", name, place.node[:8], shape.device)
 

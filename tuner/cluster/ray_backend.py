@@ -108,7 +108,10 @@ class RayBackend:
 
         def make(shape: EngineShape, options: Mapping[str, Any]) -> Any:
             return actor_class.options(**options).remote(
-                workload_reference, device=shape.device, threads=shape.threads
+                workload_reference,
+                device=shape.device,
+                threads=shape.threads,
+                engines_per_gpu=shape.engines_per_gpu,
             )
 
         resources = job.resources
@@ -119,4 +122,5 @@ class RayBackend:
             trials=job.search.trials if job.search.sampler in LEARNING else None,
             gpus=None if resources.device == "cpu" else resources.gpus,
             deadline_s=resources.engine_deadline_s,
+            engines_per_gpu=resources.engines_per_gpu,
         )

@@ -103,6 +103,14 @@ class ResourcesSpec(Section):
             description="GPUs to request from an autoscaling cluster; default: those that are up",
         ),
     ] = None
+    engines_per_gpu: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=8,
+            description="engines that share one GPU; each has its part of the memory and the lanes",
+        ),
+    ] = 1
     engine_deadline_s: Annotated[
         float,
         Field(gt=0, description="seconds without progress after which an engine is restarted"),
@@ -122,6 +130,15 @@ class ResourcesSpec(Section):
         if isinstance(value, str) and value != "auto":
             raise ValueError("expected auto or a whole number from 1 to 1024")
         return None if value == "auto" else value
+
+    @model_validator(mode="after")
+    def _a_lane_for_each_engine(self) -> ResourcesSpec:
+        if self.lanes is not None and self.lanes < self.engines_per_gpu:
+            raise ValueError(
+                f"expected at least as many lanes as engines_per_gpu, which is"
+                f" {self.engines_per_gpu}, and not {self.lanes}: each engine needs one"
+            )
+        return self
 
     @field_serializer("lanes")
     def _none_to_auto(self, value: int | None) -> int | str:

@@ -18,7 +18,8 @@ CHANGEABLE = (
     "search.trials",
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
     *("finals.count", "finals.seeds", "baselines.full"),
-    *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engine_deadline_s")),
+    *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engines_per_gpu")),
+    "resources.engine_deadline_s",
     *("storage", "watch"),
 )
 #: Paths of weights, such as `weights.vgg16`, may change as well: they differ between machines.

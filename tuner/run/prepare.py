@@ -118,8 +118,12 @@ def refuse_unused_keys(job: JobSpec, space: Space) -> None:
         problems.append(
             "search.warm_start: has no effect together with search.replay; remove one of them"
         )
-    if job.resources.device == "cpu" and job.resources.gpus:
-        problems.append("resources.gpus: contradicts `device: cpu`; remove one of them")
+    if job.resources.device == "cpu":
+        problems += [
+            f"resources.{key}: contradicts `device: cpu`; remove one of them"
+            for key, unused in (("gpus", None), ("engines_per_gpu", 1))
+            if getattr(job.resources, key) != unused
+        ]
     problems += precision_problems(job, space)
     uses_start = "image" in space.may_set("init")
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):

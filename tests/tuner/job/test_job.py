@@ -53,6 +53,21 @@ def test_an_error_lists_every_problem(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 9
 
 
+@pytest.mark.parametrize(
+    ("lanes", "engines", "valid"), [("auto", 8, True), (4, 4, True), (3, 4, False)]
+)
+def test_each_engine_of_a_gpu_needs_a_lane(
+    job_file: Path, lanes: int | str, engines: int, valid: bool
+) -> None:
+    """Fewer lanes than engines that share a GPU are refused; the error names both numbers."""
+    overrides = [f"resources.lanes={lanes}", f"resources.engines_per_gpu={engines}"]
+    if valid:
+        assert load_job(job_file, overrides)[0].resources.engines_per_gpu == engines
+        return
+    with pytest.raises(ConfigError, match=f"engines_per_gpu, which is {engines}, and not {lanes}"):
+        load_job(job_file, overrides)
+
+
 def test_files_are_relative_to_the_job_and_checked(job_file: Path, pictures: Path) -> None:
     """Paths are relative to the job file; the error names every file that cannot be used."""
     job, space = load_job(job_file)

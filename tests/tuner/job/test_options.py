@@ -218,15 +218,17 @@ def test_keys_without_effect_are_refused(job_file: Path) -> None:
                 )
             ],
             "search": job.search.model_copy(update={"replay": "a", "warm_start": ["b"]}),
-            "resources": job.resources.model_copy(update={"device": "cpu", "gpus": 2}),
+            "resources": job.resources.model_copy(
+                update={"device": "cpu", "gpus": 2, "engines_per_gpu": 4}
+            ),
             "weights": {"squeezenet1_1": "x.pth", "vgg16": "y.pth"},
         }
     )
     with pytest.raises(ConfigError) as caught:
         refuse_unused_keys(vain, space)
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
-        *("search.warm_start", "resources.gpus", "pairs.0.start", "pairs.0.style.0.weight"),
-        "weights.squeezenet1_1",
+        *("search.warm_start", "resources.gpus", "resources.engines_per_gpu"),
+        *("pairs.0.start", "pairs.0.style.0.weight", "weights.squeezenet1_1"),
     ]
 
 

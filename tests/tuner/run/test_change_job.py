@@ -67,11 +67,16 @@ def test_keys_of_a_machine_may_change(run: Path, tmp_path: Path) -> None:
     weights.touch()
     changes = [
         *("resources.gpus=2", "resources.engine_deadline_s=60", "watch=[tensorboard]"),
-        *(f"storage={tmp_path / 'copy'}", f"weights.vgg16={weights}"),
+        *(
+            "resources.engines_per_gpu=3",
+            f"storage={tmp_path / 'copy'}",
+            f"weights.vgg16={weights}",
+        ),
     ]
     change_job(run, changes)
     job, _ = load_job(run / "job.yaml")
     assert (job.resources.gpus, job.resources.engine_deadline_s) == (2, 60)
+    assert job.resources.engines_per_gpu == 3
     assert (job.watch, job.storage) == (["tensorboard"], str(tmp_path / "copy"))
     assert job.weights == {"vgg16": str(weights)}
     change_job(run, ["storage=null"])
