@@ -15,6 +15,7 @@ an image         `presets` (every built-in preset), `optimizers` (against a publ
 a search         `search` (samplers and rules on recorded curves), `live` (the same on real
                  images), `record` (records curves), `suggest` (suggested settings), `tune`
                  (against a grid search)
+a device         `engine` (steps, other ways to share a device, whole engines, without Ray)
 a run            `packing` (trials per hour), `busy` (use of engines), `control` (cost of
                  decisions), `soak` (many trials with errors), `report` (a large report page)
 ================ =================================================================================

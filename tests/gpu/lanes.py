@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nst_core.config import StyleConfig
 from nst_core.lanes.batch import LaneBatch
+from nst_core.lanes.bucket import Buckets
 from nst_core.lanes.step_graph import Recorder, Replay, StepGraphs
 from nst_core.losses.inputs import LossInputs, Style
 from nst_core.losses.targets import FeatureStore
@@ -86,8 +87,8 @@ def store_on(device: str, dtype: torch.dtype = torch.float32) -> FeatureStore:
 
 
 def new_batch(store: FeatureStore, graphs: StepGraphs | None = None) -> LaneBatch:
-    """Return an empty batch; with ``graphs`` its steps are recorded."""
-    return LaneBatch(store, graphs)
+    """Return an empty batch, in buckets as on a GPU; with ``graphs`` its steps are recorded."""
+    return LaneBatch(store, Buckets(store, graphs))
 
 
 def batch_of(
@@ -95,20 +96,21 @@ def batch_of(
     kind: str = "",
     *,
     device: str = DEVICE,
-    dtype: torch.dtype = torch.float32,
     graphs: StepGraphs | None = None,
 ) -> LaneBatch:
     """Return a batch with a lane for each configuration; its keys are numbers from 0."""
-    batch = new_batch(store_on(device, dtype), graphs)
+    batch = new_batch(store_on(device), graphs)
     for index, config in enumerate(configs):
         batch.add(index, config, inputs(kind))
     return batch
 
 
 def exact_batch(configs: Sequence[StyleConfig], kind: str = "") -> LaneBatch:
-    """Return the same batch in float64 on the CPU."""
-    exact = [config.replace(precision="float32") for config in configs]
-    return batch_of(exact, kind, device="cpu", dtype=torch.float64)
+    """Return the same batch in float64 on the CPU, without buckets."""
+    batch = LaneBatch(store_on("cpu", torch.float64))
+    for index, config in enumerate(configs):
+        batch.add(index, config.replace(precision="float32"), inputs(kind))
+    return batch
 
 
 def recorder() -> StepGraphs:
