@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nst_core.lanes.batch import Outcome
-from nst_core.metrics.lpips_dists import Lpips
+from nst_core.metrics.suite import MetricSuite
 from tests.gpu.lanes import (
     BASE,
     DEVICE,
@@ -143,7 +143,7 @@ def test_lanes_join_and_leave_recorded_steps() -> None:
 
 def test_recording_while_scores_are_computed() -> None:
     """Memory that the scoring thread takes and frees spoils no recording."""
-    lpips = Lpips(weights("alexnet"), weights("lpips-alex"), DEVICE)
+    suite = MetricSuite.load(weights, DEVICE, metrics=["lpips"])
     ended, failed = threading.Event(), []
 
     def score() -> None:
@@ -152,7 +152,7 @@ def test_recording_while_scores_are_computed() -> None:
             while not ended.is_set():
                 side = int(rng.integers(64, 300))
                 image, reference = rng.integers(0, 255, (2, side, side, 3), dtype=np.uint8)
-                lpips.of_all([image], [reference])
+                suite.score(image, reference)
         except Exception as error:  # reported by the test
             failed.append(error)
 
