@@ -18,11 +18,12 @@ import torch
 import typer
 
 from benchmarks.roofline import compared
-from benchmarks.step import has_bfloat16, timed
+from benchmarks.step import timed
 from benchmarks.support import engine_worker
 from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
 from benchmarks.support.rivals import Step
 from nst_core.lanes.step_graph import MAX_PIXELS
+from nst_core.networks.precision_support import has_bfloat16
 from nst_core.stylization import default_device
 
 #: What each goal of the GPU work asks for; see docs/measurements/speed.md.

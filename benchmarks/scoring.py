@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import geometric_mean, median
 
 import numpy as np
@@ -102,8 +103,7 @@ def compared(pair: Pair, side: int, weights: dict[str, Weights], turns: int) -> 
 def _array_ways(image: np.ndarray, goals: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
     """Return a function for each metric that scores one image with scikit-image or OpenCV."""
     ways: dict[str, Callable[[], object]] = {
-        name: lambda f=ARRAY_METRICS[name], goal=goal: f(image, goal)
-        for name, goal in goals.items()
+        name: partial(ARRAY_METRICS[name], image, goal) for name, goal in goals.items()
     }
     shares = color_shares(goals["color"])
     return {**ways, "color": lambda: color_from_shares(color_shares(image), shares)}

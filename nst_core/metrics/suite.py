@@ -22,8 +22,8 @@ from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
 from nst_core.networks.precision import arithmetic
 from nst_core.networks.weights import Weights
 
-#: Largest number of pixels that are scored together: 16 images of 256 px. VGG16's features for DISTS
-#: then take about 1 GB of a GPU.
+#: Largest number of pixels that are scored together: 16 images of 256 px. VGG16's features for
+#: DISTS then take about 1 GB of a GPU.
 BATCH_PIXELS = 2**20
 
 #: Classes of the metrics by name. Arguments are the weights of `METRICS`, then the device.
