@@ -21,10 +21,13 @@ import psutil
 
 from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
 from benchmarks.support.formula_engine import (
+    LANES,
     MAX_STEPS,
     FormulaEngine,
     QuickSleepingEngine,
+    SingleReportsEngine,
     SleepingEngine,
+    TurnsEngine,
     objective,
 )
 from benchmarks.support.runs import Timeline, on_ray, scratch_search, steady_rate
@@ -43,8 +46,11 @@ from tuner.study.study import load_records
 TRIALS, QUICK_TRIALS = 400, 60
 #: One engine per core, and about 16 trials at the same time on all engines together.
 CORES = os.cpu_count() or 1
-LANES = max(1, 16 // CORES)
 SLOTS = CORES * LANES
+#: First and last rung of the trials whose reports are counted: 17 reports each, or 11.
+REPORT_STEPS, QUICK_REPORT_STEPS = (1, 2**16), (1, 2**10)
+#: How often each way to report is measured, in turn.
+REPORT_RUNS, QUICK_REPORT_RUNS = 3, 1
 #: Number of trials whose work is a pause.
 SLEEPING_TRIALS, QUICK_SLEEPING_TRIALS = 96, 32
 #: Numbers of trials in a study before ask and tell are measured, and number of measured trials.
@@ -65,6 +71,8 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
     use = slot_use(complete_run(sleeping, engine, rungs=False), engine.TRIAL_S)
     rate = steady_rate(ours.ended_s.values(), SLOTS)
     asks = [ask_and_tell(n) for n in (QUICK_ASKS if quick else ASKS)]
+    err.print("reports")
+    reports = report_rates(quick=quick)
     rows: list[Row] = [
         {"way": "ours", "trials": trials, "trials/s": rate},
         {"way": "stock OptunaSearch + ASHA", "trials": trials, "trials/s": theirs},
@@ -77,11 +85,13 @@ def main(quick: QuickOption = False, json_file: JsonOption = None) -> None:
         f"Trials whose work takes no time, {SLOTS} at a time; start-up left out.",
         [
             Section(title="Trials a second", rows=rows),
+            Section(title="Reports a second, after all trials have begun", rows=reports),
             Section(title="Use of slots", rows=slots),
             Section(title="Ask and tell, as the study grows", rows=asks),
         ],
         goals=[
             Goal(name="trials/s", value=rate, goal=10),
+            Goal(name="reports/s", value=reports[0]["reports/s"], goal=40),
             Goal(name="use of slots", value=use, goal=0.95),
             Goal(
                 name=f"seconds for status and best at {asks[-1]['trials']} trials",
@@ -114,6 +124,40 @@ def _search(
     steps = (10 if rungs else MAX_STEPS, MAX_STEPS)
     space = CATALOGUE["gram"]
     return scratch_search(space, callback, trials=trials, steps=steps, lanes=LANES, **options)
+
+
+def report_rates(*, quick: bool) -> list[Row]:
+    """Return the reports per second with and without the reports of a turn in one call.
+
+    All trials run from the first to the last rung at the same time. Time counts from the moment at
+    which every trial has reported once, so that no start of a process is in it. The two ways
+    alternate, and each row is the median of its runs.
+    """
+    steps = QUICK_REPORT_STEPS if quick else REPORT_STEPS
+    rates: dict[type, list[float]] = {TurnsEngine: [], SingleReportsEngine: []}
+    for _ in range(QUICK_REPORT_RUNS if quick else REPORT_RUNS):
+        for engine, found in rates.items():
+            timeline = Timeline()
+            options: Any = {"steps": steps, "reduction": 2, "rule": "none", "sampler": "random"}
+            space = CATALOGUE["gram"]
+            with scratch_search(space, timeline, trials=SLOTS, lanes=LANES, **options) as parts:
+                on_ray(*parts, engine=engine)
+            found.append(sustained_reports(timeline))
+    ways = ("reports of a turn in one call", "each report in its own call")
+    return [
+        {"way": way, "trials": SLOTS, "reports/s": median(found)}
+        for way, found in zip(ways, rates.values(), strict=True)
+    ]
+
+
+def sustained_reports(timeline: Timeline) -> float:
+    """Return the reports per second from the first moment at which every trial has reported."""
+    first: dict[int, float] = {}
+    for report in timeline.reports:
+        first.setdefault(report.trial, report.at_s)
+    begin = max(first.values())
+    later = [report.at_s for report in timeline.reports if report.at_s > begin]
+    return len(later) / (max(later) - begin)
 
 
 def slot_use(clock: Timeline, trial_s: float) -> float:

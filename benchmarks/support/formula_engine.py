@@ -6,9 +6,11 @@ Like `tuner.cluster.engine_actor`, this module does not load torch: every trial 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Sequence
 from math import log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nst_core.config import StyleConfig
 from nst_core.metrics.registry import METRICS
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tuner.engine.workload import Workload
 
 MAX_STEPS = 90
+#: Lanes of each engine, so that about 16 trials run at the same time on one engine per core.
+LANES = max(1, 16 // (os.cpu_count() or 1))
 
 
 def objective(config: StyleConfig, steps: int) -> float:
@@ -56,7 +60,7 @@ class FormulaEngine:
         *,
         holdout: bool = False,
         has_saved_lanes: bool = False,
-    ) -> Report:
+    ) -> list[Report]:
         """See `EngineActor.advance`."""
         seconds = self.TRIAL_S * (until - self._done.get(trial, 0)) / MAX_STEPS
         if seconds:
@@ -64,11 +68,11 @@ class FormulaEngine:
         self._worked_s += seconds
         self._done[trial] = until
         scores = dict.fromkeys(METRICS, objective(config, until))
-        return Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])
+        return [Report(trial=trial, steps=until, scores=scores, pair_scores=[scores])]
 
-    async def images(self, trial: int) -> list[bytes]:
+    async def images(self, trials: Sequence[int]) -> dict[int, list[bytes]]:
         """See `EngineActor.images`."""
-        return [b"no picture"]
+        return {trial: [b"no picture"] for trial in trials}
 
     async def pause(self, trial: int) -> None:
         """See `EngineActor.pause`; there are no lanes to save."""
@@ -95,3 +99,46 @@ class QuickSleepingEngine(FormulaEngine):
     """The same with shorter trials."""
 
     TRIAL_S = 2.0
+
+
+class TurnsEngine(FormulaEngine):
+    """An engine whose trials report in turns: all that wait for a report get it at the same time.
+
+    The first turn is when all `LANES` trials have arrived. As in `EngineActor`, the reports of a
+    turn travel in one call.
+    """
+
+    #: Whether a call also returns the reports of the other trials of its turn.
+    TOGETHER = True
+    #: Longest time in seconds from the first trial that waits to the end of the turn.
+    TURN_S = 0.1
+
+    def __init__(self, workload: Workload, **options: Any):
+        super().__init__(workload, **options)
+        self._waiting: dict[int, tuple[asyncio.Future[list[Report]], Report]] = {}
+        self._begun = False
+
+    async def advance(self, trial: int, *arguments: Any, **options: Any) -> list[Report]:
+        """See `EngineActor.advance`."""
+        (report,) = await super().advance(trial, *arguments, **options)
+        answer: asyncio.Future[list[Report]] = asyncio.get_running_loop().create_future()
+        self._waiting[trial] = answer, report
+        if len(self._waiting) == LANES:
+            self._begun = True
+            self._end_turn()
+        elif self._begun and len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(self.TURN_S, self._end_turn)
+        return await answer
+
+    def _end_turn(self) -> None:
+        waiting, self._waiting = list(self._waiting.values()), {}
+        others = [report for _, report in waiting[1:]] if self.TOGETHER else []
+        for answer, report in waiting:
+            answer.set_result([report, *others])
+            others = []
+
+
+class SingleReportsEngine(TurnsEngine):
+    """The same engine, whose reports travel one by one."""
+
+    TOGETHER = False

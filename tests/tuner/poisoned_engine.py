@@ -19,7 +19,7 @@ POISON = 3
 class PoisonedEngine(EngineActor):
     """An engine whose process ends when it advances trial `POISON`."""
 
-    async def advance(self, trial: int, *arguments: Any, **options: Any) -> Report:
+    async def advance(self, trial: int, *arguments: Any, **options: Any) -> list[Report]:
         """See `EngineActor.advance`."""
         if trial == POISON:
             os._exit(1)

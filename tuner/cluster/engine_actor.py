@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nst_core.config import StyleConfig
@@ -77,7 +77,7 @@ class EngineActor:
         self._saved_lanes: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         #: Trial -> the report that it waits for.
-        self._reports: dict[int, asyncio.Future[Report]] = {}
+        self._reports: dict[int, asyncio.Future[list[Report]]] = {}
         self._warnings = _WarningBuffer()
         logging.getLogger("nst_core").addHandler(self._warnings)
         self._busy_since: float | None = None
@@ -133,8 +133,12 @@ class EngineActor:
         *,
         holdout: bool = False,
         has_saved_lanes: bool = False,
-    ) -> Report:
+    ) -> list[Report]:
         """Bring a trial to a step and return its report.
+
+        Reports of one turn travel in one call: that of the first trial also returns the reports of
+        the others, so that the driver can handle all of them at once. Each of the others still
+        returns its own report, in case that the first trial's process dies.
 
         Args:
             trial: number of the trial.
@@ -165,9 +169,12 @@ class EngineActor:
         """Remove a trial and return its lanes, so that it can continue later."""
         return await self._run(lambda: self._engine.pause(trial))
 
-    async def images(self, trial: int) -> list[bytes]:
-        """Return the PNG files that a trial was scored with last, one for each pair."""
-        return self._engine.images(trial)
+    async def images(self, trials: Sequence[int]) -> dict[int, list[bytes]]:
+        """Return the PNG files that trials were scored with last: trial -> one for each pair.
+
+        Trials that are not on this engine are left out.
+        """
+        return {trial: self._engine.images(trial) for trial in trials if self._engine.holds(trial)}
 
     async def snapshot(self, trial: int) -> bytes | None:
         """Return a copy of a trial's lanes; None if the trial has ended."""
@@ -215,13 +222,22 @@ class EngineActor:
             except Exception as error:  # whatever it is, all waiting trials must learn of it
                 self._loop.call_soon_threadsafe(self._fail_all, error)
                 return
-            for report in reports:
-                self._loop.call_soon_threadsafe(self._deliver, report)
+            if reports:
+                self._loop.call_soon_threadsafe(self._deliver, reports)
 
-    def _deliver(self, report: Report) -> None:
-        future = self._reports.pop(report.trial, None)
-        if future is not None and not future.done():
-            future.set_result(report)
+    def _deliver(self, reports: Sequence[Report]) -> None:
+        """Answer the trials of one turn; the first one gets all reports, its own in front."""
+        others = [report for report in reports if report.trial in self._reports]
+        while others:
+            report = others.pop(0)
+            future = self._reports.pop(report.trial)
+            if not future.done():
+                future.set_result([report, *others])
+                break
+        for report in others:
+            future = self._reports.pop(report.trial)
+            if not future.done():
+                future.set_result([report])
 
     def _fail_all(self, error: Exception) -> None:
         self._failure = repr(error)

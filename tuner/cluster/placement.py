@@ -7,11 +7,11 @@ steps since its last rung.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import ray
 from ray.exceptions import RayError
@@ -191,18 +191,27 @@ class Placement:
         actor.receive_lanes.remote(assignment.trial, lanes)
         return True
 
-    def images(self, trial: int) -> list[bytes]:
-        """Return the PNG files of a trial, one for each pair.
+    def share_an_engine(self, trial: int, other: int) -> bool:
+        """Return whether two trials are assigned to the same engine."""
+        one, two = self._assignments.get(trial), self._assignments.get(other)
+        return one is not None and two is not None and one.slot.engine == two.slot.engine
+
+    def images(self, trials: Sequence[int]) -> dict[int, list[bytes]]:
+        """Return the PNG files of trials of one engine: trial -> one for each pair.
+
+        Trials that the engine does not have are left out.
 
         Raises:
             RayError: the engine is dead, or does not answer in time.
         """
-        name = self._assignments[trial].slot.engine
+        if not trials:
+            return {}
+        name = self._assignments[trials[0]].slot.engine
         actor = self.supervisor.actor(name)
         if actor is None:
             raise RayError(f"{name} is gone")
-        pngs: list[bytes] = ray.get(actor.images.remote(trial), timeout=ANSWER_TIMEOUT_S)
-        return pngs
+        answer = ray.get(actor.images.remote(list(trials)), timeout=ANSWER_TIMEOUT_S)
+        return cast("dict[int, list[bytes]]", answer)
 
     def record_report(self, trial: int) -> None:
         """Record that a trial reported: earlier losses and deaths do not count any more."""

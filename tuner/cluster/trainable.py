@@ -21,14 +21,14 @@ from tuner.study.records import Report
 TRIAL, CONFIG, RUNGS, ENGINE, SLOT = "trial", "style_config", "rungs", "engine", "slot"
 HOLDOUT, HAS_SAVED_LANES = "holdout", "has_saved_lanes"
 #: Key of a result, which the scheduler reads.
-REPORT = "report"
+REPORTS = "reports"
 
 #: CPU share that a trial reserves: it only waits for its engine, and Ray wants more than 0.
 TRIAL_CPUS = 0.001
 
 
 class StyleTrial(tune.Trainable):
-    """Trial whose `step` brings it to its next rung and returns the engine's report."""
+    """Trial whose `step` brings it to its next rung and returns the engine's reports."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -51,7 +51,10 @@ class StyleTrial(tune.Trainable):
         self._steps = 0
 
     def step(self) -> dict[str, Any]:
-        """Advance to the next rung; return the engine's `Report` as JSON under the key `REPORT`."""
+        """Advance to the next rung; return the trial's `Report` as JSON under the key `REPORTS`.
+
+        Reports of other trials, which ended in the same turn of the engine, may follow it.
+        """
         until, beyond = next_rungs(self._rungs, self._steps)
         answer: Any = self._engine.advance.remote(
             self._trial,
@@ -61,11 +64,11 @@ class StyleTrial(tune.Trainable):
             holdout=self._holdout,
             has_saved_lanes=self._has_saved_lanes,
         )
-        report = cast("Report", ray.get(answer))
+        reports = cast("list[Report]", ray.get(answer))
         self._has_saved_lanes = False
-        self._steps = report.steps
+        self._steps = reports[0].steps
         # JSON, because Tune would flatten a nested result into keys with slashes.
-        return {REPORT: json.dumps(dataclasses.asdict(report))}
+        return {REPORTS: json.dumps([dataclasses.asdict(report) for report in reports])}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Run another trial in the same process."""

@@ -7,6 +7,7 @@ decisions to Tune. `SupervisorCallback` has the engines checked regularly.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -22,7 +23,7 @@ from tuner.cluster.trainable import (
     ENGINE,
     HAS_SAVED_LANES,
     HOLDOUT,
-    REPORT,
+    REPORTS,
     RUNGS,
     SLOT,
     TRIAL,
@@ -48,16 +49,20 @@ class StudySearcher(_NotSaved, Searcher):
         self._assignments: dict[str, Assignment] = {}
         #: Tune's id of a trial -> id of its process, if that died; `RungScheduler` writes it.
         self.dead_processes: dict[str, str] = {}
+        #: Decisions about trials whose reports came with another trial's result, until their own
+        #: results come; `RungScheduler` writes it.
+        self.decisions: dict[int, Decision] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the config of the next trial; None while all lanes are taken; FINISHED at the end.
+        """Return the config of the next trial; None if it must wait; FINISHED at the end.
 
         While no trial runs, Tune calls nothing but this, so it also does the regular checks.
         """
         check_regularly(self._search, self._placement)
         if self._search.over or self._search.has_stopped or self._placement.stopped:
             return Searcher.FINISHED
-        if self._placement.full:
+        # A paused trial must not be promoted before Tune knows that it is paused.
+        if self._placement.full or self.decisions:
             return None
         with self._placement.catch_driver_error():
             return self._next_config(trial_id)
@@ -158,6 +163,8 @@ class RungScheduler(_NotSaved, FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._search, self._placement, self._searcher = search, placement, searcher
         self._known_slots: set[int] = set()
+        #: Trial -> steps of its last report: another trial's result may bring it again, later.
+        self._handled: dict[int, int] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Make Tune keep one process for each slot; see `StyleTrial.default_resource_request`."""
@@ -169,6 +176,8 @@ class RungScheduler(_NotSaved, FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Tell the searcher whether the trial's process died; Tune tells it of an error only."""
         super().on_trial_error(tune_controller, trial)
+        # If this was decided already, the study has the report: the trial continues behind it.
+        self._searcher.decisions.pop(trial.config[TRIAL], None)
         error = trial.get_pickled_error()
         # A RayTaskError comes from the engine and passed through a process that still lives.
         if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
@@ -181,18 +190,52 @@ class RungScheduler(_NotSaved, FIFOScheduler):
         """
         if not self._placement.stopped:
             with self._placement.catch_driver_error():
-                return self._handle_report(Report(**json.loads(result[REPORT])))
+                reports = [Report(**content) for content in json.loads(result[REPORTS])]
+                number = reports[0].trial
+                if number not in self._searcher.decisions:
+                    self._decide(self._with_images(reports))
+                return self._carry_out(number, self._searcher.decisions.pop(number, None))
         return str(TrialScheduler.STOP)
 
-    def _handle_report(self, report: Report) -> str:
-        number = report.trial
+    def _with_images(self, reports: Sequence[Report]) -> dict[int, tuple[Report, list[bytes]]]:
+        """Return the reports to handle now, by trial, each with its PNG files.
+
+        The first report is that of the trial whose result has arrived; the results of the others
+        are on their way. A report without images is left out, since its engine has died or does
+        not have the trial any longer; so is another trial's report of a failure.
+        """
+        first, *others = reports
+        new = [first] + [
+            report
+            for report in others
+            if report.steps > self._handled.get(report.trial, 0)
+            and report.trial in self._search.running
+            and self._placement.share_an_engine(first.trial, report.trial)
+        ]
         try:
-            decision = self._search.report(report, lambda: self._placement.images(number))
+            images = self._placement.images([report.trial for report in new if not report.failure])
         except RayError:  # the engine died between the report and the images
+            images = {}
+        return {
+            report.trial: (report, images.get(report.trial, []))
+            for report in new
+            if images.get(report.trial) or (report.failure and report is first)
+        }
+
+    def _decide(self, reports: Mapping[int, tuple[Report, list[bytes]]]) -> None:
+        """Record reports and decide about their trials, in one write of the study."""
+        with self._search.one_write():
+            for number, (report, images) in reports.items():
+                self._searcher.decisions[number] = self._search.report(report, lambda i=images: i)  # type: ignore[misc]
+                self._placement.record_report(number)
+                self._handled[number] = report.steps
+
+    def _carry_out(self, number: int, decision: Decision | None) -> str:
+        """Carry out the decision about a trial; None if its report could not be handled."""
+        if decision is None:
             self._search.interrupted(number)
             self._placement.release(number)
             return str(TrialScheduler.STOP)
-        self._placement.record_report(number)
         store_arrived_lanes(self._search, self._placement)
         if decision is Decision.CONTINUE and not self._placement.must_leave(number):
             self._placement.snapshot(number)

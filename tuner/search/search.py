@@ -78,6 +78,8 @@ class Search:
         self._roster, self._shared = Roster(study), SharedStudy(study)
         self._budget = Budget(study, job, clock=clock, paused=self._roster.paused.keys())
         self._files = TrialFiles(run, study, self.goals)
+        #: Whether a `one_write` has begun and not ended.
+        self._writing = False
         #: Finals that have not begun; None while the search is not over.
         self._finals: list[FinalRun] | None = None
         self._add(self._shared.restore())
@@ -163,7 +165,7 @@ class Search:
         """Return the next trial to start or to resume; None if there is none at the moment."""
         if self.interrupt.stopping:
             return None
-        with self._one_write():
+        with self.one_write():
             self._refresh()
             plan = self._next()
         if plan is not None:
@@ -278,7 +280,7 @@ class Search:
             return Decision.STOP
         rung = report.record(self.goals)
         self._files.keep_images(number, report.steps, rung, images, final=plan.final)
-        with self._one_write():
+        with self.one_write():
             self._refresh()
             self._study.report(number, report.steps, rung)
             improved = self._planner.competes(plan) and self._add_report(
@@ -299,7 +301,7 @@ class Search:
             seconds: engine time that it took.
         """
         if number in self.unfinished:
-            with self._one_write():
+            with self.one_write():
                 self._end(number, "failed", reason, seconds=seconds)
 
     def interrupted(self, number: int) -> None:
@@ -373,10 +375,20 @@ class Search:
         return Decision.STOP
 
     @contextmanager
-    def _one_write(self) -> Iterator[None]:
-        """Write all decisions in this context at once, and then delete lanes of ended trials."""
-        with self._study.batch():
+    def one_write(self) -> Iterator[None]:
+        """Write all decisions in this context at once, and then delete lanes of ended trials.
+
+        A context within a context is part of the outer one.
+        """
+        if self._writing:
             yield
+            return
+        self._writing = True
+        try:
+            with self._study.batch():
+                yield
+        finally:
+            self._writing = False
         self._files.delete_ended()
 
 
