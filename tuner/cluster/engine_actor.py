@@ -61,6 +61,7 @@ class EngineActor:
     def __init__(
         self, workload: Workload, *, device: str, threads: int | None, engines_per_gpu: int = 1
     ):
+        from nst_core.lanes.memory import LANES_SHARE
         from tuner.engine.engine import Engine
 
         if device == "cuda":
@@ -72,6 +73,7 @@ class EngineActor:
             device=device,
             threads=threads,
             metrics=workload.metrics,
+            memory_share=LANES_SHARE / engines_per_gpu,
         )
         #: Trial -> its saved lanes, which another process sends.
         self._saved_lanes: dict[int, asyncio.Future[bytes]] = {}

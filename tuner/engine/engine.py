@@ -25,6 +25,7 @@ from nst_core.lanes.checkpoints import dump_lanes
 from nst_core.lanes.device import describe_error, device_name, is_broken_device
 from nst_core.lanes.lane_scheduler import Chunk, LaneScheduler
 from nst_core.lanes.lane_state import LaneState
+from nst_core.lanes.memory import LANES_SHARE
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.registry import DEFAULT_METRICS
 from nst_core.metrics.suite import MetricSuite
@@ -49,6 +50,7 @@ class Engine:
         device: where to compute.
         threads: number of CPU threads of torch; None: do not change it.
         metrics: names of the metrics that score images.
+        memory_share: share of the device's memory that the lanes may use.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class Engine:
         device: torch.device | str = "cpu",
         threads: int | None = None,
         metrics: Sequence[str] = DEFAULT_METRICS,
+        memory_share: float = LANES_SHARE,
     ):
         if threads:
             torch.set_num_threads(threads)
         self._searched_pairs, self._pairs = len(pairs), [*pairs, *holdout]
         exact_by_default()
         self._store = FeatureStore(weights.__getitem__, device)
-        self._scheduler = LaneScheduler(self._store)
+        self._scheduler = LaneScheduler(self._store, memory_share=memory_share)
         self._scorer = scorer_of(
             lambda place: MetricSuite.load(weights.__getitem__, place, metrics=metrics),
             [pair.reference_HW3 for pair in self._pairs],
@@ -236,11 +239,7 @@ class Engine:
                 del current.waiting[pair]
 
     def _packed(self, current: EngineTrial, lanes: Sequence[LaneState]) -> bytes:
-        facts = {
-            "seconds": current.seconds,
-            "losses": current.losses,
-            "asked": current.requested,
-        }
+        facts = {"seconds": current.seconds, "losses": current.losses, "asked": current.requested}
         return dump_lanes(lanes, facts)
 
     def _take_lanes(self, trial: int, current: EngineTrial) -> list[LaneState]:

@@ -3,6 +3,9 @@
 import asyncio
 import logging
 
+import pytest
+
+from nst_core.lanes.memory import LANES_SHARE
 from tuner.cluster.engine_actor import EngineActor
 from tuner.engine.workload import Workload
 from tuner.study.records import Report
@@ -39,3 +42,15 @@ def test_reports_of_a_turn_travel_in_one_call() -> None:
         return [[report.trial for report in await waiting[trial]] for trial in (2, 3)]
 
     assert asyncio.run(answers()) == [[2, 3], [3]]
+
+
+@pytest.mark.parametrize("engines", [1, 4])
+def test_engines_of_one_device_divide_its_memory(engines: int) -> None:
+    """The lanes of an engine may use its part of the memory that lanes may use."""
+
+    async def share() -> float:
+        workload = Workload(pairs=(), weights={}, metrics=())
+        actor = EngineActor(workload, device="cpu", threads=None, engines_per_gpu=engines)
+        return actor._engine._scheduler._memory_share
+
+    assert asyncio.run(share()) == LANES_SHARE / engines
