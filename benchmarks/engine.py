@@ -23,7 +23,7 @@ from benchmarks.support import engine_worker
 from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, err, publish, run
 from benchmarks.support.rivals import Step
 from nst_core.lanes.step_graph import MAX_PIXELS
-from nst_core.networks.precision_support import has_bfloat16
+from nst_core.networks.precision_support import has_bfloat16, has_tf32
 from nst_core.stylization import default_device
 
 #: What each goal of the GPU work asks for; see docs/measurements/speed.md.
@@ -198,7 +198,7 @@ def report(plan: Plan, results: Results, json_file: JsonOption) -> None:
 
 def precisions(device: torch.device) -> list[str]:
     """Return the precisions that are worth measuring on a device, float32 first."""
-    tf32 = ["tf32"] if device.type == "cuda" else []
+    tf32 = ["tf32"] if has_tf32(device) else []
     return ["float32", *tf32, *(["bfloat16"] if has_bfloat16(device) else [])]
 
 

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 #: keep 24, 11, 8 and 11 bits, and each result is a sum of up to 4,096 products.
 TOLERANCES = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 3e-2, "float16": 1e-2}
 
-#: Compute capability from which a GPU computes in a precision by itself, on tensor cores (CUDA C++
-#: Programming Guide, appendix "Compute Capabilities"). Below, it is emulated or slow.
-NATIVE_FROM = {"float32": (0, 0), "float16": (7, 0), "tf32": (8, 0), "bfloat16": (8, 0)}
-
 #: Precisions that differ on a CPU; float16 is for GPUs, and TF32 has no effect on a CPU.
 CPU_PRECISIONS = ("float32", "bfloat16")
 
@@ -59,6 +55,8 @@ def _gpu_report(index: int) -> tuple[str, bool]:
     """Return one line about a GPU, and whether everything worked on it."""
     import torch
 
+    from nst_core.networks.precision_support import is_native
+
     device = torch.device("cuda", index)
     name = f"{torch.cuda.get_device_name(index)} (cuda:{index})"
     try:
@@ -67,7 +65,7 @@ def _gpu_report(index: int) -> tuple[str, bool]:
         return f"{name}: {explain(str(error), torch.version.cuda or '')}", False
     capability = torch.cuda.get_device_capability(index)
     result = compute(device, tuple(TOLERANCES))
-    emulated = [p for p in result.works if capability < NATIVE_FROM[p]]
+    emulated = [p for p in ("tf32", "bfloat16") if p in result.works and not is_native(p, device)]
     line = (
         f"{name}: {free:.0f} of {total:.0f} GiB free, compute capability"
         f" {'.'.join(map(str, capability))}, {', '.join(result.works) or 'no precision'} work"
