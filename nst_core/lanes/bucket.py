@@ -98,16 +98,17 @@ class Bucket:
         cls,
         store: FeatureStore,
         key: BucketKey,
-        lane: tuple[Hashable, SteppedLane],
+        lanes: Mapping[Hashable, SteppedLane],
         graphs: StepGraphs | None,
     ) -> Bucket:
-        """Return a bucket of one lane, whose values fill the idle rows as well."""
-        name, stepped = lane
-        one = LaneStep(store, [stepped], key.kinds)
-        index = torch.zeros(key.capacity, dtype=torch.int64, device=store.device)
-        step, state = _picked((one, one.state_of([stepped])), index, 1)
+        """Return a bucket of some lanes; idle rows have the values of the first one."""
+        stacked = list(lanes.values())
+        made = LaneStep(store, stacked, key.kinds)
+        idle = key.capacity - len(stacked)
+        index = torch.tensor([*range(len(stacked)), *[0] * idle], device=store.device)
+        step, state = _picked((made, made.state_of(stacked)), index, len(stacked))
         bucket = cls(store, key, step, state, graphs)
-        bucket._occupy(0, name, stepped)
+        bucket._occupy(range(len(stacked)), lanes)
         return bucket
 
     @property
@@ -120,17 +121,21 @@ class Bucket:
         """Whether its steps are replayed from a recording."""
         return self._graph is not None
 
-    def join(self, key: Hashable, lane: SteppedLane) -> None:
-        """Copy a lane into an idle row; the kinds of the bucket must cover those of the lane."""
-        row = self._lanes.index(None)
-        one = LaneStep(self._store, [lane], self.key.kinds)
-        values = tensors_of((one, one.state_of([lane])))
+    def join(self, lanes: Mapping[Hashable, SteppedLane]) -> None:
+        """Copy lanes into idle rows; the kinds of the bucket must cover those of the lanes."""
+        stacked = list(lanes.values())
+        rows = [row for row, lane in enumerate(self._lanes) if lane is None][: len(stacked)]
+        made = LaneStep(self._store, stacked, self.key.kinds)
+        index = torch.tensor(rows, device=self._store.device)
+        values = tensors_of((made, made.state_of(stacked)))
         for place, value in zip(self._tensors(), values, strict=True):
-            _by_lane(place, self.key.capacity)[row].copy_(value)
-        self._occupy(row, key, lane)
+            by_lane = _by_lane(place, self.key.capacity)
+            by_lane.index_copy_(0, index, _by_lane(value, len(stacked)))
+        self._occupy(rows, lanes)
 
-    def _occupy(self, row: int, key: Hashable, lane: SteppedLane) -> None:
-        self._lanes[row], self._steps[row], self.keys[row] = lane, lane.state.step, key
+    def _occupy(self, rows: Sequence[int], lanes: Mapping[Hashable, SteppedLane]) -> None:
+        for row, (key, lane) in zip(rows, lanes.items(), strict=True):
+            self._lanes[row], self._steps[row], self.keys[row] = lane, lane.state.step, key
         self._index_M = None
 
     def _tensors(self) -> list[Tensor]:
@@ -299,11 +304,10 @@ class Buckets:
                 bucket = current.moved_into(self._free_or_none(key), key.capacity)
         else:
             free = self._free_or_none(key)
-            first = next(iter(lanes.items()))
-            bucket = Bucket.of(self._store, key, first, self._graphs) if free is None else free
-        for name, lane in lanes.items():
-            if name not in bucket.keys:
-                bucket.join(name, lane)
+            bucket = Bucket.of(self._store, key, lanes, self._graphs) if free is None else free
+        missing = {name: lane for name, lane in lanes.items() if name not in bucket.keys}
+        if missing:
+            bucket.join(missing)
         if current is not None and bucket is not current:
             self.release(current)
         bucket.locate()
