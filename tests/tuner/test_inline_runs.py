@@ -160,11 +160,11 @@ def test_a_run_whose_trials_all_fail_fails(job_file: Path, tmp_path: Path) -> No
     assert load_results(tmp_path / "a").counts()["failed"] == 2
 
 
-def test_a_preset_of_another_version_is_named(tmp_path: Path) -> None:
+def test_a_preset_of_another_version_is_named(job_file: Path, tmp_path: Path) -> None:
     """Resuming a run with a preset that this version lacks names the version that has it."""
     notes = {"presets": ["gone"], "environment": {"packages": {"nst-tuner": "9.1"}}}
     with pytest.raises(RunError, match=r"'gone'.*began it \(9\.1\)"):
-        _presets_of(notes, {}, tmp_path)
+        _presets_of(load_job(job_file)[0], notes, {}, tmp_path)
 
 
 def test_settings_without_effect_are_named(job_file: Path) -> None:
