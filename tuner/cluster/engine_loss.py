@@ -51,7 +51,6 @@ _DEATHS = {
     "because its node has died": _NODE_LOST,
     "killed by `ray.kill`": "was stopped with `ray.kill`",
     "receives a SIGTERM": "was stopped by the signal SIGTERM",
-    "exit_actor() is called": "ended itself",
 }
 
 

@@ -58,7 +58,6 @@ WAYS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "crash": lambda: ctypes.string_at(0),
-    "leave": ray.actor.exit_actor,
 }
 
 

@@ -64,7 +64,6 @@ def test_cause_of_a_failed_start_is_named(cluster: None, way: str, expected: str
         ("kill", f"died: {SILENT}"),
         ("crash", f"died: {SILENT}"),
         ("terminate", "was stopped by the signal SIGTERM"),
-        ("leave", "ended itself"),
         ("ray.kill", r"was stopped with `ray\.kill`"),
     ],
 )

@@ -69,15 +69,16 @@ def test_engines_share_the_gpus_of_all_nodes() -> None:
             cluster.add_node(num_cpus=2, num_gpus=2)
         ray.init(address=cluster.address, log_to_driver=False)
         try:
-            found = places(3, {})
+            found = places(2, {})
             assert {device for _, device, _ in found} == {"cuda:0"}
-            assert set(Counter((node, seen) for node, _, seen in found).values()) == {3}
-            assert len(found) == 2 * 2 * 3
+            assert set(Counter((node, seen) for node, _, seen in found).values()) == {2}
+            assert len(found) == 2 * 2 * 2
             assert {seen for _, _, seen in found} == {"0", "1"}
         finally:
             ray.shutdown()
 
 
+@pytest.mark.slow
 def test_engine_uses_its_own_gpu_if_ray_hides_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where engines see all GPUs, each uses the one that Ray assigned, and never always the first.
 
