@@ -1,7 +1,8 @@
 """Ray's private API: every private name of Ray that this project uses stands in this module.
 
 Ray may rename any of these names in a minor release. Before you raise the bound of Ray in
-pyproject.toml, set `CHECKED` and run `tests/tuner/cluster` and `tests/tuner/test_faults.py`.
+pyproject.toml, set `CHECKED` and run `tests/tuner/cluster`, `tests/tuner/test_faults.py` and
+`tests/tuner/test_lost_engines.py`.
 """
 
 from __future__ import annotations
