@@ -38,10 +38,11 @@ from benchmarks.support.loss_formulas import (
 )
 from nst_core.losses.functional import (
     content_loss,
+    covariance_root,
     gram_loss,
     mean_cov_loss,
     moments,
-    style_comparison,
+    style_loss,
 )
 from nst_core.networks.weights import get_weights
 
@@ -173,7 +174,12 @@ def formulas(photo: Tensor, style: Tensor) -> list[Formula]:
     blend = photo.flip(3)
     mask = torch.linspace(0, 1, photo.shape[3], dtype=photo.dtype).expand(1, 1, *photo.shape[2:])
     gram, mean_cov, wasserstein = (
-        _style(style_comparison(kind, target)) for kind in ("gram", "mean_cov", "wasserstein")
+        _style(partial(style_loss, kind, target=target, root_NCC=root))
+        for kind, root in (
+            ("gram", None),
+            ("mean_cov", None),
+            ("wasserstein", covariance_root(target)),
+        )
     )
     root = root_in_the_dtype_of_features(target)
     eigenvalues = _style(partial(wasserstein_in_the_dtype_of_features, target=target, root=root))

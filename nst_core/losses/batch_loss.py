@@ -7,7 +7,7 @@ The loss of a lane is a weighted sum of these terms. Formulas are in `functional
 term      formula                                                       weight in `StyleConfig`
 ========= ============================================================= ==========================
 content   `functional.content_loss` in each of ``content_layers``       ``content_weight``
-style     `functional.style_comparison` in each of ``style_layers``     ``style_weight``
+style     `functional.style_loss` in each of ``style_layers``           ``style_weight``
 tv        `functional.total_variation`                                  ``tv_weight``
 color     `functional.mean_color_loss`, `functional.histogram_loss`     ``color_weight``
 photo     `functional.matting_loss`                                     ``photo_weight``

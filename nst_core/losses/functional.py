@@ -8,8 +8,6 @@ terms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -211,16 +209,20 @@ def _trace(matrix_NCC: Tensor) -> Tensor:
     return matrix_NCC.diagonal(dim1=1, dim2=2).sum(1)
 
 
-def style_comparison(kind: str, target: Moments) -> Callable[[Moments], Tensor]:
-    """Return a style loss as a function of the image's moments, with constants precomputed.
+def style_loss(
+    kind: str, image: Moments, target: Moments, root_NCC: Tensor | None = None
+) -> Tensor:
+    """Return a style loss of the image's moments, loss_N.
 
     Args:
         kind: one of `STYLE_LOSSES`.
+        image: moments of the image.
         target: moments of the style.
+        root_NCC: `covariance_root` of the target, for ``wasserstein`` only; None: compute it.
     """
     if kind == "wasserstein":
-        return partial(wasserstein_loss, target=target, root_NCC=covariance_root(target))
-    return partial({"gram": gram_loss, "mean_cov": mean_cov_loss}[kind], target=target)
+        return wasserstein_loss(image, target, root_NCC)
+    return {"gram": gram_loss, "mean_cov": mean_cov_loss}[kind](image, target)
 
 
 #: Values of `StyleConfig.style_loss`.

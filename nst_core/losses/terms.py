@@ -22,9 +22,7 @@ from nst_core.losses.functional import (
     Moments,
     covariance_root,
     gram_factor,
-    gram_loss,
-    mean_cov_loss,
-    wasserstein_loss,
+    style_loss,
 )
 from nst_core.losses.inputs import LossInputs, Region, resize_mask
 from nst_core.losses.loss_kinds import LossKinds, content_weights, style_weights
@@ -100,9 +98,7 @@ class StyleTerm(Rowwise):
 
     def compare(self, image: Moments) -> Tensor:
         """Return loss_R of the moments of an image."""
-        if self.kind == "wasserstein":
-            return wasserstein_loss(image, self.target, self.root_RCC)
-        return {"gram": gram_loss, "mean_cov": mean_cov_loss}[self.kind](image, self.target)
+        return style_loss(self.kind, image, self.target, self.root_RCC)
 
 
 @dataclass(frozen=True, kw_only=True)
