@@ -10,15 +10,17 @@ from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
 from search_spaces.validation import is_count
 
-_PARAM_KEYS = ("low", "high", "log", "options", "when")
+_PARAM_KEYS = ("low", "high", "log", "size_power", "options", "when")
+_KEYS = ("name", "version", "why", "params", "fixed", "starts")
 
 
 def space_from_dict(content: Any, source: str) -> Space:
     """Return a space from plain data.
 
     Args:
-        content: ``{name, why, fixed: {field: value}, params: {name: {low, high, log} | {options:
-            […]}, each with an optional when: {other: [values]}}, starts: [{parameter: value}]}``.
+        content: ``{name, version, why, fixed: {field: value}, params: {name: {low, high, log,
+            size_power} | {options: […]}, each with an optional when: {other: [values]}}, starts:
+            [{parameter: value}]}``.
         source: name of the file in error messages.
 
     Raises:
@@ -26,8 +28,12 @@ def space_from_dict(content: Any, source: str) -> Space:
     """
     if not isinstance(content, Mapping):
         raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
-    keys = ("name", "why", "params", "fixed", "starts")
-    problems = [f"`{key}`: no such key{near_miss(key, keys)}" for key in content if key not in keys]
+    problems = [
+        f"`{key}`: no such key{near_miss(key, _KEYS)}" for key in content if key not in _KEYS
+    ]
+    version = content.get("version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        problems.append(f"`version`: expected a whole number from 1, got {version!r}")
     declared = content.get("params")
     if not isinstance(declared, Mapping):
         problems.append(f"`params`: expected parameters with their ranges, got {declared!r}")
@@ -52,6 +58,7 @@ def space_from_dict(content: Any, source: str) -> Space:
         params=params,
         fixed=dict(content.get("fixed", {})),
         initial_points=tuple(_parse_start(start) for start in starts),
+        version=version,
     )
     space.try_ends()
     return space
@@ -59,8 +66,10 @@ def space_from_dict(content: Any, source: str) -> Space:
 
 def space_to_dict(space: Space) -> dict[str, Any]:
     """Return a space as plain data for `space_from_dict`."""
+    # Keys with their default are left out: digests of older runs were made without them.
     return {
         "name": space.name,
+        **({"version": space.version} if space.version != 1 else {}),
         "why": space.why,
         "fixed": dict(space.fixed),
         "params": {name: _plain(parameter) for name, parameter in space.params.items()},
@@ -77,6 +86,8 @@ def _plain(parameter: Parameter) -> dict[str, Any]:
         plain = {"low": parameter.low, "high": parameter.high}
         if parameter.log:
             plain["log"] = True
+        if isinstance(parameter, Float) and parameter.size_power:
+            plain["size_power"] = parameter.size_power
     return {**plain, "when": when} if when else plain
 
 
@@ -101,19 +112,37 @@ def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
         if not isinstance(options, list) or "low" in entry or "high" in entry:
             return [*problems, f"`{path}`: expected options as a list, without low and high"]
         return problems or Choice(options=tuple(_yaml_word(o) for o in options), when=when)
-    whole = is_count(name)
+    problems += _number_problems(name, entry)
+    return problems or _number(name, entry, when)
+
+
+def _number_problems(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """Return the problems of a range's values."""
+    path, whole = f"params.{name}", is_count(name)
     kind, types = ("a whole number", int) if whole else ("a number", (int, float))
-    for key in ("low", "high"):
-        if not isinstance(entry.get(key), types) or isinstance(entry.get(key), bool):
-            problems.append(f"`{path}.{key}`: expected {kind}, got {entry.get(key)!r}")
+    problems = [
+        f"`{path}.{key}`: expected {kind}, got {entry.get(key)!r}"
+        for key in ("low", "high")
+        if not isinstance(entry.get(key), types) or isinstance(entry.get(key), bool)
+    ]
     if not isinstance(entry.get("log", False), bool):
         problems.append(f"`{path}.log`: expected true or false, got {entry['log']!r}")
-    if problems:
-        return problems
+    power = entry.get("size_power", 0.0)
+    if not isinstance(power, (int, float)) or isinstance(power, bool) or not abs(power) <= 4:
+        problems.append(f"`{path}.size_power`: expected a number from -4 to 4, got {power!r}")
+    elif whole and power:
+        problems.append(f"`{path}.size_power`: `{name}` takes whole numbers, which do not grow")
+    return problems
+
+
+def _number(
+    name: str, entry: Mapping[str, Any], when: Mapping[str, tuple[str, ...]]
+) -> Float | Int:
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
-    if whole:
+    if is_count(name):
         return Int(low=low, high=high, log=log, when=when)
-    return Float(low=float(low), high=float(high), log=log, when=when)
+    power = float(entry.get("size_power", 0.0))
+    return Float(low=float(low), high=float(high), log=log, size_power=power, when=when)
 
 
 def _parse_start(start: Mapping[str, Any]) -> Params:

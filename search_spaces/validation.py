@@ -16,6 +16,7 @@ from search_spaces.derived_parameters import (
     DERIVED_CHOICES,
     DERIVED_COUNTS,
     DERIVED_OPTIONS,
+    LIMITS,
     SAME_AS,
     STYLE_SETS,
     base_of,
@@ -27,7 +28,7 @@ Declared = Mapping[str, Parameter]
 #: Fields with several values -> parameters to search instead.
 _INSTEAD = {
     "content_layers": "content_layer",
-    "style_layers": "style_set, style_depth or log10_layer_2",
+    "style_layers": "style_set, style_slope or log10_layer_2",
     "style_blend": f"{BLEND}2",
 }
 
@@ -126,9 +127,14 @@ def _derived_problems(
 ) -> list[str]:
     """Return problems of numbers that are no field of `StyleConfig` and so have no limits there."""
     base = base_of(name)
+    low: float
+    high: float
     if base.startswith("log10_"):
         low, high = -_MAX_LOG10, _MAX_LOG10
         what = "logarithms to base 10"
+    elif base in LIMITS:
+        low, high = -LIMITS[base], LIMITS[base]
+        what = "decades per layer" + (" squared" if base == "style_curve" else "")
     elif base == "style_depth":
         networks = _networks(parameter, params, fixed)
         low, high = 1, max((len(NETWORKS[network].style_layers) for network in networks), default=1)
@@ -136,7 +142,7 @@ def _derived_problems(
     else:
         return []
     return [
-        f"`params.{name}`: expected {what}, from {low} to {high}, got {end:g}"
+        f"`params.{name}`: expected {what}, from {low:g} to {high:g}, got {end:g}"
         for end in parameter.ends
         if math.isfinite(end) and not low <= end <= high
     ]

@@ -68,7 +68,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     if problems:
         raise ConfigError(str(path), problems)
     assert space is not None
-    return job, space.for_style_images(len(job.pairs[0].style))
+    return job, space.for_style_images(len(job.pairs[0].style)).at_size(job.size_px)
 
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:
