@@ -1,360 +1,308 @@
-"""Comparison of samplers on real images, in addition to `search`, which uses recorded curves.
+"""Comparison of search spaces and samplers on real images; `search` uses recorded curves.
 
-Command: ``python -m benchmarks.live``. Recorded curves are interpolated between configurations,
-    which makes them smooth; here every step is computed. Some searches use knowledge from other
-    pairs, of which none shares the photo or the painting: the default knows which parameters
-    matter, and one variant also begins with suggested settings. One variant and all other samplers
-    know nothing. All searches end after the same number of steps, also stock Ray Tune, whose own
-    classes decide.
+Command: ``python -m benchmarks.live --way gram --way wide --way gram/stock --size 128``. Every step
+    is computed. All searches end after the same number of steps, also those of stock Ray Tune,
+    whose own classes decide. Each finished search is a line in a file; the same command runs only
+    the missing ones, so it can be interrupted at any time. ``python -m benchmarks.live sheets``
+    shows the best results of two ways side by side.
+
+Searches that know something from other pairs know it from pairs with another photo and another
+style.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from math import nan
-from statistics import mean, stdev
-from typing import Annotated
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from benchmarks.suggest import suggested_by_unrelated_pairs
-from benchmarks.support.common import (
-    Goal,
-    JsonOption,
-    PairsOption,
-    QuickOption,
-    Row,
-    Section,
-    built_in_pairs,
-    on_one_thread,
-    pairs_from,
-    progress,
-    publish,
-    run,
+from benchmarks.support.common import JsonOption, QuickOption, err, on_one_thread, progress, publish
+from benchmarks.support.common import run as run_command
+from benchmarks.support.live_cases import Case, append_result, read_results
+from benchmarks.support.live_pairs import (
+    BUILT_IN,
+    FEED_FORWARD,
+    OTHER,
+    PairSource,
+    check_size,
+    chosen_pairs,
+    load_pair,
+    pictures_of,
 )
-from benchmarks.support.runs import REDUCTION, Timeline, scratch_search, with_starts, workload_of
-from benchmarks.support.simulated_searches import related_pairs
-from benchmarks.support.stock import simulate_stock
-from nst_core.stylization import default_device
-from search_spaces import CATALOGUE, Params, Space
-from tuner.engine.engine import Engine
-from tuner.engine.workload import Workload
-from tuner.job.spec import SamplerName
-from tuner.run.inline_backend import InlineBackend
-from tuner.search.interrupt import Interrupt
-from tuner.study.records import Report, RungRecord
-from tuner.transfer.curves import load_curves, recorded_lengthscales
-from tuner.transfer.picture_statistics import picture_features
-from tuner.transfer.suggest import experiences_of
-from tuner.transfer.warm_start import POINTS_PER_SOURCE
+from benchmarks.support.live_report import by_way, comparisons, goals, sections
+from benchmarks.support.live_searches import run_case
+from benchmarks.support.live_ways import Way, fingerprint, parse_way, space_of
+from nst_core.errors import InputError, WorkError
+from search_spaces import CATALOGUE
+from tuner.transfer.curves import SHIPPED
 
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """Settings of a search that may differ from the default.
-
-    Attributes:
-        sampler: name of the sampler.
-        knows: whether it knows from other pairs which parameters matter.
-        suggested: whether it begins with settings suggested from other pairs.
-        reduction: reduction factor of successive halving.
-    """
-
-    sampler: SamplerName = "gp"
-    knows: bool = True
-    suggested: bool = False
-    reduction: int = REDUCTION
-
-
-#: Searches by name; the others are compared with the first one, the default. None: stock Ray Tune.
-SEARCHES: dict[str, Way | None] = {
-    "gp": Way(),
-    (COLD := "gp, cold"): Way(knows=False),
-    (SUGGESTED := "gp, suggestions first"): Way(suggested=True),
-    (HALVED := "gp, reduction 2"): Way(reduction=2),
-    "tpe": Way(sampler="tpe"),
-    "random": Way(sampler="random"),
-    (STOCK := "stock Ray Tune"): None,
-}
-QUICK_SEARCHES = ("gp", COLD, SUGGESTED, STOCK)
-#: Variants of the default, which are not part of a goal.
-VARIANTS = {COLD, SUGGESTED, HALVED}
-SEEDS = 5
+WAYS = ("gram", "gram-wide", "wide", "gram/cold", "gram/suggested", "gram/tpe", "gram/stock")
+QUICK_WAYS = ("gram", "gram/suggested", "gram/stock")
+SEEDS = 3
 SIZE_PX = 64
-STEPS, QUICK_STEPS = (5, 90), (5, 15)
-#: Searches are compared after the steps of these numbers of full trials.
-AT_FULL_TRIALS = (4, 8, 12, 16)
+STEPS, QUICK_STEPS = 90, 15
+FULL_TRIALS, QUICK_FULL_TRIALS = 16, 4
+QUICK_FIRST_RUNG = 5
 LANES = 8
+#: A first rung is this share of the last one, as in the default of jobs (15 of 300 steps).
+FIRST_RUNG_SHARE = 20
+CASES = Path(__file__).parent / "results" / "live-cases.jsonl"
+
+WayOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--way",
+        metavar="SPACE[/VARIANT]",
+        help="a search space, and a sampler, cold, suggested, reduction-2 or stock; repeatable;"
+        " the first one is what the others are compared with",
+    ),
+]
+PairOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pair",
+        metavar="NAME[=CONTENT,STYLE[,REFERENCE]]",
+        help="a built-in pair, or your own pictures; repeatable",
+    ),
+]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        help="what makes references: feed-forward, long-optimization or other-engine; repeatable",
+    ),
+]
+SizeOption = Annotated[
+    list[int] | None, typer.Option("--size", min=32, help="longer side in pixels; repeatable")
+]
+CasesOption = Annotated[
+    Path | None, typer.Option("--cases", metavar="FILE", help="file of finished searches")
+]
+
+app = typer.Typer(add_completion=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """Lowest LPIPS of a search over the steps of all its trials.
-
-    Attributes:
-        pair: name of the pair.
-        name: name of the search.
-        seed: seed of the search.
-        trace: (steps of all trials, lowest LPIPS so far), ascending.
-    """
-
-    pair: str
-    name: str
-    seed: int
-    trace: Sequence[tuple[int, float]]
-
-    def best_by(self, steps: float) -> float:
-        """Return the lowest LPIPS after some steps; before the first report, that of the first."""
-        return min(best for spent, best in self.trace if spent <= max(steps, self.trace[0][0]))
-
-
+@app.callback(invoke_without_command=True)
 def main(
-    pair: PairsOption = None,
-    seeds: Annotated[int | None, typer.Option(min=1)] = None,
+    context: typer.Context,
+    way: WayOption = None,
+    pair: PairOption = None,
+    source: SourceOption = None,
+    size: SizeOption = None,
+    steps: Annotated[int | None, typer.Option(min=2, max=300, help="last rung")] = None,
+    first_rung: Annotated[int | None, typer.Option(min=1, help="steps of the first rung")] = None,
+    full_trials: Annotated[
+        int | None, typer.Option(min=1, help="budget, as steps of this many full trials")
+    ] = None,
+    starts: Annotated[
+        bool, typer.Option("--starts/--no-starts", help="begin with the space's initial points")
+    ] = True,
+    seeds: Annotated[int | None, typer.Option(min=1, help="number of seeds")] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="first of the seeds")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes of one thread each")] = None,
+    cases: CasesOption = None,
+    report_only: Annotated[bool, typer.Option(help="only report what the file has")] = False,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Compare samplers by the best LPIPS of their searches."""
-    names = pair or list(built_in_pairs())[: 1 if quick else None]
-    chosen = QUICK_SEARCHES if quick else tuple(SEARCHES)
-    steps = QUICK_STEPS if quick else STEPS
-    cases = [
-        (name, how, seed)
-        for seed in range(seeds or (1 if quick else SEEDS))
-        for name in names
-        for how in chosen
-    ]
-    budgets = [count * steps[1] for count in AT_FULL_TRIALS]
-    task = partial(search, steps=steps, upto=budgets[-1])
+    """Compare search spaces and samplers by the best LPIPS of their searches."""
+    if context.invoked_subcommand:
+        return
+    last = steps or (QUICK_STEPS if quick else STEPS)
+    first = first_rung or (QUICK_FIRST_RUNG if quick else -(-last // FIRST_RUNG_SHARE))
+    if first > last:
+        raise InputError(f"--first-rung {first}: expected at most --steps, which is {last}")
+    ways = [parse_way(text) for text in way or (QUICK_WAYS if quick else WAYS)]
+    pairs = chosen_pairs(source or [FEED_FORWARD], pair or (BUILT_IN[:1] if quick else ()))
+    for size_px in size or [SIZE_PX]:
+        check_size(pairs, size_px)
+    seed_range = range(first_seed, first_seed + (seeds or (1 if quick else SEEDS)))
+    given = _Given(
+        ways=way,
+        pairs=[chosen.name for chosen in pairs] if pair else None,
+        sources=source,
+        sizes_px=size,
+        steps=(first, last) if steps or first_rung else None,
+        full_trials=full_trials,
+        seeds=seed_range if seeds else None,
+    )
+    with _file_of(cases, quick) as file:
+        if not report_only:
+            wanted = [
+                (chosen, case)
+                for seed in seed_range
+                for size_px in size or [SIZE_PX]
+                for chosen in pairs
+                for case in _cases(
+                    *(chosen, ways, size_px, seed),
+                    steps=(first, last),
+                    full_trials=full_trials or (QUICK_FULL_TRIALS if quick else FULL_TRIALS),
+                    starts=starts,
+                )
+            ]
+            _run_missing(wanted, file, jobs or os.cpu_count() or 1)
+        _report(file, given, json_file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """Options that were given, which choose the results to report; None: all."""
+
+    ways: Sequence[str] | None
+    pairs: Sequence[str] | None
+    sources: Sequence[str] | None
+    sizes_px: Sequence[int] | None
+    steps: tuple[int, int] | None
+    full_trials: int | None
+    seeds: Sequence[int] | None
+
+    def include(self, case: Case) -> bool:
+        """Return whether a result of this case is reported."""
+        listed = (
+            (case.way.name, self.ways),
+            (case.pair, self.pairs),
+            (case.size_px, self.sizes_px),
+            (case.seed, self.seeds),
+            (case.source, [*self.sources, OTHER] if self.sources and self.pairs else self.sources),
+        )
+        return (
+            all(values is None or value in values for value, values in listed)
+            and self.steps in (None, case.steps)
+            and self.full_trials in (None, case.full_trials)
+        )
+
+
+@cache
+def _pictures(source: PairSource) -> str:
+    return pictures_of(source)
+
+
+@cache
+def _space(space: str, starts: bool) -> str:
+    return fingerprint(space_of(parse_way(space)), starts=starts)
+
+
+def _knowledge(way: Way) -> str | None:
+    """Return a digest of the recorded curves if the way knows something from them."""
+    if not (way.knows or way.suggested):
+        return None
+    return hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:12]
+
+
+def _cases(
+    pair: PairSource, ways: Sequence[Way], size_px: int, seed: int, *, starts: bool, **budget: Any
+) -> Iterator[Case]:
+    for way in ways:
+        yield Case(
+            source=pair.source,
+            pair=pair.name,
+            pictures=_pictures(pair),
+            size_px=size_px,
+            way=way,
+            space=_space(way.space, starts),
+            starts=starts,
+            knowledge=_knowledge(way),
+            lanes=LANES,
+            seed=seed,
+            **budget,
+        )
+
+
+@contextmanager
+def _file_of(cases: Path | None, quick: bool) -> Iterator[Path]:
+    """Yield the file of finished searches; a quick run without ``--cases`` keeps nothing."""
+    if cases or not quick:
+        yield cases or CASES
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch) / CASES.name
+
+
+def _run_missing(wanted: Sequence[tuple[PairSource, Case]], file: Path, jobs: int) -> None:
+    """Run the cases that the file lacks, and append each result as soon as it is there.
+
+    Raises:
+        WorkError: some searches failed; all others are in the file.
+    """
+    done = {result.case for result in read_results(file)}
+    missing = [(pair, case) for pair, case in wanted if case not in done]
+    err.print(f"{len(missing)} of {len(wanted)} searches are missing in {file}", highlight=False)
     context = multiprocessing.get_context("spawn")
-    with (
-        progress() as bar,
-        ProcessPoolExecutor(os.cpu_count(), context, on_one_thread) as pool,
-    ):
-        running = pool.map(task, *zip(*cases, strict=True))
-        results = list(bar.track(running, total=len(cases), description="searches"))
-    of = {how: [result for result in results if result.name == how] for how in chosen}
-    behind = {how: _behind(of[how], of[chosen[0]], budgets[-1]) for how in chosen[1:]}
+    failures: list[str] = []
+    pool = ProcessPoolExecutor(jobs, context, _begin_process)
+    try:
+        with progress() as bar:
+            pairs = list(dict.fromkeys(pair for pair, _ in missing))
+            for _ in bar.track(pool.map(_prepare, pairs), total=len(pairs), description="pairs"):
+                pass
+            running = {pool.submit(run_case, pair, case): case for pair, case in missing}
+            finished = as_completed(running)
+            for future in bar.track(finished, total=len(running), description="searches"):
+                try:
+                    append_result(file, future.result())
+                except WorkError as error:
+                    case = running[future]
+                    failures.append(f"{case.pair}, {case.way.name}, seed {case.seed}: {error}")
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    if failures:
+        raise WorkError("\n".join(failures))
+
+
+def _begin_process() -> None:
+    """Use one thread, and end with the process that started this one, even if it is killed."""
+    on_one_thread()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _prepare(pair: PairSource) -> None:
+    """Make the reference of a pair if it is missing, so that no two searches make it."""
+    load_pair(pair)
+
+
+def _report(file: Path, given: _Given, json_file: Path | None) -> None:
+    results = [result for result in read_results(file) if given.include(result.case)]
+    current = [result for result in results if _is_current(result.case)]
+    if len(current) < len(results):
+        err.print(
+            f"{len(results) - len(current)} results are left out: their space or the recorded"
+            " curves have changed since"
+        )
+    if not current:
+        raise InputError(f"{file}: has no results of these options; run without --report-only")
+    compared = comparisons(current, list(dict.fromkeys([*(given.ways or WAYS), *by_way(current)])))
     publish(
         "Searches on real pictures",
-        f"Best LPIPS of searches with rungs from {steps[0]} to {steps[1]} steps at {SIZE_PX} px,"
-        f" {LANES} at a time, by steps of all trials.",
-        _sections(of, behind, budgets),
-        goals=_goals(of, behind, budgets),
+        f"Best LPIPS of searches with {LANES} trials at a time, by steps of all trials.",
+        sections(compared),
+        goals=goals(compared),
         json_file=json_file,
     )
 
 
-def _sections(
-    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
-) -> list[Section]:
-    """Return the tables.
-
-    Args:
-        of: results of each search by name, the default first.
-        behind: row of each other search that compares it with the default.
-        budgets: step counts.
-    """
-    return [
-        Section(
-            title="Mean of all",
-            rows=[{"search": how, **_means(of[how], budgets)} for how in of],
-        ),
-        Section(
-            title="Next to the default",
-            text="Means over pairs and seeds. Behind: difference of LPIPS at the last of these"
-            " step counts, with its standard error.",
-            rows=list(behind.values()),
-        ),
-        Section(
-            title="Next to the cold search",
-            text="Steps until the mean search reaches the score that the mean cold search has"
-            " after a number of steps, as a share of the cold search's steps. A score that is"
-            " never reached counts as twice all steps.",
-            rows=[
-                {
-                    "steps, cold": steps,
-                    **{how: _share(of, how, steps) for how in (next(iter(of)), SUGGESTED)},
-                }
-                for steps in budgets
-            ],
-        ),
-        Section(
-            title="Search by search",
-            rows=[
-                {
-                    "pair": result.pair.partition("=")[0],
-                    "seed": result.seed,
-                    "search": result.name,
-                    **_means([result], budgets),
-                }
-                for searches in of.values()
-                for result in searches
-            ],
-        ),
-    ]
-
-
-def _goals(
-    of: Mapping[str, Sequence[SearchResult]], behind: Mapping[str, Row], budgets: Sequence[int]
-) -> list[Goal]:
-    return [
-        *(
-            Goal(name=f"{how} behind the default, LPIPS", value=row["behind"], goal=0.0)
-            for how, row in behind.items()
-            if how not in VARIANTS
-        ),
-        *(
-            Goal(
-                name=f"steps to what a cold search has after {steps}, warm, share",
-                value=_share(of, SUGGESTED, steps),
-                goal=0.5,
-                at_most=True,
-            )
-            for steps in budgets
-        ),
-    ]
-
-
-class _StepBudget(Timeline):
-    """A timeline that ends its search after a number of steps of all trials."""
-
-    def __init__(self, steps: int):
-        super().__init__()
-        self._steps, self._taken = steps, dict[int, int]()
-        self.trace: list[tuple[int, float]] = []
-        self.interrupt: Interrupt | None = None
-
-    def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
-        """See `Callback`."""
-        super().reported(trial, steps, rung)
-        self._taken[trial] = steps
-        taken = sum(self._taken.values())
-        best = min([rung.objective, *(best for _, best in self.trace[-1:])])
-        self.trace.append((taken, best))
-        if self.interrupt and taken >= self._steps:
-            self.interrupt.stopping = True
-
-
-class _Stylizer:
-    """Computes scores of configurations on request; NaN after a failure."""
-
-    def __init__(self, workload: Workload, space: Space, steps: int):
-        self._engine = Engine(workload.pairs, workload.weights, device=default_device())
-        self._space, self._steps = space, steps
-        self._numbers: dict[tuple[object, ...], int] = {}
-        self._known: dict[tuple[int, int], Mapping[str, float]] = {}
-        self._failed: set[int] = set()
-
-    def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
-        number = self._numbers.setdefault(tuple(params.items()), len(self._numbers))
-        if (number, steps) not in self._known and number not in self._failed:
-            config = self._space.build(params, size_px=SIZE_PX, steps=self._steps)
-            self._engine.submit(number, config, steps, None)
-            reports: Sequence[Report] = ()
-            while not reports:
-                reports = self._engine.advance()
-            if reports[0].failure is not None:
-                self._failed.add(number)
-            self._known[number, steps] = reports[0].scores
-        return {"lpips": nan} if number in self._failed else self._known[number, steps]
-
-
-def search(pair: str, how: str, seed: int, *, steps: tuple[int, int], upto: int) -> SearchResult:
-    """Run one search in this process until its trials have taken ``upto`` steps."""
-    workload = workload_of(pairs_from([pair])[0], SIZE_PX)
-    way = SEARCHES[how]
-    traces = _of_stock if way is None else partial(_of_ours, way)
-    trace = traces(workload, seed=seed, steps=steps, upto=upto)
-    return SearchResult(pair=pair, name=how, seed=seed, trace=trace)
-
-
-def _of_ours(
-    way: Way, workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
-) -> Sequence[tuple[int, float]]:
-    timeline = _StepBudget(upto)
-    curves, inputs = load_curves(), workload.pairs[0].inputs
-    suggested = (
-        suggested_by_unrelated_pairs(inputs, curves, POINTS_PER_SOURCE) if way.suggested else []
-    )
-    related = related_pairs(np.asarray(picture_features(inputs)), experiences_of(curves))
-    search_run = scratch_search(
-        CATALOGUE["gram"],
-        timeline,
-        trials=upto // steps[0],  # more trials than the budget allows
-        steps=steps,
-        size_px=SIZE_PX,
-        lanes=LANES,
-        sampler=way.sampler,
-        seed=seed,
-        reduction=way.reduction,
-        starts=[suggestion.params for suggestion in suggested],
-        lengths=recorded_lengthscales(curves, but=related) if way.knows else {},
-    )
-    with search_run as (scratch, job):
-        timeline.interrupt = scratch.interrupt
-        InlineBackend().run(scratch, workload, job)
-    return timeline.trace
-
-
-def _of_stock(
-    workload: Workload, *, seed: int, steps: tuple[int, int], upto: int
-) -> Sequence[tuple[int, float]]:
-    space = with_starts(CATALOGUE["gram"])
-    results = simulate_stock(
-        space,
-        _Stylizer(workload, space, steps[1]),
-        trials=upto // steps[0],
-        steps=steps,
-        reduction=REDUCTION,
-        workers=LANES,
-        seed=seed,
-        upto=upto,
-    )
-    return [(event.steps, results.best_by(event.steps)) for event in results.events]
-
-
-def _means(results: Sequence[SearchResult], budgets: Sequence[int]) -> Mapping[str, float]:
-    return {
-        f"{steps} steps": mean(result.best_by(steps) for result in results) for steps in budgets
-    }
-
-
-def _behind(results: Sequence[SearchResult], default: Sequence[SearchResult], steps: int) -> Row:
-    by = [
-        result.best_by(steps) - other.best_by(steps)
-        for result, other in zip(results, default, strict=True)
-    ]
-    return {"search": results[0].name, "behind": mean(by), "±": _error(by), "of": len(by)}
-
-
-def _share(of: Mapping[str, Sequence[SearchResult]], how: str, steps: int) -> float:
-    """Return the steps until a search equals the cold one after ``steps``, as a share of its steps.
-
-    Both are means over pairs and seeds; see `search_tables.warm_share`.
-    """
-    goal = mean(result.best_by(steps) for result in of[COLD])
-    return _steps_until(of[how], goal) / _steps_until(of[COLD], goal)
-
-
-def _steps_until(results: Sequence[SearchResult], goal: float) -> float:
-    """Return the steps until the mean search reaches a score; twice all steps if it never does."""
-    every = sorted({spent for result in results for spent, _ in result.trace})
-    return next(
-        (float(s) for s in every if mean(result.best_by(s) for result in results) <= goal),
-        2.0 * every[-1],
-    )
-
-
-def _error(values: Sequence[float]) -> float:
-    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+def _is_current(case: Case) -> bool:
+    """Return whether the space and the knowledge of a case are those of this version."""
+    known = case.way.space in CATALOGUE and _knowledge(case.way) == case.knowledge
+    return known and _space(case.way.space, case.starts) == case.space
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(app)

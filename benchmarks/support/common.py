@@ -81,10 +81,13 @@ def on_one_thread() -> None:
     threadpool_limits(limits=1, user_api="blas")
 
 
-def run(main: Callable[..., None]) -> None:
+def run(main: Callable[..., None] | typer.Typer) -> None:
     """Run a benchmark's command line; on bad input, print a message and exit with code 2."""
     try:
-        typer.run(main)
+        if isinstance(main, typer.Typer):
+            main()
+        else:
+            typer.run(main)
     except NstError as error:
         err.print(f"error: {error}", markup=False)
         sys.exit(2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from types import SimpleNamespace
 from typing import Any
@@ -30,11 +30,12 @@ def simulate_stock(
     workers: int,
     seed: int,
     upto: float = inf,
+    ended: Callable[[int, Params], None] = lambda trial, params: None,
 ) -> SearchTrace:
     """Simulate a search of stock Ray Tune; a step takes one second.
 
     Args:
-        space: search space, with its conditions.
+        space: search space, with its conditions; its initial points are tried first.
         scores: returns the scores of a configuration after some steps.
         trials: number of trials.
         steps: steps of the first and of the last rung.
@@ -42,6 +43,7 @@ def simulate_stock(
         workers: number of trials that run at the same time.
         seed: seed of the sampler.
         upto: number of steps of all trials after which the search ends.
+        ended: called with number and parameters of each trial that ended, also with the search.
     """
     from ray.tune.schedulers import TrialScheduler
 
@@ -59,6 +61,8 @@ def simulate_stock(
             begun, idle = begun + 1, idle - 1
         if not heap or all_steps >= upto:
             trace.end_s = clock_s
+            for _, number, trial, _ in heap:
+                ended(number, trial.params)
             return trace
         clock_s, number, trial, at = heapq.heappop(heap)
         done = rungs[at]
@@ -73,6 +77,7 @@ def simulate_stock(
         else:
             search.on_trial_complete(trial.trial_id, result)
             scheduler.on_trial_complete(None, trial, result)
+            ended(number, trial.params)
             idle += 1
 
 
@@ -84,7 +89,13 @@ def _search_and_scheduler(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search = OptunaSearch(_defined(space), metric=METRIC, mode="min", seed=seed)
+        search = OptunaSearch(
+            _defined(space),
+            metric=METRIC,
+            mode="min",
+            points_to_evaluate=[dict(point) for point in space.initial_points],
+            seed=seed,
+        )
     scheduler = ASHAScheduler(
         time_attr="steps",
         metric=METRIC,

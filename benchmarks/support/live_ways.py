@@ -1,0 +1,114 @@
+"""Ways to search, for `benchmarks.live`: a search space, a sampler, and what the search knows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from benchmarks.support.runs import REDUCTION
+from nst_core.config import StyleConfig
+from nst_core.errors import InputError, near_miss
+from search_spaces import CATALOGUE, Space, space_to_dict
+from tuner.job.spec import SamplerName
+from tuner.sampling.sobol_grid import planned_point
+from tuner.transfer.curves import load_curves
+
+#: Name of the variant that is Ray Tune's own OptunaSearch and ASHA on our engine.
+STOCK = "stock"
+#: Number of configurations that the fingerprint of a space includes.
+_FINGERPRINT_CONFIGS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way to search.
+
+    Attributes:
+        name: ``SPACE`` or ``SPACE/VARIANT``.
+        space: name of the search space.
+        sampler: name of a sampler, or ``stock``.
+        knows: whether the search knows from other pairs which parameters matter.
+        suggested: whether it begins with settings suggested from other pairs.
+        reduction: reduction factor of successive halving.
+    """
+
+    name: str
+    space: str
+    sampler: str = "gp"
+    knows: bool = True
+    suggested: bool = False
+    reduction: int = REDUCTION
+
+
+#: Variant -> what differs from the default, the sampler ``gp`` that knows which parameters matter.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    STOCK: {"sampler": STOCK, "knows": False},
+    "cold": {"knows": False},
+    "suggested": {"suggested": True},
+    "reduction-2": {"reduction": 2},
+    **{
+        name: {"sampler": name, "knows": False}
+        for name in get_args(SamplerName)
+        if name != Way.sampler
+    },
+}
+
+
+def parse_way(text: str) -> Way:
+    """Return the way of the option ``--way SPACE[/VARIANT]``.
+
+    Raises:
+        InputError: there is no such space or variant, or the variant is impossible in this space.
+    """
+    space, slash, variant = text.partition("/")
+    if space not in CATALOGUE:
+        raise InputError(
+            f"--way {text}: {space!r} is no named space; expected SPACE or SPACE/VARIANT with one"
+            f" of {', '.join(CATALOGUE)}{near_miss(space, CATALOGUE)}"
+        )
+    if slash and variant not in VARIANTS:
+        raise InputError(
+            f"--way {text}: {variant!r} is no variant; expected one of {', '.join(VARIANTS)}"
+            f"{near_miss(variant, VARIANTS)}"
+        )
+    recorded = load_curves().space.name
+    if variant == "suggested" and space != recorded:
+        raise InputError(
+            f"--way {text}: suggestions exist only for the space `{recorded}`, in which the"
+            f" curves were recorded; use --way {recorded}/suggested"
+        )
+    return Way(name=text, space=space, **VARIANTS.get(variant, {}))
+
+
+def space_of(way: Way) -> Space:
+    """Return the search space of a way, for one style image."""
+    return CATALOGUE[way.space].for_style_images(1)
+
+
+def fingerprint(space: Space, *, starts: bool) -> str:
+    """Return a digest that changes when a search in the space would change.
+
+    It includes the parameters in their order, the fixed settings, and the settings of some
+    configurations, which also depend on derived parameters. Texts are not included.
+
+    Args:
+        space: the search space.
+        starts: whether the digest includes the initial points.
+    """
+    declared = space_to_dict(space)
+    # Only settings that differ from the defaults, so that a new setting changes no digest.
+    defaults = StyleConfig().to_dict()
+    points = [
+        planned_point("sobol", space, index, 0) or {} for index in range(_FINGERPRINT_CONFIGS)
+    ]
+    configs = [space.build(point).to_dict() for point in points]
+    content = {
+        "params": list(declared["params"].items()),
+        "fixed": declared["fixed"],
+        "starts": declared["starts"] if starts else [],
+        "configs": [{k: v for k, v in c.items() if v != defaults[k]} for c in configs],
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
