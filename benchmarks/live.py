@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import random
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ from benchmarks.support.live_pairs import (
     BUILT_IN,
     FEED_FORWARD,
     OTHER,
+    SOURCES,
     PairSource,
     check_size,
     chosen_pairs,
@@ -42,6 +44,7 @@ from benchmarks.support.live_pairs import (
 )
 from benchmarks.support.live_report import by_way, comparisons, goals, sections
 from benchmarks.support.live_searches import run_case
+from benchmarks.support.live_sheets import KEY, write_sheets
 from benchmarks.support.live_ways import Way, fingerprint, parse_way, space_of
 from nst_core.errors import InputError, WorkError
 from search_spaces import CATALOGUE
@@ -153,6 +156,33 @@ def main(
             ]
             _run_missing(wanted, file, jobs or os.cpu_count() or 1)
         _report(file, given, json_file)
+
+
+@app.command()
+def sheets(
+    way: WayOption = None,
+    pair: PairOption = None,
+    source: SourceOption = None,
+    size: SizeOption = None,
+    cases: CasesOption = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder of the sheets")] = Path("sheets"),
+    seed: Annotated[int | None, typer.Option(help="seed of the order; else random")] = None,
+) -> None:
+    """Write a picture for each pair and size: reference, and the best of two ways in random order.
+
+    The file key.json names the way behind each number.
+    """
+    if len(way or ()) != 2:
+        raise InputError(f"--way: expected it twice, with the two ways to compare, got {way or []}")
+    first, second = (parse_way(text).name for text in way or ())
+    results = [
+        result
+        for result in read_results(cases or CASES)
+        if size is None or result.case.size_px in size
+    ]
+    pairs = chosen_pairs(source or SOURCES, pair or ())
+    written = write_sheets(results, (first, second), pairs, out, random.Random(seed))
+    typer.echo(f"{len(written)} sheets in {out}; {KEY} names the way behind each number")
 
 
 @dataclass(frozen=True, kw_only=True)

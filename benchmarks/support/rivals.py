@@ -5,9 +5,10 @@ Each function returns a function that takes one Adam step on the same layers of 
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
+from nst_core.errors import InputError
 from nst_core.networks.extractors import NORMALIZATION_STATS, bare_network
 from nst_core.networks.registry import NETWORKS
 
@@ -78,21 +80,7 @@ def pystiche(
 
     The example does not freeze the weights of the network.
     """
-    library = _import_pystiche()
-    encoder = library.enc.vgg16_multi_layer_encoder(pretrained=False)
-    encoder.load_state_dict(dict(weights))
-    encoder = encoder.eval().to(device)
-    content_loss = library.loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYER))
-
-    def style_of(layer_encoder: Any, layer_weight: float) -> Any:
-        return library.loss.GramLoss(layer_encoder, score_weight=layer_weight)
-
-    style_loss = library.loss.MultiLayerEncodingLoss(
-        encoder, STYLE_LAYERS, style_of, score_weight=STYLE_WEIGHT
-    )
-    criterion = library.loss.PerceptualLoss(content_loss, style_loss).to(device)
-    criterion.set_content_image(content_3HW[None].to(device))
-    criterion.set_style_image(style_3HW[None].to(device))
+    criterion = pystiche_criterion(content_3HW, style_3HW, weights, device)
     image = content_3HW[None].to(device).clone().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=LR)
 
@@ -106,8 +94,85 @@ def pystiche(
     return step
 
 
+def pystiche_criterion(
+    content_3HW: Tensor,
+    style_3HW: Tensor,
+    weights: Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    style_weight: float = STYLE_WEIGHT,
+    layer_weights: Sequence[float] | str = "mean",
+) -> Any:
+    """Return pystiche's loss of one pair.
+
+    Args:
+        content_3HW: content image, float32 in [0, 1].
+        style_3HW: style image, float32 in [0, 1].
+        weights: weights of VGG16.
+        device: where to compute.
+        style_weight: factor of the style loss.
+        layer_weights: weight of each of `STYLE_LAYERS`, or ``mean``.
+    """
+    library = _import_pystiche()
+    encoder = library.enc.vgg16_multi_layer_encoder(pretrained=False)
+    encoder.load_state_dict(dict(weights))
+    encoder = encoder.eval().to(device)
+    content_loss = library.loss.FeatureReconstructionLoss(encoder.extract_encoder(CONTENT_LAYER))
+
+    def style_of(layer_encoder: Any, layer_weight: float) -> Any:
+        return library.loss.GramLoss(layer_encoder, score_weight=layer_weight)
+
+    style_loss = library.loss.MultiLayerEncodingLoss(
+        encoder, STYLE_LAYERS, style_of, layer_weights=layer_weights, score_weight=style_weight
+    )
+    criterion = library.loss.PerceptualLoss(content_loss, style_loss).to(device)
+    criterion.set_content_image(content_3HW[None].to(device))
+    criterion.set_style_image(style_3HW[None].to(device))
+    return criterion
+
+
+def pystiche_stylized(
+    content_3HW: Tensor,
+    style_3HW: Tensor,
+    weights: Mapping[str, Tensor],
+    device: torch.device,
+    *,
+    steps: int,
+    **settings: Any,
+) -> Tensor:
+    """Return image_3HW in [0, 1], the result of pystiche's own loop with L-BFGS from the content.
+
+    Args:
+        content_3HW: content image, float32 in [0, 1].
+        style_3HW: style image, float32 in [0, 1].
+        weights: weights of VGG16.
+        device: where to compute.
+        steps: number of steps.
+        settings: see `pystiche_criterion`.
+
+    Raises:
+        InputError: pystiche is not installed.
+    """
+    criterion = pystiche_criterion(content_3HW, style_3HW, weights, device, **settings)
+    # Gradients of the weights are not needed: only the pixels are optimized.
+    for parameter in criterion.parameters():
+        parameter.requires_grad_(False)
+    from pystiche import optim
+
+    image = content_3HW[None].to(device).clone()
+    image = optim.image_optimization(image, criterion, num_steps=steps, quiet=True)
+    stylized: Tensor = image.detach()[0].clamp(0, 1).cpu()
+    return stylized
+
+
 def _import_pystiche() -> Any:
-    """Import pystiche, which needs tables that torchvision has removed since."""
+    """Import pystiche, which needs tables that torchvision has removed since.
+
+    Raises:
+        InputError: pystiche is not installed.
+    """
+    if importlib.util.find_spec("pystiche") is None:
+        raise InputError("pystiche is not installed; run `pip install pystiche==1.0.1`")
     assert torchvision.models
     for family, network in (("alexnet", "alexnet"), ("vgg", "vgg16")):
         module: Any = sys.modules[f"torchvision.models.{family}"]
