@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmarks.support.live_ways import Way
 from nst_core.errors import InputError
@@ -113,16 +113,18 @@ def append_result(file: Path, result: CaseResult) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(asdict(result), separators=(",", ":")) + "\n"
     with file.open("ab+") as stream:
-        _remove_torn_line(stream.fileno())
+        _remove_torn_line(stream)
         stream.write(line.encode())
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _remove_torn_line(file: int) -> None:
-    size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        os.ftruncate(file, os.pread(file, size, 0).rfind(b"\n") + 1)
+def _remove_torn_line(stream: BinaryIO) -> None:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - 1))
+    if size and stream.read() != b"\n":
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _parsed(file: Path, content: bytes) -> Iterator[CaseResult]:

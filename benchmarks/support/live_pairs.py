@@ -11,7 +11,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import skimage.data
 from torch import Tensor
@@ -19,11 +21,11 @@ from torch import Tensor
 from benchmarks.support.common import Pair
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError, WorkError, near_miss
-from nst_core.images.tensors import digest, from_uint8, load_image, save_image
+from nst_core.images.tensors import digest, from_uint8, load_image, resize_longer_side, save_image
 from nst_core.lanes.batch import Outcome
-from nst_core.networks.weights import cache_dir
+from nst_core.networks.weights import cache_dir, get_weights
 from nst_core.sample_pictures import sample_content, sample_style
-from nst_core.stylization import stylize
+from nst_core.stylization import default_device, stylize
 
 FEED_FORWARD, LONG, OTHER = SOURCES = ("feed-forward", "long-optimization", "other-engine")
 
@@ -73,6 +75,14 @@ LONG_CONFIG = StyleConfig(
     clamp="save",
     keep="best",
 )
+
+#: Settings of pystiche: L-BFGS from the content, with Gatys' layer weights 1 / channels², relative
+#: to the first layer.
+PYSTICHE: Mapping[str, Any] = {
+    "steps": 150,
+    "style_weight": 1e3,
+    "layer_weights": (1.0, 1 / 4, 1 / 16, 1 / 64, 1 / 64),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +140,25 @@ def chosen_pairs(sources: Sequence[str], texts: Sequence[str]) -> list[PairSourc
     return pairs
 
 
+@cache
 def pictures_of(source: PairSource) -> str:
     """Return a digest of a pair's pictures; for a reference that is made once, of its settings."""
     content_3HW, style_3HW, *given = _images(source)
     parts = [digest(image) for image in (content_3HW, style_3HW, *given)]
-    if not given and source.source == LONG:
-        parts.append(json.dumps(LONG_CONFIG.to_dict(), sort_keys=True))
+    if not given and source.source != FEED_FORWARD:
+        settings = LONG_CONFIG.to_dict() if source.source == LONG else PYSTICHE
+        parts.append(json.dumps(settings, sort_keys=True))
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
-def check_size(sources: Sequence[PairSource], size_px: int) -> None:
-    """Raise InputError if references of the pairs are smaller than ``size_px``."""
+def check_references(sources: Sequence[PairSource], size_px: int) -> None:
+    """Raise InputError if references of the pairs cannot be made, or are below ``size_px``."""
+    if any(s.source == OTHER and len(s.files) < 3 for s in sources) and not find_spec("pystiche"):
+        raise InputError(
+            f"--source {OTHER}: pystiche, which makes these references, is not installed; run"
+            " `pip install pystiche==1.0.1`, or name your own with"
+            " --pair NAME=CONTENT,STYLE,REFERENCE"
+        )
     if size_px > REFERENCE_PX and any(
         s.source != FEED_FORWARD and len(s.files) < 3 for s in sources
     ):
@@ -152,16 +170,14 @@ def check_size(sources: Sequence[PairSource], size_px: int) -> None:
 
 @cache
 def load_pair(source: PairSource) -> Pair:
-    """Return the pictures of a pair; makes the reference of a long optimization if needed.
+    """Return the pictures of a pair; makes a reference that is made once if it is not in the cache.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read, or pystiche is not installed.
         WorkError: the long optimization diverged.
     """
     content_3HW, style_3HW, *given = _images(source)
-    if not given and source.source == OTHER:
-        raise InputError(f"--pair {source.name}: expected NAME=CONTENT,STYLE,REFERENCE")
-    if not given and source.source == LONG:
+    if not given and source.source != FEED_FORWARD:
         given = [_made_once(source, content_3HW, style_3HW)]
     return Pair(
         name=source.name,
@@ -180,15 +196,20 @@ def _images(source: PairSource) -> list[Tensor]:
     """Return content_3HW, style_3HW and perhaps the given reference_3HW."""
     if source.files:
         return [load_image(file) for file in source.files]
-    photo, _, style = source.name.partition("-")
-    return [PHOTOS[photo](), STYLES[style]()]
+    return [_built_in(part) for part in source.name.split("-")]
+
+
+@cache
+def _built_in(name: str) -> Tensor:
+    return {**PHOTOS, **STYLES}[name]()
 
 
 def _made_once(source: PairSource, content_3HW: Tensor, style_3HW: Tensor) -> Tensor:
     file = reference_file(source)
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_image(long_optimization(content_3HW, style_3HW), file)
+        make = long_optimization if source.source == LONG else _by_pystiche
+        save_image(make(content_3HW, style_3HW), file)
     return load_image(file)
 
 
@@ -204,3 +225,15 @@ def long_optimization(content_3HW: Tensor, style_3HW: Tensor) -> Tensor:
         if step.outcome is not Outcome.RUNNING:
             raise WorkError(f"the long optimization ended at step {step.step}: {step.outcome}")
     return image_3HW
+
+
+def _by_pystiche(content_3HW: Tensor, style_3HW: Tensor) -> Tensor:
+    from benchmarks.support.rivals import pystiche_stylized  # pystiche is optional
+
+    return pystiche_stylized(
+        resize_longer_side(content_3HW, REFERENCE_PX),
+        resize_longer_side(style_3HW, REFERENCE_PX),
+        get_weights("vgg16"),
+        default_device(),
+        **PYSTICHE,
+    )

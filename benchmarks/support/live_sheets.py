@@ -30,8 +30,8 @@ KEY = "key.json"
 HEIGHT_PX = 384
 _MARGIN_PX, _LABEL_PX = 8, 24
 
-#: (group, pair): each has one sheet.
-SheetOf = tuple[Group, str]
+#: (group, pair, digest of its pictures): each has one sheet.
+SheetOf = tuple[Group, str, str]
 
 
 def best_results(
@@ -48,7 +48,7 @@ def best_results(
     best: dict[SheetOf, CaseResult] = {}
     for result in results:
         case = result.case
-        key = Group.of(case), case.pair
+        key = Group.of(case), case.pair, case.pictures
         if case.way.name != way or (case.source, case.pair, case.pictures) not in known:
             continue
         if key not in best or result.best.lpips < best[key].best.lpips:
@@ -80,13 +80,14 @@ def write_sheets(
     common = sorted(bests[0].keys() & bests[1].keys())
     if not common:
         raise InputError(f"--way {ways[0]} --way {ways[1]}: no pair has results of both ways")
-    by_name = {(source.source, source.name): source for source in sources}
+    source_of = {(s.source, s.name, pictures_of(s)): s for s in sources}
     out.mkdir(parents=True, exist_ok=True)
     key: dict[str, Any] = {}
-    for group, pair in common:
-        shown = [best[group, pair] for best in bests]
+    for sheet in common:
+        group, pair, pictures_digest = sheet
+        shown = [best[sheet] for best in bests]
         rng.shuffle(shown)
-        source = by_name[group.source, pair]
+        source = source_of[group.source, pair, pictures_digest]
         pictures, scores = zip(*(_stylized(source, result) for result in shown), strict=True)
         name = _name(group, pair, taken=key)
         _sheet([_reference(source, group.size_px), *pictures]).save(out / name)

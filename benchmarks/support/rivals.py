@@ -5,7 +5,6 @@ Each function returns a function that takes one Adam step on the same layers of 
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,6 @@ import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.errors import InputError
 from nst_core.networks.extractors import NORMALIZATION_STATS, bare_network
 from nst_core.networks.registry import NETWORKS
 
@@ -149,9 +147,6 @@ def pystiche_stylized(
         device: where to compute.
         steps: number of steps.
         settings: see `pystiche_criterion`.
-
-    Raises:
-        InputError: pystiche is not installed.
     """
     criterion = pystiche_criterion(content_3HW, style_3HW, weights, device, **settings)
     # Gradients of the weights are not needed: only the pixels are optimized.
@@ -166,13 +161,7 @@ def pystiche_stylized(
 
 
 def _import_pystiche() -> Any:
-    """Import pystiche, which needs tables that torchvision has removed since.
-
-    Raises:
-        InputError: pystiche is not installed.
-    """
-    if importlib.util.find_spec("pystiche") is None:
-        raise InputError("pystiche is not installed; run `pip install pystiche==1.0.1`")
+    """Import pystiche, which needs tables that torchvision has removed since."""
     assert torchvision.models
     for family, network in (("alexnet", "alexnet"), ("vgg", "vgg16")):
         module: Any = sys.modules[f"torchvision.models.{family}"]
