@@ -12,7 +12,7 @@ from tuner.sampling.sobol_grid import grid_size, planned_point
 from tuner.transfer.curves import load_curves, recorded_lengthscales
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "initial_points": ()})
-SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
+SAMPLERS = ("gp", "gpsampler", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
 
 
 def bowl(params: Params, steps: int) -> dict[str, float]:

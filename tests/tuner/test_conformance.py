@@ -31,7 +31,7 @@ def sampler_maker(request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
 class TestSamplers(BasicSamplerTestCase):
     """Every sampler passes Optuna's tests of samplers."""
 
-    sampler = pytest.fixture(params=["tpe", "cmaes", "nsga2", "random"])(
+    sampler = pytest.fixture(params=["tpe", "gpsampler", "cmaes", "nsga2", "random"])(
         staticmethod(sampler_maker)
     )
 
@@ -39,4 +39,6 @@ class TestSamplers(BasicSamplerTestCase):
 class TestMultiObjectiveSamplers(MultiObjectiveSamplerTestCase):
     """Every sampler for several objectives passes Optuna's tests of such samplers."""
 
-    sampler = pytest.fixture(params=["tpe", "nsga2", "random"])(staticmethod(sampler_maker))
+    sampler = pytest.fixture(params=["tpe", "gpsampler", "nsga2", "random"])(
+        staticmethod(sampler_maker)
+    )

@@ -8,9 +8,9 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from tuner.job.pair_spec import Section
 
-SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
+SamplerName = Literal["gp", "gpsampler", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 #: Samplers that learn from the results of earlier trials.
-LEARNING = frozenset({"tpe", "gp", "cmaes", "nsga2"})
+LEARNING = frozenset({"tpe", "gp", "gpsampler", "cmaes", "nsga2"})
 
 Rule = Literal["promote", "stop", "hyperband", "median", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)

@@ -143,7 +143,7 @@ class JobSpec(Section):
             if self.search.sampler == "cmaes":
                 raise ValueError(
                     "search.sampler: cmaes supports only one objective, and the job has several;"
-                    " expected gp, tpe, nsga2, random, sobol or grid"
+                    " expected gp, gpsampler, tpe, nsga2, random, sobol or grid"
                 )
         return self
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from search_spaces import Choice, Int, Params, Space
 from tuner.job.objective import Goals
@@ -42,6 +42,9 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
     if name == "cmaes":
         cmaes = ReplayedCmaEs(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
         return FilteredSampler(cmaes, goals=goals, stopped_as_complete=True)
+    if name == "gpsampler":
+        gaussian = GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+        return FilteredSampler(gaussian, goals=goals, stopped_as_complete=True)
     if name == "nsga2":
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
         return FilteredSampler(nsga2, goals=goals, stopped_as_complete=True)
