@@ -77,7 +77,7 @@ class CaseResult:
         trace: (steps of all trials, lowest LPIPS so far) where the best improved, and at the end.
         best: the best report within the budget.
         untouched: LPIPS of the untouched photo.
-        trials: number of trials that reported.
+        trials: number of trials that reported or failed.
         seconds: duration of the search.
         machine: processor and versions.
     """

@@ -17,7 +17,7 @@ from benchmarks.support.live_cases import Case, append_result, read_results
 from benchmarks.support.live_pairs import PairSource, load_pair, pictures_of
 from benchmarks.support.live_searches import run_case
 from benchmarks.support.live_ways import Way, fingerprint, parse_way, space_of
-from nst_core.errors import WorkError
+from nst_core.errors import NstError, WorkError
 from search_spaces import CATALOGUE
 from tuner.transfer.curves import SHIPPED
 
@@ -110,7 +110,7 @@ def run_missing(selection: Selection, file: Path, jobs: int) -> None:
             for future in bar.track(finished, total=len(running), description="searches"):
                 try:
                     append_result(file, future.result())
-                except WorkError as error:
+                except NstError as error:
                     case = running[future]
                     failures.append(f"{case.pair}, {case.way.name}, seed {case.seed}: {error}")
     finally:

@@ -97,26 +97,38 @@ class _StepBudget(Timeline):
         super().__init__()
         self._budget, self._taken = budget, dict[int, int]()
         self.trace = Trace(budget)
-        self.configs: dict[int, Mapping[str, Any]] = {}
+        self._plans: dict[int, Plan] = {}
         self.interrupt: Interrupt | None = None
 
     @property
     def trials(self) -> int:
-        """Number of trials that reported."""
+        """Number of trials that reported or failed."""
         return len(self._taken)
+
+    def config(self, trial: int) -> Mapping[str, Any]:
+        """Return all settings of a trial."""
+        return self._plans[trial].config.to_dict()
 
     def planned(self, plan: Plan, preset: str | None) -> None:
         """See `Callback`."""
         super().planned(plan, preset)
-        self.configs[plan.trial] = plan.config.to_dict()
+        self._plans[plan.trial] = plan
 
     def reported(self, trial: int, steps: int, rung: RungRecord) -> None:
         """See `Callback`."""
         super().reported(trial, steps, rung)
+        self._count(trial, steps)
+        self.trace.add(sum(self._taken.values()), rung.objective, trial, steps)
+
+    def ended(self, trial: int, state: str, reason: str | None) -> None:
+        """See `Callback`."""
+        super().ended(trial, state, reason)
+        if state == "failed":  # its steps to the next rung count, as in searches of stock Ray Tune
+            self._count(trial, self._plans[trial].next_rung(self._taken.get(trial, 0)))
+
+    def _count(self, trial: int, steps: int) -> None:
         self._taken[trial] = steps
-        spent = sum(self._taken.values())
-        self.trace.add(spent, rung.objective, trial, steps)
-        if self.interrupt and spent >= self._budget:
+        if self.interrupt and sum(self._taken.values()) >= self._budget:
             self.interrupt.stopping = True
 
 
@@ -232,7 +244,7 @@ def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace,
     with search_run as (search, job):
         watch.interrupt = search.interrupt
         InlineBackend().run(search, workload, job)
-    return watch.trace, watch.trace.best_report(watch.configs.__getitem__), watch.trials
+    return watch.trace, watch.trace.best_report(watch.config), watch.trials
 
 
 def _of_stock(source: PairSource, case: Case, workload: Workload) -> tuple[Trace, Best, int]:
