@@ -35,7 +35,8 @@ settings.load_profile("ours")
 @pytest.fixture(scope="session")
 def weights() -> Mapping[str, Weights]:
     """Real pretrained weights by name; they are fetched into the cache if necessary."""
-    return {name: get_weights(name) for name in ("vgg16", "alexnet", "lpips-alex", "dists")}
+    names = ("vgg16", "alexnet", "lpips-alex", "stlpips-alex", "dists")
+    return {name: get_weights(name) for name in names}
 
 
 @pytest.fixture(scope="session")

@@ -40,14 +40,30 @@ class Lpips(Measure):
     def _features(self, level_N3HW: Tensor) -> Features:
         """Return unit_NCHW of each layer: features scaled to unit vectors over the channels."""
         features = self._extractor(self._normalize(pixels(level_N3HW)))
-        return [F.normalize(features[layer], dim=1, eps=1e-10) for layer in LPIPS_LAYERS]
+        return unit_features([features[layer] for layer in LPIPS_LAYERS])
 
     def _compare(self, images: Features, reference: Features) -> Tensor:
-        distances = [
-            ((a_NCHW - b_NCHW).square_().mean(dim=(2, 3)) * linear_C).sum(1)
-            for a_NCHW, b_NCHW, linear_C in zip(images, reference, self._linear, strict=True)
-        ]
-        return torch.stack(distances).sum(0)
+        return weighted_distance(images, reference, self._linear)
+
+
+def unit_features(features: Features) -> Features:
+    """Return unit_NCHW of each feat_NCHW: features scaled to unit vectors over the channels."""
+    return [F.normalize(feat_NCHW, dim=1, eps=1e-10) for feat_NCHW in features]
+
+
+def weighted_distance(images: Features, reference: Features, factors: Features) -> Tensor:
+    """Return distance_N: squared differences, averaged over places, times factors, and summed.
+
+    Args:
+        images: unit_NCHW of each layer.
+        reference: unit_1CHW of each layer.
+        factors: factor_C of each layer, not negative.
+    """
+    distances = [
+        ((a_NCHW - b_1CHW).square_().mean(dim=(2, 3)) * factor_C).sum(1)
+        for a_NCHW, b_1CHW, factor_C in zip(images, reference, factors, strict=True)
+    ]
+    return torch.stack(distances).sum(0)
 
 
 class Dists(Measure):

@@ -45,6 +45,14 @@ METRICS: Mapping[str, Metric] = {
         meaning="perceptual distance (AlexNet), closest to human judgment; the default objective",
         weights=("alexnet", "lpips-alex"),
     ),
+    "stlpips": Metric(
+        higher_is_better=False,
+        unit="distance",
+        meaning="ST-LPIPS: as lpips, but strokes that are shifted by a few pixels hardly count;"
+        " slower",
+        weights=("stlpips-alex",),
+        by_default=False,
+    ),
     "dists": Metric(
         higher_is_better=False,
         unit="distance",
@@ -80,6 +88,9 @@ METRICS: Mapping[str, Metric] = {
 
 #: Metrics that are always computed.
 DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if metric.by_default)
+
+#: Metrics that are computed only on request, since they take long.
+ON_REQUEST = tuple(name for name, metric in METRICS.items() if not metric.by_default)
 
 #: Metrics that a job may optimize. The untouched content always has the best score against itself.
 OBJECTIVES = tuple(name for name, metric in METRICS.items() if metric.against == "reference")

@@ -19,6 +19,7 @@ from nst_core.metrics.lpips_dists import Dists, Lpips
 from nst_core.metrics.measure import Image, Images, Measure, levels
 from nst_core.metrics.pixel_metrics import Edges, Psnr, Rmse, Ssim
 from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
+from nst_core.metrics.shift_tolerant_lpips import StLpips
 from nst_core.networks.precision import arithmetic
 from nst_core.networks.weights import Weights
 
@@ -29,6 +30,7 @@ BATCH_PIXELS = 2**20
 #: Classes of the metrics by name. Arguments are the weights of `METRICS`, then the device.
 MEASURES: Mapping[str, Callable[..., Measure]] = {
     "lpips": Lpips,
+    "stlpips": StLpips,
     "dists": Dists,
     "ssim": Ssim,
     "psnr": Psnr,

