@@ -151,6 +151,7 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "a setting without effect": _STYLIZE + " --set momentum=0.5",
         "an option without effect": _STEPS + " --seed 3",
         "an unknown metric": "score photo.png --reference reference.png --metric lpip",
+        "an option of another check": "metrics run --size-px 64",
         "an unknown network": "extractors vgg11",
         "an unknown space": "spaces grams",
     },

@@ -10,7 +10,7 @@ import safetensors.torch
 from PIL import Image
 
 from nst_core.errors import RunError, WorkError
-from nst_core.metrics.registry import DEFAULT_METRICS, METRICS
+from nst_core.metrics.registry import with_default
 from nst_core.networks.weights import Weights, tensor_digest
 from tests.tuner.helpers import launch_run, trial_summaries
 from tuner.engine.pairs import with_references
@@ -87,9 +87,10 @@ def test_the_widest_space_runs(job_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_slow_metric_is_computed_only_for_an_objective(job_file: Path, tmp_path: Path) -> None:
-    """A job that optimizes DISTS scores trials and baselines by it; other jobs do without DISTS."""
+    """A job that optimizes ST-LPIPS or DISTS scores trials and baselines by it; others do not."""
     few = ("search.trials=2", "search.presets=false")
-    for objective, metrics in (("dists", METRICS), ("rmse", DEFAULT_METRICS)):
+    for objective in ("stlpips", "dists", "rmse"):
+        metrics = with_default([objective])
         launch_run(job_file, tmp_path / objective, InlineBackend(), f"objective={objective}", *few)
         results = load_results(tmp_path / objective)
         assert set(results.baselines["content"]) == set(metrics)

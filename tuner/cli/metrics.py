@@ -1,4 +1,4 @@
-"""The command ``metrics``: lists the metrics, or checks them on the user's own pictures."""
+"""The command ``metrics``: lists the metrics, checks them on pictures, or compares two of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rich.progress import (
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.errors import InputError
-from nst_core.metrics.registry import METRICS, weights_of, with_default
+from nst_core.files import is_folder
+from nst_core.metrics.registry import METRICS, ON_REQUEST, weights_of, with_default
 from tuner.cli.arguments import refuse_options
 from tuner.terminal.console import JsonOption, WeightsOption, err, example, out, print_json, say
 
@@ -42,9 +43,13 @@ _COLUMNS: tuple[ProgressColumn, ...] = (
 
 @app.command(epilog=example("metrics --content photo.jpg --style art.jpg --reference wish.png"))
 def metrics(
-    job: Annotated[
+    source: Annotated[
         Path | None,
-        typer.Argument(metavar="JOB.yaml", help="check the metrics on all pairs of this job"),
+        typer.Argument(
+            metavar="JOB.yaml|DIR",
+            help="check the metrics on all pairs of this job; or compare lpips with stlpips on the"
+            " pictures of this run",
+        ),
     ] = None,
     content: Annotated[
         Path | None, typer.Option(metavar="C", help="check them on this content image")
@@ -66,7 +71,8 @@ def metrics(
         ),
     ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="also check the metrics that take long: dists")
+        bool,
+        typer.Option("--all", help=f"also check metrics that take long: {', '.join(ON_REQUEST)}"),
     ] = False,
     json: JsonOption = False,
     weights: WeightsOption = None,
@@ -75,17 +81,47 @@ def metrics(
 
     The check finds metrics that prefer doing nothing: they score the untouched content image
     better than a slightly damaged copy of the reference, so a search by them finds nothing good.
+
+    With a run directory, show which pictures of its trials lpips and stlpips order differently.
     """
     files = (content, style, reference)
-    if job is None and not any(files):
+    if source is not None and is_folder(source) and not any(files):
+        reason = "is for a check on pairs, not for a run; leave it out"
+        refuse_options({"--size-px": size_px, "--all": all_}, reason)
+        _compare_run(source, weights or (), json=json)
+        return
+    if source is None and not any(files):
         refuse_options(
             {"--size-px": size_px, "--weights": weights},
             "is for a check on pictures; name a job file, or --content, --style and --reference",
         )
         _list(json)
         return
-    _check_arguments(job, files, size_px)
-    _check(job, files, size_px, weights or (), use_all=all_, json=json)
+    _check_arguments(source, files, size_px)
+    _check(source, files, size_px, weights or (), use_all=all_, json=json)
+
+
+def _compare_run(run_dir: Path, weights: Sequence[str], *, json: bool) -> None:
+    """Score the pictures of a run with a progress bar, and print where two metrics disagree."""
+    from tuner.study.preflight_checks import check_run
+
+    check_run(run_dir)
+    with Progress(*_COLUMNS, console=err, transient=True) as progress:
+        task = progress.add_task("loading torch", total=None)
+        from tuner.apply.metric_disagreement import compare_run
+        from tuner.terminal.metric_tables import disagreement_table
+
+        comparison = compare_run(
+            run_dir,
+            weights,
+            say,
+            on_start=lambda total: progress.update(task, description="scoring", total=total),
+            on_score=lambda: progress.advance(task),
+        )
+    if json:
+        print_json(comparison.to_json())
+    else:
+        out.print(disagreement_table(comparison))
 
 
 def _check(
@@ -101,22 +137,27 @@ def _check(
     with Progress(*_COLUMNS, console=err, transient=True) as progress:
         task = progress.add_task("loading torch", total=None)
         from tuner.apply.metric_check import IMAGES, advice, check_json, rank, suite_of_available
+        from tuner.apply.metric_disagreement import compare_rankings
         from tuner.apply.weights_files import WeightsFiles
-        from tuner.terminal.metric_tables import rankings_table
+        from tuner.terminal.metric_tables import disagreement_table, rankings_table
 
         pairs, of_job, asked = _pairs(job, files, size_px)
-        source = WeightsFiles(weights, say, of_job)
+        files_of = WeightsFiles(weights, say, of_job)
         chosen = tuple(METRICS) if use_all else with_default(asked)
-        source.check_used(weights_of(chosen))
+        files_of.check_used(weights_of(chosen))
         if left_out := [name for name in METRICS if name not in chosen]:
-            say(f"{', '.join(left_out)}: not checked, because it takes long; --all includes it")
-        suite = suite_of_available(source, source.available, say, chosen)
+            say(f"{', '.join(left_out)}: not checked, to save time; --all checks all metrics")
+        suite = suite_of_available(files_of, files_of.available, say, chosen)
         progress.update(task, description="scoring", total=IMAGES * len(pairs))
         rankings = rank(pairs, suite, lambda: progress.advance(task))
+    comparison = compare_rankings(rankings)
     if json:
-        print_json(check_json(rankings, pairs))
-    else:
-        out.print(rankings_table(rankings, advice(rankings).reason))
+        compared = {"disagreement": comparison.to_json() if comparison else None}
+        print_json({**check_json(rankings, pairs), **compared})
+        return
+    out.print(rankings_table(rankings, advice(rankings).reason))
+    if comparison:
+        out.print(disagreement_table(comparison))
 
 
 def _list(json: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from nst_core.errors import InputError
 from nst_core.images.encode import check_writable_image
+from nst_core.metrics.registry import ON_REQUEST
 from tuner.cli.arguments import refuse_options
 from tuner.terminal import completion
 from tuner.terminal.console import (
@@ -270,7 +271,8 @@ def score(
         list[str] | None,
         typer.Option(
             metavar="M",
-            help="compute this metric only; repeatable; default: all but `dists`, which takes long",
+            help="compute this metric only; repeatable; default: all but those that take long:"
+            f" {', '.join(ON_REQUEST)}",
             autocompletion=completion.metrics,
         ),
     ] = None,

@@ -15,11 +15,15 @@ from tuner.job.objective import Goals
 
 if TYPE_CHECKING:  # imports torch, which `status` and `best` must not load
     from tuner.apply.metric_check import Ranking
+    from tuner.apply.metric_disagreement import Comparison
 
 _FORMATS = {
     **{"lpips": "{:.4f}", "stlpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}"},
     **{"psnr": "{:.2f}", "rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
 }
+#: Number of pairs of pictures that `disagreement_table` shows.
+_SHOWN = 5
+
 _ARROWS = {"maximize": "↑", "minimize": "↓"}
 
 
@@ -115,3 +119,32 @@ def _rank_cell(ranking: Ranking, name: str) -> Text:
     label = name.removesuffix("_reference")
     score = _FORMATS[ranking.metric].format(ranking.scores[name])
     return Text(f"{label}\n{score}", style="bold reverse" if name == "content" else "")
+
+
+def disagreement_table(comparison: Comparison) -> RenderableType:
+    """Return the pairs of pictures that two metrics order differently, the most certain first."""
+    metrics, disagreements = comparison.metrics, comparison.disagreements
+    both = " and ".join(metrics)
+    if not disagreements:
+        return Text(f"{both} order all {comparison.pairs} pairs of pictures alike.", style="green")
+    shown = disagreements[:_SHOWN]
+    line = f"{both} order {len(disagreements)} of {comparison.pairs} pairs of pictures differently."
+    most = f" The {len(shown)} on which both are most certain:" if disagreements[_SHOWN:] else ""
+    table = narrow_table()
+    for metric in metrics:
+        table.add_column(f"{metric}\nprefers", overflow="fold")
+    for metric in metrics:
+        table.add_column(f"{metric}\nof the two", justify="right", no_wrap=True)
+    for each in shown:
+        names = [each.preferred[metric] for metric in metrics]
+        cells = [
+            _both_scores(metric, *(each.scores[name][metric] for name in names))
+            for metric in metrics
+        ]
+        table.add_row(*(Text(name.removesuffix("_reference")) for name in names), *cells)
+    return Group(Text(line + most, style="bold"), table)
+
+
+def _both_scores(metric: str, one: float, other: float) -> str:
+    one_text, other_text = (_FORMATS[metric].format(score) for score in (one, other))
+    return f"{one_text} {'<' if one < other else '>'} {other_text}"
