@@ -198,8 +198,8 @@ def _pictures(run: RunDir, pairs: int, say: Say) -> list[list[str]]:
     ]
     if len(with_pictures) < 2:
         raise RunError(
-            f"{run.path}: {len(with_pictures)} trials have pictures, expected at least 2 to"
-            " compare; wait until more trials have reported"
+            f"{run.path}: number of trials with pictures is {len(with_pictures)}, expected at"
+            " least 2 to compare; wait until more trials have reported"
         )
     best = sorted(with_pictures, key=values)[:MAX_TRIALS]
     if len(best) < len(with_pictures):

@@ -126,7 +126,7 @@ def disagreement_table(comparison: Comparison) -> RenderableType:
     metrics, disagreements = comparison.metrics, comparison.disagreements
     both = " and ".join(metrics)
     if not disagreements:
-        return Text(f"{both} order all {comparison.pairs} pairs of pictures alike.", style="green")
+        return Text(f"{both} order the {comparison.pictures} pictures alike.", style="green")
     shown = disagreements[:_SHOWN]
     line = f"{both} order {len(disagreements)} of {comparison.pairs} pairs of pictures differently."
     most = f" The {len(shown)} on which both are most certain:" if disagreements[_SHOWN:] else ""
