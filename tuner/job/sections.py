@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from tuner.job.pair_spec import Section
 
@@ -20,6 +20,23 @@ Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 
 #: Paths of run directories.
 Runs = Annotated[list[str], Field(max_length=20)]
+
+
+
+def _auto_or_at_most(maximum: int) -> BeforeValidator:
+    """Return a validator that turns ``auto`` into None and refuses all other text."""
+
+    def parse(value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f"expected auto or a whole number from 1 to {maximum}")
+        return None if value == "auto" else value
+
+    numbers = Annotated[int, Field(ge=1, le=maximum)]
+    return BeforeValidator(parse, json_schema_input_type=Literal["auto"] | numbers)
+
+
+#: Writes None, which `_auto_or_at_most` makes of ``auto``, as ``auto`` again.
+_NONE_AS_AUTO = PlainSerializer(lambda value: "auto" if value is None else value)
 
 
 class SearchSpec(Section):
@@ -68,7 +85,16 @@ class HalvingSpec(Section):
             " not; hyperband: promote in brackets; median: it ends if worse than half; none"
         ),
     ] = "promote"
-    min_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of the first rung")] = 15
+    min_steps: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="steps of the first rung; auto: a ninth of max_steps, chosen by measurement",
+        ),
+        _auto_or_at_most(100_000),
+        _NONE_AS_AUTO,
+    ] = None
     max_steps: Annotated[int, Field(ge=1, le=100_000, description="steps of a full run")] = 300
     reduction: Annotated[
         int,
@@ -81,7 +107,7 @@ class HalvingSpec(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> HalvingSpec:
-        if self.min_steps > self.max_steps:
+        if self.min_steps is not None and self.min_steps > self.max_steps:
             raise ValueError("expected min_steps to be at most max_steps")
         return self
 
@@ -92,6 +118,8 @@ class ResourcesSpec(Section):
     lanes: Annotated[
         int | None,
         Field(ge=1, le=1024, description="stylizations that one GPU or CPU worker runs together"),
+        _auto_or_at_most(1024),
+        _NONE_AS_AUTO,
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="auto uses GPUs if there are any")
@@ -124,13 +152,6 @@ class ResourcesSpec(Section):
         ),
     ] = None
 
-    @field_validator("lanes", mode="before", json_schema_input_type=Literal["auto"] | int)
-    @classmethod
-    def _auto_to_none(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != "auto":
-            raise ValueError("expected auto or a whole number from 1 to 1024")
-        return None if value == "auto" else value
-
     @model_validator(mode="after")
     def _a_lane_for_each_engine(self) -> ResourcesSpec:
         if self.lanes is not None and self.lanes < self.engines_per_gpu:
@@ -139,10 +160,6 @@ class ResourcesSpec(Section):
                 f" {self.engines_per_gpu}, and not {self.lanes}: each engine needs one"
             )
         return self
-
-    @field_serializer("lanes")
-    def _none_to_auto(self, value: int | None) -> int | str:
-        return "auto" if value is None else value
 
     @property
     def search_settings(self) -> dict[str, str]:

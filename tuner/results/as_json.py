@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tuner.results.preset_runs import preset_json
+from tuner.results.rung_ranking import rung_correlations
 from tuner.results.verdict import verdict_text
 
 if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
@@ -99,6 +100,7 @@ def status_json(results: Results) -> dict[str, Any]:
         "verdict": verdict_text(results),
         "beats_content": _best_beats_content(results),
         "best_preset": preset_json(results),
+        "rung_correlations": [asdict(rung) for rung in rung_correlations(results)],
         "engines": [asdict(stats) for stats in results.engines],
         "finals": sum(len(result.finals) for result in ranked),
         "ended_because": results.notes.get("over"),

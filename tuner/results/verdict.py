@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tuner.results.preset_runs import best_preset_run, preset_run
+from tuner.results.rung_ranking import rung_warning
 
 if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
     from tuner.results.results import Results
@@ -21,7 +22,7 @@ class Sentence(NamedTuple):
 
 
 def verdict(results: Results) -> list[Sentence]:
-    """Return what the run has achieved so far, the most important sentence first.
+    """Return what the run has achieved so far, and warnings; the most important sentence first.
 
     There is no verdict before the first trial has finished: presets report long before the search
     does.
@@ -41,6 +42,8 @@ def verdict(results: Results) -> list[Sentence]:
             f"On the held-out pairs trial {other.record.trial} does better:"
             f" {results.held_out(other):.4g} against {results.held_out(best):.4g}."
         )
+        sentences.append(Sentence(text, "warning"))
+    if text := rung_warning(results):
         sentences.append(Sentence(text, "warning"))
     return sentences
 

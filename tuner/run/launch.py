@@ -28,6 +28,7 @@ from tuner.sampling.lengthscales import LENGTHS
 from tuner.search.interrupt import interruptible
 from tuner.search.precision import with_known_precision
 from tuner.search.protocol import Callback
+from tuner.search.rungs import with_first_rung
 from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import ASKED, database_explained
@@ -60,7 +61,7 @@ def run_job(
     with run.held(), logged(run.log_file, say), _explain_interrupts(run):
         with _deleted_on_error(run):
             callbacks, mirror = make_callbacks(job, run, callback), _mirror(job, run)
-            job = with_known_precision(job, say)
+            job = with_first_rung(with_known_precision(job, say), say)
             prepared = prepare(job, space, run, say, callback.doing)
             study = _create_study(job, space, folder, prepared, say)
         if study.shared:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tuner.job.ranking import Values, ranking
-from tuner.job.spec import Rule
-from tuner.search.rungs import rung_steps
+from tuner.job.spec import HalvingSpec, Rule
+from tuner.search.rungs import first_rung, rung_steps
 
 #: Number of trials at a step from which the median rule applies.
 MEDIAN_OF = 5
@@ -81,6 +81,11 @@ class Halving:
     rule: Rule
     min_steps: int
     reduction: int
+
+    @classmethod
+    def of(cls, spec: HalvingSpec) -> Halving:
+        """Return the early stopping that a job asks for."""
+        return cls(rule=spec.rule, min_steps=first_rung(spec), reduction=spec.reduction)
 
     def rungs(self, trial: int, max_steps: int) -> tuple[int, ...]:
         """Return the steps at which a trial reports; the last of them is ``max_steps``."""

@@ -48,10 +48,8 @@ class Planner:
         costs: Callable[[StyleConfig], Scores],
     ):
         self._study, self._job, self._space, self._costs = study, job, space, costs
-        search, halving = job.search, job.halving
-        self.halving = Halving(
-            rule=halving.rule, min_steps=halving.min_steps, reduction=halving.reduction
-        )
+        search = job.search
+        self.halving = Halving.of(job.halving)
         self._no_halving = dataclasses.replace(self.halving, rule="none")
         self._draw = Draw(study, goals=job.goals, sampler=search.sampler, seed=search.seed)
         self._presets, self._replay = presets, replay

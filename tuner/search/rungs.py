@@ -1,8 +1,41 @@
-"""Arithmetic of rungs, the steps at which a trial reports."""
+"""Rungs, the steps at which a trial reports: their arithmetic, and which one is the first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nst_core.errors import Say
+
+if TYPE_CHECKING:  # the processes of trials import this module
+    from tuner.job.spec import HalvingSpec, JobSpec
+
+#: With ``min_steps: auto``, ``max_steps`` is this many times the first rung.
+AUTO_DIVISOR = 9
+
+
+def first_rung(halving: HalvingSpec) -> int:
+    """Return the steps of the first rung of a job: its ``min_steps``, or what ``auto`` means."""
+    if halving.min_steps is not None:
+        return halving.min_steps
+    return -(-halving.max_steps // AUTO_DIVISOR)
+
+
+def with_first_rung(job: JobSpec, say: Say) -> JobSpec:
+    """Return a job in which ``halving.min_steps: auto`` is replaced by a number.
+
+    The run directory gets this job, so that a run keeps its rungs whatever a later version chooses.
+
+    Args:
+        job: the job.
+        say: receives a line about the choice.
+    """
+    if job.halving.min_steps is not None:
+        return job
+    halving = job.halving.model_copy(update={"min_steps": first_rung(job.halving)})
+    rungs = rung_steps(first_rung(halving), halving.max_steps, halving.reduction)
+    say(f"halving.min_steps: auto means {rungs[0]}; rungs at {', '.join(map(str, rungs))} steps")
+    return job.model_copy(update={"halving": halving})
 
 
 def rung_steps(min_steps: int, max_steps: int, reduction: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ def expected_steps(halving: HalvingSpec) -> float:
     Args:
         halving: of the job.
     """
-    rule = Halving(rule=halving.rule, min_steps=halving.min_steps, reduction=halving.reduction)
+    rule = Halving.of(halving)
     share = {"none": 1.0, "median": 0.5}.get(halving.rule, 1 / halving.reduction)
 
     def steps(trial: int) -> float:

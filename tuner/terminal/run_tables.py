@@ -16,6 +16,7 @@ from tuner.results import verdict as run_verdict
 from tuner.results.as_json import status_json
 from tuner.results.preset_runs import PresetRun, best_preset_run, full_runs, preset_run
 from tuner.results.results import Results
+from tuner.results.rung_ranking import rung_correlations
 from tuner.results.trial_result import TrialResult
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
@@ -264,6 +265,8 @@ def status_table(results: Results) -> RenderableType:
     failed = [r for r in results.records if r.state == "failed"]
     for record in failed[:3]:
         table.add_row("failed", Text(f"trial {record.trial}: {record.reason}", style="red"))
+    for rung in rung_correlations(results):
+        table.add_row("ranking", f"rank correlation between {rung}")
     if engines := results.engines:
         alive_s = sum(stats.alive_s for stats in engines)
         busy = sum(stats.advancing_s for stats in engines) / max(alive_s, 1e-9)

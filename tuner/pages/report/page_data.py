@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
@@ -15,6 +16,7 @@ from tuner.job.objective import MEASURES
 from tuner.job.spec import PairSpec
 from tuner.results.preset_runs import full_runs, preset_run
 from tuner.results.results import Results
+from tuner.results.rung_ranking import rung_correlations
 from tuner.results.trial_result import TrialResult
 from tuner.results.verdict import headline, summary
 from tuner.study.records import Scores, TrialRecord
@@ -54,6 +56,10 @@ def report_data(results: Results) -> dict[str, Any]:
             for record in searched
         ],
         "front": [_on_front(results, result) for result in front],
+        "rungCorrelations": [
+            {**asdict(rung), "correlation": _number(rung.correlation), "poor": rung.poor}
+            for rung in rung_correlations(results)
+        ],
         "params": sorted({name for record in searched for name in record.params}),
         "pairs": _pairs(results, best, preset),
         "baselines": _baselines(results),

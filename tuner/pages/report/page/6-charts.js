@@ -208,6 +208,7 @@ function renderSearch() {
   if (!rankedTrials().length) return fill("search");
   if (byId("search").childElementCount) {
     if (byId("front-table")) fill("front-table", frontTable());
+    fill("rungs", rungTable());
     return redraw(byId("search"));
   }
   const plots = pageData.objectives.length > 1 ? [frontChart()] : [];
@@ -216,7 +217,19 @@ function renderSearch() {
   plots.push(chart("Score over trials", `Each point is a trial; the line is the best score so far${among}.`, history));
   plots.push(chart("Score over steps", "Each curve is a trial. Vertical lines are the rungs, where trials are compared and the weaker ones stop.", learningCurves));
   fill("search", h("h2", { id: "search-title" }, "Progress of the search"),
-    h("p", { class: "lead" }, `${objective().name}: ${objective().higherIsBetter ? "higher" : "lower"} is better.`), h("div", { class: "plots" }, plots));
+    h("p", { class: "lead" }, `${objective().name}: ${objective().higherIsBetter ? "higher" : "lower"} is better.`), h("div", { class: "plots" }, plots),
+    h("div", { id: "rungs" }, rungTable()));
+}
+
+/** Return how each rung ranks trials compared with a later one, or null while too few have reached one. */
+function rungTable() {
+  const rungs = pageData.rungCorrelations;
+  if (!rungs.length) return null;
+  const rows = rungs.map(({ steps, later, correlation, trials, reported, poor }) =>
+    [`${steps} steps`, `${later} steps`, h("td", { class: poor ? "worse" : null }, `${correlation.toFixed(2)}${poor ? ", poor" : ""}`), `${trials} of ${reported}`]);
+  return [h("h3", {}, "How early rungs rank"),
+    table("Spearman's rank correlation between the values at two rungs, over the trials that reached both. Trials that were stopped are missing at the later rung, which tends to lower it.",
+      ["rung", "compared with", "rank correlation", "trials"], rows)];
 }
 
 // --- Optuna's figures ----------------------------------------------------------------------------
