@@ -1,19 +1,22 @@
 """How early a rung ranks configurations, and what searches lose by an early or late first rung.
 
 Command: ``python -m benchmarks.rungs``. It decides what ``halving: {min_steps: auto}`` means
-    (`tuner.search.rungs.AUTO_SHARE`). Everything comes from recorded curves: the rank correlation
-    of each recorded step with the last one, and searches on a virtual clock that decide as in a run.
-    Regrets are shares: 0 is the best recorded score of a pair, 1 that of the untouched content.
+    (`tuner.search.rungs.AUTO_DIVISOR`). Everything comes from recorded curves: the rank correlation
+    of recorded steps with the last one, and searches on a virtual clock that decide as in a run.
+    Scores of searches are shares: 0 is the best recorded score of a pair, 1 that of the untouched
+    content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -29,33 +32,39 @@ from benchmarks.support.common import (
     publish,
     run,
 )
+from benchmarks.support.recorded_halving import lowest_losses
 from benchmarks.support.runs import REDUCTION
-from benchmarks.support.simulated_searches import STEPS, WORKERS, of_first_rung
+from benchmarks.support.search_tables import way_rows
+from benchmarks.support.simulated_searches import STEPS, WORKERS, WayResults, traces
+from tuner.job.spec import HalvingSpec
+from tuner.results.rung_ranking import MIN_TRIALS, POOR, RungCorrelation
+from tuner.search.halving import Halving
+from tuner.search.rungs import first_rung
 from tuner.transfer.curves import SHIPPED, Curves, load_curves
 
-SEEDS, QUICK_SEEDS = 10, 1
 #: Last step of a full trial.
 LAST = STEPS[1]
-#: Kinds of search: what they choose from.
-RECORDED, SAMPLED = "recorded configurations", "the default sampler"
-#: Kind of search -> pairs of first rung and reduction factor. The first rung of each reduction is
-#: what the others are compared with.
-LADDERS: Mapping[str, Sequence[tuple[int, int]]] = {
-    RECORDED: (
-        *((first, REDUCTION) for first in (10, 5, 15, 20, 30, 45)),
-        *((first, 2) for first in (10, 5, 20)),
-        *((first, 4) for first in (10, 5, 20)),
-    ),
-    SAMPLED: tuple((first, REDUCTION) for first in (10, 5, 15, 20, 30)),
+#: First rung of ``auto``.
+AUTO = first_rung(HalvingSpec(max_steps=LAST))
+#: Seeds of searches among recorded configurations, and of those with the default sampler.
+SEEDS, QUICK_SEEDS = 50, 2
+SAMPLER_SEEDS, QUICK_SAMPLER_SEEDS = 5, 1
+#: Reduction factor -> first rungs.
+FIRST_RUNGS: Mapping[int, Sequence[int]] = {
+    REDUCTION: (5, 8, 10, 15, 20, 25, 30, 45),
+    2: (5, 10, 15, 20, 30),
+    4: (5, 10, 15, 20, 30),
 }
-QUICK_LADDERS = dict.fromkeys(LADDERS, ((10, REDUCTION), (30, REDUCTION)))
+SAMPLER_FIRST_RUNGS, QUICK_FIRST_RUNGS = (5, 10, 15, 20, 30), (AUTO, 30)
 #: Budgets of searches in full trials.
 FULL_TRIALS = (3, 5, 10, 20, 30)
 #: Shares of the last step at which rank correlations of shorter and longer runs are compared.
 SHARES = tuple(Fraction(*share) for share in ((1, 9), (1, 6), (1, 3), (1, 2), (2, 3)))
-
-#: (kind of search, first rung, reduction) -> best share of each search at each budget.
-Regrets = Mapping[tuple[str, int, int], np.ndarray]
+#: Numbers of trials, and pairs of rungs, for correlations among promoted trials.
+TRIALS = (24, 64, 200)
+COMPARED = ((15, 45), (30, 90), (10, 90), (5, 90))
+#: Number of random draws of trials for each pair and number of trials.
+DRAWS = 40
 
 
 def main(
@@ -65,74 +74,62 @@ def main(
     json_file: JsonOption = None,
 ) -> None:
     """Compare first rungs by how they rank and by what searches find."""
-    count = seeds or (QUICK_SEEDS if quick else SEEDS)
     recorded = load_curves(curves)
-    ladders = QUICK_LADDERS if quick else LADDERS
-    names = list(recorded.pairs)[:2] if quick else list(recorded.pairs)
-    regrets = measure(curves, names, ladders, count)
+    count = seeds or (QUICK_SEEDS if quick else SEEDS)
+    sampler_seeds = min(count, QUICK_SAMPLER_SEEDS if quick else SAMPLER_SEEDS)
+    ways = sampled(curves, recorded, sampler_seeds, quick=quick)
     publish(
         "First rungs",
         f"{len(recorded.params)} configurations of the space `{recorded.space.name}` on"
-        f" {len(recorded.pairs)} pairs, {LAST} steps at {recorded.size_px} px, LPIPS. Searches:"
-        f" {len(names)} pairs x {count} seeds, {WORKERS} workers, budgets in steps. Regrets are"
-        " shares: 0 is the best recorded score, 1 that of the untouched content.",
+        f" {len(recorded.pairs)} pairs, {LAST} steps at {recorded.size_px} px, LPIPS. `auto` is"
+        f" {AUTO} of {LAST} steps.",
         [
+            *correlation_sections(recorded),
             Section(
-                title="Rank correlation with the last step",
-                text="Spearman's rank correlation over all configurations, as the median and the"
-                " lowest of the pairs. Best tenth kept: how many of the best tenth at the last step"
-                f" are among the best 1/{REDUCTION} at this step.",
-                rows=[correlation_row(recorded, step) for step in recorded.steps[:-1]],
+                title="Searches among recorded configurations",
+                text=f"Configurations in random order, with their recorded scores; {count} seeds,"
+                f" {WORKERS} workers. Mean best share after the steps of so many full trials."
+                " Behind: mean over these budgets minus that of `auto`, with the standard error"
+                " over pairs; lowest and highest of the pairs.",
+                rows=recorded_rows(recorded, count, quick=quick),
             ),
             Section(
-                title="Shorter and longer runs",
-                text="The same correlation, median of the pairs, with earlier steps as the last"
-                " one. Columns are shares of the last step. All trials were planned for"
-                f" {LAST} steps.",
-                rows=[length_row(recorded, last) for last in recorded.steps if last >= LAST / 3],
-            ),
-            *(
-                Section(title=f"Searches among {kind}", text=text, rows=regret_rows(regrets, kind))
-                for kind, text in _TEXTS.items()
+                title="Searches of the default sampler",
+                text=f"With predicted scores, which are smoother than recorded ones;"
+                f" {sampler_seeds} seeds, reduction {REDUCTION}. Columns as in"
+                " `benchmarks/results/search.md`; the default is `auto`.",
+                rows=way_rows(("first rung",), ways, AUTO),
             ),
         ],
         json_file=json_file,
     )
 
 
-_BEHIND = (
-    "Mean best share after the steps of so many full trials. Behind: mean over these budgets minus"
-    " that of the first line with the same reduction, with the standard error over pairs and seeds."
-)
-_TEXTS = {
-    RECORDED: f"In random order, with the recorded scores: nothing is predicted. {_BEHIND}",
-    SAMPLED: f"With predicted scores, which are smoother than recorded ones. {_BEHIND}",
-}
-
-
-def correlation_row(curves: Curves, step: int) -> Row:
-    """Return how well a recorded step ranks the configurations, compared with the last step."""
-    correlations = _correlations(curves, step, LAST)
-    return {
-        "steps": step,
-        "share": f"{step / LAST:.2f}",
-        "median": median(correlations),
-        "lowest": min(correlations),
-        "best tenth kept": mean(
-            _kept(scores_N, last_N)
-            for scores_N, last_N in zip(_scores(curves, step), _scores(curves, LAST), strict=True)
+def correlation_sections(curves: Curves) -> list[Section]:
+    """Return the tables about rank correlations."""
+    lasts = [last for last in curves.steps if last >= LAST / 3]
+    return [
+        Section(
+            title="Rank correlation with the last step",
+            text="Spearman's rank correlation over all configurations, median and lowest of the"
+            " pairs. Best tenth kept: how many of the best tenth at the last step are among the"
+            f" best 1/{REDUCTION} at this step.",
+            rows=[correlation_row(curves, step) for step in curves.steps[:-1]],
         ),
-    }
-
-
-def length_row(curves: Curves, last: int) -> Row:
-    """Return the median correlation at each of `SHARES` of ``last`` that was recorded."""
-    row: Row = {"last step": last}
-    for share in SHARES:
-        step = share * last
-        recorded = step in curves.steps
-        row[str(share)] = median(_correlations(curves, int(step), last)) if recorded else ""
-    return row
+        Section(
+            title="Shorter and longer runs",
+            text="The same correlation, median of the pairs, with earlier steps as the last one."
+            f" Columns are shares of the last step. All trials were planned for {LAST} steps.",
+            rows=[length_row(curves, last) for last in lasts],
+        ),
+        Section(
+            title="Among promoted trials",
+            text="Rank correlation of two rungs over all configurations, and what a run sees of it:"
+            f" over the best 1/{REDUCTION} of so many random ones. Last columns: how often that is"
+            f" below {POOR}, and how often a run would warn.",
+            rows=[promoted_row(curves, *rungs, count) for rungs in COMPARED for count in TRIALS],
+        ),
+    ]
 
 
 def _scores(curves: Curves, step: int) -> list[np.ndarray]:
@@ -141,12 +138,27 @@ def _scores(curves: Curves, step: int) -> list[np.ndarray]:
     return [pair.score_NSM[pair.known_N, index, metric] for pair in curves.pairs.values()]
 
 
-def _correlations(curves: Curves, step: int, last: int) -> list[float]:
-    """Return Spearman's rank correlation between two steps on each pair."""
-    return [
-        float(spearmanr(scores_N, last_N).statistic)
-        for scores_N, last_N in zip(_scores(curves, step), _scores(curves, last), strict=True)
-    ]
+def _spearman(first_N: np.ndarray, last_N: np.ndarray) -> float:
+    return float(spearmanr(first_N, last_N).statistic)
+
+
+def _by_pair(
+    measure: Callable[[np.ndarray, np.ndarray], float], curves: Curves, step: int, last: int
+) -> list[float]:
+    """Return what a function measures of the scores at two steps, for each pair."""
+    return list(map(measure, _scores(curves, step), _scores(curves, last)))
+
+
+def correlation_row(curves: Curves, step: int) -> Row:
+    """Return how well a recorded step ranks the configurations, compared with the last step."""
+    correlations = _by_pair(_spearman, curves, step, LAST)
+    return {
+        "steps": step,
+        "share": f"{step / LAST:.2f}",
+        "median": median(correlations),
+        "lowest": min(correlations),
+        "best tenth kept": mean(_by_pair(_kept, curves, step, LAST)),
+    }
 
 
 def _kept(scores_N: np.ndarray, last_N: np.ndarray) -> float:
@@ -156,57 +168,117 @@ def _kept(scores_N: np.ndarray, last_N: np.ndarray) -> float:
     return float(np.isin(best_N, kept_N).mean())
 
 
-def measure(
-    curves: Path,
-    names: Sequence[str],
-    ladders: Mapping[str, Sequence[tuple[int, int]]],
-    seeds: int,
-) -> Regrets:
-    """Run all searches on all cores."""
-    kinds = [(kind, *ladder) for kind, of_kind in ladders.items() for ladder in of_kind]
-    cases = [(name, seed) for seed in range(seeds) for name in names]
-    tasks = [(*kind, *case) for kind in kinds for case in cases]
-    with (
-        progress() as bar,
-        ProcessPoolExecutor(initializer=on_one_thread) as pool,
-    ):
-        done = pool.map(_task, [curves] * len(tasks), tasks, chunksize=1)
-        regrets = list(bar.track(done, total=len(tasks), description="searches"))
-    by_kind = np.reshape(regrets, (len(kinds), len(cases), len(FULL_TRIALS)))
-    return dict(zip(kinds, by_kind, strict=True))
+def length_row(curves: Curves, last: int) -> Row:
+    """Return the median correlation at each of `SHARES` of ``last`` that was recorded."""
+    row: Row = {"last step": last}
+    for share in SHARES:
+        step = share * last
+        known = step in curves.steps
+        row[str(share)] = median(_by_pair(_spearman, curves, int(step), last)) if known else ""
+    return row
 
 
-def _task(curves: Path, task: tuple[str, int, int, str, int]) -> list[float]:
-    kind, first, reduction, pair, seed = task
-    trace = of_first_rung(
-        curves, pair, seed, first=first, reduction=reduction, recorded=kind == RECORDED
-    )
-    return [trace.best_by(count * LAST) for count in FULL_TRIALS]
+def promoted_row(curves: Curves, step: int, later: int, trials: int) -> Row:
+    """Return the correlation of two rungs over all trials, and over the promoted of some trials."""
+    generator = np.random.default_rng(0)
+    kept = max(MIN_TRIALS, trials // REDUCTION)
 
+    def promoted(first_N: np.ndarray, later_N: np.ndarray) -> float:
+        drawn_T = generator.choice(len(first_N), trials)
+        best_K = drawn_T[np.argsort(first_N[drawn_T])[:kept]]
+        return _spearman(first_N[best_K], later_N[best_K])
 
-def regret_rows(regrets: Regrets, kind: str) -> list[Row]:
-    """Return one row per first rung and reduction factor for one kind of search."""
-    rows: list[Row] = []
-    base: dict[int, np.ndarray] = {}
-    for (of_kind, first, reduction), share_CB in regrets.items():
-        if of_kind != kind:
-            continue
-        behind_C = (share_CB - base.setdefault(reduction, share_CB)).mean(1)
-        error = stdev(behind_C) / len(behind_C) ** 0.5
-        rows.append(
-            {
-                "reduction": reduction,
-                "first rung": first,
-                "share": f"{first / LAST:.2f}",
-                **dict(zip(map(_trials, FULL_TRIALS), share_CB.mean(0).tolist(), strict=True)),
-                "behind": f"{behind_C.mean():.3f} ± {error:.3f}",
-            }
+    def warns(correlation: float) -> bool:
+        rungs = RungCorrelation(
+            steps=step, later=later, correlation=correlation, trials=kept, reported=trials
         )
+        return rungs.poor
+
+    seen = [value for _ in range(DRAWS) for value in _by_pair(promoted, curves, step, later)]
+    return {
+        "rungs": f"{step}, {later}",
+        "trials": trials,
+        "promoted": kept,
+        "over all": median(_by_pair(_spearman, curves, step, later)),
+        "over promoted, median": median(seen),
+        f"below {POOR}": mean(value < POOR for value in seen),
+        "warns": mean(map(warns, seen)),
+    }
+
+
+def recorded_rows(curves: Curves, seeds: int, *, quick: bool) -> list[Row]:
+    """Return one row per reduction factor and first rung of searches among the recorded."""
+    rows: list[Row] = []
+    for reduction, firsts in FIRST_RUNGS.items():
+        chosen = QUICK_FIRST_RUNGS if quick else firsts
+        shares = {first: _recorded_shares(curves, seeds, first, reduction) for first in chosen}
+        for first, share_PB in shares.items():
+            behind_P = (share_PB - shares[AUTO]).mean(1)
+            error = stdev(behind_P) / len(behind_P) ** 0.5
+            rows.append(
+                {
+                    "reduction": reduction,
+                    "first rung": first,
+                    "share": f"{first / LAST:.2f}",
+                    **dict(zip(map(_trials, FULL_TRIALS), share_PB.mean(0).tolist(), strict=True)),
+                    "behind": f"{behind_P.mean():.3f} ± {error:.3f}",
+                    "by pair": f"{behind_P.min():.3f} to {behind_P.max():.3f}",
+                }
+            )
     return rows
+
+
+def _recorded_shares(curves: Curves, seeds: int, first: int, reduction: int) -> np.ndarray:
+    """Return share_PB: the mean best share over seeds, by pair and budget."""
+    halving = Halving(rule="promote", min_steps=first, reduction=reduction)
+    metric = list(curves.metrics).index("lpips")
+    share_PB = []
+    for pair in curves.pairs.values():
+        score_NS = pair.score_NSM[pair.known_N, :, metric]
+        best = score_NS.min()
+        share_NS = (score_NS - best) / (pair.untouched["lpips"] - best)
+        search = partial(
+            lowest_losses,
+            share_NS,
+            curves.steps,
+            halving,
+            budgets=[count * LAST for count in FULL_TRIALS],
+            workers=WORKERS,
+        )
+        share_PB.append(np.mean([search(seed=seed) for seed in range(seeds)], axis=0))
+    return np.array(share_PB)
 
 
 def _trials(count: int) -> str:
     return f"{count} trials"
+
+
+def sampled(path: Path, curves: Curves, seeds: int, *, quick: bool) -> dict[int, WayResults]:
+    """Return searches of the default sampler by first rung, simulated on all cores."""
+    names = list(curves.pairs)[:2] if quick else list(curves.pairs)
+    firsts = QUICK_FIRST_RUNGS if quick else SAMPLER_FIRST_RUNGS
+    cases = [[(name, seed)] for seed in range(seeds) for name in names]
+    settings: list[dict[str, Any]] = [{"first": first} for first in firsts for _ in cases]
+    with (
+        progress() as bar,
+        ProcessPoolExecutor(initializer=on_one_thread) as pool,
+    ):
+        done = pool.map(traces, [path] * len(settings), cases * len(firsts), settings, chunksize=1)
+        results = list(bar.track(done, total=len(settings), description="searches"))
+    return {
+        first: _together(results[index * len(cases) : (index + 1) * len(cases)])
+        for index, first in enumerate(firsts)
+    }
+
+
+def _together(results: Sequence[WayResults]) -> WayResults:
+    """Return the results of several searches as one."""
+    return replace(
+        results[0],
+        early_C=[share for result in results for share in result.early_C],
+        late_C=[share for result in results for share in result.late_C],
+        grid_CS=np.concatenate([result.grid_CS for result in results]),
+    )
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ _JOB_MISTAKES: Mapping[str, str] = {
     "a constraint that cannot be read": "constraints.seconds_per_image=five",
     "a constraint on an unknown measure": "constraints.minutes=<= 5",
     "rungs in the wrong order": "halving.min_steps=10",
+    "a first rung that is no number": "halving.min_steps=early",
     "a picture that does not exist": "pairs.0.content=missing.png",
     "a folder as a picture": "pairs.0.content=.",
     "an unknown way to make a reference": "pairs.0.reference={from: magic}",

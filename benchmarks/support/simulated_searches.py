@@ -22,7 +22,7 @@ from benchmarks.support.common import Row
 from benchmarks.support.runs import REDUCTION, with_starts
 from benchmarks.support.simulate import SearchTrace, simulate
 from benchmarks.support.stock import simulate_stock
-from search_spaces import Float, Params, Space
+from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling import optuna_samplers as samplers
 from tuner.sampling.lengthscales import Lengths
@@ -107,23 +107,10 @@ class Recorded:
 
     def __call__(self, params: Params, steps: int) -> Mapping[str, float]:
         """Return the scores after some steps, with the objective as a share."""
-        return self._as_share(self.curves.scores(self.pair, params, steps))
-
-    def recorded(self, index: int, steps: int) -> Mapping[str, float]:
-        """Return the recorded scores of a recorded configuration, with the objective as a share.
-
-        Scores between recorded steps are interpolated linearly in the logarithm of the steps.
-        """
-        score_SM = self.curves.pairs[self.pair].score_NSM[index]
-        log_S = np.log(self.curves.steps)
-        scores_M = [float(np.interp(np.log(steps), log_S, score_S)) for score_S in score_SM.T]
-        return self._as_share(dict(zip(self.curves.metrics, scores_M, strict=True)))
-
-    def _as_share(self, scores: Mapping[str, float]) -> Mapping[str, float]:
-        best, untouched = self._best_and_untouched
+        scores = self.curves.scores(self.pair, params, steps)
+        best, untouched = self._best_and_untouched()
         return {**scores, "lpips": (scores["lpips"] - best) / (untouched - best)}
 
-    @cached_property
     def _best_and_untouched(self) -> tuple[float, float]:
         pair_curves = self.curves.pairs[self.pair]
         index = self.curves.metrics.index("lpips")
@@ -159,54 +146,6 @@ def ours(job: JobSpec, scores: Recorded, *, knows: bool = True) -> SearchTrace:
     """Simulate a search without presets and initial points."""
     lengths = scores.lengths if knows else None
     return simulate(job, scores.space, scores, workers=WORKERS, lengths=lengths)
-
-
-#: Parameter that holds the number of a recorded configuration, plus 1, in `numbered_space`.
-NUMBER = "style_weight"
-
-
-@cache
-def numbered_space(count: int, seed: int) -> Space:
-    """Return a space of numbers instead of configurations, which is faster than the recorded space.
-
-    Args:
-        count: how many numbers there are; all are initial points.
-        seed: seed of their random order.
-    """
-    order = np.random.default_rng(seed).permutation(count)
-    return Space(
-        name="numbered",
-        why="recorded configurations by their numbers",
-        params={NUMBER: Float(low=1.0, high=float(count))},
-        initial_points=tuple({NUMBER: float(index + 1)} for index in order),
-    )
-
-
-def of_first_rung(
-    path: Path, pair: str, seed: int, *, first: int, reduction: int, recorded: bool
-) -> SearchTrace:
-    """Simulate a search with a first rung until the steps of 30 full trials.
-
-    Args:
-        path: file of recorded curves.
-        pair: name of a recorded pair.
-        seed: seed of the search.
-        first: steps of the first rung.
-        reduction: factor between two rungs.
-        recorded: try the recorded configurations in random order; else the default sampler
-            chooses.
-    """
-    scores = Recorded(curves_at(path), pair)
-    settings = {"seed": seed, "steps": LATE, "first": first, "reduction": reduction}
-    if not recorded:
-        return ours(job_of(**settings), scores)
-    count = len(scores.curves.params)
-    return simulate(
-        job_of(**settings, sampler="random", trials=count),
-        numbered_space(count, seed),
-        lambda params, steps: scores.recorded(int(params[NUMBER]) - 1, steps),
-        workers=WORKERS,
-    )
 
 
 def compare(path: Path, pair: str, seed: int) -> dict[str, SearchTrace]:

@@ -22,7 +22,6 @@ Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Runs = Annotated[list[str], Field(max_length=20)]
 
 
-
 def _auto_or_at_most(maximum: int) -> BeforeValidator:
     """Return a validator that turns ``auto`` into None and refuses all other text."""
 
@@ -90,7 +89,7 @@ class HalvingSpec(Section):
         Field(
             ge=1,
             le=100_000,
-            description="steps of the first rung; auto: a ninth of max_steps, chosen by measurement",
+            description="steps of the first rung; auto: a sixth of max_steps, which measurements favor",
         ),
         _auto_or_at_most(100_000),
         _NONE_AS_AUTO,

@@ -10,8 +10,10 @@ from nst_core.errors import Say
 if TYPE_CHECKING:  # the processes of trials import this module
     from tuner.job.spec import HalvingSpec, JobSpec
 
-#: With ``min_steps: auto``, ``max_steps`` is this many times the first rung.
-AUTO_DIVISOR = 9
+#: With ``min_steps: auto``, ``max_steps`` is this many times the first rung. Searches with equal
+#: numbers of steps are level for first rungs up to a sixth of ``max_steps``, and worse for later
+#: ones; the later a rung, the better it ranks (`benchmarks/results/rungs.md`).
+AUTO_DIVISOR = 6
 
 
 def first_rung(halving: HalvingSpec) -> int:

@@ -43,21 +43,21 @@ def test_next_rungs() -> None:
     trial=st.integers(0, 1000),
 )
 def test_auto_gives_valid_rungs(max_steps: int, reduction: int, rule: Rule, trial: int) -> None:
-    """With `auto`, rungs ascend from a ninth of max_steps, rounded up, to max_steps."""
+    """With `auto`, rungs ascend from a sixth of max_steps, rounded up, to max_steps."""
     spec = HalvingSpec(max_steps=max_steps, reduction=reduction, rule=rule)
     rungs = Halving.of(spec).rungs(trial, max_steps)
     assert all(a < b for a, b in pairwise(rungs))
     assert rungs[-1] == max_steps
     if rule != "hyperband":
-        assert rungs[0] == ceil(max_steps / 9)
+        assert rungs[0] == ceil(max_steps / 6)
 
 
 def test_auto_becomes_a_number_and_a_number_stays(job_file: Path) -> None:
     """A run gets a number for `auto` and says so; a number in a job is kept without a word."""
     said: list[str] = []
     auto, _ = load_job(job_file, ["halving.min_steps=auto", "halving.max_steps=300"])
-    assert with_first_rung(auto, said.append).halving.min_steps == 34
-    assert said == ["halving.min_steps: auto means 34; rungs at 34, 102, 300 steps"]
+    assert with_first_rung(auto, said.append).halving.min_steps == 50
+    assert said == ["halving.min_steps: auto means 50; rungs at 50, 150, 300 steps"]
     given_number, _ = load_job(job_file, ["halving.min_steps=5"])
     assert with_first_rung(given_number, said.append) is given_number
     assert len(said) == 1
