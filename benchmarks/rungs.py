@@ -4,19 +4,17 @@ Command: ``python -m benchmarks.rungs``. It decides what ``halving: {min_steps: 
     (`tuner.search.rungs.AUTO_DIVISOR`). Everything comes from recorded curves: the rank correlation
     of recorded steps with the last one, and searches on a virtual clock that decide as in a run.
     Scores of searches are shares: 0 is the best recorded score of a pair, 1 that of the untouched
-    content.
+    content. `benchmarks.search` compares first rungs with the default sampler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -27,15 +25,12 @@ from benchmarks.support.common import (
     QuickOption,
     Row,
     Section,
-    on_one_thread,
-    progress,
     publish,
     run,
 )
 from benchmarks.support.recorded_halving import lowest_losses
 from benchmarks.support.runs import REDUCTION
-from benchmarks.support.search_tables import way_rows
-from benchmarks.support.simulated_searches import STEPS, WORKERS, WayResults, traces
+from benchmarks.support.simulated_searches import STEPS, WORKERS
 from tuner.job.spec import HalvingSpec
 from tuner.results.rung_ranking import MIN_TRIALS, POOR, RungCorrelation
 from tuner.search.halving import Halving
@@ -46,16 +41,14 @@ from tuner.transfer.curves import SHIPPED, Curves, load_curves
 LAST = STEPS[1]
 #: First rung of ``auto``.
 AUTO = first_rung(HalvingSpec(max_steps=LAST))
-#: Seeds of searches among recorded configurations, and of those with the default sampler.
 SEEDS, QUICK_SEEDS = 50, 2
-SAMPLER_SEEDS, QUICK_SAMPLER_SEEDS = 5, 1
 #: Reduction factor -> first rungs.
 FIRST_RUNGS: Mapping[int, Sequence[int]] = {
     REDUCTION: (5, 8, 10, 15, 20, 25, 30, 45),
     2: (5, 10, 15, 20, 30),
     4: (5, 10, 15, 20, 30),
 }
-SAMPLER_FIRST_RUNGS, QUICK_FIRST_RUNGS = (5, 10, 15, 20, 30), (AUTO, 30)
+QUICK_FIRST_RUNGS = (AUTO, 30)
 #: Budgets of searches in full trials.
 FULL_TRIALS = (3, 5, 10, 20, 30)
 #: Shares of the last step at which rank correlations of shorter and longer runs are compared.
@@ -76,8 +69,6 @@ def main(
     """Compare first rungs by how they rank and by what searches find."""
     recorded = load_curves(curves)
     count = seeds or (QUICK_SEEDS if quick else SEEDS)
-    sampler_seeds = min(count, QUICK_SAMPLER_SEEDS if quick else SAMPLER_SEEDS)
-    ways = sampled(curves, recorded, sampler_seeds, quick=quick)
     publish(
         "First rungs",
         f"{len(recorded.params)} configurations of the space `{recorded.space.name}` on"
@@ -92,13 +83,6 @@ def main(
                 " Behind: mean over these budgets minus that of `auto`, with the standard error"
                 " over pairs; lowest and highest of the pairs.",
                 rows=recorded_rows(recorded, count, quick=quick),
-            ),
-            Section(
-                title="Searches of the default sampler",
-                text=f"With predicted scores, which are smoother than recorded ones;"
-                f" {sampler_seeds} seeds, reduction {REDUCTION}. Columns as in"
-                " `benchmarks/results/search.md`; the default is `auto`.",
-                rows=way_rows(("first rung",), ways, AUTO),
             ),
         ],
         json_file=json_file,
@@ -251,34 +235,6 @@ def _recorded_shares(curves: Curves, seeds: int, first: int, reduction: int) -> 
 
 def _trials(count: int) -> str:
     return f"{count} trials"
-
-
-def sampled(path: Path, curves: Curves, seeds: int, *, quick: bool) -> dict[int, WayResults]:
-    """Return searches of the default sampler by first rung, simulated on all cores."""
-    names = list(curves.pairs)[:2] if quick else list(curves.pairs)
-    firsts = QUICK_FIRST_RUNGS if quick else SAMPLER_FIRST_RUNGS
-    cases = [[(name, seed)] for seed in range(seeds) for name in names]
-    settings: list[dict[str, Any]] = [{"first": first} for first in firsts for _ in cases]
-    with (
-        progress() as bar,
-        ProcessPoolExecutor(initializer=on_one_thread) as pool,
-    ):
-        done = pool.map(traces, [path] * len(settings), cases * len(firsts), settings, chunksize=1)
-        results = list(bar.track(done, total=len(settings), description="searches"))
-    return {
-        first: _together(results[index * len(cases) : (index + 1) * len(cases)])
-        for index, first in enumerate(firsts)
-    }
-
-
-def _together(results: Sequence[WayResults]) -> WayResults:
-    """Return the results of several searches as one."""
-    return replace(
-        results[0],
-        early_C=[share for result in results for share in result.early_C],
-        late_C=[share for result in results for share in result.late_C],
-        grid_CS=np.concatenate([result.grid_CS for result in results]),
-    )
 
 
 if __name__ == "__main__":

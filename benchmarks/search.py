@@ -82,7 +82,7 @@ TPE_SETTINGS: dict[str, dict[str, Any]] = {
     "96 candidates": {"n_ei_candidates": 96},
 }
 #: Pairs of first rung and reduction factor.
-LADDERS = ((5, 2), (5, 3), (5, 4), (10, 3), (30, 3))
+LADDERS = ((5, 2), (5, 3), (5, 4), (10, 3), (15, 3), (30, 3))
 
 
 def main(

@@ -89,7 +89,7 @@ class HalvingSpec(Section):
         Field(
             ge=1,
             le=100_000,
-            description="steps of the first rung; auto: a sixth of max_steps, which measurements favor",
+            description="steps of the first rung; auto: a sixth of max_steps",
         ),
         _auto_or_at_most(100_000),
         _NONE_AS_AUTO,

@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
 #: Fewest trials that a rank correlation is shown for.
 MIN_TRIALS = 8
 #: A rung ranks poorly if its rank correlation is below this by more than chance explains: the upper
-#: limit of the one-sided 90 % confidence interval is below it. Without this, a warning would come in
-#: two of five runs whose first rung has a rank correlation of 0.75 with the next one
-#: (`benchmarks/results/rungs.md`).
+#: limit of the one-sided 90 % confidence interval is below it. Without this, two of five runs would
+#: warn whose first rung has a rank correlation of 0.75 with the next one, since promoted trials are
+#: alike (`benchmarks/results/rungs.md`).
 POOR = 0.5
 _Z_90 = 1.2816
 
@@ -106,11 +106,11 @@ def rung_warning(results: Results) -> str | None:
     good = (c.steps for c in correlations if c.steps > poor.steps and not c.poor)
     promoted = ""
     if poor.trials < poor.reported:
-        promoted = " that were promoted; over all trials it would be higher"
+        promoted = " that were promoted; over all trials it tends to be higher"
     return (
-        f"The rung at {poor.steps} steps may stop good trials: its ranking has a rank correlation of"
-        f" {poor.correlation:.2f} with that at {poor.later} steps, over {poor.trials} trials"
-        f"{promoted}. For the next run, consider a later first rung:"
+        f"The rung at {poor.steps} steps may stop good trials: its rank correlation with the rung"
+        f" at {poor.later} steps is {poor.correlation:.2f}, over {poor.trials} trials{promoted}."
+        " For the next run, consider a later first rung:"
         f" `halving: {{min_steps: {next(good, poor.later)}}}`."
     )
 

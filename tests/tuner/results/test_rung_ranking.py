@@ -72,7 +72,7 @@ def test_presets_and_finals_do_not_count() -> None:
 
 
 def test_a_poor_rung_is_named_everywhere() -> None:
-    """Table, verdict, page and JSON name a rung that ranks poorly, and a first rung that does not."""
+    """Tables, verdict and JSON name a rung that ranks poorly, and a better first rung."""
     run = run_with({10: OTHER, 30: ORDER, 90: ORDER})
     warning = rung_warning(run)
     assert warning is not None and "The rung at 10 steps" in warning

@@ -78,6 +78,6 @@ def test_a_run_stores_its_first_rung(job_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["soon", "0", "100001", "2.5", "true"])
 def test_a_wrong_first_rung_is_one_error(job_file: Path, value: str) -> None:
     """A first rung that is neither auto nor a possible number is one error that names the key."""
-    with pytest.raises(ConfigError, match="`halving.min_steps`: expected ") as caught:
+    with pytest.raises(ConfigError, match=r"`halving\.min_steps`: expected ") as caught:
         load_job(job_file, [f"halving.min_steps={value}"])
     assert len(caught.value.problems) == 1
