@@ -8,11 +8,12 @@ from search_spaces.comparison_spaces import BLEND, FAST, LAYERS, NETWORKS, OPTIM
 from search_spaces.gram_spaces import GRAM, GRAM_WIDE, WIDE
 from search_spaces.published_spaces import REPORTS
 from search_spaces.space import Space
+from search_spaces.standard_space import STANDARD
 
 CATALOGUE: Mapping[str, Space] = {
     space.name: space
     for space in (
-        *(GRAM, GRAM_WIDE, WIDE),
+        *(STANDARD, GRAM, GRAM_WIDE, WIDE),
         *(LAYERS, NETWORKS, OPTIMIZERS, FAST, BLEND, PHOTOREAL),
         *REPORTS,
     )

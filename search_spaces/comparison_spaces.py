@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search_spaces.derived_parameters import sets_of
-from search_spaces.gram_spaces import GRAM, RATIO, SCHEMES, SETS, options
+from search_spaces.derived_parameters import STYLE_SETS, sets_of
+from search_spaces.gram_spaces import ALL_SETS, GRAM, RATIO, SCHEMES, SETS, options
 from search_spaces.parameters import Choice, Float, Int, Parameter
 from search_spaces.space import Space
 
@@ -18,7 +18,8 @@ _VGGS = ("vgg16", "vgg19")
 def _layer_weights() -> Mapping[str, Parameter]:
     """Return weights of the second to fifth layer, conditional on sets with enough layers."""
     explicit: Mapping[str, tuple[str, ...]] = {"style_scheme": ("explicit",)}
-    deeper = {n: {**explicit, "style_set": sets_of("vgg16", layers=n)} for n in range(3, 6)}
+    with_layers = {n: tuple(s for s in ALL_SETS if len(STYLE_SETS[s]) >= n) for n in range(3, 6)}
+    deeper = {n: {**explicit, "style_set": sets} for n, sets in with_layers.items()}
     return {
         f"log10_layer_{number}": Float(low=-2.5, high=1.5, when=when)
         for number, when in {2: explicit, **deeper}.items()
@@ -40,7 +41,7 @@ LAYERS = Space(
     params={
         "log10_style_content": RATIO,
         "lr": Float(low=0.01, high=0.1, log=True),
-        "style_set": Choice(options=sets_of("vgg16")),
+        "style_set": Choice(options=ALL_SETS),
         "style_scheme": Choice(options=(*SCHEMES, "explicit")),
         **_layer_weights(),
         "content_layer": Choice(options=("relu2_2", "relu3_2", "relu4_2", "conv4_2", "conv5_2")),

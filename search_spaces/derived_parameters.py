@@ -18,6 +18,8 @@ STYLE_SETS: Mapping[str, tuple[str, ...]] = {
     "relu1_1-5_1": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
     "relu1_2-4_3": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
     "relu1_1-2_1": ("relu1_1", "relu2_1"),
+    "relu1_2-2_2": ("relu1_2", "relu2_2"),
+    "relu1_2-3_3": ("relu1_2", "relu2_2", "relu3_3"),
     "relu2_1-4_1": ("relu2_1", "relu3_1", "relu4_1"),
     "relu2_1-5_1": ("relu2_1", "relu3_1", "relu4_1", "relu5_1"),
     "conv1_1-5_1": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
@@ -57,13 +59,11 @@ def base_of(name: str) -> str:
     return name.partition("@")[0]
 
 
-def sets_of(network: str, *, layers: int = 1) -> tuple[str, ...]:
-    """Return the names of a network's style sets of at least ``layers`` layers."""
+def sets_of(network: str) -> tuple[str, ...]:
+    """Return the names of a network's style sets."""
     nodes = NETWORKS[network].node
     return tuple(
-        name
-        for name, members in STYLE_SETS.items()
-        if len(members) >= layers and all(layer in nodes for layer in members)
+        name for name, members in STYLE_SETS.items() if all(layer in nodes for layer in members)
     )
 
 

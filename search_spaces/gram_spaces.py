@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from nst_core.config import FIELDS
-from search_spaces.derived_parameters import sets_of
 from search_spaces.parameters import Choice, Float, Int
 from search_spaces.space import Space
 
 #: Sets and schemes of style layers that did well, or that published systems use.
 SETS = ("relu1_1-3_1", "relu1_1-4_1", "relu1_1-5_1", "relu1_2-4_3")
 SCHEMES = ("equal", "shallow", "deep")
+#: All sets of VGG16 in `gram-wide` and `layers`.
+ALL_SETS = (
+    *(*SETS, "relu1_1-2_1"),
+    *("relu2_1-4_1", "relu2_1-5_1", "conv1_1-5_1"),
+)
 
 #: log10 of style weight over content weight, for per-pixel Grams and a start from the content.
 RATIO = Float(low=-1.5, high=2.5)
@@ -97,7 +101,7 @@ GRAM_WIDE = Space(
             low=-4.0, high=2.0, when={"init": ("noise", "style", "style_noise")}
         ),
         "lr": Float(low=0.001, high=0.5, log=True),
-        "style_set": Choice(options=sets_of("vgg16")),
+        "style_set": Choice(options=ALL_SETS),
         "style_scheme": Choice(options=SCHEMES),
         "content_layer": Choice(
             options=("relu1_2", "relu2_2", "relu3_2", "relu4_2", "conv4_2", "conv5_2")

@@ -224,7 +224,7 @@ def _suggestions(source: PairSource, workload: Workload) -> list[Params]:
 
 
 def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace, Best, int]:
-    space, way = space_of(case.way), case.way
+    space, way = space_of(case.way).at_size(case.size_px), case.way
     starts = _suggestions(source, workload) if way.suggested else []
     starts += [p for p in (space.initial_points if case.starts else ()) if p not in starts]
     watch = _StepBudget(case.budget)
@@ -248,7 +248,7 @@ def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace,
 
 
 def _of_stock(source: PairSource, case: Case, workload: Workload) -> tuple[Trace, Best, int]:
-    space = space_of(case.way)
+    space = space_of(case.way).at_size(case.size_px)
     space = space if case.starts else with_starts(space)
     stylizer, params_of = _Stylizer(workload, space, case), dict[int, Params]()
 
