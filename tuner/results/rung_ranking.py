@@ -19,7 +19,7 @@ MIN_TRIALS = 8
 #: A rung ranks poorly if its rank correlation is below this by more than chance explains: the upper
 #: limit of the one-sided 90 % confidence interval is below it. Without this, two of five runs would
 #: warn whose first rung has a rank correlation of 0.75 with the next one, since promoted trials are
-#: alike (`benchmarks/results/rungs.md`).
+#: alike (`python -m benchmarks.rungs`).
 POOR = 0.5
 _Z_90 = 1.2816
 

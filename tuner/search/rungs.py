@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # the processes of trials import this module
 
 #: With ``min_steps: auto``, ``max_steps`` is this many times the first rung. Searches with equal
 #: numbers of steps are level for first rungs up to a sixth of ``max_steps``, and worse for later
-#: ones; the later a rung, the better it ranks (`benchmarks/results/rungs.md`).
+#: ones; the later a rung, the better it ranks (docs/measurements/search.md).
 AUTO_DIVISOR = 6
 
 
