@@ -13,7 +13,7 @@ STANDARD = Space(
     params={
         "init": Choice(options=("content", "mix", "noise")),
         "init_noise": Float(low=0.05, high=0.6, when={"init": ("mix",)}),
-        "log10_style_content@content": Float(low=-1.5, high=3.5, when={"init": _FROM_CONTENT}),
+        "log10_style_content@content": Float(low=-1.5, high=4.0, when={"init": _FROM_CONTENT}),
         "log10_style_content@noise": Float(low=-2.5, high=2.0, when={"init": _FROM_NOISE}),
         "lr": Float(low=0.003, high=0.3, log=True),
         "style_set": Choice(
@@ -26,12 +26,13 @@ STANDARD = Space(
         "content_layer": Choice(options=("relu1_2", "relu2_2", "relu3_2", "relu4_2", "conv4_2")),
         "tv": Choice(options=("off", "on")),
         "tv_weight": Float(low=1e0, high=1e4, log=True, when={"tv": ("on",)}),
-        "style_scale": Float(low=0.5, high=1.5),
+        "style_scale": Float(low=0.5, high=2.0, log=True),
     },
     fixed={
         "extractor": "vgg16",
         "optimizer": "adam",
         "content_weight": 1.0,
         "padding": "replicate_first",
+        "beta2": 0.99,
     },
 )
