@@ -1,5 +1,7 @@
 """Rules for every named space."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,24 @@ from nst_core.presets.built_in import BASELINES, runnable
 from search_spaces import CATALOGUE, Float, Int, Params, Space, space_from_dict, space_to_dict
 from search_spaces.derived_parameters import base_of
 from tuner.job.yaml_file import parse_yaml
+
+#: Name and version of a space -> digest of its declaration.
+DECLARED = {
+    ("gram", 1): "f2ce97e96772",
+    ("gram-wide", 1): "fe0a6c6b11ba",
+    ("wide", 1): "779fa581ce25",
+    ("layers", 1): "470243bc73d8",
+    ("networks", 1): "0c84cdb495e2",
+    ("optimizers", 1): "d73c32fce1ce",
+    ("fast", 1): "e5139d49fb83",
+    ("blend", 1): "578499e57a68",
+    ("photoreal", 1): "c999992ac905",
+    ("report-adam-1000", 1): "85d90b72999f",
+    ("report-layered-2000", 1): "e179ebfdce32",
+    ("report-lbfgs-resnet18", 1): "879c3608fc46",
+    ("report-tv-amp", 1): "b2da47efdc5c",
+    ("report-weighted-layers", 1): "225d55b6d97b",
+}
 
 REPORTS = {name: CATALOGUE[f"report-{name}"] for name in BASELINES}
 
@@ -66,6 +86,20 @@ def test_every_space_survives_its_yaml(name: str) -> None:
     space = CATALOGUE[name]
     text = yaml.safe_dump(space_to_dict(space), sort_keys=False)
     assert space_from_dict(parse_yaml(text, "x.yaml").data, "x.yaml") == space
+
+
+def test_a_version_of_a_space_keeps_its_meaning() -> None:
+    """The declaration of a named space changes only together with its version.
+
+    After a change, raise the space's version and write its new digest here.
+    """
+
+    def digest(space: Space) -> str:
+        declared = {key: value for key, value in space_to_dict(space).items() if key != "why"}
+        return hashlib.sha256(json.dumps(declared).encode()).hexdigest()[:12]
+
+    found = {(space.name, space.version): digest(space) for space in CATALOGUE.values()}
+    assert found == DECLARED
 
 
 def terms(config: StyleConfig) -> Mapping[str, float]:

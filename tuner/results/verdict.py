@@ -43,8 +43,8 @@ def verdict(results: Results) -> list[Sentence]:
             f" {results.held_out(other):.4g} against {results.held_out(best):.4g}."
         )
         sentences.append(Sentence(text, "warning"))
-    if text := rung_warning(results):
-        sentences.append(Sentence(text, "warning"))
+    if poor_rungs := rung_warning(results):
+        sentences.append(Sentence(poor_rungs, "warning"))
     return sentences
 
 
