@@ -13,7 +13,20 @@ _NAMES = (
 
 STANDARD = Space(
     name="standard",
-    why=("The best result of Gatys' loss on VGG16. To be measured. And explained."),
+    why=(
+        "The best result of Gatys' loss on VGG16 with Adam, in few parameters that all matter."
+        " The start image is one number: the share of noise in the photo, from 0 (the photo) to 1"
+        " (noise). The best ratio of style to content rises with it, so its range is wide. Style"
+        " layers are one of four sets, shallow or deep, right after a convolution block begins or"
+        " at its second and third layer; a slope weights them. Most winners weight the first layer"
+        " 8 to 20 times as much as the second, -0.9 to -1.3 decades per layer. Content layers are"
+        " one of each depth, and conv4_2, which published systems use. A total variation weight of"
+        " 1 has no visible effect, and above 1000 it blurs. A smaller style image gives finer"
+        " strokes: winners lie between 0.6 and 1.6 times the result. Two settings are fixed because"
+        " they helped on every pair and cost nothing: copies of the border pixels as padding of"
+        " the first convolution, and 0.99 as Adam's `beta2`. The initial points won on sample"
+        " pairs at 64 and 128 px."
+    ),
     params={
         "log10_style_content": Float(low=-1.0, high=4.5),
         "lr": Float(low=0.005, high=0.2, log=True),

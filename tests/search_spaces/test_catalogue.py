@@ -18,6 +18,7 @@ from tuner.job.yaml_file import parse_yaml
 
 #: Name and version of a space -> digest of its declaration.
 DECLARED = {
+    ("standard", 1): "f7940f109d43",
     ("gram", 1): "f2ce97e96772",
     ("gram-wide", 1): "fe0a6c6b11ba",
     ("wide", 1): "779fa581ce25",
@@ -64,7 +65,7 @@ def test_every_sample_builds(name: str) -> None:
         assert (config.size_px, config.steps) == (128, 50)
         ratio = config.style_weight / config.content_weight
         assert ratio == pytest.approx(10 ** drawn["log10_style_content"])
-        if {"style_scheme", "log10_layer_2"} & drawn.keys():
+        if {"style_scheme", "style_slope", "log10_layer_2"} & drawn.keys():
             assert sum(config.style_layers.values()) == pytest.approx(1)
         if "log10_blend_2" in drawn:
             assert sum(config.style_blend or ()) == pytest.approx(1)
