@@ -1,4 +1,4 @@
-"""Record learning curves of many configurations on real pairs, for the simulator and `suggest`.
+"""Record learning curves of many configurations on real pairs, for simulated searches.
 
 Command: ``python -m benchmarks.record --out curves.npz``. Every pair runs the same configurations,
 points of a Sobol sequence over the space, without early stopping. Curves that are already in the
@@ -33,6 +33,7 @@ from benchmarks.support.common import (
     publish,
     run,
 )
+from benchmarks.support.curves import COMMITTED, Curves, PairCurves, load_curves
 from benchmarks.support.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
@@ -45,8 +46,6 @@ from tuner.job.load import find_space
 from tuner.sampling.encoding import encode_all
 from tuner.sampling.gaussian_process import Kernel, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point
-from tuner.transfer.curves import SHIPPED, Curves, PairCurves, load_curves
-from tuner.transfer.picture_statistics import FEATURES, picture_features
 
 SIZE_PX = 64
 STEPS = (5, 10, 15, 20, 30, 45, 60, 90)
@@ -61,7 +60,7 @@ def main(
     space: Annotated[str, typer.Option(help="a named space or a path to one")] = "gram",
     configs: Annotated[int | None, typer.Option(min=1, help="configurations")] = None,
     size_px: Annotated[int, typer.Option(help="longer side")] = SIZE_PX,
-    out: Annotated[Path, typer.Option(help="file of curves; it is added to")] = SHIPPED,
+    out: Annotated[Path, typer.Option(help="file of curves; it is added to")] = COMMITTED,
     quick: QuickOption = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -131,7 +130,6 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 params=points,
                 steps=STEPS,
                 metrics=METRICS_KEPT,
-                features=FEATURES,
                 pairs=pairs,
                 size_px=size_px,
                 kernel=kernel_of(encoded_ND, pairs.values()),
@@ -214,13 +212,12 @@ def lengths_of(points_ND: np.ndarray, score_NSM: np.ndarray) -> np.ndarray:
 def pair_curves(
     pair: Pair, size_px: int, score_NSM: np.ndarray, points_ND: np.ndarray
 ) -> PairCurves:
-    """Return the curves of one pair with their baseline, image statistics and lengthscales."""
+    """Return the curves of one pair with their baseline and lengthscales."""
     prepared = engine_pair(pair, size_px)
     suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
     untouched: Mapping[str, float] = baseline_scores([prepared], suite)[0]["content"]
     return PairCurves(
         name=pair.name,
-        features_F=np.asarray(picture_features(prepared.inputs)),
         score_NSM=score_NSM,
         untouched={name: untouched[name] for name in METRICS_KEPT},
         lengths_D=lengths_of(points_ND, score_NSM),

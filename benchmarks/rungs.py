@@ -28,6 +28,7 @@ from benchmarks.support.common import (
     publish,
     run,
 )
+from benchmarks.support.curves import COMMITTED, Curves, load_curves
 from benchmarks.support.recorded_halving import lowest_losses
 from benchmarks.support.runs import REDUCTION
 from benchmarks.support.simulated_searches import STEPS, WORKERS
@@ -35,7 +36,6 @@ from tuner.job.spec import HalvingSpec
 from tuner.results.rung_ranking import MIN_TRIALS, POOR, RungCorrelation
 from tuner.search.halving import Halving
 from tuner.search.rungs import first_rung
-from tuner.transfer.curves import SHIPPED, Curves, load_curves
 
 #: Last step of a full trial.
 LAST = STEPS[1]
@@ -61,7 +61,7 @@ DRAWS = 40
 
 
 def main(
-    curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
+    curves: Annotated[Path, typer.Option(help="recorded curves")] = COMMITTED,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,

@@ -27,6 +27,7 @@ from benchmarks.support.common import (
     publish,
     run,
 )
+from benchmarks.support.curves import COMMITTED, load_curves
 from benchmarks.support.runs import REDUCTION
 from benchmarks.support.search_tables import (
     Measured,
@@ -34,14 +35,9 @@ from benchmarks.support.search_tables import (
     draw,
     pair_rows,
     share_of_random,
-    warm_behind,
-    warm_rows,
-    warm_share,
     way_rows,
 )
 from benchmarks.support.simulated_searches import (
-    COLD_FULL,
-    COLD_TRIALS,
     EARLY,
     GRID_S,
     LATE,
@@ -50,12 +46,9 @@ from benchmarks.support.simulated_searches import (
     WORKERS,
     compare,
     scaling,
-    suggestion_row,
     traces,
-    warm_and_cold,
 )
 from tuner.job.spec import RULES, Rule, SamplerName
-from tuner.transfer.curves import SHIPPED, Curves, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 3
 SCALE_WORKERS = (1, 4, 16, 64, 256, 1000)
@@ -86,7 +79,7 @@ LADDERS = ((5, 2), (5, 3), (5, 4), (10, 3), (15, 3), (30, 3))
 
 
 def main(
-    curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
+    curves: Annotated[Path, typer.Option(help="recorded curves")] = COMMITTED,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
     plot: Annotated[Path | None, typer.Option(help="also draw a plot, .png or .svg")] = None,
     quick: QuickOption = False,
@@ -103,16 +96,16 @@ def main(
         "Search",
         f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without initial"
         f" points, rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, the default,"
-        " knows from pairs that share neither photo nor painting which parameters matter, as in a"
-        " run; other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
+        " knows from pairs that share neither photo nor painting which parameters matter;"
+        " other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
         " that of the untouched content.",
-        sections_of(results, recorded, names),
+        sections_of(results, names),
         goals=goals_of(results),
         json_file=json_file,
     )
 
 
-def sections_of(results: Measured, recorded: Curves, names: Sequence[str]) -> list[Section]:
+def sections_of(results: Measured, names: Sequence[str]) -> list[Section]:
     """Return the tables of all results."""
     return [
         Section(title="For the steps of stock Ray Tune", rows=budget_rows(results.traces)),
@@ -137,21 +130,6 @@ def sections_of(results: Measured, recorded: Curves, names: Sequence[str]) -> li
             text="Whether the default knows from pairs that share neither photo nor painting"
             " which parameters matter.",
             rows=way_rows(("told",), results.knows, True),
-        ),
-        Section(
-            title="Suggestions, leaving the pair out",
-            text="Scores of the settings that `nst-tuner suggest` suggests.",
-            rows=[suggestion_row(recorded, name) for name in names],
-        ),
-        Section(
-            title="Warm starts, leaving the pair out",
-            text="Medians of the best score of a cold search, and of a warm search with half"
-            " the trials. A warm search begins with suggestions, as many as in a run, and knows"
-            " which parameters matter. Then the steps until the median warm search reaches the"
-            " score of the median cold one, as a share of the cold one's steps; a score that"
-            f" is never reached counts as {2 * LATE} steps. Last the same with suggested"
-            " settings only.",
-            rows=warm_rows(results.warm),
         ),
         Section(title="Workers", rows=results.scale),
     ]
@@ -198,17 +176,12 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
             partial(traces, knows=False),
             [(curves, fewer, {})],
         )
-        warm = each("warm starts", warm_and_cold, [(curves, *case) for case in cases])
         return Measured(
             traces=dict(zip(cases, ours, strict=True)),
             table=dict(zip(ways, table, strict=True)),
             tpe=dict(zip(TPE_SETTINGS, tpe, strict=True)),
             ladders=dict(zip(LADDERS, ladders, strict=True)),
             knows={True: ladders[LADDERS.index((STEPS[0], REDUCTION))], False: knows[0]},
-            warm={
-                name: [w for w, (pair, _) in zip(warm, cases, strict=True) if pair == name]
-                for name in names
-            },
             scale=each("workers", scaling, [(curves, names[0], *settings) for settings in scale]),
         )
 
@@ -238,24 +211,6 @@ def goals_of(results: Measured) -> list[Goal]:
             value=max(row["steps to equal stock, share of its"] for row in rows),
             goal=0.75,
             at_most=True,
-        ),
-        *(
-            Goal(
-                name=f"{count // 2} warm trials behind {count} cold ones, share, median pair",
-                value=median(warm_behind(of_seeds, count) for of_seeds in results.warm.values()),
-                goal=0,
-                at_most=True,
-            )
-            for count in COLD_TRIALS
-        ),
-        *(
-            Goal(
-                name=f"steps to {count * STEPS[1]} cold ones' score, warm, share, median pair",
-                value=median(warm_share(of_seeds, count) for of_seeds in results.warm.values()),
-                goal=0.5,
-                at_most=True,
-            )
-            for count in COLD_FULL
         ),
         Goal(
             name="least efficiency up to 256 workers",

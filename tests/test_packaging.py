@@ -19,7 +19,6 @@ PACKAGES = ("nst_core", "search_spaces", "tuner")
 DATA_FILES = (
     *(f"{package}/py.typed" for package in PACKAGES),
     "tuner/job/job.schema.json",
-    "tuner/transfer/data/curves.npz",
 )
 
 
@@ -71,7 +70,7 @@ def run_in(environment: Path, cwd: Path, program: str, *arguments: str) -> str:
 
 
 def test_wheel_holds_every_data_file(wheel: Path) -> None:
-    """Schema, curves, templates, page scripts, type markers and licenses are in the wheel."""
+    """Schema, templates, page scripts, type markers and licenses are in the wheel."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     expected = set(DATA_FILES)
     for pattern in ("*.py", "*.j2", "*.js", "*.css", "*.html"):

@@ -141,7 +141,9 @@ def _parsed(file: Path, content: bytes) -> Iterator[CaseResult]:
 
 def _result(line: Mapping[str, Any]) -> CaseResult:
     case = dict(line["case"])
-    case["way"], case["steps"] = Way(**case["way"]), tuple(case["steps"])
+    # Results of older versions have a way's former setting; those that used it are not current.
+    way = {key: value for key, value in case["way"].items() if key != "suggested"}
+    case["way"], case["steps"] = Way(**way), tuple(case["steps"])
     trace = [(int(spent), float(best)) for spent, best in line["trace"]]
     parts = {**line, "case": Case(**case), "best": Best(**line["best"]), "trace": trace}
     return CaseResult(**parts)

@@ -132,7 +132,7 @@ def sections(compared: Sequence[Comparison]) -> list[Section]:
 
 
 def goals(compared: Sequence[Comparison]) -> list[Goal]:
-    """Return the goals: no sampler is ahead of the default, and suggestions halve the steps."""
+    """Return the goals: no sampler is ahead of the default of its space."""
     found = []
     for one in compared:
         where = f"{one.group.size_px} px, {one.group.source}"
@@ -142,11 +142,6 @@ def goals(compared: Sequence[Comparison]) -> list[Goal]:
                 behind = round(mean(one.differences(way, space)), 4)
                 name = f"{way} behind {space}, LPIPS, {where}"
                 found.append(Goal(name=name, value=behind, goal=0.0))
-            cold = f"{space}/cold"
-            if variant == "suggested" and cold in one.of and one.shared(way, cold):
-                share = round(one.share_of_steps(way, cold), 4)
-                name = f"steps of {way} to the last score of {cold}, share, {where}"
-                found.append(Goal(name=name, value=share, goal=0.5, at_most=True))
     return found
 
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from math import inf, isfinite, nan
 from typing import Any
-
-import numpy as np
 
 from benchmarks.support.common import Pair, machine
 from benchmarks.support.live_cases import Best, Case, CaseResult
 from benchmarks.support.live_pairs import PairSource, load_pair
 from benchmarks.support.live_ways import STOCK, space_of
 from benchmarks.support.runs import Timeline, scratch_search, with_starts
-from benchmarks.support.simulated_searches import related_pairs
 from benchmarks.support.stock import simulate_stock
 from nst_core.config import StyleConfig
 from nst_core.errors import WorkError
@@ -31,13 +27,10 @@ from tuner.engine import pairs as engine_pairs
 from tuner.engine.engine import Engine
 from tuner.engine.workload import Workload
 from tuner.run.inline_backend import InlineBackend
+from tuner.sampling.lengthscales import KNOWN_LENGTHS
 from tuner.search.interrupt import Interrupt
 from tuner.search.protocol import Plan
 from tuner.study.records import Report, RungRecord
-from tuner.transfer.curves import load_curves, recorded_lengthscales
-from tuner.transfer.picture_statistics import picture_features
-from tuner.transfer.suggest import experiences_of, suggest_for
-from tuner.transfer.warm_start import POINTS_PER_SOURCE
 
 
 class Trace:
@@ -170,7 +163,7 @@ def run_case(source: PairSource, case: Case) -> CaseResult:
     began_s = time.perf_counter()
     workload = workload_of(load_pair(source), space_of(case.way), case.size_px)
     search = _of_stock if case.way.sampler == STOCK else _of_ours
-    trace, best, trials = search(source, case, workload)
+    trace, best, trials = search(case, workload)
     return CaseResult(
         case=case,
         trace=trace.points(),
@@ -203,30 +196,8 @@ def untouched(workload: Workload) -> float:
     return engine_pairs.baseline_scores(workload.pairs, suite)[0]["content"]["lpips"]
 
 
-@cache
-def _related(source: PairSource) -> set[str]:
-    """Return the names of recorded pairs that share the photo or the style."""
-    curves, pair = load_curves(), load_pair(source)
-    # At the size of the curves, so that the same picture has the same statistics.
-    inputs = LossInputs.at_size(pair.content_3HW, [(pair.style_3HW, 1.0)], curves.size_px)
-    return related_pairs(np.asarray(picture_features(inputs)), experiences_of(curves))
-
-
-def _suggestions(source: PairSource, workload: Workload) -> list[Params]:
-    """Return settings that recorded pairs with another photo and another style suggest."""
-    curves, related = load_curves(), _related(source)
-    unrelated = [e for e in experiences_of(curves) if e.name not in related]
-    features_F = np.asarray(picture_features(workload.pairs[0].inputs))
-    suggestions = suggest_for(
-        features_F, unrelated, curves.space, curves.kernel, top=POINTS_PER_SOURCE
-    )
-    return [suggestion.params for suggestion in suggestions]
-
-
-def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace, Best, int]:
+def _of_ours(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
     space, way = space_of(case.way).at_size(case.size_px), case.way
-    starts = _suggestions(source, workload) if way.suggested else []
-    starts += [p for p in (space.initial_points if case.starts else ()) if p not in starts]
     watch = _StepBudget(case.budget)
     search_run = scratch_search(
         space,
@@ -238,8 +209,8 @@ def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace,
         sampler=way.sampler,
         seed=case.seed,
         reduction=way.reduction,
-        starts=starts,
-        lengths=recorded_lengthscales(load_curves(), but=_related(source)) if way.knows else {},
+        starts=space.initial_points if case.starts else (),
+        lengths=KNOWN_LENGTHS if way.knows else {},
     )
     with search_run as (search, job):
         watch.interrupt = search.interrupt
@@ -247,7 +218,7 @@ def _of_ours(source: PairSource, case: Case, workload: Workload) -> tuple[Trace,
     return watch.trace, watch.trace.best_report(watch.config), watch.trials
 
 
-def _of_stock(source: PairSource, case: Case, workload: Workload) -> tuple[Trace, Best, int]:
+def _of_stock(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
     space = space_of(case.way).at_size(case.size_px)
     space = space if case.starts else with_starts(space)
     stylizer, params_of = _Stylizer(workload, space, case), dict[int, Params]()

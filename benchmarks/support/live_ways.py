@@ -14,7 +14,6 @@ from nst_core.errors import InputError, near_miss
 from search_spaces import CATALOGUE, Space, space_to_dict
 from tuner.job.spec import SamplerName
 from tuner.sampling.sobol_grid import planned_point
-from tuner.transfer.curves import load_curves
 
 #: Name of the variant that is Ray Tune's own OptunaSearch and ASHA on our engine.
 STOCK = "stock"
@@ -31,7 +30,6 @@ class Way:
         space: name of the search space.
         sampler: name of a sampler, or ``stock``.
         knows: whether the search knows from other pairs which parameters matter.
-        suggested: whether it begins with settings suggested from other pairs.
         reduction: reduction factor of successive halving.
     """
 
@@ -39,7 +37,6 @@ class Way:
     space: str
     sampler: str = "gp"
     knows: bool = True
-    suggested: bool = False
     reduction: int = REDUCTION
 
 
@@ -47,7 +44,6 @@ class Way:
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     STOCK: {"sampler": STOCK, "knows": False},
     "cold": {"knows": False},
-    "suggested": {"suggested": True},
     "reduction-2": {"reduction": 2},
     **{
         name: {"sampler": name, "knows": False}
@@ -61,7 +57,7 @@ def parse_way(text: str) -> Way:
     """Return the way of the option ``--way SPACE[/VARIANT]``.
 
     Raises:
-        InputError: there is no such space or variant, or the variant is impossible in this space.
+        InputError: there is no such space or variant.
     """
     space, slash, variant = text.partition("/")
     if space not in CATALOGUE:
@@ -73,12 +69,6 @@ def parse_way(text: str) -> Way:
         raise InputError(
             f"--way {text}: {variant!r} is no variant; expected one of {', '.join(VARIANTS)}"
             f"{near_miss(variant, VARIANTS)}"
-        )
-    recorded = load_curves().space.name
-    if variant == "suggested" and space != recorded:
-        raise InputError(
-            f"--way {text}: suggestions exist only for the space `{recorded}`, in which the"
-            f" curves were recorded; use --way {recorded}/suggested"
         )
     return Way(name=text, space=space, **VARIANTS.get(variant, {}))
 

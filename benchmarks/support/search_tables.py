@@ -14,12 +14,7 @@ from benchmarks.support.common import Row
 from benchmarks.support.simulate import SearchTrace
 from benchmarks.support.simulated_searches import (
     BUDGETS,
-    COLD_FULL,
-    COLD_TRIALS,
     GRID_S,
-    STEPS,
-    WARM_GRID_S,
-    Warm,
     WayResults,
 )
 from tuner.job.spec import Rule, SamplerName
@@ -35,7 +30,6 @@ class Measured:
         tpe: results by settings of TPE.
         ladders: results by first rung and reduction factor.
         knows: results by whether the search knows which parameters matter.
-        warm: warm and cold searches of each seed, by pair.
         scale: one row per number of workers.
     """
 
@@ -44,7 +38,6 @@ class Measured:
     tpe: Mapping[str, WayResults]
     ladders: Mapping[tuple[int, int], WayResults]
     knows: Mapping[bool, WayResults]
-    warm: Mapping[str, Sequence[Warm]]
     scale: Sequence[Row]
 
 
@@ -127,48 +120,6 @@ def way_rows(names: Sequence[str], ways: Mapping[Any, WayResults], default: Any)
             }
         )
     return rows
-
-
-def warm_rows(searches: Mapping[str, Sequence[Warm]]) -> list[Row]:
-    """Return one row per pair that compares cold and warm searches."""
-    rows: list[Row] = []
-    for name, of_seeds in searches.items():
-        row: Row = {"pair": name}
-        for index, count in enumerate(COLD_TRIALS):
-            row[f"cold, {count} trials"] = median(search.cold_T[index] for search in of_seeds)
-            row[f"warm, {count // 2}"] = median(search.warm_T[index] for search in of_seeds)
-        for count in COLD_FULL:
-            steps = count * STEPS[1]
-            row[f"steps to {steps} cold ones' score"] = warm_share(of_seeds, count)
-            row[f"to {steps} by settings alone"] = warm_share(of_seeds, count, "settings_S")
-        rows.append(row)
-    return rows
-
-
-def warm_behind(of_seeds: Sequence[Warm], count: int) -> float:
-    """Return the median of warm searches with half the trials minus that of cold searches."""
-    index = COLD_TRIALS.index(count)
-    warm = median(float(search.warm_T[index]) for search in of_seeds)
-    return warm - median(float(search.cold_T[index]) for search in of_seeds)
-
-
-def warm_share(of_seeds: Sequence[Warm], full: int, how: str = "warm_S") -> float:
-    """Return the steps of a warm search to a cold one's score, as a share of the cold one's steps.
-
-    The score is that after the steps of ``full`` full trials. Medians over the seeds are compared,
-    since in a single pair of searches the goal would often be a lucky trial of the cold one: two
-    searches of the same kind would not have a share of 1.
-    """
-    warm_S = np.median([getattr(search, how) for search in of_seeds], 0)
-    cold_S = np.median([search.cold_S for search in of_seeds], 0)
-    goal = cold_S[int(np.searchsorted(WARM_GRID_S, full * STEPS[1]))]
-    return _steps_until(warm_S, goal) / _steps_until(cold_S, goal)
-
-
-def _steps_until(best_S: np.ndarray, goal: float) -> float:
-    """Return the steps until a score; twice all steps if it is never reached."""
-    reached = np.nonzero(best_S <= goal)[0]
-    return float(WARM_GRID_S[reached[0]] if len(reached) else 2 * WARM_GRID_S[-1])
 
 
 def draw(results: Measured, default: tuple[SamplerName, Rule], path: Path) -> None:

@@ -2,8 +2,7 @@
 
 Scores are shares: 0 is the best recorded score of a pair, 1 is the score of the untouched content.
 
-In shapes, C is the number of searches (pair and seed), S the number of step counts and T the number
-of trial counts.
+In shapes, C is the number of searches (pair and seed) and S the number of step counts.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.support.common import Row
+from benchmarks.support.curves import Curves, load_curves, recorded_lengthscales, related_pairs
 from benchmarks.support.runs import REDUCTION, with_starts
 from benchmarks.support.simulate import SearchTrace, simulate
 from benchmarks.support.stock import simulate_stock
@@ -26,10 +26,6 @@ from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling import optuna_samplers as samplers
 from tuner.sampling.lengthscales import Lengths
-from tuner.transfer.curves import Curves, load_curves, recorded_lengthscales
-from tuner.transfer.picture_statistics import FEATURES
-from tuner.transfer.suggest import Experience, Suggestion, experiences_of, suggest_for
-from tuner.transfer.warm_start import POINTS_PER_SOURCE, max_warm_starts
 
 WORKERS = 8
 STEPS = (5, 90)
@@ -37,18 +33,10 @@ STEPS = (5, 90)
 RANDOM_TRIALS = 100
 #: Numbers of trials of stock Ray Tune; their steps are the budgets of the comparison.
 BUDGETS = (10, 20, 40, 80)
-#: Numbers of trials of cold searches with which warm starts are compared.
-COLD_TRIALS = (10, 20, 40)
-#: Numbers of full trials whose steps are the budgets of cold searches.
-COLD_FULL = (4, 8, 16)
 #: Searches are compared after the steps of 10 and of 30 full trials.
 EARLY, LATE = 10 * STEPS[1], 30 * STEPS[1]
-#: Image statistics with smaller differences belong to the same image or to the same generator.
-SAME_IMAGE = 0.04
 #: Step counts of plots.
 GRID_S = np.geomspace(3 * STEPS[1], LATE, 40)
-#: Step counts at which cold and warm searches are compared.
-WARM_GRID_S = np.arange(10, LATE + 1, 10)
 
 
 @cache
@@ -95,10 +83,7 @@ class Recorded:
     @cached_property
     def lengths(self) -> Lengths:
         """Lengthscales from pairs that share neither photo nor painting."""
-        features_F = self.curves.pairs[self.pair].features_F
-        return recorded_lengthscales(
-            self.curves, but=related_pairs(features_F, experiences_of(self.curves))
-        )
+        return recorded_lengthscales(self.curves, but=related_pairs(self.curves, self.pair))
 
     @property
     def space(self) -> Space:
@@ -188,7 +173,7 @@ def traces(
         cases: pair and seed of each search.
         settings: arguments of `job_of`.
         tpe: arguments of Optuna's TPE that differ from ours.
-        knows: whether searches know from other pairs which parameters matter, as in a run.
+        knows: whether searches know from other pairs which parameters matter.
     """
     traces = []
     for pair, seed in cases:
@@ -201,118 +186,6 @@ def traces(
         late_C=[trace.best_by(LATE) for trace in traces],
         grid_CS=np.array([[trace.best_by(s) for s in GRID_S] for trace in traces]),
     )
-
-
-def suggested_from_others(
-    curves: Curves, pair: str, experiences: Sequence[Experience] | None = None
-) -> list[Suggestion]:
-    """Return suggestions for a recorded pair from other pairs; ``known``: from these pairs only."""
-    if experiences is None:
-        experiences = [
-            experience for experience in experiences_of(curves) if experience.name != pair
-        ]
-    features_F = curves.pairs[pair].features_F
-    return suggest_for(features_F, experiences, curves.space, curves.kernel, top=POINTS_PER_SOURCE)
-
-
-def unrelated_pairs(features_F: np.ndarray, experiences: Sequence[Experience]) -> list[Experience]:
-    """Return the tuned pairs that share neither photo nor painting, judged by image statistics."""
-    parts = [
-        [index for index, name in enumerate(FEATURES) if name.startswith(of)]
-        for of in ("content_", "style_")
-    ]
-    return [
-        experience
-        for experience in experiences
-        if all(
-            np.abs(experience.features_F - features_F)[part].max() > SAME_IMAGE for part in parts
-        )
-    ]
-
-
-def related_pairs(features_F: np.ndarray, experiences: Sequence[Experience]) -> set[str]:
-    """Return the names of tuned pairs that share the photo or the painting."""
-    unrelated = {experience.name for experience in unrelated_pairs(features_F, experiences)}
-    return {experience.name for experience in experiences} - unrelated
-
-
-def suggestion_row(curves: Curves, pair: str) -> Row:
-    """Return the scores of suggestions for a pair that they did not learn from.
-
-    The score of a setting is its best score over the steps.
-    """
-    scores = Recorded(curves, pair)
-
-    def best(params: Params) -> float:
-        return float(np.nanmin([scores(params, steps)["lpips"] for steps in curves.steps]))
-
-    experiences = unrelated_pairs(curves.pairs[pair].features_F, experiences_of(curves))
-    suggested = [best(suggestion.params) for suggestion in suggested_from_others(curves, pair)]
-    of_unrelated = [
-        best(suggestion.params) for suggestion in suggested_from_others(curves, pair, experiences)
-    ]
-    recorded = [best(params) for params in curves.params]
-    count = f"best of {POINTS_PER_SOURCE}"
-    return {
-        "pair": pair,
-        "first": suggested[0],
-        "best of three": min(suggested[:3]),
-        count: min(suggested),
-        f"{count}, by strangers": min(of_unrelated),
-        "the space's first start": best(curves.space.initial_points[0]),
-        "median of all settings": float(np.median(recorded)),
-        "settings better than the first": float(np.mean(np.asarray(recorded) < suggested[0])),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Warm:
-    """Cold and warm searches on one pair with one seed.
-
-    Attributes:
-        cold_T: best share of cold searches with the trials of `COLD_TRIALS`.
-        warm_T: best share of warm searches with half as many trials.
-        cold_S: best share of a cold search at the steps of `WARM_GRID_S`.
-        warm_S: best share of a warm search at these steps.
-        settings_S: best share of a search that begins with suggested settings, without knowledge
-            about parameters.
-    """
-
-    cold_T: np.ndarray
-    warm_T: np.ndarray
-    cold_S: np.ndarray
-    warm_S: np.ndarray
-    settings_S: np.ndarray
-
-
-def warm_and_cold(path: Path, pair: str, seed: int) -> Warm:
-    """Simulate searches on a pair with and without knowledge from other pairs.
-
-    A cold search knows neither good settings nor which parameters matter.
-    """
-    curves = curves_at(path)
-    scores = Recorded(curves, pair)
-    starts = [suggestion.params for suggestion in suggested_from_others(curves, pair)]
-
-    def cold(**budget: Any) -> SearchTrace:
-        return ours(job_of(seed=seed, **budget), scores, knows=False)
-
-    def warm(*, lengths: Lengths | None = scores.lengths, **budget: Any) -> SearchTrace:
-        job = job_of(seed=seed, **budget)
-        space = with_starts(scores.space, starts[: max_warm_starts(job.search.trials)])
-        return simulate(job, space, scores, workers=WORKERS, lengths=lengths)
-
-    return Warm(
-        cold_T=np.array([cold(trials=count).best_by(np.inf) for count in COLD_TRIALS]),
-        warm_T=np.array([warm(trials=count // 2).best_by(np.inf) for count in COLD_TRIALS]),
-        cold_S=_by_steps(cold(steps=LATE)),
-        warm_S=_by_steps(warm(steps=LATE)),
-        settings_S=_by_steps(warm(steps=LATE, lengths=None)),
-    )
-
-
-def _by_steps(trace: SearchTrace) -> np.ndarray:
-    return np.array([trace.best_by(float(steps)) for steps in WARM_GRID_S])
 
 
 def scaling(path: Path, pair: str, workers: int, trials: int, sampler: str) -> Row:

@@ -61,7 +61,6 @@ def test_a_way_is_a_space_and_a_variant() -> None:
     assert parse_way("wide/gpsampler").sampler == "gpsampler"
     assert parse_way("gram-wide/stock").sampler == "stock"
     assert not parse_way("gram/cold").knows
-    assert parse_way("gram/suggested").suggested
 
 
 @pytest.mark.parametrize(
@@ -70,11 +69,10 @@ def test_a_way_is_a_space_and_a_variant() -> None:
         ("gramm", "is no named space; .* did you mean `gram`"),
         ("gram/tpee", "is no variant; .* did you mean `tpe`"),
         ("gram/", "is no variant"),
-        ("wide/suggested", "use --way gram/suggested"),
     ],
 )
 def test_a_wrong_way_is_one_clear_error(text: str, message: str) -> None:
-    """An unknown space, an unknown variant and an impossible one are refused with a hint."""
+    """An unknown space and an unknown variant are refused with a hint."""
     with pytest.raises(InputError, match=message):
         parse_way(text)
 
@@ -141,6 +139,14 @@ def test_results_survive_a_torn_line(tmp_path: Path) -> None:
     assert read_results(file) == [first]
     append_result(file, second)
     assert read_results(file) == [first, second]
+
+
+def test_results_of_older_versions_are_readable(tmp_path: Path) -> None:
+    """A line with the former setting of a way is read without it."""
+    line = asdict(result("gram", (5, 0.4)))
+    line["case"]["way"]["suggested"] = False
+    (tmp_path / "cases.jsonl").write_text(json.dumps(line) + "\n")
+    assert read_results(tmp_path / "cases.jsonl") == [result("gram", (5, 0.4))]
 
 
 def test_a_foreign_line_is_an_error(tmp_path: Path) -> None:

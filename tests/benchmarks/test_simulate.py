@@ -7,9 +7,9 @@ import pytest
 from benchmarks.support.simulate import Event, SearchTrace, simulate
 from search_spaces import CATALOGUE, Choice, Float, Params, Space
 from tuner.job.spec import RULES, JobSpec
+from tuner.sampling.lengthscales import KNOWN_LENGTHS
 from tuner.sampling.optuna_samplers import STARTUP
 from tuner.sampling.sobol_grid import grid_size, planned_point
-from tuner.transfer.curves import load_curves, recorded_lengthscales
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "initial_points": ()})
 SAMPLERS = ("gp", "gpsampler", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
@@ -90,11 +90,12 @@ def test_a_range_may_have_one_value() -> None:
 
 def test_known_lengthscales_change_the_draws() -> None:
     """Known lengthscales change the draws of the default sampler with one objective only."""
-    known = recorded_lengthscales(load_curves())
 
     def drawn(**parts: object) -> list[list[Event]]:
         one = job("gp", **parts)
-        return [simulate(one, SPACE, bowl, lengths=lengths).events for lengths in (None, known)]
+        return [
+            simulate(one, SPACE, bowl, lengths=lengths).events for lengths in (None, KNOWN_LENGTHS)
+        ]
 
     cold, warm = drawn()
     assert cold[:STARTUP] == warm[:STARTUP] and cold != warm

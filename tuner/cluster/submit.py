@@ -18,6 +18,7 @@ from typing import Any
 from nst_core.errors import InputError, Say, WorkError
 from tuner.job.cloud_storage import answered
 from tuner.job.spec import JobSpec
+from tuner.study.preflight_checks import refuse_similar
 from tuner.study.run_dir import RunDir
 from tuner.study.run_files import JOB_FILE
 
@@ -64,9 +65,10 @@ def submit(job: JobSpec, run_dir: Path, address: str) -> str:
 
 def _check_portable(job: JobSpec, run_dir: Path) -> None:
     """Raise InputError with every key of the job that only makes sense on this machine."""
+    refuse_similar(job)
     file_keys = {
         "weights": job.weights,
-        "search.warm_start": [run for run in job.search.warm_start if run != "similar"],
+        "search.warm_start": job.search.warm_start,
         "search.replay": job.search.replay,
     }
     problems = [

@@ -23,6 +23,8 @@ from tuner.job.key_errors import describe_errors, place_of, short_text
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
 from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
 
+#: Value of `search.warm_start` that was removed; jobs of stored runs may contain it.
+SIMILAR = "similar"
 #: Largest relative difference of aspect ratios at which two pictures are compared pixel by pixel.
 MAX_ASPECT_DIFFERENCE = 0.05
 
@@ -83,7 +85,7 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
     if search.study and re.match(r"sqlite:///[^/:$]", search.study):  # a relative path
         file = search.study.removeprefix("sqlite:///")
         search = search.model_copy(update={"study": f"sqlite:///{place(file)}"})
-    warm = [source if source == "similar" else place(source) for source in search.warm_start]
+    warm = [source if source == SIMILAR else place(source) for source in search.warm_start]
     search = search.model_copy(update={"warm_start": warm})
     return job.model_copy(
         update={

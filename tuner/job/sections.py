@@ -58,14 +58,11 @@ class SearchSpec(Section):
     ] = None
     warm_start: Annotated[
         Runs,
-        Field(
-            description="run directories whose best configurations are tried first; `similar` for"
-            " the best configurations of similar pictures",
-        ),
+        Field(description="run directories whose best configurations are tried first"),
     ] = Field(default=[])
     replay: Annotated[
         str | None,
-        Field(description="run directory whose recorded suggestions are used again, in order"),
+        Field(description="run directory whose recorded configurations are tried again, in order"),
     ] = None
 
     @field_validator("warm_start", mode="before", json_schema_input_type=str | Runs)

@@ -24,7 +24,7 @@ from tuner.run.mirror import Mirror
 from tuner.run.prepare import Prepared, prepare, prepare_resumed, weight_digests
 from tuner.run.run_log import logged
 from tuner.run.trackers import make_callbacks
-from tuner.sampling.lengthscales import LENGTHS
+from tuner.sampling.lengthscales import LENGTHS, initial_lengths
 from tuner.search.interrupt import interruptible
 from tuner.search.precision import with_known_precision
 from tuner.search.protocol import Callback
@@ -33,7 +33,6 @@ from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import ASKED, database_explained
 from tuner.study.study import RunStudy
-from tuner.transfer.curves import initial_lengthscales, load_curves
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +81,14 @@ def _create_study(
 ) -> RunStudy:
     """Create the study of a new run, or join one in a database, with notes about the run."""
     presets = [preset.name for preset, _ in prepared.presets]
-    lengths, no_lengths = initial_lengthscales(space, job.goals, load_curves())
+    lengths, no_lengths = initial_lengths(space, job.goals)
     if no_lengths and job.search.sampler == "gp":
         say(no_lengths)
     notes = {
         "pair_baselines": prepared.baselines,
         "presets": presets,
         "starts": [dict(params) for params in prepared.initial_points],
-        LENGTHS: lengths,
+        LENGTHS: dict(lengths),
         "environment": environment(),
         ASKED: fingerprint(job, space, presets),
         "weights": weight_digests(job, prepared.workload),

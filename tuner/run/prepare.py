@@ -88,9 +88,7 @@ def prepare(
         baselines = baseline_scores([*workload.pairs, *workload.holdout], suite)
         if job.search.warm_start:
             doing("choosing initial points")
-        points, remarks = warm_starts(
-            job.search.warm_start, space, workload.pairs[0].inputs, job.search.trials, job.goals
-        )
+        points, remarks = warm_starts(job.search.warm_start, space, job.search.trials, job.goals)
         for remark in remarks:
             say(remark)
         points = [*points, *(point for point in space.initial_points if point not in points)]

@@ -12,15 +12,13 @@ from nst_core.errors import InputError
 from nst_core.files import is_file, is_folder
 from nst_core.images.picture_source import is_pipe
 from nst_core.images.sizes import check_image
+from tuner.job.load import SIMILAR
 from tuner.job.spec import JobSpec
 from tuner.job.style_arguments import StyleArgument
 from tuner.study.run_dir import RunDir
 
 #: Endings of the names of video files.
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
-
-#: Value of `search.warm_start` for the pairs that come with the package, in place of a run.
-SIMILAR = "similar"
 
 
 def is_video(path: Path) -> bool:
@@ -72,6 +70,19 @@ def check_run(path: Path) -> Path:
 
 
 def check_runs_of(job: JobSpec) -> None:
-    """Raise RunError if the job names something as a run that is not a run directory."""
-    for source in {*job.search.warm_start, job.search.replay} - {SIMILAR, None}:
+    """Raise InputError if the job names something as a run that is not a run directory."""
+    refuse_similar(job)
+    for source in {*job.search.warm_start, job.search.replay} - {None}:
         RunDir(Path(str(source))).require()
+
+
+def refuse_similar(job: JobSpec) -> None:
+    """Raise InputError if a new run would begin with settings of similar pictures.
+
+    Only new runs are refused: a run that has begun has its initial points in its study.
+    """
+    if SIMILAR in job.search.warm_start:
+        raise InputError(
+            f"`search.warm_start: {SIMILAR}` was removed, because searches that began with settings"
+            " of similar pictures were no better; remove it, or name a run directory"
+        )

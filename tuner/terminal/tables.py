@@ -1,4 +1,4 @@
-"""Tables of what is built in (search spaces, presets, networks), and of suggested settings."""
+"""Tables of what is built in: search spaces, presets, networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from search_spaces import Choice, Parameter, Space
 
 if TYPE_CHECKING:  # imports torch, which commands that only list must not load
     from nst_core.networks.layer_info import LayerInfo
-    from tuner.transfer.short_runs import Tested
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -120,38 +119,3 @@ def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
             *(f"{info.gflop:.2f}", f"{info.gflop / layers[-1].gflop:.0%}", ", ".join(roles)),
         )
     return table
-
-
-def suggestions_table(tested: Sequence[Tested], size_px: int) -> RenderableType:
-    """Return a table of suggested settings, what they should reach, and where they come from.
-
-    Args:
-        tested: suggestions with their configurations and short runs, the best first.
-        size_px: size at which the pairs behind the suggestions were tuned.
-    """
-    from tuner.transfer.short_runs import explain_short_runs
-
-    table = Table()
-    table.add_column("", justify="right")
-    table.add_column("settings", overflow="fold")
-    table.add_column("steps", justify="right")
-    table.add_column("lpips, of the\nuntouched content's", justify="right")
-    if any(run is not None for *_, run in tested):
-        table.add_column("edges\nkept", justify="right")
-        table.add_column("style\ndistance", justify="right")
-    for rank, (suggestion, _, run) in enumerate(tested, 1):
-        cells: list[RenderableType] = [
-            str(rank),
-            Text(settings_text(suggestion.params)),
-            str(suggestion.steps),
-            f"{suggestion.share:.0%}",
-        ]
-        if run is not None:
-            cells += [f"{run.edges:.0%}", f"{run.style:.0%}"]
-        table.add_row(*cells)
-    similar = ", ".join(f"{name} {weight:.0%}" for name, weight in tested[0][0].like)
-    sources = (
-        f"Most similar tuned pairs: {similar}. They were tuned at {size_px} px; at other sizes"
-        " expect a smaller gain, and tune."
-    )
-    return Group(table, Text(sources), Text(explain_short_runs(tested)))

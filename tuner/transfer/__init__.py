@@ -1,1 +1,1 @@
-"""Learning from earlier runs and from recorded pairs: suggestions, warm start."""
+"""Learning from earlier runs: warm start."""

@@ -1,21 +1,19 @@
-"""Warm start: initial points of a search, from earlier runs and from similar pairs."""
+"""Warm start: initial points of a search, from earlier runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nst_core.losses.inputs import LossInputs
+import numpy as np
+
 from search_spaces import Params, Space
 from tuner.job.objective import Goals
 from tuner.job.ranking import ranking
 from tuner.results.results import load_results
 from tuner.sampling.encoding import encode_all
-from tuner.study.preflight_checks import SIMILAR
 from tuner.study.records import TrialRecord
 from tuner.study.run_dir import RunDir
-from tuner.transfer.curves import LEARNED_FROM, load_curves
-from tuner.transfer.suggest import apart, experiences_of, fitting, suggest
 
 #: Number of initial points from one source. With eight, a search needed more steps than with four
 #: to reach the scores of a cold start (`benchmarks.search`): four leave room for other points
@@ -23,17 +21,19 @@ from tuner.transfer.suggest import apart, experiences_of, fitting, suggest
 POINTS_PER_SOURCE = 4
 #: Largest share of all trials for initial points, unless one source alone has more.
 SHARE = 1 / 2
+#: Least distance between two points of one source in encoded coordinates: a second point that is
+#: like the first adds little.
+APART = 0.2
 
 
 def warm_starts(
-    sources: Sequence[str], space: Space, inputs: LossInputs, trials: int, goals: Goals
+    sources: Sequence[str], space: Space, trials: int, goals: Goals
 ) -> tuple[list[Params], list[str]]:
     """Return initial points: the best point of every source, then the second best, and so on.
 
     Args:
-        sources: run directories, or `SIMILAR`.
+        sources: run directories.
         space: space of the search; values that are not valid in it are left to the sampler.
-        inputs: pictures of the first pair.
         trials: number of trials of the search.
         goals: objectives of the search; they rank the trials of every source.
 
@@ -47,10 +47,7 @@ def warm_starts(
     points_by_source: list[list[Params]] = []
     remarks = []
     for source in sources:
-        if source == SIMILAR:
-            points, remark = _points_of_similar(space, inputs, goals)
-        else:
-            points, remark = _points_of_run(Path(source), space, goals)
+        points, remark = _points_of_run(Path(source), space, goals)
         if remark is None and not points:
             remark = f"{source} has no trial that fits the space {space.name}"
         if remark:
@@ -67,7 +64,7 @@ def warm_starts(
 
 
 def max_warm_starts(trials: int) -> int:
-    """Return the largest number of points that a search takes from other runs and pairs.
+    """Return the largest number of points that a search takes from other runs.
 
     Args:
         trials: number of trials of the search.
@@ -97,6 +94,27 @@ def _points_of_run(folder: Path, space: Space, goals: Goals) -> tuple[list[Param
     return [points[index] for index in chosen], remark
 
 
+def fitting(params: Params, space: Space) -> Params:
+    """Return the values that are valid in a space; the sampler chooses all others."""
+    valid: dict[str, float | int | str] = {}
+    for name, parameter in space.params.items():
+        if name in params and space.active(name, valid) and parameter.contains(params[name]):
+            valid[name] = params[name]
+    return valid
+
+
+def apart(ranked: Iterable[int], points_CD: np.ndarray, top: int) -> list[int]:
+    """Return the first ``top`` indices of a ranking whose points are at least `APART` apart."""
+    chosen: list[int] = []
+    for index in ranked:
+        gaps = [float(np.linalg.norm(points_CD[index] - points_CD[c])) for c in chosen]
+        if all(gap >= APART for gap in gaps):
+            chosen.append(index)
+        if len(chosen) == top:
+            break
+    return chosen
+
+
 def _common_measures(records: Sequence[TrialRecord]) -> set[str]:
     """Return the measures that every report of these trials contains."""
     reports = [set(rung.scores) for record in records for rung in record.rungs.values()]
@@ -122,23 +140,3 @@ def ranked_by(records: Sequence[TrialRecord], goals: Goals) -> list[TrialRecord]
     keys = ranking([goals.values(rung.scores) for _, rung in candidates])
     ranked = sorted(zip(keys, candidates, strict=True), key=lambda x: (x[0], x[1][0].trial))
     return [record for _, (record, _) in ranked]
-
-
-def _points_of_similar(
-    space: Space, inputs: LossInputs, goals: Goals
-) -> tuple[list[Params], str | None]:
-    """Return suggestions from similar recorded pairs, and a remark or None.
-
-    There are none if the pairs were tuned in another space or for another objective.
-    """
-    curves = load_curves()
-    if curves.space.name != space.name:
-        return [], None
-    if goals.name != LEARNED_FROM:
-        return [], (
-            f"{SIMILAR} is not used: similar pairs were tuned for {LEARNED_FROM}, and the objective"
-            f" is {goals.name}"
-        )
-    experiences = experiences_of(curves, LEARNED_FROM)
-    suggestions = suggest(inputs, experiences, curves.space, curves.kernel, top=POINTS_PER_SOURCE)
-    return [params for s in suggestions if (params := fitting(s.params, space))], None

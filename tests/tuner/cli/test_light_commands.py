@@ -120,8 +120,6 @@ def refused(tmp_path: Path, pictures: Path, job_file: Path) -> list[list[object]
         ["metrics", tmp_path / "space.yaml"],
         ["metrics", "--content", content],
         ["metrics", "--content", content, "--style", style, "--reference", "no.png"],
-        ["suggest", "--content", "no.png", "--style", style],
-        ["suggest", *on, "--run", empty],
         ["weights", "fetch", "vgg"],
         ["extractors", "vgg"],
         ["spaces", "nosuch"],

@@ -267,13 +267,13 @@ def test_a_single_item_needs_no_list(job_file: Path, pictures: Path) -> None:
     """A single style and a single run of `warm_start` may be written without a list."""
     data = yaml.safe_load(job_file.read_text())
     data["pairs"][0]["style"] = {"image": str(pictures / "style.png"), "weight": 2}
-    data["search"] = {**data.get("search", {}), "warm_start": "similar"}
+    data["search"] = {**data.get("search", {}), "warm_start": "runs/cafe"}
     (job_file.parent / "one.yaml").write_text(json.dumps(data))
     job, _ = load_job(job_file.parent / "one.yaml")
     assert [(style.image, style.weight) for style in job.pairs[0].style] == [
         (str(pictures / "style.png"), 2.0)
     ]
-    assert job.search.warm_start == ["similar"]
+    assert job.search.warm_start == [str(job_file.parent / "runs/cafe")]
     data["pairs"][0]["style"]["weigt"] = 2
     (job_file.parent / "one.yaml").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=r"`pairs\.0\.style\.weigt`: no such key; did you mean"):

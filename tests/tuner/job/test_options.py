@@ -66,7 +66,6 @@ OTHERS = {
     "metrics --size-px 64": "is for a check on pictures",
     "metrics --weights alexnet=MASK": "is for a check on pictures",
     "metrics JOB --content CONTENT": "expected either a job file or all of",
-    "suggest PAIR --weights a=b": "no such option",
     "report RUN --serve --out o.html": "changes nothing beside --serve",
     "report RUN --port 8000": "is the port of --serve",
     "prefer RUN --result --count 5": "changes nothing beside --result",

@@ -9,8 +9,7 @@ from search_spaces import CATALOGUE, Choice, Float, Space
 from tuner.job.objective import Goals, Objective
 from tuner.sampling.encoding import encode
 from tuner.sampling.gaussian_process import fitted_kernel
-from tuner.sampling.lengthscales import expected_lengths
-from tuner.transfer.curves import initial_lengthscales, load_curves, recorded_lengthscales
+from tuner.sampling.lengthscales import KNOWN_LENGTHS, expected_lengths, initial_lengths
 
 
 def space(**params: Float | Choice) -> Space:
@@ -18,22 +17,10 @@ def space(**params: Float | Choice) -> Space:
     return Space(name="some", why="", params=params)
 
 
-def test_lengths_are_medians_over_pairs() -> None:
-    """In the space of the curves, each lengthscale is the median over the chosen pairs."""
-    curves = load_curves()
-    first, *rest = curves.pairs
-    for but in (set[str](), {first}, set(rest)):
-        asked = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-        found = expected_lengths(curves.space, recorded_lengthscales(curves, but))
-        np.testing.assert_allclose(found, np.exp(np.median(np.log(asked), axis=0)))
-    assert recorded_lengthscales(curves, set(curves.pairs)) == {}
-
-
 def test_ratio_rate_and_start_matter() -> None:
-    """In the shipped curves, style balance, learning rate and init matter, and layers hardly do."""
-    found = recorded_lengthscales(load_curves())
-    shares = expected_lengths(CATALOGUE["gram"], found)
-    names = [name for name in found if shares[list(found).index(name)] < 1]
+    """Style balance, learning rate and init are known to matter, and layers hardly do."""
+    shares = expected_lengths(CATALOGUE["gram"], KNOWN_LENGTHS)
+    names = [name for name, share in zip(KNOWN_LENGTHS, shares, strict=True) if share < 1]
     assert {"log10_style_content", "log10 lr", "init=content", "init=noise"} == set(names)
 
 
@@ -69,18 +56,17 @@ def test_lengths_are_used_only_for_their_objective(
 ) -> None:
     """Other objectives get no lengthscales, and a remark if the space has such a parameter."""
     goals = Goals(objectives=[Objective(weights=weights) for weights in objective])
-    curves = load_curves()
-    found, remark = initial_lengthscales(CATALOGUE["gram"], goals, curves)
-    assert found == (recorded_lengthscales(curves) if used else {})
+    found, remark = initial_lengths(CATALOGUE["gram"], goals)
+    assert found == (KNOWN_LENGTHS if used else {})
     assert (remark is None) == used
     assert remark is None or "not used" in remark
-    assert initial_lengthscales(space(momentum=Float(low=0, high=0.9)), goals, curves)[1] is None
+    assert initial_lengths(space(momentum=Float(low=0, high=0.9)), goals)[1] is None
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_coordinate_has_a_length_or_nan(name: str) -> None:
     """There is one lengthscale, or NaN, for each coordinate of every named space."""
-    found = expected_lengths(CATALOGUE[name], recorded_lengthscales(load_curves()))
+    found = expected_lengths(CATALOGUE[name], KNOWN_LENGTHS)
     assert found.shape == encode(CATALOGUE[name], {}).shape
     assert not (found <= 0).any()
 

@@ -1,23 +1,29 @@
-"""Warm start: searches whose initial points come from earlier runs and similar pairs."""
+"""Warm start: searches whose initial points come from earlier runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-from nst_core.losses.inputs import LossInputs
-from search_spaces import Params
+from nst_core.errors import InputError
+from search_spaces import CATALOGUE, Params, Space
 from tests.tuner.helpers import Recorder
 from tuner.job.load import find_space, load_job
 from tuner.job.objective import Goals, Objective
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
-from tuner.run.launch import run_job
+from tuner.run.launch import resume_run, run_job
 from tuner.sampling.encoding import encode_all
-from tuner.sampling.lengthscales import LENGTHS
-from tuner.transfer.curves import load_curves, recorded_lengthscales
-from tuner.transfer.suggest import apart
-from tuner.transfer.warm_start import POINTS_PER_SOURCE, SIMILAR, max_warm_starts, warm_starts
+from tuner.sampling.lengthscales import KNOWN_LENGTHS, LENGTHS
+from tuner.transfer.warm_start import (
+    POINTS_PER_SOURCE,
+    apart,
+    fitting,
+    max_warm_starts,
+    warm_starts,
+)
+
+GRAM = CATALOGUE["gram"]
 
 
 def launch(job_file: Path, folder: Path, *overrides: str) -> None:
@@ -40,7 +46,7 @@ def test_run_begins_with_the_best_points_of_another_run(job_file: Path, tmp_path
     tried = [record.params for record in load_results(tmp_path / "b").records]
     first = [*(best[index] for index in chosen), *space.initial_points]
     assert tried[: len(first)] == first
-    assert load_results(tmp_path / "b").notes[LENGTHS] == recorded_lengthscales(load_curves())
+    assert load_results(tmp_path / "b").notes[LENGTHS] == KNOWN_LENGTHS
 
 
 @pytest.mark.parametrize(("trials", "most"), [(1, 1), (3, 3), (5, 4), (8, 4), (20, 10), (41, 20)])
@@ -52,17 +58,15 @@ def test_warm_start_leaves_trials_for_the_search(trials: int, most: int) -> None
 def test_other_run_is_ranked_by_the_objective_of_this_job(job_file: Path, tmp_path: Path) -> None:
     """For a job that optimizes color, the trials of a run for LPIPS are ranked by color.
 
-    A remark says so. A run without the measure is not used, nor are recorded pairs, which were
-    tuned for LPIPS.
+    A remark says so. A run without the measure is not used.
     """
     launch(job_file, tmp_path / "a")
     results = load_results(tmp_path / "a")
     goals, dists = (Goals(objectives=[Objective(weights={n: 1.0})]) for n in ("color", "dists"))
     space = find_space("gram")
-    pictures = LossInputs.at_size(torch.rand(3, 32, 32), [(torch.rand(3, 32, 32), 1.0)], 32)
 
     def points_of(source: object, goals: Goals) -> tuple[list[Params], list[str]]:
-        return warm_starts([str(source)], space, pictures, 8, goals)
+        return warm_starts([str(source)], space, 8, goals)
 
     points, remarks = points_of(tmp_path / "a", goals)
     colors = {
@@ -76,7 +80,35 @@ def test_other_run_is_ranked_by_the_objective_of_this_job(job_file: Path, tmp_pa
     ]
     points, remarks = points_of(tmp_path / "a", dists)
     assert not points and "its trials were not scored by dists" in remarks[0]
-    points, remarks = points_of(SIMILAR, goals)
-    assert not points and "similar is not used" in remarks[0] and "color" in remarks[0]
-    points, remarks = points_of(SIMILAR, results.goals)
-    assert points and not remarks
+
+
+def test_fitting_keeps_values_that_are_valid_in_another_space() -> None:
+    """Values that are valid in the other space are kept, and its sampler chooses the others."""
+    start: Params = GRAM.initial_points[1]
+    small = Space(
+        name="small",
+        why="-",
+        params={k: v for k, v in GRAM.params.items() if k in ("lr", "tv", "tv_weight")},
+    )
+    valid: Any = fitting(start, small)
+    assert valid == {k: start[k] for k in ("lr", "tv", "tv_weight")}
+    assert fitting({"lr": 99.0, "tv_weight": 20.0}, small) == {}
+    assert fitting(start, GRAM) == start
+
+
+def test_settings_of_similar_pictures_are_refused_in_new_runs(
+    job_file: Path, tmp_path: Path
+) -> None:
+    """`warm_start: similar` is one clear error; a run that has begun with it can be resumed."""
+    with pytest.raises(InputError, match=r"`search\.warm_start: similar` was removed.*remove it"):
+        launch(job_file, tmp_path / "new", "search.warm_start=similar")
+    assert not (tmp_path / "new").exists()
+    old = tmp_path / "old"
+    launch(job_file, old)
+    written = (old / "job.yaml").read_text()
+    assert "warm_start: []" in written
+    (old / "job.yaml").write_text(written.replace("warm_start: []", "warm_start: [similar]"))
+    before = load_results(old)
+    resume_run(old, InlineBackend(), callback=Recorder(), say=print, changes=["search.trials=9"])
+    after = load_results(old)
+    assert len(after.records) > len(before.records) and after.notes == before.notes

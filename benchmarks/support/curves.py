@@ -1,7 +1,7 @@
 """Curves: recorded learning curves, that is scores of configurations on real pairs over the steps.
 
-`python -m benchmarks.record` makes the file. The simulator replays the curves, and `suggest` learns
-from them which configurations suit which pictures.
+`python -m benchmarks.record` makes the file, and the simulator replays the curves.
+`python -m benchmarks.lengthscales` prints which parameters matter in them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
-from tuner.job.objective import Goals
 from tuner.sampling.encoding import coordinates, encode, encode_all
 from tuner.sampling.gaussian_process import GaussianProcess, Kernel
-from tuner.sampling.lengthscales import Lengths, expected_lengths
+from tuner.sampling.lengthscales import Lengths
 
-#: File of the curves that come with the package.
-SHIPPED = Path(__file__).parent / "data" / "curves.npz"
+#: File of the committed curves.
+COMMITTED = Path(__file__).parents[1] / "data" / "curves.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +32,12 @@ class PairCurves:
 
     Attributes:
         name: name of the pair.
-        features_F: statistics of its pictures, in the order of `Curves.features`.
         score_NSM: scores of N configurations at S steps by M metrics; NaN if a lane diverged.
         untouched: metric -> score of the untouched content.
         lengths_D: lengthscale of each coordinate of a configuration, for its best LPIPS.
     """
 
     name: str
-    features_F: np.ndarray
     score_NSM: np.ndarray
     untouched: Mapping[str, float]
     lengths_D: np.ndarray
@@ -60,7 +57,6 @@ class Curves:
         params: parameters of each configuration.
         steps: numbers of steps after which configurations were scored.
         metrics: names of the metrics.
-        features: names of the statistics of pictures.
         pairs: name of a pair -> its curves.
         size_px: longer side of the results in pixels.
         kernel: kernel of the Gaussian process that predicts scores of other configurations.
@@ -70,7 +66,6 @@ class Curves:
     params: Sequence[Params]
     steps: Sequence[int]
     metrics: Sequence[str]
-    features: Sequence[str]
     pairs: Mapping[str, PairCurves]
     size_px: int
     kernel: Kernel
@@ -131,7 +126,6 @@ class Curves:
             "space": space_to_dict(self.space),
             "steps": list(self.steps),
             "metrics": list(self.metrics),
-            "features": list(self.features),
             "size_px": self.size_px,
             "kernel": {
                 "lengths": self.kernel.lengths_D.tolist(),
@@ -155,7 +149,6 @@ class Curves:
             header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             # Half precision keeps three digits; a score has no more significant digits.
             score_PNSM=np.stack([pair.score_NSM for pair in pairs]).astype(np.float16),
-            features_PF=np.stack([pair.features_F for pair in pairs]).astype(np.float32),
         )
 
 
@@ -163,28 +156,25 @@ def load_curves(path: Path | None = None) -> Curves:
     """Return the curves of a file that `Curves.save` wrote; no code in the file is run.
 
     Args:
-        path: the file; `SHIPPED` if None.
+        path: the file; `COMMITTED` if None.
 
     Raises:
         InputError: there is no such file, or it has another format.
     """
-    path = SHIPPED if path is None else path
+    path = COMMITTED if path is None else path
     if not path.is_file():
         raise InputError(
-            f"{path}: this file of recorded curves does not exist; if it belongs to the package,"
-            " install the package again; `python -m benchmarks.record` makes one from your pairs"
+            f"{path}: this file of recorded curves does not exist;"
+            " `python -m benchmarks.record` makes one from your pairs"
         )
     try:
         with np.load(path, allow_pickle=False) as content:
             header = json.loads(content["header"].tobytes())
-            arrays = {
-                name: content[name].astype(np.float64) for name in content if name != "header"
-            }
+            score_PNSM = content["score_PNSM"].astype(np.float64)
         pairs = {
             pair["name"]: PairCurves(
                 name=pair["name"],
-                features_F=arrays["features_PF"][index],
-                score_NSM=arrays["score_PNSM"][index],
+                score_NSM=score_PNSM[index],
                 untouched=pair["untouched"],
                 # Older files have only one set of lengthscales, for all pairs together.
                 lengths_D=np.asarray(pair.get("lengths", header["kernel"]["lengths"]), float),
@@ -205,7 +195,6 @@ def load_curves(path: Path | None = None) -> Curves:
             params=header["params"],
             steps=header["steps"],
             metrics=header["metrics"],
-            features=header["features"],
             pairs=pairs,
             size_px=header["size_px"],
             kernel=kernel,
@@ -231,25 +220,10 @@ def recorded_lengthscales(curves: Curves, but: Container[str] = ()) -> Lengths:
     }
 
 
-#: Objective that the recorded lengthscales belong to.
-LEARNED_FROM = "lpips"
+def related_pairs(curves: Curves, pair: str) -> set[str]:
+    """Return the pairs that share the photo or the painting with a pair, and the pair itself.
 
-
-def initial_lengthscales(space: Space, goals: Goals, curves: Curves) -> tuple[Lengths, str | None]:
-    """Return lengthscales for the start of a search, and a message if there are none.
-
-    Lengthscales for LPIPS do not hold for other objectives: a parameter that hardly changes LPIPS
-    may change the colors, for example.
-
-    Args:
-        space: space of the search.
-        goals: objectives of the search.
-        curves: recorded curves.
+    Names tell it: a pair is named ``PHOTO-PAINTING``.
     """
-    recorded = recorded_lengthscales(curves)
-    if goals.name == LEARNED_FROM or np.isnan(expected_lengths(space, recorded)).all():
-        return recorded, None
-    return {}, (
-        f"the objective is {goals.name}: prior knowledge about which parameters matter is not used,"
-        f" since it was learned from {LEARNED_FROM}"
-    )
+    parts = set(pair.split("-"))
+    return {name for name in curves.pairs if parts & set(name.split("-"))}
