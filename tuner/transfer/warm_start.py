@@ -15,9 +15,9 @@ from tuner.sampling.encoding import encode_all
 from tuner.study.records import TrialRecord
 from tuner.study.run_dir import RunDir
 
-#: Number of initial points from one source. With eight, a search needed more steps than with four
-#: to reach the scores of a cold start (`benchmarks.search`): four leave room for other points
-#: before the sampler begins to learn. Four were better than fewer even in a search of five trials.
+#: Number of initial points from one source. With eight points from other pairs, a simulated search
+#: needed more steps than with four: four leave room for other points before the sampler begins to
+#: learn. Four were better than fewer even in a search of five trials.
 POINTS_PER_SOURCE = 4
 #: Largest share of all trials for initial points, unless one source alone has more.
 SHARE = 1 / 2
