@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.support.simulate import Event, Scores, SearchTrace
 from search_spaces import Params, Space
-from tuner.sampling.optuna_samplers import suggested
+from tuner.sampling.optuna_space import suggested
 
 #: The metric to minimize.
 METRIC = "lpips"

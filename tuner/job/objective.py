@@ -220,4 +220,8 @@ class Goals:
             max(0.0, bound.violation(scores)) / (abs(bound.bound) or 1.0)
             for bound in self.constraints
         )
-        return (violation, *(o.loss(o.of(scores)) for o in self.objectives))
+        return (violation, *self.losses(scores))
+
+    def losses(self, scores: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the loss of each objective; lower is better."""
+        return tuple(objective.loss(objective.of(scores)) for objective in self.objectives)

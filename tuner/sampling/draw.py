@@ -9,10 +9,11 @@ import optuna
 from search_spaces import Params, Space
 from tuner.job.objective import Goals
 from tuner.job.sections import SamplerName
-from tuner.sampling.gp_sampler import propose
-from tuner.sampling.lengthscales import LENGTHS, expected_lengths
-from tuner.sampling.optuna_samplers import make_sampler, suggested
-from tuner.sampling.study_view import Trials
+from tuner.sampling.gp_sampler import GaussianProcessSampler
+from tuner.sampling.lengthscales import LENGTHS
+from tuner.sampling.optuna_samplers import make_sampler
+from tuner.sampling.optuna_space import suggested
+from tuner.sampling.study_view import FilteredSampler, observe_reports
 from tuner.study.study import RunStudy
 
 
@@ -24,52 +25,52 @@ class Draw:
 
     Args:
         study: the study of the run.
+        space: the search space.
+        max_steps: steps of a trial unless it is stopped early.
         goals: objectives and constraints of the run.
         sampler: name of the sampler.
         seed: seed of the run.
     """
 
-    def __init__(self, study: RunStudy, *, goals: Goals, sampler: SamplerName, seed: int):
-        self._study, self._goals = study, goals
+    def __init__(
+        self,
+        study: RunStudy,
+        space: Space,
+        max_steps: int,
+        *,
+        goals: Goals,
+        sampler: SamplerName,
+        seed: int,
+    ):
+        self._study, self._space, self._goals = study, space, goals
         self._sampler_name, self._seed = sampler, seed
-        self._trials = Trials(goals)
+        self._gp: FilteredSampler | None = None
+        if sampler == "gp":  # it has the seed of the run, and remembers the trials that it has read
+            process = GaussianProcessSampler(
+                space,
+                max_steps=max_steps,
+                seed=seed,
+                lengths=study.notes.get(LENGTHS),
+                observe=observe_reports(goals),
+            )
+            self._gp = FilteredSampler(process, stopped_as_complete=None)
 
-    def __call__(
-        self, number: int, space: Space, max_steps: int, given: Params | None = None
-    ) -> Params:
+    def __call__(self, number: int, given: Params | None = None) -> Params:
         """Draw, record and return the parameters of a trial that has begun.
 
         Args:
             number: number of the trial.
-            space: the search space.
-            max_steps: steps of the trial unless it is stopped early.
             given: fixed parameters; the sampler draws the others.
         """
-        if self._sampler_name == "gp":
-            given = self._propose(number, space, max_steps, given) or given
-        return suggested(self._study.sampled_by(self._sampler(number, given), number), space)
-
-    def _propose(
-        self, number: int, space: Space, max_steps: int, given: Params | None
-    ) -> Params | None:
-        observations = self._trials.tried(self._study.trials, number)
-        # Lengthscales are known only for single objectives.
-        lengths = {} if self._goals.pareto else self._study.notes.get(LENGTHS, {})
-        return propose(
-            space,
-            observations,
-            max_steps=max_steps,
-            index=number,
-            seed=self._seed,
-            given=given,
-            lengths_D=expected_lengths(space, lengths),
-        )
-
-    def _sampler(self, number: int, given: Params | None) -> optuna.samplers.BaseSampler:
-        seed = (self._seed * 1_000_003 + number) % 2**32
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = make_sampler(self._sampler_name, seed=seed, goals=self._goals)
+            sampler = self._sampler(number)
             if given is not None:
                 sampler = optuna.samplers.PartialFixedSampler(dict(given), sampler)
-        return sampler
+        return suggested(self._study.sampled_by(sampler, number), self._space)
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        if self._gp:
+            return self._gp
+        seed = (self._seed * 1_000_003 + number) % 2**32
+        return make_sampler(self._sampler_name, seed=seed, goals=self._goals)

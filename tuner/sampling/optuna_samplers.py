@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from search_spaces import Choice, Int, Params, Space
 from tuner.job.objective import Goals
 from tuner.job.sections import SamplerName
+from tuner.sampling.gp_sampler import STARTUP
 from tuner.sampling.study_view import FilteredSampler
 from tuner.study.optuna_private import ReplayedCmaEs
-
-#: Number of random trials before a sampler learns from results.
-STARTUP = 8
 
 #: Settings of TPE, compared with others by `benchmarks.search`.
 TPE: dict[str, Any] = {
@@ -49,20 +45,3 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
         nsga2 = NSGAIISampler(seed=seed, population_size=16)
         return FilteredSampler(nsga2, goals=goals, stopped_as_complete=True)
     return RandomSampler(seed=seed)
-
-
-def suggested(trial: optuna.Trial, space: Space) -> Params:
-    """Return the parameters that a trial's sampler suggests; conditions of the space hold."""
-    drawn: dict[str, float | int | str] = {}
-    for name, parameter in space.params.items():
-        if not space.active(name, drawn):
-            continue
-        if isinstance(parameter, Choice):
-            drawn[name] = trial.suggest_categorical(name, parameter.options)
-        elif isinstance(parameter, Int):
-            low, high = parameter.low, parameter.high
-            drawn[name] = trial.suggest_int(name, low, high, log=parameter.log)
-        else:
-            low_end, high_end = parameter.low, parameter.high
-            drawn[name] = trial.suggest_float(name, low_end, high_end, log=parameter.log)
-    return drawn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -12,12 +12,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.job.objective import Goals
-from tuner.sampling.gp_sampler import Observation
+from tuner.sampling.observations import Observation
 from tuner.study.attributes import (
     BEYOND,
     CONSTRAINT,
     FINAL_OF,
-    PAUSED,
     PRESET,
     RUNG,
     VALUES,
@@ -33,7 +32,8 @@ class FilteredSampler(BaseSampler):
         sampler: makes the suggestions.
         goals: whose constraint violations unfinished trials get; None leaves these out.
         stopped_as_complete: whether pruned and paused trials look complete, with their latest
-            values. Samplers that do not know early stopping need this.
+            values. Samplers that do not know early stopping need this. None: trials look as they
+            are.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FilteredSampler(BaseSampler):
         sampler: BaseSampler,
         *,
         goals: Goals | None = None,
-        stopped_as_complete: bool = False,
+        stopped_as_complete: bool | None = False,
     ):
         self._sampler, self._goals = sampler, goals
         self._stopped_as_complete = stopped_as_complete
@@ -75,13 +75,15 @@ class FilteredSampler(BaseSampler):
         """Return the view for the draw of one trial, during which a sampler asks several times."""
         if self._view is None or self._view_for != drawn.number:
             self._view_for = drawn.number
-            # With several objectives Optuna itself ignores reports, whatever the sampler.
-            as_complete = self._stopped_as_complete or len(study.directions) > 1
             trials = [
-                self._with_report(trial, as_complete)
+                trial
                 for trial in study.get_trials(deepcopy=False)
                 if PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
             ]
+            if self._stopped_as_complete is not None:
+                # With several objectives Optuna itself ignores reports, whatever the sampler.
+                as_complete = self._stopped_as_complete or len(study.directions) > 1
+                trials = [self._with_report(trial, as_complete) for trial in trials]
             self._view = study_with(study, trials)
         return self._view
 
@@ -104,48 +106,22 @@ class FilteredSampler(BaseSampler):
         return view
 
 
-class Trials:
-    """The observations of a study, for `gp_sampler.propose`.
+def observe_reports(goals: Goals) -> Callable[[FrozenTrial], Observation]:
+    """Return what makes the observation of a trial of a run, from its reports at rungs.
 
-    Finished trials do not change, so they are converted only once.
-
-    Args:
-        goals: objectives and constraints of the run.
+    Optuna itself stores no reports of several objectives, and no constraints of a report.
     """
 
-    def __init__(self, goals: Goals):
-        self._goals = goals
-        self._finished: dict[int, Observation | None] = {}
+    def observe(trial: FrozenTrial) -> Observation:
+        attrs = trial.user_attrs
+        scores = {steps: attrs[RUNG.format(steps)]["scores"] for steps in reported(attrs)}
+        return Observation(
+            params=trial.params,
+            losses={steps: goals.losses(scores[steps]) for steps in scores},
+            violations={steps: goals.violations(scores[steps]) for steps in scores},
+            pending=not trial.state.is_finished(),
+            # A trial that may not even begin is avoided like one that failed.
+            failed=trial.state is TrialState.FAIL or BEYOND in attrs,
+        )
 
-    def tried(self, trials: Sequence[FrozenTrial], drawn: int) -> list[Observation]:
-        """Return the observations of all trials except presets, finals and the one drawn now.
-
-        Args:
-            trials: all trials of the study.
-            drawn: number of the trial that is drawn now.
-        """
-        observations = [self._observation(trial) for trial in trials if trial.number != drawn]
-        return [observation for observation in observations if observation is not None]
-
-    def _observation(self, trial: FrozenTrial) -> Observation | None:
-        if not trial.state.is_finished():
-            return _observation(trial, self._goals)
-        if trial.number not in self._finished:
-            self._finished[trial.number] = _observation(trial, self._goals)
-        return self._finished[trial.number]
-
-
-def _observation(trial: FrozenTrial, goals: Goals) -> Observation | None:
-    attrs = trial.user_attrs
-    if not trial.params or PRESET in attrs or FINAL_OF in attrs:
-        return None
-    scores = {steps: attrs[RUNG.format(steps)]["scores"] for steps in reported(attrs)}
-    running = trial.state is TrialState.RUNNING
-    return Observation(
-        params=trial.params,
-        values={steps: goals.values(scores[steps]) for steps in scores},
-        violations={steps: list(goals.violations(scores[steps]).values()) for steps in scores},
-        pending=running and attrs.get(PAUSED) is None,
-        # A trial that may not even begin is avoided like one that failed.
-        failed=trial.state is TrialState.FAIL or BEYOND in attrs,
-    )
+    return observe

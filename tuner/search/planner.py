@@ -51,7 +51,14 @@ class Planner:
         search = job.search
         self.halving = Halving.of(job.halving)
         self._no_halving = dataclasses.replace(self.halving, rule="none")
-        self._draw = Draw(study, goals=job.goals, sampler=search.sampler, seed=search.seed)
+        self._draw = Draw(
+            study,
+            space,
+            job.halving.max_steps,
+            goals=job.goals,
+            sampler=search.sampler,
+            seed=search.seed,
+        )
         self._presets, self._replay = presets, replay
         self._initial_points = space.initial_points if initial_points is None else initial_points
         #: Numbers of finals; a run that was extended has trials of the search after them.
@@ -140,7 +147,7 @@ class Planner:
         max_steps = self._job.halving.max_steps
         if preset := self.preset(number):
             return self._configure_preset(number, *preset, max_steps)
-        params = self._draw(number, self._space, max_steps, self._given(number))
+        params = self._draw(number, self._given(number))
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
         config = self._space.build(params, **fixed, **self._job.resources.search_settings)
         self._study.assign(number, config.to_dict())

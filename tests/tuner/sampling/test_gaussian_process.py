@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from tuner.sampling import gaussian_process
 from tuner.sampling.gaussian_process import GaussianProcess, Kernel, fitted_kernel
-from tuner.sampling.gp_sampler import log_improvement
+from tuner.sampling.gp_posterior import log_improvement
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 3), st.floats(-3, 3))

@@ -5,21 +5,18 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from search_spaces import CATALOGUE, Choice, Float, Int, Params, Space
-from tuner.sampling import gp_sampler
+from tuner.sampling import gp_posterior
 from tuner.sampling.encoding import point_at, shares_of
-from tuner.sampling.gp_sampler import (
-    MOST_SEEN,
-    STARTUP,
-    Observation,
-    _thinned,
-    propose,
-)
+from tuner.sampling.gp_sampler import STARTUP, GaussianProcessSampler, propose
+from tuner.sampling.observations import MOST_SEEN, Observation, observation_of, thinned
+from tuner.sampling.optuna_space import suggested
 from tuner.sampling.sobol_grid import planned_point
 
 STEPS = (10, 30, 90)
@@ -40,11 +37,7 @@ def observed(
     params: Params, upto: int, score: Callable[[Params, int], float] = bowl
 ) -> Observation:
     steps = [s for s in STEPS if s <= upto]
-    return Observation(
-        params=params,
-        values={s: (0.0, score(params, s)) for s in steps},
-        violations={s: [] for s in steps},
-    )
+    return Observation(params=params, losses={s: [score(params, s)] for s in steps})
 
 
 def sobol(space: Space, count: int) -> list[Params]:
@@ -67,9 +60,7 @@ def test_few_observations_lead_to_no_proposal() -> None:
     known = [observed(one, 90) for one in sobol(PLANE, STARTUP)]
     assert [asked(PLANE, known[:count]) for count in range(STARTUP)] == [None] * STARTUP
     assert asked(PLANE, known) is not None
-    failed = [
-        Observation(params=one.params, values={}, violations={}, failed=True) for one in known
-    ]
+    failed = [Observation(params=one.params, failed=True) for one in known]
     assert asked(PLANE, failed) is None
     assert asked(PLANE, [*failed[1:], known[0]]) is not None
 
@@ -106,7 +97,7 @@ def test_proposals_keep_away_from_running_trials() -> None:
         for index in range(100, 106):
             point = proposed(PLANE, known, index=index)
             shares.append(np.array(list(shares_of(PLANE, point).values())))
-            known.append(Observation(params=point, values={}, violations={}, pending=pending))
+            known.append(Observation(params=point, pending=pending))
         return float(np.median([np.linalg.norm(a - b) for a, b in combinations(shares, 2)]))
 
     assert apart(pending=True) > 3 * apart(pending=False)
@@ -173,7 +164,7 @@ def test_failed_trials_are_avoided() -> None:
     points = sobol(PLANE, 24)
     failed = [p for p in points if float(p["lr"]) > 0.3]
     known = [observed(p, 90, flat) for p in points if p not in failed]
-    known += [Observation(params=p, values={}, violations={}, failed=True) for p in failed]
+    known += [Observation(params=p, failed=True) for p in failed]
     rates = [float(proposed(PLANE, known, index=100 + i)["lr"]) for i in range(4)]
     assert max(rates) < 0.3
 
@@ -184,9 +175,7 @@ def test_late_failures_are_avoided() -> None:
     def one(params: Params) -> Observation:
         rate = float(params["lr"])
         if rate > 0.3:
-            return Observation(
-                params=params, values={10: (0.0, -rate)}, violations={10: []}, failed=True
-            )
+            return Observation(params=params, losses={10: [-rate]}, failed=True)
         return observed(params, 90, lambda params, steps: 0.3 - rate)
 
     known = [one(point) for point in sobol(PLANE, 24)]
@@ -200,9 +189,7 @@ def test_constraints_are_kept() -> None:
     def one(params: Params) -> Observation:
         over = 0.4 - float(params["tv_weight"])  # at least 0.4 is asked for
         value = float(params["tv_weight"])
-        return Observation(
-            params=params, values={90: (max(0.0, over), value)}, violations={90: [over]}
-        )
+        return Observation(params=params, losses={90: [value]}, violations={90: {"tv": over}})
 
     found = [proposed(PLANE, [one(p) for p in sobol(PLANE, 24)], index=i) for i in range(30, 34)]
     assert all(0.38 < float(point["tv_weight"]) < 0.6 for point in found)
@@ -214,13 +201,14 @@ def test_a_bound_that_few_reports_violate_is_kept() -> None:
     def one(params: Params, upto: int) -> Observation:
         """An observation whose value falls with its cost, up to 10 seconds; the bound is 5."""
         cost = {s: (2 + 8 * float(params["tv_weight"])) * s / 90 for s in STEPS if s <= upto}
-        values = {s: (max(0.0, c - 5), 1 - c / 10) for s, c in cost.items()}
         return Observation(
-            params=params, values=values, violations={s: [c - 5] for s, c in cost.items()}
+            params=params,
+            losses={s: [1 - c / 10] for s, c in cost.items()},
+            violations={s: {"cost": c - 5} for s, c in cost.items()},
         )
 
     known = [one(p, 90 if i % 5 == 0 else 10) for i, p in enumerate(sobol(PLANE, 40))]
-    assert 0 < sum(one.values[90][0] > 0 for one in known if 90 in one.values) < 8
+    assert 0 < sum(one.values(90)[0] > 0 for one in known if 90 in one.losses) < 8
     found = [proposed(PLANE, known, index=i) for i in range(40, 44)]
     assert max(2 + 8 * float(point["tv_weight"]) for point in found) < 5.5
 
@@ -230,9 +218,7 @@ def test_a_constraint_that_all_trials_violate_comes_first() -> None:
 
     def one(params: Params) -> Observation:
         rate = math.log10(float(params["lr"]))
-        return Observation(
-            params=params, values={90: (max(0.0, rate + 1.9), -rate)}, violations={90: [rate + 1.9]}
-        )
+        return Observation(params=params, losses={90: [-rate]}, violations={90: {"lr": rate + 1.9}})
 
     known = [one(p) for p in sobol(PLANE, 32) if float(p["lr"]) > 0.05]
     assert float(proposed(PLANE, known)["lr"]) < 0.03
@@ -243,9 +229,7 @@ def test_each_draw_weighs_objectives_differently() -> None:
 
     def one(params: Params) -> Observation:
         tv, rate = float(params["tv_weight"]), math.log10(float(params["lr"])) + 1
-        return Observation(
-            params=params, values={90: (0.0, tv + rate**2, 1 - tv + rate**2)}, violations={90: []}
-        )
+        return Observation(params=params, losses={90: [tv + rate**2, 1 - tv + rate**2]})
 
     known = [one(p) for p in sobol(PLANE, 24)]
     found = [proposed(PLANE, known, index=i) for i in range(100, 108)]
@@ -267,7 +251,7 @@ def test_given_parameters_are_kept() -> None:
 def test_an_outlier_does_not_hide_other_values() -> None:
     """A value that is a million times too high hardly changes the proposal."""
     known = [observed(point, 90) for point in sobol(PLANE, 20)]
-    worst = max(range(20), key=lambda i: known[i].values[90][1])
+    worst = max(range(20), key=lambda i: known[i].losses[90])
     known[worst] = observed(known[worst].params, 90, lambda p, s: 1e6)
     assert bowl(proposed(PLANE, known), 90) - 3 / 90 < 0.03
 
@@ -279,7 +263,7 @@ def test_equal_values_lead_to_a_proposal(value: float) -> None:
     assert set(proposed(PLANE, known)) == set(PLANE.params)
 
 
-def test_many_trials_are_thinned() -> None:
+def test_many_trials_arethinned() -> None:
     """With many trials, a subset of them is enough to find the optimum."""
     known = [
         observed(point, (10, 30, 90)[i % 3]) for i, point in enumerate(sobol(PLANE, 4 * MOST_SEEN))
@@ -292,17 +276,17 @@ def test_thinning_keeps_the_best_trials() -> None:
     rng = np.random.default_rng(0)
 
     def some(values: Sequence[float], broken: float) -> Observation:
-        violations = [broken if broken else -1.0]
-        return Observation(params={}, values={90: (broken, *values)}, violations={90: violations})
+        violations = {90: {"bound": broken if broken else -1.0}}
+        return Observation(params={}, losses={90: values}, violations=violations)
 
     single = [some([rng.random()], 0.0 if rng.random() < 0.3 else 1.0) for _ in range(1000)]
-    best = min((one for one in single if not one.values[90][0]), key=lambda one: one.values[90])
-    assert best in _thinned(single)
+    best = min((one for one in single if not one.values(90)[0]), key=lambda one: one.values(90))
+    assert best in thinned(single)
     several = [some([x := rng.random(), 30 * (1 - x) + rng.random()], 0.0) for _ in range(1000)]
-    kept = _thinned(several)
+    kept = thinned(several)
     assert len(kept) == MOST_SEEN
     for objective in (1, 2):
-        assert min(several, key=lambda one: one.values[90][objective]) in kept
+        assert min(several, key=lambda one: one.values(90)[objective]) in kept
 
 
 @settings(max_examples=40, deadline=None)
@@ -314,18 +298,18 @@ def test_every_proposal_is_valid(name: str, seed: int, count: int) -> None:
     for _ in range(count):
         params = point_at(space, {one: rng.random() for one in space.params})
         steps = STEPS[: rng.integers(len(STEPS) + 1)]
-        values = {s: (0.0, float(rng.normal())) for s in steps}
+        losses = {s: [float(rng.normal())] for s in steps}
         failed, pending = (bool(rng.random() < 0.2) for _ in range(2))
-        violations = {s: [float(rng.normal())] for s in steps}
+        violations = {s: {"bound": float(rng.normal())} for s in steps}
         known.append(
             Observation(
-                params=params, values=values, violations=violations, failed=failed, pending=pending
+                params=params, losses=losses, violations=violations, failed=failed, pending=pending
             )
         )
     found = asked(space, known, seed=seed)
     if found is None:
-        assert not any(one.values for one in known) or len(known) < STARTUP + sum(
-            not one.values and not one.failed for one in known
+        assert not any(one.losses for one in known) or len(known) < STARTUP + sum(
+            not one.losses and not one.failed for one in known
         )
         return
     space.build(found, size_px=64, steps=90)
@@ -341,10 +325,98 @@ def test_a_proposal_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
     seen: list[set[int]] = []
-    real = gp_sampler.fitted_kernel
+    real = gp_posterior.fitted_kernel
     monkeypatch.setattr(
-        gp_sampler, "fitted_kernel", lambda *a, **k: (seen.append(threads()), real(*a, **k))[1]
+        gp_posterior, "fitted_kernel", lambda *a, **k: (seen.append(threads()), real(*a, **k))[1]
     )
     with threadpool_limits(limits=2, user_api="blas"):
         assert proposed(PLANE, [observed(point, 90) for point in sobol(PLANE, 12)]) is not None
         assert seen == [{1}] and threads() == {2}
+
+
+# --- in a plain study of Optuna -------------------------------------------------------------------
+
+
+def optimized(
+    sampler: GaussianProcessSampler,
+    objective: Callable[[optuna.Trial, Params], float | tuple[float, ...]],
+    *,
+    trials: int = 24,
+    directions: Sequence[str] = ("minimize",),
+) -> optuna.Study:
+    study = optuna.create_study(sampler=sampler, directions=list(directions))
+    study.optimize(lambda trial: objective(trial, suggested(trial, PLANE)), n_trials=trials)
+    return study
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_plain_study_finds_the_optimum(direction: str) -> None:
+    """In a study of final values only, in either direction, the sampler finds the optimum."""
+    sign = 1 if direction == "minimize" else -1
+    sampler = GaussianProcessSampler(PLANE, seed=0)
+    study = optimized(sampler, lambda trial, p: sign * bowl(p, 90), directions=[direction])
+    assert bowl(study.best_params, 90) - 3 / 90 < 0.005
+
+
+def test_a_plain_study_may_report_and_prune() -> None:
+    """Reports of pruned trials count, and so do failed trials and those without parameters."""
+
+    def objective(trial: optuna.Trial, params: Params) -> float:
+        for step in range(91):
+            trial.report(bowl(params, max(step, 1)), step)
+            if step == 30 and trial.number % 3:
+                raise optuna.TrialPruned
+        return bowl(params, 90)
+
+    study = optimized(GaussianProcessSampler(PLANE, max_steps=90, seed=0), objective)
+    last = [bowl(trial.params, 90) - 3 / 90 for trial in study.trials[-6:]]
+    assert min(last) < 0.01
+    observed = observation_of(study.trials[0], study.directions, 90)
+    assert sorted(observed.losses) == [1, 3, 10, 30, 90]
+
+
+def test_a_plain_study_may_have_constraints_and_several_objectives() -> None:
+    """Constraints that trials set are kept; several objectives are spread along the front."""
+
+    def objective(trial: optuna.Trial, params: Params) -> tuple[float, float]:
+        tv, rate = float(params["tv_weight"]), math.log10(float(params["lr"])) + 1
+        trial.set_constraint("tv", 0.4 - tv)
+        return tv + rate**2, tv - rate**2
+
+    sampler = GaussianProcessSampler(PLANE, seed=0)
+    study = optimized(sampler, objective, directions=["minimize", "maximize"])
+    assert all(trial.params["tv_weight"] > 0.35 for trial in study.trials[-6:])
+    assert len({round(trial.params["tv_weight"], 1) for trial in study.trials[-6:]}) > 1
+
+
+def test_an_enqueued_value_is_kept() -> None:
+    """A partial configuration that was enqueued is completed with what fits it."""
+    sampler = GaussianProcessSampler(PLANE, seed=0)
+    study = optimized(sampler, lambda trial, params: bowl(params, 90), trials=16)
+    study.enqueue_trial({"lr": 0.5})
+    study.optimize(lambda trial: bowl(suggested(trial, PLANE), 90), n_trials=1)
+    assert study.trials[-1].params["lr"] == 0.5
+    assert abs(study.trials[-1].params["tv_weight"] - 0.7) < 0.2
+
+
+def test_a_draw_depends_on_seed_and_number() -> None:
+    """A new sampler with the same seed continues a study as the old one would have."""
+
+    def values(samplers: Sequence[GaussianProcessSampler]) -> list[Params]:
+        study = optuna.create_study()
+        for sampler in samplers:
+            study.sampler = sampler
+            study.optimize(lambda trial: bowl(suggested(trial, PLANE), 90), n_trials=6)
+        return [trial.params for trial in study.trials]
+
+    once = GaussianProcessSampler(PLANE, seed=4)
+    again = [GaussianProcessSampler(PLANE, seed=4) for _ in range(2)]
+    assert values([once, once]) == values(again)
+    assert values([once]) != values([GaussianProcessSampler(PLANE, seed=5)])
+
+
+@pytest.mark.parametrize(("key", "value"), [("max_steps", 0), ("seed", -1)])
+def test_invalid_arguments_are_refused(key: str, value: int) -> None:
+    """A value out of range is refused, with the name of the argument."""
+    with pytest.raises(ValueError, match=f"{key}: expected at least"):
+        GaussianProcessSampler(PLANE, **{key: value})

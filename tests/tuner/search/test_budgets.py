@@ -18,7 +18,7 @@ from tests.tuner.helpers import (
 from tuner.job.load import load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
-from tuner.sampling.study_view import Trials
+from tuner.sampling.study_view import observe_reports
 from tuner.search.halving import Decision
 from tuner.search.protocol import Plan
 from tuner.study.records import Report
@@ -190,8 +190,8 @@ def test_known_costs_are_checked_before_the_first_step(job_file: Path, tmp_path:
     }
     # The sampler sees them as failed trials, and so learns to avoid them.
     trials = load_study(tmp_path).study.get_trials()
-    observed = Trials(search.goals).tried(trials, drawn=-1)
-    failed = [observation.params for observation in observed if observation.failed]
+    observed = map(observe_reports(search.goals), trials)
+    failed = [one.params for one in observed if one.failed and one.params]
     assert failed == [record.params for record in beyond if record.searched]
 
 

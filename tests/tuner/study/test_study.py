@@ -26,7 +26,7 @@ def rung(value: float) -> RungRecord:
 
 def run_one(study: RunStudy, value: float, sampler: SamplerName = "tpe") -> dict[str, object]:
     number = study.begin()
-    params = Draw(study, goals=GOALS, sampler=sampler, seed=1)(number, SPACE, 90)
+    params = Draw(study, SPACE, 90, goals=GOALS, sampler=sampler, seed=1)(number)
     study.assign(number, SPACE.build(params).to_dict())
     study.report(number, 10, rung(value))
     study.finish(number, "complete")
@@ -71,8 +71,8 @@ def test_simultaneous_drivers_draw_different_parameters(
     monkeypatch.setattr(storage, "create_new_trial", late)
     mine = one.begin()
     assert numbers != [mine]
-    first, second = (Draw(s, goals=GOALS, sampler="random", seed=1) for s in studies)
-    assert first(mine, SPACE, 90) != second(numbers[0], SPACE, 90)
+    first, second = (Draw(s, SPACE, 90, goals=GOALS, sampler="random", seed=1) for s in studies)
+    assert first(mine) != second(numbers[0])
 
 
 def test_records_are_read_back(tmp_path: Path) -> None:
