@@ -19,6 +19,7 @@ from nst_core.images.sizes import check_image, fit_size
 from nst_core.networks.weights import SOURCES
 from nst_core.references import NO_REGIONS
 from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
+from search_spaces.priors import priors_of
 from tuner.job.key_errors import describe_errors, place_of, short_text
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
 from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
@@ -70,7 +71,12 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     if problems:
         raise ConfigError(str(path), problems)
     assert space is not None
-    return job, space.for_style_images(len(job.pairs[0].style)).at_size(job.size_px)
+    return job, _space_of_job(job, space)
+
+
+def _space_of_job(job: JobSpec, space: Space) -> Space:
+    """Return the space for the style images and the size of a job."""
+    return space.for_style_images(len(job.pairs[0].style)).at_size(job.size_px)
 
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:
@@ -92,7 +98,7 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
             "pairs": [pair.placed(place) for pair in job.pairs],
             "holdout": [pair.placed(place) for pair in job.holdout],
             "search": search,
-            "space": job.space if job.space in CATALOGUE else place(job.space),
+            "space": job.space_placed(place),
             "weights": {name: place(file) for name, file in job.weights.items()},
             "storage": job.storage
             if job.storage is None or "://" in job.storage
@@ -109,15 +115,21 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
             problems += _pair_problems(pair, job.size_px, (key, index), file)
     problems += _weights_problems(job.weights, file)
     try:
-        space = find_space(job.space)
+        space = find_space(job.space_name)
     except ConfigError as error:
-        place = f"{file.where(('space',))}`space`: "
-        if is_file(Path(job.space)):
-            place += f"{job.space}: "
+        place = (
+            f"{place_of(file, ('space',) if job.space == job.space_name else ('space', 'base'))}: "
+        )
+        if is_file(Path(job.space_name)):
+            place += f"{job.space_name}: "
         return problems + [place + problem for problem in error.problems], None
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
             problems += _unmet_needs(space, pair, job.pairs[0], (key, index), file)
+    _, wrong = priors_of(_space_of_job(job, space), job.prior)
+    problems += [
+        f"{place_of(file, ('space', 'prior', name))}: {problem}" for name, problem in wrong.items()
+    ]
     return problems, space
 
 
@@ -144,8 +156,10 @@ def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str,
         "presets": list(presets),
         **{key: dumped[key] for key in ("size_px", "objective", "constraints", "halving")},
     }
-    if job.resources.precision is not None:  # studies of older versions have no such digest
+    if job.resources.precision is not None:  # studies of older versions lack both
         compared["precision"] = job.resources.precision
+    if job.prior:
+        compared["prior"] = job.prior
     return {
         key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
         for key, value in compared.items()

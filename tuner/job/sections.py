@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from search_spaces.priors import WORDS
 from tuner.job.pair_spec import Section
 
 SamplerName = Literal["gp", "gpsampler", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
@@ -36,6 +44,32 @@ def _auto_or_at_most(maximum: int) -> BeforeValidator:
 
 #: Writes None, which `_auto_or_at_most` makes of ``auto``, as ``auto`` again.
 _NONE_AS_AUTO = PlainSerializer(lambda value: "auto" if value is None else value)
+
+
+class SpaceSpec(Section):
+    """A search space with a prior: where good values are expected."""
+
+    base: Annotated[str, Field(description="a named search space or a path to one")]
+    prior: Annotated[
+        dict[str, Any],
+        Field(
+            min_length=1,
+            description="parameter, or style_weight -> [value, maybe | likely | sure]; only the"
+            " sampler gp uses it",
+        ),
+        WithJsonSchema(
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "type": "array",
+                    "prefixItems": [{"type": ["number", "string"]}, {"enum": list(WORDS)}],
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            }
+        ),
+    ]
 
 
 class SearchSpec(Section):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from nst_core.config import MAX_SIZE_PX, MIN_SIDE_PX
 from nst_core.metrics.registry import OBJECTIVES
+from search_spaces import CATALOGUE
 from tuner.job.cloud_storage import url_problem
 from tuner.job.objective import Constraint, Goals, Objective, check_measure
 from tuner.job.pair_spec import PairSpec, ReferenceSpec, Section, StyleImage
@@ -26,6 +28,7 @@ from tuner.job.sections import (
     Rule,
     SamplerName,
     SearchSpec,
+    SpaceSpec,
 )
 from tuner.job.yaml_file import yaml_text
 
@@ -43,6 +46,7 @@ __all__ = [
     "Rule",
     "SamplerName",
     "SearchSpec",
+    "SpaceSpec",
     "StyleImage",
 ]
 
@@ -58,7 +62,11 @@ class JobSpec(Section):
     size_px: Annotated[
         int, Field(ge=MIN_SIDE_PX, le=MAX_SIZE_PX, description="longer side of the results")
     ] = 256
-    space: Annotated[str, Field(description="a named search space or a path to one")] = "gram"
+    space: Annotated[
+        Annotated[str, Tag("name")] | Annotated[SpaceSpec, Tag("spec")],
+        Discriminator(lambda value: "spec" if isinstance(value, dict | SpaceSpec) else "name"),
+        Field(description="a named search space or a path to one, or {base: it, prior: …}"),
+    ] = "gram"
     holdout: Annotated[
         list[PairSpec],
         Field(max_length=100, description="pairs that only the finals are scored on"),
@@ -146,6 +154,32 @@ class JobSpec(Section):
                     " expected gp, gpsampler, tpe, nsga2, random, sobol or grid"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _prior_has_a_sampler(self) -> JobSpec:
+        if self.prior and self.search.sampler != "gp":
+            raise ValueError(
+                f"search.sampler: {self.search.sampler} takes no prior, and the job has"
+                " `space.prior`; expected gp, or remove the prior"
+            )
+        return self
+
+    @property
+    def space_name(self) -> str:
+        """Name or path of the search space."""
+        return self.space if isinstance(self.space, str) else self.space.base
+
+    @property
+    def prior(self) -> Mapping[str, Any]:
+        """Where a person expects good values (`search_spaces.priors`); empty if nowhere."""
+        return {} if isinstance(self.space, str) else self.space.prior
+
+    def space_placed(self, place: Callable[[str], str]) -> str | SpaceSpec:
+        """Return the key ``space``, with another path if it is no named space."""
+        name = self.space_name if self.space_name in CATALOGUE else place(self.space_name)
+        if isinstance(self.space, str):
+            return name
+        return self.space.model_copy(update={"base": name})
 
     @property
     def goals(self) -> Goals:

@@ -7,9 +7,12 @@ import numpy as np
 from search_spaces import Choice, Params, Space
 from tuner.sampling.encoding import shares_of
 from tuner.sampling.gp_posterior import Posterior
+from tuner.sampling.user_prior import UserPrior
 
 #: Number of random candidates, and of candidates near the best trials.
 ANYWHERE, NEAR = 600, 400
+#: Number of candidates from the prior of a person.
+EXPECTED = 200
 #: Distances, as shares of a range, of further candidates from the best candidates so far.
 CLOSER = (0.1, 0.03)
 #: Probability that a candidate near another one differs in a parameter.
@@ -22,12 +25,28 @@ def most_promising(
     start_NP: np.ndarray,
     given: Params,
     rng: np.random.Generator,
+    prior: UserPrior | None,
+    trials: int,
 ) -> np.ndarray:
-    """Return the shares_P of the best candidate: random ones, and ones near the best trials."""
+    """Return the shares_P of the best candidate: random ones, and ones near the best trials.
+
+    Args:
+        space: the search space.
+        posterior: rates candidates.
+        start_NP: the trials with reports.
+        given: parameters that the candidate must have.
+        rng: source of random numbers.
+        prior: the prior of a person, if there is one.
+        trials: number of trials so far.
+    """
     given_P = np.array([shares_of(space, given).get(name, np.nan) for name in space.params])
 
     def with_given(share_NP: np.ndarray) -> np.ndarray:
         return np.where(np.isnan(given_P), share_NP, given_P)
+
+    def rated(share_NP: np.ndarray) -> np.ndarray:
+        bonus_N = prior.weighted_log(share_NP, trials) if prior else 0.0
+        return np.asarray(posterior(share_NP) + bonus_N)
 
     best_BP = start_NP[posterior.best_first()[:8]]
     share_NP = with_given(
@@ -36,15 +55,16 @@ def most_promising(
                 rng.random((ANYWHERE, len(space.params))),
                 _next_to(space, best_BP, NEAR // 2, 0.2, rng),
                 _next_to(space, best_BP, NEAR // 2, 0.05, rng),
+                *([prior.draw(EXPECTED, rng)] if prior else []),
             ]
         )
     )
-    promising_N = posterior(share_NP)
+    promising_N = rated(share_NP)
     for distance in CLOSER:
         best = np.argsort(-promising_N, kind="stable")[:6]
         closer_NP = with_given(_next_to(space, share_NP[best], 150, distance, rng))
         share_NP = np.vstack([share_NP[best], closer_NP])
-        promising_N = np.append(promising_N[best], posterior(closer_NP))
+        promising_N = np.append(promising_N[best], rated(closer_NP))
     return np.asarray(share_NP[int(promising_N.argmax())])
 
 

@@ -7,6 +7,7 @@ import warnings
 import optuna
 
 from search_spaces import Params, Space
+from search_spaces.priors import Stated
 from tuner.job.objective import Goals
 from tuner.job.sections import SamplerName
 from tuner.sampling.gp_sampler import GaussianProcessSampler
@@ -30,6 +31,7 @@ class Draw:
         goals: objectives and constraints of the run.
         sampler: name of the sampler.
         seed: seed of the run.
+        prior: the prior of a person, for the sampler ``gp``.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Draw:
         goals: Goals,
         sampler: SamplerName,
         seed: int,
+        prior: Stated | None = None,
     ):
         self._study, self._space, self._goals = study, space, goals
         self._sampler_name, self._seed = sampler, seed
@@ -51,6 +54,7 @@ class Draw:
                 max_steps=max_steps,
                 seed=seed,
                 lengths=study.notes.get(LENGTHS),
+                prior=prior,
                 observe=observe_reports(goals),
             )
             self._gp = FilteredSampler(process, stopped_as_complete=None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from search_spaces import Choice, Float, Int, Params, Space
 from search_spaces.derived_parameters import base_of
+from search_spaces.parameters import Parameter
 
 #: Distance between two options of a choice, where the range of a number has length 1.
 CHOICE_DISTANCE = 0.5
@@ -110,15 +111,17 @@ def point_at(space: Space, shares: Mapping[str, float], given: Params | None = N
             continue
         if given and name in given:
             params[name] = given[name]
-        elif isinstance(parameter, Choice):
-            index = int(options_at(parameter, np.array([shares[name]]))[0])
-            params[name] = parameter.options[index]
         else:
-            value = float(
-                np.clip(_number_at(parameter, shares[name]), parameter.low, parameter.high)
-            )
-            params[name] = round(value) if isinstance(parameter, Int) else value
+            params[name] = value_at(parameter, shares[name])
     return params
+
+
+def value_at(parameter: Parameter, share: float) -> float | int | str:
+    """Return the value of a parameter at a share."""
+    if isinstance(parameter, Choice):
+        return parameter.options[int(options_at(parameter, np.array([share]))[0])]
+    value = float(np.clip(_number_at(parameter, share), parameter.low, parameter.high))
+    return round(value) if isinstance(parameter, Int) else value
 
 
 def shares_of(space: Space, params: Params) -> dict[str, float]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import optuna
@@ -30,14 +31,17 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
+from nst_core.errors import ConfigError
 from search_spaces import Params, Space
+from search_spaces.priors import Stated, priors_of
 from tuner.sampling.candidates import most_promising, shares_with_random
-from tuner.sampling.encoding import point_at
+from tuner.sampling.encoding import point_at, value_at
 from tuner.sampling.gaussian_process import one_thread
 from tuner.sampling.gp_posterior import Posterior
 from tuner.sampling.lengthscales import Lengths, expected_lengths
 from tuner.sampling.observations import Observation, observation_of, thinned
 from tuner.sampling.optuna_space import distributions
+from tuner.sampling.user_prior import UserPrior
 
 #: Number of trials with reports that the sampler needs before it proposes anything.
 STARTUP = 8
@@ -60,11 +64,13 @@ class GaussianProcessSampler(BaseSampler):
             if trials have final values only.
         seed: seed of all draws, 0 or more; None for a random one.
         lengths: known lengthscales of the parameters, for a single objective.
+        prior: parameter -> [value, maybe | likely | sure], where good values are expected.
         observe: returns the observation of a trial with parameters; None for `observation_of`,
             which reads the fields that Optuna has.
 
     Raises:
         ValueError: ``max_steps`` is below 1, or the seed below 0.
+        ConfigError: the prior does not fit the space; the error lists all problems.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class GaussianProcessSampler(BaseSampler):
         max_steps: int | None = None,
         seed: int | None = None,
         lengths: Lengths | None = None,
+        prior: Stated | None = None,
         observe: Callable[[FrozenTrial], Observation] | None = None,
     ):
         if max_steps is not None and max_steps < 1:
@@ -83,6 +90,7 @@ class GaussianProcessSampler(BaseSampler):
         self._space, self._max_steps, self._observe = space, max_steps, observe
         self._seed = secrets.randbelow(2**31) if seed is None else seed
         self._lengths_D = expected_lengths(space, lengths or {})
+        self._prior = _user_prior(space, prior) if prior else None
         #: Number of a finished trial -> the trial and its observation. It does not change.
         self._finished: dict[int, tuple[FrozenTrial, Observation]] = {}
         self._random: dict[int, RandomSampler] = {}
@@ -109,6 +117,7 @@ class GaussianProcessSampler(BaseSampler):
             given=self._enqueued(trial),
             # Lengthscales are known only for single objectives.
             lengths_D=self._lengths_D if len(study.directions) == 1 else None,
+            prior=self._prior,
         )
         return {name: value for name, value in (proposed or {}).items() if name in search_space}
 
@@ -120,6 +129,10 @@ class GaussianProcessSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return a random value, for parameters that `sample_relative` did not choose."""
+        if self._prior and param_name in self._prior:
+            rng = np.random.default_rng([self._seed, trial.number, crc32(param_name.encode())])
+            share = self._prior.draw_one(param_name, rng)
+            return value_at(self._space.params[param_name], share)
         random = self._random.get(trial.number) or self._begin(trial.number)
         return random.sample_independent(study, trial, param_name, param_distribution)
 
@@ -158,6 +171,14 @@ class GaussianProcessSampler(BaseSampler):
         return found
 
 
+def _user_prior(space: Space, stated: Stated) -> UserPrior:
+    priors, problems = priors_of(space, stated)
+    if problems:
+        texts = [f"`{name}`: {problem}" for name, problem in problems.items()]
+        raise ConfigError(f"prior of space {space.name}", texts)
+    return UserPrior(space, priors)
+
+
 @one_thread()
 def propose(
     space: Space,
@@ -168,6 +189,7 @@ def propose(
     seed: int,
     given: Params | None = None,
     lengths_D: np.ndarray | None = None,
+    prior: UserPrior | None = None,
 ) -> Params | None:
     """Return the configuration to try next, or None if there are too few observations.
 
@@ -179,6 +201,7 @@ def propose(
         seed: seed of the run.
         given: parameters that the configuration must have.
         lengths_D: expected lengthscales; see `fitted_kernel`.
+        prior: the prior of a person.
     """
     given = given or {}
     reported = thinned([trial for trial in tried if trial.losses])
@@ -189,5 +212,5 @@ def propose(
     pending = [trial for trial in tried if trial.pending and not trial.losses][-MOST_PENDING:]
     posterior = Posterior(space, [*reported, *failed, *pending], max_steps, rng, lengths_D)
     start_NP = np.stack([shares_with_random(space, trial.params, rng) for trial in reported])
-    share_P = most_promising(space, posterior, start_NP, given, rng)
+    share_P = most_promising(space, posterior, start_NP, given, rng, prior, len(tried))
     return point_at(space, dict(zip(space.params, share_P.tolist(), strict=True)), given)

@@ -58,6 +58,7 @@ class Planner:
             goals=job.goals,
             sampler=search.sampler,
             seed=search.seed,
+            prior=job.prior,
         )
         self._presets, self._replay = presets, replay
         self._initial_points = space.initial_points if initial_points is None else initial_points

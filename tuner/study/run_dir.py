@@ -11,7 +11,6 @@ from pathlib import Path
 
 from nst_core.errors import RunError
 from nst_core.files import check_writable, is_utf8, write_atomic
-from search_spaces import CATALOGUE
 from tuner.job.spec import JobSpec, PairSpec
 from tuner.study.lock import HOLDER_FILE, LOCK_FILE, Holder, check_unused, held, user_of
 from tuner.study.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
@@ -195,7 +194,7 @@ class RunDir:
             ]
 
         pairs, holdout = copy_pairs(job.pairs, "pair"), copy_pairs(job.holdout, "holdout")
-        space = job.space if job.space in CATALOGUE else copy(job.space, "space")
+        space = job.space_placed(lambda file: copy(file, "space"))
         written = job.model_copy(update={"pairs": pairs, "holdout": holdout, "space": space})
         write_atomic(self.job_file, written.to_yaml().encode())
         return written

@@ -11,7 +11,6 @@ from typing import Any
 from nst_core.errors import InputError
 from nst_core.files import write_atomic, writing
 from nst_core.images.encode import MADE_BY
-from search_spaces import CATALOGUE
 from tuner.job.spec import JobSpec
 from tuner.pages.prefer.agreement import Agreement, PairScores, agreements, learned_objective
 from tuner.pages.prefer.strengths import Strengths, strengths
@@ -132,7 +131,7 @@ def _next_job(results: Results, objective: Mapping[str, float]) -> JobSpec:
             "name": f"{job.name}-preferred"[:100],
             "pairs": pairs,
             "holdout": holdout,
-            "space": job.space if job.space in CATALOGUE else str(base / job.space),
+            "space": job.space_placed(lambda file: str(base / file)),
             "objective": dict(objective) if len(objective) > 1 else next(iter(objective)),
             # Storage and study belong to the old run; its target is in units of its objective.
             "storage": None,
