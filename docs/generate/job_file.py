@@ -91,6 +91,8 @@ def _kind(value: _Schema) -> str:
         kinds = [_kind(option) for option in options if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     match value.get("type"):
+        case "array" if "prefixItems" in value:
+            return f"[{', '.join(map(_kind, value['prefixItems']))}]"
         case "array":
             return f"list of {_kind(value['items'])}".replace("mapping", "mappings")
         case "object":

@@ -63,7 +63,10 @@ class SpaceSpec(Section):
                 "minProperties": 1,
                 "additionalProperties": {
                     "type": "array",
-                    "prefixItems": [{"type": ["number", "string"]}, {"enum": list(WORDS)}],
+                    "prefixItems": [
+                        {"anyOf": [{"type": "number"}, {"type": "string"}]},
+                        {"enum": list(WORDS)},
+                    ],
                     "minItems": 2,
                     "maxItems": 2,
                 },

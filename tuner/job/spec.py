@@ -65,7 +65,10 @@ class JobSpec(Section):
     space: Annotated[
         Annotated[str, Tag("name")] | Annotated[SpaceSpec, Tag("spec")],
         Discriminator(lambda value: "spec" if isinstance(value, dict | SpaceSpec) else "name"),
-        Field(description="a named search space or a path to one, or {base: it, prior: …}"),
+        Field(
+            description="a named search space or a path to one; with a prior:"
+            " {base: NAME, prior: …}"
+        ),
     ] = "gram"
     holdout: Annotated[
         list[PairSpec],
@@ -159,8 +162,8 @@ class JobSpec(Section):
     def _prior_has_a_sampler(self) -> JobSpec:
         if self.prior and self.search.sampler != "gp":
             raise ValueError(
-                f"search.sampler: {self.search.sampler} takes no prior, and the job has"
-                " `space.prior`; expected gp, or remove the prior"
+                "search.sampler: expected gp, because no other sampler takes a prior"
+                " (`space.prior`); change the sampler or remove the prior"
             )
         return self
 

@@ -30,7 +30,7 @@ def test_draws_follow_the_prior() -> None:
     share_NP = PRIOR.draw(4000, np.random.default_rng(0))
     assert abs(share_NP[:, 0].mean() - 0.5) < 0.01 and 0.06 < share_NP[:, 0].std() < 0.08
     assert abs((share_NP[:, 1] > 0.5).mean() - 0.8) < 0.03
-    assert 0 <= share_NP[:, 2].min() and share_NP[:, 2].max() < 0.4
+    assert share_NP[:, 2].min() >= 0 and share_NP[:, 2].max() < 0.4
 
 
 def test_the_density_is_highest_at_the_expected_value() -> None:
