@@ -28,7 +28,7 @@ def make_sampler(name: SamplerName, *, seed: int, goals: Goals | None = None) ->
     """Return a sampler of Optuna for one draw.
 
     Args:
-        name: name of the sampler. For ``sobol`` and ``grid``, which are not Optuna's, the sampler is
+        name: name of the sampler. For ``sobol`` and ``grid``, which are not Optuna's, it is
             random; it draws what these leave open. `draw` makes ``gp``, which lasts for a run.
         seed: seed of this draw.
         goals: objectives and constraints of the run; see `FilteredSampler`.
