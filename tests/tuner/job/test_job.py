@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from nst_core.errors import ConfigError, InputError
-from tuner.job.load import load_job
+from tuner.job.load import fingerprint, load_job
 from tuner.job.spec import JobSpec, schema_json
 
 WRONG = """\
@@ -300,3 +300,18 @@ def test_errors_name_masks_by_their_key(
     with pytest.raises(ConfigError) as caught:
         load_job(job_file.parent / "masked.yaml")
     assert f"`{place}`: " in str(caught.value)
+
+
+def test_a_prior_is_checked_and_kept(job_file: Path) -> None:
+    """A prior is checked against the space, is part of the fingerprint, and survives in the run."""
+    stated = "space={base: gram, prior: {style_weight: [10, likely], tv: [on, sure]}}"
+    job, space = load_job(job_file, [stated])
+    assert job.space_name == "gram" and job.prior["tv"] == ["on", "sure"]
+    assert JobSpec.model_validate(yaml.safe_load(job.to_yaml())).prior["style_weight"][0] == 10
+    plain, _ = load_job(job_file, ["space=gram"])
+    assert fingerprint(job, space, []).keys() - fingerprint(plain, space, []).keys() == {"prior"}
+    with pytest.raises(ConfigError) as caught:
+        load_job(job_file, ["space={base: gram, prior: {lrr: [1, sure], lr: [7, sure]}}"])
+    assert [problem.partition("`: ")[0][-3:] for problem in caught.value.problems] == ["lrr", ".lr"]
+    with pytest.raises(ConfigError, match=r"search.sampler.*expected gp, because no other sampler"):
+        load_job(job_file, [stated, "search.sampler=random"])

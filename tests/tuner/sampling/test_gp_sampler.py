@@ -263,7 +263,7 @@ def test_equal_values_lead_to_a_proposal(value: float) -> None:
     assert set(proposed(PLANE, known)) == set(PLANE.params)
 
 
-def test_many_trials_arethinned() -> None:
+def test_many_trials_are_thinned() -> None:
     """With many trials, a subset of them is enough to find the optimum."""
     known = [
         observed(point, (10, 30, 90)[i % 3]) for i, point in enumerate(sobol(PLANE, 4 * MOST_SEEN))
@@ -393,9 +393,9 @@ def test_an_enqueued_value_is_kept() -> None:
     """A partial configuration that was enqueued is completed with what fits it."""
     sampler = GaussianProcessSampler(PLANE, seed=0)
     study = optimized(sampler, lambda trial, params: bowl(params, 90), trials=16)
-    study.enqueue_trial({"lr": 0.5})
+    study.enqueue_trial({"lr": 0.1})
     study.optimize(lambda trial: bowl(suggested(trial, PLANE), 90), n_trials=1)
-    assert study.trials[-1].params["lr"] == 0.5
+    assert study.trials[-1].params["lr"] == 0.1
     assert abs(study.trials[-1].params["tv_weight"] - 0.7) < 0.2
 
 
