@@ -67,11 +67,10 @@ def _priors_of_one(space: Space, name: str, belief: Any) -> dict[str, Prior] | s
         known = {*space.params, *map(base_of, space.params)}
         known |= {_STYLE_WEIGHT} if _variants(space, _RATIO) and _content_weight(space) else set()
         return f"no such parameter in the space {space.name}{near_miss(name, known)}"
+    inner: Any = value
     if scale is not None:
         number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
         inner = math.log10(value / scale) if number else None
-    else:
-        inner = value
     priors = {key: Prior(inner, word) for key in names if space.params[key].contains(inner)}
     return priors or f"expected {_expected(space, names, scale)}, got {value!r}"
 
