@@ -21,11 +21,11 @@ import numpy as np
 import typer
 
 from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, publish, run
+from benchmarks.support.curves import SHIPPED, load_curves
 from benchmarks.support.simulated_searches import EARLY, WORKERS, Recorded, curves_at, job_of, ours
 from tuner.job.spec import SpaceSpec
 from tuner.sampling import user_prior
 from tuner.sampling.encoding import shares_of, value_at
-from tuner.transfer.curves import SHIPPED, load_curves
 
 SEEDS, QUICK_SEEDS = 20, 1
 STRENGTHS = (3.0, user_prior.STRENGTH, 30.0)
