@@ -1,6 +1,6 @@
 """What a prior of a person saves if it is right, and costs if it is wrong.
 
-Command: ``python -m benchmarks.priors``. It decides the strength of a prior
+Command: ``python -m benchmarks.priors``. It compares strengths of a prior
     (`tuner.sampling.user_prior.STRENGTH`). Searches on recorded curves decide as in a run. A search
     without a prior has the steps of ten full trials; its score is the goal of the others. A right
     prior names the balance and the learning rate of the best recorded configuration; a wrong one

@@ -17,7 +17,8 @@ from search_spaces import Choice, Space
 from search_spaces.priors import Prior, Word
 from tuner.sampling.encoding import options_at, shares_of, with_conditions
 
-#: Weight of the logarithm of the prior, times the number of trials. `benchmarks.priors` chose it.
+#: Weight of the logarithm of the prior, times the number of trials. It is not tuned yet;
+#: `benchmarks.priors` compares others.
 STRENGTH = 10.0
 #: Word -> standard deviation of the bell around a number, as a share of its range.
 WIDTHS: Mapping[Word, float] = {"maybe": 0.3, "likely": 0.15, "sure": 0.07}
