@@ -21,7 +21,7 @@ import numpy as np
 import typer
 
 from benchmarks.support.common import Goal, JsonOption, QuickOption, Row, Section, publish, run
-from benchmarks.support.curves import SHIPPED, load_curves
+from benchmarks.support.curves import COMMITTED, load_curves
 from benchmarks.support.simulated_searches import EARLY, WORKERS, Recorded, curves_at, job_of, ours
 from tuner.job.spec import SpaceSpec
 from tuner.sampling import user_prior
@@ -43,7 +43,7 @@ Way = tuple[str, str, float]
 
 
 def main(
-    curves: Annotated[Path, typer.Option(help="recorded curves")] = SHIPPED,
+    curves: Annotated[Path, typer.Option(help="recorded curves")] = COMMITTED,
     seeds: Annotated[int | None, typer.Option(min=1)] = None,
     quick: QuickOption = False,
     json_file: JsonOption = None,
