@@ -111,4 +111,5 @@ def test_settings_of_similar_pictures_are_refused_in_new_runs(
     before = load_results(old)
     resume_run(old, InlineBackend(), callback=Recorder(), say=print, changes=["search.trials=9"])
     after = load_results(old)
-    assert len(after.records) > len(before.records) and after.notes == before.notes
+    assert len(after.records) > len(before.records)
+    assert after.notes["starts"] == before.notes["starts"]
