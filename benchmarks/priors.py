@@ -93,7 +93,7 @@ def step_ratios(curves: Path, ways: Sequence[Way], pair: str, seed: int) -> dict
     for way in ways:
         kind, word, strength = way
         job = job_of(seed=seed, steps=MOST_STEPS)
-        space = SpaceSpec(base="gram", prior=prior_of(scores, kind, word))
+        space = SpaceSpec(base="gram", prior=dict(prior_of(scores, kind, word)))
         budget = job.budget.model_copy(update={"target": goal})
         job = job.model_copy(update={"space": space, "budget": budget})
         with patch.object(user_prior, "STRENGTH", strength):

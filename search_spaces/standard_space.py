@@ -14,7 +14,7 @@ _NAMES = (
 STANDARD = Space(
     name="standard",
     why=(
-        "The best result of Gatys' loss on VGG16 with Adam, in few parameters that all matter."
+        "The best result of Gatys' loss on VGG16, with few parameters that all matter."
         " The start image is one number: the share of noise in the photo, from 0 (the photo) to 1"
         " (noise). The best ratio of style to content rises with it, so its range is wide. Style"
         " layers are one of four sets, shallow or deep, right after a convolution block begins or"
