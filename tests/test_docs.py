@@ -106,7 +106,7 @@ def test_documented_job_keys_are_valid(document: str, tmp_path: Path) -> None:
 
 def test_documented_space_is_valid(tmp_path: Path) -> None:
     """The space file in the guide is accepted, its initial points mean what the guide says."""
-    (text,) = blocks("yaml", "docs/guide/spaces.md")
+    text, *_ = blocks("yaml", "docs/guide/spaces.md")
     (tmp_path / "space.yaml").write_text(text, encoding="utf-8")
     space = find_space(str(tmp_path / "space.yaml"))
     assert {"optimizer": "adam", "tv": "on"}.items() <= space.initial_points[1].items()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from nst_core.metrics.registry import METRICS
+from nst_core.metrics.registry import DEFAULT_METRICS, ON_REQUEST
 from search_spaces import CATALOGUE
 from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.job.load import load_job
@@ -84,16 +84,17 @@ def test_names_are_not_markup(run: Path) -> None:
         assert part in done.stdout
 
 
-def test_tables_fit_a_terminal(run: Path) -> None:
-    """A table with every metric fits into 80 columns without a truncated cell."""
+@pytest.mark.parametrize("asked", ON_REQUEST)
+def test_tables_fit_a_terminal(run: Path, asked: str) -> None:
+    """A table with all default metrics and one more fits into 80 columns, no cell truncated."""
     results = load_results(run)
     for scores in results.baselines.values():
-        scores["dists"] = 0.12345  # type: ignore[index]
+        scores[asked] = 0.12345  # type: ignore[index]
     shown = io.StringIO()
     Console(file=shown, width=80).print(best_table(results, 5))
     Console(file=shown, width=80).print(scores_table(results.baselines))
     assert "…" not in shown.getvalue()
-    assert all(shown.getvalue().count(metric) >= 2 for metric in METRICS)
+    assert all(shown.getvalue().count(metric) >= 2 for metric in (*DEFAULT_METRICS, asked))
 
 
 @pytest.mark.parametrize("count", [1, 2])
