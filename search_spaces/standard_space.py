@@ -5,19 +5,28 @@ from __future__ import annotations
 from search_spaces.parameters import Choice, Float
 from search_spaces.space import Space
 
-#: Parameters of an initial point, in this order.
+#: Parameters of an initial point, and the points that start from the photo.
 _NAMES = (
     *("log10_style_content", "lr", "init_noise", "style_set", "style_slope"),
     *("content_layer", "tv_weight", "style_scale"),
+)
+
+_FROM_PHOTO = (
+    (2.0, 0.03, 0.3, "relu1_2-2_2", -0.8, "relu2_2", 10.0, 1.0),
+    (2.5, 0.05, 0.3, "relu1_2-4_3", -0.3, "relu2_2", 5.0, 1.2),
+    (1.8, 0.025, 0.15, "relu1_2-2_2", -0.9, "relu2_2", 4.0, 0.85),
+    (2.9, 0.05, 0.5, "relu1_2-4_3", -0.9, "relu3_2", 20.0, 1.5),
+    (3.0, 0.02, 0.25, "relu1_2-2_2", -1.1, "relu3_2", 10.0, 0.8),
+    (1.2, 0.03, 0.0, "relu1_2-4_3", -0.3, "relu3_2", 20.0, 1.0),
 )
 
 STANDARD = Space(
     name="standard",
     why=(
         "The best result of Gatys' loss on VGG16, with few parameters that all matter."
-        " The start image is one number: the share of noise in the photo, from 0 (the photo) to 1"
-        " (noise). The best ratio of style to content rises with it, so its range is wide. Style"
-        " layers are one of four sets, shallow or deep, right after a convolution block begins or"
+        " The start image is the photo with a share of noise, from 0 (the photo) to 1 (noise), or"
+        " the style image, which won where style and reference are nearly black. The best ratio of"
+        " style to content rises with the noise, so its range is wide. Style layers are one of four sets, shallow or deep, right after a convolution block begins or"
         " at its second and third layer; a slope weights them. Most winners weight the first layer"
         " 8 to 20 times as much as the second, -0.9 to -1.3 decades per layer. Content layers are"
         " one of each depth, and conv4_2, which published systems use. A total variation weight of"
@@ -30,7 +39,8 @@ STANDARD = Space(
     params={
         "log10_style_content": Float(low=-1.0, high=4.5),
         "lr": Float(low=0.005, high=0.2, log=True),
-        "init_noise": Float(low=0.0, high=1.0),
+        "init": Choice(options=("mix", "style")),
+        "init_noise": Float(low=0.0, high=1.0, when={"init": ("mix",)}),
         "style_set": Choice(options=("relu1_1-2_1", "relu1_1-4_1", "relu1_2-2_2", "relu1_2-4_3")),
         "style_slope": Float(low=-1.5, high=0.3),
         "content_layer": Choice(options=("relu1_2", "relu2_2", "relu3_2", "relu4_2", "conv4_2")),
@@ -43,17 +53,18 @@ STANDARD = Space(
         "beta2": 0.99,
         "content_weight": 1.0,
         "padding": "replicate_first",
-        "init": "mix",
     },
-    initial_points=tuple(
-        dict(zip(_NAMES, values, strict=True))
-        for values in (
-            (2.0, 0.03, 0.3, "relu1_2-2_2", -0.8, "relu2_2", 10.0, 1.0),
-            (2.5, 0.05, 0.3, "relu1_2-4_3", -0.3, "relu2_2", 5.0, 1.2),
-            (1.8, 0.025, 0.15, "relu1_2-2_2", -0.9, "relu2_2", 4.0, 0.85),
-            (2.9, 0.05, 0.5, "relu1_2-4_3", -0.9, "relu3_2", 20.0, 1.5),
-            (3.0, 0.02, 0.25, "relu1_2-2_2", -1.1, "relu3_2", 10.0, 0.8),
-            (1.2, 0.03, 0.0, "relu1_2-4_3", -0.3, "relu3_2", 20.0, 1.0),
-        )
+    initial_points=(
+        *({"init": "mix", **dict(zip(_NAMES, values, strict=True))} for values in _FROM_PHOTO),
+        {
+            "init": "style",
+            "log10_style_content": -0.4,
+            "lr": 0.008,
+            "style_set": "relu1_1-4_1",
+            "style_slope": 0.0,
+            "content_layer": "relu4_2",
+            "tv_weight": 1000.0,
+            "style_scale": 1.0,
+        },
     ),
 )
