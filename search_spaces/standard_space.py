@@ -23,16 +23,17 @@ _FROM_PHOTO = (
 STANDARD = Space(
     name="standard",
     why=(
-        "The best result of Gatys' loss on VGG16, with few parameters that all matter."
-        " The start image is the photo with a share of noise, from 0 (the photo) to 1 (noise), or"
-        " the style image, which won where style and reference are nearly black. The best ratio of"
-        " style to content rises with the noise, so its range is wide. Style layers are one of four sets, shallow or deep, right after a convolution block begins or"
-        " at its second and third layer; a slope weights them. Most winners weight the first layer"
-        " 8 to 20 times as much as the second, -0.9 to -1.3 decades per layer. Content layers are"
-        " one of each depth, and conv4_2, which published systems use. A total variation weight of"
-        " 1 has no visible effect, and above 1000 it blurs. A smaller style image gives finer"
-        " strokes: winners lie between 0.6 and 1.6 times the result. Two settings are fixed because"
-        " they helped on every pair and cost nothing: copies of the border pixels as padding of"
+        "The best result of Gatys' loss on VGG16, with few parameters that all matter. The start"
+        " image is the photo with a share of noise, from 0 (the photo) to 1 (noise), or the style"
+        " image, which won where style and reference are nearly black. The best ratio of style to"
+        " content rises with the noise, so its range is wide. Style layers are one of four sets,"
+        " shallow or deep, at the first layer of each block or further inside; a slope weights"
+        " them. Most winners weight the first layer 8 to 20 times as much as the second, which is"
+        " -0.9 to -1.3 decades per layer. Content layers are one of each depth, and conv4_2, which"
+        " published systems use. A total variation weight of 1 has no visible effect, and above"
+        " 1000 it blurs. A smaller style image gives finer strokes: winners lie between 0.6 and"
+        " 1.6 times the result. Two settings are fixed, because they helped on both pairs where"
+        " they were compared (128 px) and cost nothing: copies of the border pixels as padding of"
         " the first convolution, and 0.99 as Adam's `beta2`. The initial points won on sample"
         " pairs at 64 and 128 px."
     ),
