@@ -24,7 +24,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.support.common import JsonOption, QuickOption, err, publish
+from benchmarks.support.common import JsonOption, PairsOption, QuickOption, err, publish
 from benchmarks.support.common import run as run_command
 from benchmarks.support.live_cases import Case, read_results
 from benchmarks.support.live_pairs import (
@@ -39,6 +39,8 @@ from benchmarks.support.live_runs import LANES, Selection, is_current, run_missi
 from benchmarks.support.live_sheets import KEY, write_sheets
 from benchmarks.support.live_ways import parse_way
 from nst_core.errors import InputError
+from tuner.job.spec import HalvingSpec
+from tuner.search.rungs import first_rung as auto_first_rung
 
 WAYS = ("gram", "gram-wide", "wide", "gram/cold", "gram/tpe", "gram/stock")
 QUICK_WAYS = ("gram", "gram/cold", "gram/stock")
@@ -47,8 +49,6 @@ SIZE_PX = 64
 STEPS, QUICK_STEPS = 90, 15
 FULL_TRIALS, QUICK_FULL_TRIALS = 16, 4
 QUICK_FIRST_RUNG = 5
-#: A first rung is this share of the last one, as in the default of jobs (15 of 300 steps).
-FIRST_RUNG_SHARE = 20
 CASES = Path(__file__).parent / "results" / "live-cases.jsonl"
 
 WayOption = Annotated[
@@ -58,14 +58,6 @@ WayOption = Annotated[
         metavar="SPACE[/VARIANT]",
         help="a search space, and a sampler, cold, reduction-2 or stock; repeatable;"
         " the first one is what the others are compared with",
-    ),
-]
-PairOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--pair",
-        metavar="NAME[=CONTENT,STYLE[,REFERENCE]]",
-        help="a built-in pair, or your own pictures; repeatable",
     ),
 ]
 SourceOption = Annotated[
@@ -89,11 +81,14 @@ app = typer.Typer(add_completion=False)
 def main(
     context: typer.Context,
     way: WayOption = None,
-    pair: PairOption = None,
+    pair: PairsOption = None,
     source: SourceOption = None,
     size: SizeOption = None,
     steps: Annotated[int | None, typer.Option(min=2, help="last rung")] = None,
-    first_rung: Annotated[int | None, typer.Option(min=1, help="steps of the first rung")] = None,
+    first_rung: Annotated[
+        int | None,
+        typer.Option(min=1, help="steps of the first rung; by default as `auto` in a job"),
+    ] = None,
     full_trials: Annotated[
         int | None, typer.Option(min=1, help="budget, as steps of this many full trials")
     ] = None,
@@ -112,7 +107,9 @@ def main(
     if context.invoked_subcommand:
         return
     last = steps or (QUICK_STEPS if quick else STEPS)
-    first = first_rung or (QUICK_FIRST_RUNG if quick else -(-last // FIRST_RUNG_SHARE))
+    first = first_rung or (
+        QUICK_FIRST_RUNG if quick else auto_first_rung(HalvingSpec(max_steps=last))
+    )
     if first > last:
         raise InputError(f"--first-rung {first}: expected at most --steps, which is {last}")
     selection = Selection(
@@ -143,7 +140,7 @@ def main(
 @app.command()
 def sheets(
     way: WayOption = None,
-    pair: PairOption = None,
+    pair: PairsOption = None,
     source: SourceOption = None,
     size: SizeOption = None,
     cases: CasesOption = None,

@@ -19,7 +19,6 @@ STYLE_SETS: Mapping[str, tuple[str, ...]] = {
     "relu1_2-4_3": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
     "relu1_1-2_1": ("relu1_1", "relu2_1"),
     "relu1_2-2_2": ("relu1_2", "relu2_2"),
-    "relu1_2-3_3": ("relu1_2", "relu2_2", "relu3_3"),
     "relu2_1-4_1": ("relu2_1", "relu3_1", "relu4_1"),
     "relu2_1-5_1": ("relu2_1", "relu3_1", "relu4_1", "relu5_1"),
     "conv1_1-5_1": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),

@@ -132,6 +132,8 @@ def _number_problems(name: str, entry: Mapping[str, Any]) -> list[str]:
         problems.append(f"`{path}.size_power`: expected a number from -4 to 4, got {power!r}")
     elif whole and power:
         problems.append(f"`{path}.size_power`: `{name}` takes whole numbers, which do not grow")
+    elif name.startswith("log10_") and power:
+        problems.append(f"`{path}.size_power`: `{name}` is a logarithm, which does not grow")
     return problems
 
 

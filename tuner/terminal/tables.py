@@ -41,7 +41,7 @@ def spaces_table(spaces: Mapping[str, Space]) -> Table:
 
 def space_table(space: Space) -> RenderableType:
     """Return a search space: parameters with conditions, fixed settings, initial points, reason."""
-    table = Table(title=Text(f"space {space.name}"), title_justify="left")
+    table = Table(title=Text(f"space {space.name}, version {space.version}"), title_justify="left")
     table.add_column("parameter", no_wrap=True)
     for heading in ("range", "when"):
         table.add_column(heading, overflow="fold")
