@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from search_spaces.parameters import Choice, Float
+from search_spaces.parameters import Choice, Float, Params
 from search_spaces.space import Space
 
-#: Parameters of an initial point, and the points that start from the photo.
 _NAMES = (
     *("log10_style_content", "lr", "init_noise", "style_set", "style_slope"),
     *("content_layer", "tv_weight", "style_scale"),
 )
 
-_FROM_PHOTO = (
-    (2.0, 0.03, 0.3, "relu1_2-2_2", -0.8, "relu2_2", 10.0, 1.0),
-    (2.5, 0.05, 0.3, "relu1_2-4_3", -0.3, "relu2_2", 5.0, 1.2),
-    (1.8, 0.025, 0.15, "relu1_2-2_2", -0.9, "relu2_2", 4.0, 0.85),
-    (2.9, 0.05, 0.5, "relu1_2-4_3", -0.9, "relu3_2", 20.0, 1.5),
-    (3.0, 0.02, 0.25, "relu1_2-2_2", -1.1, "relu3_2", 10.0, 0.8),
-    (1.2, 0.03, 0.0, "relu1_2-4_3", -0.3, "relu3_2", 20.0, 1.0),
-)
+
+def _from_photo(*values: float | str) -> Params:
+    """Return an initial point that starts from the photo: the values of `_NAMES`, in order."""
+    return {"init": "mix", **dict(zip(_NAMES, values, strict=True))}
+
 
 STANDARD = Space(
     name="standard",
@@ -56,7 +52,12 @@ STANDARD = Space(
         "padding": "replicate_first",
     },
     initial_points=(
-        *({"init": "mix", **dict(zip(_NAMES, values, strict=True))} for values in _FROM_PHOTO),
+        _from_photo(2.0, 0.03, 0.3, "relu1_2-2_2", -0.8, "relu2_2", 10.0, 1.0),
+        _from_photo(2.5, 0.05, 0.3, "relu1_2-4_3", -0.3, "relu2_2", 5.0, 1.2),
+        _from_photo(1.8, 0.025, 0.15, "relu1_2-2_2", -0.9, "relu2_2", 4.0, 0.85),
+        _from_photo(2.9, 0.05, 0.5, "relu1_2-4_3", -0.9, "relu3_2", 20.0, 1.5),
+        _from_photo(3.0, 0.02, 0.25, "relu1_2-2_2", -1.1, "relu3_2", 10.0, 0.8),
+        _from_photo(1.2, 0.03, 0.0, "relu1_2-4_3", -0.3, "relu3_2", 20.0, 1.0),
         {
             "init": "style",
             "log10_style_content": -0.4,

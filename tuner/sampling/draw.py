@@ -14,7 +14,7 @@ from tuner.sampling.gp_sampler import GaussianProcessSampler
 from tuner.sampling.lengthscales import LENGTHS
 from tuner.sampling.optuna_samplers import make_sampler
 from tuner.sampling.optuna_space import suggested
-from tuner.sampling.study_view import FilteredSampler, observe_reports
+from tuner.sampling.study_view import observe_reports
 from tuner.study.study import RunStudy
 
 
@@ -47,9 +47,9 @@ class Draw:
     ):
         self._study, self._space, self._goals = study, space, goals
         self._sampler_name, self._seed = sampler, seed
-        self._gp: FilteredSampler | None = None
+        self._gp: GaussianProcessSampler | None = None
         if sampler == "gp":  # it has the seed of the run, and remembers the trials that it has read
-            process = GaussianProcessSampler(
+            self._gp = GaussianProcessSampler(
                 space,
                 max_steps=max_steps,
                 seed=seed,
@@ -57,7 +57,6 @@ class Draw:
                 prior=prior,
                 observe=observe_reports(goals),
             )
-            self._gp = FilteredSampler(process, stopped_as_complete=None)
 
     def __call__(self, number: int, given: Params | None = None) -> Params:
         """Draw, record and return the parameters of a trial that has begun.

@@ -65,8 +65,8 @@ class GaussianProcessSampler(BaseSampler):
         seed: seed of all draws, 0 or more; None for a random one.
         lengths: known lengthscales of the parameters, for a single objective.
         prior: parameter -> [value, maybe | likely | sure], where good values are expected.
-        observe: returns the observation of a trial with parameters; None for `observation_of`,
-            which reads the fields that Optuna has.
+        observe: returns the observation of a trial with parameters, or None for a trial that does
+            not count. By default it is `observation_of`, which reads the fields that Optuna has.
 
     Raises:
         ValueError: ``max_steps`` is below 1, or the seed below 0.
@@ -81,7 +81,7 @@ class GaussianProcessSampler(BaseSampler):
         seed: int | None = None,
         lengths: Lengths | None = None,
         prior: Stated | None = None,
-        observe: Callable[[FrozenTrial], Observation] | None = None,
+        observe: Callable[[FrozenTrial], Observation | None] | None = None,
     ):
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps: expected at least 1 or None, got {max_steps}")
@@ -92,7 +92,7 @@ class GaussianProcessSampler(BaseSampler):
         self._lengths_D = expected_lengths(space, lengths or {})
         self._prior = _user_prior(space, prior) if prior else None
         #: Number of a finished trial -> the trial and its observation. It does not change.
-        self._finished: dict[int, tuple[FrozenTrial, Observation]] = {}
+        self._finished: dict[int, tuple[FrozenTrial, Observation | None]] = {}
         self._random: dict[int, RandomSampler] = {}
 
     def infer_relative_search_space(
@@ -152,23 +152,25 @@ class GaussianProcessSampler(BaseSampler):
 
     def _observations(self, study: optuna.Study, drawn: int) -> list[Observation]:
         """Return the observations of all trials of the space but the one that is drawn now."""
-        found = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number == drawn or not trial.params:
-                continue
-            kept = self._finished.get(trial.number)
-            if kept is not None and kept[0] is trial:
-                found.append(kept[1])
-                continue
-            observation = (
-                self._observe(trial)
-                if self._observe
-                else observation_of(trial, study.directions, self._max_steps)
-            )
-            if trial.state.is_finished():
-                self._finished[trial.number] = (trial, observation)
-            found.append(observation)
-        return found
+        observed = [
+            self._observation(study, trial)
+            for trial in study.get_trials(deepcopy=False)
+            if trial.number != drawn and trial.params
+        ]
+        return [observation for observation in observed if observation is not None]
+
+    def _observation(self, study: optuna.Study, trial: FrozenTrial) -> Observation | None:
+        """Return the observation of a trial; that of a finished trial is computed only once."""
+        kept = self._finished.get(trial.number)
+        if kept is not None and kept[0] is trial:
+            return kept[1]
+        if self._observe:
+            observation = self._observe(trial)
+        else:
+            observation = observation_of(trial, study.directions, self._max_steps)
+        if trial.state.is_finished():
+            self._finished[trial.number] = (trial, observation)
+        return observation
 
 
 def _user_prior(space: Space, stated: Stated) -> UserPrior:

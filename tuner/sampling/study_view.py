@@ -32,8 +32,7 @@ class FilteredSampler(BaseSampler):
         sampler: makes the suggestions.
         goals: whose constraint violations unfinished trials get; None leaves these out.
         stopped_as_complete: whether pruned and paused trials look complete, with their latest
-            values. Samplers that do not know early stopping need this. None: trials look as they
-            are.
+            values. Samplers that do not know early stopping need this.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class FilteredSampler(BaseSampler):
         sampler: BaseSampler,
         *,
         goals: Goals | None = None,
-        stopped_as_complete: bool | None = False,
+        stopped_as_complete: bool = False,
     ):
         self._sampler, self._goals = sampler, goals
         self._stopped_as_complete = stopped_as_complete
@@ -75,15 +74,13 @@ class FilteredSampler(BaseSampler):
         """Return the view for the draw of one trial, during which a sampler asks several times."""
         if self._view is None or self._view_for != drawn.number:
             self._view_for = drawn.number
+            # With several objectives Optuna itself ignores reports, whatever the sampler.
+            as_complete = self._stopped_as_complete or len(study.directions) > 1
             trials = [
-                trial
+                self._with_report(trial, as_complete)
                 for trial in study.get_trials(deepcopy=False)
-                if PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
+                if _searched(trial)
             ]
-            if self._stopped_as_complete is not None:
-                # With several objectives Optuna itself ignores reports, whatever the sampler.
-                as_complete = self._stopped_as_complete or len(study.directions) > 1
-                trials = [self._with_report(trial, as_complete) for trial in trials]
             self._view = study_with(study, trials)
         return self._view
 
@@ -106,13 +103,21 @@ class FilteredSampler(BaseSampler):
         return view
 
 
-def observe_reports(goals: Goals) -> Callable[[FrozenTrial], Observation]:
+def _searched(trial: FrozenTrial) -> bool:
+    """Return whether the search chose a trial: it is neither a preset nor a final."""
+    return PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
+
+
+def observe_reports(goals: Goals) -> Callable[[FrozenTrial], Observation | None]:
     """Return what makes the observation of a trial of a run, from its reports at rungs.
 
-    Optuna itself stores no reports of several objectives, and no constraints of a report.
+    Presets and finals have none. Optuna itself stores no reports of several objectives, and no
+    constraints of a report.
     """
 
-    def observe(trial: FrozenTrial) -> Observation:
+    def observe(trial: FrozenTrial) -> Observation | None:
+        if not _searched(trial):
+            return None
         attrs = trial.user_attrs
         scores = {steps: attrs[RUNG.format(steps)]["scores"] for steps in reported(attrs)}
         return Observation(
