@@ -56,7 +56,7 @@ WayOption = Annotated[
     typer.Option(
         "--way",
         metavar="SPACE[/VARIANT]",
-        help="a search space, and a sampler, cold, reduction-2 or stock; repeatable;"
+        help="a search space, and a sampler, cold, reduction-2, early-rung or stock; repeatable;"
         " the first one is what the others are compared with",
     ),
 ]

@@ -67,7 +67,7 @@ _JOB_MISTAKES: Mapping[str, str] = {
     "AdaIN without its weights": "pairs.0.reference={from: adain}",
     "an unknown space": "space=grams",
     "a prior that does not fit the space": "space={base: gram, prior: {lrr: [0.1, sure],"
-    " style_weight: [1e6, sure], init: [noise, shure]}}",
+    " style_weight: [1e6, sure], init: [noise, likel]}}",
     "a prior for a sampler that takes none": "space={base: gram, prior: {lr: [0.1, sure]}}"
     " search.sampler=tpe",
     "a run for a warm start that does not exist": "search.warm_start=[missing-run]",

@@ -26,7 +26,7 @@ class Case:
         space: digest of the search space, see `live_ways.fingerprint`.
         starts: whether the search begins with the initial points of its space.
         knowledge: digest of what the search knows from other pairs; None if it knows nothing.
-        steps: steps of the first and of the last rung.
+        steps: steps of the first and of the last rung, if the way does not set its own first.
         full_trials: budget: number of full trials whose steps all trials may take together.
         lanes: number of trials that run at the same time.
         seed: seed of the search.
@@ -44,6 +44,13 @@ class Case:
     full_trials: int
     lanes: int
     seed: int
+
+    @property
+    def rungs(self) -> tuple[int, int]:
+        """Steps of the first and of the last rung of this search."""
+        first, last = self.steps
+        divisor = self.way.rung_divisor
+        return (first if divisor is None else -(-last // divisor), last)
 
     @property
     def budget(self) -> int:
@@ -77,6 +84,7 @@ class CaseResult:
         trace: (steps of all trials, lowest LPIPS so far) where the best improved, and at the end.
         best: the best report within the budget.
         untouched: LPIPS of the untouched photo.
+        stlpips: ST-LPIPS of the best report, which forgives small shifts of strokes.
         trials: number of trials that reported or failed.
         seconds: duration of the search.
         machine: processor and versions.
@@ -86,6 +94,7 @@ class CaseResult:
     trace: Sequence[tuple[int, float]]
     best: Best
     untouched: float
+    stlpips: float
     trials: int
     seconds: float
     machine: Mapping[str, str]
@@ -141,9 +150,7 @@ def _parsed(file: Path, content: bytes) -> Iterator[CaseResult]:
 
 def _result(line: Mapping[str, Any]) -> CaseResult:
     case = dict(line["case"])
-    # Results of older versions have a way's former setting; those that used it are not current.
-    way = {key: value for key, value in case["way"].items() if key != "suggested"}
-    case["way"], case["steps"] = Way(**way), tuple(case["steps"])
+    case["way"], case["steps"] = Way(**case["way"]), tuple(case["steps"])
     trace = [(int(spent), float(best)) for spent, best in line["trace"]]
     parts = {**line, "case": Case(**case), "best": Best(**line["best"]), "trace": trace}
     return CaseResult(**parts)

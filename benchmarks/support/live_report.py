@@ -73,6 +73,12 @@ class Comparison:
         """Return the pairs and seeds that two ways have searched."""
         return sorted(self.of[way].keys() & self.of[other].keys())
 
+    def mean_stlpips(self, way: str) -> float:
+        """Return the mean ST-LPIPS of the best reports of a way; NaN of no searches."""
+        if not self.common:
+            return float("nan")
+        return mean(self.of[way][key].stlpips for key in self.common)
+
     def differences(self, way: str, other: str) -> list[float]:
         """Return the LPIPS of a way minus that of another one, by pair and seed."""
         of, end = self.of, self.budget
@@ -153,8 +159,9 @@ def _by_way(one: Comparison) -> Section:
         f" that all ways have, after shares of the budget of {one.budget:,} steps. The next columns"
         f" compare a way with `{first}` at the end, by pair and seed: difference of LPIPS (above 0:"
         " worse), its standard error, share of pairs with a lower mean over seeds, and number of"
-        " searches. The last column is the share of the budget after which the mean search is as"
-        " good as stock Ray Tune at its end.",
+        " searches. `steps to stock` is the share of the budget after which the mean search is as"
+        " good as stock Ray Tune at its end. ST-LPIPS, of the results with the best LPIPS, forgives"
+        " small shifts of strokes.",
         rows=[_way_row(one, way, first) for way in one.ways],
     )
 
@@ -173,6 +180,7 @@ def _way_row(one: Comparison, way: str, first: str) -> Row:
         **row,
         "searches": len(differences),
         "steps to stock": "" if share is None else "never" if share == NEVER else round(share, 2),
+        "ST-LPIPS": _score(one.mean_stlpips(way)),
     }
 
 

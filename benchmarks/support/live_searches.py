@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, isfinite, nan
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from benchmarks.support.common import Pair, machine
 from benchmarks.support.live_cases import Best, Case, CaseResult
@@ -169,6 +173,7 @@ def run_case(source: PairSource, case: Case) -> CaseResult:
         trace=trace.points(),
         best=best,
         untouched=round(untouched(workload), 4),
+        stlpips=round(shift_tolerant(workload, best), 4),
         trials=trials,
         seconds=round(time.perf_counter() - began_s, 1),
         machine=machine(),
@@ -190,6 +195,37 @@ def workload_of(pair: Pair, space: Space, size_px: int) -> Workload:
     )
 
 
+def stylized(
+    workload: Workload, config: Mapping[str, Any], steps: int
+) -> tuple[np.ndarray, Mapping[str, float]]:
+    """Return the result of a configuration after some steps, uint8 HW3, and its scores.
+
+    Args:
+        workload: one pair.
+        config: all settings.
+        steps: number of steps.
+
+    Raises:
+        WorkError: the configuration failed.
+    """
+    engine = Engine(workload.pairs, workload.weights, device=default_device())
+    engine.submit(0, StyleConfig.from_dict(config, "the best configuration"), steps)
+    reports: Sequence[Report] = ()
+    while not reports:
+        reports = engine.advance()
+    if reports[0].failure:
+        raise WorkError(f"the best configuration of a search failed again: {reports[0].failure}")
+    picture = Image.open(io.BytesIO(engine.images(0)[0])).convert("RGB")
+    return np.asarray(picture), reports[0].scores
+
+
+def shift_tolerant(workload: Workload, best: Best) -> float:
+    """Return ST-LPIPS of the best report of a search, whose picture is computed again."""
+    picture_HW3, _ = stylized(workload, best.config, best.steps)
+    suite = MetricSuite.load(get_weights, default_device(), metrics=["stlpips"])
+    return suite.score(picture_HW3, workload.pairs[0].reference_HW3)["stlpips"]
+
+
 def untouched(workload: Workload) -> float:
     """Return the LPIPS of the untouched photo of a workload's pair."""
     suite = MetricSuite.load(workload.weights.__getitem__, default_device())
@@ -202,8 +238,8 @@ def _of_ours(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
     search_run = scratch_search(
         space,
         watch,
-        trials=case.budget // case.steps[0],  # more trials than the budget allows
-        steps=case.steps,
+        trials=case.budget // case.rungs[0],  # more trials than the budget allows
+        steps=case.rungs,
         size_px=case.size_px,
         lanes=case.lanes,
         sampler=way.sampler,
@@ -230,8 +266,8 @@ def _of_stock(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
     results = simulate_stock(
         space,
         stylizer,
-        trials=case.budget // case.steps[0],
-        steps=case.steps,
+        trials=case.budget // case.rungs[0],
+        steps=case.rungs,
         reduction=case.way.reduction,
         workers=case.lanes,
         seed=case.seed,

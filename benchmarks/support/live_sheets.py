@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.support.live_cases import CaseResult
 from benchmarks.support.live_pairs import PairSource, load_pair, pictures_of
 from benchmarks.support.live_report import Group
-from benchmarks.support.live_searches import workload_of
+from benchmarks.support.live_searches import stylized, workload_of
 from benchmarks.support.live_ways import space_of
-from nst_core.config import StyleConfig
-from nst_core.errors import InputError, WorkError
+from nst_core.errors import InputError
 from nst_core.files import write_atomic
 from nst_core.images.tensors import to_uint8
-from nst_core.stylization import default_device
-from tuner.engine.engine import Engine
-from tuner.study.records import Report
 
 #: File with the way behind each number of each sheet.
 KEY = "key.json"
@@ -121,16 +116,8 @@ def _key_of(result: CaseResult, recomputed: float) -> Mapping[str, Any]:
 def _stylized(source: PairSource, result: CaseResult) -> tuple[Image.Image, float]:
     """Return the picture of the best report of a search, computed again, and its LPIPS."""
     workload = workload_of(load_pair(source), space_of(result.case.way), result.case.size_px)
-    engine = Engine(workload.pairs, workload.weights, device=default_device())
-    config = StyleConfig.from_dict(result.best.config, "the best configuration")
-    engine.submit(0, config, result.best.steps)
-    reports: Sequence[Report] = ()
-    while not reports:
-        reports = engine.advance()
-    if reports[0].failure:
-        raise WorkError(f"{result.case.pair}, {result.case.way.name}: {reports[0].failure}")
-    picture = Image.open(io.BytesIO(engine.images(0)[0])).convert("RGB")
-    return picture, reports[0].scores["lpips"]
+    picture_HW3, scores = stylized(workload, result.best.config, result.best.steps)
+    return Image.fromarray(picture_HW3), scores["lpips"]
 
 
 def _reference(source: PairSource, size_px: int) -> Image.Image:

@@ -31,6 +31,7 @@ class Way:
         sampler: name of a sampler, or ``stock``.
         knows: whether the search knows from other pairs which parameters matter.
         reduction: reduction factor of successive halving.
+        rung_divisor: the last rung has this many times the steps of the first; None: as ``auto``.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Way:
     sampler: str = "gp"
     knows: bool = True
     reduction: int = REDUCTION
+    rung_divisor: int | None = None
 
 
 #: Variant -> what differs from the default, the sampler ``gp`` that knows which parameters matter.
@@ -45,6 +47,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     STOCK: {"sampler": STOCK, "knows": False},
     "cold": {"knows": False},
     "reduction-2": {"reduction": 2},
+    # The default before `halving.min_steps: auto`: 15 of 300 steps.
+    "early-rung": {"rung_divisor": 20},
     **{
         name: {"sampler": name, "knows": False}
         for name in get_args(SamplerName)

@@ -49,6 +49,7 @@ def result(way: str, *trace: tuple[int, float], **case: object) -> CaseResult:
         trace=list(trace),
         best=Best(lpips=trace[-1][1], trial=0, steps=90, config={}),
         untouched=0.5,
+        stlpips=0.2,
         trials=3,
         seconds=1.0,
         machine={"processor": "a"},
@@ -141,12 +142,10 @@ def test_results_survive_a_torn_line(tmp_path: Path) -> None:
     assert read_results(file) == [first, second]
 
 
-def test_results_of_older_versions_are_readable(tmp_path: Path) -> None:
-    """A line with the former setting of a way is read without it."""
-    line = asdict(result("gram", (5, 0.4)))
-    line["case"]["way"]["suggested"] = False
-    (tmp_path / "cases.jsonl").write_text(json.dumps(line) + "\n")
-    assert read_results(tmp_path / "cases.jsonl") == [result("gram", (5, 0.4))]
+def test_a_way_may_have_its_own_first_rung() -> None:
+    """The way that stands for the former default has its first rung at a twentieth of the last."""
+    assert replace(CASE, way=parse_way("gram/early-rung")).rungs == (5, 90)
+    assert replace(CASE, steps=(15, 90), way=parse_way("gram")).rungs == (15, 90)
 
 
 def test_a_foreign_line_is_an_error(tmp_path: Path) -> None:
