@@ -92,6 +92,7 @@ def status_json(results: Results) -> dict[str, Any]:
     user = results.run.user
     return {
         "run": results.job.name,
+        "space": results.space._asdict(),
         "target": results.job.search.trials,
         "done": results.done,
         "states": results.counts(),

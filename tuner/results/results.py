@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -25,8 +25,19 @@ from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult
 from tuner.study.records import EngineStats, Scores, TrialRecord, earlier_values, mean_baselines
 from tuner.study.run_dir import RunDir
+from tuner.study.storage import SPACE
 from tuner.study.study import load_records
 from tuner.study.validation import check_scores
+
+
+class SearchedSpace(NamedTuple):
+    """Name and version of a run's search space; the version is None in runs of older versions."""
+
+    name: str
+    version: int | None
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}, version {self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +240,14 @@ class Results:
     def hardware(self) -> Sequence[str]:
         """Devices that the engines computed on, each once; empty until a launch has ended."""
         return list(dict.fromkeys(stats.device for stats in self.engines if stats.device))
+
+    @property
+    def space(self) -> SearchedSpace:
+        """Name and version of the search space."""
+        declared = self.notes.get(SPACE)
+        if not isinstance(declared, Mapping):
+            return SearchedSpace(self.job.space_name, None)
+        return SearchedSpace(str(declared.get("name")), declared.get("version", 1))
 
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state; finals do not count."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nst_core.errors import InputError, RunError, RunInterruptedError, Say, WorkError
 from nst_core.lanes.device import cuda_graphs_enabled
-from search_spaces import Space
+from search_spaces import Space, space_to_dict
 from tuner.engine.costs import known_costs
 from tuner.job.load import fingerprint, load_job
 from tuner.job.spec import BaselinesSpec, JobSpec
@@ -21,7 +21,7 @@ from tuner.job.yaml_file import read_yaml
 from tuner.run.backend_protocol import Backend
 from tuner.run.change_job import change_job
 from tuner.run.mirror import Mirror
-from tuner.run.prepare import Prepared, prepare, prepare_resumed, weight_digests
+from tuner.run.prepare import Prepared, prepare, prepare_resumed, space_of_run, weight_digests
 from tuner.run.run_log import logged
 from tuner.run.trackers import make_callbacks
 from tuner.sampling.lengthscales import LENGTHS, initial_lengths
@@ -31,7 +31,7 @@ from tuner.search.protocol import Callback
 from tuner.search.rungs import with_first_rung
 from tuner.search.search import Search
 from tuner.study.run_dir import RunDir
-from tuner.study.storage import ASKED, database_explained
+from tuner.study.storage import ASKED, SPACE, database_explained
 from tuner.study.study import RunStudy
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ def _create_study(
         "starts": [dict(params) for params in prepared.initial_points],
         LENGTHS: dict(lengths),
         "environment": environment(),
+        SPACE: space_to_dict(space),
         ASKED: fingerprint(job, space, presets),
         "weights": weight_digests(job, prepared.workload),
     }
@@ -137,6 +138,7 @@ def resume_run(
         mirror, callbacks = _mirror(job, run), make_callbacks(job, run, callback)
         callback.doing("reading the study, pictures and weights")
         study = RunStudy.open(folder, goals=job.goals)
+        space = space_of_run(job, space, study.notes)
         prepared = prepare_resumed(job, space, study.notes, run, say)
         study.note("over", None)
         with mirror, callbacks as notified:

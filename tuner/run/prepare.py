@@ -17,7 +17,7 @@ from nst_core.networks.weights import Weights, get_weights, is_cached, tensor_di
 from nst_core.presets.built_in import BASELINES, runnable
 from nst_core.presets.preset import Preset
 from nst_core.references import LONG_RUN_CONFIG
-from search_spaces import Params, Space
+from search_spaces import CATALOGUE, Params, Space, space_from_dict
 from tuner.engine.costs import check_costs
 from tuner.engine.pairs import baseline_scores, load_pair, with_references
 from tuner.engine.workload import Workload
@@ -28,7 +28,7 @@ from tuner.search.precision import precision_problems
 from tuner.study.preflight_checks import check_runs_of
 from tuner.study.records import Scores
 from tuner.study.run_dir import RunDir
-from tuner.study.storage import check_database
+from tuner.study.storage import SPACE, check_database
 from tuner.transfer.warm_start import warm_starts
 
 
@@ -193,6 +193,22 @@ def prepare_resumed(
         initial_points=notes.get("starts", space.initial_points),
         replay=replay_of(job, space, presets=len(presets)),
     )
+
+
+def space_of_run(job: JobSpec, space: Space, notes: Mapping[str, Any]) -> Space:
+    """Return the search space that a run began with, for its continuation.
+
+    A named space is read from the study: this version may declare another one by that name. The
+    space of a file is the file's, which is in the run directory.
+
+    Args:
+        job: the job in the run directory.
+        space: the job's search space in this version.
+        notes: notes of the run's study.
+    """
+    if job.space_name not in CATALOGUE or SPACE not in notes:  # older runs have no such note
+        return space
+    return space_from_dict(notes[SPACE], f"the search space of {job.name}")
 
 
 def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:

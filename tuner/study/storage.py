@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _STUDY_NAME = "run"
 #: Note of a study: the digests that a job must share with the study it joins (`load.fingerprint`).
 ASKED = "asked"
+#: Note of a study: the declaration of its search space (`search_spaces.space_to_dict`).
+SPACE = "space"
 
 #: The only variables of the environment that a URL may use. A run directory from a stranger must
 #: not be able to send other secrets to a database of its choice.

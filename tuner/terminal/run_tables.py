@@ -259,6 +259,7 @@ def status_table(results: Results) -> RenderableType:
     status = status_json(results)
     table = Table(show_header=False, box=None)
     table.add_row("run", Text(results.job.name))
+    table.add_row("space", Text(str(results.space)))
     table.add_row("trials", f"{status['done']} of {status['target']} done")
     states = ", ".join(f"{count} {state}" for state, count in status["states"].items() if count)
     table.add_row("states", states or "none yet")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tests.tuner.made_results import job, printed, results
@@ -32,3 +33,16 @@ def test_json_has_no_control_characters() -> None:
     text = dump(content)
     assert json.loads(text) == content and "ü" in text
     assert not any("\x7f" <= character <= "\x9f" for character in text)
+
+
+def test_status_names_the_space_and_its_version() -> None:
+    """`status` says which space was searched; runs of older versions know no version."""
+    declared = {"name": "mine", "version": 3}
+    made = results(job(), [], Path("run"))
+    run_results = replace(made, notes={**made.notes, "space": declared})
+    assert status_json(run_results)["space"] == declared
+    assert "mine, version 3" in printed(status_table(run_results))
+    assert status_json(results(job(space="wide"), [], Path("run")))["space"] == {
+        "name": "wide",
+        "version": None,
+    }

@@ -241,6 +241,7 @@ def _reproduce(results: Results, best: TrialResult | None) -> dict[str, Any]:
     config = best.config if best else {}
     inputs = stylize_inputs(results.run.path, results.job.pairs[0], config, results.job.weights)
     return {
+        "space": str(results.space),
         "seed": results.job.search.seed,
         "environment": results.notes.get("environment", {}),
         "hardware": results.hardware,

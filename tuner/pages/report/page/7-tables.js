@@ -66,8 +66,8 @@ async function copied(text) {
 }
 
 function renderReproduce() {
-  const { commands, environment, seed, workers, hardware, config, job } = pageData.reproduce;
-  const rows = [["run", pageData.run], ["seed", String(seed)], ["started", environment.started], ["Python", environment.python], ["platform", environment.platform],
+  const { commands, environment, space, seed, workers, hardware, config, job } = pageData.reproduce;
+  const rows = [["run", pageData.run], ["search space", space], ["seed", String(seed)], ["started", environment.started], ["Python", environment.python], ["platform", environment.platform],
     ...Object.entries(environment.packages || {}), ["hardware", hardware.join("; ")], ["machines", workers.join(", ")]].filter(([, value]) => value);
   fill("reproduce", h("h2", { id: "reproduce-title" }, "Reproduce the result"),
     h("div", { class: "two" },
