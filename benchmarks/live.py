@@ -4,7 +4,7 @@ Command: ``python -m benchmarks.live --way gram --way wide --way gram/stock --si
     is computed. All searches end after the same number of steps, also those of stock Ray Tune,
     whose own classes decide. Each finished search is a line in a file; the same command runs only
     the missing ones, so it can be interrupted at any time. ``python -m benchmarks.live sheets``
-    shows the best results of two ways side by side.
+    shows the best results of two ways side by side, and ``starts`` chooses initial points.
 
 Searches with the default sampler know which parameters matter, as in a run: from eight pairs at
 64 px (`tuner.sampling.lengthscales`). The built-in pairs share photos with these, and two are
@@ -37,6 +37,8 @@ from benchmarks.support.live_pairs import (
 from benchmarks.support.live_report import by_way, comparisons, goals, sections
 from benchmarks.support.live_runs import LANES, Selection, is_current, run_missing
 from benchmarks.support.live_sheets import KEY, write_sheets
+from benchmarks.support.live_starts import initial_points, measure_all, winners
+from benchmarks.support.live_starts import sections as starts_sections
 from benchmarks.support.live_ways import parse_way
 from nst_core.errors import InputError
 from tuner.job.spec import HalvingSpec
@@ -162,6 +164,40 @@ def sheets(
     pairs = chosen_pairs(source or SOURCES, pair or ())
     written = write_sheets(results, (first, second), pairs, out, random.Random(seed))
     typer.echo(f"{len(written)} sheets in {out}; {KEY} names the way behind each number")
+
+
+@app.command()
+def starts(
+    way: WayOption = None,
+    pair: PairsOption = None,
+    source: SourceOption = None,
+    size: SizeOption = None,
+    space: Annotated[str, typer.Option(help="space with the initial points of today")] = "standard",
+    count: Annotated[int, typer.Option(min=1, help="number of initial points")] = 8,
+    cases: CasesOption = None,
+    scores: Annotated[
+        Path, typer.Option(metavar="FILE", help="file of the scores, which a later call continues")
+    ] = Path("starts.jsonl"),
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes of one thread each")] = None,
+) -> None:
+    """Choose initial points among the best configurations of finished searches.
+
+    Each configuration runs up to 45 steps on every pair.
+    """
+    sources, sizes_px = chosen_pairs(source or [FEED_FORWARD], pair or ()), size or [SIZE_PX]
+    ways = {parse_way(text).name for text in way or [space]}
+    found = winners([r for r in read_results(cases or CASES) if r.case.way.name in ways])
+    if len(sources) < 2:
+        raise InputError("--pair: expected at least two pairs, since the table leaves one out")
+    if not found:
+        raise InputError(f"{cases or CASES}: has no results of {', '.join(sorted(ways))}")
+    present = initial_points(space, min(sizes_px), STEPS)
+    measure_all([*found, *present], sources, sizes_px, scores, jobs or os.cpu_count() or 1)
+    publish(
+        f"Initial points of {space}",
+        f"{len(found)} best configurations of searches on {len(sources)} pairs.",
+        starts_sections(found, present, sources, sizes_px, scores, count),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

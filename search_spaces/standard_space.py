@@ -16,6 +16,12 @@ def _from_photo(*values: float | str) -> Params:
     return {"init": "mix", **dict(zip(_NAMES, values, strict=True))}
 
 
+def _from_style(*values: float | str) -> Params:
+    """Return an initial point that starts from the style image: as `_from_photo`, without noise."""
+    names = [name for name in _NAMES if name != "init_noise"]
+    return {"init": "style", **dict(zip(names, values, strict=True))}
+
+
 STANDARD = Space(
     name="standard",
     why=(
@@ -35,14 +41,14 @@ STANDARD = Space(
     ),
     params={
         "log10_style_content": Float(low=-1.0, high=4.5),
-        "lr": Float(low=0.005, high=0.2, log=True),
+        "lr": Float(low=0.003, high=0.2, log=True),
         "init": Choice(options=("mix", "style")),
         "init_noise": Float(low=0.0, high=1.0, when={"init": ("mix",)}),
         "style_set": Choice(options=("relu1_1-2_1", "relu1_1-4_1", "relu1_2-2_2", "relu1_2-4_3")),
-        "style_slope": Float(low=-1.5, high=0.3),
+        "style_slope": Float(low=-2.0, high=0.3),
         "content_layer": Choice(options=("relu1_2", "relu2_2", "relu3_2", "relu4_2", "conv4_2")),
         "tv_weight": Float(low=1e0, high=3e3, log=True),
-        "style_scale": Float(low=0.5, high=2.0, log=True),
+        "style_scale": Float(low=0.35, high=3.0, log=True),
     },
     fixed={
         "extractor": "vgg16",
@@ -58,15 +64,7 @@ STANDARD = Space(
         _from_photo(2.9, 0.05, 0.5, "relu1_2-4_3", -0.9, "relu3_2", 20.0, 1.5),
         _from_photo(3.0, 0.02, 0.25, "relu1_2-2_2", -1.1, "relu3_2", 10.0, 0.8),
         _from_photo(1.2, 0.03, 0.0, "relu1_2-4_3", -0.3, "relu3_2", 20.0, 1.0),
-        {
-            "init": "style",
-            "log10_style_content": -0.4,
-            "lr": 0.008,
-            "style_set": "relu1_1-4_1",
-            "style_slope": 0.0,
-            "content_layer": "relu4_2",
-            "tv_weight": 1000.0,
-            "style_scale": 1.0,
-        },
+        _from_style(0.9, 0.02, "relu1_1-4_1", -0.3, "relu3_2", 70.0, 1.0),
+        _from_style(-0.4, 0.008, "relu1_1-4_1", 0.0, "relu4_2", 1000.0, 1.0),
     ),
 )

@@ -69,7 +69,7 @@ class JobSpec(Section):
             description="a named search space or a path to one; with a prior:"
             " {base: NAME, prior: …}"
         ),
-    ] = "gram"
+    ] = "standard"
     holdout: Annotated[
         list[PairSpec],
         Field(max_length=100, description="pairs that only the finals are scored on"),

@@ -15,7 +15,6 @@ from tuner.job.yaml_file import yaml_text
 _JOB = {
     "name": "demo",
     "size_px": 128,
-    "space": "gram",
     "objective": "lpips",
     "search": {"trials": 20, "seed": 0},
     "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},

@@ -72,7 +72,7 @@ def test_files_are_relative_to_the_job_and_checked(job_file: Path, pictures: Pat
     """Paths are relative to the job file; the error names every file that cannot be used."""
     job, space = load_job(job_file)
     assert Path(job.pairs[0].content) == pictures / "content.png"
-    assert space.name == "gram"
+    assert space.name == "standard"
     (job_file.parent / "text.jpg").write_text("no picture")
     with pytest.raises(ConfigError) as caught:
         load_job(job_file, ["pairs.0.content=text.jpg", "space=grm", "pairs.0.style=none.png"])
