@@ -73,7 +73,8 @@ def test_rankings_are_compared_if_both_metrics_are_there() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     """A run with two pairs, whose pictures are between the content and the reference."""
-    return made_run(tmp_path_factory.mktemp("run") / "run", pictures, trials=6, pairs=2, size_px=96)
+    folder = tmp_path_factory.mktemp("run") / "run"
+    return made_run(folder, pictures, "space=gram", trials=6, pairs=2, size_px=96)
 
 
 def test_pictures_of_a_run_are_compared(run: Path, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_known_costs_are_checked_before_the_first_step(job_file: Path, tmp_path:
     # The sampler sees them as failed trials, and so learns to avoid them.
     trials = load_study(tmp_path).study.get_trials()
     observed = map(observe_reports(search.goals), trials)
-    failed = [one.params for one in observed if one.failed and one.params]
+    failed = [one.params for one in observed if one is not None and one.failed]
     assert failed == [record.params for record in beyond if record.searched]
 
 

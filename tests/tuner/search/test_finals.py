@@ -53,7 +53,7 @@ def test_finals(job_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_a_finalist_is_run_again_with_every_seed(job_file: Path, tmp_path: Path, init: str) -> None:
     """A finalist runs with all seeds even if it starts without noise, as rounding differs."""
-    search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3")
+    search = promoting(job_file, tmp_path, "finals.count=1", "finals.seeds=3", "space=gram")
     play(search, lambda plan, steps: quality(plan, steps) + 9 * (plan.config.init != init))
     finals_run = [r for r in load_records(tmp_path)[0] if r.final_of is not None]
     assert [(r.config["init"], r.config["seed"]) for r in finals_run] == [

@@ -40,7 +40,8 @@ def test_presets_run_first_and_to_their_end(job_file: Path, tmp_path: Path) -> N
     records, _ = load_records(tmp_path)
     assert [r.preset for r in records[:3]] == [*list(BASELINES)[:2], None]
     assert [r.state for r in records[:2]] == ["complete", "complete"]
-    assert [r.params for r in records[2:5]] == list(load_job(job_file)[1].initial_points)
+    searched = [r.params for r in records[2:]]
+    assert searched == list(load_job(job_file)[1].initial_points)[: len(searched)]
     assert records[0].config["size_px"] == 64
     assert records[0].note == "6 of its 1000 steps"
     assert len(records) == 8
