@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nst_core.config import StyleConfig
 from nst_core.errors import RunError
 from nst_core.networks.registry import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset, make_preset
+from nst_core.stylizer_config import configuration_from_dict
 from tuner.job.objective import COSTS, Goals
 from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
@@ -311,7 +311,7 @@ class Results:
             return f"trial {trial} failed and has no result ({record.reason}){choices}"
         return f"trial {trial} has not reported a score yet{choices}"
 
-    def preset(self, trial: int | None = None, steps: int | None = None) -> Preset:
+    def preset(self, trial: int | None = None, steps: int | None = None) -> Preset | StylizerPreset:
         """Return the configuration of a trial as a preset with its provenance.
 
         Args:
@@ -323,15 +323,15 @@ class Results:
         """
         result = self.trial_result(trial, steps)
         score, violated = self.score(result), self.violated(result)
-        weights = self._own_weights(result.config["extractor"])
+        weights = self._own_weights(result.config.get("extractor", ""))
         note = f", violates {' and '.join(violated)}" if violated else ""
-        return Preset(
-            name=f"{self.job.name}-{result.record.trial}",
-            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
-            config=StyleConfig.from_dict(
+        return make_preset(
+            configuration_from_dict(
                 {**result.config, **self.job.resources.final_settings},
                 source=f"trial {result.record.trial}",
             ),
+            name=f"{self.job.name}-{result.record.trial}",
+            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,
@@ -352,7 +352,7 @@ class Results:
                 ),
                 "seconds": result.rung.seconds,
                 "worker": result.rung.worker,
-                "precision": result.config["precision"],
+                "precision": result.config.get("precision"),
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
