@@ -23,9 +23,9 @@ EVERY = 5
 
 def import_pystiche() -> Any:
     """Import pystiche 1.0.1, which looks for names that torchvision has removed."""
-    for family in ("alexnet", "vgg"):
+    for family, network in (("alexnet", "alexnet"), ("vgg", "vgg16")):
         module = sys.modules[f"{torchvision.models.__name__}.{family}"]
-        vars(module).setdefault("model_urls", {"alexnet": "", "vgg16": ""})
+        vars(module).setdefault("model_urls", {network: "unused"})
     warnings.simplefilter("ignore")
     import pystiche
     import pystiche.enc
@@ -67,7 +67,7 @@ class PysticheSession:
         layers: above 1, deep ones count more. ``optimizer`` is ``adam`` or ``lbfgs``.
         """
         torch.manual_seed(seed)
-        image_13HW = self.content_13HW.clone()
+        image_13HW = self.content_13HW.clone(memory_format=torch.contiguous_format)
         if params["init"] == "noise":
             image_13HW = torch.rand_like(image_13HW)
         image_13HW.requires_grad_(True)
