@@ -75,3 +75,7 @@ class TrialEngine(Protocol):
     def drop(self, trial: int) -> None:
         """Remove a trial; unknown trials are ignored."""
         ...
+
+    def close(self) -> None:
+        """End what the engine has started; it is not used any more."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from nst_core.lanes.device import GPU_LANES
 from nst_core.stylization import default_device
 from tuner.engine.costs import check_costs
 from tuner.engine.precision import check_precision
+from tuner.engine.protocol import TrialEngine
 from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec
 from tuner.search.halving import Decision
@@ -32,6 +34,12 @@ class InlineBackend:
             check_costs(job, gpu=on_gpu)
         engine = engine_of(workload, device=device, threads=job.resources.cpus_per_worker)
         lanes = job.resources.lanes or (GPU_LANES if on_gpu and workload.stylizer is None else 1)
+        with contextlib.closing(engine):
+            self._run(search, engine, lanes)
+
+    @staticmethod
+    def _run(search: Search, engine: TrialEngine, lanes: int) -> None:
+        """Run trials on an engine, at most ``lanes`` at a time, until the search is over."""
         plans: dict[int, Plan] = {}
         while True:
             search.interrupt.check()

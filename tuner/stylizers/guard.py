@@ -34,8 +34,15 @@ LEFT_AFTER_S = 600.0
 
 
 def main() -> None:
-    """Run a worker in a folder: the arguments are the folder and the number of its socket."""
-    folder, number = Path(sys.argv[1]), int(sys.argv[2])
+    """Run a worker in a folder.
+
+    The arguments are the folder, the number of the worker's socket, and that of a pipe to which the
+    guard writes its process id and, at the end, the worker's exit code.
+    """
+    folder, number, status = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    if os.fork():  # Ray kills the children of an engine that it ends; this is no child of it
+        os._exit(0)
+    os.write(status, f"{os.getpid()}\n".encode())
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(received, signal.SIG_IGN)  # the engine decides when to end
     adopt_orphans()
@@ -59,7 +66,7 @@ def main() -> None:
             _kill_children()
             code = worker.wait()
             shutil.rmtree(folder, ignore_errors=True)
-    os._exit(code if code >= 0 else 128 - code)
+    os.write(status, f"{code}\n".encode())
 
 
 def _engine_is_gone() -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -24,8 +27,6 @@ from tuner.stylizers.tail import Tail, signal_name
 END_TIMEOUT_S = 30.0
 #: Seconds for a worker to exit after it has closed its connection.
 EXIT_TIMEOUT_S = 2.0
-#: Exit codes above this one mean that a signal ended the worker.
-_SIGNALS = 128
 
 
 class WorkerProcess:
@@ -44,25 +45,25 @@ class WorkerProcess:
         remove_leftovers()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         ours, theirs = socket.socketpair()
-        with theirs:
-            number = theirs.fileno()
-            self._guard = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "tuner.stylizers.guard",
-                    str(self.folder),
-                    str(number),
-                ],
+        status, of_guard = os.pipe()
+        with theirs, os.fdopen(of_guard, "wb"):
+            numbers = [theirs.fileno(), of_guard]
+            words = ["-P", "-m", "tuner.stylizers.guard", str(self.folder), *map(str, numbers)]
+            guard = subprocess.Popen(
+                [sys.executable, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[number],
+                pass_fds=numbers,
                 env=environment(self.folder, threads=threads, more=stylizer.get("env", ())),
                 start_new_session=True,
             )
-        self._tail = Tail(cast("BinaryIO", self._guard.stdout))
+        #: The guard lives as long as this is open; it closes if this process ends in any way.
+        self._lifeline = cast("BinaryIO", guard.stdin)
+        self._status = os.fdopen(status, "rb", buffering=0)
+        self._guard_says = b""
+        self._tail = Tail(cast("BinaryIO", guard.stdout))
+        guard.wait()  # the guard itself is a child of this one
         self._connection, self._max_bytes = ours, max_bytes
         self._answers: queue.SimpleQueue[Message | str | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -70,9 +71,11 @@ class WorkerProcess:
         self.request({"do": "load", "stylizer": dict(stylizer), "writable": writable})
 
     @property
-    def pid(self) -> int:
+    def guard(self) -> int:
         """Process id of the guard."""
-        return self._guard.pid
+        while b"\n" not in self._guard_says and (said := self._status.read(100)):
+            self._guard_says += said
+        return int(self._guard_says.split()[0])
 
     def request(self, content: Mapping[str, Any], pictures: Sequence[np.ndarray] = ()) -> None:
         """Send a request; `answer` returns what the worker says to it."""
@@ -95,12 +98,23 @@ class WorkerProcess:
     def end(self) -> None:
         """End the worker and everything that it has started, and remove its folder."""
         with contextlib.suppress(OSError):
-            cast("BinaryIO", self._guard.stdin).close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._guard.wait(END_TIMEOUT_S)
+            self._lifeline.close()
+        self._wait_for_guard(END_TIMEOUT_S)
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
+
+    def _wait_for_guard(self, timeout_s: float) -> int | None:
+        """Wait until the guard has ended; return the worker's exit code if the guard told it."""
+        ends_at = time.monotonic() + timeout_s
+        while not self._status.closed and (left_s := ends_at - time.monotonic()) > 0:
+            if select.select([self._status], [], [], left_s)[0]:
+                said = self._status.read(100)
+                self._guard_says += said
+                if not said:
+                    self._status.close()
+        lines = self._guard_says.split()
+        return int(lines[1]) if len(lines) > 1 else None
 
     def _read(self) -> None:
         source: Any = self._connection.makefile("rb")
@@ -116,12 +130,13 @@ class WorkerProcess:
                     return
 
     def _why_ended(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._guard.wait(EXIT_TIMEOUT_S)  # `end` would kill a worker that is about to exit
+        self._wait_for_guard(EXIT_TIMEOUT_S)  # `end` would kill a worker that is about to exit
         self.end()
-        code = self._guard.returncode
+        code = self._wait_for_guard(0)
         how = f"with exit code {code}"
-        if code is not None and code > _SIGNALS:
-            how = f"by {signal_name(code - _SIGNALS)}"
+        if code is None:
+            how = "together with its guard"
+        elif code < 0:
+            how = f"by {signal_name(-code)}"
         printed = self._tail.lines()
         return f"its process ended {how}" + (f"; it printed: {printed}" if printed else "")

@@ -54,9 +54,10 @@ def test_a_run_beats_the_defaults_and_its_preset_repeats_the_picture(tint_job: P
     assert refused.returncode == 2 and "runs code of its own" in refused.stderr
     done = nst_tuner("stylize", *words, "--trust")
     assert done.returncode == 0, done.stderr
-    with open_picture(out) as made, open_picture(
-        results.run.path / results.run.image(best.record.trial, 0)
-    ) as scored:
+    with (
+        open_picture(out) as made,
+        open_picture(results.run.path / results.run.image(best.record.trial, 0)) as scored,
+    ):
         assert np.array_equal(np.asarray(made), np.asarray(scored))
     wrong = nst_tuner("stylize", *words, "--set", "strenght=1")
     assert wrong.returncode == 2 and "did you mean `strength`?" in wrong.stderr
@@ -139,7 +140,7 @@ def test_a_command_is_exported_as_a_command_line(tint_job: Path) -> None:
         tint_job,
         'stylizer={command: [cp, "{content}", "{out}", ["-t", "{word}"]]}'.replace(
             ', ["-t", "{word}"]', ""
-        ).replace("cp", "sh, -c, 'cp \"$1\" \"$2\"', \"{word}\""),
+        ).replace("cp", 'sh, -c, \'cp "$1" "$2"\', "{word}"'),
         f"space={space}",
         "search.trials=2",
     )

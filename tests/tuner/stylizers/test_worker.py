@@ -110,9 +110,7 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 def test_a_program_that_writes_outside_of_its_folder_fails(tmp_path: Path) -> None:
     """Nothing is written elsewhere, unless the job says that it may be."""
     other = tmp_path / "elsewhere.txt"
-    assert "Permission denied" in failure_of(
-        command("cp", "{content}", str(other)), {}
-    )
+    assert "Permission denied" in failure_of(command("cp", "{content}", str(other)), {})
     assert not other.exists()
     allowed = {**awkward("outside", other), "writable": [str(tmp_path)]}
     assert answer_of(allowed, {}).content["done"] == 1
@@ -156,18 +154,18 @@ def test_no_shell_reads_a_value() -> None:
 
 def test_nothing_is_left_when_the_engine_dies(tmp_path: Path) -> None:
     """If the engine's process is killed, its guard ends the worker's processes and their files."""
-    code = f"""
+    code = """
 import os, signal, sys, time
 from tests.tuner.stylizers.helpers import *
-worker = WorkerProcess(command("sh", AWKWARD, "hangs", "{{content}}", "{{out}}"), max_bytes=10**6)
+worker = WorkerProcess(command("sh", AWKWARD, "hangs", "{content}", "{out}"), max_bytes=10**6)
 worker.answer(60)
-worker.request({{"do": "open", "pair": 0, "size_px": 60, "device": "cpu"}}, [CONTENT, CONTENT])
+worker.request({"do": "open", "pair": 0, "size_px": 60, "device": "cpu"}, [CONTENT, CONTENT])
 worker.answer(60)
-worker.request({{"do": "advance", "trial": 1, "pair": 0, "params": {{}}, "seed": 0, "fresh": True,
-    "until": 1}})
+worker.request({"do": "advance", "trial": 1, "pair": 0, "params": {}, "seed": 0, "fresh": True,
+    "until": 1})
 while not sleepers():
     time.sleep(0.1)
-print(worker.folder, worker.pid, flush=True)
+print(worker.folder, worker.guard, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     import subprocess
