@@ -102,9 +102,9 @@ def worker_shapes(
         cpus_per_worker: cores of each process.
     """
     gpus = resources.get("GPU", 0.0) if device != "cpu" else 0.0
-    if device == "cuda" and not gpus:
+    if not gpus and (device == "cuda" or gpus_per_worker):
         return []
-    each = (1.0 if gpus else 0.0) if gpus_per_worker is None or not gpus else gpus_per_worker
+    each = float(bool(gpus)) if gpus_per_worker is None else gpus_per_worker
     by_cores = int(resources.get("CPU", 0) / cpus_per_worker)
     # A node with a GPU may have fewer cores than processes fit onto the GPU.
     count = min(by_cores, int(gpus / each + 1e-6)) if each else by_cores

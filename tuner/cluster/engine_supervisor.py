@@ -88,6 +88,7 @@ class EngineSupervisor:
         self._make, self._device, self._lanes, self._trials = make, device, lanes, trials
         self._deadline_s, self._gpus = deadline_s, gpus
         self._engines_per_gpu = engines_per_gpu
+        self._for_workers = shapes is not None
         self._shapes = shapes or functools.partial(shapes_of, engines_per_gpu=engines_per_gpu)
         self.failure: str | None = None
         #: Why the last place was given up, if no engine has run since then.
@@ -181,6 +182,11 @@ class EngineSupervisor:
             request_resources(bundles=[{"GPU": 1}] * self._gpus)
         self._follow_nodes()
         if not self._engines and not self._gpus:
+            if self._for_workers:
+                raise InputError(
+                    "resources: no node of the cluster has the gpus_per_worker and cpus_per_worker"
+                    " that one process of the stylizer needs; ask for fewer, or add such a node"
+                )
             if self._device == "cuda":
                 raise InputError("resources.device: cuda was asked for and the cluster has no GPU")
             raise InputError("the cluster has neither a GPU nor a CPU core to run on")

@@ -69,6 +69,11 @@ def _of_other_stylizers(job: JobSpec) -> Iterator[tuple[KeyPath, str]]:
                 "is for our engine only; gpus_per_worker and cpus_per_worker say how many processes"
                 " of a stylizer run",
             )
+    gpus = job.resources.gpus_per_worker or 0.0
+    if gpus and job.resources.device == "cpu":
+        yield ("resources", "gpus_per_worker"), "contradicts `device: cpu`; remove one of them"
+    if gpus > 1 and gpus != int(gpus):
+        yield ("resources", "gpus_per_worker"), "expected at most 1, or a whole number"
     if GPU_MEMORY in job.goals.measures:
         yield _goal_with(job, GPU_MEMORY), f"{GPU_MEMORY} is known for our engine only; remove it"
     if job.stylizer.command is not None and job.halving.max_steps > 1:
