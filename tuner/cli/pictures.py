@@ -28,7 +28,7 @@ from tuner.terminal.console import (
 
 if TYPE_CHECKING:
     from nst_core.losses.inputs import Style
-    from nst_core.presets.preset import Preset, StylizerPreset
+    from nst_core.presets.preset import Preset
     from tuner.apply.picture import Outputs, Sources
 
 app = typer.Typer(rich_markup_mode="rich")
@@ -124,6 +124,7 @@ def stylize(
     from nst_core.presets.built_in import load_any_preset
     from nst_core.presets.preset import StylizerPreset
     from tuner.apply.picture import Outputs, Sources, apply_preset, preset_file, settings
+    from tuner.cli.other_stylizers import stylize_by_other
     from tuner.study.preflight_checks import check_sources, is_video
 
     check_sources(content, style, start)
@@ -132,9 +133,7 @@ def stylize(
         ours |= {"--bits": bits != 8, "--keep-alpha": keep_alpha, "--weights": weights}
         refuse_options(ours, f"for our engine only, but {preset} names another stylizer")
         options: dict[str, Any] = {"size_px": size_px, "seed": seed}
-        _stylize_by_other(
-            other, preset, content, style, out_file, set_ or (), force, trust, options
-        )
+        stylize_by_other(other, preset, content, style, out_file, set_ or (), force, trust, options)
         return
     if trust:
         raise InputError("--trust: the preset names no code of its own; leave this option out")
@@ -163,48 +162,6 @@ def stylize(
         return
     check_writable_image(out_file, bits=bits, alpha=keep_alpha)
     apply_preset(chosen, sources, outputs, console=err, say=say)
-
-
-def _stylize_by_other(
-    preset: StylizerPreset,
-    file: str,
-    content: Path,
-    styles: Sequence[str],
-    out_file: Path,
-    assignments: Sequence[str],
-    force: bool,
-    trust: bool,
-    options: dict[str, Any],
-) -> None:
-    """Stylize one picture with the stylizer that a preset names."""
-    from nst_core.files import is_folder
-    from tuner.apply.picture import preset_file
-    from tuner.apply.stylizer_picture import apply_stylizer, changed
-    from tuner.job.style_arguments import parse_styles
-    from tuner.study.preflight_checks import is_video
-    from tuner.stylizers.trust import require_trust
-
-    if is_folder(content) or is_video(content):
-        raise InputError(
-            f"--content {content}: a preset of another stylizer applies to one picture at a time;"
-            " name a picture"
-        )
-    parsed = parse_styles(styles)
-    if any(len(style.files) > 1 or style.weight not in (None, 1) for style in parsed):
-        raise InputError("--style: masks and weights are for our engine only; leave them out")
-    preset = changed(preset, assignments, **options)
-    check_writable_image(out_file)
-    require_trust(preset.config.stylizer, file, trusted=trust)
-    apply_stylizer(
-        preset,
-        content,
-        [Path(style.files[0]) for style in parsed],
-        out_file,
-        force=force,
-        read=[preset_file(file)],
-        console=err,
-        say=say,
-    )
 
 
 def _with_start(assignments: Sequence[str], start: Path | None) -> list[str]:

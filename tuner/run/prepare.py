@@ -159,7 +159,7 @@ def refuse_unused_keys(job: JobSpec, space: Space) -> None:
 
 def _check_stylizer(stylizer: StylizerSpec) -> None:
     """Raise InputError if a stylizer cannot be loaded: every trial would fail for that reason."""
-    from tuner.stylizers.engine import check_loads
+    from tuner.stylizers.once import check_loads
 
     if problem := check_loads(stylizer.to_plain()):
         raise InputError(f"stylizer: {stylizer.name} cannot be loaded: {problem}")

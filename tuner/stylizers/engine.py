@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,63 +20,18 @@ from nst_core.lanes.device import device_name
 from nst_core.metrics.suite import MetricSuite
 from nst_core.stylizer_config import StylizerConfig
 from tuner.engine.pairs import Pair
-from tuner.engine.scoring import ScoreResult, scorer_of
+from tuner.engine.scoring import scorer_of
 from tuner.engine.workload import Workload
 from tuner.job.objective import COST
 from tuner.study.records import EngineStats, Report, mean_scores
 from tuner.stylizers.messages import Message
 from tuner.stylizers.process import WorkerProcess
+from tuner.stylizers.trial_state import Request, StylizerTrial
 
 #: Longest wait in seconds for a worker or for scores; then trials can be submitted or dropped.
 WAIT_S = 0.05
 #: A picture may have at most so many times the pixels of the content.
 MAX_PIXELS = 4
-
-
-@dataclass
-class _Trial:
-    """A trial on the engine.
-
-    Attributes:
-        config: its settings.
-        pairs: number of its pairs.
-        until: step of the requested report.
-        images: pictures of the first pairs at this step.
-        costs: costs of these pictures, as far as the stylizer says them.
-        started: whether the worker has the state of the trial.
-        seconds: time that the worker has spent on it.
-        step: present step on the present pair.
-        scores: scores of the pictures, once all of them are there.
-        reported: pictures of the last report.
-        failure: why the trial cannot continue.
-    """
-
-    config: StylizerConfig
-    pairs: int
-    until: int
-    images: list[np.ndarray] = field(default_factory=list)
-    costs: list[float] = field(default_factory=list)
-    started: set[int] = field(default_factory=set)
-    seconds: float = 0.0
-    step: int = 0
-    scores: ScoreResult | None = None
-    reported: Sequence[np.ndarray] = ()
-    failure: str | None = None
-    arrived_s: float | None = field(default_factory=time.time)
-
-    @property
-    def waits(self) -> bool:
-        """Whether a picture of the requested step is missing."""
-        return self.failure is None and len(self.images) < self.pairs
-
-
-@dataclass
-class _Request:
-    """What the worker is doing now, for which trial, and since when."""
-
-    what: str
-    trial: int
-    started_s: float
 
 
 class StylizerEngine:
@@ -105,10 +58,10 @@ class StylizerEngine:
             [pair.content_HW3 for pair in self._pairs],
             torch.device(device),
         )
-        self._trials: dict[int, _Trial] = {}
+        self._trials: dict[int, StylizerTrial] = {}
         self._worker: WorkerProcess | None = None
         self._open: set[int] = set()
-        self._request: _Request | None = None
+        self._request: Request | None = None
         self._stats = EngineStats(device=device_name(device))
         self._first_trial_s: float | None = None
 
@@ -153,7 +106,7 @@ class StylizerEngine:
         if current is None or current.config != config or until <= current.until:
             self.drop(trial)
             pairs = len(self._pairs) if holdout else self._searched_pairs
-            self._trials[trial] = _Trial(config=config, pairs=pairs, until=until)
+            self._trials[trial] = StylizerTrial(config=config, pairs=pairs, until=until)
             return
         current.until, current.images, current.costs = until, [], []
 
@@ -237,7 +190,7 @@ class StylizerEngine:
             self._note_request("advance", number)
 
     def _note_request(self, what: str, trial: int) -> None:
-        self._request = _Request(what, trial, time.perf_counter())
+        self._request = Request(what, trial, time.perf_counter())
 
     def _max_bytes(self) -> int:
         return MAX_PIXELS * max(pair.content_HW3.size for pair in self._pairs)
@@ -262,7 +215,7 @@ class StylizerEngine:
         elif request.what == "advance":
             self._take_picture(request.trial, trial, answer)
 
-    def _take_picture(self, number: int, trial: _Trial, answer: Message) -> None:
+    def _take_picture(self, number: int, trial: StylizerTrial, answer: Message) -> None:
         pair = len(trial.images)
         picture = answer.pictures[0] if answer.pictures else None
         if picture is None or picture.shape != self._pairs[pair].content_HW3.shape:
@@ -312,7 +265,7 @@ class StylizerEngine:
 
     # --- reports ----------------------------------------------------------------------------------
 
-    def _report(self, number: int, trial: _Trial) -> Report:
+    def _report(self, number: int, trial: StylizerTrial) -> Report:
         if trial.failure is None:
             assert trial.scores is not None
             try:
@@ -323,7 +276,7 @@ class StylizerEngine:
         return Report(trial=number, steps=trial.step, seconds=trial.seconds, failure=trial.failure)
 
     def _success(
-        self, number: int, trial: _Trial, pair_scores: Sequence[Mapping[str, float]]
+        self, number: int, trial: StylizerTrial, pair_scores: Sequence[Mapping[str, float]]
     ) -> Report:
         costs: dict[str, float] = {"seconds_per_image": trial.seconds / trial.pairs}
         if len(trial.costs) == trial.pairs:
@@ -343,17 +296,3 @@ class StylizerEngine:
 def pictures_of(pair: Pair) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the content and the style images of a pair as a stylizer gets them."""
     return pair.content_HW3, [to_uint8(image) for image, _ in pair.inputs.styles]
-
-
-def check_loads(stylizer: Mapping[str, Any], *, threads: int | None = None) -> str | None:
-    """Load a stylizer once in a worker; return what is wrong, or None."""
-    worker = WorkerProcess(stylizer, max_bytes=0, threads=threads)
-    try:
-        deadline_s = float(stylizer.get("deadline_s", 600.0))
-        answer = worker.answer(deadline_s)
-        if answer is None:
-            return f"it did not load within {deadline_s:g} s"
-        failure = answer.content.get("failure")
-        return None if failure is None else str(failure)
-    finally:
-        worker.end()

@@ -1,4 +1,4 @@
-"""One picture by a stylizer, outside of a run: what `nst-tuner stylize` needs."""
+"""A stylizer outside of a run: one picture for `nst-tuner stylize`, and a check before a launch."""
 
 from __future__ import annotations
 
@@ -67,3 +67,17 @@ def _answer(
             return answer
         on_step(int(answer.content["step"]))
     raise WorkError(f"the stylizer took longer than {deadline_s:g} s (`stylizer.deadline_s`)")
+
+
+def check_loads(stylizer: Mapping[str, Any], *, threads: int | None = None) -> str | None:
+    """Load a stylizer once in a worker; return what is wrong, or None."""
+    worker = WorkerProcess(stylizer, max_bytes=0, threads=threads)
+    try:
+        deadline_s = float(stylizer.get("deadline_s", 600.0))
+        answer = worker.answer(deadline_s)
+        if answer is None:
+            return f"it did not load within {deadline_s:g} s"
+        failure = answer.content.get("failure")
+        return None if failure is None else str(failure)
+    finally:
+        worker.end()

@@ -33,7 +33,11 @@ def on(pictures: Path) -> list[str]:
     [
         ("blur_recolor", []),
         ("magenta", []),
-        ("pystiche_loop", ["halving.min_steps=5", "halving.max_steps=10"]),
+        pytest.param(
+            "pystiche_loop",
+            ["halving.min_steps=5", "halving.max_steps=10"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_example_tunes(name: str, more: list[str], pictures: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_each_misbehaving_trial_fails_alone(tint_job: Path) -> None:
     command = f'[sh, "{AWKWARD}", "{{way}}", "{{content}}", "{{out}}", "{huge}", "{{n}}"]'
     results = run(
         tint_job,
-        f"stylizer={{command: {command}, deadline_s: 15}}",
+        f"stylizer={{command: {command}, deadline_s: 10}}",
         f"space={space}",
         f"search.trials={len(ways)}",
     )
@@ -120,7 +120,7 @@ def test_each_misbehaving_trial_fails_alone(tint_job: Path) -> None:
         reasons[1:-1],
         (
             "exit code 3; it printed: much text",
-            "longer than 15 s",
+            "longer than 10 s",
             "wrote no file {out}",
             "{out}|20000x20000 px",
             "killed by SIGKILL",
