@@ -98,6 +98,8 @@ def template_problems(template: Template) -> list[str]:
         return [str(error)]
     if not template or not isinstance(template[0], str) or not template[0]:
         return ["expected the program as the first element"]
+    if not {*places_of(template[0])} <= {"python", "here"}:
+        return [f"{template[0]!r}: the program is the same in all trials; expected its name"]
     return [
         f"no argument has the place {{{name}}} ({PLACES[name]}); add one such as --{name},"
         f' "{{{name}}}"'

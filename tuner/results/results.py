@@ -357,7 +357,7 @@ class Results:
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
                 "weights": weights,
-                "licence": f"weights: {OWN_WEIGHTS_LICENCE if weights else WEIGHTS_LICENCE}",
+                "licence": _licence(result.config, weights),
             },
         )
 
@@ -379,6 +379,13 @@ def _sorted_by(
     """Return results by ascending key; of equal ones those with fewer steps come first."""
     keyed = zip(keys, trial_results, strict=True)
     return [r for _, r in sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))]
+
+
+def _licence(config: Mapping[str, Any], own_weights: Mapping[str, Any]) -> str | None:
+    """Return the license of a result's weights; None for another stylizer, which has its own."""
+    if "extractor" not in config:
+        return None
+    return f"weights: {OWN_WEIGHTS_LICENCE if own_weights else WEIGHTS_LICENCE}"
 
 
 def load_results(folder: Path) -> Results:

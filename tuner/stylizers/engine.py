@@ -162,7 +162,7 @@ class StylizerEngine:
             )
             self._open = set()
             for other in self._trials.values():
-                other.started = set()
+                other.done = {}
             self._note_request("load", number)
         elif pair not in self._open:
             content, styles = pictures_of(self._pairs[pair])
@@ -171,10 +171,10 @@ class StylizerEngine:
             self._worker.request(message, [content, *styles])
             self._note_request("open", number)
         else:
-            fresh = pair not in trial.started
+            fresh = pair not in trial.done
             if fresh:  # the worker keeps the state of one trial only
                 for other in self._trials.values():
-                    other.started &= trial.started if other is trial else set()
+                    other.done = other.done if other is trial else {}
             self._worker.request(
                 {
                     "do": "advance",
@@ -221,13 +221,13 @@ class StylizerEngine:
         if picture is None or picture.shape != self._pairs[pair].content_HW3.shape:
             self._fail(number, "its process sent no picture of the content's size")
             return
-        trial.started.add(pair)
         trial.images.append(picture)
         trial.step = int(answer.content["done"])
         if answer.content["cost"] is not None:
             trial.costs.append(float(answer.content["cost"]))
         self._stats.chunks += 1
-        self._stats.lane_steps += trial.step
+        self._stats.lane_steps += trial.step - trial.done.get(pair, 0)
+        trial.done[pair] = trial.step
         if not trial.waits:
             trial.scores = self._scorer.score(trial.images)
 

@@ -22,7 +22,7 @@ class StylizerTrial:
         until: step of the requested report.
         images: pictures of the first pairs at this step.
         costs: costs of these pictures, as far as the stylizer says them.
-        started: whether the worker has the state of the trial.
+        done: pair -> step at which the worker holds the trial; other pairs begin anew.
         seconds: time that the worker has spent on it.
         step: present step on the present pair.
         scores: scores of the pictures, once all of them are there.
@@ -35,7 +35,7 @@ class StylizerTrial:
     until: int
     images: list[np.ndarray] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)
-    started: set[int] = field(default_factory=set)
+    done: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
     step: int = 0
     scores: ScoreResult | None = None

@@ -44,6 +44,7 @@ def test_the_folder_of_the_job_may_have_any_name(folder: str) -> None:
     [
         ([], "expected the program as the first element"),
         ([["blur"], "{content}", "{out}"], "expected the program as the first element"),
+        (["{tool}", "{content}", "{out}"], "the program is the same in all trials"),
         (["blur", "{content}"], "no argument has the place {out}"),
         (["blur", "{out}"], "no argument has the place {content}"),
         (["blur", "{content", "{out}"], "expected '}'"),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -57,6 +58,8 @@ class AwkwardSession(Session):
             os._exit(7)
         if what == "quits":
             raise SystemExit(3)
+        if what == "outside":
+            Path(params["file"]).write_text("mine")
         if what == "hangs":
             time.sleep(1000)
         yield {

@@ -111,6 +111,8 @@ def test_a_program_that_writes_outside_of_its_folder_fails(tmp_path: Path) -> No
     """Nothing is written elsewhere, unless the job says that it may be."""
     other = tmp_path / "elsewhere.txt"
     assert "Permission denied" in failure_of(command("cp", "{content}", str(other)), {})
+    found = failure_of(python("Awkward"), {"what": "outside", "file": str(other)})
+    assert "PermissionError" in found and str(other) in found
     assert not other.exists()
     allowed = {**awkward("outside", other), "writable": [str(tmp_path)]}
     assert answer_of(allowed, {}).content["done"] == 1
