@@ -27,6 +27,8 @@ from tuner.stylizers.confinement import adopt_orphans
 PREFIX, LOCK = "nst-tuner-stylizer-", ".guarded"
 #: Seconds between two looks at the worker.
 INTERVAL_S = 0.1
+#: Seconds between two looks for dead orphans.
+BURY_INTERVAL_S = 10.0
 #: Seconds to kill processes that fork faster than they are found.
 KILL_TIMEOUT_S = 20.0
 #: A folder without a guard is removed after so many seconds: its guard may not have begun.
@@ -60,8 +62,11 @@ def main() -> None:
         )
         os.close(number)  # so that the engine learns of the worker's end
         try:
+            buried_at = time.monotonic()
             while worker.poll() is None and not _engine_is_gone():
-                _bury_orphans(worker.pid)
+                if time.monotonic() - buried_at > BURY_INTERVAL_S:  # it looks at every process
+                    _bury_orphans(worker.pid)
+                    buried_at = time.monotonic()
         finally:
             _kill_children()
             code = worker.wait()
