@@ -213,6 +213,7 @@ def _play(trials: int, folder: Path, *, sampler: str) -> list[float]:
             plan = search.next()
             if plan is None:
                 return taken
+            assert isinstance(plan.config, StyleConfig)
             scores = dict.fromkeys(METRICS, objective(plan.config, MAX_STEPS))
             report = Report(trial=plan.trial, steps=MAX_STEPS, scores=scores, pair_scores=[scores])
             search.report(report, lambda: [b""])

@@ -145,7 +145,8 @@ def configs_of_a_job(size_px: int, trials: int, steps: int) -> list[StyleConfig]
         sampler="random",
     ) as (search, _):
         plans = [search.next() for _ in range(trials)]
-    return [plan.config for plan in plans if plan is not None]
+    configs = [plan.config for plan in plans if plan is not None]
+    return [config for config in configs if isinstance(config, StyleConfig)]
 
 
 def make_ways(

@@ -47,20 +47,28 @@ class Space:
     version: int = 1
 
     def __post_init__(self) -> None:
-        problems = declaration_problems(self.params, self.fixed)
-        if not problems:
-            problems = _config_problems(self._build_fixed, "`fixed`: ")
-        if not problems:
-            problems = _config_problems(lambda: self.build(self._sample({})), "as built: ")
-        if not problems:
-            problems = [
-                f"`starts.{index}`: {problem}"
-                for index, start in enumerate(self.initial_points)
-                for problem in self._initial_point_problems(start)
-            ]
-        if problems:
+        if problems := self._declaration_problems() or self._all_initial_point_problems():
             raise ConfigError(f"space {self.name}", problems)
         object.__setattr__(self, "initial_points", tuple(map(self.completed, self.initial_points)))
+
+    def _declaration_problems(self) -> list[str]:
+        return (
+            declaration_problems(self.params, self.fixed)
+            or _config_problems(self._build_fixed, "`fixed`: ")
+            or _config_problems(lambda: self.build(self._sample({})), "as built: ")
+        )
+
+    def _all_initial_point_problems(self) -> list[str]:
+        return [
+            f"`starts.{index}`: {problem}"
+            for index, start in enumerate(self.initial_points)
+            for problem in self._initial_point_problems(start)
+        ]
+
+    @property
+    def defaults(self) -> Params | None:
+        """Parameters of the first trial, which others are compared with; None: baselines do."""
+        return None
 
     @property
     def summary(self) -> str:

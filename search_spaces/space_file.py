@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nst_core.errors import ConfigError, near_miss
@@ -15,22 +15,35 @@ _KEYS = ("name", "version", "why", "params", "fixed", "starts")
 
 
 def space_from_dict(content: Any, source: str) -> Space:
-    """Return a space from plain data.
+    """Return a search space for our engine from plain data; see `parsed_space`."""
+    fields = parsed_space(content, source, _KEYS, _parse_parameter)
+    space = Space(**fields)
+    space.try_ends()
+    return space
+
+
+def parsed_space(
+    content: Any,
+    source: str,
+    keys: Sequence[str],
+    parse: Callable[[str, Any], Parameter | list[str]],
+) -> dict[str, Any]:
+    """Return the attributes of a space from plain data.
 
     Args:
         content: ``{name, version, why, fixed: {field: value}, params: {name: {low, high, log,
             size_power} | {options: […]}, each with an optional when: {other: [values]}}, starts:
             [{parameter: value}]}``.
         source: name of the file in error messages.
+        keys: keys that the content may have.
+        parse: returns a parameter from its name and its entry, or what is wrong with it.
 
     Raises:
         ConfigError: the content is invalid; the error lists all problems.
     """
     if not isinstance(content, Mapping):
         raise ConfigError(source, [f"expected a space (name, why, params), got {content!r}"])
-    problems = [
-        f"`{key}`: no such key{near_miss(key, _KEYS)}" for key in content if key not in _KEYS
-    ]
+    problems = [f"`{key}`: no such key{near_miss(key, keys)}" for key in content if key not in keys]
     version = content.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         problems.append(f"`version`: expected a whole number from 1, got {version!r}")
@@ -45,23 +58,21 @@ def space_from_dict(content: Any, source: str) -> Space:
         problems.append(f"`starts`: expected a list of {{parameter: value}}, got {starts!r}")
     params: dict[str, Parameter] = {}
     for name, entry in declared.items():
-        parsed = _parse_parameter(str(name), entry)
+        parsed = parse(str(name), entry)
         if isinstance(parsed, list):
             problems += parsed
         else:
             params[str(name)] = parsed
     if problems:
         raise ConfigError(source, problems)
-    space = Space(
-        name=str(content.get("name", source)),
-        why=str(content.get("why", "")),
-        params=params,
-        fixed=dict(content.get("fixed", {})),
-        initial_points=tuple(_parse_start(start) for start in starts),
-        version=version,
-    )
-    space.try_ends()
-    return space
+    return {
+        "name": str(content.get("name", source)),
+        "why": str(content.get("why", "")),
+        "params": params,
+        "fixed": dict(content.get("fixed", {})),
+        "initial_points": tuple(parse_point(start) for start in starts),
+        "version": version,
+    }
 
 
 def space_to_dict(space: Space) -> dict[str, Any]:
@@ -92,13 +103,25 @@ def _plain(parameter: Parameter) -> dict[str, Any]:
 
 
 def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
+    return parse_parameter(name, entry, _PARAM_KEYS, whole=is_count(name))
+
+
+def parse_parameter(
+    name: str, entry: Any, keys: Sequence[str], *, whole: bool
+) -> Parameter | list[str]:
+    """Return a parameter from plain data, or what is wrong with it.
+
+    Args:
+        name: name of the parameter.
+        entry: its range or options.
+        keys: keys that the entry may have.
+        whole: whether a range has whole numbers only.
+    """
     path = f"params.{name}"
     if not isinstance(entry, Mapping):
         return [f"`{path}`: expected {{low, high}} or {{options}}, got {entry!r}"]
     problems = [
-        f"`{path}.{key}`: no such key{near_miss(key, _PARAM_KEYS)}"
-        for key in entry
-        if key not in _PARAM_KEYS
+        f"`{path}.{key}`: no such key{near_miss(key, keys)}" for key in entry if key not in keys
     ]
     when: dict[str, tuple[str, ...]] = {}
     if not isinstance(entry.get("when", {}), Mapping):
@@ -112,13 +135,13 @@ def _parse_parameter(name: str, entry: Any) -> Parameter | list[str]:
         if not isinstance(options, list) or "low" in entry or "high" in entry:
             return [*problems, f"`{path}`: expected options as a list, without low and high"]
         return problems or Choice(options=tuple(_yaml_word(o) for o in options), when=when)
-    problems += _number_problems(name, entry)
-    return problems or _number(name, entry, when)
+    problems += _number_problems(name, entry, whole=whole)
+    return problems or _number(entry, when, whole=whole)
 
 
-def _number_problems(name: str, entry: Mapping[str, Any]) -> list[str]:
+def _number_problems(name: str, entry: Mapping[str, Any], *, whole: bool) -> list[str]:
     """Return the problems of a range's values."""
-    path, whole = f"params.{name}", is_count(name)
+    path = f"params.{name}"
     kind, types = ("a whole number", int) if whole else ("a number", (int, float))
     problems = [
         f"`{path}.{key}`: expected {kind}, got {entry.get(key)!r}"
@@ -138,16 +161,17 @@ def _number_problems(name: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _number(
-    name: str, entry: Mapping[str, Any], when: Mapping[str, tuple[str, ...]]
+    entry: Mapping[str, Any], when: Mapping[str, tuple[str, ...]], *, whole: bool
 ) -> Float | Int:
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
-    if is_count(name):
+    if whole:
         return Int(low=low, high=high, log=log, when=when)
     power = float(entry.get("size_power", 0.0))
     return Float(low=float(low), high=float(high), log=log, size_power=power, when=when)
 
 
-def _parse_start(start: Mapping[str, Any]) -> Params:
+def parse_point(start: Mapping[str, Any]) -> Params:
+    """Return the parameters of a point; YAML may have turned options into booleans."""
     return {str(k): _yaml_word(v) if isinstance(v, bool) else v for k, v in start.items()}
 
 

@@ -65,9 +65,9 @@ def declaration_problems(params: Declared, fixed: Mapping[str, Any]) -> list[str
         elif isinstance(parameter, Choice):
             problems += _option_problems(name, parameter, params, fixed)
         else:
-            problems += _range_problems(name, parameter)
+            problems += range_problems(name, parameter)
             problems += _derived_problems(name, parameter, params, fixed)
-        problems += _when_problems(name, parameter, params)
+        problems += when_problems(name, parameter, params)
     return problems + _variant_problems(params) + _blend_problems(params)
 
 
@@ -111,7 +111,8 @@ def _kind_problems(name: str, parameter: Parameter) -> list[str]:
     return []
 
 
-def _range_problems(name: str, parameter: Parameter) -> list[str]:
+def range_problems(name: str, parameter: Parameter) -> list[str]:
+    """Return what is wrong with the range of a number."""
     assert not isinstance(parameter, Choice)
     if not (math.isfinite(parameter.low) and math.isfinite(parameter.high)):
         return [f"`params.{name}`: low and high must be finite"]
@@ -190,7 +191,8 @@ def _layer_problems(name: str, parameter: Choice, networks: list[str]) -> list[s
     return list(problems)
 
 
-def _when_problems(name: str, parameter: Parameter, params: Declared) -> list[str]:
+def when_problems(name: str, parameter: Parameter, params: Declared) -> list[str]:
+    """Return what is wrong with the condition of a parameter."""
     problems = []
     earlier = list(params)[: list(params).index(name)]
     for other, values in parameter.when.items():
@@ -223,11 +225,12 @@ def _variant_problems(params: Declared) -> list[str]:
         f"`params.{second}`: sets the same as `{first}`, so their conditions must exclude each"
         " other: expected different values of one choice in their `when`"
         for first, second in itertools.combinations(params, 2)
-        if target(first) == target(second) and not _exclusive(params[first], params[second])
+        if target(first) == target(second) and not exclusive(params[first], params[second])
     ]
 
 
-def _exclusive(first: Parameter, second: Parameter) -> bool:
+def exclusive(first: Parameter, second: Parameter) -> bool:
+    """Return whether the conditions of two parameters are never true together."""
     shared = first.when.keys() & second.when.keys()
     return any(not set(first.when[key]) & set(second.when[key]) for key in shared)
 

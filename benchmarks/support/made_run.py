@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from nst_core.config import StyleConfig
 from nst_core.presets.built_in import BASELINES
 from tuner.job.load import load_job
 from tuner.search.halving import Decision
@@ -129,6 +130,7 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
 
 def _scores(plan: Plan, steps: int) -> dict[str, float]:
     """Return scores that are better near a learning rate of 0.03 and with more steps."""
+    assert isinstance(plan.config, StyleConfig)
     lpips = 0.25 + 0.2 * abs(math.log10(plan.config.lr / 0.03)) + 1 / (steps + 5)
     lpips += 0.001 * plan.config.seed
     return {**{name: value * lpips for name, value in UNTOUCHED.items()}, "lpips": lpips}

@@ -66,6 +66,9 @@ class OutOfMemoryEngine(EngineActor):
             time.sleep(SAMPLE_S)
 
     def _census(self) -> None:
+        from tuner.engine.engine import Engine
+
+        assert isinstance(self._engine, Engine)
         held = {"trials": self._engine.trials, "lanes": self._engine.lanes}
         row = json.dumps({"pid": os.getpid(), "rss": psutil.Process().memory_info().rss, **held})
         with Path(os.environ[CENSUS]).open("a", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError, PresetError, near_miss
 from nst_core.files import foreign_path, read_limited, text_of
 from nst_core.networks.registry import NETWORKS
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset, own_preset, preset_from_json
 
 #: Largest preset file that is read; a preset is about one page of text.
 MAX_PRESET_BYTES = 1_000_000
@@ -309,12 +309,18 @@ _ON_VGG16: Mapping[str, Mapping[str, Any]] = {
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """Return a built-in preset by its name, or a preset from a file.
+    """Return a built-in preset by its name, or a preset of our engine from a file.
 
     Raises:
-        PresetError: there is no built-in preset or file of this name, or the file is no preset.
+        PresetError: there is no built-in preset or file of this name, or the file is no preset, or
+            one of another stylizer.
         ConfigError: the file's settings are invalid.
     """
+    return own_preset(load_any_preset(name_or_path), name_or_path)
+
+
+def load_any_preset(name_or_path: str) -> Preset | StylizerPreset:
+    """Like `load_preset`, for presets of other stylizers as well."""
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]
     path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111  # `Path.expanduser` fails without a home folder
@@ -330,7 +336,7 @@ def load_preset(name_or_path: str) -> Preset:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PresetError(f"{path}: cannot be read as a preset ({reason})") from None
-    return Preset.from_json(text, str(path))
+    return preset_from_json(text, str(path))
 
 
 def runnable(

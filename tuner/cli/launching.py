@@ -12,7 +12,15 @@ from rich.markup import escape
 
 from nst_core.errors import InputError
 from nst_core.files import write_atomic, writing
-from tuner.terminal.console import AddressOption, RunArgument, err, example, out, say
+from tuner.terminal.console import (
+    AddressOption,
+    RunArgument,
+    TrustOption,
+    err,
+    example,
+    out,
+    say,
+)
 
 if TYPE_CHECKING:
     from search_spaces import Space
@@ -44,6 +52,7 @@ def launch(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="change a key of the job; repeatable"),
     ] = None,
+    trust: TrustOption = False,
     submit: Annotated[
         bool,
         typer.Option(
@@ -59,10 +68,17 @@ def launch(
     from tuner.job.load import load_job
     from tuner.study.preflight_checks import check_runs_of
     from tuner.study.run_dir import RunDir
+    from tuner.stylizers.trust import names_stylizer, require_trust
 
     if not submit:
         RunDir(run_dir).check_new()
     spec, space = load_job(job, set_ or ())
+    if spec.stylizer is not None:
+        require_trust(
+            spec.stylizer.to_plain(), str(job), trusted=trust or names_stylizer(set_ or ())
+        )
+    elif trust:
+        raise InputError("--trust: the job has no `stylizer`, so there is no code to trust")
     if not submit:
         check_runs_of(spec)
         _launch(spec, space, run_dir, address)
@@ -158,6 +174,7 @@ def resume(
             help="change the job's budget, finals, resources or storage; repeatable",
         ),
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Continue a run that was interrupted, or extend a finished one."""
     from tuner.study.lock import check_unused
@@ -177,6 +194,12 @@ def resume(
     # by `resume_run`, when this launch holds the run directory.
     check_changes(run_dir, changes)
     spec, _ = load_job(results.run.job_file, changes)
+    if spec.stylizer is not None:
+        from tuner.stylizers.trust import require_trust
+
+        require_trust(spec.stylizer.to_plain(), str(results.run.job_file), trusted=trust)
+    elif trust:
+        raise InputError("--trust: the run has no `stylizer`, so there is no code to trust")
     check_address(address)
     with ProgressCallback(spec, err, before=results.records) as callback:
         callback.doing("loading torch and Ray")

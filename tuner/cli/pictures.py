@@ -17,6 +17,7 @@ from tuner.terminal import completion
 from tuner.terminal.console import (
     ForceOption,
     JsonOption,
+    TrustOption,
     WeightsOption,
     err,
     example,
@@ -116,13 +117,26 @@ def stylize(
     keep_alpha: KeepAlphaOption = False,
     force: ForceOption = False,
     weights: WeightsOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Stylize a picture, a folder of pictures or a video, with a preset or with --set."""
     from nst_core.files import is_folder
+    from nst_core.presets.built_in import load_any_preset
+    from nst_core.presets.preset import StylizerPreset
     from tuner.apply.picture import Outputs, Sources, apply_preset, preset_file, settings
+    from tuner.cli.other_stylizers import stylize_by_other
     from tuner.study.preflight_checks import check_sources, is_video
 
     check_sources(content, style, start)
+    if preset and isinstance(other := load_any_preset(preset), StylizerPreset):
+        ours: dict[str, object] = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
+        ours |= {"--bits": bits != 8, "--keep-alpha": keep_alpha, "--weights": weights}
+        refuse_options(ours, f"for our engine only, but {preset} names another stylizer")
+        options: dict[str, Any] = {"size_px": size_px, "seed": seed}
+        stylize_by_other(other, preset, content, style, out_file, set_ or (), force, trust, options)
+        return
+    if trust:
+        raise InputError("--trust: the preset names no code of its own; leave this option out")
     assignments = _with_start(set_ or (), start)
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
     if chosen.config.init == "image" and not start:

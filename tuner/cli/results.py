@@ -31,11 +31,12 @@ PortOption = Annotated[
 ]
 OpenOption = Annotated[bool, typer.Option("--open", help="open the page in the browser")]
 FormatOption = Annotated[
-    Literal["preset", "script", "neural-style-pt"],
+    Literal["preset", "script", "neural-style-pt", "command"],
     typer.Option(
         "--format",
         help="`preset`: a file for `nst-tuner stylize`; `script`: a Python script;"
-        " `neural-style-pt`: a command for that program",
+        " `neural-style-pt`: a command for that program; `command`: that of your own stylizer,"
+        " printed without --out",
     ),
 ]
 
@@ -248,6 +249,14 @@ def export(
         return
     from tuner.export.files import export_one
 
+    if format_ == "command" and out_file is None and len(run_dirs) == 1:
+        from tuner.export.stylizer_command import command_of
+        from tuner.results.results import load_results
+
+        results = load_results(run_dirs[0])
+        refuse_options({"--size-px": size_px, "--force": force}, "needs --out FILE; add it")
+        out.print(command_of(results, results.preset(trial, steps)), markup=False, soft_wrap=True)
+        return
     export_one(
         run_dirs,
         out_file,

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nst_core.config import StyleConfig
 from nst_core.errors import InputError, WorkError
+from nst_core.stylizer_config import Configuration
 from tuner.cluster.cpu_share import cpu_times
 from tuner.cluster.own_gpu import own_gpu
-from tuner.search.precision import precision_problem
+from tuner.engine.precision import precision_problem
 from tuner.study.records import EngineStats, Pulse, Report
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class _WarningBuffer(logging.Handler):
 
 
 class EngineActor:
-    """An `Engine` as an actor.
+    """A `TrialEngine` as an actor.
 
     One thread owns the engine and advances its lanes. Calls put tasks into the inbox of that
     thread, and wait on futures.
@@ -62,19 +62,12 @@ class EngineActor:
         self, workload: Workload, *, device: str, threads: int | None, engines_per_gpu: int = 1
     ):
         from nst_core.lanes.memory import LANES_SHARE
-        from tuner.engine.engine import Engine
+        from tuner.stylizers.engines import engine_of
 
         if device == "cuda":
             device = own_gpu()
-        self._engine = Engine(
-            workload.pairs,
-            workload.weights,
-            holdout=workload.holdout,
-            device=device,
-            threads=threads,
-            metrics=workload.metrics,
-            memory_share=LANES_SHARE / engines_per_gpu,
-        )
+        share = LANES_SHARE / engines_per_gpu
+        self._engine = engine_of(workload, device=device, threads=threads, memory_share=share)
         #: Trial -> its saved lanes, which another process sends.
         self._saved_lanes: dict[int, asyncio.Future[bytes]] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -129,7 +122,7 @@ class EngineActor:
     async def advance(
         self,
         trial: int,
-        config: StyleConfig,
+        config: Configuration,
         until: int,
         beyond: int | None,
         *,
@@ -167,8 +160,8 @@ class EngineActor:
         """Return the future of saved lanes; they may arrive before or after `advance`."""
         return self._saved_lanes.setdefault(trial, self._loop.create_future())
 
-    async def pause(self, trial: int) -> bytes:
-        """Remove a trial and return its lanes, so that it can continue later."""
+    async def pause(self, trial: int) -> bytes | None:
+        """Remove a trial and return its lanes, if they can be saved for later."""
         return await self._run(lambda: self._engine.pause(trial))
 
     async def images(self, trials: Sequence[int]) -> dict[int, list[bytes]]:

@@ -27,12 +27,15 @@ class EngineShape:
         gpu: whether the engine computes on a GPU.
         engines_per_gpu: number of engines that share its GPU.
         threads: threads that torch uses; torch's default if None.
+        gpus_per_worker: GPUs of its stylizer's process, which makes one picture at a time; None for
+            an engine of lanes.
     """
 
     cpus: float
     gpu: bool = False
     engines_per_gpu: int = 1
     threads: int | None = None
+    gpus_per_worker: float | None = None
 
     @property
     def device(self) -> str:
@@ -41,10 +44,12 @@ class EngineShape:
 
     @property
     def gpus(self) -> float:
-        """GPUs that the engine reserves in Ray, from 0 to 1.
+        """GPUs that the engine reserves in Ray; an engine of lanes at most 1.
 
         Ray counts in steps of 0.0001; a third is rounded down, so that three fit.
         """
+        if self.gpus_per_worker is not None:
+            return self.gpus_per_worker
         return math.floor(10_000 / self.engines_per_gpu) / 10_000 if self.gpu else 0
 
     def lanes(self, number: int, of_all: int | None) -> int:
@@ -55,6 +60,8 @@ class EngineShape:
             of_all: lanes of one CPU engine, or of all engines of one GPU together; None for the
                 default of the device.
         """
+        if self.gpus_per_worker is not None:
+            return 1
         of_all = of_all or (GPU_LANES if self.gpu else CPU_LANES)
         return (of_all + number % self.engines_per_gpu) // self.engines_per_gpu
 
@@ -81,3 +88,30 @@ def shapes_of(
     threads = -(-cores // max(1, engines))
     shape = EngineShape(cpus=threads - CPUS_LEFT_FOR_TRIALS, threads=threads)
     return [shape] * (cores // threads)
+
+
+def worker_shapes(
+    resources: Mapping[str, float], device: str, gpus_per_worker: float | None, cpus_per_worker: int
+) -> list[EngineShape]:
+    """Return the engines of a stylizer for a node: one for each of its processes.
+
+    Args:
+        resources: resources of the node, as Ray counts them.
+        device: `resources.device` of the job: ``auto``, ``cpu`` or ``cuda``.
+        gpus_per_worker: GPUs of each process; None: 1 if the device is a GPU.
+        cpus_per_worker: cores of each process.
+    """
+    gpus = resources.get("GPU", 0.0) if device != "cpu" else 0.0
+    if not gpus and (device == "cuda" or gpus_per_worker):
+        return []
+    each = float(bool(gpus)) if gpus_per_worker is None else gpus_per_worker
+    by_cores = int(resources.get("CPU", 0) / cpus_per_worker)
+    # A node with a GPU may have fewer cores than processes fit onto the GPU.
+    count = min(by_cores, int(gpus / each + 1e-6)) if each else by_cores
+    shape = EngineShape(
+        cpus=cpus_per_worker - CPUS_LEFT_FOR_TRIALS,
+        gpu=each > 0,
+        threads=cpus_per_worker,
+        gpus_per_worker=each,
+    )
+    return [shape] * count

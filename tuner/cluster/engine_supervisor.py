@@ -6,11 +6,12 @@ hangs is replaced.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -64,6 +65,8 @@ class EngineSupervisor:
         gpus: number of GPUs to request from an autoscaler; the run waits for the first one. None
             means the GPUs that are there.
         engines_per_gpu: number of engines that share one GPU.
+        shapes: return the engines for a node, given its resources and the device; None for those
+            of `shapes_of`.
         deadline_s: seconds after which an engine that is busy with one task counts as hanging.
 
     Attributes:
@@ -80,10 +83,13 @@ class EngineSupervisor:
         deadline_s: float,
         gpus: int | None = None,
         engines_per_gpu: int = 1,
+        shapes: Callable[[Mapping[str, float], str], Sequence[EngineShape]] | None = None,
     ):
         self._make, self._device, self._lanes, self._trials = make, device, lanes, trials
         self._deadline_s, self._gpus = deadline_s, gpus
         self._engines_per_gpu = engines_per_gpu
+        self._for_workers = shapes is not None
+        self._shapes = shapes or functools.partial(shapes_of, engines_per_gpu=engines_per_gpu)
         self.failure: str | None = None
         #: Why the last place was given up, if no engine has run since then.
         self._last_failure: str | None = None
@@ -176,6 +182,11 @@ class EngineSupervisor:
             request_resources(bundles=[{"GPU": 1}] * self._gpus)
         self._follow_nodes()
         if not self._engines and not self._gpus:
+            if self._for_workers:
+                raise InputError(
+                    "resources: no node of the cluster has the gpus_per_worker and cpus_per_worker"
+                    " that one process of the stylizer needs; ask for fewer, or add such a node"
+                )
             if self._device == "cuda":
                 raise InputError("resources.device: cuda was asked for and the cluster has no GPU")
             raise InputError("the cluster has neither a GPU nor a CPU core to run on")
@@ -252,7 +263,7 @@ class EngineSupervisor:
         taken = {engine.place for engine in self._engines.values()}
         taken |= {engine.place for engine, _ in self._unreachable.values()}
         for node, resources in nodes.items():
-            for number, shape in enumerate(shapes_of(resources, device, self._engines_per_gpu)):
+            for number, shape in enumerate(self._shapes(resources, device)):
                 place = Place(node, number)
                 if place in taken or node in self._draining:
                     continue

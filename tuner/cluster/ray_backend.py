@@ -7,9 +7,10 @@ the end.
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -18,7 +19,7 @@ from ray import cloudpickle, tune
 from nst_core.errors import WorkError
 from tuner.cluster.connection import connected
 from tuner.cluster.engine_actor import EngineActor
-from tuner.cluster.engine_shapes import EngineShape
+from tuner.cluster.engine_shapes import EngineShape, worker_shapes
 from tuner.cluster.engine_supervisor import EngineSupervisor
 from tuner.cluster.placement import Placement
 from tuner.cluster.trainable import StyleTrial
@@ -123,4 +124,16 @@ class RayBackend:
             gpus=None if resources.device == "cpu" else resources.gpus,
             deadline_s=resources.engine_deadline_s,
             engines_per_gpu=resources.engines_per_gpu,
+            shapes=None if job.stylizer is None else _shapes_of_workers(job),
         )
+
+
+def _shapes_of_workers(
+    job: JobSpec,
+) -> Callable[[Mapping[str, float], str], Sequence[EngineShape]]:
+    """Return the function that tells how many processes of the job's stylizer a node gets."""
+    return functools.partial(
+        worker_shapes,
+        gpus_per_worker=job.resources.gpus_per_worker,
+        cpus_per_worker=job.resources.cpus_per_worker or 1,
+    )

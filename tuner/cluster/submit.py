@@ -49,6 +49,7 @@ def submit(job: JobSpec, run_dir: Path, address: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         RunDir(Path(folder)).write_job(job)
         words = ["nst-tuner", "launch", JOB_FILE, "--run-dir", str(run_dir), "--address", "auto"]
+        words += ["--trust"] if job.stylizer is not None else []  # the person was asked here
         try:
             job_id: str = client.submit_job(
                 entrypoint=shlex.join(words),
@@ -78,6 +79,11 @@ def _check_portable(job: JobSpec, run_dir: Path) -> None:
     ]
     if (job.search.study or "").startswith("sqlite"):
         problems.append("search.study: a file of this machine; expected a database on a server")
+    if job.stylizer is not None and job.stylizer.path is not None:
+        problems.append(
+            "stylizer.path: a file of this machine, which is not sent; install its package on the"
+            " cluster, and name it with `python`"
+        )
     if job.storage and "://" not in job.storage:
         problems.append(
             "storage: a folder of this machine; expected a bucket such as s3://BUCKET/FOLDER, or"

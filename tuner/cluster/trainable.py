@@ -13,7 +13,7 @@ from typing import Any, cast
 import ray
 from ray import tune
 
-from nst_core.config import StyleConfig
+from nst_core.stylizer_config import configuration_from_dict
 from tuner.search.rungs import next_rungs
 from tuner.study.records import Report
 
@@ -43,7 +43,7 @@ class StyleTrial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Set the trial's number, settings and rungs, and find its engine."""
         self._trial: int = config[TRIAL]
-        self._style = StyleConfig.from_dict(config[CONFIG])
+        self._config = configuration_from_dict(config[CONFIG], source="trial")
         self._rungs: tuple[int, ...] = tuple(config[RUNGS])
         self._engine = ray.get_actor(config[ENGINE])
         self._holdout: bool = config[HOLDOUT]
@@ -58,7 +58,7 @@ class StyleTrial(tune.Trainable):
         until, beyond = next_rungs(self._rungs, self._steps)
         answer: Any = self._engine.advance.remote(
             self._trial,
-            self._style,
+            self._config,
             until,
             beyond,
             holdout=self._holdout,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
+from nst_core.stylizer_config import Configuration
 from tuner.engine.pairs import memory_gb
 from tuner.engine.workload import Workload
 from tuner.job.objective import GPU_MEMORY, Goals
@@ -25,8 +26,8 @@ def check_costs(job: JobSpec, *, gpu: bool) -> None:
     )
 
 
-def known_costs(workload: Workload, goals: Goals, config: StyleConfig) -> dict[str, float]:
+def known_costs(workload: Workload, goals: Goals, config: Configuration) -> dict[str, float]:
     """Return the costs, by name, that the goals use and that need no run to be known."""
-    if GPU_MEMORY not in goals.measures:
+    if GPU_MEMORY not in goals.measures or not isinstance(config, StyleConfig):
         return {}
     return {GPU_MEMORY: memory_gb(workload.pairs, config, "cuda")}

@@ -198,6 +198,9 @@ class Engine:
         lanes = self._take_lanes(trial, current)
         self._stats.lane_steps_lost += steps_ahead(lanes, current.requested)
 
+    def close(self) -> None:
+        """Do nothing: lanes need no other process."""
+
     def snapshot(self, trial: int) -> bytes:
         """Return the lanes of a trial as bytes, like `pause`, while the trial continues.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nst_core.metrics.registry import DEFAULT_METRICS
 from nst_core.networks.weights import Weights
@@ -21,6 +22,7 @@ class Workload:
         metrics: names of the metrics that score images.
         precision: precision that the device of every engine must support, `resources.precision` of
             the job; None: each configuration has its own.
+        stylizer: another stylizer, `StylizerSpec.to_plain`; None: the engine of lanes.
     """
 
     pairs: Sequence[Pair]
@@ -28,3 +30,4 @@ class Workload:
     holdout: Sequence[Pair] = ()
     metrics: Sequence[str] = DEFAULT_METRICS
     precision: str | None = None
+    stylizer: Mapping[str, Any] | None = None

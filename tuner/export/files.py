@@ -13,8 +13,9 @@ from nst_core.errors import InputError, Say
 from nst_core.files import write_atomic, writing
 from nst_core.output_files import check_text_output
 from nst_core.presets.other_sizes import at_size
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset
 from tuner.export.commands import stylize_inputs
+from tuner.export.stylizer_command import command_of
 from tuner.job.spec import StyleImage
 from tuner.results.results import Results, load_results
 
@@ -41,7 +42,7 @@ def export_one(
         out: the file to write.
         trial: number of the trial; the best trial if None.
         steps: number of steps after which the trial's score counts; its best rung if None.
-        kind: ``preset``, ``script`` or ``neural-style-pt``.
+        kind: ``preset``, ``script``, ``neural-style-pt`` or ``command``.
         size_px: longer side in pixels of what a script or command makes; the tuned size if None.
         force: replace a file that nst-tuner did not make.
         say: gets a line about what was written.
@@ -62,15 +63,39 @@ def export_one(
     results = load_results(folders[0])
     preset = results.preset(trial, steps)
     check_text_output("--out", out, [folders[0]], force=force, say=say)
-    if size_px is not None:
-        preset = _at_size(preset, size_px, say)
-    if kind == "preset":
+    if isinstance(preset, StylizerPreset) or kind == "command":
+        _write_of_stylizer(results, preset, out, kind, size_px)
+    elif kind == "preset":
         _write_preset(results, preset, out, say)
     else:
+        if size_px is not None:
+            preset = _at_size(preset, size_px, say)
         _write_translation(results, preset, out, kind, warn)
     if results.beats_content(preset.provenance["score"]) is False:
         warn("This preset does NOT beat the untouched content.")
     say(f"wrote {out}: {preset.description}")
+
+
+def _write_of_stylizer(
+    results: Results,
+    preset: Preset | StylizerPreset,
+    out: Path,
+    kind: str,
+    size_px: int | None,
+) -> None:
+    """Write the preset of another stylizer, or its command."""
+    if kind not in ("preset", "command"):
+        raise InputError(
+            f"--format {kind}: is for our engine only, and this run used another stylizer; expected"
+            " preset, or command if the stylizer is one"
+        )
+    if isinstance(preset, StylizerPreset) and size_px is not None:
+        preset = replace(preset, config=preset.config.replace(size_px=size_px))
+    if kind == "preset":
+        preset.save(out)
+        return
+    with writing(out):
+        write_atomic(out, (command_of(results, preset) + "\n").encode(errors="surrogateescape"))
 
 
 def _at_size(preset: Preset, size_px: int, say: Say) -> Preset:
@@ -153,7 +178,9 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
         folder, pair, best = results.run.path, results.job.pairs[0], results.ranked()[0]
         score = f"{results.goals.first.name} {results.score(best):.3f}"
         cells.append((f"{name}\ncontent", folder / pair.content))
-        cells += style_cells(folder, pair.style, preset.config.style_blend, style_columns)
+        cells += style_cells(
+            folder, pair.style, getattr(preset.config, "style_blend", None), style_columns
+        )
         cells.append((f"result\n{score}", folder / results.run.image(best.record.trial, 0)))
         if results.beats_content(results.score(best)) is False:
             warnings.append(f"{name}: does NOT beat the untouched content")

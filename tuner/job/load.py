@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,17 @@ from nst_core.files import is_file, is_utf8
 from nst_core.images.sizes import check_image, fit_size
 from nst_core.networks.weights import SOURCES
 from nst_core.references import NO_REGIONS
-from search_spaces import CATALOGUE, Space, space_from_dict, space_to_dict
+from search_spaces import (
+    CATALOGUE,
+    Space,
+    StylizerSpace,
+    space_from_dict,
+    space_to_dict,
+)
 from search_spaces.priors import priors_of
 from tuner.job.key_errors import describe_errors, place_of, short_text
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
+from tuner.job.stylizer_checks import fit_problems, stylizer_key_problems, stylizer_space
 from tuner.job.yaml_file import KeyPath, YamlFile, read_yaml, set_key
 
 #: Value of `search.warm_start` that was removed; jobs of stored runs may contain it.
@@ -75,7 +83,10 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
 
 
 def _space_of_job(job: JobSpec, space: Space) -> Space:
-    """Return the space for the style images and the size of a job."""
+    """Return the space for the stylizer, the style images and the size of a job."""
+    if isinstance(space, StylizerSpace):
+        assert job.stylizer is not None
+        return replace(space, stylizer=job.stylizer.to_plain())
     return space.for_style_images(len(job.pairs[0].style)).at_size(job.size_px)
 
 
@@ -99,6 +110,7 @@ def _absolute(job: JobSpec, folder: Path) -> JobSpec:
             "holdout": [pair.placed(place) for pair in job.holdout],
             "search": search,
             "space": job.space_placed(place),
+            "stylizer": job.stylizer and job.stylizer.placed(place, str(folder)),
             "weights": {name: place(file) for name, file in job.weights.items()},
             "storage": job.storage
             if job.storage is None or "://" in job.storage
@@ -113,9 +125,9 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
             problems += _pair_problems(pair, job.size_px, (key, index), file)
-    problems += _weights_problems(job.weights, file)
+    problems += _weights_problems(job.weights, file) + stylizer_key_problems(job, file)
     try:
-        space = find_space(job.space_name)
+        space = stylizer_space(job) if job.stylizer else find_space(job.space_name)
     except ConfigError as error:
         place = (
             f"{place_of(file, ('space',) if job.space == job.space_name else ('space', 'base'))}: "
@@ -126,6 +138,7 @@ def _check_files(job: JobSpec, file: YamlFile) -> tuple[list[str], Space | None]
     for key, pairs in (("pairs", job.pairs), ("holdout", job.holdout)):
         for index, pair in enumerate(pairs):
             problems += _unmet_needs(space, pair, job.pairs[0], (key, index), file)
+    problems += fit_problems(job, space, file)
     _, wrong = priors_of(_space_of_job(job, space), job.prior)
     problems += [
         f"{place_of(file, ('space', 'prior', name))}: {problem}" for name, problem in wrong.items()
@@ -158,6 +171,8 @@ def fingerprint(job: JobSpec, space: Space, presets: Sequence[str]) -> dict[str,
     }
     if job.resources.precision is not None:  # studies of older versions lack both
         compared["precision"] = job.resources.precision
+    if job.stylizer is not None:
+        compared["stylizer"] = job.stylizer.to_plain()
     if job.prior:
         compared["prior"] = job.prior
     return {

@@ -28,7 +28,15 @@ COSTS: Mapping[str, Metric] = {
         unit="GB",
         meaning="memory that one image needs on its device, as estimated from the network",
     ),
+    "cost": Metric(
+        higher_is_better=False,
+        unit="",
+        meaning="what a stylizer of your own reports as the cost of an image, in a unit of its own",
+    ),
 }
+
+#: The cost that only other stylizers than our engine report, and not all of them.
+COST = "cost"
 
 #: The cost that exists only on a GPU. It is known before the first step.
 GPU_MEMORY = "vram_gb"
@@ -195,7 +203,9 @@ class Goals:
 
     def not_finite(self, scores: Mapping[str, float]) -> list[str]:
         """Return the measures of the goals that are NaN or infinite; NaN would keep any bound."""
-        return [name for name in sorted(self.measures) if not math.isfinite(scores[name])]
+        return [
+            name for name in sorted(self.measures) if not math.isfinite(scores.get(name, math.nan))
+        ]
 
     def beyond(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Return constraint -> violation for each constraint that no number of steps can repair.

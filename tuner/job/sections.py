@@ -172,6 +172,21 @@ class ResourcesSpec(Section):
             description="engines that share one GPU; each has its part of the memory and the lanes",
         ),
     ] = 1
+    gpus_per_worker: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=64,
+            description="with `stylizer`: GPUs of each of its processes, such as 0.5; default: 1 if"
+            " there are any",
+        ),
+    ] = None
+    cpus_per_worker: Annotated[
+        int | None,
+        Field(
+            ge=1, le=1024, description="with `stylizer`: cores of each of its processes; default: 1"
+        ),
+    ] = None
     engine_deadline_s: Annotated[
         float,
         Field(gt=0, description="seconds without progress after which an engine is restarted"),

@@ -30,6 +30,7 @@ from tuner.job.sections import (
     SearchSpec,
     SpaceSpec,
 )
+from tuner.job.stylizer_spec import StylizerSpec
 from tuner.job.yaml_file import yaml_text
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "SearchSpec",
     "SpaceSpec",
     "StyleImage",
+    "StylizerSpec",
 ]
 
 
@@ -70,6 +72,10 @@ class JobSpec(Section):
             " {base: NAME, prior: …}"
         ),
     ] = "standard"
+    stylizer: Annotated[
+        StylizerSpec | None,
+        Field(description="another stylizer than our engine; `space` then has its parameters"),
+    ] = None
     holdout: Annotated[
         list[PairSpec],
         Field(max_length=100, description="pairs that only the finals are scored on"),
@@ -166,6 +172,19 @@ class JobSpec(Section):
                 " (`space.prior`); change the sampler or remove the prior"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_a_stylizer(cls, content: Any) -> Any:
+        """Fill in what another stylizer needs: one step and no presets, unless the job says so."""
+        if not isinstance(content, dict) or not content.get("stylizer"):
+            return content
+        halving, search = content.get("halving", {}), content.get("search", {})
+        if isinstance(halving, dict) and "max_steps" not in halving:
+            content = {**content, "halving": {"min_steps": 1, **halving, "max_steps": 1}}
+        if isinstance(search, dict):
+            content = {**content, "search": {"presets": False, **search}}
+        return content
 
     @property
     def space_name(self) -> str:

@@ -102,7 +102,7 @@ def run_sheet(results: Results) -> Image.Image:
     baseline = (
         f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
     )
-    blend = ranked[0].config["style_blend"] if ranked else None
+    blend = ranked[0].config.get("style_blend") if ranked else None
     styles = max(len(pair.style) for pair in results.job.pairs)
     cells: list[Cell] = []
     for index, pair in enumerate(results.job.pairs):

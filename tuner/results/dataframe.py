@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from PIL import Image
 
-from nst_core.config import StyleConfig
 from nst_core.errors import ImageError, RunError
 from nst_core.images.decode import open_picture
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset
+from nst_core.stylizer_config import Configuration
 from tuner.results.results import Results, load_results
 from tuner.results.thumbnails import thumbnail
 from tuner.study.storage import load_study
@@ -92,7 +92,7 @@ class Run:
         ]
         return pd.DataFrame(rows, columns=None if rows else ["trial", "steps", "objective"])
 
-    def preset(self, trial: int | None = None) -> Preset:
+    def preset(self, trial: int | None = None) -> Preset | StylizerPreset:
         """Return the configuration of a trial as a preset with its provenance.
 
         Args:
@@ -104,7 +104,7 @@ class Run:
         return self.results.preset(trial)
 
     @property
-    def best(self) -> StyleConfig:
+    def best(self) -> Configuration:
         """The best configuration.
 
         Raises:

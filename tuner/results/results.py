@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from nst_core.config import StyleConfig
 from nst_core.errors import RunError
 from nst_core.networks.registry import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset, make_preset
+from nst_core.stylizer_config import configuration_from_dict
 from tuner.job.objective import COSTS, Goals
 from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
@@ -330,7 +330,7 @@ class Results:
             return f"trial {trial} failed and has no result ({record.reason}){choices}"
         return f"trial {trial} has not reported a score yet{choices}"
 
-    def preset(self, trial: int | None = None, steps: int | None = None) -> Preset:
+    def preset(self, trial: int | None = None, steps: int | None = None) -> Preset | StylizerPreset:
         """Return the configuration of a trial as a preset with its provenance.
 
         Args:
@@ -342,15 +342,15 @@ class Results:
         """
         result = self.trial_result(trial, steps)
         score, violated = self.score(result), self.violated(result)
-        weights = self._own_weights(result.config["extractor"])
+        weights = self._own_weights(result.config.get("extractor", ""))
         note = f", violates {' and '.join(violated)}" if violated else ""
-        return Preset(
-            name=f"{self.job.name}-{result.record.trial}",
-            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
-            config=StyleConfig.from_dict(
+        return make_preset(
+            configuration_from_dict(
                 {**result.config, **self.job.resources.final_settings},
                 source=f"trial {result.record.trial}",
             ),
+            name=f"{self.job.name}-{result.record.trial}",
+            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,
@@ -371,12 +371,12 @@ class Results:
                 ),
                 "seconds": result.rung.seconds,
                 "worker": result.rung.worker,
-                "precision": result.config["precision"],
+                "precision": result.config.get("precision"),
                 "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
                 "environment": self.notes.get("environment", {}),
                 "hardware": self.hardware,
                 "weights": weights,
-                "licence": f"weights: {OWN_WEIGHTS_LICENCE if weights else WEIGHTS_LICENCE}",
+                "licence": _licence(result.config, weights),
             },
         )
 
@@ -398,6 +398,13 @@ def _sorted_by(
     """Return results by ascending key; of equal ones those with fewer steps come first."""
     keyed = zip(keys, trial_results, strict=True)
     return [r for _, r in sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))]
+
+
+def _licence(config: Mapping[str, Any], own_weights: Mapping[str, Any]) -> str | None:
+    """Return the license of a result's weights; None for another stylizer, which has its own."""
+    if "extractor" not in config:
+        return None
+    return f"weights: {OWN_WEIGHTS_LICENCE if own_weights else WEIGHTS_LICENCE}"
 
 
 def load_results(folder: Path) -> Results:

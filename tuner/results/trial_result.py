@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import mean, stdev
 from typing import Any
 
-from nst_core.config import StyleConfig
+from nst_core.stylizer_config import configuration_from_dict
 from tuner.job.objective import Objective
 from tuner.study.records import RungRecord, TrialRecord
 
@@ -93,4 +93,5 @@ class TrialResult:
     @property
     def config(self) -> dict[str, Any]:
         """Configuration that reproduces the picture of this result, as plain JSON."""
-        return StyleConfig.from_dict(self.record.config).stopped_at(self.steps).to_dict()
+        config = configuration_from_dict(self.record.config, source=f"trial {self.record.trial}")
+        return config.stopped_at(self.steps).to_dict()

@@ -19,6 +19,7 @@ CHANGEABLE = (
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
     *("finals.count", "finals.seeds", "baselines.full"),
     *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engines_per_gpu")),
+    *("resources.gpus_per_worker", "resources.cpus_per_worker"),
     "resources.engine_deadline_s",
     *("storage", "watch"),
 )

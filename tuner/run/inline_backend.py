@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -11,13 +12,14 @@ from nst_core.errors import InputError
 from nst_core.lanes.device import GPU_LANES
 from nst_core.stylization import default_device
 from tuner.engine.costs import check_costs
-from tuner.engine.engine import Engine
+from tuner.engine.precision import check_precision
+from tuner.engine.protocol import TrialEngine
 from tuner.engine.workload import Workload
 from tuner.job.spec import JobSpec
 from tuner.search.halving import Decision
-from tuner.search.precision import check_precision
 from tuner.search.protocol import Plan
 from tuner.search.search import Search
+from tuner.stylizers.engines import engine_of
 
 
 class InlineBackend:
@@ -30,14 +32,14 @@ class InlineBackend:
         on_gpu = device.type == "cuda"
         if not search.begun:
             check_costs(job, gpu=on_gpu)
-        engine = Engine(
-            workload.pairs,
-            workload.weights,
-            holdout=workload.holdout,
-            device=device,
-            metrics=workload.metrics,
-        )
-        lanes = job.resources.lanes or (GPU_LANES if on_gpu else 1)
+        engine = engine_of(workload, device=device, threads=job.resources.cpus_per_worker)
+        lanes = job.resources.lanes or (GPU_LANES if on_gpu and workload.stylizer is None else 1)
+        with contextlib.closing(engine):
+            self._run(search, engine, lanes)
+
+    @staticmethod
+    def _run(search: Search, engine: TrialEngine, lanes: int) -> None:
+        """Run trials on an engine, at most ``lanes`` at a time, until the search is over."""
         plans: dict[int, Plan] = {}
         while True:
             search.interrupt.check()
@@ -57,14 +59,20 @@ class InlineBackend:
                 plan = plans[report.trial]
                 decision = search.report(report, lambda t=report.trial: engine.images(t))  # type: ignore[misc]
                 if decision is Decision.CONTINUE:
-                    search.save_lanes(report.trial, engine.snapshot(report.trial))
+                    _save(search, report.trial, engine.snapshot(report.trial))
                     engine.submit(plan.trial, plan.config, *plan.next_two(report.steps))
                     continue
                 del plans[report.trial]
                 if decision is Decision.PAUSE:
-                    search.save_lanes(report.trial, engine.pause(report.trial))
+                    _save(search, report.trial, engine.pause(report.trial))
                 else:
                     engine.drop(report.trial)
+
+
+def _save(search: Search, trial: int, lanes: bytes | None) -> None:
+    """Save the lanes of a trial, if its engine can save them."""
+    if lanes is not None:
+        search.save_lanes(trial, lanes)
 
 
 def device_of(job: JobSpec) -> torch.device:

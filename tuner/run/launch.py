@@ -82,6 +82,8 @@ def _create_study(
     """Create the study of a new run, or join one in a database, with notes about the run."""
     presets = [preset.name for preset, _ in prepared.presets]
     lengths, no_lengths = initial_lengths(space, job.goals)
+    if job.stylizer is not None:  # they are known for parameters of our engine
+        lengths, no_lengths = {}, None
     if no_lengths and job.search.sampler == "gp":
         say(no_lengths)
     notes = {

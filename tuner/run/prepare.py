@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_core.errors import ConfigError, RunError, Say
+from nst_core.errors import ConfigError, InputError, RunError, Say
 from nst_core.losses.laplacian import check_photorealism
 from nst_core.metrics.registry import weights_of, with_default
 from nst_core.metrics.suite import MetricSuite
@@ -21,7 +21,7 @@ from search_spaces import CATALOGUE, Params, Space, space_from_dict
 from tuner.engine.costs import check_costs
 from tuner.engine.pairs import baseline_scores, load_pair, with_references
 from tuner.engine.workload import Workload
-from tuner.job.spec import JobSpec, ReferenceSpec
+from tuner.job.spec import JobSpec, ReferenceSpec, StylizerSpec
 from tuner.run.replay import replay_of
 from tuner.sampling.sobol_grid import grid_size
 from tuner.search.precision import precision_problems
@@ -72,8 +72,11 @@ def prepare(
         check_costs(job, gpu=False)
     for line in _without_effect(job, space):
         say(line)
-    if space.may_set("photo_weight") != (0.0,):
+    if any(space.may_set("photo_weight")):
         check_photorealism()
+    if job.stylizer is not None:
+        doing(f"loading {job.stylizer.name}")
+        _check_stylizer(job.stylizer)
     if job.search.study:
         check_database(job.search.study, job.name, job.goals.directions)
     check_runs_of(job)  # before references are computed, which may take long
@@ -91,7 +94,8 @@ def prepare(
         points, remarks = warm_starts(job.search.warm_start, space, job.search.trials, job.goals)
         for remark in remarks:
             say(remark)
-        points = [*points, *(point for point in space.initial_points if point not in points)]
+        first = [] if space.defaults is None else [space.defaults]
+        points = list({repr(p): p for p in [*first, *points, *space.initial_points]}.values())
         return Prepared(
             job=run.write_job(job),
             workload=workload,
@@ -153,11 +157,24 @@ def refuse_unused_keys(job: JobSpec, space: Space) -> None:
         raise ConfigError(f"job {job.name}", problems)
 
 
+def _check_stylizer(stylizer: StylizerSpec) -> None:
+    """Raise InputError if a stylizer cannot be loaded: every trial would fail for that reason."""
+    from tuner.stylizers.once import check_loads
+
+    if problem := check_loads(stylizer.to_plain()):
+        raise InputError(f"stylizer: {stylizer.name} cannot be loaded: {problem}")
+
+
 def _without_effect(job: JobSpec, space: Space) -> list[str]:
     """Return a line about each setting that has no effect together with the others."""
     lines = []
     if job.holdout and not job.finals.count:
         lines.append("holdout: has no effect, because only finals use it and finals.count is 0")
+    if job.stylizer is not None and space.defaults is None:
+        lines.append(
+            f"{space.name}: has no `defaults`, so no trial shows what {job.stylizer.name} does"
+            " without tuning"
+        )
     if job.search.sampler == "grid":
         size = grid_size(space)
         if size < job.search.trials:
@@ -235,6 +252,7 @@ def load_workload(job: JobSpec, space: Space, say: Say) -> Workload:
         holdout=holdout,
         metrics=metrics,
         precision=job.resources.precision,
+        stylizer=None if job.stylizer is None else job.stylizer.to_plain(),
     )
 
 

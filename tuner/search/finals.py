@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from nst_core.config import StyleConfig
+from nst_core.stylizer_config import Configuration, configuration_from_dict
 from tuner.job.objective import Goals
 from tuner.job.ranking import best_first
 from tuner.job.spec import JobSpec
@@ -33,7 +34,7 @@ class FinalRun(NamedTuple):
     seed: int | None
 
 
-def final_rungs(config: StyleConfig) -> tuple[int, ...]:
+def final_rungs(config: Configuration) -> tuple[int, ...]:
     """Return the steps at which a finalist's run reports.
 
     This is its last step and, with the first seed, `FRAMES` - 1 steps before. Most changes come
@@ -66,11 +67,11 @@ def final_seeds(count: int) -> range:
     return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count)
 
 
-def final_config(record: TrialRecord, goals: Goals, seed: int) -> StyleConfig:
+def final_config(record: TrialRecord, goals: Goals, seed: int) -> Configuration:
     """Return a finalist's configuration with another seed, ending at the finalist's best step."""
     best = record.best_rung(goals)
     assert best is not None
-    config = StyleConfig.from_dict(record.config, source=f"trial {record.trial}")
+    config = configuration_from_dict(record.config, source=f"trial {record.trial}")
     return config.stopped_at(best[0]).replace(seed=seed)
 
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nst_core.config import StyleConfig
 from nst_core.presets.preset import Preset
+from nst_core.stylizer_config import Configuration, configuration_from_dict
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling.draw import Draw
@@ -17,6 +17,9 @@ from tuner.search.halving import Halving, Rung
 from tuner.search.protocol import Plan
 from tuner.study.records import Scores, TrialRecord
 from tuner.study.study import RunStudy
+
+#: Note of the trial that has the defaults of a stylizer.
+DEFAULTS = "the stylizer's defaults"
 
 
 class Planner:
@@ -45,7 +48,7 @@ class Planner:
         presets: Sequence[tuple[Preset, str | None]],
         initial_points: Sequence[Params] | None,
         replay: Sequence[Params] | None,
-        costs: Callable[[StyleConfig], Scores],
+        costs: Callable[[Configuration], Scores],
     ):
         self._study, self._job, self._space, self._costs = study, job, space, costs
         search = job.search
@@ -76,7 +79,7 @@ class Planner:
             ConfigError: the trial's parameters make no valid configuration.
         """
         if record is not None and record.config:
-            config = StyleConfig.from_dict(record.config, source=f"trial {number}")
+            config = configuration_from_dict(record.config, source=f"trial {number}")
         else:
             config = self._configure(number)
         final = record is not None and record.final_of is not None
@@ -92,6 +95,7 @@ class Planner:
         """Return the plan of a final that has begun, after recording its configuration."""
         self.skip(number)
         record = self._study.record(run.trial)
+        config: Configuration
         if run.seed is None:
             preset, _ = self._presets[run.trial]
             config = preset.config.replace(size_px=self._job.size_px, schedule_steps=None)
@@ -143,20 +147,24 @@ class Planner:
         """Whether the search chose a trial: it is neither a preset nor a final."""
         return not (plan.final or self.preset(plan.trial))
 
-    def _configure(self, number: int) -> StyleConfig:
+    def _configure(self, number: int) -> Configuration:
         """Choose the configuration of a trial that has just begun, and record it."""
         max_steps = self._job.halving.max_steps
         if preset := self.preset(number):
             return self._configure_preset(number, *preset, max_steps)
-        params = self._draw(number, self._given(number))
+        given = self._given(number)
+        params = self._draw(number, given)
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
-        config = self._space.build(params, **fixed, **self._job.resources.search_settings)
-        self._study.assign(number, config.to_dict())
+        config: Configuration = self._space.build(
+            params, **fixed, **self._job.resources.search_settings
+        )
+        note = DEFAULTS if given is not None and given == self._space.defaults else None
+        self._study.assign(number, config.to_dict(), note=note)
         return config
 
     def _configure_preset(
         self, number: int, preset: Preset, note: str | None, max_steps: int
-    ) -> StyleConfig:
+    ) -> Configuration:
         steps = min(preset.config.steps, max_steps)
         config = preset.config.replace(
             size_px=self._job.size_px,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nst_core.config import StyleConfig
+from nst_core.stylizer_config import Configuration
 from tuner.search.rungs import next_rungs
 from tuner.study.records import Pulse, RungRecord
 
@@ -22,7 +22,7 @@ class Plan:
     """
 
     trial: int
-    config: StyleConfig
+    config: Configuration
     rungs: tuple[int, ...]
     final: bool = False
 

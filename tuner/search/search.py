@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from nst_core.config import StyleConfig
 from nst_core.errors import ConfigError
 from nst_core.presets.preset import Preset
+from nst_core.stylizer_config import Configuration
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.search.budget import Budget
@@ -60,7 +60,7 @@ class Search:
         presets: Sequence[tuple[Preset, str | None]] = (),
         initial_points: Sequence[Params] | None = None,
         replay: Sequence[Params] | None = None,
-        costs: Callable[[StyleConfig], Scores] = lambda _: {},
+        costs: Callable[[Configuration], Scores] = lambda _: {},
         callback: Callback,
         clock: Callable[[], float] = time.monotonic,
     ):

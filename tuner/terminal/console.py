@@ -73,6 +73,13 @@ WeightsOption = Annotated[
         help="read the weights of a network from this file, such as vgg19=vgg19.pth; repeatable",
     ),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="run the code that the file names as its `stylizer`; it is asked for only once",
+    ),
+]
 ForceOption = Annotated[
     bool,
     typer.Option(

@@ -245,7 +245,7 @@ def _settings(result: TrialResult) -> Text:
         return Text(f"preset {preset_run(record, result.rung.objective)}")
     if record.preset:
         return Text(f"preset {record.preset}" + (f" ({record.note})" if record.note else ""))
-    return Text(settings_text(record.params))
+    return Text(settings_text(record.params) + (f" ({record.note})" if record.note else ""))
 
 
 def verdict(results: Results) -> Text:

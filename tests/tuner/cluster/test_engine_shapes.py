@@ -3,7 +3,7 @@
 import pytest
 
 from nst_core.lanes.device import CPU_LANES, GPU_LANES
-from tuner.cluster.engine_shapes import shapes_of
+from tuner.cluster.engine_shapes import shapes_of, worker_shapes
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 8])
@@ -35,3 +35,31 @@ def test_engines_per_gpu_leaves_cpu_engines_alone() -> None:
     assert shapes == shapes_of({"CPU": 2}, "auto") and len(shapes) == 2
     assert [shape.lanes(number, None) for number, shape in enumerate(shapes)] == [CPU_LANES] * 2
     assert not any(shape.gpus for shape in shapes)
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "gpus", "cpus", "expected"),
+    [
+        ({"CPU": 8}, "auto", None, 2, [("cpu", 0.0)] * 4),
+        ({"CPU": 8, "GPU": 2}, "auto", 0.5, 2, [("cuda", 0.5)] * 4),
+        ({"CPU": 4, "GPU": 2}, "auto", 0.5, 2, [("cuda", 0.5)] * 2),
+        ({"CPU": 8, "GPU": 2}, "auto", None, 1, [("cuda", 1.0)] * 2),
+        ({"CPU": 8, "GPU": 2}, "cpu", None, 4, [("cpu", 0.0)] * 2),
+        ({"CPU": 8, "GPU": 4}, "cuda", 2, 1, [("cuda", 2.0)] * 2),
+        ({"CPU": 8}, "auto", 0.5, 1, []),
+        ({"CPU": 1}, "auto", None, 2, []),
+    ],
+)
+def test_each_process_of_a_stylizer_has_its_cores_and_its_part_of_a_gpu(
+    resources: dict[str, float],
+    device: str,
+    gpus: float | None,
+    cpus: int,
+    expected: list[tuple[str, float]],
+) -> None:
+    """A node gets as many processes as have room, each for one trial at a time."""
+    shapes = worker_shapes(resources, device, gpus, cpus)
+    assert [(shape.device, shape.gpus) for shape in shapes] == expected
+    assert {shape.threads for shape in shapes} <= {cpus}
+    assert {shape.lanes(0, None) for shape in shapes} <= {1}
+    assert sum(shape.cpus for shape in shapes) <= resources["CPU"]

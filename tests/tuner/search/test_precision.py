@@ -14,13 +14,14 @@ from nst_core.networks.registry import EXTRACTORS
 from nst_core.presets.built_in import BASELINES
 from tests.tuner.helpers import launch_run, make_search, noisy_space, play, quality
 from tuner.cluster.engine_actor import EngineActor
+from tuner.engine.precision import check_precision
 from tuner.engine.workload import Workload
 from tuner.job.load import load_job
 from tuner.results.results import load_results
 from tuner.run.change_job import change_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.prepare import baseline_presets, refuse_unused_keys
-from tuner.search.precision import check_precision, with_known_precision
+from tuner.search.precision import with_known_precision
 from tuner.study.records import TrialRecord
 from tuner.study.study import load_records
 
