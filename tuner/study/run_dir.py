@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -235,6 +237,18 @@ class RunDir:
         path = self.lanes_file(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
+
+
+def free_run_dir(folder: Path, name: str) -> Path:
+    """Return the path of a new run in a folder: its name, with a number if that is taken.
+
+    Args:
+        folder: the folder of runs; it need not exist.
+        name: name of the job; characters that are no letters or digits become hyphens.
+    """
+    base = re.sub(r"[^\w.]+", "-", name).strip("-.")[:80] or "run"
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(folder / each for each in names if not (folder / each).exists())
 
 
 def _links(folder: str | Path) -> Iterator[str]:
