@@ -14,6 +14,7 @@ from pathlib import Path
 from nst_core.errors import RunError
 from nst_core.files import check_writable, is_utf8, write_atomic
 from tuner.job.spec import JobSpec, PairSpec
+from tuner.job.yaml_file import read_yaml, set_key, yaml_text
 from tuner.study.lock import HOLDER_FILE, LOCK_FILE, Holder, check_unused, held, user_of
 from tuner.study.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
@@ -46,6 +47,7 @@ class RunDir:
         report.html            the page that `nst-tuner report` writes
         log.jsonl              events, one JSON object per line
         launch.json            the process that works on the run
+        commands/              commands that the search has not carried out yet
     """
 
     def __init__(self, path: Path):
@@ -200,6 +202,13 @@ class RunDir:
         written = job.model_copy(update={"pairs": pairs, "holdout": holdout, "space": space})
         write_atomic(self.job_file, written.to_yaml().encode())
         return written
+
+    def change_job(self, assignments: Sequence[str]) -> None:
+        """Change keys of the job file; the caller has checked the assignments."""
+        content = read_yaml(self.job_file).data
+        for assignment in assignments:
+            set_key(content, assignment)
+        write_atomic(self.job_file, yaml_text(content).encode())
 
     def image(self, trial: int, pair: int) -> str:
         """Return the path of a trial's best image, relative to the run."""

@@ -38,6 +38,10 @@ class StepCount:
         #: (time, steps done) within the last `PACE_S` seconds.
         self._measured: deque[tuple[float, int]] = deque()
 
+    def expect(self, trials: int) -> None:
+        """Change the number of trials of the search."""
+        self._trials = trials
+
     def begun(self, trial: int, until: int, *, sure: bool, extra: bool = False) -> None:
         """Count a trial that is about to start or to continue.
 
