@@ -93,14 +93,20 @@ def is_paused(records: list[CommandRecord]) -> bool:
     return next((n == "pause" for n in reversed(names) if n in ("pause", "resume")), False)
 
 
+def is_steered(folder: Path) -> bool:
+    """Return whether a search is running in a run directory, which carries out commands."""
+    user = user_of(folder)
+    return user is not None and user.command in _SEARCHING
+
+
 def send(folder: Path, command: Command) -> str:
     """Put a command into the mailbox of a run and return its id.
 
     Raises:
         RunError: no search is running in this run directory, or the folder cannot be written.
     """
-    user = user_of(folder)
-    if user is None or user.command not in _SEARCHING:
+    if not is_steered(folder):
+        user = user_of(folder)
         now = f"only {user} is working on it" if user else "no search is working on it"
         raise RunError(
             f"{folder}: not running: {now}; `nst-tuner resume {folder}` continues the run"

@@ -275,8 +275,8 @@ def status_table(results: Results) -> RenderableType:
         steps = sum(stats.lane_steps for stats in engines)
         wasted = lost / max(steps, 1)  # steps beyond a rung at which the trial then ended
         table.add_row("engines", f"busy {busy:.0%}; {steps:,} steps, {wasted:.0%} wasted")
-    for record in results.commands[-3:]:
-        table.add_row("ctl", Text(str(record)))
+    for command in results.commands[-3:]:
+        table.add_row("ctl", Text(str(command)))
     if status["finished"]:
         table.add_row("finished", Text(status["ended_because"]))
     elif user := results.run.user:
