@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 
 from rich.console import Group, RenderableType
@@ -17,6 +18,7 @@ from tuner.results.as_json import status_json
 from tuner.results.preset_runs import PresetRun, best_preset_run, full_runs, preset_run
 from tuner.results.results import Results
 from tuner.results.rung_ranking import rung_correlations
+from tuner.results.runs import RunSummary
 from tuner.results.trial_result import TrialResult
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
@@ -29,6 +31,7 @@ _COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 #: Shown for finalists of runs of older versions, which repeated a start without noise only once.
 _ONE_RUN = "deterministic: one run"
 _TONES = {"good": "green", "warning": "yellow", "bad": "bold red"}
+_RUN_STYLES = {"finished": "green", "running": "cyan", "paused": "yellow", "damaged": "bold red"}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -252,6 +255,28 @@ def verdict(results: Results) -> Text:
     """Return the verdict of a run in one line; red if nothing was gained or a constraint fails."""
     sentences = [Text(text, style=_TONES[tone]) for text, tone in run_verdict.verdict(results)]
     return Text(" ").join(sentences)
+
+
+def runs_table(runs: Sequence[RunSummary], folder: Path) -> RenderableType:
+    """Return the runs of a folder, each with its state and its best result."""
+    table = narrow_table("")
+    for heading in ("run", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("trials", "px", "objective", "best", "vs\ncontent", "vs best\npreset"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        place = str(run.path.relative_to(folder)) if run.path != folder else str(folder)
+        state = Text(run.state, style=_RUN_STYLES.get(run.state, ""))
+        if run.problem:
+            table.add_row(Text(place), state)
+            continue
+        gains = [
+            _percent(math.nan if gain is None else gain) for gain in (run.vs_content, run.vs_preset)
+        ]
+        done, best = f"{run.done}/{run.trials}", _score(run.best)
+        table.add_row(Text(place), state, done, str(run.size_px), run.objective, best, *gains)
+    problems = [Text(run.problem, style="red") for run in runs if run.problem]
+    return Group(table, *problems)
 
 
 def status_table(results: Results) -> RenderableType:
