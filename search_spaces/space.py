@@ -62,7 +62,7 @@ class Space:
         return [
             f"`starts.{index}`: {problem}"
             for index, start in enumerate(self.initial_points)
-            for problem in self._initial_point_problems(start)
+            for problem in self.point_problems(start)
         ]
 
     @property
@@ -212,7 +212,8 @@ class Space:
                 problems.append(f"`{name}`: expected {parameter.describe()}, got {params[name]!r}")
         return problems
 
-    def _initial_point_problems(self, point: Params) -> list[str]:
+    def point_problems(self, point: Params) -> list[str]:
+        """Return what is wrong with values of some parameters; the others would be drawn."""
         given = self.completed(point)
         problems = self._value_problems(given, partial=True)
         return problems or _config_problems(lambda: self.build(self._sample(given)))

@@ -110,7 +110,7 @@ class StylizerSpace(Space):
             problems += [f"`defaults`: {problem}" for problem in self._value_problems(given)]
         return problems
 
-    def _initial_point_problems(self, point: Params) -> list[str]:
+    def point_problems(self, point: Params) -> list[str]:
         return self._value_problems(self.completed(point), partial=True)
 
 

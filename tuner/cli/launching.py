@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,15 @@ from rich.markup import escape
 
 from nst_core.errors import InputError
 from nst_core.files import write_atomic, writing
+from tuner.cli.arguments import refuse_options
+from tuner.cli.new_job import (
+    ContentOption,
+    MinutesOption,
+    ReferenceOption,
+    StylesOption,
+    asked_pictures,
+    proposed,
+)
 from tuner.terminal.console import (
     AddressOption,
     RunArgument,
@@ -32,14 +42,24 @@ app = typer.Typer(rich_markup_mode="rich")
 @app.command(epilog=example("launch job.yaml --run-dir runs/cafe --set search.trials=24"))
 def launch(
     job: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="JOB.yaml", help="the job file: pictures, what to search, and the budget"
+            metavar="[JOB.yaml]",
+            help="the job file: pictures, what to search, and the budget; or name three pictures"
+            " with --content, --style and --reference",
         ),
-    ],
+    ] = None,
     run_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="a new folder that will hold the run")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="a new folder that will hold the run; default: runs/ and the name of the job",
+        ),
+    ] = None,
+    content: ContentOption = None,
+    style: StylesOption = None,
+    reference: ReferenceOption = None,
+    minutes: MinutesOption = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -60,26 +80,32 @@ def launch(
         ),
     ] = False,
 ) -> None:
-    """Start a run: search for the best settings of a job, on this machine or on a Ray cluster."""
+    """Start a run: search for the best settings of a job, on this machine or on a Ray cluster.
+
+    Without a job file, name the pictures: the space, size and budget then suit this machine.
+    """
     from tuner.study.lock import check_unused
 
-    if not submit:  # with --submit the run directory is on the cluster's head
+    if submit and run_dir is None:
+        raise InputError("--submit: expected --run-dir with a folder on the cluster's head")
+    if run_dir and not submit:  # with --submit the run directory is on the cluster's head
         check_unused(run_dir)
-    from tuner.job.load import load_job
     from tuner.study.preflight_checks import check_runs_of
-    from tuner.study.run_dir import RunDir
+    from tuner.study.run_dir import RunDir, free_run_dir
     from tuner.stylizers.trust import names_stylizer, require_trust
 
-    if not submit:
+    if run_dir and not submit:
         RunDir(run_dir).check_new()
-    spec, space = load_job(job, set_ or ())
+    spec, space = _job(job, set_ or (), content, style, reference, minutes)
     if spec.stylizer is not None:
         require_trust(
             spec.stylizer.to_plain(), str(job), trusted=trust or names_stylizer(set_ or ())
         )
     elif trust:
         raise InputError("--trust: the job has no `stylizer`, so there is no code to trust")
+    run_dir = run_dir or free_run_dir(Path("runs"), spec.name)
     if not submit:
+        say(f"run directory: {run_dir}")
         check_runs_of(spec)
         _launch(spec, space, run_dir, address)
         return
@@ -91,6 +117,32 @@ def launch(
     say(f"submitted as {job_id}; to follow it again:")
     say(f"  nst-tuner attach {job_id} --address {address}")
     _follow(job_id, address)
+
+
+def _job(
+    job: Path | None,
+    changes: Sequence[str],
+    content: Path | None,
+    styles: list[Path] | None,
+    reference: Path | None,
+    minutes: float | None,
+) -> tuple[JobSpec, Space]:
+    """Return the job of a job file, or the job that suits three pictures and this machine."""
+    pictures = {"--content": content, "--style": styles, "--reference": reference}
+    pictures["--minutes"] = minutes  # type: ignore[assignment]
+    if job is not None:
+        refuse_options(pictures, f"the job file {job} says this; leave out one of them")
+        from tuner.job.load import load_job
+
+        return load_job(job, changes)
+    if not any(pictures.values()):
+        raise InputError(
+            "no job: expected a job file, or --content, --style and --reference; `nst-tuner init`"
+            " asks for the pictures and writes a job file"
+        )
+    chosen = asked_pictures(content, styles or (), reference)
+    chosen.sizes()
+    return proposed(chosen, minutes).spec(changes)
 
 
 @app.command(epilog=example("attach raysubmit_ab12 --address http://127.0.0.1:8265"))

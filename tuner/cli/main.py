@@ -14,7 +14,7 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import launching, listing, metrics, pictures, results
+from tuner.cli import control, launching, listing, metrics, new_job, pictures, results
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
@@ -41,19 +41,42 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-#: Headings of `nst-tuner --help` -> the modules whose commands stand below them.
+#: Headings of `nst-tuner --help` -> the commands below them, in this order.
 _PANELS = {
-    "Runs": (launching, results),
-    "Pictures and metrics": (pictures, metrics),
-    "Lists and checks": (listing,),
+    "Start and continue a run": ("init", "launch", "demo", "resume", "attach", "fetch"),
+    "Follow and steer it": ("status", "ctl", "ls", "dashboard"),
+    "Its results": ("best", "report", "prefer", "export"),
+    "Pictures and metrics": ("stylize", "reference", "score", "metrics"),
+    "Lists and checks": ("spaces", "presets", "extractors", "weights", "doctor"),
 }
-for panel, modules in _PANELS.items():
-    for module in modules:
+_PLACES = {
+    name: (place, panel)
+    for place, (name, panel) in enumerate(
+        (name, panel) for panel, names in _PANELS.items() for name in names
+    )
+}
+
+
+def _place(name: str | None) -> tuple[int, str]:
+    """Return the place of a command in the help, and its heading."""
+    return _PLACES.get(str(name), (len(_PLACES), "More"))
+
+
+def _put_together() -> None:
+    """Add the commands of all modules, in the order of `_PANELS`."""
+    for module in (new_job, launching, control, results, pictures, metrics, listing):
         for command in module.app.registered_commands:
-            command.cls, command.rich_help_panel = PlainCommand, panel
+            assert command.callback is not None
+            command.name = command.name or command.callback.__name__
+            command.cls, command.rich_help_panel = PlainCommand, _place(command.name)[1]
+        app.registered_commands += module.app.registered_commands
         for group in module.app.registered_groups:
-            group.rich_help_panel = panel
-        app.add_typer(module.app)
+            group.rich_help_panel = _place(group.name)[1]
+        app.registered_groups += module.app.registered_groups
+    app.registered_commands.sort(key=lambda command: _place(command.name)[0])
+
+
+_put_together()
 
 #: What typer raises for a wrong option, argument or command. The class has no public name.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]

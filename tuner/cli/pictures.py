@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,12 @@ SizeOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option(help="seed of the noise; only for settings that start with noise")
 ]
+StrengthOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X", help="0.5 to 2: less or more style against content than the preset has"
+    ),
+]
 StartOption = Annotated[
     Path | None,
     typer.Option(metavar="I", help="start from this picture (the setting init: image)"),
@@ -108,6 +115,7 @@ def stylize(
     preset: PresetOption = None,
     set_: SettingOption = None,
     size_px: SizeOption = None,
+    strength: StrengthOption = None,
     seed: SeedOption = None,
     start: StartOption = None,
     every: EveryOption = None,
@@ -139,6 +147,10 @@ def stylize(
         raise InputError("--trust: the preset names no code of its own; leave this option out")
     assignments = _with_start(set_ or (), start)
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
+    if strength is not None:
+        from nst_core.presets.strength import with_strength
+
+        chosen = replace(chosen, config=with_strength(chosen.config, strength))
     if chosen.config.init == "image" and not start:
         raise InputError("init `image` starts from a given picture; name it with --start FILE")
     sources = Sources(

@@ -68,6 +68,25 @@ def status(run_dir: RunArgument, json: JsonOption = False) -> None:
     out.print(status_table(results))
 
 
+@app.command(epilog=example("ls runs"))
+def ls(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="a folder with run directories")
+    ] = Path("runs"),
+    json: JsonOption = False,
+) -> None:
+    """List the runs of a folder, with their state and their best result."""
+    from tuner.results.runs import find_runs, runs_json, summarize
+
+    runs = [summarize(path) for path in find_runs(folder)]
+    if json:
+        print_json(runs_json(runs))
+        return
+    from tuner.terminal.run_tables import runs_table
+
+    out.print(runs_table(runs, folder))
+
+
 @app.command(epilog=example("best runs/cafe --top 3"))
 def best(
     run_dir: RunArgument,

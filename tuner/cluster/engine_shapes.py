@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -115,3 +116,19 @@ def worker_shapes(
         gpus_per_worker=each,
     )
     return [shape] * count
+
+
+def local_workers() -> tuple[str, int]:
+    """Return the device of this machine's engines, ``cuda`` or ``cpu``, and their number."""
+    import psutil
+    import torch
+
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    resources = {
+        "CPU": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "GPU": torch.cuda.device_count(),
+        # Ray leaves the rest to its object store and to other processes.
+        "memory": 0.7 * psutil.virtual_memory().available,
+    }
+    shapes = shapes_of(resources, "auto")
+    return (shapes[0].device, len(shapes)) if shapes else ("cpu", 1)

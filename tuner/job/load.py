@@ -52,16 +52,26 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
         ConfigError: the job is not valid; the error lists all problems.
     """
     path = Path(os.path.expanduser(path))  # noqa: PTH111
-    file = read_yaml(path)
-    folder = path.resolve().parent
+    return job_of(read_yaml(path), path.resolve().parent, overrides)
+
+
+def job_of(file: YamlFile, folder: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]:
+    """Return the job of a parsed job file; see `load_job`.
+
+    Args:
+        file: the parsed job file.
+        folder: the folder that its paths are relative to.
+        overrides: assignments ``key.sub=value``.
+    """
+    path = file.source
     if not is_utf8(folder):  # studies and reports store the paths of its pictures as text
         raise ConfigError(
-            str(path),
+            path,
             ["the name of its folder is not valid UTF-8; rename the folder, or move the job file"],
         )
     if not isinstance(file.data, dict):
         raise ConfigError(
-            str(path), [f"expected keys of a job (name, pairs, …), got {short_text(file.data)}"]
+            path, [f"expected keys of a job (name, pairs, …), got {short_text(file.data)}"]
         )
     overridden = [set_key(file.data, assignment) for assignment in overrides]
     lines = {
@@ -73,11 +83,11 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[JobSpec, Space]
     try:
         job = JobSpec.model_validate(file.data)
     except ValidationError as error:
-        raise ConfigError(str(path), describe_errors(error, file)) from None
+        raise ConfigError(path, describe_errors(error, file)) from None
     job = _absolute(job, folder)
     problems, space = _check_files(job, file)
     if problems:
-        raise ConfigError(str(path), problems)
+        raise ConfigError(path, problems)
     assert space is not None
     return job, _space_of_job(job, space)
 

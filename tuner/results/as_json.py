@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.results.preset_runs import preset_json
 from tuner.results.rung_ranking import rung_correlations
 from tuner.results.verdict import verdict_text
+from tuner.study.commands import is_paused
 
 if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
     from tuner.results.results import Results
@@ -104,6 +105,11 @@ def status_json(results: Results) -> dict[str, Any]:
         "rung_correlations": [asdict(rung) for rung in rung_correlations(results)],
         "engines": [asdict(stats) for stats in results.engines],
         "finals": sum(len(result.finals) for result in ranked),
+        "paused": is_paused(results.commands),
+        "commands": [
+            {"command": str(record.command), "at": record.at, "refused": record.refused}
+            for record in results.commands
+        ],
         "ended_because": results.notes.get("over"),
         "finished": results.over,
         "running": asdict(user) if user else None,

@@ -23,6 +23,7 @@ from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult
+from tuner.study.commands import CommandRecord, stored_commands
 from tuner.study.records import EngineStats, Scores, TrialRecord, earlier_values, mean_baselines
 from tuner.study.run_dir import RunDir
 from tuner.study.storage import SPACE
@@ -60,6 +61,11 @@ class Results:
     def goals(self) -> Goals:
         """Objectives and constraints of the run."""
         return self.job.goals
+
+    @cached_property
+    def commands(self) -> list[CommandRecord]:
+        """The commands of people that the search has carried out or refused, the oldest first."""
+        return stored_commands(self.notes)
 
     @property
     def pair_baselines(self) -> Sequence[Mapping[str, Scores]]:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_core.errors import ConfigError, near_miss
-from nst_core.files import write_atomic
 from tuner.job.load import load_job
-from tuner.job.yaml_file import read_yaml, set_key, yaml_text
 from tuner.run.replay import replay_of
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
@@ -38,12 +36,7 @@ def change_job(folder: Path, assignments: Sequence[str]) -> None:
         InputError: see `check_changes`.
     """
     check_changes(folder, assignments)
-    run = RunDir(folder)
-    content = read_yaml(run.job_file).data
-    for assignment in assignments:
-        set_key(content, assignment)
-    text = yaml_text(content)
-    write_atomic(run.job_file, text.encode())
+    RunDir(folder).change_job(assignments)
 
 
 def check_changes(folder: Path, assignments: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ from tuner.search.protocol import Plan
 from tuner.search.search import Search
 from tuner.stylizers.engines import engine_of
 
+#: Seconds between two looks while no trial can start.
+WAIT_S = 0.2
+
 
 class InlineBackend:
     """One engine in this process, without Ray: for tests and for debugging."""
@@ -49,8 +52,8 @@ class InlineBackend:
                 plans[number] = plan
                 options: Any = {"holdout": plan.final, "paused": search.saved_lanes(number)}
                 engine.submit(number, plan.config, *plan.next_two(0), **options)
-            if not plans and search.waits_for_others:
-                time.sleep(1)
+            if not plans and search.waits:
+                time.sleep(WAIT_S)
                 continue
             if not plans:
                 search.record_engine_stats([engine.stats])

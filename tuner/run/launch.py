@@ -223,6 +223,8 @@ def _search(
         callback=callback,
     )
     how_to_continue = _how_to_continue(run)
+    if search.paused:
+        say(f"the run is paused; `nst-tuner ctl {run.path} resume` lets it go on")
     if not search.over:
         try:
             with interruptible(search.interrupt, say, f"stopped; {how_to_continue}"):

@@ -18,6 +18,7 @@ from typing import Any
 from nst_core.errors import InputError, NstError
 from tuner.job.spec import JobSpec
 from tuner.search.protocol import Callback, Plan
+from tuner.study.commands import CommandRecord
 from tuner.study.records import EngineStats, Pulse, RungRecord
 from tuner.study.run_dir import RunDir
 from tuner.study.study import load_records
@@ -62,6 +63,10 @@ class Callbacks(Callback):
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """See `Callback`."""
         self._send(lambda callback: callback.ended(trial, state, reason))
+
+    def commanded(self, record: CommandRecord, job: JobSpec) -> None:
+        """See `Callback`."""
+        self._send(lambda callback: callback.commanded(record, job))
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""

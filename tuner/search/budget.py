@@ -23,6 +23,7 @@ class Budget:
         paused: numbers of the trials that are paused; the caller keeps this collection up to date.
 
     Attributes:
+        limits: the limits; they may change.
         improved_after: how many trials had begun at the last improvement.
     """
 
@@ -34,8 +35,10 @@ class Budget:
         clock: Callable[[], float],
         paused: Collection[int] = (),
     ):
-        self._study, self._limits, self._goals = study, job.budget, job.goals
+        self._study, self.limits, self._goals = study, job.budget, job.goals
         self._clock, self._started_s = clock, clock()
+        #: When the clock was stopped; None while it runs.
+        self._still_s: float | None = None
         self._earlier_s = float(study.notes.get(WORKED_S, 0.0))
         self._seconds: dict[int, float] = {}
         self._ended: set[int] = set()
@@ -47,7 +50,16 @@ class Budget:
     @property
     def worked_s(self) -> float:
         """Working time of all launches, in seconds."""
-        return self._earlier_s + self._clock() - self._started_s
+        now_s = self._clock() if self._still_s is None else self._still_s
+        return self._earlier_s + now_s - self._started_s
+
+    def stand_still(self, still: bool) -> None:
+        """Stop the clock of the working time, or let it go on."""
+        if still and self._still_s is None:
+            self._still_s = self._clock()
+        elif not still and self._still_s is not None:
+            self._started_s += self._clock() - self._still_s
+            self._still_s = None
 
     def add_trial(self, record: TrialRecord) -> None:
         """Count a trial of an earlier launch or of another driver."""
@@ -98,7 +110,7 @@ class Budget:
     @property
     def exhausted(self) -> str | None:
         """Why no trial of the search may continue; None while trials may."""
-        limits = self._limits
+        limits = self.limits
         if limits.minutes is not None and self.worked_s >= limits.minutes * 60:
             return "the time budget was spent"
         if (
@@ -118,7 +130,7 @@ class Budget:
         if self._best is None:
             return None
         (violation, loss), best = self._best
-        target, patience = self._limits.target, self._limits.patience
+        target, patience = self.limits.target, self.limits.patience
         if target is not None and not violation and loss <= self._goals.first.loss(target):
             return f"the target was reached by trial {best}"
         if patience is not None:

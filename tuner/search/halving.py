@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import NamedTuple
 
 from tuner.job.ranking import Values, ranking
@@ -28,6 +29,8 @@ MEDIAN_OF = 5
 
 #: The fractional parts of its multiples are spread evenly over [0, 1), however many there are.
 _GOLDEN = (math.sqrt(5) - 1) / 2
+#: Number of trials over which rungs are averaged; in Hyperband they differ between trials.
+_SAMPLE = 64
 
 
 class Decision(enum.Enum):
@@ -161,3 +164,19 @@ class Halving:
         keys = dict(zip(rivals, ranking(list(rivals.values())), strict=True))
         ranked = sorted(keys.values())
         return {trial: 1 + bisect_left(ranked, key) for trial, key in keys.items()}
+
+
+def expected_steps(halving: HalvingSpec) -> float:
+    """Return the mean number of steps of a trial, if each rung promotes its share of the trials.
+
+    Args:
+        halving: of the job.
+    """
+    rule = Halving.of(halving)
+    share = {"none": 1.0, "median": 0.5}.get(halving.rule, 1 / halving.reduction)
+
+    def steps(trial: int) -> float:
+        rungs = (0, *rule.rungs(trial, halving.max_steps))
+        return sum((rungs[k + 1] - rungs[k]) * share**k for k in range(len(rungs) - 1))
+
+    return mean(steps(trial) for trial in range(_SAMPLE))

@@ -15,6 +15,7 @@ from tuner.sampling.sobol_grid import planned_point
 from tuner.search.finals import FinalRun, final_config, final_rungs, full_rungs, missing_runs
 from tuner.search.halving import Halving, Rung
 from tuner.search.protocol import Plan
+from tuner.search.steering import Steering
 from tuner.study.records import Scores, TrialRecord
 from tuner.study.study import RunStudy
 
@@ -34,6 +35,7 @@ class Planner:
             space.
         replay: recorded parameters to use instead of drawing, one per searched trial, in order.
         costs: return the costs of a configuration that are known before its first step.
+        steering: knows the configurations that people asked for.
 
     Attributes:
         halving: the early stopping of the trials that the search chooses.
@@ -49,6 +51,7 @@ class Planner:
         initial_points: Sequence[Params] | None,
         replay: Sequence[Params] | None,
         costs: Callable[[Configuration], Scores],
+        steering: Steering,
     ):
         self._study, self._job, self._space, self._costs = study, job, space, costs
         search = job.search
@@ -63,10 +66,10 @@ class Planner:
             seed=search.seed,
             prior=job.prior,
         )
-        self._presets, self._replay = presets, replay
+        self._presets, self._replay, self._steering = presets, replay, steering
         self._initial_points = space.initial_points if initial_points is None else initial_points
-        #: Numbers of finals; a run that was extended has trials of the search after them.
-        self._finals: set[int] = set()
+        #: Finals, and trials that people asked for; trials of the search may come after them.
+        self._skipped: set[int] = set()
 
     def plan(self, number: int, record: TrialRecord | None = None) -> Plan:
         """Return the configuration of a trial and the rungs that it has still to reach.
@@ -136,8 +139,8 @@ class Planner:
         return self.halving.rung(self._rungs(number, self._job.halving.max_steps), steps)
 
     def skip(self, number: int) -> None:
-        """Leave a final out of the count of initial points, grid points and replayed trials."""
-        self._finals.add(number)
+        """Leave a trial out of the count of initial points, grid points and replayed trials."""
+        self._skipped.add(number)
 
     def preset(self, number: int) -> tuple[Preset, str | None] | None:
         """Return the baseline preset of a trial, with its note; None for any other trial."""
@@ -159,6 +162,8 @@ class Planner:
             params, **fixed, **self._job.resources.search_settings
         )
         note = DEFAULTS if given is not None and given == self._space.defaults else None
+        if command := self._steering.command_of(number):
+            note = f"asked for: {command}"
         self._study.assign(number, config.to_dict(), note=note)
         return config
 
@@ -180,8 +185,13 @@ class Planner:
         return config
 
     def _given(self, number: int) -> Params | None:
-        """Return the parameters that the sampler must keep: a replayed, initial or grid point."""
-        index = number - len(self._presets) - sum(final < number for final in self._finals)
+        """Return the parameters that the sampler must keep.
+
+        They are asked for by a person, replayed, or those of an initial or grid point.
+        """
+        if (asked := self._steering.point(number)) is not None:
+            return asked
+        index = number - len(self._presets) - sum(other < number for other in self._skipped)
         if self._replay:
             # A run that is resumed with fewer trials has trials beyond the end of the replay.
             return self._replay[index] if index < len(self._replay) else None

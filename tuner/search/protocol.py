@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nst_core.stylizer_config import Configuration
 from tuner.search.rungs import next_rungs
 from tuner.study.records import Pulse, RungRecord
+
+if TYPE_CHECKING:  # the processes of trials import this module
+    from tuner.job.spec import JobSpec
+    from tuner.study.commands import CommandRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,14 @@ class Callback:
 
     def ended(self, trial: int, state: str, reason: str | None) -> None:
         """Called when a trial has ended as ``complete``, ``pruned`` or ``failed``."""
+
+    def commanded(self, record: CommandRecord, job: JobSpec) -> None:
+        """Called when a command of a person was carried out or refused.
+
+        Args:
+            record: the command, and why it was refused.
+            job: the job after the command.
+        """
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """Called about once a second with the state of every engine, by its name."""

@@ -47,6 +47,11 @@ class Roster:
         return (*self.orphaned, *self.running, *self.paused)
 
     @property
+    def waiting(self) -> tuple[int, ...]:
+        """Numbers of the unfinished trials that no backend is running."""
+        return (*self.orphaned, *self.paused)
+
+    @property
     def searching(self) -> bool:
         """Whether any trial of the search is running; finals do not count."""
         return any(not plan.final for plan in self.running.values())

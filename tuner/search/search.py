@@ -25,6 +25,7 @@ from tuner.search.planner import Planner
 from tuner.search.protocol import Callback, Plan
 from tuner.search.roster import Roster
 from tuner.search.shared_study import SharedStudy
+from tuner.search.steering import STOPPED, Steering
 from tuner.search.trial_files import TrialFiles
 from tuner.study.records import EngineStats, Report, RungRecord, Scores, TrialRecord
 from tuner.study.run_dir import RunDir
@@ -64,19 +65,21 @@ class Search:
         callback: Callback,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._study, self._job = study, job
+        self._study = study
         self.goals, self.callback = job.goals, callback
         self.interrupt = Interrupt()
+        self._rung_values = RungValues()
+        self._roster, self._shared = Roster(study), SharedStudy(study)
+        self._budget = Budget(study, job, clock=clock, paused=self._roster.paused.keys())
+        self._steering = Steering(study, run, job, space, self._budget)
         self._planner = Planner(
             *(study, job, space),
             presets=presets,
             initial_points=initial_points,
             replay=replay,
             costs=costs,
+            steering=self._steering,
         )
-        self._rung_values = RungValues()
-        self._roster, self._shared = Roster(study), SharedStudy(study)
-        self._budget = Budget(study, job, clock=clock, paused=self._roster.paused.keys())
         self._files = TrialFiles(run, study, self.goals)
         #: Whether a `one_write` has begun and not ended.
         self._writing = False
@@ -90,7 +93,8 @@ class Search:
         """Add trials of an earlier launch or of another driver."""
         for record in records:
             self._budget.add_trial(record)
-            if record.final_of is not None:
+            self._steering.add_trial(record)
+            if record.final_of is not None or record.asked_by is not None:
                 self._planner.skip(record.trial)
             if record.searched:
                 for steps, rung in record.rungs.items():
@@ -150,20 +154,35 @@ class Search:
         return idle and bool(self._roster.paused) and self.others_running
 
     def heartbeat(self) -> None:
-        """Tell other drivers of a shared study that this one is alive; backends call this often."""
+        """Tell other drivers of a shared study that this one is alive, and carry out commands.
+
+        Backends call this often.
+        """
         self._study.heartbeat()
+        self._carry_out_commands()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person has paused the run: no trial starts or continues."""
+        return self._steering.paused
+
+    @property
+    def waits(self) -> bool:
+        """Whether no trial can start at the moment, but one may later."""
+        return not self.interrupt.stopping and (self.paused or self.waits_for_others)
 
     @property
     def _left_to_begin(self) -> int:
         """Number of trials that the search has still to begin."""
         begun = self._shared.begun_here + self._shared.begun_elsewhere
-        return 0 if self._budget.spent else max(0, self._job.search.trials - begun)
+        return 0 if self._budget.spent else max(0, self._steering.job.search.trials - begun)
 
     # --- next configuration -----------------------------------------------------------------------
 
     def next(self) -> Plan | None:
         """Return the next trial to start or to resume; None if there is none at the moment."""
-        if self.interrupt.stopping:
+        self._carry_out_commands()
+        if self.interrupt.stopping or self.paused:
             return None
         with self.one_write():
             self._refresh()
@@ -185,7 +204,10 @@ class Search:
             self._roster.promote(promoted)
             return self._planner.plan(promoted, self._study.record(promoted))
         while self._left_to_begin:
-            if (plan := self._plan_or_end(self._shared.begin(), None)) is not None:
+            number = self._shared.begin()
+            if self._planner.preset(number) is None and self._steering.begin(number):
+                self._planner.skip(number)
+            if (plan := self._plan_or_end(number, None)) is not None:
                 return plan
         if self._roster.searching or self.waits_for_others:
             return None
@@ -196,6 +218,9 @@ class Search:
         """Return the plan of the first orphaned trial; None if the trial ends or pauses instead."""
         number, resumption = self._roster.next_orphan()
         record = self._study.record(number)
+        if number in self._steering.stops:
+            self._end(number, "pruned", STOPPED)
+            return None
         if (plan := self._plan_or_end(number, record)) is None:
             return None
         self._roster.running[number] = plan
@@ -236,6 +261,24 @@ class Search:
             self._end(number, "pruned", reason)
             return None
         return plan
+
+    # --- commands of people -----------------------------------------------------------------------
+
+    def _carry_out_commands(self) -> None:
+        """Carry out the commands that have come since the last call, each in one write."""
+        for command_id, command in self._steering.new_commands():
+            with self.one_write():
+                record = self._steering.carry_out(
+                    command_id, command, self.unfinished, self._left_to_begin
+                )
+                for number in self._steering.stops.intersection(self._roster.waiting):
+                    self._end(number, "pruned", STOPPED)
+            self._steering.forget(command_id)
+            if record is None:
+                continue
+            if record.command.name == "set":
+                self._finals = None  # the search may go on; finals that have begun are known
+            self.callback.commanded(record, self._steering.job)
 
     # --- finals -----------------------------------------------------------------------------------
 
@@ -337,6 +380,8 @@ class Search:
             return self._end(number, "complete", None)
         competes = self._planner.competes(plan)
         reason = None if plan.final else self._budget.spent
+        if number in self._steering.stops:
+            reason = STOPPED
         if competes and not reason and (violations := self.goals.beyond(rung.scores)):
             reason = f"violates {next(iter(violations))} at step {steps}"
         if reason:
@@ -358,7 +403,7 @@ class Search:
 
     def _continue(self, number: int, steps: int) -> Decision:
         self._study.record_continue(number, steps)
-        if not self.interrupt.stopping:
+        if not (self.interrupt.stopping or self.paused):
             return Decision.CONTINUE
         self.interrupted(number)
         return Decision.PAUSE

@@ -15,6 +15,9 @@ PAUSED = "waits"
 #: Attribute of a trial that may continue: the steps of the rung beyond which it continues.
 RESUMED = "went_on"
 
+#: Attribute of a trial that a person asked for: id of the command.
+ASKED_BY = "asked_by"
+
 #: Attribute of a trial: its report at the rung with this number of steps.
 RUNG = "rung-{}"
 

@@ -153,6 +153,7 @@ class TrialRecord:
         final_of: number of the trial that this one runs again, with another seed and on all pairs,
             or None.
         full: whether this trial runs the preset of trial ``final_of`` to the preset's own steps.
+        asked_by: id of the command by which a person asked for this trial, or None.
         note: a remark for people, or None.
         rungs: steps done -> the report at that rung.
         reason: why the trial failed or was pruned, or None.
@@ -166,6 +167,7 @@ class TrialRecord:
     preset: str | None
     final_of: int | None = None
     full: bool = False
+    asked_by: str | None = None
     note: str | None
     rungs: Mapping[int, RungRecord]
     reason: str | None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from nst_core.errors import RunError
 from nst_core.files import check_writable, is_utf8, write_atomic
 from tuner.job.spec import JobSpec, PairSpec
+from tuner.job.yaml_file import read_yaml, set_key, yaml_text
 from tuner.study.lock import HOLDER_FILE, LOCK_FILE, Holder, check_unused, held, user_of
 from tuner.study.run_files import JOB_FILE, LOCKS, STUDY_FILE, holds_study
 
@@ -44,6 +47,7 @@ class RunDir:
         report.html            the page that `nst-tuner report` writes
         log.jsonl              events, one JSON object per line
         launch.json            the process that works on the run
+        commands/              commands that the search has not carried out yet
     """
 
     def __init__(self, path: Path):
@@ -199,6 +203,13 @@ class RunDir:
         write_atomic(self.job_file, written.to_yaml().encode())
         return written
 
+    def change_job(self, assignments: Sequence[str]) -> None:
+        """Change keys of the job file; the caller has checked the assignments."""
+        content = read_yaml(self.job_file).data
+        for assignment in assignments:
+            set_key(content, assignment)
+        write_atomic(self.job_file, yaml_text(content).encode())
+
     def image(self, trial: int, pair: int) -> str:
         """Return the path of a trial's best image, relative to the run."""
         return f"trials/{trial:04d}/pair{pair}.png"
@@ -235,6 +246,18 @@ class RunDir:
         path = self.lanes_file(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
+
+
+def free_run_dir(folder: Path, name: str) -> Path:
+    """Return the path of a new run in a folder: its name, with a number if that is taken.
+
+    Args:
+        folder: the folder of runs; it need not exist.
+        name: name of the job; characters that are no letters or digits become hyphens.
+    """
+    base = re.sub(r"[^\w.]+", "-", name).strip("-.")[:80] or "run"
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(folder / each for each in names if not (folder / each).exists())
 
 
 def _links(folder: str | Path) -> Iterator[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 JOB_FILE = "job.yaml"
 STUDY_FILE = "study.journal"
+#: Folder with the commands that the search of a run has still to carry out.
+MAILBOX = "commands"
 #: A journal that is not complete yet.
 BEGUN_FILE = f".{STUDY_FILE}.tmp"
 #: Ending that Optuna gives to the lock of a journal; a test checks that it still does.

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nst_core.errors import NstError, RunError
 from tuner.job.objective import Goals
-from tuner.study.attributes import BEYOND, FINAL_OF, PAUSED, PRESET, RESUMED, RUNG, VALUES
+from tuner.study.attributes import ASKED_BY, BEYOND, FINAL_OF, PAUSED, PRESET, RESUMED, RUNG, VALUES
 from tuner.study.journal_reader import ReadTrial, UnknownRecordError, read_journal
 from tuner.study.optuna_private import CHECKED, storage_of, trial_id
 from tuner.study.records import RungRecord, TrialRecord
@@ -198,6 +198,10 @@ class RunStudy:
         template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={_DRIVER: driver})
         new_id = storage_of(self._study).create_new_trial(self._study_id, template)
         return optuna.Trial(self._study, new_id)
+
+    def asked_by(self, number: int, command_id: str) -> None:
+        """Record that a person asked for a trial, with a command of `tuner.study.commands`."""
+        self._live[number].set_user_attr(ASKED_BY, command_id)
 
     def revive(self, number: int) -> None:
         """Resume a trial that a killed driver left unfinished."""

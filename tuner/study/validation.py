@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nst_core.errors import RunError
 from tuner.job.objective import COSTS
 from tuner.study.attributes import RUNG, reported
+from tuner.study.commands import CommandRecord
 from tuner.study.journal_reader import ReadTrial
 from tuner.study.records import EngineStats, RungRecord, TrialRecord
 
@@ -50,6 +51,7 @@ class _Notes(msgspec.Struct, omit_defaults=True):
     lengths: dict[str, float] = {}
     worked_s: float = 0.0
     improved_after: int = 0
+    commands: list[CommandRecord] = []
 
 
 class _Attributes(msgspec.Struct):
@@ -59,6 +61,7 @@ class _Attributes(msgspec.Struct):
     preset: str | None = None
     final_of: int | None = None
     full: bool = False
+    asked_by: str | None = None
     note: str | None = None
     reason: str | None = None
     seconds: float = 0.0
@@ -113,6 +116,7 @@ def record_of(trial: FrozenTrial | ReadTrial) -> TrialRecord:
         preset=stored.preset,
         final_of=stored.final_of,
         full=stored.full,
+        asked_by=stored.asked_by,
         note=stored.note,
         rungs=rungs,
         reason=stored.reason,

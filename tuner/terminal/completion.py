@@ -60,3 +60,8 @@ def metrics(incomplete: str) -> list[str]:
 
 def _with_prefix(names: Iterable[str], prefix: str) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
+
+
+def control_commands(incomplete: str) -> list[str]:
+    """Return the commands of `nst-tuner ctl` that begin like this."""
+    return _with_prefix(("pause", "resume", "stop-trial", "try", "more-like", "set"), incomplete)

@@ -17,6 +17,7 @@ from rich.text import Text
 from tuner.job.spec import JobSpec
 from tuner.results.preset_runs import PresetRun, preset_run_from_config
 from tuner.search.protocol import Callback, Plan
+from tuner.study.commands import CommandRecord
 from tuner.study.records import EngineStats, Pulse, RungRecord, TrialRecord
 from tuner.terminal.live_view import LiveView
 from tuner.terminal.progress_steps import StepCount, left_text
@@ -145,6 +146,14 @@ class ProgressCallback(Callback):
             self.say(f"trial {trial} failed: {reason}")
         if not self._live.is_started:
             self._say_progress()
+
+    def commanded(self, record: CommandRecord, job: JobSpec) -> None:
+        """See `Callback`."""
+        self._job = job
+        self._steps.expect(job.search.trials)
+        self.say(f"ctl: {record}")
+        if not record.refused and record.command.name in ("pause", "resume"):
+            self._doing = "paused by `nst-tuner ctl`" if record.command.name == "pause" else ""
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""

@@ -5,34 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from statistics import mean
 
 from tuner.job.spec import HalvingSpec
-from tuner.search.halving import Halving
+from tuner.search.halving import expected_steps
 
 #: Seconds over which the pace is measured. If the machine becomes slower, the time left follows
 #: after this time.
 PACE_S = 120.0
 #: Seconds that must be measured before a time left is shown.
 MEASURED_S = 5.0
-#: Number of trials over which rungs are averaged; in Hyperband they differ between trials.
-_SAMPLE = 64
-
-
-def expected_steps(halving: HalvingSpec) -> float:
-    """Return the mean number of steps of a trial, if each rung promotes its share of the trials.
-
-    Args:
-        halving: of the job.
-    """
-    rule = Halving.of(halving)
-    share = {"none": 1.0, "median": 0.5}.get(halving.rule, 1 / halving.reduction)
-
-    def steps(trial: int) -> float:
-        rungs = (0, *rule.rungs(trial, halving.max_steps))
-        return sum((rungs[k + 1] - rungs[k]) * share**k for k in range(len(rungs) - 1))
-
-    return mean(steps(trial) for trial in range(_SAMPLE))
 
 
 class StepCount:
@@ -56,6 +37,10 @@ class StepCount:
         self._extra: set[int] = set()
         #: (time, steps done) within the last `PACE_S` seconds.
         self._measured: deque[tuple[float, int]] = deque()
+
+    def expect(self, trials: int) -> None:
+        """Change the number of trials of the search."""
+        self._trials = trials
 
     def begun(self, trial: int, until: int, *, sure: bool, extra: bool = False) -> None:
         """Count a trial that is about to start or to continue.

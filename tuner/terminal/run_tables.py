@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 
 from rich.console import Group, RenderableType
@@ -17,6 +18,7 @@ from tuner.results.as_json import status_json
 from tuner.results.preset_runs import PresetRun, best_preset_run, full_runs, preset_run
 from tuner.results.results import Results
 from tuner.results.rung_ranking import rung_correlations
+from tuner.results.runs import RunSummary
 from tuner.results.trial_result import TrialResult
 from tuner.search.finals import SEARCH_SEED
 from tuner.terminal.metric_tables import metric_heading, metrics_in, narrow_table, score_columns
@@ -29,6 +31,7 @@ _COST_HEADINGS = {"seconds_per_image": "s per\nimage", "vram_gb": "GB"}
 #: Shown for finalists of runs of older versions, which repeated a start without noise only once.
 _ONE_RUN = "deterministic: one run"
 _TONES = {"good": "green", "warning": "yellow", "bad": "bold red"}
+_RUN_STYLES = {"finished": "green", "running": "cyan", "paused": "yellow", "damaged": "bold red"}
 _STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -254,6 +257,28 @@ def verdict(results: Results) -> Text:
     return Text(" ").join(sentences)
 
 
+def runs_table(runs: Sequence[RunSummary], folder: Path) -> RenderableType:
+    """Return the runs of a folder, each with its state and its best result."""
+    table = narrow_table("")
+    for heading in ("run", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("trials", "px", "objective", "best", "vs\ncontent", "vs best\npreset"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        place = str(run.path.relative_to(folder)) if run.path != folder else str(folder)
+        state = Text(run.state, style=_RUN_STYLES.get(run.state, ""))
+        if run.problem:
+            table.add_row(Text(place), state)
+            continue
+        gains = [
+            _percent(math.nan if gain is None else gain) for gain in (run.vs_content, run.vs_preset)
+        ]
+        done, best = f"{run.done}/{run.trials}", _score(run.best)
+        table.add_row(Text(place), state, done, str(run.size_px), run.objective, best, *gains)
+    problems = [Text(run.problem, style="red") for run in runs if run.problem]
+    return Group(table, *problems)
+
+
 def status_table(results: Results) -> RenderableType:
     """Return the progress of a run: trials by state, failures, engines, how to continue."""
     status = status_json(results)
@@ -275,10 +300,13 @@ def status_table(results: Results) -> RenderableType:
         steps = sum(stats.lane_steps for stats in engines)
         wasted = lost / max(steps, 1)  # steps beyond a rung at which the trial then ended
         table.add_row("engines", f"busy {busy:.0%}; {steps:,} steps, {wasted:.0%} wasted")
+    for command in results.commands[-3:]:
+        table.add_row("ctl", Text(str(command)))
     if status["finished"]:
         table.add_row("finished", Text(status["ended_because"]))
     elif user := results.run.user:
-        table.add_row("running", Text(str(user)))
+        paused = "paused, " if status["paused"] else ""
+        table.add_row("running", Text(f"{paused}{user}"))
     else:
         folder = shlex.quote(str(results.run.path))
         table.add_row("to continue", Text(f"nst-tuner resume {folder}"))

@@ -15,6 +15,7 @@ from search_spaces import Choice, Parameter, Space
 
 if TYPE_CHECKING:  # imports torch, which commands that only list must not load
     from nst_core.networks.layer_info import LayerInfo
+    from tuner.run.new_job import Proposal
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -118,4 +119,27 @@ def layers_table(network: Network, layers: Sequence[LayerInfo]) -> Table:
             *(str(info.channels), str(info.stride), str(info.receptive_field_px)),
             *(f"{info.gflop:.2f}", f"{info.gflop / layers[-1].gflop:.0%}", ", ".join(roles)),
         )
+    return table
+
+
+def proposal_table(proposal: Proposal) -> RenderableType:
+    """Return what `nst-tuner init` understood: the pictures, the job and the expected time."""
+    from tuner.run.new_job import minutes_text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    files, sizes = proposal.pictures.files, proposal.pictures.sizes()
+    for role, file in files.items():
+        table.add_row(role, Text(f"{file}  {sizes[role][0]}x{sizes[role][1]}"))
+    job = proposal.job(None)
+    table.add_row("results", f"{proposal.size_px} px, compared with the reference by LPIPS")
+    table.add_row(
+        "search",
+        f"{proposal.trials} trials of up to {proposal.max_steps} steps in the space {job['space']}",
+    )
+    workers = f"{proposal.workers} at a time" if proposal.workers > 1 else "one at a time"
+    table.add_row("machine", Text(f"{proposal.device}: {proposal.step_s:.2g} s a step, {workers}"))
+    limit = f"the search ends after {proposal.budget_minutes:g} minutes"
+    table.add_row("time", f"about {minutes_text(proposal.minutes)}; {limit}")
     return table

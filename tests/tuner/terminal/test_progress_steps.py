@@ -3,7 +3,8 @@
 import pytest
 
 from tuner.job.spec import HalvingSpec
-from tuner.terminal.progress_steps import StepCount, expected_steps, left_text
+from tuner.search.halving import expected_steps
+from tuner.terminal.progress_steps import StepCount, left_text
 
 
 @pytest.mark.parametrize(

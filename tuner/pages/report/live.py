@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from nst_core.errors import InputError
 from tuner.pages.local_server import Answer, Get, Site
 from tuner.pages.report.album import Album
 from tuner.pages.report.figures import report_figures
 from tuner.pages.report.page import live_data, render_page
 from tuner.results.results import Results, load_results
+from tuner.study.command_words import outcome_json, parse
+from tuner.study.commands import send, wait_for
 from tuner.study.run_files import STUDY_FILE
 
 #: Seconds for which results from a database are reused: a page requests dozens of pictures at once.
 FRESH_S = 3.0
+#: Seconds that the page waits until the search has carried out a command.
+WAIT_S = 20.0
 
 
 class LiveReport:
@@ -42,7 +48,20 @@ class LiveReport:
             "figures.json": lambda _: Answer.json(report_figures(self._current())),
             "picture": lambda key: Album(self._current()).answer(key),
         }
-        return Site(paths, port=port)
+        return Site(paths, {"ctl": self._control}, port=port)
+
+    def _control(self, message: Any) -> Answer:
+        """Send a command of the page to the search, as `nst-tuner ctl` does."""
+        match message:
+            case {"command": str(name), "arguments": [*words]} if all(
+                isinstance(word, str) for word in words
+            ):
+                command = parse(name, words)
+            case _:
+                raise InputError("not a command: expected the keys command and arguments")
+        command_id = send(self._folder, command)
+        record = wait_for(self._folder, command_id, WAIT_S)
+        return Answer.json(outcome_json(command_id, command, record))
 
     def _current(self) -> Results:
         """Return the current results; they are loaded again only if the study may have changed."""

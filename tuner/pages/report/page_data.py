@@ -19,6 +19,7 @@ from tuner.results.results import Results
 from tuner.results.rung_ranking import rung_correlations
 from tuner.results.trial_result import TrialResult
 from tuner.results.verdict import headline, summary
+from tuner.study.commands import is_paused, is_steered
 from tuner.study.records import Scores, TrialRecord
 
 
@@ -36,6 +37,11 @@ def report_data(results: Results) -> dict[str, Any]:
         "state": run_state(results),
         "over": results.notes.get("over"),
         "target": results.job.search.trials,
+        "control": {
+            "running": run_state(results) == "running" and is_steered(results.run.path),
+            "paused": is_paused(results.commands),
+            "commands": [str(record) for record in results.commands],
+        },
         "counts": results.counts(),
         "objectives": [
             {"name": objective.name, "higherIsBetter": objective.higher_is_better}

@@ -49,7 +49,7 @@ function openTrial(trialNumber, trials = dialogTrials, comparedId = "content") {
     : h("p", { class: "note" }, "This trial has no picture.");
   openDialog(capital(nameOf(trial)),
     [h("span", { class: "badge" }, h("span", { class: `dot ${trial.state}` }), STATES[trial.state]),
-      step(-1, "←", "Previous trial"), step(1, "→", "Next trial")],
+      ...trialControls(trial), step(-1, "←", "Previous trial"), step(1, "→", "Next trial")],
     [h("div", {}, comparison, h("div", { class: "controls" },
       h("label", { class: "field" }, "Compare with", h("select", { id: "other", onchange: choose },
         others.map((side) => h("option", { value: side.id, selected: side === before }, side.name)))), pairChoice("dialog"))),

@@ -3,6 +3,7 @@
 /** Section -> its name in the navigation, its function, and the data that it depends on. */
 const SECTIONS = {
   result: ["Result", renderResult, () => [sides(), pageData.summary, pageData.headline, pageData.gain, pageData.pairs]],
+  control: ["Steer", renderControl, () => [pageData.control]],
   trials: ["Trials", () => { renderGallery(); renderPicked(); }, () => [pageData.trials, pageData.counts]],
   search: ["Search", renderSearch, () => [pageData.trials, pageData.baselines, pageData.best, pageData.preset]],
   settings: ["Parameters", renderSettings, hasSettings],
@@ -87,6 +88,12 @@ const FINISHED_FACTOR = 6; // a finished run may be resumed, so its page still a
 const scheduleUpdate = () => setTimeout(update, 1000 * live * (pageData.state === "finished" ? FINISHED_FACTOR : 1));
 
 async function update() {
+  await refresh();
+  scheduleUpdate();
+}
+
+/** Request new data and show them. */
+async function refresh() {
   const newData = await request("page_data.json").catch((error) => {
     if (pageData.state !== "finished") setBadge(`not updated: ${error.message}`);
   });
@@ -98,7 +105,6 @@ async function update() {
     }
     requestFigures();
   }
-  scheduleUpdate();
 }
 
 applyTheme();
