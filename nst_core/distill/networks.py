@@ -2,12 +2,12 @@
 
 ``small`` has the layout of Johnson et al. (ECCV 2016) with the changes that became standard:
 instance normalization (Ulyanov et al., arXiv 1607.08022), resize-convolutions (Odena et al. 2016)
-and reflection padding. ``mobile`` replaces convolutions by inverted residuals with depthwise filters
-(Sandler et al., arXiv 1801.04381).
+and reflection padding. ``mobile`` replaces convolutions by inverted residuals with depthwise
+filters (Sandler et al., arXiv 1801.04381).
 
-All normalizations are conditional (Dumoulin et al., arXiv 1610.07629): scale and shift depend on the
-style, and on the strength (Babaeizadeh & Ghiasi, arXiv 1811.08560; Dosovitskiy & Djolonga, ICLR
-2020).
+All normalizations are conditional (Dumoulin et al., arXiv 1610.07629): scale and shift depend on
+the style, and on the strength (Babaeizadeh & Ghiasi, arXiv 1811.08560; Dosovitskiy & Djolonga,
+ICLR 2020).
 
 In shapes, N is the number of pictures, K the number of styles and C the number of channels.
 """
@@ -225,6 +225,6 @@ _KINDS: dict[
 
 #: Kinds of networks, and what each is for.
 NETWORKS: dict[str, str] = {
-    "small": "residual network of Johnson et al.: 1.7 million parameters",
-    "mobile": "inverted residuals of MobileNetV2: under 250,000 parameters, for phones and browsers",
+    "small": "residual network, 1.7 million parameters",
+    "mobile": "inverted residuals, 0.2 million parameters, for phones and browsers",
 }

@@ -7,7 +7,7 @@ targets of each photo.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,9 +36,9 @@ class NetworkStyle:
     config: StyleConfig
     styles: tuple[Style, ...]
 
-    def inputs(self, content_3HW: Tensor) -> LossInputs:
-        """Return the inputs of the loss for a photo, which keeps its size."""
-        return LossInputs.at_size(content_3HW, self.styles, max(content_3HW.shape[1:]))
+    def inputs(self, content_3HW: Tensor, starts: Mapping[str, Tensor] | None = None) -> LossInputs:
+        """Return the inputs of the loss for a photo, which keeps its size; see `LossInputs`."""
+        return LossInputs.at_size(content_3HW, self.styles, max(content_3HW.shape[1:]), starts)
 
 
 def check_styles(styles: Sequence[NetworkStyle]) -> None:

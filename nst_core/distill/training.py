@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,8 +182,17 @@ class Trainer:
             shares.append(counters.seconds / (60 * settings.minutes))
         return min(1.0, max(shares))
 
-    def run(self, *, save_every_s: float = 60.0) -> Iterator[Progress]:
+    def run(
+        self,
+        *,
+        save_every_s: float = 60.0,
+        on_save: Callable[[StyleNetwork], None] = lambda _: None,
+    ) -> Iterator[Progress]:
         """Train until the end; yield after every step, and save the state from time to time.
+
+        Args:
+            save_every_s: seconds between two checkpoints.
+            on_save: gets the network with averaged parameters after each checkpoint.
 
         Raises:
             WorkError: the loss is not finite in step after step.
@@ -196,11 +205,11 @@ class Trainer:
             loss = self._advance()
             self._counters.seconds += time.monotonic() - started
             self._counters.step += 1
-            if time.monotonic() - saved >= save_every_s:
+            if self.is_done or time.monotonic() - saved >= save_every_s:
                 self.save()
+                on_save(self.network)
                 saved = time.monotonic()
             yield Progress(step=self.step, share=self._share, seconds=self.seconds, loss=loss)
-        self.save()
 
     def _untouched_losses(self) -> list[float]:
         """Return the mean loss of untouched crops for each style."""

@@ -14,7 +14,7 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import launching, listing, metrics, pictures, results
+from tuner.cli import distilling, launching, listing, metrics, pictures, results
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
@@ -44,7 +44,7 @@ app = typer.Typer(
 #: Headings of `nst-tuner --help` -> the modules whose commands stand below them.
 _PANELS = {
     "Runs": (launching, results),
-    "Pictures and metrics": (pictures, metrics),
+    "Pictures and metrics": (pictures, distilling, metrics),
     "Lists and checks": (listing,),
 }
 for panel, modules in _PANELS.items():
