@@ -91,7 +91,8 @@ def _publish(quality: dict[str, Any], json_file: Path | None) -> None:
         "Real-time networks",
         f"A {facts['network']} network for {len(facts['styles'])} style(s), trained at"
         f" {facts['size_px']} px for {facts['training']['steps']} steps in"
-        f" {facts['training']['seconds'] / 60:.0f} minutes on {facts['training']['photos']} photos.",
+        f" {facts['training']['seconds'] / 60:.0f} minutes on {facts['training']['photos']}"
+        " photos.",
         [
             Section(title="Means over held-out photos", rows=quality["summary"]),
             Section(title="Each held-out photo", rows=rows),

@@ -93,13 +93,13 @@ def check(request: Request, say: Say) -> Work:
     arguments = [_style(text) for text in request.styles]
     files = WeightsFiles(request.weights, say)
     training, held_out = _photos(request, say)
-    _check_out(request, arguments, files, say)
     presets = _presets(request, files, say)
     styles = [
         NetworkStyle(name=name, config=preset.config, styles=(argument.load(),))
         for name, preset, argument in zip(_names(arguments), presets, arguments, strict=True)
     ]
     check_styles(styles)
+    _check_out(request, arguments, files, say)
     if len(training) < RECOMMENDED_PHOTOS:
         say(
             f"warning: {len(training)} photos to train on; with fewer than {RECOMMENDED_PHOTOS} a"

@@ -26,7 +26,7 @@ def tiny_network(styles: int = 2) -> StyleNetwork:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return network.eval()
 
 
