@@ -25,9 +25,8 @@ from benchmarks.support.common import (
     publish,
     run,
 )
-from nst_core.distill.networks import NETWORKS
 from nst_core.distill.photos import SAMPLES
-from nst_core.distill.training import TrainingSettings
+from nst_core.distill.settings import NETWORKS, TrainingSettings
 from nst_core.images.tensors import save_image
 from nst_core.sample_pictures import sample_style
 from tuner.distill.request import Request

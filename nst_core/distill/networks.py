@@ -141,7 +141,7 @@ class StyleNetwork(nn.Module):
     """An image-to-image network for one or several styles.
 
     Args:
-        kind: a key of `NETWORKS`.
+        kind: a key of `settings.NETWORKS`.
         styles: number of styles, K >= 1.
 
     Raises:
@@ -221,10 +221,4 @@ _KINDS: dict[
 ] = {
     "small": (_Widths(full=32, half=64, quarter=128, blocks=5), _Residual, _Conv, 9),
     "mobile": (_Widths(full=16, half=32, quarter=64, blocks=6), _InvertedResidual, _Separable, 5),
-}
-
-#: Kinds of networks, and what each is for.
-NETWORKS: dict[str, str] = {
-    "small": "residual network, 1.7 million parameters",
-    "mobile": "inverted residuals, 0.2 million parameters, for phones and browsers",
 }

@@ -8,9 +8,10 @@ one, log-uniformly (Dosovitskiy & Djolonga, "You only train once", ICLR 2020).
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from nst_core.distill.checkpoints import Checkpoint
-from nst_core.distill.networks import MAX_STRENGTH, NETWORKS, StyleNetwork
+from nst_core.distill.networks import MAX_STRENGTH, StyleNetwork
 from nst_core.distill.objective import NetworkStyle, Objective
 from nst_core.distill.photos import Crops
-from nst_core.errors import ConfigError, InputError, WorkError, near_miss
+from nst_core.distill.settings import TrainingSettings
+from nst_core.errors import InputError, WorkError
 from nst_core.losses.targets import MEMORY_FORMAT, FeatureStore
 from nst_core.networks.precision_support import has_bfloat16
 
@@ -42,51 +44,6 @@ _WARMUP = 0.02
 
 #: Decay of the average of the parameters in a long training; it is less at the beginning.
 _EMA_DECAY = 0.999
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """Settings of a training.
-
-    Attributes:
-        network: a key of `networks.NETWORKS`.
-        steps: number of optimizer steps, >= 1.
-        minutes: time limit, > 0; the learning rate then falls with the time if that ends first.
-            None: no limit.
-        batch: number of pictures of a step, >= 1.
-        lr: peak learning rate of Adam, > 0.
-        seed: seed of parameters, crops, styles and strengths.
-        augment: whether crops are random.
-
-    Raises:
-        ConfigError: a setting is out of range; the error lists all problems.
-    """
-
-    network: str = "small"
-    steps: int = 20_000
-    minutes: float | None = None
-    batch: int = 4
-    lr: float = 2e-3
-    seed: int = 0
-    augment: bool = True
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.network not in NETWORKS:
-            hint = near_miss(self.network, NETWORKS)
-            problems.append(
-                f"`network`: {self.network!r} is not one of {', '.join(NETWORKS)}{hint}"
-            )
-        for name, low, high in (("steps", 1, 10**8), ("batch", 1, 1024), ("lr", 1e-8, 1.0)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                problems.append(f"`{name}`: expected {low:g} to {high:g}, got {value!r}")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            problems.append(f"`minutes`: expected a number above 0, got {self.minutes!r}")
-        if self.seed < 0:
-            problems.append(f"`seed`: expected 0 or more, got {self.seed}")
-        if problems:
-            raise ConfigError("training", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,17 +245,26 @@ class Trainer:
 
     def _restore(self, saved: Checkpoint) -> None:
         facts = dict(saved.facts)
-        self._check_same(facts.pop("training"))
+        self._check_same(facts.pop("training", {}))
         facts.pop("version")
-        self._counters = _Counters(**facts)
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "adam": {}}
-        for name, tensor in saved.tensors.items():
-            part, _, key = name.partition(".")
-            parts[part][key] = tensor
-        self._network.load_state_dict(parts["network"])
-        self._average.load_state_dict(parts["average"])
+        try:
+            for name, tensor in saved.tensors.items():
+                part, _, key = name.partition(".")
+                parts[part][key] = tensor
+            self._network.load_state_dict(parts["network"])
+            self._average.load_state_dict(parts["average"])
+            self._load_adam(parts["adam"])
+            self._counters = _Counters(**facts)
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise InputError(
+                f"{self._path}: is damaged, or of another version of nst-tuner; remove it to begin"
+                " again"
+            ) from None
+
+    def _load_adam(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["adam"].items():
+        for name, tensor in tensors.items():
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = tensor
         groups = self._adam.state_dict()["param_groups"]
@@ -317,7 +283,8 @@ class Trainer:
             }
             for style in self._styles
         ]
-        return {**settings, "styles": styles}
+        identity: dict[str, Any] = json.loads(json.dumps({**settings, "styles": styles}))
+        return identity
 
     def _check_same(self, saved: dict[str, Any]) -> None:
         now = self._identity()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nst_core.distill.settings import TrainingSettings
 from nst_core.errors import InputError
 from tuner.terminal import completion
 from tuner.terminal.console import (
@@ -15,9 +16,11 @@ from tuner.terminal.console import (
     WeightsOption,
     err,
     example,
+    out,
     print_json,
     say,
 )
+from tuner.terminal.metric_tables import quality_table
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -52,7 +55,7 @@ def distill(
     preset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PRESET]",
+            metavar="PRESET",
             help="name of a built-in preset, or a preset file; default: the default settings",
             autocompletion=completion.presets,
         ),
@@ -111,11 +114,6 @@ def distill(
             "nothing to distill: name a preset, or give settings with --set key=value"
             " (`nst-tuner presets` lists the built-in ones)"
         )
-    from nst_core.distill.training import TrainingSettings
-    from tuner.distill.request import Request
-    from tuner.distill.train import distill as train
-    from tuner.terminal.metric_tables import quality_table
-
     training = TrainingSettings(
         network=network,
         steps=steps,
@@ -125,6 +123,9 @@ def distill(
         seed=seed,
         augment=augment,
     )
+    from tuner.distill.request import Request
+    from tuner.distill.train import distill as train
+
     request = Request(
         presets=presets,
         styles=style,
@@ -141,6 +142,4 @@ def distill(
     if json:
         print_json(quality)
     else:
-        from tuner.terminal.console import out
-
         out.print(quality_table(quality["summary"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from nst_core.distill.objective import NetworkStyle, check_styles
 from nst_core.distill.onnx_file import check_installed
 from nst_core.distill.photos import RECOMMENDED_PHOTOS, SAMPLES, Photo, sample_photos, split
-from nst_core.distill.training import TrainingSettings
+from nst_core.distill.settings import TrainingSettings
 from nst_core.errors import ImageError, InputError, Say
 from nst_core.files import check_writable, is_folder
 from nst_core.images.sizes import check_image

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nst_core.distill.networks import NETWORKS, StyleNetwork
+from nst_core.distill.networks import StyleNetwork
+from nst_core.distill.settings import NETWORKS
 
 MOBILE = StyleNetwork("mobile", 2).eval()
 

@@ -8,7 +8,8 @@ import torch
 
 from nst_core.distill.checkpoints import Checkpoint
 from nst_core.distill.photos import Crops
-from nst_core.distill.training import Trainer, TrainingSettings, _rate
+from nst_core.distill.settings import TrainingSettings
+from nst_core.distill.training import Trainer, _rate
 from nst_core.errors import ConfigError, InputError, WorkError
 from nst_core.losses.targets import FeatureStore
 from tests.nst_core.distill.conftest import network_style
