@@ -11,7 +11,7 @@ one step         `step` (time per image, against other implementations), `roofli
                  peak memory), `determinism` (variation between runs of one configuration)
 scores           `scoring` (time of each metric, against scikit-image and OpenCV)
 an image         `presets` (every built-in preset), `optimizers` (against a published comparison),
-                 `resolution` (presets at larger sizes)
+                 `resolution` (presets at larger sizes), `distill` (real-time networks)
 a search         `search` (samplers and rules on recorded curves), `live` (the same on real
                  images), `record` (records curves), `lengthscales` (which parameters matter in
                  them), `tune` (against a grid search)

@@ -111,6 +111,7 @@ class StylizerSpace(Space):
         return problems
 
     def point_problems(self, point: Params) -> list[str]:
+        """See `Space.point_problems`."""
         return self._value_problems(self.completed(point), partial=True)
 
 

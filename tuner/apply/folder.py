@@ -7,10 +7,9 @@ interrupted run continues where it stopped.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +53,24 @@ class Tally:
     failed: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is done with many pictures.
+
+    Attributes:
+        stylize: yields each picture with its result, image_3HW in [0, 1], or with the reason why it
+            failed; called once, after all checks.
+        fingerprint: hash of everything that a result depends on, except its own picture.
+        text: text chunks of each result, which say how it was made.
+        size_px: approximate side of a result in pixels.
+    """
+
+    stylize: Callable[[Sequence[Picture]], Iterator[tuple[Picture, Tensor | str]]]
+    fingerprint: str
+    text: Mapping[str, str]
+    size_px: int
+
+
 def apply_to_many(
     preset: Preset,
     pictures: Sequence[Picture],
@@ -67,7 +84,7 @@ def apply_to_many(
     read: Iterable[str | Path | None] = (),
     force: bool = False,
 ) -> Tally:
-    """Stylize all pictures; a picture that fails does not stop the others.
+    """Stylize all pictures with a preset.
 
     Args:
         preset: the preset to apply.
@@ -85,27 +102,69 @@ def apply_to_many(
         Counts, and a message for each failure.
 
     Raises:
-        InputError: before any work: a result exists that something else made, an optional
-            dependency is missing, or the preset needs a start picture for each picture.
-        WorkError: a result could not be written; results before it are kept.
+        InputError: as `make_results`; or an optional dependency is missing, or the preset needs a
+            start picture for each picture.
+        WorkError: as `make_results`.
     """
     _check_preset(preset)
     files = WeightsFiles(weights, say)
     preset = files.runnable_preset(preset)
-    fingerprint = _fingerprint(preset, styles)
-    waiting = [picture for picture in pictures if not _is_done(picture, fingerprint, force)]
+
+    def stylize(waiting: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
+        device = default_device()
+        count = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
+        batches = PictureBatches(preset.config, styles, FeatureStore(files, device), count, say)
+        return batches.stylize(waiting)
+
+    work = Work(
+        stylize=stylize,
+        fingerprint=_fingerprint(preset, styles),
+        text={"nst-tuner-preset": preset.to_json()},
+        size_px=preset.config.size_px,
+    )
+    read = [*read, *files.files]
+    return make_results(work, pictures, console=console, say=say, bits=bits, read=read, force=force)
+
+
+def make_results(
+    work: Work,
+    pictures: Sequence[Picture],
+    *,
+    console: Console,
+    say: Say,
+    bits: int = 8,
+    read: Sequence[str | Path | None] = (),
+    force: bool = False,
+) -> Tally:
+    """Make and save the results of all pictures; one that fails does not stop the others.
+
+    Args:
+        work: what is done with the pictures.
+        pictures: the pictures.
+        console: console of the progress bar.
+        say: gets a line about each failure.
+        bits: bits per channel of the results, 8 or 16.
+        read: files that the command reads, which must not be overwritten.
+        force: replace results that something else made.
+
+    Returns:
+        Counts, and a message for each failure.
+
+    Raises:
+        InputError: before any work: a result exists that something else made, or the results cannot
+            be written.
+        WorkError: a result could not be written; results before it are kept.
+    """
+    waiting = [picture for picture in pictures if not _is_done(picture, work.fingerprint, force)]
     tally = Tally(kept=len(pictures) - len(waiting))
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} results exist already")
-    _check_outputs(waiting, preset.config.size_px, bits, [*read, *files.files], force, say)
-    device = default_device()
-    lanes = lanes or (GPU_LANES if device.type == "cuda" else CPU_LANES)
-    batches = PictureBatches(preset.config, styles, FeatureStore(files, device), lanes, say)
-    save = functools.partial(_save, preset=preset, fingerprint=fingerprint, bits=bits)
+    _check_outputs(waiting, work.size_px, bits, read, force, say)
     with _progress_bar(console) as bar:
         task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
-        for picture, result in batches.stylize(waiting):
-            if problem := result if isinstance(result, str) else save(result, picture):
+        for picture, result in work.stylize(waiting):
+            problem = result if isinstance(result, str) else _save(result, picture, work, bits)
+            if problem:
                 tally.failed.append(_with_name(picture, problem))
                 say(tally.failed[-1])
             else:
@@ -146,14 +205,9 @@ def _check_outputs(
             raise InputError(f"--out {folder}: {reason}") from None
 
 
-def _save(
-    image_3HW: Tensor, picture: Picture, preset: Preset, fingerprint: str, bits: int
-) -> str | None:
-    """Write a result with its preset and fingerprint; return why that failed, or None."""
-    text = {
-        "nst-tuner-preset": preset.to_json(),
-        FINGERPRINT_KEY: f"{fingerprint}-{picture.source}",
-    }
+def _save(image_3HW: Tensor, picture: Picture, work: Work, bits: int) -> str | None:
+    """Write a result with its texts and fingerprint; return why that failed, or None."""
+    text = {**work.text, FINGERPRINT_KEY: f"{work.fingerprint}-{picture.source}"}
     try:
         save_image(image_3HW, picture.out, text=text, bits=bits)
     except Exception as error:  # an error of one picture must not end the others
@@ -190,7 +244,7 @@ def _is_done(picture: Picture, fingerprint: str, force: bool) -> bool:
     if force:
         return False
     raise InputError(
-        f"{picture.out}: exists already and was not made by this preset from the current"
+        f"{picture.out}: exists already and was not made with these settings from the current"
         f" {picture.name} and these styles; name another place for the results, or remove it, or"
         " add --force to replace it"
     )

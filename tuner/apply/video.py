@@ -1,9 +1,9 @@
-"""Apply a preset to a video, frame by frame; sound, subtitles and times are kept."""
+"""Stylize a video frame by frame; sound, subtitles and times are kept."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from nst_core.images.tensors import load_image
 from nst_core.losses.inputs import Style
 from nst_core.output_files import check_outputs
 from nst_core.presets.preset import Preset
-from tuner.apply.folder import apply_to_many, check_all
+from tuner.apply.folder import Tally, apply_to_many, check_all
 from tuner.apply.picture_files import Picture, file_digest
 from tuner.apply.video_result import check_container, write_video
 from tuner.apply.video_source import Source, decoded, read_source, require_av
@@ -37,7 +37,7 @@ def apply_to_video(
     read: Sequence[str | Path | None] = (),
     force: bool = False,
 ) -> None:
-    """Stylize every frame of a video; finished frames are kept on disk until the video is written.
+    """Stylize every frame of a video with a preset.
 
     Args:
         preset: the preset to apply.
@@ -46,6 +46,46 @@ def apply_to_video(
         out: file of the result.
         weights: weights files, each as ``NAME=FILE``.
         console: console of the progress bar.
+        say: gets a line about everything that the result cannot hold.
+        read: further files that must not be overwritten.
+        force: replace a file that nst-tuner did not make.
+
+    Raises:
+        InputError: as `make_video`.
+        WorkError: a frame failed.
+    """
+
+    def apply(frames: Sequence[Picture], bits: int) -> Tally:
+        return apply_to_many(
+            preset,
+            frames,
+            styles,
+            weights=weights,
+            console=console,
+            say=say,
+            bits=bits,
+            read=[video, *read],
+            force=force,
+        )
+
+    make_video(apply, video, out, say=say, read=read, force=force)
+
+
+def make_video(
+    apply: Callable[[Sequence[Picture], int], Tally],
+    video: Path,
+    out: Path,
+    *,
+    say: Say,
+    read: Sequence[str | Path | None] = (),
+    force: bool = False,
+) -> None:
+    """Make a video of results of every frame; they are kept on disk until the video is written.
+
+    Args:
+        apply: makes the results of frames, with a number of bits per channel.
+        video: the video file.
+        out: file of the result.
         say: gets a line about everything that the result cannot hold.
         read: further files that must not be overwritten.
         force: replace a file that nst-tuner did not make.
@@ -63,17 +103,7 @@ def apply_to_video(
     folder = out.with_name(f"{out.name}.frames")
     with _FrameReader(av, source) as reader:
         frames = _frame_pictures(reader, video.name, key, len(source.times), folder)
-        tally = apply_to_many(
-            preset,
-            frames,
-            styles,
-            weights=weights,
-            console=console,
-            say=say,
-            bits=16 if source.deep else 8,
-            read=[video, *read],
-            force=force,
-        )
+        tally = apply(frames, 16 if source.deep else 8)
     check_all(tally)
     write_video(av, source, _pixels([frame.out for frame in frames], source), out)
     shutil.rmtree(folder)

@@ -14,7 +14,7 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import control, launching, listing, metrics, new_job, pictures, results
+from tuner.cli import control, distilling, launching, listing, metrics, new_job, pictures, results
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
@@ -46,7 +46,7 @@ _PANELS = {
     "Start and continue a run": ("init", "launch", "demo", "resume", "attach", "fetch"),
     "Follow and steer it": ("status", "ctl", "ls", "dashboard"),
     "Its results": ("best", "report", "prefer", "export"),
-    "Pictures and metrics": ("stylize", "reference", "score", "metrics"),
+    "Pictures and metrics": ("stylize", "distill", "reference", "score", "metrics"),
     "Lists and checks": ("spaces", "presets", "extractors", "weights", "doctor"),
 }
 _PLACES = {
@@ -64,7 +64,7 @@ def _place(name: str | None) -> tuple[int, str]:
 
 def _put_together() -> None:
     """Add the commands of all modules, in the order of `_PANELS`."""
-    for module in (new_job, launching, control, results, pictures, metrics, listing):
+    for module in (new_job, launching, control, results, pictures, distilling, metrics, listing):
         for command in module.app.registered_commands:
             assert command.callback is not None
             command.name = command.name or command.callback.__name__

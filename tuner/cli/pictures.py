@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="rich")
 
-StyleOption = Annotated[
-    list[str],
-    typer.Option(
-        metavar="S[:WEIGHT][@MASK[@PART]]",
-        help="a style image; repeatable, to blend styles by their WEIGHT. MASK: a picture that is"
-        " white where the style applies; PART: one that is white where the style image counts",
-    ),
-]
+_STYLE = typer.Option(
+    metavar="S[:WEIGHT][@MASK[@PART]]",
+    help="a style image; repeatable, to blend styles by their WEIGHT. MASK: a picture that is"
+    " white where the style applies; PART: one that is white where the style image counts",
+)
+StyleOption = Annotated[list[str], _STYLE]
+StylesOption = Annotated[list[str] | None, _STYLE]
 PresetOption = Annotated[
     str | None,
     typer.Option(
@@ -97,12 +96,25 @@ KeepAlphaOption = Annotated[
 ]
 
 
+NetworkOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="N.onnx",
+        help="stylize in one pass of a network that `nst-tuner distill` made, instead of --preset;"
+        " --style then names one of its styles, and the result has the size of the content",
+    ),
+]
+StrengthOption = Annotated[
+    float,
+    typer.Option(metavar="X", help="only for --network: style weight relative to the preset's"),
+]
+
+
 @app.command(epilog=example("stylize --content photo.jpg --style art.jpg -p cafe.json --out o.png"))
 def stylize(
     content: Annotated[
         Path, typer.Option(metavar="C", help="a picture, a folder of pictures, or a video")
     ],
-    style: StyleOption,
     out_file: Annotated[
         Path,
         typer.Option(
@@ -112,7 +124,10 @@ def stylize(
             " nst-tuner is replaced",
         ),
     ],
+    style: StylesOption = None,
     preset: PresetOption = None,
+    network: NetworkOption = None,
+    strength: StrengthOption = 1.0,
     set_: SettingOption = None,
     size_px: SizeOption = None,
     strength: StrengthOption = None,
@@ -127,7 +142,7 @@ def stylize(
     weights: WeightsOption = None,
     trust: TrustOption = False,
 ) -> None:
-    """Stylize a picture, a folder of pictures or a video, with a preset or with --set."""
+    """Stylize a picture, a folder of pictures or a video, with a preset, --set or a network."""
     from nst_core.files import is_folder
     from nst_core.presets.built_in import load_any_preset
     from nst_core.presets.preset import StylizerPreset
@@ -135,6 +150,23 @@ def stylize(
     from tuner.cli.other_stylizers import stylize_by_other
     from tuner.study.preflight_checks import check_sources, is_video
 
+    if network is not None:
+        optimizing = {"--preset": preset, "--set": set_, "--seed": seed is not None}
+        optimizing |= {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
+        refuse_options(
+            {**optimizing, "--weights": weights},
+            "for optimizations only, and --network is one pass of a network; leave it out",
+        )
+        _stylize_by_network(
+            *(network, content, out_file, style or (), strength, size_px),
+            bits=bits,
+            keep_alpha=keep_alpha,
+            force=force,
+        )
+        return
+    refuse_options({"--strength": strength != 1.0}, "needs --network; leave it out")
+    if not style:
+        raise InputError("no style image; name one with --style FILE, or a network with --network")
     check_sources(content, style, start)
     if preset and isinstance(other := load_any_preset(preset), StylizerPreset):
         ours: dict[str, object] = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
@@ -183,6 +215,46 @@ def _with_start(assignments: Sequence[str], start: Path | None) -> list[str]:
     if inits := [a for a in assignments if a.partition("=")[0].strip() == "init"]:
         raise InputError(f"--start: sets init=image itself; leave out --set {inits[-1]}")
     return [*assignments, "init=image"]
+
+
+def _stylize_by_network(
+    network: Path,
+    content: Path,
+    out: Path,
+    styles: Sequence[str],
+    strength: float,
+    size_px: int | None,
+    *,
+    bits: int,
+    keep_alpha: bool,
+    force: bool,
+) -> None:
+    """Stylize a picture, a folder or a video in one pass of a network."""
+    from nst_core.files import is_folder
+    from tuner.apply import network as networks
+    from tuner.study.preflight_checks import check_sources, is_video
+
+    check_sources(content, ())
+    chosen = networks.NetworkSettings.load(
+        network, strength=strength, styles=styles, size_px=size_px
+    )
+    several: dict[str, Any] = {"read": [network], "console": err, "say": say, "force": force}
+    single = {"--bits": bits != 8, "--keep-alpha": keep_alpha}
+    if not (is_folder(content) or is_video(content)):
+        networks.apply_network(
+            *(chosen, content, out),
+            read=[network],
+            bits=bits,
+            keep_alpha=keep_alpha,
+            force=force,
+            say=say,
+        )
+        return
+    refuse_options(single, f"for a single picture only, but {content} is none; leave it out")
+    if is_folder(content):
+        networks.apply_network_to_folder(chosen, content, out, **several)
+    else:
+        networks.apply_network_to_video(chosen, content, out, **several)
 
 
 def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -75,6 +75,23 @@ def scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_column(metric_heading(metric), justify="right", no_wrap=True)
     for name, values in scores.items():
         table.add_row(Text(name), *score_columns(metrics, values))
+    return table
+
+
+def quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of a network's quality, as `nst_core.distill.quality.summary` gives it."""
+    metrics = metrics_in(rows)
+    table = narrow_table(
+        caption="losses are relative to the optimization's; metrics compare with its pictures"
+    )
+    for heading in ("style", "picture"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("loss", "ms", *map(metric_heading, metrics)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        numbers = f"{row['loss / optimization']:.2f}", f"{row['ms']:.1f}"
+        names = Text(row["style"]), Text(row["picture"])
+        table.add_row(*names, *numbers, *score_columns(metrics, row))
     return table
 
 

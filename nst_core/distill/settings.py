@@ -1,0 +1,59 @@
+"""Settings of a training, validated. This module does not load torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nst_core.errors import ConfigError, near_miss
+
+#: Kinds of networks, and what each is for.
+NETWORKS: dict[str, str] = {
+    "small": "residual network, 1.7 million parameters",
+    "mobile": "inverted residuals, 0.2 million parameters, for phones and browsers",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of a training.
+
+    Attributes:
+        network: a key of `NETWORKS`.
+        steps: number of optimizer steps, >= 1.
+        minutes: time limit, > 0; the learning rate then falls with the time if that ends first.
+            None: no limit.
+        batch: number of pictures of a step, >= 1.
+        lr: peak learning rate of Adam, > 0.
+        seed: seed of parameters, crops, styles and strengths.
+        augment: whether crops are random.
+
+    Raises:
+        ConfigError: a setting is out of range; the error lists all problems.
+    """
+
+    network: str = "small"
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 4
+    lr: float = 2e-3
+    seed: int = 0
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.network not in NETWORKS:
+            hint = near_miss(self.network, NETWORKS)
+            problems.append(
+                f"`network`: {self.network!r} is not one of {', '.join(NETWORKS)}{hint}"
+            )
+        for name, low, high in (("steps", 1, 10**8), ("batch", 1, 1024), ("lr", 1e-8, 1.0)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                problems.append(f"`{name}`: expected {low:g} to {high:g}, got {value!r}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            problems.append(f"`minutes`: expected a number above 0, got {self.minutes!r}")
+        if self.seed < 0:
+            problems.append(f"`seed`: expected 0 or more, got {self.seed}")
+        if problems:
+            raise ConfigError("training", problems)

@@ -1,0 +1,125 @@
+"""The measured quality of a network: JSON, pictures, a contact sheet and a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from torch import Tensor
+
+from nst_core.distill.objective import NetworkStyle
+from nst_core.distill.onnx_file import OnnxNetwork
+from nst_core.distill.photos import Photo
+from nst_core.distill.quality import PICTURES, Comparison, compare, summary
+from nst_core.errors import Say
+from nst_core.files import write_atomic, writing
+from nst_core.images.tensors import save_image
+from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.registry import METRICS
+from nst_core.metrics.suite import MetricSuite
+from nst_core.networks.weights import Weights
+from tuner.results.contact_sheet import Cell, contact_sheet
+
+#: Files of the quality in the folder of a training.
+JSON, PAGE, SHEET, PICTURES_FOLDER = "quality.json", "quality.html", "quality.jpg", "pictures"
+
+#: Columns of the tables before those of the metrics.
+_COLUMNS = ("loss / optimization", "loss / untouched", "ms")
+
+
+def write_quality(
+    network: OnnxNetwork,
+    styles: Sequence[NetworkStyle],
+    photos: Sequence[Photo],
+    store: FeatureStore,
+    weights: Callable[[str], Weights],
+    folder: Path,
+    say: Say,
+) -> dict[str, Any]:
+    """Measure a network against the optimization, and write JSON, pictures, sheet and page.
+
+    Args:
+        network: the network.
+        styles: its styles.
+        photos: photos that it was not trained on.
+        store: loss networks.
+        weights: returns the weights of a network by its name, for the metrics.
+        folder: where to write.
+        say: gets a line about the page.
+
+    Returns:
+        The content of ``quality.json``: ``summary`` (means by style and picture) and ``rows``.
+
+    Raises:
+        InputError: a photo cannot be read, or a file cannot be written.
+        WorkError: an optimization diverged.
+    """
+    suite = MetricSuite.load(weights, store.device)
+    shares = [network.shares({name: 1.0}) for name in network.styles]
+
+    def stylize(image_3HW: Tensor, index: int) -> Tensor:
+        return network(image_3HW, styles=shares[index])
+
+    pictures = folder / PICTURES_FOLDER
+    with writing(pictures):
+        pictures.mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    cells: list[Cell] = []
+    shown = []
+    for number, comparison in enumerate(compare(stylize, styles, photos, store, suite)):
+        rows += comparison.rows()
+        files = _save(comparison, pictures, number)
+        cells += _cells(comparison, files)
+        shown.append((comparison, {name: path.name for name, path in files.items()}))
+    content = {"facts": dict(network.facts), "summary": summary(rows), "rows": rows}
+    _write(folder / JSON, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    save_sheet(cells, folder / SHEET)
+    _write(folder / PAGE, _page(content, shown))
+    say(f"wrote {folder / PAGE}")
+    return content
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path):
+        write_atomic(path, text.encode())
+
+
+def _save(comparison: Comparison, folder: Path, number: int) -> dict[str, Path]:
+    """Write the pictures of a comparison; return picture -> file."""
+    files = {name: folder / f"{number:03d}-{name}.png" for name in PICTURES}
+    for name, path in files.items():
+        save_image(comparison.images[name], path)
+    return files
+
+
+def _cells(comparison: Comparison, files: Mapping[str, Path]) -> list[Cell]:
+    optimal = comparison.losses["optimization"]
+    return [
+        (
+            f"{name}: {comparison.photo}\n{comparison.losses[name] / optimal:.2f} x loss,"
+            f" {comparison.ms[name]:.0f} ms",
+            path,
+        )
+        for name, path in files.items()
+    ]
+
+
+def save_sheet(cells: Sequence[Cell], path: Path) -> None:
+    """Write a contact sheet with one row for each photo and style."""
+    with writing(path):
+        contact_sheet(cells, columns=len(PICTURES)).save(path, quality=90)
+
+
+def _page(content: Mapping[str, Any], shown: Sequence[tuple[Comparison, dict[str, str]]]) -> str:
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return environment.get_template("quality.html.j2").render(
+        content=content,
+        shown=shown,
+        columns=[*_COLUMNS, *(name for name in METRICS if name in content["rows"][0])],
+        metrics=METRICS,
+        pictures=PICTURES,
+        folder=PICTURES_FOLDER,
+    )
