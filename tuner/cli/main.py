@@ -14,7 +14,7 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import launching, listing, metrics, pictures, results
+from tuner.cli import launching, listing, metrics, pictures, rendering, results
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
@@ -43,7 +43,7 @@ app = typer.Typer(
 )
 #: Headings of `nst-tuner --help` -> the modules whose commands stand below them.
 _PANELS = {
-    "Runs": (launching, results),
+    "Runs": (launching, results, rendering),
     "Pictures and metrics": (pictures, metrics),
     "Lists and checks": (listing,),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tuner.job.spec import StyleImage
-from tuner.results.preset_runs import preset_run
+from tuner.results.preset_runs import best_preset_result, preset_run
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
 
@@ -94,14 +94,12 @@ def run_sheet(results: Results) -> Image.Image:
     """
     objective = results.goals.first
     ranked = results.ranked()
-    preset = results.best_preset()
+    preset = best_preset_result(results)
     chosen = [("best" if i == 0 else f"no. {i + 1}", r) for i, r in enumerate(ranked[:_BEST])]
-    if preset and preset not in ranked[:_BEST]:
+    if preset and preset.record.trial not in {result.record.trial for result in ranked[:_BEST]}:
         chosen.insert(0, ("best preset", preset))
     untouched = results.baselines["content"]
-    baseline = (
-        f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
-    )
+    baseline = objective.labeled(objective.of(untouched)) if objective.known(untouched) else ""
     blend = ranked[0].config["style_blend"] if ranked else None
     styles = max(len(pair.style) for pair in results.job.pairs)
     cells: list[Cell] = []
@@ -110,8 +108,8 @@ def run_sheet(results: Results) -> Image.Image:
         cells += style_cells(results.run.path, pair.style, blend, styles)
         cells.append(("reference", results.run.path / pair.reference_file))
         for title, result in chosen:
-            label = f"{title}: {result.name}\n{objective.name} {results.score(result):.3f}"
+            label = f"{title}: {result.name}\n{objective.labeled(results.score(result))}"
             if result.record.preset:
                 label += f"\n{preset_run(result.record, results.score(result)).ran}"
-            cells.append((label, results.run.path / results.run.image(result.record.trial, index)))
+            cells.append((label, results.picture(result, index)))
     return contact_sheet(cells, columns=2 + styles + len(chosen))

@@ -2,8 +2,9 @@
 
 /** Section -> its name in the navigation, its function, and the data that it depends on. */
 const SECTIONS = {
-  result: ["Result", renderResult, () => [sides(), pageData.summary, pageData.headline, pageData.gain, pageData.pairs]],
+  result: ["Result", renderResult, () => [sides(), pageData.notes, pageData.second, pageData.headline, pageData.settings, pageData.sizes, pageData.pairs]],
   trials: ["Trials", () => { renderGallery(); renderPicked(); }, () => [pageData.trials, pageData.counts]],
+  table: ["Table", renderTrialTable, () => [pageData.trials, pageData.counts]],
   search: ["Search", renderSearch, () => [pageData.trials, pageData.baselines, pageData.best, pageData.preset]],
   settings: ["Parameters", renderSettings, hasSettings],
   scores: ["Scores", renderScores, () => [sides(), pageData.baselines, pageData.pairs]],
@@ -34,7 +35,9 @@ const drawnData = {}; // section -> the data that it shows, as JSON
 
 /** Draw the sections whose data have changed; all others stay as they are. */
 function render() {
-  document.documentElement.style.setProperty("--ratio", String(pageData.pairs[pair].ratio));
+  const { ratio, size } = pageData.pairs[pair];
+  document.documentElement.style.setProperty("--ratio", String(ratio));
+  document.documentElement.style.setProperty("--most-tuned", `${MOST_ENLARGED * size[0]}px`);
   keepState(() => {
     for (const [id, [, drawSection, dataOf]] of Object.entries(SECTIONS)) {
       const data = JSON.stringify([pair, dataOf()]);
