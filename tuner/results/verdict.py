@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # commands that only print JSON must not load Optuna
     from tuner.results.results import Results
     from tuner.results.trial_result import TrialResult
 
-#: Note of a study: why the best results were not rendered larger, from ``not rendered`` on.
+#: Note of a study: why best results were not rendered larger, as a sentence.
 NOT_PRESENTED = "not_presented"
 
 Tone = Literal["good", "warning", "bad"]
@@ -80,7 +80,7 @@ def summary(results: Results) -> list[str]:
     if ranked and results.done:
         sentences += _finals(results, ranked[0])
     if reason := results.notes.get(NOT_PRESENTED):
-        sentences.append(f"The results were {reason}")
+        sentences.append(f"{reason[:1].upper()}{reason[1:].rstrip('.')}.")
     return [*sentences, _work(results)] if ranked else sentences
 
 

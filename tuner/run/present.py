@@ -42,6 +42,31 @@ class Picture(NamedTuple):
     result: TrialResult
     pair: int
 
+    def config(self, results: Results, size_px: int) -> StyleConfig:
+        """Return the configuration of the result, fitted to a size as `stylize` fits a preset."""
+        settings = {**self.result.config, **results.job.resources.final_settings}
+        return at_size(StyleConfig.from_dict(settings), size_px)[0]
+
+
+def takes_long(results: Results, picture: Picture, size_px: int) -> bool:
+    """Return whether it takes more work to render a preset than the search took.
+
+    Some published presets have thousands of steps. The best trial is rendered whatever it takes.
+    """
+    if picture.result.record.preset is None or picture.result.record.trial == _best(results):
+        return False
+    config = picture.config(results, size_px)
+    searched = sum(max(r.rungs, default=0) for r in results.records if r.final_of is None)
+    # The first of several sizes takes two shares of the steps; the area doubles with each size.
+    areas = [2.0 ** (stage + 1 - config.scales) for stage in range(config.scales)]
+    mean_area = (areas[0] + sum(areas)) / (config.scales + 1)
+    area = mean_area * (size_px / results.job.size_px) ** 2
+    return config.steps * area > searched
+
+
+def _best(results: Results) -> int:
+    return results.trial_result().record.trial
+
 
 def missing_pictures(results: Results, size_px: int) -> list[Picture]:
     """Return the pictures of the best trial and the best preset that are not there at this size.
@@ -78,6 +103,7 @@ def present(
     weights: Callable[[str], Weights],
     doing: Say,
     say: Say,
+    all_of_them: bool = False,
 ) -> str | None:
     """Render the pictures of a run that are missing.
 
@@ -87,18 +113,27 @@ def present(
         weights: returns a network's weights by name.
         doing: receives the progress.
         say: receives a line about what was rendered, or why it could not be.
+        all_of_them: also render a preset that takes long; see `takes_long`.
 
     Returns:
         Why a picture could not be rendered, or None.
     """
-    missing = missing_pictures(results, size_px)
+    missing, left_out = missing_pictures(results, size_px), None
+    if not all_of_them and any(takes_long(results, picture, size_px) for picture in missing):
+        missing = [picture for picture in missing if not takes_long(results, picture, size_px)]
+        left_out = (
+            f"the best preset was not rendered again at {size_px} px, because that takes"
+            " longer than the search did; `nst-tuner render` does it"
+        )
+        say(left_out)
     try:
         for picture in missing:
             _render(results, picture, size_px, weights, doing)
     except (InputError, torch.OutOfMemoryError) as error:
+        why = str(error).splitlines()[0]
         reason = (
-            f"not rendered again at {size_px} px: {str(error).splitlines()[0]}. Set present.size_px"
-            " to a smaller size, or use `nst-tuner render` on a machine with more memory."
+            f"the results were not rendered again at {size_px} px: {why}. Set present.size_px to a"
+            " smaller size, or use `nst-tuner render` on a machine with more memory"
         )
         say(reason)
         return reason
@@ -107,7 +142,7 @@ def present(
     if missing:
         names = " and ".join(dict.fromkeys(picture.name for picture in missing))
         say(f"rendered {names} at {size_px} px")
-    return None
+    return left_out
 
 
 def _render(
@@ -123,8 +158,7 @@ def _render(
         InputError: it does not fit into memory, or it diverged at this size.
     """
     result, spec = picture.result, results.job.pairs[picture.pair]
-    tuned = StyleConfig.from_dict({**result.config, **results.job.resources.final_settings})
-    config, _ = at_size(tuned, size_px)
+    config = picture.config(results, size_px)
     what = f"rendering {picture.name} at {size_px} px"
     if len(results.job.pairs) > 1:
         what += f", pair {picture.pair}"
@@ -176,6 +210,6 @@ def render_run(run: RunDir, size_px: int | None, *, doing: Say, say: Say) -> str
             return get_weights(name, file=file, say=say)
 
         wanted = size_px or results.job.presented_px or results.job.automatic_presented_px
-        reason = present(results, wanted, weights=weights, doing=doing, say=say)
+        reason = present(results, wanted, weights=weights, doing=doing, say=say, all_of_them=True)
         RunStudy.open(run.path, goals=results.goals).note(NOT_PRESENTED, reason)
         return reason

@@ -125,8 +125,8 @@ class Album:
         small = {**first, **frames, **self.front(), **trials}
         return {
             **self._embedded_pngs(),
-            **_encoded(large, LARGE_PX, LARGE_BYTES),
-            **_encoded(small, _thumb_px(list(small.values())), THUMB_BYTES),
+            **embedded_pictures(large, LARGE_PX, LARGE_BYTES),
+            **embedded_pictures(small, _thumb_px(list(small.values())), THUMB_BYTES),
         }
 
     def _first_screens(self) -> dict[str, Path]:
@@ -189,7 +189,7 @@ def _thumb_px(paths: Sequence[Path]) -> int:
     return THUMB_SIZES_PX[-1]
 
 
-def _encoded(files: Mapping[str, Path], size_px: int, max_bytes: int) -> dict[str, str]:
+def embedded_pictures(files: Mapping[str, Path], size_px: int, max_bytes: int) -> dict[str, str]:
     """Return pictures as data URIs in the given order until the limit is reached."""
     uris: dict[str, str] = {}
     total = 0

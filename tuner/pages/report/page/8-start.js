@@ -49,25 +49,6 @@ function render() {
   });
 }
 
-// --- light and dark -----------------------------------------------------------------------------
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-let theme = null; // chosen with the button; null follows the system
-
-function applyTheme() {
-  const current = theme ?? (dark.matches ? "dark" : "light");
-  document.documentElement.dataset.theme = current;
-  byId("theme").textContent = current === "dark" ? "Light" : "Dark";
-  byId("theme").setAttribute("aria-label", current === "dark" ? "Light colors" : "Dark colors");
-  redraw();
-}
-
-byId("theme").addEventListener("click", () => {
-  theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  applyTheme();
-});
-dark.addEventListener("change", applyTheme);
-
 // --- while the run is running ---------------------------------------------------------------------
 
 let dragging = false; // whether a slider or a plot is being dragged

@@ -19,6 +19,7 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+const missing = (value) => value === null || value === undefined;
 const byId = (id) => document.getElementById(id);
 
 /** Replace the content of an element and free the plots in it. */

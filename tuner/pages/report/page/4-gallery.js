@@ -25,8 +25,6 @@ function columns() {
   return all;
 }
 
-const missing = (value) => value === null || value === undefined;
-
 /** Return the trials that pass all filters, sorted. */
 function filteredTrials() {
   const all = columns();

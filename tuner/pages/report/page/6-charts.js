@@ -154,9 +154,6 @@ function frontChart() {
 /** Return the name of an objective as an axis title. A sum takes several lines, for narrow screens. */
 const axisTitle = ({ label }) => ({ text: plain(label).replaceAll(" + ", "<br>+ ") });
 
-/** Return a text without tags: Plotly interprets some of them, and names in a job are only text. */
-const plain = (text) => String(text).replaceAll("<", "‹").replaceAll(">", "›");
-
 function renderSearch() {
   if (!rankedTrials().length) return fill("search");
   if (byId("search").childElementCount) {

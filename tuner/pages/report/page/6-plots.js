@@ -11,6 +11,9 @@ async function loadPlotly() {
   document.head.append(script);
 }
 
+/** Return a text without tags: Plotly interprets some of them, and names in a job are only text. */
+const plain = (text) => String(text).replaceAll("<", "‹").replaceAll(">", "›");
+
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 function themed({ data, layout = {} }) {
