@@ -48,7 +48,7 @@ STANDARD = Space(
         "style_slope": Float(low=-2.0, high=0.3),
         "content_layer": Choice(options=("relu1_2", "relu2_2", "relu3_2", "relu4_2", "conv4_2")),
         "tv_weight": Float(low=1e0, high=3e3, log=True),
-        "style_scale": Float(low=0.35, high=3.0, log=True),
+        "style_scale": Float(low=0.35, high=2.0, log=True),
     },
     fixed={
         "extractor": "vgg16",
