@@ -22,12 +22,12 @@ _BEST = 3
 Cell = tuple[str, Path | None]
 
 
-def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
+def contact_sheet(cells: Sequence[Cell], columns: int, *, cell_px: int = _CELL_PX) -> Image.Image:
     """Return the pictures in a grid, row by row; labels may have several lines."""
-    pictures = [_cell(path) for _, path in cells]
+    pictures = [_cell(path, cell_px) for _, path in cells]
     height = max(picture.height for picture in pictures)
     lines = max(2, *(label.count("\n") + 1 for label, _ in cells))
-    pitch = (_CELL_PX + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
+    pitch = (cell_px + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
     rows = -(-len(cells) // columns)
     size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
     sheet = Image.new("RGB", size, "white")
@@ -41,14 +41,31 @@ def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
     return sheet
 
 
-def _cell(path: Path | None) -> Image.Image:
+def first_look(results: Results) -> Image.Image:
+    """Return reference, best published preset and best trial in one row, for a README.
+
+    Raises:
+        RunError: no trial has reported a score.
+    """
+    best, preset = results.trial_result(), best_preset_result(results)
+    first, pair = results.goals.first, results.job.pairs[0]
+    cells: list[Cell] = [("your reference", results.run.path / pair.reference_file)]
+    if preset and preset.record.trial != best.record.trial:
+        ran = preset_run(preset.record, results.score(preset))
+        label = f"best published preset: {ran.preset}\n{first.labeled(results.score(preset))}"
+        cells.append((label, results.picture(preset, 0)))
+    label = f"tuned\n{first.labeled(results.score(best))}"
+    return contact_sheet([*cells, (label, results.picture(best, 0))], len(cells) + 1, cell_px=420)
+
+
+def _cell(path: Path | None, cell_px: int) -> Image.Image:
     """Return a picture as wide as a cell, cropped at the bottom; gray if it cannot be read."""
     if path is None:
-        return Image.new("RGB", (_CELL_PX, 1), "white")
-    picture = thumbnail(path, 4 * _CELL_PX) or Image.new("RGB", (_CELL_PX, _CELL_PX), "#ccc")
-    height = round(picture.height * _CELL_PX / picture.width)
-    scaled = picture.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
-    return scaled.crop((0, 0, _CELL_PX, min(scaled.height, _CELL_PX)))
+        return Image.new("RGB", (cell_px, 1), "white")
+    picture = thumbnail(path, 4 * cell_px) or Image.new("RGB", (cell_px, cell_px), "#ccc")
+    height = round(picture.height * cell_px / picture.width)
+    scaled = picture.resize((cell_px, max(1, height)), Image.Resampling.LANCZOS)
+    return scaled.crop((0, 0, cell_px, min(scaled.height, cell_px)))
 
 
 def style_cells(

@@ -30,7 +30,7 @@ def test_figures_come_from_optuna(tmp_path: Path, pictures: Path) -> None:
     assert kinds <= {"bar", "scatter", "contour"}
     assert groups[0]["figures"][0]["data"][0]["y"][-1] == "lr"  # which the made-up score depends on
     labels = [figure["label"] for group in groups for figure in group["figures"]]
-    assert "lpips by lr" in labels and len(set(labels)) == len(labels)
+    assert "LPIPS by lr" in labels and len(set(labels)) == len(labels)
     assert "bgcolor" not in json.dumps(groups)  # the page is light or dark
 
 
@@ -71,7 +71,9 @@ def test_importance_is_about_good_trials(
         return sign * (good - bad)
 
     study.optimize(objective, n_trials=200)
-    monkeypatch.setattr("tuner.pages.report.figures.study_for_plots", lambda path, goals: study)
+    monkeypatch.setattr(
+        "tuner.pages.report.figures.study_for_plots", lambda *_: (study, list(range(200)))
+    )
     (bars,) = figures_of(report_figures(load_results(run)), "Parameter importances")
     assert bars["data"][0]["y"][-1] == "makes good"
 

@@ -38,13 +38,13 @@ def test_the_mean_of_the_finals_decides_everywhere(monkeypatch: pytest.MonkeyPat
     assert not best_json(run_results)["beats_content"]
     assert not status_json(run_results)["beats_content"]
     assert "NOT" in verdict(run_results).plain
-    assert run_results.preset().description == "tuned: lpips 0.7000"
+    assert run_results.preset().description == "tuned: LPIPS 0.7000"
     labels: dict[str, Path] = {}
     monkeypatch.setattr(
         tuner.results.contact_sheet, "contact_sheet", lambda cells, columns: labels.update(cells)
     )
     tuner.results.contact_sheet.run_sheet(run_results)
-    assert "best: trial 0\nlpips 0.700" in labels
+    assert "best: trial 0\nLPIPS 0.7000" in labels
     content = json.loads(json.dumps(best_json(run_results), allow_nan=False))
     assert content["direction"] == "minimize"
     for text in (content["verdict"], status_json(run_results)["verdict"], summary(run_results)[0]):
@@ -84,7 +84,7 @@ def test_a_better_finalist_on_held_out_pairs_is_named(other: float, named: bool)
     ]
     run_results = results(spec, [trial(0, goals, 0.2), trial(1, goals, 0.3), *finals])
     assert order(run_results)[:2] == [0, 1]
-    sentence = "On the held-out pairs trial 1 does better: 0.4 against 0.5."
+    sentence = "On the held-out pairs trial 1 does better: 0.4000 against 0.5000."
     for text in (verdict(run_results).plain, " ".join(summary(run_results))):
         assert (sentence in text) is named
 

@@ -87,11 +87,16 @@ def _pictures(runs: Sequence[Results]) -> dict[str, str]:
 
 
 def run_names(runs: Sequence[Results]) -> list[str]:
-    """Return a name for each run: its job's, with the folder where several have the same."""
+    """Return a name for each run: its job's; of equal ones with the folder, or a number."""
     names = [results.job.name for results in runs]
+    with_folder = [f"{r.job.name} ({r.run.path.resolve().name})" for r in runs]
+    names = [
+        name if names.count(name) == 1 else longer
+        for name, longer in zip(names, with_folder, strict=True)
+    ]
     return [
-        name if names.count(name) == 1 else f"{name} ({results.run.path})"
-        for name, results in zip(names, runs, strict=True)
+        name if names.count(name) == 1 else f"{name}, run {index}"
+        for index, name in enumerate(names, start=1)
     ]
 
 

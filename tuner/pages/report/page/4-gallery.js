@@ -155,7 +155,7 @@ function card(trial, trials) {
       h("span", { class: "text" },
         h("span", { class: `dot ${state}` }),
         rank ? h("b", {}, srOnly(`${objective().label} `), objectiveText(trial.objective)) : null, srOnly(" "), gain,
-        h("span", { class: "which" }, rank ? `#${rank} · ` : "", nameOf(trial), srOnly(steps ? `, ${steps} steps` : "", `, ${STATES[state]}`)))),
+        h("span", { class: "which" }, rank ? `#${rank} · ` : "", nameOf(trial), srOnly(`${steps ? `, ${steps} steps` : ""}, ${STATES[state]}`)))),
     marks.length ? h("span", { class: "marks" }, marks.map((mark) => h("span", { class: "badge" }, mark))) : null,
     rank ? h("label", { class: "pick" }, pickBox(trial, "pick"), "compare", srOnly(` ${nameOf(trial)}`)) : null);
 }
