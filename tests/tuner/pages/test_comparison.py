@@ -91,7 +91,7 @@ def test_the_command_compares_and_refuses(
     monkeypatch.chdir(tmp_path)
     one, two = runs / "one", runs / "more" / "two"
     done = nst_tuner("report", one, two)
-    assert done.code == 0 and (tmp_path / "comparison.html").is_file()
+    assert done.returncode == 0 and (tmp_path / "comparison.html").is_file()
     for arguments, message in (
         ([], "expected a run directory"),
         ([one, two, "--serve"], "serves one run"),
@@ -100,5 +100,5 @@ def test_the_command_compares_and_refuses(
         (["--site", runs, "--out", "site", "--serve"], "changes nothing beside"),
     ):
         refused = nst_tuner("report", *arguments)
-        assert refused.code == 2 and message in refused.err
+        assert refused.returncode == 2 and message in refused.stderr
     shutil.rmtree(tmp_path / "site", ignore_errors=True)

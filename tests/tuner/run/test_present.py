@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.support.made_run import made_run
 from nst_core.errors import ConfigError, InputError
-from tests.tuner.helpers import Recorder, cli
+from tests.tuner.helpers import Recorder, nst_tuner
 from tuner.job.load import load_job
 from tuner.pages.report.album import Album
 from tuner.pages.report.page_data import report_data
@@ -92,9 +92,7 @@ def test_too_little_memory_is_one_sentence(finished: Path, tmp_path: Path) -> No
     assert "needs about 9.0 GiB" in " ".join(report_data(results)["notes"])
 
 
-def test_older_runs_are_rendered_on_request(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_older_runs_are_rendered_on_request(finished: Path, tmp_path: Path) -> None:
     """A run without the key loads, is not rendered when resumed, and `render` renders it."""
     run = shutil.copytree(finished, tmp_path / "run")
     shutil.rmtree(run / "presented")
@@ -103,14 +101,9 @@ def test_older_runs_are_rendered_on_request(
     resume_run(run, InlineBackend(), callback=Recorder(), say=print)
     assert not (run / "presented").exists()
     assert load_results(run).job.presented_px == 256
-    with (
-        mock.patch("sys.argv", ["nst-tuner", "render", str(run), "--size-px", "80"]),
-        pytest.raises(SystemExit) as end,
-    ):
-        cli.main()
-    assert end.value.code == 0
+    done = nst_tuner("render", run, "--size-px", 80)
+    assert done.returncode == 0 and "at 80 px" in done.stderr
     assert set(rendered(run).values()) == {(80, 53)}
-    assert "at 80 px" in capsys.readouterr().err
 
 
 def test_long_presets_are_left_out(tmp_path: Path, pictures: Path) -> None:
