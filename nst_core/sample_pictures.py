@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import skimage.data
-import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from nst_core.config import StyleConfig
-from nst_core.images.tensors import from_uint8, resize
-from nst_core.networks.weights import Weights
-from nst_core.stylization import Step, stylize
+from nst_core.images.tensors import from_uint8
 
 #: Colors of a field at dusk, from the night sky at the top to the ground at the bottom.
 _PALETTE = (
@@ -25,6 +19,11 @@ _PALETTE = (
 def sample_content() -> Tensor:
     """Return a photo of a cat (scikit-image's ``chelsea``, CC0), 451x300 pixels."""
     return from_uint8(skimage.data.chelsea())
+
+
+def sample_photo() -> Tensor:
+    """Return a photo of a rocket at dusk (scikit-image's ``rocket``, CC0), 640x427."""
+    return from_uint8(skimage.data.rocket())
 
 
 def sample_style(size_px: int = 384, seed: int = 0) -> Tensor:
@@ -83,39 +82,3 @@ def _flow(x: float, y: float, vortices: np.ndarray) -> np.ndarray:
     )
     unit: np.ndarray = direction / (np.hypot(*direction) + 1e-9)
     return unit
-
-
-#: Settings of the sample reference. Its layers, normalization and size are not in the search space
-#: of a sample job, so that a search cannot find exactly these settings again.
-REFERENCE_CONFIG = StyleConfig(
-    content_layers={"conv3_3": 0.3, "conv4_3": 0.7},
-    style_layers={"conv1_2": 0.3, "conv2_2": 0.3, "conv3_2": 0.2, "conv4_2": 0.1, "conv5_1": 0.1},
-    style_weight=2e5,
-    gram="per_element",
-    normalization="half",
-    lr=0.04,
-    steps=120,
-    size_px=192,
-)
-
-
-def sample_reference(
-    weights: Callable[[str], Weights], on_step: Callable[[Step], None] = lambda _: None
-) -> Tensor:
-    """Compute the reference stylization of the sample pair: 120 steps, 192 px wide.
-
-    Args:
-        weights: returns a network's weights by name.
-        on_step: called every five steps, to show progress.
-
-    Returns:
-        image_3HW, float32 in [0, 1].
-    """
-    # A mixture of content and painting, so that no trial has the same start image.
-    content, style = sample_content(), sample_style()
-    start = 0.8 * content + 0.2 * resize(style, *content.shape[1:])
-    image = start
-    for step in stylize(REFERENCE_CONFIG, start, [(style, 1.0)], weights=weights, every=5):
-        on_step(step)
-        image = step.image_3HW
-    return torch.as_tensor(image)

@@ -73,6 +73,7 @@ def job_file(tmp_path: Path, pictures: Path) -> Path:
         "search": {"trials": 8, "seed": 3},
         "halving": {"min_steps": 2, "max_steps": 6, "reduction": 3},
         "finals": {"count": 0},
+        "present": {"size_px": 0},
     }
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job, sort_keys=False))

@@ -1,4 +1,4 @@
-"""Registry of metrics: direction, unit and meaning of each. Importing it does not load torch."""
+"""Registry of metrics: name, direction, unit, meaning. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ class Metric:
     """A number that compares two images.
 
     Attributes:
+        label: the usual name, for tables, pages and sentences.
+        decimals: number of decimals that people are shown.
         higher_is_better: direction of the metric, and so of a study that optimizes it.
         unit: unit or range of the number.
         meaning: one line for users.
@@ -21,6 +23,8 @@ class Metric:
         by_default: whether the metric is computed without a request.
     """
 
+    label: str
+    decimals: int
     higher_is_better: bool
     unit: str
     meaning: str
@@ -33,6 +37,10 @@ class Metric:
         """``maximize`` or ``minimize``."""
         return "maximize" if self.higher_is_better else "minimize"
 
+    def text(self, value: float) -> str:
+        """Return a value as people are shown it, with `decimals`."""
+        return f"{value:.{self.decimals}f}"
+
     def better(self, a: float, b: float) -> bool:
         """Return whether ``a`` is strictly better than ``b``."""
         return a > b if self.higher_is_better else a < b
@@ -40,12 +48,16 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "lpips": Metric(
+        label="LPIPS",
+        decimals=4,
         higher_is_better=False,
         unit="distance",
         meaning="perceptual distance (AlexNet), closest to human judgment; the default objective",
         weights=("alexnet", "lpips-alex"),
     ),
     "stlpips": Metric(
+        label="ST-LPIPS",
+        decimals=4,
         higher_is_better=False,
         unit="distance",
         meaning="ST-LPIPS: as lpips, but strokes that are shifted by a few pixels hardly count;"
@@ -54,6 +66,8 @@ METRICS: Mapping[str, Metric] = {
         by_default=False,
     ),
     "dists": Metric(
+        label="DISTS",
+        decimals=4,
         higher_is_better=False,
         unit="distance",
         meaning="texture and structure of the whole picture (VGG16); slow, and a Gram loss on VGG16"
@@ -62,22 +76,36 @@ METRICS: Mapping[str, Metric] = {
         by_default=False,
     ),
     "ssim": Metric(
+        label="SSIM",
+        decimals=3,
         higher_is_better=True,
         unit="0-1",
         meaning="structural similarity; prefers the untouched content",
     ),
     "psnr": Metric(
-        higher_is_better=True, unit="dB", meaning="peak signal-to-noise ratio; ranks like RMSE"
+        label="PSNR",
+        decimals=2,
+        higher_is_better=True,
+        unit="dB",
+        meaning="peak signal-to-noise ratio; ranks like RMSE",
     ),
     "rmse": Metric(
-        higher_is_better=False, unit="0-1", meaning="root mean squared difference of pixels"
+        label="RMSE",
+        decimals=4,
+        higher_is_better=False,
+        unit="0-1",
+        meaning="root mean squared difference of pixels",
     ),
     "color": Metric(
+        label="Color",
+        decimals=2,
         higher_is_better=False,
         unit="Lab",
         meaning="distance between the colors of two pictures, wherever they occur",
     ),
     "edges": Metric(
+        label="Edges",
+        decimals=3,
         higher_is_better=True,
         unit="0-1",
         meaning="share of the content's edges that is kept; best for the untouched content, so it"

@@ -302,13 +302,12 @@ def demo(
 
     RunDir(out_dir).begin()
     with err.status("loading torch"):
-        from nst_core.sample_pictures import REFERENCE_CONFIG
-        from tuner.run.demo import write_demo_job
+        from tuner.run.demo import REFERENCE_STEPS, write_demo_job
 
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}
     with tempfile.TemporaryDirectory() as folder:
         with Progress(console=err) as progress:
-            task = progress.add_task("making the reference", total=REFERENCE_CONFIG.steps)
+            task = progress.add_task("making the reference", total=REFERENCE_STEPS)
             job_file = write_demo_job(
                 Path(folder),
                 weights.__getitem__,
@@ -316,3 +315,21 @@ def demo(
             )
         spec, space = load_job(job_file)
         _launch(spec, space, out_dir, address=None)
+    _show_page(out_dir)
+
+
+def _show_page(run_dir: Path) -> None:
+    """Write the page of a run; open it where there is a desktop, and say where it is."""
+    import os
+    import webbrowser
+
+    from tuner.pages.report.page import write_report
+    from tuner.results.results import load_results
+
+    results = load_results(run_dir)
+    with err.status("writing the page"), writing(results.run.report):
+        write_report(results, results.run.report)
+    say(f"the page: {results.run.report}")
+    has_desktop = sys.platform == "darwin" or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}
+    if has_desktop and sys.stdout.isatty():
+        webbrowser.open(results.run.report.resolve().as_uri())

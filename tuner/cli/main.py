@@ -14,7 +14,17 @@ import typer
 
 from nst_core.errors import InputError, NstError, WorkError
 from tuner import __version__
-from tuner.cli import control, distilling, launching, listing, metrics, new_job, pictures, results
+from tuner.cli import (
+    control,
+    distilling,
+    launching,
+    listing,
+    metrics,
+    new_job,
+    pictures,
+    rendering,
+    results,
+)
 from tuner.cli.arguments import with_home
 from tuner.cli.plain_help import PlainCommand, PlainGroup
 from tuner.cli.streams import OutputError, close_output, forget_output, open_streams
@@ -45,7 +55,7 @@ app = typer.Typer(
 _PANELS = {
     "Start and continue a run": ("init", "launch", "demo", "resume", "attach", "fetch"),
     "Follow and steer it": ("status", "ctl", "ls", "dashboard"),
-    "Its results": ("best", "report", "prefer", "export"),
+    "Its results": ("best", "report", "render", "prefer", "export"),
     "Pictures and metrics": ("stylize", "distill", "reference", "score", "metrics"),
     "Lists and checks": ("spaces", "presets", "extractors", "weights", "doctor"),
 }
@@ -64,7 +74,8 @@ def _place(name: str | None) -> tuple[int, str]:
 
 def _put_together() -> None:
     """Add the commands of all modules, in the order of `_PANELS`."""
-    for module in (new_job, launching, control, results, pictures, distilling, metrics, listing):
+    runs = (new_job, launching, control, results, rendering)
+    for module in (*runs, pictures, distilling, metrics, listing):
         for command in module.app.registered_commands:
             assert command.callback is not None
             command.name = command.name or command.callback.__name__

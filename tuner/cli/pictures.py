@@ -69,7 +69,8 @@ SeedOption = Annotated[
 StrengthOption = Annotated[
     float | None,
     typer.Option(
-        metavar="X", help="0.5 to 2: less or more style against content than the preset has"
+        metavar="X",
+        help="0.5 to 2: less or more style against content than the preset or the network has",
     ),
 ]
 StartOption = Annotated[
@@ -104,10 +105,6 @@ NetworkOption = Annotated[
         " --style then names one of its styles, and the result has the size of the content",
     ),
 ]
-StrengthOption = Annotated[
-    float,
-    typer.Option(metavar="X", help="only for --network: style weight relative to the preset's"),
-]
 
 
 @app.command(epilog=example("stylize --content photo.jpg --style art.jpg -p cafe.json --out o.png"))
@@ -127,7 +124,6 @@ def stylize(
     style: StylesOption = None,
     preset: PresetOption = None,
     network: NetworkOption = None,
-    strength: StrengthOption = 1.0,
     set_: SettingOption = None,
     size_px: SizeOption = None,
     strength: StrengthOption = None,
@@ -158,19 +154,20 @@ def stylize(
             "for optimizations only, and --network is one pass of a network; leave it out",
         )
         _stylize_by_network(
-            *(network, content, out_file, style or (), strength, size_px),
+            *(network, content, out_file, style or ()),
+            *(1.0 if strength is None else strength, size_px),
             bits=bits,
             keep_alpha=keep_alpha,
             force=force,
         )
         return
-    refuse_options({"--strength": strength != 1.0}, "needs --network; leave it out")
     if not style:
         raise InputError("no style image; name one with --style FILE, or a network with --network")
     check_sources(content, style, start)
     if preset and isinstance(other := load_any_preset(preset), StylizerPreset):
         ours: dict[str, object] = {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
-        ours |= {"--bits": bits != 8, "--keep-alpha": keep_alpha, "--weights": weights}
+        ours |= {"--strength": strength, "--weights": weights}
+        ours |= {"--bits": bits != 8, "--keep-alpha": keep_alpha}
         refuse_options(ours, f"for our engine only, but {preset} names another stylizer")
         options: dict[str, Any] = {"size_px": size_px, "seed": seed}
         stylize_by_other(other, preset, content, style, out_file, set_ or (), force, trust, options)

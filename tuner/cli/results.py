@@ -113,11 +113,21 @@ def best(
 
 @app.command(epilog=example("report runs/cafe --open"))
 def report(
-    run_dir: RunArgument,
+    run_dirs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN...",
+            help="a run directory; several are compared side by side",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     out_file: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="R.html", help="the file to write; default: report.html in the run"
+            "--out",
+            metavar="R.html",
+            help="the file to write; default: report.html in the run, for several"
+            " comparison.html; with --site a folder",
         ),
     ] = None,
     open_: OpenOption = False,
@@ -127,36 +137,77 @@ def report(
             "--serve", help="write no file, but serve a page on this machine that updates itself"
         ),
     ] = False,
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            "--site",
+            metavar="FOLDER",
+            help="write a static site of all runs of a folder into the folder of --out",
+        ),
+    ] = None,
     port: PortOption = 0,
     force: ForceOption = False,
 ) -> None:
-    """Write an HTML page about a run: pictures, plots, scores, and what to do next."""
-    import webbrowser
-
-    from nst_core.files import writing
-    from tuner.results.results import load_results
-
+    """Write an HTML page about one run or several: pictures, plots, scores, what to do next."""
+    runs = run_dirs or []
     _refuse_beside("--serve" if serve else "", {"--out": out_file, "--force": force})
     if port and not serve:
         raise InputError("--port: is the port of --serve; add --serve, or leave --port out")
-    if serve:
+    if site is not None:
+        _report_site(site, out_file, runs, {"--serve": serve, "--force": force}, open_)
+    elif not runs:
+        raise InputError("expected a run directory, several to compare, or --site FOLDER")
+    elif serve:
+        if len(runs) > 1:
+            raise InputError("--serve: serves one run; name one run, or leave --serve out")
         from tuner.pages.report.live import LiveReport
 
-        LiveReport(run_dir).site(port).serve(say, show=open_)
-        return
-    from nst_core.output_files import check_text_output
-    from tuner.pages.report.page import write_report
+        LiveReport(runs[0]).site(port).serve(say, show=open_)
+    else:
+        _write_report(runs, out_file, force=force, show=open_)
 
-    results = load_results(run_dir)
-    target = out_file or results.run.report
+
+def _write_report(runs: list[Path], out_file: Path | None, *, force: bool, show: bool) -> None:
+    """Write the report of a run, or the comparison of several."""
+    import webbrowser
+
+    from nst_core.files import writing
+    from nst_core.output_files import check_text_output
+    from tuner.pages.comparison.page import write_comparison
+    from tuner.pages.report.page import write_report
+    from tuner.results.results import load_results
+
+    results = [load_results(run) for run in runs]
+    own = results[0].run.report if len(runs) == 1 else None
+    target = out_file or own or Path("comparison.html")
     # The report inside the run directory is our own file and is always replaced.
-    if os.path.realpath(target) != os.path.realpath(results.run.report):
-        check_text_output("--out", target, [run_dir], force=force, say=say)
+    if own is None or os.path.realpath(target) != os.path.realpath(own):
+        check_text_output("--out", target, runs, force=force, say=say)
     with err.status("reading trials and pictures"), writing(target):
-        size = write_report(results, target)
+        size = write_report(results[0], target) if own else write_comparison(results, target)
     say(f"wrote {target} ({size / 1e6:.1f} MB)")
-    if open_:
+    if show:
         webbrowser.open(target.resolve().as_uri())
+
+
+def _report_site(
+    folder: Path, out: Path | None, runs: list[Path], others: Mapping[str, object], show: bool
+) -> None:
+    """Write a static site of all runs of a folder."""
+    import webbrowser
+
+    from nst_core.files import writing
+    from tuner.pages.comparison.page import INDEX, write_run_site
+
+    _refuse_beside("--site", others)
+    if runs:
+        raise InputError(f"{runs[0]}: --site finds the runs of its folder; leave this out")
+    if out is None:
+        raise InputError("--site: expected --out FOLDER, the folder that the site is written to")
+    with writing(out):
+        write_run_site(folder, out, say)
+    if show:
+        webbrowser.open((out / INDEX).resolve().as_uri())
 
 
 @app.command(epilog=example("dashboard runs/cafe"))

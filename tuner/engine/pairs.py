@@ -68,14 +68,18 @@ def load_pair(spec: PairSpec, size_px: int, *, feed_forward: bool = False) -> Pa
     Raises:
         InputError: an image cannot be read, or an optional extra is missing.
     """
-    content = load_image(spec.content)
-    styles = [load_style(style) for style in spec.style]
+    content, styles = load_pair_images(spec)
     starts = {"image": load_image(spec.start)} if spec.start else {}
     if feed_forward:
         starts["feed_forward"] = feed_forward_start(content, styles, size_px)
     inputs = LossInputs.at_size(content, styles, size_px, starts)
     reference = resize(load_image(spec.reference_file), *inputs.height_width)
     return Pair(inputs=inputs, reference_HW3=to_uint8(reference))
+
+
+def load_pair_images(spec: PairSpec) -> tuple[Tensor, list[Style]]:
+    """Read content (3HW, float32 in [0, 1]) and styles of a pair at the size of their files."""
+    return load_image(spec.content), [load_style(style) for style in spec.style]
 
 
 def load_style(spec: StyleImage) -> Style:

@@ -176,7 +176,7 @@ def export_pack(folders: Sequence[Path], pack: Path, say: Say) -> list[str]:
     for results, preset, name in zip(runs, presets, _file_stems(runs), strict=True):
         preset.save(pack / f"{name}.json")
         folder, pair, best = results.run.path, results.job.pairs[0], results.ranked()[0]
-        score = f"{results.goals.first.name} {results.score(best):.3f}"
+        score = results.goals.first.labeled(results.score(best))
         cells.append((f"{name}\ncontent", folder / pair.content))
         cells += style_cells(
             folder, pair.style, getattr(preset.config, "style_blend", None), style_columns

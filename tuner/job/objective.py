@@ -19,16 +19,22 @@ from tuner.job.ranking import Values
 #: Costs of a result, reported beside its metrics.
 COSTS: Mapping[str, Metric] = {
     "seconds_per_image": Metric(
+        label="Seconds per image",
+        decimals=1,
         higher_is_better=False,
         unit="s",
         meaning="engine time of one image; lanes of a batch share its time evenly",
     ),
     "vram_gb": Metric(
+        label="Memory, GB",
+        decimals=2,
         higher_is_better=False,
         unit="GB",
         meaning="memory that one image needs on its device, as estimated from the network",
     ),
     "cost": Metric(
+        label="Cost",
+        decimals=3,
         higher_is_better=False,
         unit="",
         meaning="what a stylizer of your own reports as the cost of an image, in a unit of its own",
@@ -78,6 +84,35 @@ class Objective:
         if self.single:
             return self.single
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
+
+    @property
+    def label(self) -> str:
+        """The same with the usual names: ``LPIPS``, or ``0.7 LPIPS + 0.3 Color``."""
+        if self.single:
+            return MEASURES[self.single].label
+        return " + ".join(f"{w:g} {MEASURES[name].label}" for name, w in self.weights.items())
+
+    @property
+    def decimals(self) -> int:
+        """Number of decimals that people are shown; 4 for a weighted sum."""
+        return MEASURES[self.single].decimals if self.single else 4
+
+    def text(self, value: float) -> str:
+        """Return a value of this objective as people are shown it, with `decimals`."""
+        return f"{value:.{self.decimals}f}"
+
+    def labeled(self, value: float) -> str:
+        """Return a value with the name of the objective: ``LPIPS 0.1571``."""
+        return f"{self.label} {self.text(value)}"
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether the objective is a distance from the reference, so that less of it is nearer."""
+        measures = [MEASURES[name] for name in self.weights]
+        return all(
+            name in METRICS and m.against == "reference" and not m.higher_is_better
+            for name, m in zip(self.weights, measures, strict=True)
+        )
 
     @property
     def higher_is_better(self) -> bool:
@@ -180,6 +215,11 @@ class Goals:
     def name(self) -> str:
         """Text for people: the names of all objectives."""
         return ", ".join(objective.name for objective in self.objectives)
+
+    @property
+    def label(self) -> str:
+        """The same with the usual names of metrics."""
+        return ", ".join(objective.label for objective in self.objectives)
 
     @property
     def measures(self) -> set[str]:

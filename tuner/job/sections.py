@@ -1,4 +1,4 @@
-"""Sections of a job file: search, early stopping, resources, budget, finals and baselines."""
+"""Sections of a job file: search, early stopping, resources, budget, finals and more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from nst_core.config import MAX_SIZE_PX
 from search_spaces.priors import WORDS
 from tuner.job.pair_spec import Section
 
@@ -30,15 +31,15 @@ Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Runs = Annotated[list[str], Field(max_length=20)]
 
 
-def _auto_or_at_most(maximum: int) -> BeforeValidator:
+def _auto_or_at_most(maximum: int, minimum: int = 1) -> BeforeValidator:
     """Return a validator that turns ``auto`` into None and refuses all other text."""
 
     def parse(value: Any) -> Any:
         if isinstance(value, str) and value != "auto":
-            raise ValueError(f"expected auto or a whole number from 1 to {maximum}")
+            raise ValueError(f"expected auto or a whole number from {minimum} to {maximum}")
         return None if value == "auto" else value
 
-    numbers = Annotated[int, Field(ge=1, le=maximum)]
+    numbers = Annotated[int, Field(ge=minimum, le=maximum)]
     return BeforeValidator(parse, json_schema_input_type=Literal["auto"] | numbers)
 
 
@@ -262,3 +263,19 @@ class BaselinesSpec(Section):
             " search's steps"
         ),
     ] = "auto"
+
+
+class PresentSpec(Section):
+    """The best trial and the best preset, rendered again at a size worth looking at."""
+
+    size_px: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MAX_SIZE_PX,
+            description="longer side of these pictures; 0 for none; auto: 256, or twice the size"
+            " of the search if that is larger",
+        ),
+        _auto_or_at_most(MAX_SIZE_PX, minimum=0),
+        _NONE_AS_AUTO,
+    ] = None

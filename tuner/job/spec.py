@@ -24,6 +24,7 @@ from tuner.job.sections import (
     BudgetSpec,
     FinalsSpec,
     HalvingSpec,
+    PresentSpec,
     ResourcesSpec,
     Rule,
     SamplerName,
@@ -42,6 +43,7 @@ __all__ = [
     "HalvingSpec",
     "JobSpec",
     "PairSpec",
+    "PresentSpec",
     "ReferenceSpec",
     "ResourcesSpec",
     "Rule",
@@ -95,6 +97,7 @@ class JobSpec(Section):
     halving: HalvingSpec = HalvingSpec()
     finals: FinalsSpec = FinalsSpec()
     baselines: BaselinesSpec = BaselinesSpec()
+    present: PresentSpec = PresentSpec()
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     watch: Annotated[
@@ -165,6 +168,16 @@ class JobSpec(Section):
         return self
 
     @model_validator(mode="after")
+    def _presented_is_larger(self) -> JobSpec:
+        size_px = self.present.size_px
+        if size_px is not None and 0 < size_px < self.size_px:
+            raise ValueError(
+                f"present.size_px: expected 0, or at least the size_px of the search, which is"
+                f" {self.size_px}, got {size_px}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _prior_has_a_sampler(self) -> JobSpec:
         if self.prior and self.search.sampler != "gp":
             raise ValueError(
@@ -185,6 +198,17 @@ class JobSpec(Section):
         if isinstance(search, dict):
             content = {**content, "search": {"presets": False, **search}}
         return content
+
+    @property
+    def automatic_presented_px(self) -> int:
+        """The larger of 256 px and twice the size of the search."""
+        return min(max(256, 2 * self.size_px), MAX_SIZE_PX)
+
+    @property
+    def presented_px(self) -> int:
+        """Longer side at which the best results are rendered again; 0 for not at all."""
+        size_px = self.present.size_px
+        return self.automatic_presented_px if size_px is None else size_px
 
     @property
     def space_name(self) -> str:

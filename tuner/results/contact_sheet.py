@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tuner.job.spec import StyleImage
-from tuner.results.preset_runs import preset_run
+from tuner.results.preset_runs import best_preset_result, preset_run
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
 
@@ -22,12 +22,12 @@ _BEST = 3
 Cell = tuple[str, Path | None]
 
 
-def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
+def contact_sheet(cells: Sequence[Cell], columns: int, *, cell_px: int = _CELL_PX) -> Image.Image:
     """Return the pictures in a grid, row by row; labels may have several lines."""
-    pictures = [_cell(path) for _, path in cells]
+    pictures = [_cell(path, cell_px) for _, path in cells]
     height = max(picture.height for picture in pictures)
     lines = max(2, *(label.count("\n") + 1 for label, _ in cells))
-    pitch = (_CELL_PX + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
+    pitch = (cell_px + _MARGIN_PX, height + lines * _LINE_PX + 2 + _MARGIN_PX)
     rows = -(-len(cells) // columns)
     size = (columns * pitch[0] + _MARGIN_PX, rows * pitch[1] + _MARGIN_PX)
     sheet = Image.new("RGB", size, "white")
@@ -41,14 +41,31 @@ def contact_sheet(cells: Sequence[Cell], columns: int) -> Image.Image:
     return sheet
 
 
-def _cell(path: Path | None) -> Image.Image:
+def first_look(results: Results) -> Image.Image:
+    """Return reference, best published preset and best trial in one row, for a README.
+
+    Raises:
+        RunError: no trial has reported a score.
+    """
+    best, preset = results.trial_result(), best_preset_result(results)
+    first, pair = results.goals.first, results.job.pairs[0]
+    cells: list[Cell] = [("your reference", results.run.path / pair.reference_file)]
+    if preset and preset.record.trial != best.record.trial:
+        ran = preset_run(preset.record, results.score(preset))
+        label = f"best published preset: {ran.preset}\n{first.labeled(results.score(preset))}"
+        cells.append((label, results.picture(preset, 0)))
+    label = f"tuned\n{first.labeled(results.score(best))}"
+    return contact_sheet([*cells, (label, results.picture(best, 0))], len(cells) + 1, cell_px=420)
+
+
+def _cell(path: Path | None, cell_px: int) -> Image.Image:
     """Return a picture as wide as a cell, cropped at the bottom; gray if it cannot be read."""
     if path is None:
-        return Image.new("RGB", (_CELL_PX, 1), "white")
-    picture = thumbnail(path, 4 * _CELL_PX) or Image.new("RGB", (_CELL_PX, _CELL_PX), "#ccc")
-    height = round(picture.height * _CELL_PX / picture.width)
-    scaled = picture.resize((_CELL_PX, max(1, height)), Image.Resampling.LANCZOS)
-    return scaled.crop((0, 0, _CELL_PX, min(scaled.height, _CELL_PX)))
+        return Image.new("RGB", (cell_px, 1), "white")
+    picture = thumbnail(path, 4 * cell_px) or Image.new("RGB", (cell_px, cell_px), "#ccc")
+    height = round(picture.height * cell_px / picture.width)
+    scaled = picture.resize((cell_px, max(1, height)), Image.Resampling.LANCZOS)
+    return scaled.crop((0, 0, cell_px, min(scaled.height, cell_px)))
 
 
 def style_cells(
@@ -94,14 +111,12 @@ def run_sheet(results: Results) -> Image.Image:
     """
     objective = results.goals.first
     ranked = results.ranked()
-    preset = results.best_preset()
+    preset = best_preset_result(results)
     chosen = [("best" if i == 0 else f"no. {i + 1}", r) for i, r in enumerate(ranked[:_BEST])]
-    if preset and preset not in ranked[:_BEST]:
+    if preset and preset.record.trial not in {result.record.trial for result in ranked[:_BEST]}:
         chosen.insert(0, ("best preset", preset))
     untouched = results.baselines["content"]
-    baseline = (
-        f"{objective.name} {objective.of(untouched):.3f}" if objective.known(untouched) else ""
-    )
+    baseline = objective.labeled(objective.of(untouched)) if objective.known(untouched) else ""
     blend = ranked[0].config.get("style_blend") if ranked else None
     styles = max(len(pair.style) for pair in results.job.pairs)
     cells: list[Cell] = []
@@ -110,8 +125,8 @@ def run_sheet(results: Results) -> Image.Image:
         cells += style_cells(results.run.path, pair.style, blend, styles)
         cells.append(("reference", results.run.path / pair.reference_file))
         for title, result in chosen:
-            label = f"{title}: {result.name}\n{objective.name} {results.score(result):.3f}"
+            label = f"{title}: {result.name}\n{objective.labeled(results.score(result))}"
             if result.record.preset:
                 label += f"\n{preset_run(result.record, results.score(result)).ran}"
-            cells.append((label, results.run.path / results.run.image(result.record.trial, index)))
+            cells.append((label, results.picture(result, index)))
     return contact_sheet(cells, columns=2 + styles + len(chosen))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nst_core.presets.built_in import BUILT_IN
+from tuner.results.trial_result import TrialResult
 
 if TYPE_CHECKING:
     from tuner.results.results import Results
@@ -101,6 +102,17 @@ def best_preset_run(results: Results) -> PresetRun | None:
     runs += [preset_run(record, best[1].objective) for record, best in full_runs(results)]
     loss = results.goals.first.loss
     return min(runs, key=lambda run: (loss(run.objective), not run.full), default=None)
+
+
+def best_preset_result(results: Results) -> TrialResult | None:
+    """Return the result of `best_preset_run`, or None if no preset has reported."""
+    run = best_preset_run(results)
+    if run is None:
+        return None
+    for record, (steps, rung) in full_runs(results):
+        if record.trial == run.trial:
+            return TrialResult(record=record, steps=steps, rung=rung)
+    return results.trial_result(run.trial)
 
 
 def full_runs(results: Results) -> list[tuple[TrialRecord, tuple[int, RungRecord]]]:

@@ -284,6 +284,12 @@ class Results:
             return [self.run.image(trial, pair) for pair in pairs]
         return [self.run.frame(trial, steps, pair) for pair in pairs]
 
+    def picture(self, result: TrialResult, pair: int) -> Path:
+        """Return the picture of a result to look at: rendered larger, or else as it was tuned."""
+        trial = result.record.trial
+        presented = self.run.path / self.run.presented(trial, result.steps, pair)
+        return presented if presented.is_file() else self.run.path / self.run.image(trial, pair)
+
     def input_files(self, pair: int) -> dict[str, Path]:
         """Return the input files of a pair of the search by role.
 
@@ -356,7 +362,7 @@ class Results:
                 source=f"trial {result.record.trial}",
             ),
             name=f"{self.job.name}-{result.record.trial}",
-            description=f"tuned: {self.goals.first.name} {score:.4f}{note}",
+            description=f"tuned: {self.goals.first.labeled(score)}{note}",
             provenance={
                 "kind": "tuned",
                 "run": self.job.name,

@@ -15,7 +15,7 @@ from tuner.study.study import load_records
 CHANGEABLE = (
     "search.trials",
     *(f"budget.{name}" for name in ("minutes", "engine_seconds", "patience", "target")),
-    *("finals.count", "finals.seeds", "baselines.full"),
+    *("finals.count", "finals.seeds", "baselines.full", "present.size_px"),
     *(f"resources.{name}" for name in ("lanes", "device", "gpus", "engines_per_gpu")),
     *("resources.gpus_per_worker", "resources.cpus_per_worker"),
     "resources.engine_deadline_s",

@@ -1,15 +1,23 @@
-"""The demo: a small job on a built-in pair."""
+"""The demo: a small job on a photo, a drawn painting and a reference, all made on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from nst_core.errors import InputError
+from nst_core.feed_forward.magenta import check_installed
 from nst_core.images.tensors import save_image
 from nst_core.networks.weights import Weights
-from nst_core.sample_pictures import sample_content, sample_reference, sample_style
+from nst_core.references import make_reference
+from nst_core.sample_pictures import sample_photo, sample_style
 from nst_core.stylization import Step
 from tuner.job.yaml_file import yaml_text
+
+#: Longer side of the reference, the size at which the results are rendered again.
+REFERENCE_PX = 256
+#: Optimizer steps of the reference where the feed-forward network is not installed.
+REFERENCE_STEPS = 120
 
 #: The job, small enough for a few minutes on two CPU cores.
 _JOB = {
@@ -19,7 +27,21 @@ _JOB = {
     "search": {"trials": 20, "seed": 0},
     "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},
     "finals": {"count": 1, "seeds": 2},
+    "present": {"size_px": REFERENCE_PX},
 }
+
+
+def reference_source() -> str:
+    """Return how the demo makes its reference: by nothing that its search could find again.
+
+    This is the feed-forward network if it is installed. A long run has another style loss, another
+    optimizer and other layers than the space of the demo.
+    """
+    try:
+        check_installed()
+    except InputError:
+        return "long-run"
+    return "feed-forward"
 
 
 def write_demo_job(
@@ -29,12 +51,23 @@ def write_demo_job(
 
     Args:
         folder: an existing folder.
-        weights: return the weights of a network by its name, for the reference stylization.
-        on_step: receives every step of the reference stylization.
+        weights: return the weights of a network by its name, for a long run.
+        on_step: receives the steps of a long run.
     """
-    save_image(sample_content(), folder / "content.png")
-    save_image(sample_style(), folder / "style.png")
-    save_image(sample_reference(weights, on_step), folder / "reference.png")
+    source = reference_source()
+    photo, painting = sample_photo(), sample_style()
+    reference = make_reference(
+        source,
+        photo,
+        [(painting, 1.0)],
+        size_px=REFERENCE_PX,
+        weights=weights,
+        steps=REFERENCE_STEPS if source == "long-run" else None,
+        on_step=on_step,
+    )
+    save_image(photo, folder / "content.png")
+    save_image(painting, folder / "style.png")
+    save_image(reference, folder / "reference.png")
     pair = {"content": "content.png", "style": "style.png", "reference": "reference.png"}
     job_file = folder / "job.yaml"
     job_file.write_text(yaml_text({**_JOB, "pairs": [pair]}), encoding="utf-8")

@@ -16,12 +16,15 @@ from nst_core.lanes.device import cuda_graphs_enabled
 from search_spaces import Space, space_to_dict
 from tuner.engine.costs import known_costs
 from tuner.job.load import fingerprint, load_job
-from tuner.job.spec import BaselinesSpec, JobSpec
+from tuner.job.spec import BaselinesSpec, JobSpec, PresentSpec
 from tuner.job.yaml_file import read_yaml
+from tuner.results.results import load_results
+from tuner.results.verdict import NOT_PRESENTED
 from tuner.run.backend_protocol import Backend
 from tuner.run.change_job import change_job
 from tuner.run.mirror import Mirror
 from tuner.run.prepare import Prepared, prepare, prepare_resumed, space_of_run, weight_digests
+from tuner.run.present import present
 from tuner.run.run_log import logged
 from tuner.run.trackers import make_callbacks
 from tuner.sampling.lengthscales import LENGTHS, initial_lengths
@@ -137,6 +140,8 @@ def resume_run(
         if "baselines" not in read_yaml(run.job_file).data:
             # The run is of an older version, which did not run presets with all of their steps.
             job = job.model_copy(update={"baselines": BaselinesSpec(full=False)})
+        if "present" not in read_yaml(run.job_file).data:  # nor did it render anything again
+            job = job.model_copy(update={"present": PresentSpec(size_px=0)})
         mirror, callbacks = _mirror(job, run), make_callbacks(job, run, callback)
         callback.doing("reading the study, pictures and weights")
         study = RunStudy.open(folder, goals=job.goals)
@@ -236,14 +241,26 @@ def _search(
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} unfinished trials; {how_to_continue}"
         )
-    if not search.others_running:
-        study.note("over", search.reason)
     records = study.records()
+    if not search.others_running:
+        _present(study, run, prepared, callback, say)
+        study.note("over", search.reason)
     if records and all(record.state == "failed" for record in records):
         raise WorkError(
             f"all {len(records)} trials failed; the first: trial {records[0].trial}:"
             f" {records[0].reason}"
         )
+
+
+def _present(
+    study: RunStudy, run: RunDir, prepared: Prepared, callback: Callback, say: Say
+) -> None:
+    """Render the best results larger. A launch that ends here is completed by `resume`."""
+    results, size_px = load_results(run.path), prepared.job.presented_px
+    if size_px and results.ranked():
+        weights = prepared.workload.weights.__getitem__
+        reason = present(results, size_px, weights=weights, doing=callback.doing, say=say)
+        study.note(NOT_PRESENTED, reason)
 
 
 def _how_to_continue(run: RunDir) -> str:

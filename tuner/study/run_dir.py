@@ -43,6 +43,7 @@ class RunDir:
         trials/0007/pair0.png  each trial's best image, one per pair
         trials/0012/steps-00040-pair0.png  intermediate images of a final
         trials/0007/lanes.safetensors  saved lanes of a trial that is not finished
+        presented/trial0007-steps00090-pair0.png  a result, rendered larger than it was tuned
         contact-sheet.jpg      the best results beside the baselines
         report.html            the page that `nst-tuner report` writes
         log.jsonl              events, one JSON object per line
@@ -217,6 +218,10 @@ class RunDir:
     def frame(self, trial: int, steps: int, pair: int) -> str:
         """Return the path of a trial's image after ``steps`` steps, relative to the run."""
         return f"trials/{trial:04d}/steps-{steps:05d}-pair{pair}.png"
+
+    def presented(self, trial: int, steps: int, pair: int) -> str:
+        """Return the path of a result that was rendered larger, relative to the run."""
+        return f"presented/trial{trial:04d}-steps{steps:05d}-pair{pair}.png"
 
     def save_images(
         self, trial: int, pngs: Sequence[bytes], *, best: bool = True, steps: int | None = None

@@ -17,10 +17,6 @@ if TYPE_CHECKING:  # imports torch, which `status` and `best` must not load
     from tuner.apply.metric_check import Ranking
     from tuner.apply.metric_disagreement import Comparison
 
-_FORMATS = {
-    **{"lpips": "{:.4f}", "stlpips": "{:.4f}", "dists": "{:.4f}", "ssim": "{:.3f}"},
-    **{"psnr": "{:.2f}", "rmse": "{:.4f}", "color": "{:.2f}", "edges": "{:.3f}"},
-}
 #: Number of pairs of pictures that `disagreement_table` shows.
 _SHOWN = 5
 
@@ -35,7 +31,7 @@ def metrics_in(scores: Iterable[Mapping[str, float]]) -> list[str]:
 
 def score_columns(metrics: Sequence[str], scores: Mapping[str, float]) -> list[str]:
     """Return the scores as text, one cell per metric; a dash for a missing score."""
-    return [_FORMATS[name].format(scores[name]) if name in scores else "–" for name in metrics]
+    return [METRICS[name].text(scores[name]) if name in scores else "–" for name in metrics]
 
 
 def metric_heading(metric: str, goals: Goals | None = None) -> str:
@@ -45,7 +41,7 @@ def metric_heading(metric: str, goals: Goals | None = None) -> str:
     """
     objectives = goals.objectives if goals else ()
     starred = any(metric in objective.weights for objective in objectives)
-    return f"{metric}\n{_ARROWS[METRICS[metric].direction]}{' *' if starred else ''}"
+    return f"{METRICS[metric].label}\n{_ARROWS[METRICS[metric].direction]}{' *' if starred else ''}"
 
 
 def narrow_table(title: str | None = None, caption: str | None = None) -> Table:
@@ -134,7 +130,7 @@ def rankings_table(rankings: Sequence[Ranking], advised: str) -> RenderableType:
 
 def _rank_cell(ranking: Ranking, name: str) -> Text:
     label = name.removesuffix("_reference")
-    score = _FORMATS[ranking.metric].format(ranking.scores[name])
+    score = METRICS[ranking.metric].text(ranking.scores[name])
     return Text(f"{label}\n{score}", style="bold reverse" if name == "content" else "")
 
 
@@ -163,5 +159,5 @@ def disagreement_table(comparison: Comparison) -> RenderableType:
 
 
 def _both_scores(metric: str, one: float, other: float) -> str:
-    one_text, other_text = (_FORMATS[metric].format(score) for score in (one, other))
+    one_text, other_text = (METRICS[metric].text(score) for score in (one, other))
     return f"{one_text} {'<' if one < other else '>'} {other_text}"

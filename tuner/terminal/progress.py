@@ -170,7 +170,7 @@ class ProgressCallback(Callback):
         """Print one line about the progress."""
         self._line_at_s = time.monotonic()
         self._steps.measure()
-        best = "–" if self._best is None else f"{self._objective.name} {self._best[0]:.4f}"
+        best = "–" if self._best is None else self._objective.labeled(self._best[0])
         line = f"{self._done}/{self._job.search.trials} trials, best {best}"
         self.say(f"{line}, {self._steps.share:.0%} of the steps, {left_text(self._steps.left_s)}")
 
@@ -206,7 +206,7 @@ class ProgressCallback(Callback):
             return [Text("best     –", style="dim")]
         value, trial, steps = self._best
         line = Text("best     ")
-        line.append(f"{self._objective.name} {value:.4f}", style="bold")
+        line.append(self._objective.labeled(value), style="bold")
         line.append(f"  trial {trial}, {steps} steps")
         lines = [line]
         if self._preset and (base := self._preset.objective):

@@ -47,7 +47,7 @@ def best_table(results: Results, top: int) -> RenderableType:
     costs = [cost for cost in COSTS if cost in goals.measures]
     metrics = metrics_in([*results.baselines.values(), *(result.rung.scores for result in ranked)])
     metrics = _fitting(metrics, goals.measures, _MAX_COLUMNS - len(costs) - 1)
-    table = narrow_table(f"{results.job.name}: best by {goals.name}")
+    table = narrow_table(f"{results.job.name}: best by {goals.label}")
     has_room = len(metrics) + len(costs) + 2 <= _MAX_COLUMNS
     compared = best_preset_run(results) if has_room else None
     headings = [metric_heading(metric, goals) for metric in metrics]
@@ -134,7 +134,7 @@ def finals_table(results: Results) -> RenderableType:
     if set(columns) == {"trial", "search", "seeds"} and not any(f.failed for f in finalists):
         trials = ", ".join(str(result.record.trial) for result in finalists)
         return Text(f"finals: trial {trials}: {_ONE_RUN}")
-    table = narrow_table(f"finals: {first.name} of the best trials, run again")
+    table = narrow_table(f"finals: {first.label} of the best trials, run again")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in zip(*columns.values(), strict=True):

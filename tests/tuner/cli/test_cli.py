@@ -28,7 +28,18 @@ from tuner.terminal.run_tables import best_table
 from tuner.terminal.tables import space_table
 
 COMMANDS = (
-    *("launch", "resume", "demo", "status", "best", "export", "stylize", "reference", "score"),
+    *(
+        "launch",
+        "resume",
+        "demo",
+        "render",
+        "status",
+        "best",
+        "export",
+        "stylize",
+        "reference",
+        "score",
+    ),
     *("metrics", "extractors", "weights", "weights fetch", "spaces", "presets", "doctor"),
 )
 
@@ -107,7 +118,7 @@ def test_tables_with_costs_fit_a_terminal(run: Path, count: int) -> None:
     Console(file=shown, width=80).print(best_table(replace(results, job=job), 12))
     assert "…" not in shown.getvalue()
     headings = shown.getvalue().splitlines()[1]
-    assert "s per" in headings and "lpips" in headings and "color" in headings
+    assert "s per" in headings and "LPIPS" in headings and "Color" in headings
 
 
 def test_an_exported_preset_has_the_score_of_its_trial(

@@ -9,6 +9,7 @@ from PIL import Image
 from benchmarks.support.made_run import made_run
 from tuner.pages.report import album
 from tuner.pages.report.album import Album
+from tuner.results.preset_runs import best_preset_result
 from tuner.results.results import load_results
 
 
@@ -16,11 +17,15 @@ def test_pictures_fit_their_budget(run: Path, monkeypatch: pytest.MonkeyPatch) -
     """All thumbnails fit the budget by becoming smaller, and the best trial comes first."""
     whole = Album(load_results(run)).embedded()
     results = load_results(run)
-    assert len([key for key in whole if re.fullmatch(r"t\d+p\d", key)]) == 2 * len(results.ranked())
-    assert all(uri.startswith("data:image/webp;base64,") for uri in whole.values())
+    preset = best_preset_result(results)
+    assert preset is not None
+    trials = {result.record.trial for result in [*results.ranked(), preset]}
+    assert len([key for key in whole if re.fullmatch(r"t\d+p\d", key)]) == 2 * len(trials)
+    kinds = {key.endswith(album.PNG): uri.partition(";")[0] for key, uri in whole.items()}
+    assert kinds == {False: "data:image/webp", True: "data:image/png"}
     monkeypatch.setattr(album, "THUMB_BYTES", 20_000)
     small = Album(results).embedded()
-    thumbs = [uri for key, uri in small.items() if not key.endswith(album.LARGE)]
+    thumbs = [uri for key, uri in small.items() if not key.endswith((album.LARGE, album.PNG))]
     assert sum(len(uri) * 3 / 4 for uri in thumbs) < 21_000
     assert f"t{results.ranked()[0].record.trial}p0" in small
 
@@ -30,7 +35,7 @@ def test_the_first_screen_has_large_pictures(
 ) -> None:
     """Large pictures go first to the inputs, best trial and best preset of the first pair."""
     results = load_results(made_run(tmp_path / "run", pictures, trials=6, pairs=8, holdout=2))
-    best, preset = results.ranked()[0], results.best_preset()
+    best, preset = results.ranked()[0], best_preset_result(results)
     assert preset is not None and preset is not best
     first = ["content-0", "style-0", "reference-0"]
     first += [f"t{result.record.trial}p0" for result in (best, preset)]

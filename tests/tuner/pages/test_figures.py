@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_figures_come_from_optuna(tmp_path: Path, pictures: Path) -> None:
     assert kinds <= {"bar", "scatter", "contour"}
     assert groups[0]["figures"][0]["data"][0]["y"][-1] == "lr"  # which the made-up score depends on
     labels = [figure["label"] for group in groups for figure in group["figures"]]
-    assert "lpips by lr" in labels and len(set(labels)) == len(labels)
+    assert "LPIPS by lr" in labels and len(set(labels)) == len(labels)
     assert "bgcolor" not in json.dumps(groups)  # the page is light or dark
 
 
@@ -71,7 +72,9 @@ def test_importance_is_about_good_trials(
         return sign * (good - bad)
 
     study.optimize(objective, n_trials=200)
-    monkeypatch.setattr("tuner.pages.report.figures.study_for_plots", lambda path, goals: study)
+    monkeypatch.setattr(
+        "tuner.pages.report.figures.study_for_plots", lambda *_: (study, list(range(200)))
+    )
     (bars,) = figures_of(report_figures(load_results(run)), "Parameter importances")
     assert bars["data"][0]["y"][-1] == "makes good"
 
@@ -93,6 +96,45 @@ def test_colors_follow_the_direction(
         if trace["type"] == "contour"
     }
     assert scales == {low_is_good}
+
+
+def test_points_know_their_trial(run: Path) -> None:
+    """Each point of a slice plot has the number of its trial in the run."""
+    results = load_results(run)
+    scores = {r.record.trial: r.rung.objective for r in results.ranked()}
+    for figure in figures_of(report_figures(results), "One parameter"):
+        (trace,) = (trace for trace in figure["data"] if "customdata" in trace)
+        assert trace["y"] == pytest.approx([scores[trial] for trial in trace["customdata"]])
+
+
+def test_importances_say_from_how_many_trials(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importances have the number of trials, and a warning if there are few."""
+    groups = {group["title"]: group for group in report_figures(load_results(run))}
+    help_ = groups["Parameter importances"]["help"]
+    assert re.search(r"from \d+ trials", help_) and "fewer than 50" in help_
+    monkeypatch.setattr("tuner.pages.report.figures.FEW_TRIALS", 5)
+    groups = {group["title"]: group for group in report_figures(load_results(run))}
+    assert "fewer than" not in groups["Parameter importances"]["help"]
+
+
+def test_outliers_are_drawn_at_the_untouched_photo(run: Path) -> None:
+    """Scores that are worse than the untouched photo get its score, and the page says so."""
+    results = load_results(run)
+    content = {**results.pair_baselines[0]["content"], "lpips": 0.3}
+    notes = {**results.notes, "pair_baselines": [{"content": content}] * 3}
+    groups = report_figures(replace(results, notes=notes))
+    (lr, *_) = figures_of(groups, "One parameter")
+    values = [value for trace in lr["data"] for value in trace["y"]]
+    assert max(values) == 0.3 > min(values)
+    assert any("worse than the untouched photo" in group["help"] for group in groups)
+
+
+def test_choices_have_no_quotes(run: Path) -> None:
+    """Choices are written as in the job, without the quotes that Optuna adds."""
+    drawn = [
+        figure["data"] for group in report_figures(load_results(run)) for figure in group["figures"]
+    ]
+    assert not re.search(r"\"'\w", json.dumps(drawn))
 
 
 def test_few_trials_are_not_plotted(tmp_path: Path, pictures: Path) -> None:

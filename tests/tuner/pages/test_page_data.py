@@ -11,6 +11,7 @@ from benchmarks.support.made_run import UNTOUCHED, made_run
 from tuner.pages.report import album
 from tuner.pages.report.album import Album
 from tuner.pages.report.page_data import report_data
+from tuner.results.preset_runs import best_preset_result
 from tuner.results.results import load_results
 from tuner.results.verdict import summary
 from tuner.study.records import TrialRecord
@@ -71,14 +72,14 @@ def test_each_pair_has_its_own_scores(run: Path) -> None:
     results = replace(results, records=[harder_pairs(record) for record in results.records])
     page_data = report_data(results)
     first, second, held_out = page_data["pairs"]
-    best, preset = results.ranked()[0], results.best_preset()
+    best, preset = results.ranked()[0], best_preset_result(results)
     assert preset is not None and best.finals
     assert first["best"] == pytest.approx(results.score(best), rel=1e-4)
     assert first["preset"] == pytest.approx(results.score(preset), rel=1e-4)
     for role in ("best", "preset"):
         assert second[role] == pytest.approx(first[role] + 1, rel=1e-4)
     assert held_out["best"] == pytest.approx(first["best"] + 2, rel=1e-4)
-    assert held_out["preset"] is None  # which was no finalist
+    assert (held_out["preset"] is None) != preset.record.full  # only runs in full are on all pairs
 
 
 def test_baselines_have_the_objective(tmp_path: Path, pictures: Path) -> None:
@@ -92,8 +93,8 @@ def test_baselines_have_the_objective(tmp_path: Path, pictures: Path) -> None:
 def test_the_summary_names_gains_finals_and_work(run: Path) -> None:
     """The summary names gains, finals, held-out pairs and the number of trials."""
     text = " ".join(summary(load_results(run)))
-    assert "better than the untouched content (0.6)" in text
-    assert "better than the best preset" in text
+    assert "better than the untouched photo (0.6000)" in text
+    assert "better than the best published preset" in text
     assert "2 seeds" in text and "never saw" in text
     assert "stopped early" in text and "2 failed" in text
 
@@ -101,7 +102,7 @@ def test_the_summary_names_gains_finals_and_work(run: Path) -> None:
 def test_the_summary_starts_with_a_failure(tmp_path: Path, pictures: Path) -> None:
     """If the untouched content scores better, the summary says so first."""
     run = made_run(tmp_path / "run", pictures, trials=3, objective="ssim", finals={"count": 0})
-    assert "does NOT beat the untouched content" in summary(load_results(run))[0]
+    assert "does NOT beat the untouched photo" in summary(load_results(run))[0]
 
 
 def test_every_style_image_has_its_share(tmp_path: Path, pictures: Path) -> None:

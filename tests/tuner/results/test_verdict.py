@@ -10,7 +10,7 @@ import pytest
 import tuner.results.contact_sheet
 from tests.tuner.made_results import STEPS, UNTOUCHED, job, order, printed, results, trial
 from tuner.results.as_json import best_json, status_json
-from tuner.results.verdict import summary
+from tuner.results.verdict import gain_over_content, headline, summary
 from tuner.study.records import TrialRecord
 from tuner.terminal.run_tables import best_table, status_table, verdict
 
@@ -38,13 +38,13 @@ def test_the_mean_of_the_finals_decides_everywhere(monkeypatch: pytest.MonkeyPat
     assert not best_json(run_results)["beats_content"]
     assert not status_json(run_results)["beats_content"]
     assert "NOT" in verdict(run_results).plain
-    assert run_results.preset().description == "tuned: lpips 0.7000"
+    assert run_results.preset().description == "tuned: LPIPS 0.7000"
     labels: dict[str, Path] = {}
     monkeypatch.setattr(
         tuner.results.contact_sheet, "contact_sheet", lambda cells, columns: labels.update(cells)
     )
     tuner.results.contact_sheet.run_sheet(run_results)
-    assert "best: trial 0\nlpips 0.700" in labels
+    assert "best: trial 0\nLPIPS 0.7000" in labels
     content = json.loads(json.dumps(best_json(run_results), allow_nan=False))
     assert content["direction"] == "minimize"
     for text in (content["verdict"], status_json(run_results)["verdict"], summary(run_results)[0]):
@@ -84,7 +84,7 @@ def test_a_better_finalist_on_held_out_pairs_is_named(other: float, named: bool)
     ]
     run_results = results(spec, [trial(0, goals, 0.2), trial(1, goals, 0.3), *finals])
     assert order(run_results)[:2] == [0, 1]
-    sentence = "On the held-out pairs trial 1 does better: 0.4 against 0.5."
+    sentence = "On the held-out pairs trial 1 does better: 0.4000 against 0.5000."
     for text in (verdict(run_results).plain, " ".join(summary(run_results))):
         assert (sentence in text) is named
 
@@ -96,6 +96,36 @@ def test_a_preset_as_the_best_trial_is_named() -> None:
     text = verdict(results(spec, [best, trial(1, spec.goals, 0.3)])).plain
     assert "It is the preset adam-1000 (cut to 10 of its 1,000 steps" in text
     assert "the search found nothing better" in text
+
+
+def test_the_headline_compares_with_the_best_preset() -> None:
+    """The headline is the gain over the best published preset, the photo comes second."""
+    spec = job()
+    preset = replace(trial(0, spec.goals, 0.4), preset="adam-1000")
+    run_results = results(spec, [preset, trial(1, spec.goals, 0.3)])  # the content has 0.6
+    top = headline(run_results)
+    assert top.share == pytest.approx(0.25) and top.tone == "good"
+    assert top.text.startswith("nearer to the reference than the best published preset, adam-1000")
+    assert "cut to 10 of its 1,000 steps" in top.text and top.text.endswith(", by LPIPS")
+    second = (
+        "It is 50% nearer to the reference than the untouched photo: LPIPS 0.3000 against 0.6000."
+    )
+    assert gain_over_content(run_results) == second
+    alone = results(spec, [trial(1, spec.goals, 0.3)])
+    assert headline(alone).text == "nearer to the reference than the untouched photo, by LPIPS"
+    assert headline(alone).share == pytest.approx(0.5) and gain_over_content(alone) is None
+
+
+def test_a_headline_never_hides_a_failure() -> None:
+    """If the untouched photo is better, the headline says so, whatever the presets reached."""
+    spec = job()
+    preset = replace(trial(0, spec.goals, 0.9), preset="adam-1000")
+    top = headline(results(spec, [preset, trial(1, spec.goals, 0.75)]))
+    assert top.text == "farther from the reference than the untouched photo, by LPIPS"
+    assert top.tone == "bad" and top.share == pytest.approx(0.25)
+    psnr = job(objective="ssim")
+    better = headline(results(psnr, [trial(1, psnr.goals, 0.3, ssim=0.9)]))
+    assert better.text == "better than the untouched photo, by SSIM"  # which is no distance
 
 
 def test_before_the_first_report_nothing_beats_the_content() -> None:

@@ -44,10 +44,10 @@ def test_resume_shows_the_new_target(run: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tuner.cluster.connection.ray_backend", lambda address: InlineBackend())
     done = nst_tuner("resume", run, "--trials", 5)
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stderr.splitlines() if "/5 trials, best lpips" in line]
+    lines = [line for line in done.stderr.splitlines() if "/5 trials, best LPIPS" in line]
     assert [line.partition("/")[0] for line in lines] == ["4", "5"]
     best = min(result.rung.objective for result in load_results(run).ranked())
-    assert f"best lpips {best:.4f}" in lines[-1]
+    assert f"best LPIPS {best:.4f}" in lines[-1]
 
 
 def test_trials_must_stay_comparable(run: Path) -> None:

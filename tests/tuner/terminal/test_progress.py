@@ -44,7 +44,7 @@ def test_a_terminal_shows_the_best_engines_and_trials(job_file: Path) -> None:
         send_events(callback)
         callback._live.refresh()
     view = written.getvalue()
-    assert "lpips 0.3000" in view and "trial 1, 30 steps" in view
+    assert "LPIPS 0.3000" in view and "trial 1, 30 steps" in view
     assert "25% better than the best preset so far" in view
     assert "adam-1000 (cut to 300 of its 1,000 steps, on vgg16 instead of vgg19)" in view
     assert "1 on CPU" in view
@@ -74,7 +74,7 @@ def test_a_resumed_run_shows_its_earlier_results(job_file: Path, tmp_path: Path)
         callback._live.refresh()
     view = written.getvalue()
     assert "8/20" in view
-    assert "lpips 0.2000" in view and "trial 2" in view
+    assert "LPIPS 0.2000" in view and "trial 2" in view
     assert "50% better than the best preset so far" in view
 
 
@@ -87,7 +87,7 @@ def test_a_trial_that_breaks_a_bound_is_not_the_best(job_file: Path) -> None:
         scores = {"lpips": value, "vram_gb": memory}
         callback.reported(trial, 30, RungRecord(objective=value, scores=scores))
         callback.ended(trial, "complete", None)
-    assert written.getvalue().splitlines()[-1].startswith("2/8 trials, best lpips 0.4000, ")
+    assert written.getvalue().splitlines()[-1].startswith("2/8 trials, best LPIPS 0.4000, ")
 
 
 def test_without_a_terminal_there_are_plain_lines(job_file: Path) -> None:
@@ -96,10 +96,10 @@ def test_without_a_terminal_there_are_plain_lines(job_file: Path) -> None:
     with callback:
         send_events(callback)
     lines = written.getvalue().splitlines()
-    assert lines[0].startswith("1/8 trials, best lpips 0.4000, ")
+    assert lines[0].startswith("1/8 trials, best LPIPS 0.4000, ")
     assert lines[1] == "trial 2 failed: went to NaN"
     assert re.fullmatch(
-        r"2/8 trials, best lpips 0.3000, \d+% of the steps, time left: measuring", lines[2]
+        r"2/8 trials, best LPIPS 0.3000, \d+% of the steps, time left: measuring", lines[2]
     )
 
 

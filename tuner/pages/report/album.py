@@ -3,7 +3,7 @@
 Every picture has a key. ``content-0``, ``style-0``, ``style2-0`` and ``reference-0`` are the inputs
 of pair 0. ``t7p0`` is the best result of trial 7 on pair 0, ``t7s30p0`` its result after 30 steps,
 and ``f12s40`` the picture of final 12 after 40 steps. A key with ``-large`` appended names the same
-picture at the size for close viewing.
+picture at the size for close viewing, one with ``-png`` the file of a best picture.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tuner.pages.local_server import Answer
 from tuner.pages.report.page_data import frames_of_best, picture_key
+from tuner.results.preset_runs import best_preset_result
 from tuner.results.results import Results
 from tuner.results.thumbnails import thumbnail
 from tuner.results.trial_result import TrialResult
@@ -27,6 +28,9 @@ THUMB_SIZES_PX = (256, 224, 192, 160, 128, 96, 64)
 
 #: Limits for all large and all small pictures of a page. Base64 in the page takes a third more.
 LARGE_BYTES, THUMB_BYTES = 6_000_000, 6_000_000
+
+#: Ending of the key of a picture file as the run wrote it, and the limit for all of them.
+PNG, PNG_BYTES = "-png", 3_000_000
 
 _QUALITY = 80
 #: Number of pictures that are encoded to estimate the size of all, and that are encoded at once.
@@ -104,8 +108,12 @@ class Album:
 
     def answer(self, key: str) -> Answer | None:
         """Return the answer of a server to a request for a picture; None for an unknown key."""
+        if path := self._best_pngs().get(key):
+            png = _content(path)
+            return Answer(content=png, kind="image/png") if png else None
         size_px = LARGE_PX if key.endswith(LARGE) else THUMB_SIZES_PX[0]
-        files = {**self.inputs(), **self.trials(), **self.front(), **self.frames()}
+        compared = self._first_screens()
+        files = {**compared, **self.inputs(), **self.trials(), **self.front(), **self.frames()}
         path = files.get(key.removesuffix(LARGE))
         content = Picture(path, size_px).webp() if path else None
         return Answer(content=content, kind="image/webp", cacheable=True) if content else None
@@ -116,19 +124,39 @@ class Album:
         large = {key + LARGE: path for key, path in {**first, **trials}.items()}
         small = {**first, **frames, **self.front(), **trials}
         return {
-            **_encoded(large, LARGE_PX, LARGE_BYTES),
-            **_encoded(small, _thumb_px(list(small.values())), THUMB_BYTES),
+            **self._embedded_pngs(),
+            **embedded_pictures(large, LARGE_PX, LARGE_BYTES),
+            **embedded_pictures(small, _thumb_px(list(small.values())), THUMB_BYTES),
         }
 
     def _first_screens(self) -> dict[str, Path]:
         """Return the pictures of the first screen by key: inputs and results, pair by pair."""
-        preset = self._results.best_preset()
-        results = [*self._results.ranked()[:1], *([preset] if preset else [])]
         files: dict[str, Path] = {}
         for pair in range(len(self._results.job.pairs)):
             files |= self._inputs_of(pair)
-            files |= dict(self._image(result, pair) for result in results)
+            files |= dict(self._image(result, pair) for result in self._compared())
         return files
+
+    def _compared(self) -> list[TrialResult]:
+        """Return the best trial and the best run of a preset, which may be a run in full."""
+        preset = best_preset_result(self._results)
+        return [*self._results.ranked()[:1], *([preset] if preset else [])]
+
+    def _best_pngs(self) -> dict[str, Path]:
+        """Return the pictures of the best trial by the key of the file that a page offers."""
+        pairs = range(len(self._results.job.pairs))
+        images = [self._image(r, pair) for r in self._results.ranked()[:1] for pair in pairs]
+        return {key + PNG: path for key, path in images}
+
+    def _embedded_pngs(self) -> dict[str, str]:
+        """Return the files of the best pictures as data URIs, as many as fit in a page."""
+        uris: dict[str, str] = {}
+        left = PNG_BYTES
+        for key, path in self._best_pngs().items():
+            content = _content(path)
+            if content is not None and (left := left - len(content)) >= 0:
+                uris[key] = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        return uris
 
     def _inputs_of(self, pair: int) -> dict[str, Path]:
         """Return the input files of a pair that are inside the run by key."""
@@ -140,8 +168,15 @@ class Album:
         }
 
     def _image(self, result: TrialResult, pair: int) -> tuple[str, Path]:
-        trial = result.record.trial
-        return f"t{trial}p{pair}", self._folder / self._results.run.image(trial, pair)
+        return f"t{result.record.trial}p{pair}", self._results.picture(result, pair)
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the bytes of a file; None if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _thumb_px(paths: Sequence[Path]) -> int:
@@ -154,7 +189,7 @@ def _thumb_px(paths: Sequence[Path]) -> int:
     return THUMB_SIZES_PX[-1]
 
 
-def _encoded(files: Mapping[str, Path], size_px: int, max_bytes: int) -> dict[str, str]:
+def embedded_pictures(files: Mapping[str, Path], size_px: int, max_bytes: int) -> dict[str, str]:
     """Return pictures as data URIs in the given order until the limit is reached."""
     uris: dict[str, str] = {}
     total = 0

@@ -22,6 +22,10 @@ SLICE_PARAMS, CONTOUR_PARAMS, PARALLEL_PARAMS = 9, 3, 7
 
 #: Minimum number of trials; importances of fewer are a guess.
 MIN_TRIALS = 10
+#: With fewer trials, the page warns that importances may be chance.
+FEW_TRIALS = 50
+
+CLIPPED = " Trials that are worse than the untouched photo are drawn at its score."
 
 #: Maximum number of trials in the parallel coordinate plot.
 PARALLEL_TRIALS = 250
@@ -31,6 +35,8 @@ _REPLACED = ("template", "title", "width", "plot_bgcolor", "paper_bgcolor")
 
 #: Tags that Optuna itself writes.
 _OPTUNA_TAG = re.compile(r"(</?(?:br|extra)>)")
+#: A choice as Optuna writes it.
+_CHOICE = re.compile(r"(['\"])(.*)\1")
 _AS_TEXT = str.maketrans("<>", "‹›")
 
 Figure = dict[str, Any]
@@ -39,11 +45,12 @@ Group = dict[str, Any]
 
 def report_figures(results: Results) -> list[Group]:
     """Return the groups of figures in the order of the page, without figures that have no data."""
-    study = study_for_plots(results.run.path, results.goals)
+    worst = worst_plotted(results)
+    study, numbers = study_for_plots(results.run.path, results.goals, worst)
     if len(study.trials) < MIN_TRIALS:
         needed = f"Plots of parameters need at least {MIN_TRIALS} trials with a score."
         return [_group("Too few trials", needed, [])] if study.trials else []
-    name = results.goals.first.name
+    name = results.goals.first.label
     with warnings.catch_warnings():
         # Optuna warns about experimental features and about conditional parameters.
         warnings.simplefilter("ignore")
@@ -51,16 +58,21 @@ def report_figures(results: Results) -> list[Group]:
         ranked = list(importances) or sorted({p for trial in study.trials for p in trial.params})
         best = _best(study, PARALLEL_TRIALS)
         note = "" if best is study else f" Only the best {PARALLEL_TRIALS} are shown."
+        clip = "" if worst is None else CLIPPED
         return [
             _group(
                 "Parameter importances",
-                "How much each parameter decides whether a trial is among the best (PED-ANOVA).",
+                _importance_help(len(study.trials)),
                 [_bars(importances)] if importances else [],
             ),
             _group(
                 "One parameter",
-                f"{name} by one parameter. Each point is a trial, later ones in a stronger color.",
-                [_drawn("plot_slice", study, [param], name) for param in ranked[:SLICE_PARAMS]],
+                f"{name} by one parameter. Each point is a trial, later ones in a stronger color."
+                f"{clip}",
+                [
+                    _with_trials(_drawn("plot_slice", study, [param], name), numbers)
+                    for param in ranked[:SLICE_PARAMS]
+                ],
                 size="small",
             ),
             _group(
@@ -76,6 +88,7 @@ def report_figures(results: Results) -> list[Group]:
                 "All parameters",
                 f"Each line is a trial.{note}",
                 [_drawn("plot_parallel_coordinate", best, ranked[:PARALLEL_PARAMS], name)],
+                size="wide",
             ),
         ]
 
@@ -83,9 +96,37 @@ def report_figures(results: Results) -> list[Group]:
 def _group(
     title: str, help_: str, figures: Sequence[Figure | None], *, size: str = "full"
 ) -> Group:
-    """Return a group of figures of the same size: ``full`` width or ``small``."""
+    """Return a group of figures of the same size: ``full`` width, ``small``, or ``wide``.
+
+    A ``wide`` figure is left out where the window is narrow.
+    """
     drawn = [figure for figure in figures if figure]
     return {"title": title, "help": help_, "size": size, "figures": drawn}
+
+
+def _importance_help(trials: int) -> str:
+    """Return what the importances mean, from how many trials they are, and whether that is few."""
+    text = (
+        "How much each parameter decides whether a trial is among the best (PED-ANOVA), from"
+        f" {trials} trials."
+    )
+    if trials < FEW_TRIALS:
+        text += f" With fewer than {FEW_TRIALS} trials, the order may be chance."
+    return text
+
+
+def _with_trials(figure: Figure | None, numbers: Sequence[int]) -> Figure | None:
+    """Add the number of the trial to each point of a slice plot, so that it can be marked.
+
+    Args:
+        figure: a plot whose points are colored by the number of a trial of the copied study.
+        numbers: number of each trial in the run.
+    """
+    for trace in figure["data"] if figure else ():
+        colors = trace.get("marker", {}).get("color")
+        if isinstance(colors, list):
+            trace["customdata"] = [numbers[number] for number in colors]
+    return figure
 
 
 def _bars(importances: Mapping[str, float]) -> Figure:
@@ -131,13 +172,18 @@ def _drawn(plot: str, study: optuna.Study, params: Sequence[str], name: str) -> 
 
 
 def _plain(content: Any) -> Any:
-    """Return the same JSON without tags in its texts, because Plotly would make links of them."""
+    """Return the same JSON without tags in its texts, because Plotly would make links of them.
+
+    Choices lose the quotes that Optuna puts around them.
+    """
     if isinstance(content, dict):
         return {key: _plain(value) for key, value in content.items()}
     if isinstance(content, list):
         return [_plain(value) for value in content]
     if not isinstance(content, str):
         return content
+    if choice := _CHOICE.fullmatch(content):
+        content = choice[2]
     texts_and_tags = _OPTUNA_TAG.split(content)  # alternating
     texts_and_tags[::2] = [text.translate(_AS_TEXT) for text in texts_and_tags[::2]]
     return "".join(texts_and_tags)
@@ -163,8 +209,24 @@ def _best(study: optuna.Study, count: int) -> optuna.Study:
     return best
 
 
-def study_for_plots(folder: Path, goals: Goals) -> optuna.Study:
-    """Return a copy of the study in memory for Optuna's plots.
+def worst_plotted(results: Results) -> float | None:
+    """Return the score beyond which plots do not go, that of the untouched photo.
+
+    Return None if it has none, or if no trial is better.
+    """
+    first, content = results.goals.first, results.baselines.get("content", {})
+    if not first.known(content):
+        return None
+    worst = first.of(content)
+    scores = [result.rung.objective for result in results.ranked()]
+    has_worse = any(first.better(worst, score) for score in scores)
+    return worst if has_worse and any(first.better(score, worst) for score in scores) else None
+
+
+def study_for_plots(
+    folder: Path, goals: Goals, worst: float | None = None
+) -> tuple[optuna.Study, list[int]]:
+    """Return a copy of the study in memory for Optuna's plots, and the number of each trial.
 
     The copy holds the trials that the search chose and that have reported, without presets. Each is
     complete, with its best report as its value. A search stops most trials early, so complete
@@ -174,17 +236,24 @@ def study_for_plots(folder: Path, goals: Goals) -> optuna.Study:
     Args:
         folder: the run directory.
         goals: objectives and constraints of the run.
+        worst: value that worse trials get; None for no limit.
     """
+    numbers = []
+    first = goals.first
     plotted = optuna.create_study(direction=goals.directions[0])
     for trial in load_study(folder).study.get_trials(deepcopy=False):
         record = record_of(trial)
         best = record.best_rung(goals)
         if record.searched and best is not None and record.state != "failed":
+            value = first.of(best[1].scores)
+            if worst is not None and first.better(worst, value):
+                value = worst
+            numbers.append(record.trial)
             plotted.add_trial(
                 optuna.create_trial(
                     params=trial.params,
                     distributions=trial.distributions,
-                    value=goals.first.of(best[1].scores),
+                    value=value,
                 )
             )
-    return plotted
+    return plotted, numbers

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tuner.results.results import Results
 #: Seconds between two requests of a served page for new data.
 REFRESH_S = 5
 
-_PARTS = Path(__file__).parent / "page"
+REPORT_PARTS = Path(__file__).parent / "page"
 
 
 def write_report(results: Results, out: Path) -> int:
@@ -62,28 +62,46 @@ def render_page(
 
     nonce = secrets.token_urlsafe(16)
     content_policy = policy(nonce, served=bool(page_data.get("live")))
-    scripts = sorted(_PARTS.glob("*.js"))
     page = render_template(
-        _PARTS,
+        REPORT_PARTS,
         run=page_data["run"],
         summary=page_data["summary"],
         nonce=nonce,
         policy=content_policy,
-        js=Markup("\n".join(["'use strict';", *(p.read_text(encoding="utf-8") for p in scripts)])),
+        js=Markup(script_of(sorted(REPORT_PARTS.glob("*.js")))),
         page_data=as_block(page_data),
         pictures=as_block(pictures),
         figures=as_block(figures),
-        plotly=Markup(_plotly()),
+        plotly=plotly_block(),
     )
     return page, content_policy
 
 
-def render_template(folder: Path, **values: Any) -> str:
-    """Return ``page.html.j2`` of a folder with the values and its ``page.css`` filled in."""
+def script_of(files: Sequence[Path]) -> str:
+    """Return scripts as one script."""
+    return "\n".join(["'use strict';", *(file.read_text(encoding="utf-8") for file in files)])
+
+
+def plotly_block() -> Any:
+    """Return Plotly as the content of a script element that the page unpacks."""
+    from markupsafe import Markup
+
+    return Markup(_plotly())
+
+
+def render_template(folder: Path, *, styles: Sequence[Path] = (), **values: Any) -> str:
+    """Return ``page.html.j2`` of a folder with the values and its ``page.css`` filled in.
+
+    Args:
+        folder: the folder of the template.
+        styles: folders whose ``page.css`` the page has, in this order; by default that folder.
+        values: variables of the template.
+    """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
-    css = Markup((folder / "page.css").read_text(encoding="utf-8"))
+    texts = [(place / "page.css").read_text(encoding="utf-8") for place in styles or [folder]]
+    css = Markup("".join(texts))
     templates = Environment(loader=FileSystemLoader(folder), autoescape=True)
     return templates.get_template("page.html.j2").render(css=css, **values)
 

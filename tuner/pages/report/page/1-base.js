@@ -19,6 +19,7 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+const missing = (value) => value === null || value === undefined;
 const byId = (id) => document.getElementById(id);
 
 /** Replace the content of an element and free the plots in it. */
@@ -51,11 +52,18 @@ function announce(text) {
 function picture(key, large = false) {
   if (live) {
     const trial = key.match(/^t(\d+)p/); // the picture of a trial changes with each of its reports
-    return `picture/${key}${large ? "-large" : ""}?${trial ? trialOf(Number(trial[1])).rungs.length : 0}`;
+    const reports = trial ? trialOf(Number(trial[1]))?.rungs.length ?? 0 : 0;
+    return `picture/${key}${large ? "-large" : ""}?${reports}-${sizeOf(key)[0]}`;
   }
   pictures ??= block("pictures");
   return (large && pictures[`${key}-large`]) || pictures[key] || pictures[`${key}-large`];
 }
+
+/** Return [width, height] of a picture in pixels; all trials have the size at which they were tuned. */
+const sizeOf = (key) => pageData.sizes[key] ?? pageData.pairs[pair].size;
+
+/** Return a score with the decimals of its metric. */
+const scoreText = (value, { decimals }) => typeof value === "number" ? value.toFixed(decimals) : "–";
 
 function number(value, digits = 3) {
   if (value === null || value === undefined) return "–";
@@ -70,6 +78,7 @@ const percent = (share) =>
 const tone = (gain) => (gain > 0 ? "better" : gain < 0 ? "worse" : "");
 
 const objective = () => pageData.objectives[0];
+const objectiveText = (value) => scoreText(value, objective());
 const trialOf = (trialNumber) => pageData.trials.find(({ trial }) => trial === trialNumber);
 const nameOf = ({ preset, trial }) => preset ? `preset ${preset}` : `trial ${trial}`;
 const capital = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;

@@ -9,9 +9,18 @@ function compare(before, after, place) {
     "aria-label": `Edge between ${before.name} and ${after.name}`,
     oninput: (event) => moveEdge(event.target, event.target.value),
   });
-  return h("div", { class: "compare" }, image(before, "before"), image(after, "after"), slider,
+  const frame = h("div", { class: "compare" }, image(before, "before"), image(after, "after"), slider,
     h("span", { class: "edge" }),
     h("span", { class: "tag left" }, before.name), h("span", { class: "tag right" }, after.name));
+  return h("div", { class: "comparison", style: `--most: ${MOST_ENLARGED * sizeOf(after.key)[0]}px` }, frame, h("p", { class: "note" }, sized(before, after)));
+}
+
+const MOST_ENLARGED = 2; // a picture is shown at most this many times as large as it is
+
+/** Return the sizes of two pictures, or the one that both have. */
+function sized(...shown) {
+  const sizes = shown.map(({ key }) => `${sizeOf(key).join(" × ")} px`);
+  return sizes[0] === sizes[1] ? sizes[0] : shown.map(({ name }, index) => `${name}: ${sizes[index]}`).join(", ");
 }
 
 function moveEdge(slider, percent) {
@@ -24,7 +33,7 @@ function moveEdge(slider, percent) {
 function inputs() {
   const { styles } = pageData.pairs[pair];
   return [
-    { id: "content", name: "content", key: `content-${pair}`, caption: "untouched" },
+    { id: "content", name: "photo", key: `content-${pair}`, caption: "untouched" },
     ...styles.map((style, index) => ({
       id: index ? `style${index}` : "style",
       name: styles.length > 1 ? `style ${index + 1} of ${styles.length}` : "style",
@@ -41,14 +50,15 @@ function styleCaption({ share, region }) {
   return region ? "inside its region" : "outside all regions";
 }
 
-/** Return the pictures to compare: inputs of the pair, best trial, best preset. */
+/** Return the pictures of the first screen: inputs of the pair, best published preset, best trial. */
 function sides() {
   const result = inputs();
-  const add = (id, trialNumber, name) => {
-    const trial = trialOf(trialNumber);
-    if (trial) result.push({ id, name, key: trialKey(trial), trial });
-  };
-  add("best", pageData.best, "best trial");
-  if (pageData.preset !== pageData.best) add("preset", pageData.preset, `best preset, ${pageData.presetRan}`);
+  const { preset, best } = pageData;
+  if (preset && preset.trial !== best) {
+    const { trial, name, ran } = preset;
+    result.push({ id: "preset", name: "best published preset", key: `t${trial}p${pair}`, trial: preset, caption: `${name}, ${ran}` });
+  }
+  const found = trialOf(best);
+  if (found) result.push({ id: "best", name: "tuned", key: trialKey(found), trial: found, caption: `${nameOf(found)}, ${found.steps} steps` });
   return result;
 }

@@ -1,8 +1,8 @@
-// Gallery: all trials as cards, to sort, to filter, and to pick two of them to compare.
+// Gallery: all trials as cards, to sort, to filter, and to pick some of them.
 
-const PAGE = 60;
-const gallery = { sort: "rank", descending: false, states: new Set(), filters: [], count: PAGE };
-const picked = [];
+const PAGE = 60, FIRST = 20, FIRST_ON_PHONE = 8; // cards
+const narrow = matchMedia("(max-width: 560px)");
+const gallery = { sort: "rank", descending: false, states: new Set(), filters: [], count: narrow.matches ? FIRST_ON_PHONE : FIRST };
 
 const STATES = { complete: "complete", pruned: "stopped early", failed: "failed", running: "running" };
 
@@ -14,18 +14,16 @@ function columns() {
     steps: ["steps", (trial) => trial.steps],
     seconds: ["engine seconds", (trial) => trial.seconds],
   };
-  pageData.objectives.forEach(({ name }, index) => {
-    all[`goal ${index}`] = [name, (trial) => (index ? trial.values?.[index] : trial.objective)];
+  pageData.objectives.forEach(({ label }, index) => {
+    all[`goal ${index}`] = [label, (trial) => (index ? trial.values?.[index] : trial.objective)];
   });
   const objectives = pageData.objectives.map(({ name }) => name);
-  for (const { name } of pageData.measures.filter((measure) => !objectives.includes(measure.name))) {
-    all[`score ${name}`] = [name, (trial) => trial.scores?.[name]];
+  for (const { name, label } of pageData.measures.filter((measure) => !objectives.includes(measure.name))) {
+    all[`score ${name}`] = [label, (trial) => trial.scores?.[name]];
   }
   for (const name of pageData.params) all[`param ${name}`] = [name, (trial) => trial.params[name]];
   return all;
 }
-
-const missing = (value) => value === null || value === undefined;
 
 /** Return the trials that pass all filters, sorted. */
 function filteredTrials() {
@@ -52,7 +50,7 @@ function renderGallery() {
   const count = h("span", { class: "note", id: "count", role: "status" });
   fill("trials",
     h("h2", { id: "trials-title" }, "All trials"),
-    h("p", { class: "lead" }, "Open a trial to see it large, or pick two trials to compare them."),
+    h("p", { class: "lead" }, "Open a trial to see it large, or pick two to compare them. Picked trials are marked in the table and in the plots as well."),
     h("div", { class: "controls" }, sortChoice(), stateChoice(), pairChoice("trials"),
       h("button", { id: "add-filter", type: "button", onclick: addFilter }, "Filter by score or parameter"), count),
     h("div", { id: "filters" }),
@@ -71,12 +69,13 @@ function showMore() {
 }
 
 function sortChoice() {
-  const choose = (event) => { gallery.sort = event.target.value; renderCards(); };
+  const choose = (event) => { gallery.sort = event.target.value; renderCards(); renderTable(); };
   const reverse = (event) => {
     gallery.descending = !gallery.descending;
     event.currentTarget.textContent = gallery.descending ? "↓" : "↑";
     event.currentTarget.setAttribute("aria-label", gallery.descending ? "Highest first" : "Lowest first");
     renderCards();
+    renderTable();
   };
   return h("span", { class: "group sort" },
     h("label", { class: "field" }, "Sort by",
@@ -90,11 +89,12 @@ function stateChoice() {
     if (!gallery.states.delete(state)) gallery.states.add(state);
     event.currentTarget.setAttribute("aria-pressed", String(gallery.states.has(state)));
     renderCards();
+    renderTable();
   };
   return h("span", { class: "group", role: "group", "aria-label": "Show only" },
     Object.entries(STATES).filter(([state]) => pageData.counts[state]).map(([state, name]) =>
       h("button", { id: `state-${state}`, type: "button", "aria-pressed": String(gallery.states.has(state)), onclick: toggle(state) },
-        `${pageData.counts[state]} ${name}`)));
+        h("span", { class: `dot ${state}` }), `${pageData.counts[state]} ${name}`)));
 }
 
 function valuesOf(by) {
@@ -110,12 +110,12 @@ function addFilter() {
   byId(`filter-${gallery.filters.length - 1}-by`).focus();
 }
 
-const showFilters = () => keepState(() => { renderFilters(); renderCards(); });
+const showFilters = () => keepState(() => { renderFilters(); renderCards(); renderTable(); });
 
 function renderFilters() {
   fill("filters", gallery.filters.map((filter, index) => {
     const swap = (event) => { gallery.filters[index] = newFilter(event.target.value); showFilters(); };
-    const set = (key) => (event) => { filter[key] = event.target.value; renderCards(); };
+    const set = (key) => (event) => { filter[key] = event.target.value; renderCards(); renderTable(); };
     const drop = () => { gallery.filters.splice(index, 1); showFilters(); byId("add-filter").focus(); };
     const [name] = columns()[filter.by];
     const options = [...new Set(valuesOf(filter.by).values.map(String))].sort();
@@ -139,6 +139,7 @@ function renderCards() {
   const more = byId("more");
   more.hidden = trials.length <= gallery.count;
   more.textContent = `Show ${Math.min(PAGE, trials.length - gallery.count)} more`;
+  markPicked();
   placePicked();
 }
 
@@ -147,62 +148,14 @@ function card(trial, trials) {
   const source = rank ? picture(trialKey(trial)) : null;
   const placeholder = reason || (state === "running" ? "has not reported yet" : "no picture");
   const marks = [front && "on the Pareto front", violated?.length && "violates a constraint"].filter(Boolean);
-  const gain = missing(trial.gain) ? null
-    : h("span", { class: `gain-small ${tone(trial.gain)}` }, percent(trial.gain), srOnly(" compared with the untouched content"));
-  return h("li", { class: "card" },
-    h("button", { id: `open-${trial.trial}`, class: "open", type: "button", onclick: () => openTrial(trial.trial, trials) },
+  const gain = missing(trial.gain) ? null : srOnly(`${percent(trial.gain)} compared with the untouched photo, `);
+  return h("li", { class: "card", "data-trial": trial.trial },
+    h("button", { id: `open-${trial.trial}`, class: "open", type: "button", onclick: () => openTrial(trial.trial, trials), title: STATES[state] },
       source ? h("img", { src: source, alt: "", loading: "lazy" }) : h("span", { class: "none" }, placeholder),
       h("span", { class: "text" },
-        rank ? h("span", { class: "score" }, h("span", {}, srOnly(`${objective().name} `), number(trial.objective)), gain) : null,
-        h("span", { class: "which" }, rank ? `#${rank} · ` : "", nameOf(trial), steps ? ` · ${steps} steps` : ""),
-        h("span", { class: "which" }, h("span", { class: `dot ${state}` }), STATES[state]),
-        marks.length ? h("span", { class: "marks" }, marks.map((mark) => h("span", { class: "badge" }, mark))) : null)),
-    rank ? h("label", { class: "pick" },
-      h("input", { id: `pick-${trial.trial}`, type: "checkbox", checked: picked.includes(trial.trial), onchange: () => togglePick(trial.trial) }),
-      "compare", srOnly(` ${nameOf(trial)}`)) : null);
-}
-
-// --- two trials to compare ---------------------------------------------------------------------------
-
-const bar = byId("picked");
-
-function togglePick(trial) {
-  const at = picked.indexOf(trial);
-  if (at >= 0) picked.splice(at, 1);
-  else picked.push(trial);
-  if (picked.length > 2) uncheck(picked.shift());
-  renderPicked();
-  announce(at >= 0 ? `${nameOf(trialOf(trial))} is no longer picked` : pickedText());
-}
-
-function uncheck(trial) {
-  const box = byId(`pick-${trial}`);
-  if (box) box.checked = false;
-}
-
-const pickedNames = () => picked.map((trial) => nameOf(trialOf(trial))).join(" and ");
-const pickedText = () => picked.length < 2 ? `${pickedNames()} is picked, pick one more trial` : `${pickedNames()} are picked`;
-
-function clearPicked() {
-  const last = byId(`pick-${picked.at(-1)}`) ?? byId("sort"); // gets the focus, as the bar disappears
-  picked.splice(0).forEach(uncheck);
-  renderPicked();
-  last.focus({ preventScroll: true });
-  announce("no trial is picked");
-}
-
-function renderPicked() {
-  bar.hidden = !picked.length;
-  bar.replaceChildren(
-    ...picked.map((trial) => h("img", { src: picture(trialKey(trialOf(trial))) ?? "data:,", alt: "" })),
-    h("span", {}, picked.length < 2 ? "Pick one more trial" : pickedNames()),
-    h("button", { id: "compare-picked", class: "main", type: "button", disabled: picked.length < 2, onclick: () => openTwo(...picked) }, "Compare"),
-    h("button", { id: "clear-picked", class: "plain", type: "button", onclick: clearPicked }, "Clear"));
-  placePicked();
-}
-
-/** Put the floating bar into the card that was picked last, so that the Tab key leads to it. */
-function placePicked() {
-  const place = byId(`pick-${picked.at(-1)}`)?.closest(".card") ?? byId("trials");
-  if (bar.parentElement !== place) place.append(bar);
+        h("span", { class: `dot ${state}` }),
+        rank ? h("b", {}, srOnly(`${objective().label} `), objectiveText(trial.objective)) : null, srOnly(" "), gain,
+        h("span", { class: "which" }, rank ? `#${rank} · ` : "", nameOf(trial), srOnly(`${steps ? `, ${steps} steps` : ""}, ${STATES[state]}`)))),
+    marks.length ? h("span", { class: "marks" }, marks.map((mark) => h("span", { class: "badge" }, mark))) : null,
+    rank ? h("label", { class: "pick" }, pickBox(trial, "pick"), "compare", srOnly(` ${nameOf(trial)}`)) : null);
 }

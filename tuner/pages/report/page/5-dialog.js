@@ -30,7 +30,7 @@ byId("dialog").addEventListener("close", () => {
   if (openedFrom) byId(openedFrom)?.focus({ preventScroll: true });
 });
 
-function openTrial(trialNumber, trials = dialogTrials, comparedId = "content") {
+function openTrial(trialNumber, trials = dialogTrials, comparedId = "reference") {
   dialogTrials = trials.filter(({ rank, reason }) => rank || reason);
   const trial = trialOf(trialNumber);
   const at = dialogTrials.findIndex((candidate) => candidate.trial === trialNumber);
@@ -65,11 +65,11 @@ function openTrial(trialNumber, trials = dialogTrials, comparedId = "content") {
 
 function trialText(trial) {
   const { finals, failedFinals, violated, reason, note } = trial;
-  const reports = trial.rungs.map(([steps, value]) => `${number(value)} after ${steps}`).join(", ");
-  const gain = missing(trial.gain) ? "" : `, ${percent(trial.gain)} compared with the untouched content`;
+  const reports = trial.rungs.map(([steps, value]) => `${objectiveText(value)} after ${steps}`).join(", ");
+  const gain = missing(trial.gain) ? "" : `, ${percent(trial.gain)} compared with the untouched photo`;
   const lines = [
-    trial.rank && `Rank ${trial.rank}: ${objective().name} ${number(trial.objective)}${gain}.`,
-    finals?.length && `Finals: ${[...new Set(finals)].map((value) => number(value)).join(", ")}.`,
+    trial.rank && `Rank ${trial.rank}: ${objective().label} ${objectiveText(trial.objective)}${gain}.`,
+    finals?.length && `Finals: ${[...new Set(finals)].map(objectiveText).join(", ")}.`,
     failedFinals && `${failedFinals} of ${failedFinals + finals.length} finals failed.`,
     reports && `Reports: ${reports} steps.`,
     violated?.length && `Violates ${violated.join(" and ")}.`,
@@ -80,18 +80,18 @@ function trialText(trial) {
 
 function scoreTable(trials) {
   const untouched = pageData.baselines.find(({ name }) => name === "content")?.scores || {};
-  const head = ["metric", ...trials.map(nameOf), "untouched content"];
+  const head = ["metric", ...trials.map(nameOf), "untouched photo"];
   const rows = pageData.measures.filter(({ name }) => trials.some(({ scores }) => scores?.[name] !== undefined)).map((measure) => {
     const values = trials.map(({ scores }) => scores?.[measure.name]);
     const best = bestIndex(values, measure.higherIsBetter);
     return [named(measure),
-      ...values.map((value, index) => h("td", { class: trials.length > 1 && index === best ? "best" : null }, number(value))),
-      number(untouched[measure.name])];
+      ...values.map((value, index) => h("td", { class: trials.length > 1 && index === best ? "best" : null }, scoreText(value, measure))),
+      scoreText(untouched[measure.name], measure)];
   });
   return rows.length ? table("Scores", head, rows) : null;
 }
 
-const directed = ({ name, higherIsBetter }) => `${name}\u00a0${higherIsBetter ? "↑" : "↓"}`;
+const directed = ({ label, higherIsBetter }) => `${label}\u00a0${higherIsBetter ? "↑" : "↓"}`;
 const named = (measure) => h("span", { title: measure.meaning }, directed(measure));
 
 /** Return the index of the best value, or -1 if all are equal. */

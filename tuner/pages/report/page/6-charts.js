@@ -1,93 +1,35 @@
-// Charts: each is drawn when it scrolls into view. Plotly is unpacked for the first one.
-
-let plotly = null;
-
-async function loadPlotly() {
-  if (window.Plotly) return;
-  const compressed = Uint8Array.from(atob(byId("plotly").textContent.trim()), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const script = h("script", { nonce });
-  script.textContent = await new Response(stream).text();
-  document.head.append(script);
-}
-
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
-function themed({ data, layout = {} }) {
-  const named = data.filter((trace) => trace.name && trace.showlegend !== false).length > 1;
-  const axis = { gridcolor: color("line"), zerolinecolor: color("line"), linecolor: color("line"), automargin: true };
-  const base = {
-    font: { family: getComputedStyle(document.body).fontFamily, color: color("ink"), size: 13 },
-    margin: { l: 60, r: 20, t: named ? 64 : 36, b: 50 }, hoverlabel: { font: { family: "inherit" } },
-    colorway: [color("accent"), color("warn"), color("busy"), color("bad"), color("good")],
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, // below the toolbar
-    modebar: { bgcolor: "transparent", color: color("muted"), activecolor: color("ink") },
-    uirevision: "same", // keeps the zoom when the data change
-    ...layout, title: undefined, template: undefined,
-    paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-    annotations: layout.annotations?.map((note) => ({ ...note, font: { ...note.font, color: color("muted") } })),
-  };
-  for (const key of Object.keys({ xaxis: 1, yaxis: 1, ...layout }).filter((name) => /^[xy]axis\d*$/.test(name))) {
-    base[key] = { ...axis, ...layout[key] };
-  }
-  return base;
-}
-
-const waiting = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    if (isIntersecting) { waiting.unobserve(target); draw(target); }
-  }
-}, { rootMargin: "300px" });
-
-const drawn = new Map(); // canvas -> function that makes its figure
-
-async function draw(canvas) {
-  plotly ??= loadPlotly();
-  await plotly;
-  if (!drawn.has(canvas)) return; // removed in the meantime
-  const figure = drawn.get(canvas)();
-  const isNew = !canvas.classList.contains("js-plotly-plot");
-  await Plotly.react(canvas, figure.data, themed(figure), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
-  for (const svg of canvas.querySelectorAll("svg.main-svg")) svg.setAttribute("aria-hidden", "true"); // a screen reader would read the numbers of the axes
-  if (isNew && figure.trials) canvas.on("plotly_click", ({ points: [point] }) => {
-    if (!missing(point.customdata)) openTrial(point.customdata, rankedTrials().sort((a, b) => a.rank - b.rank));
-  });
-}
-
-/** Draw again the plots that have been drawn, with the current data and colors. */
-const redraw = (within = document) => within.querySelectorAll(".js-plotly-plot").forEach((canvas) => draw(canvas));
-
-/** Free a canvas before it is removed; Plotly and the observer would keep it in memory. */
-function forget(canvas) {
-  waiting.unobserve(canvas);
-  drawn.delete(canvas);
-  if (canvas.classList.contains("js-plotly-plot")) Plotly.purge(canvas);
-}
-
-/** Return the place of a plot. It has the height of the plot, so that nothing moves when it is drawn. */
-function canvasFor(label, make, height) {
-  const canvas = h("div", { class: "canvas", role: "figure", "aria-label": label, style: height && `min-height: ${height}px` });
-  drawn.set(canvas, make);
-  waiting.observe(canvas);
-  return canvas;
-}
-
-const chart = (title, help, make, height) =>
-  h("div", { class: "plot" }, h("h3", {}, title), h("p", { class: "note" }, help), canvasFor(`${title}. ${help}`, make, height));
-
-// --- our own figures ---------------------------------------------------------------------------
+// Charts: our own figures about the progress of the search.
 
 const TONES = { complete: "good", pruned: "warn", failed: "bad", running: "busy" };
 
 /** Return horizontal lines to compare with, as [name, value]. */
 function baselineValues() {
   const untouched = pageData.baselines.find(({ name }) => name === "content")?.objective;
-  const preset = trialOf(pageData.preset);
+  const { preset } = pageData;
   const values = [];
-  if (!missing(untouched)) values.push(["untouched content", untouched]);
-  if (preset) values.push([`best preset, ${pageData.presetRan}`, preset.objective]);
+  if (!missing(untouched)) values.push(["untouched photo", untouched]);
+  if (preset) values.push(["best published preset", preset.objective]);
   return values;
 }
+
+/** Return the score of the untouched photo if some trials are worse and some better, else null. */
+function worstDrawn() {
+  const untouched = pageData.baselines.find(({ name }) => name === "content")?.objective;
+  if (missing(untouched)) return null;
+  const values = pageData.trials.flatMap(({ rungs }) => rungs.map(([, value]) => value)).filter((value) => !missing(value));
+  const { higherIsBetter } = objective();
+  const isBetween = values.some((v) => better(v, untouched, higherIsBetter)) && values.some((v) => better(untouched, v, higherIsBetter));
+  return isBetween ? untouched : null;
+}
+
+/** Return a function that draws what is worse than the untouched photo at its score. */
+function clipping() {
+  const worst = worstDrawn();
+  const limit = objective().higherIsBetter ? Math.max : Math.min;
+  return (value) => worst === null || missing(value) ? value : limit(value, worst);
+}
+
+const clipNote = () => worstDrawn() === null ? "" : " Scores that are worse than that of the untouched photo are drawn at its line.";
 
 const baselineLine = ([name, value]) => ({
   shape: { type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value, line: { color: color("muted"), width: 1, dash: "dot" } },
@@ -102,12 +44,12 @@ function withBaselines(layout) {
 const hoverName = (trial) => plain(nameOf(trial) + (trial.violated.length ? `, violates ${trial.violated.join(" and ")}` : ""));
 
 function history() {
-  const trials = rankedTrials();
+  const trials = rankedTrials(), clip = clipping();
   const data = Object.entries(STATES).map(([state, name]) => {
     const ofState = trials.filter((trial) => trial.state === state);
     return {
-      type: "scatter", mode: "markers", name, x: ofState.map(({ trial }) => trial), y: ofState.map((trial) => trial.objective),
-      customdata: ofState.map(({ trial }) => trial), text: ofState.map(hoverName), hovertemplate: "%{text}<br>%{y:.4g}<extra></extra>",
+      type: "scatter", mode: "markers", name, x: ofState.map(({ trial }) => trial), y: ofState.map((trial) => clip(trial.objective)),
+      customdata: ofState.map(({ trial }) => trial), text: ofState.map((trial) => `${hoverName(trial)}<br>${objectiveText(trial.objective)}`), hovertemplate: "%{text}<extra></extra>",
       marker: { color: color(TONES[state]), size: 8, symbol: state === "pruned" ? "circle-open" : "circle" },
     };
   }).filter(({ x }) => x.length);
@@ -117,16 +59,17 @@ function history() {
     if (!trial.violated.length && isBetter) best = trial.objective;
     return best;
   });
-  data.push({ type: "scatter", mode: "lines", name: "best so far", x: trials.map(({ trial }) => trial), y: bestSoFar, line: { color: color("accent"), shape: "hv", width: 2 }, hoverinfo: "skip" });
+  data.push({ type: "scatter", mode: "lines", name: "best so far", x: trials.map(({ trial }) => trial), y: bestSoFar.map(clip), line: { color: color("accent"), shape: "hv", width: 2 }, hoverinfo: "skip" });
   return { data, trials: true, layout: withBaselines({ xaxis: { title: { text: "trial" } }, yaxis: { title: axisTitle(objective()) }, hovermode: "closest" }) };
 }
 
 function learningCurves() {
   const reported = pageData.trials.filter(({ rungs }) => rungs.length);
   const rungSteps = [...new Set(reported.filter(({ preset }) => !preset).flatMap(({ rungs }) => rungs.map(([steps]) => steps)))];
+  const clip = clipping();
   const path = (trials) => ({ // null separates the curves of trials
     x: trials.flatMap(({ rungs }) => [...rungs.map(([steps]) => steps), null]),
-    y: trials.flatMap(({ rungs }) => [...rungs.map(([, value]) => value), null]),
+    y: trials.flatMap(({ rungs }) => [...rungs.map(([, value]) => clip(value)), null]),
     customdata: trials.flatMap(({ rungs, trial }) => [...rungs.map(() => trial), null]),
   });
   const data = Object.entries(STATES).map(([state, name]) => ({
@@ -137,9 +80,19 @@ function learningCurves() {
   const best = reported.filter(({ trial }) => trial === pageData.best);
   data.push({ type: "scatter", mode: "lines+markers", name: "best trial", ...path(best), line: { color: color("accent"), width: 4 }, marker: { size: 8 } });
   const areFew = rungSteps.length <= 8; // only then the axis has room for all of them
-  const ticks = areFew ? { tickvals: rungSteps, ticktext: rungSteps.map(String) } : {};
+  const shownSteps = apart(rungSteps);
+  const ticks = areFew ? { tickvals: shownSteps, ticktext: shownSteps.map(String) } : {};
   const shapes = !areFew ? [] : rungSteps.map((steps) => ({ type: "line", yref: "paper", y0: 0, y1: 1, x0: steps, x1: steps, line: { color: color("line"), width: 1 } }));
   return { data, trials: true, layout: withBaselines({ shapes, xaxis: { title: { text: "steps" }, type: "log", ...ticks }, yaxis: { title: axisTitle(objective()) }, hovermode: "closest" }) };
+}
+
+/** Return the steps whose labels do not collide on a logarithmic axis. */
+function apart(steps) {
+  const sorted = [...steps].sort((a, b) => a - b);
+  const least = 0.09 * Math.log(sorted.at(-1) / sorted[0]); // of the width of the axis
+  const kept = [];
+  for (const step of sorted) if (!kept.length || Math.log(step / kept.at(-1)) > least) kept.push(step);
+  return kept;
 }
 
 const FRONT_PICTURES = 40, FRONT_PX = 560;
@@ -156,7 +109,7 @@ function front() {
   const points = (those, extra) => ({
     type: "scatter", mode: "markers", x: those.map(({ values }) => values[0]), y: those.map(({ values }) => values[1]),
     customdata: those.map(({ trial }) => trial), text: those.map(hoverName),
-    hovertemplate: `%{text}<br>${plain(gx.name)} %{x:.4g}<br>${plain(gy.name)} %{y:.4g}<extra></extra>`, ...extra,
+    hovertemplate: `%{text}<br>${plain(gx.label)} %{x:.4g}<br>${plain(gy.label)} %{y:.4g}<extra></extra>`, ...extra,
   });
   const range = (index) => {
     const values = results.map((result) => result.values[index]);
@@ -186,9 +139,9 @@ function frontTable() {
   const trials = [...new Set(results.map(({ trial }) => trial))].map(trialOf);
   const open = (result) => h("button", { id: `front-${result.trial}-${result.steps}`, class: "open-row", type: "button", onclick: () => openTrial(result.trial, trials) },
     h("img", { src: picture(`${result.key}${pair}`) ?? "data:,", alt: "", loading: "lazy" }), nameOf(result));
-  return table(`Pareto front by ${objective().name}, the best first`,
+  return table(`Pareto front by ${objective().label}, the best first`,
     ["result", ...pageData.objectives.map(directed), "steps"],
-    results.map((result) => [open(result), ...result.values.map((value) => number(value)), number(result.steps, 6)]));
+    results.map((result) => [open(result), ...result.values.map((value, index) => scoreText(value, pageData.objectives[index])), number(result.steps, 6)]));
 }
 
 function frontChart() {
@@ -199,10 +152,7 @@ function frontChart() {
 }
 
 /** Return the name of an objective as an axis title. A sum takes several lines, for narrow screens. */
-const axisTitle = ({ name }) => ({ text: plain(name).replaceAll(" + ", "<br>+ ") });
-
-/** Return a text without tags: Plotly interprets some of them, and names in a job are only text. */
-const plain = (text) => String(text).replaceAll("<", "‹").replaceAll(">", "›");
+const axisTitle = ({ label }) => ({ text: plain(label).replaceAll(" + ", "<br>+ ") });
 
 function renderSearch() {
   if (!rankedTrials().length) return fill("search");
@@ -214,10 +164,10 @@ function renderSearch() {
   const plots = pageData.objectives.length > 1 ? [frontChart()] : [];
   const { constraints } = pageData;
   const among = constraints.length ? ` among trials that satisfy ${constraints.join(" and ")}` : "";
-  plots.push(chart("Score over trials", `Each point is a trial; the line is the best score so far${among}.`, history));
-  plots.push(chart("Score over steps", "Each curve is a trial. Vertical lines are the rungs, where trials are compared and the weaker ones stop.", learningCurves));
+  plots.push(chart("Score over trials", `Each point is a trial; the line is the best score so far${among}.${clipNote()}`, history));
+  plots.push(chart("Score over steps", `Each curve is a trial. Vertical lines are the rungs, where trials are compared and the weaker ones stop.${clipNote()}`, learningCurves));
   fill("search", h("h2", { id: "search-title" }, "Progress of the search"),
-    h("p", { class: "lead" }, `${objective().name}: ${objective().higherIsBetter ? "higher" : "lower"} is better.`), h("div", { class: "plots" }, plots),
+    h("p", { class: "lead" }, `${objective().label}: ${objective().higherIsBetter ? "higher" : "lower"} is better.`), h("div", { class: "plots" }, plots),
     h("div", { id: "rungs" }, rungTable()));
 }
 
@@ -230,66 +180,4 @@ function rungTable() {
   return [h("h3", {}, "How early rungs rank"),
     table("Spearman's rank correlation between the values at two rungs, over the trials that reached both. Trials that were stopped are missing at the later rung, which tends to lower it.",
       ["rung", "compared with", "rank correlation", "trials"], rows)];
-}
-
-// --- Optuna's figures ----------------------------------------------------------------------------
-
-const FIGURES_EVERY_MS = 60_000; // Optuna needs seconds to draw those of a long run
-let figures = live ? null : block("figures");
-let requested = { version: null, atMs: -Infinity };
-
-/** Request new figures if the data have changed and the figures are in view. */
-async function requestFigures() {
-  const { top, bottom } = byId("settings").getBoundingClientRect();
-  const now = performance.now();
-  if (bottom <= 0 || top >= innerHeight || requested.version === pageData.version) return;
-  if (pageData.state !== "finished" && now - requested.atMs < FIGURES_EVERY_MS) return;
-  requested = { version: pageData.version, atMs: now };
-  try {
-    figures = await request(`figures.json?${pageData.version}`);
-  } catch (error) {
-    requested.version = null;
-    byId("settings-lead").textContent = `These plots could not be updated: ${error.message}.`;
-    return;
-  }
-  renderSettings();
-}
-
-const hasSettings = () => rankedTrials().filter(({ preset }) => !preset).length >= 2;
-
-function renderSettings() {
-  if (!hasSettings() || figures?.length === 0) return fill("settings");
-  const lead = "Plots by Optuna of the best report of each trial, without presets.";
-  const section = byId("settings");
-  const labels = JSON.stringify(figures?.map((group) => group.figures.map(({ label }) => label)));
-  if (figures && section.dataset.labels === labels) {
-    byId("settings-lead").textContent = lead;
-    section.querySelectorAll(".help").forEach((help, index) => { help.textContent = figures[index].help; });
-    return redraw(section);
-  }
-  section.dataset.labels = labels;
-  fill("settings", h("h2", { id: "settings-title" }, "Effect of the parameters"),
-    h("p", { class: "lead", id: "settings-lead" }, figures ? lead : "These plots are drawn when they scroll into view."),
-    (figures ?? []).map((group, place) => h("div", {}, h("h3", {}, group.title), h("p", { class: "note help" }, group.help),
-      h("div", { class: `plots ${group.size}` }, group.figures.map(({ label, layout }, index) =>
-        h("div", { class: "plot" }, canvasFor(`${group.title}: ${label}`, () => recolored(structuredClone(figures[place].figures[index])), layout.height)))))));
-}
-
-/** Replace Optuna's colors, white to navy: one of them is hardly visible on any background. */
-function recolored(figure) {
-  const ends = [color("faint"), color("accent")];
-  const scale = ends.map((end, at) => [at, end]);
-  const bar = figure.data.find((trace) => trace.marker?.colorscale)?.marker; // its scale colors the lines too
-  for (const trace of figure.data) {
-    const { line, marker, mode, y } = trace;
-    if (mode === "lines") line.color = mixed(ends, bar?.reversescale ? 1 - y[0] : y[0]); // y[0] is the score
-    if (marker?.colorscale) marker.colorscale = scale;
-    if (trace.colorscale) trace.colorscale = scale;
-  }
-  return figure;
-}
-
-function mixed(ends, share) {
-  const [from, to] = ends.map((end) => [1, 3, 5].map((at) => parseInt(end.slice(at, at + 2), 16)));
-  return `rgb(${from.map((value, at) => Math.round(value + share * (to[at] - value))).join()})`;
 }

@@ -3,19 +3,20 @@
 function renderScores() {
   const columns = [];
   const add = (name, scores) => { if (scores) columns.push({ name, scores }); };
-  add("best trial", trialOf(pageData.best)?.scores);
-  if (pageData.preset !== pageData.best) add(`best preset, ${pageData.presetRan}`, trialOf(pageData.preset)?.scores);
-  for (const { name, scores } of pageData.baselines) add(name === "content" ? "untouched content" : name, scores);
+  const { preset, best: found } = pageData;
+  add("tuned", trialOf(found)?.scores);
+  if (preset && preset.trial !== found) add(`best published preset, ${preset.ran}`, preset.scores);
+  for (const { name, scores } of pageData.baselines) add(name === "content" ? "untouched photo" : name, scores);
   if (!columns.length) return fill("scores");
   const rows = pageData.measures.map((measure) => {
     const values = columns.map(({ scores }) => scores[measure.name]);
     const best = bestIndex(values, measure.higherIsBetter);
-    return [named(measure), ...values.map((value, index) => h("td", { class: index === best ? "best" : null }, number(value))),
+    return [named(measure), ...values.map((value, index) => h("td", { class: index === best ? "best" : null }, scoreText(value, measure))),
       h("td", { class: "words note" }, `${measure.unit}; ${measure.meaning}`)];
   });
   fill("scores", h("h2", { id: "scores-title" }, "Scores"),
-    h("p", { class: "lead" }, "The best value of each row is bold. A metric by which the untouched content, a gray or a blurred picture is the best says little about style."),
-    table("All metrics of the best trial and the baselines, means over the pairs", ["metric", ...columns.map(({ name }) => name), ""], rows),
+    h("p", { class: "lead" }, "The best value of each row is bold. A metric by which the untouched photo, a gray or a blurred picture is the best says little about style."),
+    table("All metrics of the tuned settings and the baselines, means over the pairs", ["metric", ...columns.map(({ name }) => name), ""], rows),
     pairsTable());
 }
 
@@ -24,9 +25,9 @@ function pairsTable() {
   if (pairs.length < 2) return null;
   pairs.sort((a, b) => (a.gain ?? Infinity) - (b.gain ?? Infinity));
   const rows = pairs.map(({ name, best, untouched, gain }) =>
-    [name, number(best), number(untouched), h("td", { class: tone(gain) }, percent(gain))]);
+    [name, objectiveText(best), objectiveText(untouched), h("td", { class: tone(gain) }, percent(gain))]);
   return h("div", {}, h("h3", {}, "Scores on each pair, the worst first"),
-    table(`${objective().name} of the best trial. The search never saw the held-out pairs.`, ["pair", "best trial", "untouched content", "gain"], rows));
+    table(`${objective().label} of the tuned settings. The search never saw the held-out pairs.`, ["pair", "tuned", "untouched photo", "gain"], rows));
 }
 
 function renderFrames() {
@@ -34,10 +35,10 @@ function renderFrames() {
   const { trial, final, frames } = pageData.frames;
   byId("frames").style.setProperty("--ratio", String(pageData.pairs[0].ratio)); // frames are of pair 0
   fill("frames", h("h2", { id: "frames-title" }, "The best picture, step by step"),
-    h("p", { class: "lead" }, `Picture and ${objective().name} of trial ${trial} at increasing numbers of steps, recorded in one of its finals.`),
-    h("div", { class: "frames", tabindex: "0", role: "group", "aria-label": "Pictures at increasing numbers of steps" }, frames.map(({ steps, objective: value }) =>
+    h("p", { class: "lead" }, `Picture and ${objective().label} of trial ${trial} at increasing numbers of steps, recorded in one of its finals.`),
+    h("div", { class: "frames", role: "group", "aria-label": "Pictures at increasing numbers of steps" }, frames.map(({ steps, objective: value }) =>
       h("figure", { class: "frame" }, h("span", { class: "pic" }, h("img", { src: picture(`f${final}s${steps}`) ?? "data:,", alt: `after ${steps} steps`, loading: "lazy" })),
-        h("figcaption", {}, h("b", {}, `${steps} ${steps === 1 ? "step" : "steps"}`), number(value))))));
+        h("figcaption", {}, h("b", {}, `${steps} ${steps === 1 ? "step" : "steps"}`), objectiveText(value))))));
 }
 
 const COPIED_MS = 3000; // how long the button shows that the command was copied

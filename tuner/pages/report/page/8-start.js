@@ -2,9 +2,10 @@
 
 /** Section -> its name in the navigation, its function, and the data that it depends on. */
 const SECTIONS = {
-  result: ["Result", renderResult, () => [sides(), pageData.summary, pageData.headline, pageData.gain, pageData.pairs]],
+  result: ["Result", renderResult, () => [sides(), pageData.notes, pageData.second, pageData.headline, pageData.settings, pageData.sizes, pageData.pairs]],
   control: ["Steer", renderControl, () => [pageData.control]],
   trials: ["Trials", () => { renderGallery(); renderPicked(); }, () => [pageData.trials, pageData.counts]],
+  table: ["Table", renderTrialTable, () => [pageData.trials, pageData.counts]],
   search: ["Search", renderSearch, () => [pageData.trials, pageData.baselines, pageData.best, pageData.preset]],
   settings: ["Parameters", renderSettings, hasSettings],
   scores: ["Scores", renderScores, () => [sides(), pageData.baselines, pageData.pairs]],
@@ -35,7 +36,9 @@ const drawnData = {}; // section -> the data that it shows, as JSON
 
 /** Draw the sections whose data have changed; all others stay as they are. */
 function render() {
-  document.documentElement.style.setProperty("--ratio", String(pageData.pairs[pair].ratio));
+  const { ratio, size } = pageData.pairs[pair];
+  document.documentElement.style.setProperty("--ratio", String(ratio));
+  document.documentElement.style.setProperty("--most-tuned", `${MOST_ENLARGED * size[0]}px`);
   keepState(() => {
     for (const [id, [, drawSection, dataOf]] of Object.entries(SECTIONS)) {
       const data = JSON.stringify([pair, dataOf()]);
@@ -46,25 +49,6 @@ function render() {
     renderNav();
   });
 }
-
-// --- light and dark -----------------------------------------------------------------------------
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-let theme = null; // chosen with the button; null follows the system
-
-function applyTheme() {
-  const current = theme ?? (dark.matches ? "dark" : "light");
-  document.documentElement.dataset.theme = current;
-  byId("theme").textContent = current === "dark" ? "Light" : "Dark";
-  byId("theme").setAttribute("aria-label", current === "dark" ? "Light colors" : "Dark colors");
-  redraw();
-}
-
-byId("theme").addEventListener("click", () => {
-  theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  applyTheme();
-});
-dark.addEventListener("change", applyTheme);
 
 // --- while the run is running ---------------------------------------------------------------------
 
