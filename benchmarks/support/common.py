@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nst_core.errors import InputError, NstError
 from nst_core.files import write_atomic
-from nst_core.images.tensors import from_uint8, load_image, resize_longer_side
+from nst_core.images.tensors import from_uint8, load_image, resize, resize_longer_side
 from nst_core.lanes.device import device_name
 from nst_core.networks.weights import Weights, expected_shapes
 from nst_core.sample_pictures import sample_content, sample_style
@@ -66,12 +66,16 @@ class Pair:
     reference_3HW: Tensor | None
 
     def reference(self, size_px: int) -> Tensor:
-        """Return the given or the feed-forward reference, with a longer side of ``size_px``."""
+        """Return the given or the feed-forward reference, at the size of the results.
+
+        Its shape is that of the content with a longer side of ``size_px``: scaled by itself, a
+        given reference may have a row more or less.
+        """
+        content_3HW = resize_longer_side(self.content_3HW, size_px)
         if self.reference_3HW is not None:
-            return resize_longer_side(self.reference_3HW, size_px)
+            return resize(self.reference_3HW, *content_3HW.shape[1:])
         from nst_core.feed_forward.magenta import feed_forward  # needs an optional extra
 
-        content_3HW = resize_longer_side(self.content_3HW, size_px)
         return feed_forward(content_3HW, [(self.style_3HW, 1.0)])
 
 

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.support import live_searches
+from benchmarks.support.common import Pair
 from benchmarks.support.live_cases import Best, Case, CaseResult, append_result, read_results
 from benchmarks.support.live_pairs import (
     BUILT_IN,
@@ -228,3 +230,14 @@ def test_searches_end_with_their_budget_and_sheets_are_blind(
         with Image.open(sheet) as picture:
             assert picture.height >= HEIGHT_PX and not picture.info
     assert orders == {ways, ways[::-1]}
+
+
+def test_a_given_reference_has_the_shape_of_the_results() -> None:
+    """A reference whose height rounds differently from the content's is scaled to its shape."""
+    pair = Pair(
+        name="cat",
+        content_3HW=torch.zeros(3, 400, 600),
+        style_3HW=torch.zeros(3, 64, 64),
+        reference_3HW=torch.zeros(3, 171, 256),
+    )
+    assert pair.reference(128).shape == (3, 85, 128)
