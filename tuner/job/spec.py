@@ -101,7 +101,7 @@ class JobSpec(Section):
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     watch: Annotated[
-        list[Literal["prometheus", "tensorboard", "mlflow"]],
+        list[Literal["prometheus", "tensorboard", "mlflow", "wandb", "trackio"]],
         Field(description="experiment trackers to notify about the run"),
     ] = Field(default=[])
     storage: Annotated[

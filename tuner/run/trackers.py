@@ -17,6 +17,7 @@ from typing import Any
 
 from nst_core.errors import InputError, NstError
 from tuner.job.spec import JobSpec
+from tuner.run.run_trackers import TrackioTracker, WandbTracker
 from tuner.search.protocol import Callback, Plan
 from tuner.study.commands import CommandRecord
 from tuner.study.records import EngineStats, Pulse, RungRecord
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 100_000
 #: Number of trials with open TensorBoard files; files of further trials are opened again.
 MOST_WRITERS = 64
-#: Seconds that trackers have to receive the last events when the run is over.
-FINISH_S = 20.0
+#: Seconds that trackers have to receive the last events when the run is over; wandb starts a
+#: process for the first trial, and takes a second for each.
+FINISH_S = 60.0
 
 _Event = Callable[[Callback], None]
 
@@ -275,6 +277,8 @@ TRACKERS: Mapping[str, Callable[[JobSpec, RunDir], Callback]] = {
     "prometheus": PrometheusCallback,
     "tensorboard": TensorBoardCallback,
     "mlflow": MlflowCallback,
+    "wandb": WandbTracker,
+    "trackio": TrackioTracker,
 }
 
 

@@ -88,6 +88,33 @@ def test_wrong_arguments_are_named(served: tuple[Path, str], tmp_path: Path) -> 
         dashboard(run, port=int(url.rpartition(":")[2]))
 
 
+def test_it_opens_on_the_run_and_names_the_objective(served: tuple[Path, str]) -> None:
+    """The first page is that of the study, and its objective has the name that the job gives it."""
+    _, url = served
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        assert answer.url == f"{url}/dashboard/studies/0"
+        assert b"delete study" in answer.read()  # the style that hides what changes the study
+    detail = json.loads(request(f"{url}/api/studies/0"))
+    assert detail["objective_names"] == ["lpips"]
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        request(f"{url}/api/studies/7")
+
+
+@needs_chromium
+def test_no_button_does_nothing(served: tuple[Path, str]) -> None:
+    """Buttons that would change the study, which is refused, are not there."""
+    _, url = served
+    with chromium() as watched:
+        page = watched.page
+        page.goto(f"{url}/dashboard/studies/0/trials")
+        page.get_by_text("Trial 0").first.wait_for()
+        for icon in ("Edit", "ModeEdit", "StopCircle", "Home", "Save", "UploadFile", "AddBox"):
+            shown = page.locator(f"[data-testid={icon}Icon]").all()
+            assert not any(each.is_visible() for each in shown), icon
+        assert not page.get_by_title("Note").is_visible()
+        assert page.get_by_title("Analytics").is_visible()
+
+
 @needs_chromium
 def test_the_page_opens(served: tuple[Path, str]) -> None:
     """The page of the study draws in a browser without an error."""
