@@ -14,7 +14,7 @@ from torch import Tensor
 from nst_core.distill.objective import NetworkStyle, Objective
 from nst_core.distill.photos import Photo
 from nst_core.errors import WorkError
-from nst_core.images.tensors import resize_longer_side
+from nst_core.images.tensors import resize_longer_side, to_levels
 from nst_core.lanes.batch import Outcome
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.losses.targets import FeatureStore
@@ -105,9 +105,7 @@ def compare(
                     "optimization": optimized_ms,
                     "untouched": 0.0,
                 },
-                scores={
-                    name: suite.score(image, optimized, content) for name, image in images.items()
-                },
+                scores=_scores(suite, images),
             )
 
 
@@ -171,6 +169,13 @@ def _losses(
             torch.ones(count, device=store.device),
         )
     return dict(zip(images, loss_N.tolist(), strict=True))
+
+
+def _scores(suite: MetricSuite, images: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each picture against that of the optimization, as they are saved."""
+    levels = {name: to_levels(image) for name, image in images.items()}
+    goal, content = levels["optimization"], levels["untouched"]
+    return {name: suite.score(image, goal, content) for name, image in levels.items()}
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
