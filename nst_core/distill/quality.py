@@ -14,6 +14,7 @@ from torch import Tensor
 from nst_core.distill.objective import NetworkStyle, Objective
 from nst_core.distill.photos import Photo
 from nst_core.errors import WorkError
+from nst_core.images.sizes import least_size_px
 from nst_core.images.tensors import resize_longer_side, to_levels
 from nst_core.lanes.batch import Outcome
 from nst_core.lanes.initialization import feed_forward_start
@@ -83,12 +84,12 @@ def compare(
 
     Raises:
         WorkError: an optimization diverged.
-        InputError: a photo cannot be read or has an extreme aspect ratio.
+        InputError: a photo cannot be read.
     """
     objective = Objective(store, styles)
     for index, style in enumerate(styles):
         for photo in photos:
-            content = resize_longer_side(photo.load(), style.config.size_px)
+            content = _scaled(photo, style.config.size_px)
             optimized, optimized_ms = _optimize(store, style, content)
             images = {
                 "network": network(content, index),
@@ -127,6 +128,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for (style, picture), group in groups.items()
     ]
+
+
+def _scaled(photo: Photo, size_px: int) -> Tensor:
+    """Return a photo at the size of the training, or larger if it is very long."""
+    image = photo.load()
+    height, width = image.shape[1:]
+    return resize_longer_side(image, max(size_px, least_size_px(width, height)))
 
 
 def _is_number(value: object) -> bool:
