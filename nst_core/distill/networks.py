@@ -63,8 +63,9 @@ class ConditionalNorm(nn.Module):
         # computes for any size.
         centered = feat_NCHW - feat_NCHW.mean(dim=(2, 3), keepdim=True)
         variance = centered.square().mean(dim=(2, 3), keepdim=True)
-        normal: Tensor = centered * torch.rsqrt(variance + 1e-5)
-        return normal * scale_NC11 + shift_NC11
+        normal = centered * torch.rsqrt(variance + 1e-5)
+        result: Tensor = normal * scale_NC11 + shift_NC11
+        return result
 
 
 class _Conv(nn.Module):

@@ -113,7 +113,7 @@ class Objective:
             else replace(style, config=style.config.replace(precision=precision))
             for style in styles
         ]
-        self._templates: dict[int, LossInputs] = {}
+        self._templates: dict[tuple[int, int], LossInputs] = {}
 
     def __call__(
         self, result_N3HW: Tensor, photo_N3HW: Tensor, style_N: Sequence[int], strength_N: Tensor
@@ -165,6 +165,7 @@ class Objective:
 
     def _inputs(self, index: int, photo_3HW: Tensor) -> LossInputs:
         # The style images are prepared once, since scaling them down takes as long as a pass.
-        if index not in self._templates:
-            self._templates[index] = self._styles[index].inputs(photo_3HW)
-        return replace(self._templates[index], content_3HW=photo_3HW)
+        key = (index, max(photo_3HW.shape[1:]))
+        if key not in self._templates:
+            self._templates[key] = self._styles[index].inputs(photo_3HW)
+        return replace(self._templates[key], content_3HW=photo_3HW)

@@ -63,6 +63,8 @@ class Deployed(nn.Module):
         keeps_colors: for each style whether the result has the hues of the photo.
     """
 
+    keeps_K: Tensor
+
     def __init__(self, network: StyleNetwork, keeps_colors: Sequence[bool]):
         super().__init__()
         self.network = network

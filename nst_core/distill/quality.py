@@ -14,7 +14,8 @@ from torch import Tensor
 from nst_core.distill.objective import NetworkStyle, Objective
 from nst_core.distill.photos import Photo
 from nst_core.errors import WorkError
-from nst_core.images.tensors import resize_longer_side
+from nst_core.images.sizes import least_size_px
+from nst_core.images.tensors import resize_longer_side, to_levels
 from nst_core.lanes.batch import Outcome
 from nst_core.lanes.initialization import feed_forward_start
 from nst_core.losses.targets import FeatureStore
@@ -83,12 +84,12 @@ def compare(
 
     Raises:
         WorkError: an optimization diverged.
-        InputError: a photo cannot be read or has an extreme aspect ratio.
+        InputError: a photo cannot be read.
     """
     objective = Objective(store, styles)
     for index, style in enumerate(styles):
         for photo in photos:
-            content = resize_longer_side(photo.load(), style.config.size_px)
+            content = _scaled(photo, style.config.size_px)
             optimized, optimized_ms = _optimize(store, style, content)
             images = {
                 "network": network(content, index),
@@ -105,9 +106,7 @@ def compare(
                     "optimization": optimized_ms,
                     "untouched": 0.0,
                 },
-                scores={
-                    name: suite.score(image, optimized, content) for name, image in images.items()
-                },
+                scores=_scores(suite, images),
             )
 
 
@@ -129,6 +128,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for (style, picture), group in groups.items()
     ]
+
+
+def _scaled(photo: Photo, size_px: int) -> Tensor:
+    """Return a photo at the size of the training, or larger if it is very long."""
+    image = photo.load()
+    height, width = image.shape[1:]
+    return resize_longer_side(image, max(size_px, least_size_px(width, height)))
 
 
 def _is_number(value: object) -> bool:
@@ -171,6 +177,13 @@ def _losses(
             torch.ones(count, device=store.device),
         )
     return dict(zip(images, loss_N.tolist(), strict=True))
+
+
+def _scores(suite: MetricSuite, images: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each picture against that of the optimization, as they are saved."""
+    levels = {name: to_levels(image) for name, image in images.items()}
+    goal, content = levels["optimization"], levels["untouched"]
+    return {name: suite.score(image, goal, content) for name, image in levels.items()}
 
 
 def _milliseconds(call: Callable[[], object]) -> float:

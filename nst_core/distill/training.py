@@ -128,7 +128,8 @@ class Trainer:
     @property
     def network(self) -> StyleNetwork:
         """The network with averaged parameters, in evaluation mode."""
-        module: StyleNetwork = self._average.module
+        module = self._average.module
+        assert isinstance(module, StyleNetwork)
         return module.eval()
 
     @property

@@ -147,7 +147,8 @@ def stylize(
     from tuner.study.preflight_checks import check_sources, is_video
 
     if network is not None:
-        optimizing = {"--preset": preset, "--set": set_, "--seed": seed is not None}
+        optimizing: dict[str, object] = {"--preset": preset, "--set": set_}
+        optimizing["--seed"] = seed is not None
         optimizing |= {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         refuse_options(
             {**optimizing, "--weights": weights},

@@ -116,7 +116,8 @@ def check(request: Request, say: Say) -> Work:
 
 def _presets(request: Request, files: WeightsFiles, say: Say) -> list[Preset]:
     """Return the preset of each style."""
-    names, count = list(request.presets), len(request.styles)
+    names: list[str | None] = [*request.presets]
+    count = len(request.styles)
     if len(names) not in (0, 1, count):
         raise InputError(
             f"{len(names)} presets and {count} style images: expected one preset for all styles, or"

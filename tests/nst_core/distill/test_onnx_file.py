@@ -126,5 +126,5 @@ def test_bad_arguments_are_refused(written: tuple[Path, StyleNetwork]) -> None:
 
 def test_a_missing_extra_is_one_error() -> None:
     """Without a package of the extra, the message names it and how to install it."""
-    with pytest.raises(InputError, match=r"needs no_onnx.*nst-tuner\[distill\]"):
+    with pytest.raises(InputError, match=r"need no_onnx.*nst-tuner\[distill\]"):
         check_installed(("onnx", "no_onnx"))

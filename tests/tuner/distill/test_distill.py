@@ -82,7 +82,7 @@ def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
         "the weight has no effect": distill(out, "--style", f"{style[1]}:2"),
         "2 presets and 1 style": distill(out, *style, "-p", "tv-amp", "-p", "adam-1000"),
         "ends in .onnx": distill(tmp_path / "n.pt", *style),
-        "did you mean `small`": distill(out, *style, "--network", "smal"),
+        "did you mean `mobile`": distill(out, *style, "--network", "mobil"),
         "nothing to distill": ["distill", *style, "--photos", "samples", "--out", out],
     }
     for words, command in wrong.items():
