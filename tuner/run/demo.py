@@ -14,8 +14,8 @@ from nst_core.sample_pictures import sample_photo, sample_style
 from nst_core.stylization import Step
 from tuner.job.yaml_file import yaml_text
 
-#: Longer side of the reference by its source. The network's strokes have a fixed number of pixels, so
-#: on a small photo they cover everything; a long run takes a minute at the size of the other pictures.
+#: Longer side of the reference by its source. The network's strokes have a fixed number of pixels,
+#: so on a small photo they cover everything. A long run takes a minute at 256 px.
 REFERENCE_PX = {"feed-forward": 640, "long-run": 256}
 #: Optimizer steps of the reference where the feed-forward network is not installed.
 REFERENCE_STEPS = 120
