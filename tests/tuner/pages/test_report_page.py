@@ -37,6 +37,7 @@ def test_every_control(report: str) -> None:
         page.locator("#result .lineup button").first.click()
         assert page.locator("#result .compare .left").inner_text() == "photo"
 
+        page.locator("#more").click()
         page.get_by_label("Sort by").select_option("trial")
         assert "trial 29" not in page.locator(".card").first.inner_text()
         page.get_by_role("button", name="Lowest first").click()
@@ -50,7 +51,6 @@ def test_every_control(report: str) -> None:
         page.locator("#filters input").first.fill("0.02")
         assert 0 < page.locator(".card").count() < 30
         page.get_by_role("button", name="Remove the filter").click()
-        page.locator("#more").click()
         assert page.locator(".card").count() == 30
 
         page.locator(".card .open").first.click()
@@ -263,7 +263,9 @@ def test_a_pick_is_marked_everywhere(report: str) -> None:
             "({ customdata, selectedpoints }) => (selectedpoints ?? []).map((i) => customdata[i]))"
         )
         page.wait_for_function(f"{in_plot}.join() === '{first}'")
-        page.evaluate("pickOnly(rankedTrials().slice(0, 3).map(({ trial }) => trial))")
+        page.evaluate(
+            "pickOnly(rankedTrials().filter(({ rank }) => rank <= 3).map(({ trial }) => trial))"
+        )
         assert page.locator("tr.selected").count() == 3
         page.wait_for_function(f"{in_plot}.length === 3")
         page.locator("#clear-picked").click()

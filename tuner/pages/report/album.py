@@ -30,7 +30,7 @@ THUMB_SIZES_PX = (256, 224, 192, 160, 128, 96, 64)
 LARGE_BYTES, THUMB_BYTES = 6_000_000, 6_000_000
 
 #: Ending of the key of a picture file as the run wrote it, and the limit for all of them.
-PNG, PNG_BYTES = "-png", 3_000_000
+PNG, PNG_BYTES = "-png", 2_000_000
 
 _QUALITY = 80
 #: Number of pictures that are encoded to estimate the size of all, and that are encoded at once.
