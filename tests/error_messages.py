@@ -133,6 +133,9 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "a damaged picture": _STEPS.replace("photo.png", "torn.png"),
         "an animation": _STEPS.replace("photo.png", "animated.gif"),
         "a picture that is too small": _STEPS.replace("photo.png", "tiny.png"),
+        "pictures of a new job": (
+            "init --content missing.png --style text.png --reference photo.png"
+        ),
         "a reference of another shape": "score photo.png --reference tall.png",
     },
     "Outputs": {
@@ -155,6 +158,8 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "nothing to apply": _STYLIZE,
         "a setting without effect": _STYLIZE + " --set momentum=0.5",
         "an option without effect": _STEPS + " --seed 3",
+        "a strength out of range": _STEPS + " --strength 3",
+        "neither a job nor pictures": "launch",
         "an unknown metric": "score photo.png --reference reference.png --metric lpip",
         "an option of another check": "metrics run --size-px 64",
         "an unknown network": "extractors vgg11",
@@ -185,6 +190,10 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "a trial that does not exist": "export run --trial 99 --out best.json",
         "an unknown format": "export run --format gimp --out best.json",
         "two runs without --pack": "export run torn-run --out best.json",
+        "a folder without runs": "ls empty",
+        "steering a run that is not running": "ctl run pause",
+        "an unknown command to a run": "ctl run paus",
+        "a command to a run without a value": "ctl run try lr",
         "a storage that does not exist": "fetch missing-storage fetched",
     },
     "Clusters": {

@@ -44,7 +44,7 @@ def launch(
     job: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[JOB.yaml]",
+            metavar="JOB.yaml",
             help="the job file: pictures, what to search, and the budget; or name three pictures"
             " with --content, --style and --reference",
         ),

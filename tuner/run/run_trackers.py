@@ -69,10 +69,13 @@ class RunTracker(Callback):
         if (ended := self._trials.pop(trial, None)) is None:
             return
         config = {**ended.config, "trial": trial, "state": state, "reason": reason}
-        sent = self._begin(ended.name, config)
-        for steps, scores in ended.reports:
-            sent.log(scores, step=steps)
-        sent.finish()
+        # Trackio prints at every run how to open its dashboard; standard output is for results,
+        # and nothing else writes to it before the trackers have finished.
+        with contextlib.redirect_stdout(io.StringIO()):
+            sent = self._begin(ended.name, config)
+            for steps, scores in ended.reports:
+                sent.log(scores, step=steps)
+            sent.finish()
 
     def _begin(self, name: str, config: dict[str, Any]) -> Any:
         """Begin a run of the tracker and return what has its ``log`` and ``finish``."""
@@ -103,13 +106,11 @@ class TrackioTracker(RunTracker):
     package = "trackio"
 
     def _begin(self, name: str, config: dict[str, Any]) -> Any:
-        # It prints how to open its dashboard at every run; standard output is for results.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return self._tracker.init(
-                project=project_name(self._job.name),
-                name=f"{self._run.path.resolve().name} {name}",
-                config=config,
-            )
+        return self._tracker.init(
+            project=project_name(self._job.name),
+            name=f"{self._run.path.resolve().name} {name}",
+            config=config,
+        )
 
 
 def project_name(job_name: str) -> str:
