@@ -8,7 +8,9 @@ A file has three inputs: ``image`` [1, 3, height, width] in [0, 1], ``strength``
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +98,11 @@ def save_program(program: Any, path: Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    import io
-
     content = io.BytesIO()
-    torch.export.save(program, content)
+    with warnings.catch_warnings():
+        # About constants that are views of others, whose place is the CPU here anyway.
+        warnings.filterwarnings("ignore", "No complete tensor found", UserWarning)
+        torch.export.save(program, content)
     with writing(path):
         write_atomic(path, content.getvalue())
 

@@ -14,7 +14,7 @@ from nst_core.images.tensors import load_image, save_image
 
 def plain(value: float) -> Photo:
     """Return a photo of one gray value."""
-    return Photo(name=f"{value:.2f}", load=lambda: torch.full((3, 50, 70), value))
+    return Photo(name=f"{value:.4f}", load=lambda: torch.full((3, 50, 70), value))
 
 
 def broken(name: str = "broken") -> Photo:
