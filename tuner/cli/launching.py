@@ -87,10 +87,12 @@ def launch(
     if run_dir and not submit:
         RunDir(run_dir).check_new()
     spec, space = _job(job, set_ or (), content, style, reference, minutes)
-    run_dir = run_dir or free_run_dir(Path("runs"), spec.name)
     if not submit:
-        say(f"run directory: {run_dir}")
         check_runs_of(spec)
+    if run_dir is None:
+        run_dir = free_run_dir(Path("runs"), spec.name)
+        say(f"run directory: {run_dir}")
+    if not submit:
         _launch(spec, space, run_dir, address)
         return
     from tuner.cluster.submit import submit as submit_job

@@ -77,11 +77,11 @@ def test_trials_near_another_one(job_file: Path, folder: Path) -> None:
     alike = [r for r in records if r.note and r.note.startswith("asked for: more-like 1")]
     assert [r.trial for r in alike] == list(range(before, before + 4))
     assert len({str(r.params) for r in alike}) == 4
-    centre = shares_of(space, records[1].params)
+    center = shares_of(space, records[1].params)
     for record in alike:
         shares = shares_of(space, record.params)
-        numbers = [n for n in shares if n in centre and not hasattr(space.params[n], "options")]
-        assert all(abs(shares[n] - centre[n]) < 0.5 for n in numbers)
+        numbers = [n for n in shares if n in center and not hasattr(space.params[n], "options")]
+        assert all(abs(shares[n] - center[n]) < 0.5 for n in numbers)
     assert len(records) == 40
 
 
