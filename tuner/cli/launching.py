@@ -103,10 +103,12 @@ def launch(
         )
     elif trust:
         raise InputError("--trust: the job has no `stylizer`, so there is no code to trust")
-    run_dir = run_dir or free_run_dir(Path("runs"), spec.name)
     if not submit:
-        say(f"run directory: {run_dir}")
         check_runs_of(spec)
+    if run_dir is None:
+        run_dir = free_run_dir(Path("runs"), spec.name)
+        say(f"run directory: {run_dir}")
+    if not submit:
         _launch(spec, space, run_dir, address)
         return
     from tuner.cluster.submit import submit as submit_job

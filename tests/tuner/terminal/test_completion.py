@@ -76,7 +76,7 @@ def test_bash_completion_loads_nothing_heavy(command: str, expected: str) -> Non
     [
         ("status --bogus", "error: no such option: --bogus"),
         ("nosuch", "error: no such command 'nosuch'"),
-        ("launch", "error: missing argument 'JOB.yaml'"),
+        ("status", "error: missing argument 'DIR'"),
         ("best . --top 0", "error: invalid value for '--top': expected at least 1"),
     ],
 )
