@@ -99,7 +99,7 @@ def test_files_that_something_else_made_are_not_overwritten(
     out = tmp_path / "out"
     apply(folder, out, pictures)
     other = Preset(name="y", config=CONFIG.replace(steps=2))
-    with pytest.raises(InputError, match="not made by this preset"):
+    with pytest.raises(InputError, match="not made with these settings"):
         apply(folder, out, pictures, preset=other)
     (out / "a.png").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"a\.png: exists already .* or remove it"):
