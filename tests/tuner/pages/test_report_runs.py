@@ -67,7 +67,7 @@ def test_several_style_images_are_shown(tmp_path: Path, pictures: Path) -> None:
         before = page.evaluate(f"{style}.aspectRatio")
         page.locator("#pair-result").select_option("1")
         assert "the look to apply" in lineup.inner_text()
-        assert page.locator("#result .compare .left").inner_text() == "content"
+        assert page.locator("#result .compare .left").inner_text() == "reference"
         assert page.evaluate(f"{style}.aspectRatio") != before
         assert page.evaluate(f"{style}.objectFit") == "contain"
         assert watched.errors == []

@@ -5,7 +5,7 @@ let comparedWith = "reference";
 function renderResult() {
   const all = sides();
   const best = all.find(({ id }) => id === "best");
-  const before = all.find(({ id }) => id === comparedWith) || all[0];
+  const before = all.find(({ id }) => id === comparedWith) || all.find(({ id }) => id === "reference");
   const notes = pageData.notes.map((sentence) => h("p", { class: "note" }, sentence));
   if (!best) return fill("result", h("h2", {}, capital(pageData.headline.text)), notes, lineup(all, null));
   fill("result",
