@@ -130,7 +130,6 @@ def test_files_of_others_are_kept(tmp_path: Path, pictures: Path) -> None:
     commands = [
         ["stylize", *pair, "--set", "steps=2", "--out", theirs],
         ["reference", *pair, "--out", theirs],
-        ["suggest", *pair, "--out", theirs],
         ["export", run, "--out", theirs],
         ["export", run, "--format", "script", "--out", theirs],
         ["report", run, "--out", theirs],

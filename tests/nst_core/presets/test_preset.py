@@ -5,7 +5,7 @@ import pytest
 
 from nst_core.errors import ConfigError, PresetError
 from nst_core.presets.built_in import BUILT_IN, load_preset, runnable
-from nst_core.presets.preset import SCHEMA_VERSION, Preset
+from nst_core.presets.preset import STYLIZER_VERSION, Preset
 
 
 @pytest.mark.parametrize("name", list(BUILT_IN))
@@ -29,7 +29,7 @@ def test_files_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"schema_version": SCHEMA_VERSION + 1}, "newer than this program"),
+        ({"schema_version": STYLIZER_VERSION + 1}, "newer than this program"),
         ({"schema_version": "1"}, "schema_version"),
         ({"schema_version": None}, "schema_version"),
         ({"provenance": []}, "provenance"),
