@@ -128,7 +128,8 @@ def test_a_learned_objective_follows_the_votes() -> None:
 @pytest.fixture(scope="module")
 def voted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     """A run with 40 votes of a person who agrees with LPIPS."""
-    run = made_run(tmp_path_factory.mktemp("prefer") / "run", pictures, trials=20, pairs=2)
+    folder = tmp_path_factory.mktemp("prefer") / "run"
+    run = made_run(folder, pictures, "space=gram", trials=20, pairs=2)
     results = load_results(run)
     rungs = {result.record.trial: result.rung for result in candidates(results)}
     poll = Poll(results, seed=0)
