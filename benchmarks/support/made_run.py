@@ -85,6 +85,7 @@ def _search(
         "search": {"trials": trials, "sampler": "random"},
         "halving": {"min_steps": 10, "max_steps": 90},
         "finals": {"count": 1, "seeds": 2},
+        "present": {"size_px": 0},  # a run that is resumed would render real pictures
     } | job
     file = folder.parent / f"{folder.name}.yaml"
     file.write_text(json.dumps(written))  # JSON is valid YAML
