@@ -171,6 +171,10 @@ def _write_report(runs: list[Path], out_file: Path | None, *, force: bool, show:
     """Write the report of a run, or the comparison of several."""
     import webbrowser
 
+    from tuner.study.run_dir import RunDir
+
+    for run in runs:  # before anything heavy is imported
+        RunDir(run).require()
     from nst_core.files import writing
     from nst_core.output_files import check_text_output
     from tuner.pages.comparison.page import write_comparison

@@ -101,7 +101,6 @@ def refused(tmp_path: Path, pictures: Path, job_file: Path) -> list[list[object]
         ["launch", job_file, "--run-dir", taken],
         ["launch", job_file, "--run-dir", new, "--set", "size_px=big"],
         ["launch", job_file, "--run-dir", new, "--address", "nowhere"],
-        ["launch", job_file],
         ["demo", "--out", taken],
         ["stylize", *on, "--out", out],
         ["stylize", *on, "--out", out, "--preset", "nosuch"],
