@@ -30,14 +30,15 @@ STANDARD = Space(
         " image, which won where style and reference are nearly black. The best ratio of style to"
         " content rises with the noise, so its range is wide. Style layers are one of four sets,"
         " shallow or deep, at the first layer of each block or further inside; a slope weights"
-        " them. Most winners weight the first layer 8 to 20 times as much as the second, which is"
-        " -0.9 to -1.3 decades per layer. Content layers are one of each depth, and conv4_2, which"
+        " them. Most winners weight the first layer 8 to 30 times as much as the second, which is"
+        " -0.9 to -1.5 decades per layer. Content layers are one of each depth, and conv4_2, which"
         " published systems use. A total variation weight of 1 has no visible effect, and above"
-        " 1000 it blurs. A smaller style image gives finer strokes: winners lie between 0.6 and"
-        " 1.6 times the result. Two settings are fixed, because they helped on both pairs where"
-        " they were compared (128 px) and cost nothing: copies of the border pixels as padding of"
-        " the first convolution, and 0.99 as Adam's `beta2`. All this comes from ten first"
-        " searches at 64 and 128 px, as do the initial points; it is not a measured optimum."
+        " 1000 it blurs. A smaller style image gives finer strokes: winners lie between 0.55 and"
+        " 2 times the result, which is the largest that the engine takes. Two settings are fixed,"
+        " because they helped on both pairs where they were compared (128 px) and cost nothing:"
+        " copies of the border pixels as padding of the first convolution, and 0.99 as Adam's"
+        " `beta2`. All this comes from the first searches at 64 and 128 px, as do the initial"
+        " points; it is not a measured optimum."
     ),
     params={
         "log10_style_content": Float(low=-1.0, high=4.5),

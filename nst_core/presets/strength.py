@@ -12,6 +12,19 @@ LEAST, MOST = 0.5, 2.0
 POWER = 3
 
 
+def weight_factor(strength: float) -> float:
+    """Return the factor of the style weight that a strength means; 1 for 1.
+
+    Raises:
+        ConfigError: the strength is out of range.
+    """
+    if not LEAST <= strength <= MOST:
+        raise ConfigError(
+            "--strength", [f"expected a number from {LEAST:g} to {MOST:g}, got {strength:g}"]
+        )
+    return float(strength**POWER)
+
+
 def with_strength(config: StyleConfig, strength: float) -> StyleConfig:
     """Return a configuration with more or less style against content.
 
@@ -26,10 +39,7 @@ def with_strength(config: StyleConfig, strength: float) -> StyleConfig:
         ConfigError: the strength is out of range, or the configuration has no content or no style
             term, so that there is nothing to balance.
     """
-    if not LEAST <= strength <= MOST:
-        raise ConfigError(
-            "--strength", [f"expected a number from {LEAST:g} to {MOST:g}, got {strength:g}"]
-        )
+    factor = weight_factor(strength)
     content = config.content_weight and any(config.content_layers.values())
     if not (content and config.style_weight):
         missing = "style" if content else "content"
@@ -41,4 +51,4 @@ def with_strength(config: StyleConfig, strength: float) -> StyleConfig:
             ],
         )
     key = "balance_ratio" if config.weight_schedule == "balance" else "style_weight"
-    return config.replace(**{key: getattr(config, key) * strength**POWER})
+    return config.replace(**{key: getattr(config, key) * factor})

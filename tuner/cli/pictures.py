@@ -142,6 +142,7 @@ def stylize(
     from nst_core.files import is_folder
     from nst_core.presets.built_in import load_any_preset
     from nst_core.presets.preset import StylizerPreset
+    from nst_core.presets.strength import weight_factor, with_strength
     from tuner.apply.picture import Outputs, Sources, apply_preset, preset_file, settings
     from tuner.cli.other_stylizers import stylize_by_other
     from tuner.study.preflight_checks import check_sources, is_video
@@ -156,7 +157,7 @@ def stylize(
         )
         _stylize_by_network(
             *(network, content, out_file, style or ()),
-            *(1.0 if strength is None else strength, size_px),
+            *(1.0 if strength is None else weight_factor(strength), size_px),
             bits=bits,
             keep_alpha=keep_alpha,
             force=force,
@@ -178,8 +179,6 @@ def stylize(
     assignments = _with_start(set_ or (), start)
     chosen = settings(preset, assignments, size_px=size_px, seed=seed, say=say)
     if strength is not None:
-        from nst_core.presets.strength import with_strength
-
         chosen = replace(chosen, config=with_strength(chosen.config, strength))
     if chosen.config.init == "image" and not start:
         raise InputError("init `image` starts from a given picture; name it with --start FILE")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from nst_core.errors import RunError
-from nst_core.networks.registry import OWN_WEIGHTS_LICENCE, WEIGHTS_LICENCE
-from nst_core.presets.preset import Preset, StylizerPreset, make_preset
-from nst_core.stylizer_config import configuration_from_dict
+from nst_core.presets.preset import Preset, StylizerPreset
 from tuner.job.objective import COSTS, Goals
 from tuner.job.ranking import pareto_front, ranking
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import read_yaml
 from tuner.results.trial_result import TrialResult
+from tuner.results.tuned_preset import tuned_preset
 from tuner.study.commands import CommandRecord, stored_commands
 from tuner.study.records import EngineStats, Scores, TrialRecord, earlier_values, mean_baselines
 from tuner.study.run_dir import RunDir
@@ -352,56 +350,7 @@ class Results:
         Raises:
             RunError: there is no such trial, or it reported no score after these steps.
         """
-        result = self.trial_result(trial, steps)
-        score, violated = self.score(result), self.violated(result)
-        weights = self._own_weights(result.config.get("extractor", ""))
-        note = f", violates {' and '.join(violated)}" if violated else ""
-        return make_preset(
-            configuration_from_dict(
-                {**result.config, **self.job.resources.final_settings},
-                source=f"trial {result.record.trial}",
-            ),
-            name=f"{self.job.name}-{result.record.trial}",
-            description=f"tuned: {self.goals.first.labeled(score)}{note}",
-            provenance={
-                "kind": "tuned",
-                "run": self.job.name,
-                "trial": result.record.trial,
-                "preset": result.record.preset,
-                "objective": self.goals.name,
-                "score": score,
-                "broken": violated,
-                "finals": result.final_scores,
-                "finals_failed": result.failed,
-                "spread": result.spread,
-                "held_out": self.held_out(result),
-                "scores": dict(result.rung.scores),
-                "baselines": self.baselines,
-                "pairs": len(self.job.pairs),
-                "inputs": self.job.pairs[0].model_dump(
-                    mode="json", by_alias=True, exclude_none=True
-                ),
-                "seconds": result.rung.seconds,
-                "worker": result.rung.worker,
-                "precision": result.config.get("precision"),
-                "search": self.job.search.model_dump(mode="json", exclude={"replay"}),
-                "environment": self.notes.get("environment", {}),
-                "hardware": self.hardware,
-                "weights": weights,
-                "licence": _licence(result.config, weights),
-            },
-        )
-
-    def _own_weights(self, network: str) -> dict[str, dict[str, str | None]]:
-        """Return the weights file that the job names for a network, and the digest of the weights.
-
-        Empty if the job names no file. The digest is that of the start of the run; older runs have
-        None.
-        """
-        if network not in self.job.weights:
-            return {}
-        file = os.path.normpath(self.run.path / self.job.weights[network])
-        return {network: {"file": file, "digest": self.notes.get("weights", {}).get(network)}}
+        return tuned_preset(self, self.trial_result(trial, steps))
 
 
 def _sorted_by(
@@ -410,13 +359,6 @@ def _sorted_by(
     """Return results by ascending key; of equal ones those with fewer steps come first."""
     keyed = zip(keys, trial_results, strict=True)
     return [r for _, r in sorted(keyed, key=lambda x: (x[0], x[1].steps, x[1].record.trial))]
-
-
-def _licence(config: Mapping[str, Any], own_weights: Mapping[str, Any]) -> str | None:
-    """Return the license of a result's weights; None for another stylizer, which has its own."""
-    if "extractor" not in config:
-        return None
-    return f"weights: {OWN_WEIGHTS_LICENCE if own_weights else WEIGHTS_LICENCE}"
 
 
 def load_results(folder: Path) -> Results:

@@ -22,8 +22,8 @@ from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import YamlFile
 from tuner.search.halving import expected_steps
 
-#: The default of the job file.
-SPACE = "standard"
+#: The default of a job file.
+SPACE: str = JobSpec.model_fields["space"].default
 #: Minutes that a run may take unless the person says otherwise.
 MINUTES = 20.0
 #: Sizes to choose from, in pixels. Below 96 px strokes are hardly visible.
@@ -135,7 +135,8 @@ class Proposal:
         """Estimated minutes of the whole run with its finals."""
         steps = search_steps(self.trials, self.max_steps)
         search_s = min(self._seconds(steps), self.budget_minutes * 60)
-        finals_s = self._seconds(self.job(None)["finals"]["count"] * 3 * self.max_steps)
+        finals = self.job(None)["finals"]
+        finals_s = self._seconds(finals["count"] * finals["seeds"] * self.max_steps)
         return (START_S + search_s + finals_s) / 60
 
     def _seconds(self, steps: float) -> float:

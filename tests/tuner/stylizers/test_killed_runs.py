@@ -112,48 +112,34 @@ def check_whole(run: Path, before: Mapping[int, object]) -> None:
     assert len(failed) == 1 and "its process ended by SIGKILL" in failed[0]
 
 
-def test_killed_driver_and_worker_without_ray(tint_job: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_ray", [False, True])
+def test_killed_driver_and_killed_worker(
+    tint_job: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    launches: Launches,
+    with_ray: bool,
+) -> None:
     """Killing the driver repeats no trial, killing a worker fails one, and nothing is left."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     run, left = tmp_path / "run", Left()
     overrides = [f"stylizer={{command: {SLOW}}}", f"search.trials={TRIALS}", "finals.count=0"]
-    first = start_inline(tint_job, run, *overrides)
+    if with_ray:
+        options = [word for override in overrides for word in ("--set", override)]
+        first = launches.start("launch", tint_job, "--run-dir", run, *options)
+    else:
+        first = start_inline(tint_job, run, *overrides)
     wait_until(first, "two trials", lambda: len(finished_trials(run)) >= 2)
     wait_until(first, "a running command", commands_running)
     first.kill()
     first.communicate()
     wait_for("all processes and folders gone", left.nothing)
     before = finished_trials(run)
-    second = start_inline(tint_job, run)
+    second = launches.start("resume", run) if with_ray else start_inline(tint_job, run)
     wait_until(second, "a running command", commands_running)
     kill_worker_of_command()
     _, stderr = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, stderr
-    check_whole(run, before)
-    wait_for("all processes and folders gone", left.nothing)
-
-
-def test_killed_driver_and_killed_worker(
-    tint_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killing the driver repeats no trial, killing a worker fails one, and nothing is left."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    run = tmp_path / "run"
-    options = ["--set", f"stylizer={{command: {SLOW}}}", "--set", f"search.trials={TRIALS}"]
-    options += ["--set", "finals.count=0"]
-    left = Left()
-    with Launches() as launches:
-        first = launches.start("launch", tint_job, "--run-dir", run, *options)
-        wait_until(first, "two trials", lambda: len(finished_trials(run)) >= 2)
-        wait_until(first, "a running command", commands_running)
-        first.kill()
-        wait_for("all processes and folders gone", left.nothing)
-        before = finished_trials(run)
-
-        second = launches.start("resume", run)
-        wait_until(second, "a running command", commands_running)
-        kill_worker_of_command()
-        _, stderr = second.communicate(timeout=600)
-        assert second.returncode == 0, stderr
     check_whole(run, before)
     wait_for("all processes and folders gone", left.nothing)
 
