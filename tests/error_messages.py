@@ -41,8 +41,10 @@ _JOB = {
     "halving": {"min_steps": 2, "max_steps": 6},
 }
 _LAUNCH = "launch job.yaml --run-dir new-run"
+_LAUNCH_OWN = "launch own.yaml --run-dir new-run --trust"
 _STYLIZE = "stylize --content photo.png --style style.png --out out.png"
 _STEPS = f"{_STYLIZE} --set steps=2"
+_DISTILL = "distill --preset tv-amp --style style.png --out cafe.onnx"
 
 #: Overrides of a valid job, one class of mistake each.
 _JOB_MISTAKES: Mapping[str, str] = {
@@ -75,6 +77,8 @@ _JOB_MISTAKES: Mapping[str, str] = {
     "a storage that is not a folder or bucket": "storage=http://example.com/run",
     "a database address that cannot be read": "search.study=mysql//nowhere",
     "an unknown precision": "resources.precision=bfloat",
+    "a key that only stylizers of your own use": "resources.gpus_per_worker=0.5",
+    "a cost that our engine does not report": "objective=[lpips, cost]",
     "a style weight without effect": "pairs.0.style=[{image: style.png, weight: 0}]",
 }
 
@@ -95,6 +99,24 @@ _SPACE_MISTAKES: Mapping[str, str] = {
     + "params: {lr: {low: 0.01, high: 0.1}}\nstarts: [{lr: 5}]\n",
     "a layer that the network does not have": _SPACE
     + "params: {content_layer: {options: [relu9_9]}}\n",
+}
+
+#: A job for a program of one's own, which every case of a stylizer changes in one place.
+_STYLIZER_JOB = {
+    **{key: value for key, value in _JOB.items() if key != "halving"},
+    "stylizer": {"command": ["cp", "{content}", "{out}", "{sigma}"]},
+    "space": "blur.yaml",
+}
+_STYLIZER_SPACE = "name: blur\nwhy: an example\nparams: {sigma: {low: 0, high: 4}}\n"
+
+#: Overrides of the job for a program of one's own, one class of mistake each.
+_STYLIZER_MISTAKES: Mapping[str, str] = {
+    "a program that does not exist": "stylizer.command.0=blurr",
+    "two kinds of stylizer": "stylizer.path=a.py:A",
+    "a space of our engine": "space=gram",
+    "a parameter that the command does not use": "stylizer.command.3=--fast",
+    "a place that nothing fills": "stylizer.command.3='{sigm}'",
+    "steps of a command": "halving.max_steps=90",
 }
 
 #: Files that are not what a command expects there.
@@ -196,6 +218,17 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "a command to a run without a value": "ctl run try lr",
         "a storage that does not exist": "fetch missing-storage fetched",
     },
+    "Real-time networks": {
+        "no folder of photos": f"{_DISTILL} --photos missing",
+        "photos that cannot be read": f"{_DISTILL} --photos unreadable",
+        "nothing to learn": "distill --style style.png --photos samples --out cafe.onnx",
+        "a setting that a network cannot learn": f"{_DISTILL} --photos samples"
+        " --set photo_weight=1",
+        "presets that do not fit the styles": f"{_DISTILL} --photos samples --preset adam-1000",
+        "an unknown kind of network": f"{_DISTILL} --photos samples --network mobil",
+        "another kind of file": f"{_DISTILL.replace('.onnx', '.pt')} --photos samples",
+        "not a network": "stylize --content photo.png --network text.png --out out.png",
+    },
     "Clusters": {
         "submitting without a cluster": "launch job.yaml --run-dir /runs/a --submit",
         "submitting to an address that is not a dashboard's": (
@@ -217,10 +250,14 @@ def make_folder(folder: Path) -> None:
     (folder / "torn.png").write_bytes(photo[: len(photo) // 2])
     frames = [Image.new("RGB", (64, 48), color) for color in ("teal", "white")]
     frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
+    (folder / "own.yaml").write_text(yaml.safe_dump(_STYLIZER_JOB, sort_keys=False))
+    (folder / "blur.yaml").write_text(_STYLIZER_SPACE)
     for name, content in _FILES.items():
         (folder / name).write_bytes(content)
     (folder / "job.yaml").write_text(yaml.safe_dump(_JOB, sort_keys=False))
     (folder / "empty").mkdir()
+    (folder / "unreadable").mkdir()
+    shutil.copy(folder / "text.png", folder / "unreadable" / "a.png")
     (folder / "full").mkdir()
     (folder / "full" / "mine.txt").write_text("notes")
     pictures = folder / "pictures"
@@ -237,6 +274,14 @@ def words_of(command: str) -> list[str]:
     return [word for word in re.split(r" (?![^{\[]*[}\]])", command) if word]
 
 
+def _with_overrides(overrides: str, launch: str = _LAUNCH) -> list[str]:
+    """Return the words of a launch of a valid job with these overrides."""
+    words = launch.split()
+    for override in re.split(r" (?=[a-z_.0-9]+=)", overrides):
+        words += ["--set", override]
+    return words
+
+
 def cases() -> Iterator[tuple[str, str, list[str]]]:
     """Yield (heading, class of mistake, words of the command) for every class of bad input."""
     yield from (
@@ -244,10 +289,10 @@ def cases() -> Iterator[tuple[str, str, list[str]]]:
         for mistake, command in _COMMANDS["Job files that cannot be read"].items()
     )
     for mistake, overrides in _JOB_MISTAKES.items():
-        words = _LAUNCH.split()
-        for override in re.split(r" (?=[a-z_.0-9]+=)", overrides):
-            words += ["--set", override]
-        yield "Job files: keys and values", mistake, words
+        yield "Job files: keys and values", mistake, _with_overrides(overrides)
+    yield "Stylizers of your own", "a program that is not trusted", _LAUNCH_OWN.split()[:-1]
+    for mistake, overrides in _STYLIZER_MISTAKES.items():
+        yield "Stylizers of your own", mistake, _with_overrides(overrides, _LAUNCH_OWN)
     for number, mistake in enumerate(_SPACE_MISTAKES):
         words = [*_LAUNCH.split(), "--set", f"space=space{number}.yaml"]
         yield "Space files", mistake, words

@@ -120,8 +120,8 @@ def _presets(request: Request, files: WeightsFiles, say: Say) -> list[Preset]:
     count = len(request.styles)
     if len(names) not in (0, 1, count):
         raise InputError(
-            f"{len(names)} presets and {count} style images: expected one preset for all styles, or"
-            " one for each style, in the same order"
+            f"--preset is given {len(names)} times and --style {count} times: expected one preset"
+            " for all styles, or one for each style, in the same order"
         )
     options = {"size_px": request.size_px, "seed": None, "say": say}
     chosen = [
@@ -193,8 +193,5 @@ def _photos_of(option: str, folder: Path, request: Request, say: Say) -> list[Ph
     if len(left_out) > _LISTED:
         say(f"left out: {len(left_out) - _LISTED} more files")
     if not photos:
-        raise InputError(
-            f"{option} {folder}: none of its {len(pictures)} pictures can be read; the reasons are"
-            " above"
-        )
+        raise InputError(f"{option} {folder}: no picture in it can be read; the reasons are above")
     return photos

@@ -75,12 +75,12 @@ def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "o" / "n.onnx"
     wrong = {
         "no pictures in it": distill(out, *style, "--photos", empty),
-        "can be read": distill(out, *style, "--photos", broken),
+        "no picture in it can be read": distill(out, *style, "--photos", broken),
         "no such folder": distill(out, *style, "--photos", tmp_path / "none"),
         "region masks": distill(out, "--style", f"{style[1]}@{tmp_path / 'mask.png'}"),
         "photo_weight": distill(out, *style, "--set", "photo_weight=1"),
         "the weight has no effect": distill(out, "--style", f"{style[1]}:2"),
-        "2 presets and 1 style": distill(out, *style, "-p", "tv-amp", "-p", "adam-1000"),
+        "one for each style": distill(out, *style, "-p", "tv-amp", "-p", "adam-1000"),
         "ends in .onnx": distill(tmp_path / "n.pt", *style),
         "did you mean `mobile`": distill(out, *style, "--network", "mobil"),
         "nothing to distill": ["distill", *style, "--photos", "samples", "--out", out],
