@@ -1,4 +1,4 @@
-"""Apply a real-time network of an ONNX file to a picture, a folder or a video."""
+"""Apply a real-time network of an ONNX file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from nst_core.errors import InputError, Say
 from nst_core.images.encode import MADE_BY, check_writable_image
 from nst_core.output_files import check_outputs, save_elsewhere
@@ -19,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not 
     from torch import Tensor
 
     from nst_core.distill.onnx_file import OnnxNetwork
-    from tuner.apply.folder import Tally, Work
+    from tuner.apply.folder import Work
     from tuner.apply.picture_files import Picture
 
 #: Key of a text in each result: the network's metadata.
@@ -149,69 +147,8 @@ def apply_network(
     say(f"wrote {out} ({image.shape[2]}x{image.shape[1]})")
 
 
-def apply_network_to_folder(
-    settings: NetworkSettings,
-    folder: Path,
-    out: Path,
-    *,
-    read: Sequence[Path],
-    console: Console,
-    say: Say,
-    force: bool,
-) -> None:
-    """Stylize every picture of a folder by a network; finished results are kept.
-
-    Raises:
-        InputError: as `folder.make_results`, or there are no pictures.
-        WorkError: some pictures failed.
-    """
-    from tuner.apply.folder import check_all, make_results
-    from tuner.apply.picture_files import pictures_in
-
-    pictures, left_out = pictures_in(folder, out)
-    for line in left_out:
-        say(line)
-    files = [*read, *(folder / picture.name for picture in pictures)]
-    tally = make_results(
-        _work(settings), pictures, console=console, say=say, read=files, force=force
-    )
-    say(f"{out}: {tally.done} done, {tally.kept} there already")
-    check_all(tally)
-
-
-def apply_network_to_video(
-    settings: NetworkSettings,
-    video: Path,
-    out: Path,
-    *,
-    read: Sequence[Path],
-    console: Console,
-    say: Say,
-    force: bool,
-) -> None:
-    """Stylize every frame of a video by a network.
-
-    Raises:
-        InputError: as `video.make_video`.
-        WorkError: a frame failed.
-    """
-    from tuner.apply.folder import make_results
-    from tuner.apply.video import make_video
-
-    def apply(frames: Sequence[Picture], bits: int) -> Tally:
-        return make_results(
-            *(_work(settings), frames),
-            console=console,
-            say=say,
-            bits=bits,
-            read=[video, *read],
-            force=force,
-        )
-
-    make_video(apply, video, out, say=say, read=read, force=force)
-
-
-def _work(settings: NetworkSettings) -> Work:
+def network_work(settings: NetworkSettings) -> Work:
+    """Return how a network is applied to many pictures, for `several.make_several`."""
     from tuner.apply.folder import Work
     from tuner.apply.picture_batches import reason_of
 

@@ -1,11 +1,14 @@
-"""Apply a preset of another stylizer to one picture."""
+"""Apply a preset of another stylizer to a picture, or to many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +18,12 @@ from nst_core.errors import ConfigError, Say, near_miss
 from nst_core.output_files import check_outputs, save_elsewhere
 from nst_core.presets.preset import StylizerPreset
 from tuner.job.yaml_file import set_key
+
+if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not need it
+    from torch import Tensor
+
+    from tuner.apply.folder import Work
+    from tuner.apply.picture_files import Picture
 
 
 def changed(
@@ -80,26 +89,73 @@ def apply_stylizer(
         InputError: a picture or the output cannot be used; nothing was written.
         WorkError: the stylizer failed.
     """
-    from nst_core.images.tensors import encode_image, from_uint8, load_image, to_uint8
-    from nst_core.losses.inputs import LossInputs
-    from nst_core.stylization import default_device
-    from tuner.stylizers.once import stylized_once
+    from nst_core.images.tensors import encode_image, load_image
 
     check_outputs([("--out", out)], [content, *styles, *read], force=force, say=say)
     config = preset.config
-    inputs = LossInputs.at_size(
-        load_image(content), [(load_image(style), 1.0) for style in styles], config.size_px
-    )
-    with Progress(console=console) as progress:
+    with Progress(console=console) as progress, _stylizer_of(preset, styles) as stylized:
         task = progress.add_task(escape(f"stylize {content.name}"), total=config.steps)
-        picture = stylized_once(
-            config,
-            to_uint8(inputs.content_3HW),
-            [to_uint8(image) for image, _ in inputs.styles],
-            device=str(default_device()),
-            on_step=lambda step: progress.update(task, completed=step),
+        image_3HW = stylized(
+            load_image(content), lambda step: progress.update(task, completed=step)
         )
         progress.update(task, completed=config.steps)
-    text = {"nst-tuner-preset": preset.to_json()}
-    save_elsewhere(out, encode_image(from_uint8(picture), out, text))
-    say(f"wrote {out} ({picture.shape[1]}x{picture.shape[0]})")
+    save_elsewhere(out, encode_image(image_3HW, out, _text(preset)))
+    say(f"wrote {out} ({image_3HW.shape[2]}x{image_3HW.shape[1]})")
+
+
+def stylizer_work(preset: StylizerPreset, styles: Sequence[Path]) -> Work:
+    """Return how another stylizer is applied to many pictures, for `several.make_several`.
+
+    Args:
+        preset: the preset.
+        styles: style images.
+
+    Raises:
+        InputError: a style image cannot be read.
+    """
+    from tuner.apply.folder import Work
+    from tuner.apply.picture_batches import reason_of
+    from tuner.apply.picture_files import file_digest
+
+    def stylize(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
+        with _stylizer_of(preset, styles) as stylized:
+            for picture in pictures:
+                try:
+                    result: Tensor | str = stylized(picture.load())
+                except Exception as error:  # an error of one picture must not end the others
+                    result = reason_of(error)
+                yield picture, result
+
+    parts = [preset.config.to_dict(), [file_digest(style) for style in styles]]
+    return Work(
+        stylize=stylize,
+        fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32],
+        text=_text(preset),
+        size_px=preset.config.size_px,
+    )
+
+
+@contextmanager
+def _stylizer_of(preset: StylizerPreset, styles: Sequence[Path]) -> Iterator[Callable[..., Tensor]]:
+    """Give what makes the result of a content image_3HW and, after each step, calls a function."""
+    from nst_core.images.tensors import from_uint8, load_image, to_uint8
+    from nst_core.losses.inputs import LossInputs
+    from nst_core.stylization import default_device
+    from tuner.stylizers.once import PictureStylizer
+
+    images = [(load_image(style), 1.0) for style in styles]
+    with PictureStylizer(preset.config, device=str(default_device())) as stylizer:
+
+        def stylized(
+            content_3HW: Tensor, on_step: Callable[[int], None] = lambda _: None
+        ) -> Tensor:
+            inputs = LossInputs.at_size(content_3HW, images, preset.config.size_px)
+            style_arrays = [to_uint8(image) for image, _ in inputs.styles]
+            return from_uint8(stylizer(to_uint8(inputs.content_3HW), style_arrays, on_step))
+
+        yield stylized
+
+
+def _text(preset: StylizerPreset) -> dict[str, str]:
+    """Return the text chunks of a result."""
+    return {"nst-tuner-preset": preset.to_json()}

@@ -25,32 +25,28 @@ def stylize_by_other(
     trust: bool,
     options: dict[str, Any],
 ) -> None:
-    """Stylize one picture with the stylizer that a preset names."""
+    """Stylize a picture, a folder or a video with the stylizer that a preset names."""
     from nst_core.files import is_folder
     from tuner.apply.picture import preset_file
-    from tuner.apply.stylizer_picture import apply_stylizer, changed
+    from tuner.apply.stylizer_picture import apply_stylizer, changed, stylizer_work
     from tuner.job.style_arguments import parse_styles
     from tuner.study.preflight_checks import is_video
     from tuner.stylizers.trust import require_trust
 
-    if is_folder(content) or is_video(content):
-        raise InputError(
-            f"--content {content}: a preset of another stylizer applies to one picture at a time;"
-            " name a picture"
-        )
     parsed = parse_styles(styles)
     if any(len(style.files) > 1 or style.weight not in (None, 1) for style in parsed):
         raise InputError("--style: masks and weights are for our engine only; leave them out")
     preset = changed(preset, assignments, **options)
-    check_writable_image(out_file)
+    images, read = [Path(style.files[0]) for style in parsed], [preset_file(file)]
+    several = is_folder(content) or is_video(content)
+    if not several:
+        check_writable_image(out_file)
     require_trust(preset.config.stylizer, file, trusted=trust)
-    apply_stylizer(
-        preset,
-        content,
-        [Path(style.files[0]) for style in parsed],
-        out_file,
-        force=force,
-        read=[preset_file(file)],
-        console=err,
-        say=say,
-    )
+    outputs: dict[str, Any] = {"force": force, "console": err, "say": say}
+    if several:
+        from tuner.apply.several import make_several
+
+        work, files = stylizer_work(preset, images), [*images, *filter(None, read)]
+        make_several(work, content, out_file, read=files, **outputs)
+    else:
+        apply_stylizer(preset, content, images, out_file, read=read, **outputs)

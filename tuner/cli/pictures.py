@@ -229,13 +229,13 @@ def _stylize_by_network(
     """Stylize a picture, a folder or a video in one pass of a network."""
     from nst_core.files import is_folder
     from tuner.apply import network as networks
+    from tuner.apply.several import make_several
     from tuner.study.preflight_checks import check_sources, is_video
 
     check_sources(content, ())
     chosen = networks.NetworkSettings.load(
         network, strength=strength, styles=styles, size_px=size_px
     )
-    several: dict[str, Any] = {"read": [network], "console": err, "say": say, "force": force}
     single = {"--bits": bits != 8, "--keep-alpha": keep_alpha}
     if not (is_folder(content) or is_video(content)):
         networks.apply_network(
@@ -248,10 +248,13 @@ def _stylize_by_network(
         )
         return
     refuse_options(single, f"for a single picture only, but {content} is none; leave it out")
-    if is_folder(content):
-        networks.apply_network_to_folder(chosen, content, out, **several)
-    else:
-        networks.apply_network_to_video(chosen, content, out, **several)
+    make_several(
+        *(networks.network_work(chosen), content, out),
+        read=[network],
+        console=err,
+        say=say,
+        force=force,
+    )
 
 
 def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None:

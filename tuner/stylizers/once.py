@@ -1,4 +1,4 @@
-"""A stylizer outside of a run: one picture for `nst-tuner stylize`, and a check before a launch."""
+"""A stylizer outside of a run: pictures for `nst-tuner stylize`, and a check before a launch."""
 
 from __future__ import annotations
 
@@ -16,40 +16,70 @@ from tuner.stylizers.process import WorkerProcess
 WAIT_S = 0.1
 
 
-def stylized_once(
-    config: StylizerConfig,
-    content: np.ndarray,
-    styles: Sequence[np.ndarray],
-    *,
-    device: str,
-    on_step: Callable[[int], None] = lambda _: None,
-) -> np.ndarray:
-    """Return the picture of a configuration, through the same boundary as in a run.
+class PictureStylizer:
+    """Stylizes pictures one after another through the same boundary as in a run.
+
+    A context manager. One worker process makes all pictures, and a new one replaces it after a
+    failure.
 
     Args:
         config: the stylizer and its parameters.
-        content: content image of the result's size, uint8 [H, W, 3].
-        styles: style images, uint8 [H, W, 3] each.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        on_step: called with the present step.
-
-    Raises:
-        WorkError: the stylizer failed or took too long; the message says why.
     """
-    worker = WorkerProcess(config.stylizer, max_bytes=content.size)
-    opening = {"do": "open", "pair": 0, "size_px": max(content.shape[:2]), "device": device}
-    advancing: Mapping[str, Any] = {
-        **{"do": "advance", "trial": 0, "pair": 0, "fresh": True},
-        **{"params": dict(config.params), "seed": config.seed, "until": config.steps},
-    }
-    try:
-        _answer(worker, config, on_step)
-        worker.request(opening, [content, *styles])
-        _answer(worker, config, on_step)
-        worker.request(advancing)
-        return _answer(worker, config, on_step).pictures[0]
-    finally:
-        worker.end()
+
+    def __init__(self, config: StylizerConfig, *, device: str):
+        self._config, self._device = config, device
+        self._worker: WorkerProcess | None = None
+
+    def __enter__(self) -> PictureStylizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def __call__(
+        self,
+        content: np.ndarray,
+        styles: Sequence[np.ndarray],
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> np.ndarray:
+        """Return the result of one picture.
+
+        Args:
+            content: content image of the result's size, uint8 [H, W, 3]; its longer side is the
+                size of the configuration.
+            styles: style images, uint8 [H, W, 3] each.
+            on_step: called with the present step.
+
+        Raises:
+            WorkError: the stylizer failed or took too long; the message says why.
+        """
+        config = self._config
+        opening = {"do": "open", "pair": 0, "size_px": config.size_px, "device": self._device}
+        advancing: Mapping[str, Any] = {
+            **{"do": "advance", "trial": 0, "pair": 0, "fresh": True},
+            **{"params": dict(config.params), "seed": config.seed, "until": config.steps},
+        }
+        try:
+            worker = self._worker or self._started(on_step)
+            worker.request(opening, [content, *styles])
+            _answer(worker, config, on_step)
+            worker.request(advancing)
+            return _answer(worker, config, on_step).pictures[0]
+        except BaseException:
+            self._end()
+            raise
+
+    def _started(self, on_step: Callable[[int], None]) -> WorkerProcess:
+        """Start and return a worker that has loaded the stylizer."""
+        self._worker = WorkerProcess(self._config.stylizer, max_bytes=3 * self._config.size_px**2)
+        _answer(self._worker, self._config, on_step)
+        return self._worker
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
 
 
 def _answer(

@@ -65,6 +65,25 @@ def test_a_run_beats_the_defaults_and_its_preset_repeats_the_picture(tint_job: P
     assert ours.returncode == 2 and "--gif" in ours.stderr
 
 
+def test_a_preset_applies_to_a_folder(tint_job: Path) -> None:
+    """Every picture of a folder gets a result; one that fails does not stop the others."""
+    results = run(tint_job, "search.trials=2")
+    preset, photos, out = (tint_job.parent / name for name in ("tint.json", "photos", "out"))
+    options = {"trial": None, "kind": "preset", "say": lambda _: None, "warn": lambda _: None}
+    export_one([results.run.path], preset, **options)
+    photos.mkdir()
+    for name, size in (("a", (64, 48)), ("c", (40, 60))):
+        Image.new("RGB", size, "teal").save(photos / f"{name}.png")
+    (photos / "b.png").write_bytes(b"no picture")
+    style = results.run.path / results.job.pairs[0].style[0].image
+    words = ["stylize", "--content", photos, "--style", style, "--preset", preset, "--out", out]
+    for _ in range(2):  # the second time, finished results are kept
+        done = nst_tuner(*words, "--trust")
+        assert done.returncode == 1 and "b.png" in done.stderr, done.stderr
+        assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    assert "2 of 3 results exist already" in done.stderr
+
+
 def test_a_stylizer_of_many_steps_stops_early(tint_job: Path) -> None:
     """Trials report at rungs, bad ones stop there, and a preset has the steps of its best rung."""
     overrides = [
