@@ -107,7 +107,12 @@ def status_json(results: Results) -> dict[str, Any]:
         "finals": sum(len(result.finals) for result in ranked),
         "paused": is_paused(results.commands),
         "commands": [
-            {"command": str(record.command), "at": record.at, "refused": record.refused}
+            {
+                "command": str(record.command),
+                "at": record.at,
+                "refused": record.refused,
+                "trials_not_begun": results.trials_not_begun(record),
+            }
             for record in results.commands
         ],
         "ended_because": results.notes.get("over"),

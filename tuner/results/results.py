@@ -65,6 +65,22 @@ class Results:
         """The commands of people that the search has carried out or refused, the oldest first."""
         return stored_commands(self.notes)
 
+    def trials_not_begun(self, command: CommandRecord) -> int:
+        """Return how many of the trials that a command asked for have not begun."""
+        if command.refused:
+            return 0
+        begun = sum(record.asked_by == command.id for record in self.records)
+        return max(command.command.trials - begun, 0)
+
+    def command_text(self, command: CommandRecord) -> str:
+        """Return a command with what became of it, in words."""
+        if not (missing := self.trials_not_begun(command)):
+            return str(command)
+        of = f"{missing} of {command.command.trials} trials"
+        return f"{command}: {of} " + (
+            "never began, the search ended before" if self.over else "wait"
+        )
+
     @property
     def pair_baselines(self) -> Sequence[Mapping[str, Scores]]:
         """Scores of the baselines on each pair, held-out pairs last; empty for runs of format 1."""

@@ -82,7 +82,7 @@ class Steering:
         """Record which command asked for a trial that has just begun; return whether one did."""
         begun = Counter(self._asked.values())
         for record in self._records:
-            if not record.refused and begun[record.id] < _trials_of(record.command):
+            if not record.refused and begun[record.id] < record.command.trials:
                 self._asked[number] = record.id
                 self._study.asked_by(number, record.id)
                 return True
@@ -185,7 +185,7 @@ class Steering:
     def _no_room(self, wanted: int, left: int) -> str | None:
         begun = Counter(self._asked.values())
         waiting = sum(
-            _trials_of(record.command) - begun[record.id]
+            record.command.trials - begun[record.id]
             for record in self._records
             if not record.refused
         )
@@ -218,8 +218,3 @@ class Steering:
         self.job = self.job.model_copy(update={"search": search, "budget": changed.budget})
         self._budget.limits = changed.budget
         return None
-
-
-def _trials_of(command: Command) -> int:
-    """Return the number of trials that a command asks for."""
-    return {"try": 1, "more-like": command.count}.get(command.name, 0)

@@ -51,6 +51,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 1
     changes: list[str] = []
 
+    @property
+    def trials(self) -> int:
+        """Number of trials that the command asks for."""
+        return {"try": 1, "more-like": self.count}.get(self.name, 0)
+
     def __str__(self) -> str:
         params = [f"{name}={value}" for name, value in self.params.items()]
         trial = [] if self.trial is None else [str(self.trial)]

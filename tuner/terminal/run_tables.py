@@ -301,7 +301,7 @@ def status_table(results: Results) -> RenderableType:
         wasted = lost / max(steps, 1)  # steps beyond a rung at which the trial then ended
         table.add_row("engines", f"busy {busy:.0%}; {steps:,} steps, {wasted:.0%} wasted")
     for command in results.commands[-3:]:
-        table.add_row("ctl", Text(str(command)))
+        table.add_row("ctl", Text(results.command_text(command)))
     if status["finished"]:
         table.add_row("finished", Text(status["ended_because"]))
     elif user := results.run.user:

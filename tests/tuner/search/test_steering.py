@@ -18,7 +18,7 @@ from tuner.search.steering import STOPPED
 from tuner.study.command_words import parse
 from tuner.study.commands import received, send, wait_for
 from tuner.study.run_dir import RunDir
-from tuner.study.study import load_records
+from tuner.study.study import RunStudy, load_records
 
 
 @pytest.fixture
@@ -233,6 +233,25 @@ def test_without_room_nothing_is_asked_for(job_file: Path, folder: Path) -> None
     search.heartbeat()
     record = wait_for(folder, given, 0)
     assert record is not None and "set search.trials=9" in str(record.refused)
+
+
+def test_trials_that_never_began_are_reported(job_file: Path, folder: Path) -> None:
+    """If the search ends before a trial that was asked for began, its command says so."""
+    search = started(job_file, folder, "search.trials=40", presets=0)
+    play(search, quality, limit=4)
+    give(folder, "more-like 0", count=3)
+    search.heartbeat()
+    results = load_results(folder)
+    assert results.command_text(results.commands[0]).endswith(": 3 of 3 trials wait")
+    give(folder, "set budget.target=100")  # a target that the next report reaches
+    play(search, quality)
+    RunStudy.open(folder, goals=results.goals).note("over", search.reason)
+    results = load_results(folder)
+    never = results.trials_not_begun(results.commands[0])
+    assert never and results.over
+    text = results.command_text(results.commands[0])
+    assert text.endswith(f"{never} of 3 trials never began, the search ended before")
+    assert status_json(results)["commands"][0]["trials_not_begun"] == never
 
 
 def test_unreadable_mail_is_ignored(job_file: Path, folder: Path) -> None:

@@ -37,7 +37,7 @@ def report_data(results: Results) -> dict[str, Any]:
         "control": {
             "running": run_state(results) == "running" and is_steered(results.run.path),
             "paused": is_paused(results.commands),
-            "commands": [str(record) for record in results.commands],
+            "commands": [results.command_text(record) for record in results.commands],
         },
         "counts": results.counts(),
         "objectives": [objective_data(objective) for objective in results.goals.objectives],
