@@ -37,9 +37,8 @@ STYLE_SETS: Mapping[str, tuple[str, ...]] = {
 #: ``explicit``, `log10_layer_2`, `log10_layer_3` … set the weights.
 STYLE_SCHEMES: Mapping[str, float] = {"equal": 1.0, "shallow": 0.5, "deep": 2.0, "explicit": 1.0}
 
-#: Largest slope of the style weights, in decades per layer, and curve, in decades per square of
-#: layers. Beyond them, one layer has all the weight.
-LIMITS: Mapping[str, float] = {"style_slope": 3.0, "style_curve": 1.5}
+#: Largest slope of style weights, in decades per layer; beyond it, one layer has all the weight.
+MAX_SLOPE = 3.0
 
 #: Choices that set no field; the weights of the same name are conditional on them.
 SWITCHES = ("tv", "color", "photo")
@@ -94,20 +93,9 @@ def _set_style_scheme(value: str, fields: Fields) -> None:
 
 def _set_style_slope(value: float, fields: Fields) -> None:
     """Weight the selected style layers so that each has 10**value times the one before."""
-    _multiply_style_weights(lambda place: 10.0 ** (value * place), fields)
-
-
-def _set_style_curve(value: float, fields: Fields) -> None:
-    """Raise (below 0) or lower (above 0) the middle style layers against the outer ones."""
-    _multiply_style_weights(lambda place: 10.0 ** (value * place**2), fields)
-
-
-def _multiply_style_weights(factor: Callable[[float], float], fields: Fields) -> None:
-    """Multiply the style weights by a factor of their place, 0 in the middle; their sum stays 1."""
     weights = _style_layers(fields)
-    middle = (len(weights) - 1) / 2
     fields["style_layers"] = _normalized(
-        {layer: weight * factor(i - middle) for i, (layer, weight) in enumerate(weights.items())}
+        {layer: weight * 10.0 ** (value * i) for i, (layer, weight) in enumerate(weights.items())}
     )
 
 
@@ -164,7 +152,6 @@ DERIVED: Mapping[str, Callable[[Any, Fields], None]] = {
     "style_depth": _set_style_depth,
     "style_scheme": _set_style_scheme,
     "style_slope": _set_style_slope,
-    "style_curve": _set_style_curve,
     **{f"log10_layer_{number}": partial(_set_layer_weight, number) for number in _NUMBERS},
     **{f"{BLEND}{number}": partial(_set_blend, number) for number in _NUMBERS},
     **dict.fromkeys(SWITCHES, _set_nothing),

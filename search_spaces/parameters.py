@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
-
-#: Size, in pixels, for which ranges are written that depend on the size.
-RANGES_FOR_PX = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +15,12 @@ class Float:
         low: smallest value.
         high: largest value.
         log: whether the logarithm is drawn uniformly; needs ``low`` > 0.
-        size_power: power of the result's size with which the range grows; the ends are those for
-            `RANGES_FOR_PX`.
         when: condition: earlier choice -> its values with which the parameter is used.
     """
 
     low: float
     high: float
     log: bool = False
-    size_power: float = 0.0
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def contains(self, value: Any) -> bool:
@@ -39,20 +33,10 @@ class Float:
         """Smallest and largest value."""
         return self.low, self.high
 
-    def at_size(self, size_px: int) -> Float:
-        """Return the parameter with its range for results of ``size_px`` pixels."""
-        factor = self.factor_at(size_px)
-        return replace(self, low=self.low * factor, high=self.high * factor, size_power=0.0)
-
-    def factor_at(self, size_px: int) -> float:
-        """Return by how much values are larger than those for `RANGES_FOR_PX` pixels."""
-        return float((size_px / RANGES_FOR_PX) ** self.size_power)
-
     def describe(self) -> str:
         """Return the values as text for a table."""
         log = ", log" if self.log else ""
-        size = f", at {RANGES_FOR_PX} px (× size^{self.size_power:g})" if self.size_power else ""
-        return f"{self.low:g} … {self.high:g}{log}{size}"
+        return f"{self.low:g} … {self.high:g}{log}"
 
 
 @dataclass(frozen=True, kw_only=True)

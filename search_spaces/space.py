@@ -17,7 +17,7 @@ from typing import Any
 from nst_core.config import FIELDS, StyleConfig
 from nst_core.errors import ConfigError, near_miss
 from search_spaces.derived_parameters import BLEND, DERIVED, Fields, base_of
-from search_spaces.parameters import Float, Parameter, Params, condition
+from search_spaces.parameters import Parameter, Params, condition
 from search_spaces.validation import declaration_problems
 
 
@@ -103,24 +103,6 @@ class Space:
                 {k: v for k, v in s.items() if k not in unused} for s in self.initial_points
             ),
         )
-
-    def at_size(self, size_px: int) -> Space:
-        """Return the space with the ranges for results whose longer side has ``size_px`` pixels."""
-        factors = {
-            name: p.factor_at(size_px) for name, p in self.params.items() if isinstance(p, Float)
-        }
-        params = {
-            name: p.at_size(size_px) if isinstance(p, Float) else p
-            for name, p in self.params.items()
-        }
-        starts = tuple(
-            {
-                name: float(value) * factors[name] if name in factors else value
-                for name, value in start.items()
-            }
-            for start in self.initial_points
-        )
-        return replace(self, params=params, initial_points=starts)
 
     def active(self, name: str, drawn: Params) -> bool:
         """Return whether a parameter's condition is true, given the parameters drawn before it."""

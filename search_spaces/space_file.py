@@ -10,7 +10,7 @@ from search_spaces.parameters import Choice, Float, Int, Parameter, Params
 from search_spaces.space import Space
 from search_spaces.validation import is_count
 
-_PARAM_KEYS = ("low", "high", "log", "size_power", "options", "when")
+_PARAM_KEYS = ("low", "high", "log", "options", "when")
 _KEYS = ("name", "version", "why", "params", "fixed", "starts")
 
 
@@ -31,9 +31,9 @@ def parsed_space(
     """Return the attributes of a space from plain data.
 
     Args:
-        content: ``{name, version, why, fixed: {field: value}, params: {name: {low, high, log,
-            size_power} | {options: […]}, each with an optional when: {other: [values]}}, starts:
-            [{parameter: value}]}``.
+        content: ``{name, version, why, fixed: {field: value}, params: {name: {low, high, log} |
+            {options: […]}, each with an optional when: {other: [values]}}, starts: [{parameter:
+            value}]}``.
         source: name of the file in error messages.
         keys: keys that the content may have.
         parse: returns a parameter from its name and its entry, or what is wrong with it.
@@ -97,8 +97,6 @@ def _plain(parameter: Parameter) -> dict[str, Any]:
         plain = {"low": parameter.low, "high": parameter.high}
         if parameter.log:
             plain["log"] = True
-        if isinstance(parameter, Float) and parameter.size_power:
-            plain["size_power"] = parameter.size_power
     return {**plain, "when": when} if when else plain
 
 
@@ -150,13 +148,6 @@ def _number_problems(name: str, entry: Mapping[str, Any], *, whole: bool) -> lis
     ]
     if not isinstance(entry.get("log", False), bool):
         problems.append(f"`{path}.log`: expected true or false, got {entry['log']!r}")
-    power = entry.get("size_power", 0.0)
-    if not isinstance(power, (int, float)) or isinstance(power, bool) or not abs(power) <= 4:
-        problems.append(f"`{path}.size_power`: expected a number from -4 to 4, got {power!r}")
-    elif whole and power:
-        problems.append(f"`{path}.size_power`: `{name}` takes whole numbers, which do not grow")
-    elif name.startswith("log10_") and power:
-        problems.append(f"`{path}.size_power`: `{name}` is a logarithm, which does not grow")
     return problems
 
 
@@ -166,8 +157,7 @@ def _number(
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     if whole:
         return Int(low=low, high=high, log=log, when=when)
-    power = float(entry.get("size_power", 0.0))
-    return Float(low=float(low), high=float(high), log=log, size_power=power, when=when)
+    return Float(low=float(low), high=float(high), log=log, when=when)
 
 
 def parse_point(start: Mapping[str, Any]) -> Params:

@@ -16,7 +16,7 @@ from search_spaces.derived_parameters import (
     DERIVED_CHOICES,
     DERIVED_COUNTS,
     DERIVED_OPTIONS,
-    LIMITS,
+    MAX_SLOPE,
     SAME_AS,
     STYLE_SETS,
     base_of,
@@ -133,9 +133,9 @@ def _derived_problems(
     if base.startswith("log10_"):
         low, high = -_MAX_LOG10, _MAX_LOG10
         what = "logarithms to base 10"
-    elif base in LIMITS:
-        low, high = -LIMITS[base], LIMITS[base]
-        what = "decades per layer" + (" squared" if base == "style_curve" else "")
+    elif base == "style_slope":
+        low, high = -MAX_SLOPE, MAX_SLOPE
+        what = "decades per layer"
     elif base == "style_depth":
         networks = _networks(parameter, params, fixed)
         low, high = 1, max((len(NETWORKS[network].style_layers) for network in networks), default=1)

@@ -293,14 +293,10 @@ def test_any_data_is_a_space_or_a_config_error(content: dict[str, Any]) -> None:
     [
         ({"style_slope": -1.0}, [100, 10, 1]),
         ({"style_slope": 0.5}, [1, 10**0.5, 10]),
-        ({"style_curve": 1.0}, [10, 1, 10]),
-        ({"style_slope": 1.0, "style_curve": -1.0}, [0.01, 1, 1]),
     ],
 )
-def test_style_weights_follow_a_slope_and_a_curve(
-    drawn: dict[str, float], expected: list[float]
-) -> None:
-    """Slope and curve set the ratios of the style weights over depth; their sum stays 1."""
+def test_style_weights_follow_a_slope(drawn: dict[str, float], expected: list[float]) -> None:
+    """A slope sets the ratios of the style weights over depth; their sum stays 1."""
     params = {name: {"low": -1, "high": 1} for name in drawn}
     space = space_of({"style_set": {"options": ["relu1_1-3_1"]}, **params})
     weights = list(space.build({"style_set": "relu1_1-3_1", **drawn}).style_layers.values())
@@ -311,30 +307,6 @@ def test_a_slope_beyond_its_limit_is_refused() -> None:
     """A slope that would leave one layer with all the weight is an error of the space."""
     with pytest.raises(ConfigError, match=r"style_slope.*decades per layer, from -3 to 3, got 4"):
         space_of({"style_slope": {"low": 0, "high": 4}})
-
-
-def test_ranges_grow_with_the_size() -> None:
-    """A range with a power of the size, and initial points in it, are scaled for the job's size."""
-    space = space_of(
-        {
-            "tv_weight": {"low": 1, "high": 100, "log": True, "size_power": 2},
-            "lr": {"low": 0.01, "high": 0.1},
-        },
-        starts=[{"tv_weight": 50, "lr": 0.05}],
-    )
-    assert space_from_dict(space_to_dict(space), "x.yaml") == space
-    assert space.at_size(256).params["tv_weight"].ends == (1, 100)
-    small = space.at_size(64)
-    assert small.params["tv_weight"].ends == (1 / 16, 100 / 16)
-    assert small.initial_points == ({"tv_weight": 50 / 16, "lr": 0.05},)
-    assert small.params["lr"] == space.params["lr"]
-    assert small.at_size(1024) == small  # scaled once
-    with pytest.raises(ConfigError, match=r"lbfgs_history.*do not grow"):
-        space_of({"lbfgs_history": {"low": 5, "high": 20, "size_power": 1}})
-    with pytest.raises(
-        ConfigError, match=r"`params.lr.size_power`: expected a number from -4 to 4"
-    ):
-        space_of({"lr": {"low": 0.1, "high": 1, "size_power": 9}})
 
 
 def test_versions_of_a_space_are_whole_numbers() -> None:

@@ -97,7 +97,7 @@ def _space_of_job(job: JobSpec, space: Space) -> Space:
     if isinstance(space, StylizerSpace):
         assert job.stylizer is not None
         return replace(space, stylizer=job.stylizer.to_plain())
-    return space.for_style_images(len(job.pairs[0].style)).at_size(job.size_px)
+    return space.for_style_images(len(job.pairs[0].style))
 
 
 def _absolute(job: JobSpec, folder: Path) -> JobSpec:

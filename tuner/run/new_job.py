@@ -265,7 +265,7 @@ class _Measure:
         from tuner.engine.speed import seconds_per_step
         from tuner.job.pair_spec import PairSpec
 
-        space = self._space.at_size(size_px)
+        space = self._space
         config = space.build(space.initial_points[0], size_px=size_px, steps=EFFORTS[0][1])
         pair = load_pair(PairSpec.model_validate(self._pictures.pair()), size_px)
         return seconds_per_step(self._store, config, pair)
