@@ -42,7 +42,7 @@ from nst_core.stylization import default_device
 from search_spaces import Params, Space
 from tuner.engine.engine import Engine
 from tuner.engine.pairs import baseline_scores
-from tuner.job.load import find_space
+from tuner.job.find_space import find_space
 from tuner.sampling.encoding import encode_all
 from tuner.sampling.gaussian_process import Kernel, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point

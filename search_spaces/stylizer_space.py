@@ -11,9 +11,14 @@ from typing import Any
 from nst_core.errors import ConfigError
 from nst_core.stylizer_config import StylizerConfig
 from search_spaces.derived_parameters import base_of
-from search_spaces.parameters import Choice, Parameter, Params
+from search_spaces.parameters import Choice, Int, Parameter, Params
 from search_spaces.space import Space
-from search_spaces.space_file import parse_parameter, parse_point, parsed_space
+from search_spaces.space_file import (
+    parse_parameter,
+    parse_point,
+    parsed_space,
+    space_to_dict,
+)
 from search_spaces.validation import exclusive, range_problems, when_problems
 
 _KEYS = ("name", "version", "why", "params", "fixed", "defaults", "starts")
@@ -132,6 +137,15 @@ def stylizer_space_from_dict(content: Any, source: str) -> StylizerSpace:
     if not isinstance(defaults, Mapping):
         raise ConfigError(source, [f"`defaults`: expected {{parameter: value}}, got {defaults!r}"])
     return StylizerSpace(**fields, own_defaults=parse_point(defaults))
+
+
+def stylizer_space_to_dict(space: StylizerSpace) -> dict[str, Any]:
+    """Return a space as plain data for `stylizer_space_from_dict`."""
+    plain = space_to_dict(space)
+    for name, parameter in space.params.items():
+        if isinstance(parameter, Int):
+            plain["params"][name]["whole"] = True
+    return {**plain, "defaults": dict(space.own_defaults)}
 
 
 def _parse(name: str, entry: Any) -> Parameter | list[str]:

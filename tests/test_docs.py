@@ -22,7 +22,8 @@ from nst_core.stylization import Step, stylize
 from search_spaces import CATALOGUE
 from search_spaces.derived_parameters import DERIVED
 from tests.tuner.helpers import nst_tuner
-from tuner.job.load import find_space, load_job
+from tuner.job.find_space import find_space
+from tuner.job.load import load_job
 from tuner.job.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from nst_core.metrics.registry import with_default
 from nst_core.networks.weights import Weights, tensor_digest
 from tests.tuner.helpers import launch_run, trial_summaries
 from tuner.engine.pairs import with_references
-from tuner.job.load import find_space, load_job
+from tuner.job.find_space import find_space
+from tuner.job.load import load_job
 from tuner.job.objective import COST, COSTS
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend

@@ -116,11 +116,14 @@ def spaces(
     Save the output of `spaces NAME --json` to a file to write a search space of your own.
     """
     from search_spaces import CATALOGUE, space_to_dict
-    from tuner.job.load import find_space
+    from search_spaces.stylizer_space import StylizerSpace, stylizer_space_to_dict
+    from tuner.job.find_space import find_any_space
     from tuner.terminal.tables import space_table, spaces_table
 
-    space = find_space(name) if name else None
-    if json:
+    space = find_any_space(name) if name else None
+    if isinstance(space, StylizerSpace) and json:
+        print_json(stylizer_space_to_dict(space))
+    elif json:
         spaces_json = {key: space_to_dict(each) for key, each in CATALOGUE.items()}
         print_json(space_to_dict(space) if space else spaces_json)
     else:

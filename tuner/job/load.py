@@ -20,13 +20,12 @@ from nst_core.images.sizes import check_image, fit_size
 from nst_core.networks.weights import SOURCES
 from nst_core.references import NO_REGIONS
 from search_spaces import (
-    CATALOGUE,
     Space,
     StylizerSpace,
-    space_from_dict,
     space_to_dict,
 )
 from search_spaces.priors import priors_of
+from tuner.job.find_space import find_space
 from tuner.job.key_errors import describe_errors, place_of, short_text
 from tuner.job.spec import JobSpec, PairSpec, ReferenceSpec
 from tuner.job.stylizer_checks import fit_problems, stylizer_key_problems, stylizer_space
@@ -217,24 +216,6 @@ def _unmet_needs(
             " from a given picture (`init: image`), so every pair needs one"
         )
     return problems
-
-
-def find_space(name_or_path: str) -> Space:
-    """Return a named search space, or one from a YAML file.
-
-    Raises:
-        ConfigError: there is no such space and no such file, or the file is not valid.
-    """
-    if name_or_path in CATALOGUE:
-        return CATALOGUE[name_or_path]
-    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
-    if not is_file(path):
-        hint = near_miss(path.name, CATALOGUE)
-        raise ConfigError(
-            name_or_path,
-            [f"{path.name!r} is neither a named space ({', '.join(CATALOGUE)}) nor a file{hint}"],
-        )
-    return space_from_dict(read_yaml(path).data, str(path))
 
 
 def _pair_problems(pair: PairSpec, size_px: int, path: KeyPath, file: YamlFile) -> list[str]:

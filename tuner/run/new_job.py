@@ -17,7 +17,8 @@ from nst_core.files import is_utf8
 from nst_core.images.sizes import check_image, least_size_px
 from nst_core.networks.weights import get_weights
 from search_spaces import Space
-from tuner.job.load import find_space, job_of, shapes_differ
+from tuner.job.find_space import find_space
+from tuner.job.load import job_of, shapes_differ
 from tuner.job.spec import JobSpec
 from tuner.job.yaml_file import YamlFile
 from tuner.search.halving import expected_steps

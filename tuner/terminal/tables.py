@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nst_core.networks.registry import NETWORKS, Network
 from nst_core.presets.preset import Preset
-from search_spaces import Choice, Parameter, Space
+from search_spaces import Choice, Parameter, Space, StylizerSpace
 
 if TYPE_CHECKING:  # imports torch, which commands that only list must not load
     from nst_core.networks.layer_info import LayerInfo
@@ -52,6 +52,8 @@ def space_table(space: Space) -> RenderableType:
     notes.add_column(justify="right", style="bold", no_wrap=True)
     notes.add_column(overflow="fold")
     notes.add_row("fixed", Text(settings_text(space.fixed) or "nothing"))
+    if isinstance(space, StylizerSpace):
+        notes.add_row("defaults", Text(settings_text(space.own_defaults) or "unknown"))
     for index, point in enumerate(space.initial_points, start=1):
         notes.add_row(f"initial point {index}", Text(settings_text(point)))
     notes.add_row("why", Text(space.why))

@@ -200,6 +200,22 @@ def test_a_spaces_json_is_a_space_file(tmp_path: Path) -> None:
     assert again.stdout == done.stdout
 
 
+def test_spaces_of_stylizers_are_shown(tmp_path: Path) -> None:
+    """`spaces FILE` shows a space file of another stylizer, and its JSON can be used as one."""
+    (tmp_path / "blur.yaml").write_text(
+        "name: blur\nwhy: an example\ndefaults: {sigma: 1, rounds: 2}\n"
+        "params: {sigma: {low: 0, high: 4}, rounds: {low: 1, high: 9, whole: true}}\n"
+    )
+    assert "sigma=1 rounds=2" in nst_tuner("spaces", tmp_path / "blur.yaml").stdout
+    (tmp_path / "bad.yaml").write_text(
+        "name: bad\nwhy: x\ndefaults: {a: 1}\nparams: {b: {low: 1}}\n"
+    )
+    assert "`params.b.high`" in nst_tuner("spaces", tmp_path / "bad.yaml").stderr
+    done = nst_tuner("spaces", tmp_path / "blur.yaml", "--json")
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    assert nst_tuner("spaces", tmp_path / "again.yaml", "--json").stdout == done.stdout != ""
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_spaces_fit_a_terminal(columns: int) -> None:
     """The table of every space fits the terminal and has all parameter names in full."""

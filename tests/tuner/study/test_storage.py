@@ -18,7 +18,8 @@ from sqlalchemy.exc import OperationalError
 from nst_core.errors import InputError, RunError, WorkError
 from tests.tuner.helpers import Recorder, compared, noisy_space, report
 from tuner.cluster.placement import Placement
-from tuner.job.load import find_space, fingerprint, load_job
+from tuner.job.find_space import find_space
+from tuner.job.load import fingerprint, load_job
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import run_job
 from tuner.search.search import Search

@@ -8,7 +8,8 @@ import pytest
 from nst_core.errors import InputError
 from search_spaces import CATALOGUE, Params, Space
 from tests.tuner.helpers import Recorder
-from tuner.job.load import find_space, load_job
+from tuner.job.find_space import find_space
+from tuner.job.load import load_job
 from tuner.job.objective import Goals, Objective
 from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
