@@ -138,22 +138,13 @@ def stylizer_work(preset: StylizerPreset, styles: Sequence[Path]) -> Work:
 @contextmanager
 def _stylizer_of(preset: StylizerPreset, styles: Sequence[Path]) -> Iterator[Callable[..., Tensor]]:
     """Give what makes the result of a content image_3HW and, after each step, calls a function."""
-    from nst_core.images.tensors import from_uint8, load_image, to_uint8
-    from nst_core.losses.inputs import LossInputs
+    from nst_core.images.tensors import load_image
     from nst_core.stylization import default_device
     from tuner.stylizers.once import PictureStylizer
 
-    images = [(load_image(style), 1.0) for style in styles]
+    images = [load_image(style) for style in styles]
     with PictureStylizer(preset.config, device=str(default_device())) as stylizer:
-
-        def stylized(
-            content_3HW: Tensor, on_step: Callable[[int], None] = lambda _: None
-        ) -> Tensor:
-            inputs = LossInputs.at_size(content_3HW, images, preset.config.size_px)
-            style_arrays = [to_uint8(image) for image, _ in inputs.styles]
-            return from_uint8(stylizer(to_uint8(inputs.content_3HW), style_arrays, on_step))
-
-        yield stylized
+        yield lambda content_3HW, *on_step: stylizer.image(content_3HW, images, *on_step)
 
 
 def _text(preset: StylizerPreset) -> dict[str, str]:

@@ -238,6 +238,7 @@ def resume(
     from tuner.job.load import load_job
     from tuner.results.results import load_results
     from tuner.run.change_job import check_changes
+    from tuner.stylizers.trust import require_trust_of
     from tuner.terminal.progress import ProgressCallback
 
     if trials and any(a.partition("=")[0].strip() == "search.trials" for a in set_ or ()):
@@ -248,12 +249,7 @@ def resume(
     # by `resume_run`, when this launch holds the run directory.
     check_changes(run_dir, changes)
     spec, _ = load_job(results.run.job_file, changes)
-    if spec.stylizer is not None:
-        from tuner.stylizers.trust import require_trust
-
-        require_trust(spec.stylizer.to_plain(), str(results.run.job_file), trusted=trust)
-    elif trust:
-        raise InputError("--trust: the run has no `stylizer`, so there is no code to trust")
+    require_trust_of(spec, results.run.job_file, trusted=trust)
     check_address(address)
     with ProgressCallback(spec, err, before=results.records) as callback:
         callback.doing("loading torch and Ray")

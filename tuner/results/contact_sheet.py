@@ -52,7 +52,8 @@ def first_look(results: Results) -> Image.Image:
     cells: list[Cell] = [("your reference", results.run.path / pair.reference_file)]
     if preset and preset.record.trial != best.record.trial:
         ran = preset_run(preset.record, results.score(preset))
-        label = f"best published preset: {ran.preset}\n{first.labeled(results.score(preset))}"
+        label = f"{ran.role}: {ran.preset}" if ran.preset else ran.role
+        label += f"\n{first.labeled(results.score(preset))}"
         cells.append((label, results.picture(preset, 0)))
     label = f"tuned\n{first.labeled(results.score(best))}"
     return contact_sheet([*cells, (label, results.picture(best, 0))], len(cells) + 1, cell_px=420)
@@ -114,7 +115,8 @@ def run_sheet(results: Results) -> Image.Image:
     preset = best_preset_result(results)
     chosen = [("best" if i == 0 else f"no. {i + 1}", r) for i, r in enumerate(ranked[:_BEST])]
     if preset and preset.record.trial not in {result.record.trial for result in ranked[:_BEST]}:
-        chosen.insert(0, ("best preset", preset))
+        run = preset_run(preset.record, results.score(preset))
+        chosen.insert(0, (run.short_role, preset))
     untouched = results.baselines["content"]
     baseline = objective.labeled(objective.of(untouched)) if objective.known(untouched) else ""
     blend = ranked[0].config.get("style_blend") if ranked else None

@@ -1,4 +1,7 @@
-"""Preset runs: how far each baseline preset ran, so that every comparison with one can say so."""
+"""Preset runs: how far each baseline preset ran, so that every comparison with one can say so.
+
+In a run with another stylizer, its own defaults take the place of the presets.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +20,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PresetRun:
-    """One run of a baseline preset.
+    """One run of a baseline preset, or of the defaults of another stylizer.
 
     Attributes:
-        preset: name of the preset.
+        preset: name of the preset; None: the stylizer's defaults.
         trial: number of the trial that ran it.
         objective: value of the first objective that it reached.
         full: whether it ran all steps of the published preset.
         steps: number of steps that it ran.
         own_steps: steps of the published preset, or None if this version does not know the preset.
-        network: network that it ran on.
+        network: network that it ran on; None for another stylizer.
         own_network: network of the published preset, or None if this version does not know it.
     """
 
-    preset: str
+    preset: str | None
     trial: int
     objective: float
     full: bool
     steps: int
     own_steps: int | None
-    network: str
+    network: str | None
     own_network: str | None
+
+    @property
+    def role(self) -> str:
+        """What the run is compared with, for captions."""
+        return "best published preset" if self.preset else "stylizer's defaults"
+
+    @property
+    def short_role(self) -> str:
+        """`role` in a word or two, for headings."""
+        return "best preset" if self.preset else "defaults"
+
+    @property
+    def title(self) -> str:
+        """`role` with the name of the preset and how much of it ran."""
+        return f"{self.role}, {self}" if self.preset else self.role
+
+    @property
+    def caption(self) -> str:
+        """What ran and how much of it."""
+        return f"{self.preset or f'trial {self.trial}'}, {self.ran}"
 
     @property
     def ran(self) -> str:
         """How much of the published preset ran, such as ``cut to 90 of its 1,000 steps``."""
-        parts = [f"{self.steps:,} steps"]
-        if self.full:
+        parts = [f"{self.steps:,} step{'' if self.steps == 1 else 's'}"]
+        if self.full and self.preset:
             parts = [f"in full, {self.steps:,} steps"]
         elif self.own_steps is not None:
             parts = [f"cut to {self.steps:,} of its {self.own_steps:,} steps"]
@@ -52,17 +75,27 @@ class PresetRun:
         return ", ".join(parts)
 
     def __str__(self) -> str:
-        return f"{self.preset} ({self.ran})"
+        return f"{self.preset or self.role} ({self.ran})"
 
 
 def preset_run(record: TrialRecord, objective: float) -> PresetRun:
-    """Return the preset run of a trial that runs a preset.
+    """Return the preset run of a trial.
 
     Args:
-        record: the trial; its ``preset`` is not None.
+        record: the trial, with a preset or the defaults of another stylizer.
         objective: value of the first objective that it reached.
     """
-    assert record.preset is not None
+    if record.preset is None:
+        return PresetRun(
+            preset=None,
+            trial=record.trial,
+            objective=objective,
+            full=True,
+            steps=int(record.config["steps"]),
+            own_steps=None,
+            network=None,
+            own_network=None,
+        )
     return preset_run_from_config(record.preset, record.trial, record.config, objective)
 
 
@@ -97,7 +130,7 @@ def best_preset_run(results: Results) -> PresetRun | None:
     runs = [
         preset_run(result.record, results.score(result))
         for result in results.ranked()
-        if result.record.preset
+        if result.record.is_baseline
     ][:1]
     runs += [preset_run(record, best[1].objective) for record, best in full_runs(results)]
     loss = results.goals.first.loss

@@ -212,8 +212,8 @@ class Results:
         return winner if self.goals.first.better(score, score_of_best) else None
 
     def best_preset(self) -> TrialResult | None:
-        """Return the best result of a baseline preset; None if no preset has reported."""
-        return next((r for r in self.ranked() if r.record.preset), None)
+        """Return the best result of a baseline preset or of a stylizer's defaults, or None."""
+        return next((r for r in self.ranked() if r.record.is_baseline), None)
 
     def gain(self, score: float) -> float:
         """Return the relative gain over the untouched content: 0.3 is 30 % better.

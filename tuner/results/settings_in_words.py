@@ -32,8 +32,15 @@ def settings_in_words(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the settings of a configuration that matter most, as (name, value).
 
     Args:
-        config: all settings as plain JSON, with `StyleConfig`'s names.
+        config: all settings as plain JSON, with the names of `StyleConfig`, or of
+            `StylizerConfig` if another stylizer made the picture.
     """
+    if "stylizer" in config:
+        steps = f"{config['steps']:,} at {config['size_px']} px"
+        return [
+            *((name, _plain(value)) for name, value in config["params"].items()),
+            ("Steps", steps),
+        ]
     size_px, style_layers = config["size_px"], _used(config["style_layers"])
     words = [
         ("Style : content", _ratio(config["style_weight"], config["content_weight"])),
@@ -48,6 +55,10 @@ def settings_in_words(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     if config["tv_weight"]:
         words.append(("Total variation", f"weight {config['tv_weight']:.2g}"))
     return words
+
+
+def _plain(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _network(name: str) -> str:

@@ -87,7 +87,8 @@ def summary(results: Results) -> list[str]:
 def headline(results: Results) -> Headline:
     """Return the most important sentence about a run, for the top of its page.
 
-    It compares the best trial with the best published preset. Where no preset ran, or where one is
+    It compares the best trial with the best published preset, or with the defaults of another
+    stylizer. Where no preset ran, or where one is
     the best trial, it compares with the untouched photo.
     """
     ranked = results.ranked()
@@ -100,7 +101,7 @@ def headline(results: Results) -> Headline:
     if not results.done or (beats_content is None and preset is None):
         return Headline(None, f"Best trial{so_far}: {best.name}", "warning")
     if preset and preset.trial != best.record.trial and beats_content is not False:
-        base, against = preset.objective, f"the best published preset, {preset}"
+        base, against = preset.objective, f"the {preset.title}"
     elif beats_content is not None:
         base, against = first.of(results.baselines["content"]), "the untouched photo"
     else:
@@ -145,7 +146,7 @@ def gain_over_presets(results: Results) -> str | None:
     if not ranked or run is None or run.trial == ranked[0].record.trial:
         return None
     comparison = results.comparison(results.score(ranked[0]), run.objective)
-    return f"{comparison} than the best published preset, {run}"
+    return f"{comparison} than the {run.title}"
 
 
 def _comparisons(results: Results, best: TrialResult) -> list[Sentence]:
@@ -172,8 +173,10 @@ def _comparisons(results: Results, best: TrialResult) -> list[Sentence]:
     if comparisons:
         text += f" It is {' and '.join(comparisons)}."
     sentences = [Sentence(text, "good")]
-    if best.record.preset:
-        text = f"It is the preset {preset_run(best.record, score)}: {_nothing_better(results)}."
+    if best.record.is_baseline:
+        run = preset_run(best.record, score)
+        what = f"preset {run}" if run.preset else run.role
+        text = f"It is the {what}: {_nothing_better(results)}."
         sentences.append(Sentence(text, "warning"))
     return sentences
 

@@ -14,22 +14,24 @@ from typing import NamedTuple
 import torch
 
 from nst_core.config import StyleConfig
-from nst_core.errors import InputError, Say
+from nst_core.errors import InputError, Say, WorkError
 from nst_core.files import write_atomic
 from nst_core.images.decode import open_picture
 from nst_core.images.tensors import encode_image, load_image
 from nst_core.lanes.batch import Outcome
 from nst_core.networks.weights import Weights, get_weights
 from nst_core.presets.other_sizes import at_size
-from nst_core.presets.preset import Preset
+from nst_core.presets.preset import Preset, StylizerPreset
 from nst_core.stylization import default_device, stylize
+from nst_core.stylizer_config import Configuration, StylizerConfig
 from tuner.engine.pairs import load_pair_images
-from tuner.results.preset_runs import best_preset_result
+from tuner.results.preset_runs import best_preset_result, preset_run
 from tuner.results.results import Results, load_results
 from tuner.results.trial_result import TrialResult
 from tuner.results.verdict import NOT_PRESENTED
 from tuner.study.run_dir import RunDir
 from tuner.study.study import RunStudy
+from tuner.stylizers.once import PictureStylizer
 
 #: Number of messages about the progress of a picture, at least 10 steps apart.
 _MESSAGES = 5
@@ -42,8 +44,13 @@ class Picture(NamedTuple):
     result: TrialResult
     pair: int
 
-    def config(self, results: Results, size_px: int) -> StyleConfig:
+    def config(self, results: Results, size_px: int) -> Configuration:
         """Return the configuration of the result, fitted to a size as `stylize` fits a preset."""
+        if results.job.stylizer:
+            # Not the stylizer of the trial: a person has agreed to run that of the job.
+            stylizer = results.job.stylizer.to_plain()
+            settings = {**self.result.config, "stylizer": stylizer, "size_px": size_px}
+            return StylizerConfig.from_dict(settings)
         settings = {**self.result.config, **results.job.resources.final_settings}
         return at_size(StyleConfig.from_dict(settings), size_px)[0]
 
@@ -56,6 +63,8 @@ def takes_long(results: Results, picture: Picture, size_px: int) -> bool:
     if picture.result.record.preset is None or picture.result.record.trial == _best(results):
         return False
     config = picture.config(results, size_px)
+    if isinstance(config, StylizerConfig):  # its time is not known, and it has a deadline
+        return False
     searched = sum(max(r.rungs, default=0) for r in results.records if r.final_of is None)
     # The first of several sizes takes two shares of the steps; the area doubles with each size.
     areas = [2.0 ** (stage + 1 - config.scales) for stage in range(config.scales)]
@@ -71,6 +80,8 @@ def _best(results: Results) -> int:
 def missing_pictures(results: Results, size_px: int) -> list[Picture]:
     """Return the pictures of the best trial and the best preset that are not there at this size.
 
+    With another stylizer, its defaults take the place of the preset.
+
     Args:
         results: the results of the run.
         size_px: longer side of the pictures in pixels.
@@ -78,7 +89,8 @@ def missing_pictures(results: Results, size_px: int) -> list[Picture]:
     preset = best_preset_result(results)
     named = [("the best trial", r) for r in results.ranked()[:1]]
     if preset and preset.record.trial != named[0][1].record.trial:
-        named.append(("the best preset", preset))
+        role = preset_run(preset.record, preset.rung.objective).short_role
+        named.append((f"the {role}", preset))
     return [
         Picture(name, result, pair)
         for name, result in named
@@ -129,7 +141,7 @@ def present(
     try:
         for picture in missing:
             _render(results, picture, size_px, weights, doing)
-    except (InputError, torch.OutOfMemoryError) as error:
+    except (InputError, WorkError, torch.OutOfMemoryError) as error:
         why = str(error).splitlines()[0]
         reason = (
             f"the results were not rendered again at {size_px} px: {why}. Set present.size_px to a"
@@ -156,6 +168,7 @@ def _render(
 
     Raises:
         InputError: it does not fit into memory, or it diverged at this size.
+        WorkError: another stylizer failed.
     """
     result, spec = picture.result, results.job.pairs[picture.pair]
     config = picture.config(results, size_px)
@@ -165,22 +178,30 @@ def _render(
     doing(what)
     placed = spec.placed(lambda file, _: str(results.run.path / file))
     content, styles = load_pair_images(placed)
+    device = "cpu" if results.job.resources.device == "cpu" else default_device()
+    path = results.run.path / results.run.presented(result.record.trial, result.steps, picture.pair)
+    path.parent.mkdir(exist_ok=True)
+    name = f"{results.job.name}-{result.record.trial}"
+    if isinstance(config, StylizerConfig):
+        preset = StylizerPreset(name=name, config=config)
+        with PictureStylizer(config, device=str(device)) as stylizer:
+            image_3HW = stylizer.image(content, [style.image_3HW for style in styles])
+        write_atomic(path, encode_image(image_3HW, path, {"nst-tuner-preset": preset.to_json()}))
+        return
     steps = stylize(
         config,
         content,
         styles,
         starts={"image": load_image(placed.start)} if placed.start else None,
         weights=weights,
-        device="cpu" if results.job.resources.device == "cpu" else default_device(),
+        device=device,
         every=max(10, config.steps // _MESSAGES),
     )
     for step in steps:
         if step.outcome is not Outcome.RUNNING:
             raise InputError(f"step {step.step}: {step.outcome.value}")
         doing(f"{what}: step {step.step} of {config.steps}")
-    path = results.run.path / results.run.presented(result.record.trial, result.steps, picture.pair)
-    path.parent.mkdir(exist_ok=True)
-    made_by = Preset(name=f"{results.job.name}-{result.record.trial}", config=config)
+    made_by = Preset(name=name, config=config)
     write_atomic(path, encode_image(step.image_3HW, path, {"nst-tuner-preset": made_by.to_json()}))
 
 

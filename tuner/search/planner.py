@@ -16,11 +16,8 @@ from tuner.search.finals import FinalRun, final_config, final_rungs, full_rungs,
 from tuner.search.halving import Halving, Rung
 from tuner.search.protocol import Plan
 from tuner.search.steering import Steering
-from tuner.study.records import Scores, TrialRecord
+from tuner.study.records import DEFAULTS, Scores, TrialRecord
 from tuner.study.study import RunStudy
-
-#: Note of the trial that has the defaults of a stylizer.
-DEFAULTS = "the stylizer's defaults"
 
 
 class Planner:

@@ -140,6 +140,10 @@ class Pulse(NamedTuple):
     cpu: CpuTimes = CpuTimes()
 
 
+#: Note of the trial that has the defaults of another stylizer.
+DEFAULTS = "the stylizer's defaults"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
     """A trial: a configuration and its reports.
@@ -172,6 +176,11 @@ class TrialRecord:
     rungs: Mapping[int, RungRecord]
     reason: str | None
     failed_s: float = 0.0
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it shows what the search has to beat: a preset, or a stylizer's defaults."""
+        return self.preset is not None or self.note == DEFAULTS
 
     @property
     def searched(self) -> bool:

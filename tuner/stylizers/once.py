@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from nst_core.errors import WorkError
+from nst_core.images.tensors import from_uint8, to_uint8
+from nst_core.losses.inputs import LossInputs
 from nst_core.stylizer_config import StylizerConfig
 from tuner.stylizers.messages import Message
 from tuner.stylizers.process import WorkerProcess
@@ -69,6 +72,27 @@ class PictureStylizer:
         except BaseException:
             self._end()
             raise
+
+    def image(
+        self,
+        content_3HW: Tensor,
+        styles: Sequence[Tensor],
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Return the result of a picture of any size, image_3HW in [0, 1].
+
+        Args:
+            content_3HW: content image in [0, 1].
+            styles: style images, each style_3HW in [0, 1].
+            on_step: called with the present step.
+
+        Raises:
+            WorkError: the stylizer failed or took too long; the message says why.
+        """
+        weighted = [(style_3HW, 1.0) for style_3HW in styles]
+        inputs = LossInputs.at_size(content_3HW, weighted, self._config.size_px)
+        style_arrays = [to_uint8(style_3HW) for style_3HW, _ in inputs.styles]
+        return from_uint8(self(to_uint8(inputs.content_3HW), style_arrays, on_step))
 
     def _started(self, on_step: Callable[[int], None]) -> WorkerProcess:
         """Start and return a worker that has loaded the stylizer."""

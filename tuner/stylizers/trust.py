@@ -14,10 +14,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nst_core.errors import InputError
 from nst_core.files import read_limited, write_atomic
+
+if TYPE_CHECKING:
+    from tuner.job.spec import JobSpec
 
 #: Largest file of remembered agreements, in bytes.
 MAX_BYTES = 2**20
@@ -62,6 +65,23 @@ def require_trust(
                 f"{what}; if you trust it, add --trust. You are asked only once for this code"
             )
     _remember([*known, digest])
+
+
+def require_trust_of(job: JobSpec, file: Path, *, trusted: bool) -> None:
+    """Return if a person trusts the stylizer of a run, or if it has none.
+
+    Args:
+        job: the job of the run.
+        file: its job file.
+        trusted: whether the person's own command line says so.
+
+    Raises:
+        InputError: nobody has agreed, or there is nothing to agree to.
+    """
+    if job.stylizer is not None:
+        require_trust(job.stylizer.to_plain(), str(file), trusted=trusted)
+    elif trusted:
+        raise InputError("--trust: the run has no `stylizer`, so there is no code to trust")
 
 
 def code_of(stylizer: Mapping[str, Any]) -> str:

@@ -52,7 +52,10 @@ def best_table(results: Results, top: int) -> RenderableType:
     compared = best_preset_run(results) if has_room else None
     headings = [metric_heading(metric, goals) for metric in metrics]
     headings += [_COST_HEADINGS[cost] for cost in costs]
-    headings += ["vs\ncontent", *(["vs best\npreset"] if compared else [])]
+    headings += [
+        "vs\ncontent",
+        *([f"vs {compared.short_role}".replace(" p", "\np")] if compared else []),
+    ]
     for heading in ("#", "trial", "steps", *headings):
         table.add_column(heading, justify="right", no_wrap=True)
     shown = ranked[:top]
@@ -67,7 +70,7 @@ def best_table(results: Results, top: int) -> RenderableType:
         label = Text(name.split("_")[0], style="italic")
         table.add_row("", label, "", *score_columns(metrics, scores), *[""] * len(costs), change)
     if compared:
-        remarks.append(f"vs best preset: {compared}")
+        remarks.append(f"vs {compared.short_role}: {compared}")
     shown = [*shown, *presets]
     parts: list[RenderableType] = [table, *(Text(line, style="dim") for line in remarks)]
     parts.append(_details(results, shown))
@@ -90,7 +93,8 @@ def _presets_to_compare(
     presets, reasons = [], []
     if best and best not in shown:
         presets.append(best)
-        reasons.append(f"the best preset (rank {ranked.index(best) + 1} of {len(ranked)})")
+        what = preset_run(best.record, best.rung.objective).short_role
+        reasons.append(f"the {what} (rank {ranked.index(best) + 1} of {len(ranked)})")
     in_full = [
         TrialResult.from_records(record, report, ()) for record, report in full_runs(results)
     ]

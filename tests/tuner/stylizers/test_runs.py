@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from nst_core.errors import ConfigError
 from nst_core.images.decode import open_picture
@@ -17,10 +18,13 @@ from tests.tuner.stylizers.helpers import AWKWARD, STYLIZERS, sleepers
 from tuner.export.files import export_one
 from tuner.job.load import load_job
 from tuner.job.spec import JobSpec
+from tuner.pages.comparison.page import write_comparison
+from tuner.pages.report.page_data import report_data
 from tuner.results.results import Results, load_results
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import resume_run
 from tuner.search.protocol import Callback
+from tuner.terminal.run_tables import best_table
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +86,32 @@ def test_a_preset_applies_to_a_folder(tint_job: Path) -> None:
         assert done.returncode == 1 and "b.png" in done.stderr, done.stderr
         assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
     assert "2 of 3 results exist already" in done.stderr
+
+
+def test_every_view_of_a_run_names_the_defaults(
+    tint_job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Page, comparison, sheet and table show the gain over the stylizer's own defaults."""
+    results = run(tint_job, "search.trials=4", "present.size_px=96", "objective=rmse")
+    sizes = {results.run.presented(r.record.trial, r.steps, 0) for r in results.ranked()[:1]}
+    for file in (*sizes, results.run.presented(0, results.trial_result(0).steps, 0)):
+        with open_picture(results.run.path / file) as picture:
+            assert max(picture.size) == 96
+    page = report_data(results)
+    assert "than the stylizer's defaults" in page["headline"]["text"]
+    assert page["preset"]["role"] == "stylizer's defaults" and page["preset"]["trial"] == 0
+    assert ("strength", f"{results.ranked()[0].config['params']['strength']:.3g}") in (
+        page["settings"]
+    )
+    write_comparison([results, results], results.run.path / "two.html")
+    assert "stylizer's defaults" in (results.run.path / "two.html").read_text()
+    Console(width=120).print(best_table(results, 3))
+    assert "better than the stylizer's defaults" in " ".join(capsys.readouterr().out.split())
+    stranger = nst_tuner("render", results.run.path)
+    assert stranger.returncode == 2 and "runs code of its own" in stranger.stderr
+    done = nst_tuner("render", results.run.path, "--trust", "--size-px", 80)
+    assert done.returncode == 0, done.stderr
+    assert "rendered the best trial and the defaults at 80 px" in done.stderr
 
 
 def test_a_stylizer_of_many_steps_stops_early(tint_job: Path) -> None:

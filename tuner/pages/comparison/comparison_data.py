@@ -51,7 +51,7 @@ def _run(index: int, results: Results, name: str, link: str | None) -> dict[str,
     ]
     if preset and preset is not best:
         ran = preset_run(preset.record, results.score(preset))
-        text = f"best published preset: {ran}, {first.labeled(results.score(preset))}"
+        text = f"{ran.title}: {first.labeled(results.score(preset))}"
         size = picture_size(results.picture(preset, 0))
         pictures.append({"key": f"{index}-preset", "name": text, "size": size})
     if best:

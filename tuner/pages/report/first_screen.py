@@ -25,7 +25,7 @@ def first_screen(
     Args:
         results: the results of the run.
         best: the best trial.
-        preset: the best run of a published preset.
+        preset: the best run of a published preset, or of another stylizer's defaults.
     """
     top = headline(results)
     sentences = summary(results)
@@ -47,8 +47,9 @@ def _preset(results: Results, preset: TrialResult) -> dict[str, Any]:
     ran = preset_run(preset.record, score)
     return {
         "trial": preset.record.trial,
-        "name": ran.preset,
+        "role": ran.role,
         "ran": ran.ran,
+        "caption": ran.caption,
         "objective": rounded(score),
         "scores": {name: rounded(value) for name, value in preset.rung.scores.items()},
     }

@@ -55,8 +55,8 @@ function sides() {
   const result = inputs();
   const { preset, best } = pageData;
   if (preset && preset.trial !== best) {
-    const { trial, name, ran } = preset;
-    result.push({ id: "preset", name: "best published preset", key: `t${trial}p${pair}`, trial: preset, caption: `${name}, ${ran}` });
+    const { trial, role, caption } = preset;
+    result.push({ id: "preset", name: role, key: `t${trial}p${pair}`, trial: preset, caption });
   }
   const found = trialOf(best);
   if (found) result.push({ id: "best", name: "tuned", key: trialKey(found), trial: found, caption: `${nameOf(found)}, ${found.steps} steps` });

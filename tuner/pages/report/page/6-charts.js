@@ -8,7 +8,7 @@ function baselineValues() {
   const { preset } = pageData;
   const values = [];
   if (!missing(untouched)) values.push(["untouched photo", untouched]);
-  if (preset) values.push(["best published preset", preset.objective]);
+  if (preset) values.push([preset.role, preset.objective]);
   return values;
 }
 

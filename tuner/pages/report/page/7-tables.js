@@ -5,7 +5,7 @@ function renderScores() {
   const add = (name, scores) => { if (scores) columns.push({ name, scores }); };
   const { preset, best: found } = pageData;
   add("tuned", trialOf(found)?.scores);
-  if (preset && preset.trial !== found) add(`best published preset, ${preset.ran}`, preset.scores);
+  if (preset && preset.trial !== found) add(`${preset.role}, ${preset.ran}`, preset.scores);
   for (const { name, scores } of pageData.baselines) add(name === "content" ? "untouched photo" : name, scores);
   if (!columns.length) return fill("scores");
   const rows = pageData.measures.map((measure) => {
