@@ -1,5 +1,6 @@
 """Votes on pairs of results: strengths, agreement, the page and the next job."""
 
+import io
 import json
 import math
 import random
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import kendalltau
 
 from benchmarks.support.made_run import made_run
@@ -170,6 +172,24 @@ def test_every_input_is_shown(tmp_path: Path, pictures: Path) -> None:
     }
     run = made_run(tmp_path / "one", pictures, trials=6)
     assert list(Poll(load_results(run)).state()["inputs"].values())[1] == "style"
+
+
+def test_results_are_compared_at_one_size(tmp_path: Path, pictures: Path) -> None:
+    """A result that was rendered larger is shown as it was tuned, like all others."""
+    results = load_results(made_run(tmp_path / "run", pictures, trials=6))
+    best = results.ranked()[0]
+    rendered = results.run.path / results.run.presented(best.record.trial, best.steps, 0)
+    rendered.parent.mkdir()
+    Image.new("RGB", (512, 384), "teal").save(rendered)
+    poll = Poll(results)
+    trials = [f"t{result.record.trial}p0" for result in candidates(results, 6)]
+    sizes = set()
+    for key in trials:
+        answer = poll._album.answer(f"{key}-large")
+        assert answer is not None
+        with Image.open(io.BytesIO(answer.content)) as shown:
+            sizes.add(shown.size)
+    assert len(sizes) == 1 and max(*sizes.pop()) < 512
 
 
 def test_votes_can_be_skipped_and_undone(tmp_path: Path, pictures: Path) -> None:

@@ -37,7 +37,8 @@ class Poll:
     """
 
     def __init__(self, results: Results, count: int = COUNT, seed: int | None = None):
-        self._results, self._album = results, Album(results)
+        # A result that was rendered larger would win by its size alone.
+        self._results, self._album = results, Album(results, as_tuned=True)
         self._candidates = {
             result.record.trial: result
             for result in candidates(results, count)

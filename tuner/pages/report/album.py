@@ -59,10 +59,11 @@ class Album:
 
     Args:
         results: results of the run.
+        as_tuned: show results at the size of the search, also those that were rendered larger.
     """
 
-    def __init__(self, results: Results):
-        self._results = results
+    def __init__(self, results: Results, *, as_tuned: bool = False):
+        self._results, self._as_tuned = results, as_tuned
         self._folder = results.run.path
 
     def inputs(self) -> dict[str, Path]:
@@ -168,7 +169,10 @@ class Album:
         }
 
     def _image(self, result: TrialResult, pair: int) -> tuple[str, Path]:
-        return f"t{result.record.trial}p{pair}", self._results.picture(result, pair)
+        path = self._results.picture(result, pair)
+        if self._as_tuned:
+            path = self._folder / self._results.run.image(result.record.trial, pair)
+        return f"t{result.record.trial}p{pair}", path
 
 
 def _content(path: Path) -> bytes | None:
