@@ -13,8 +13,7 @@ scores           `scoring` (time of each metric, against scikit-image and OpenCV
 an image         `presets` (every built-in preset), `optimizers` (against a published comparison),
                  `resolution` (presets at larger sizes), `distill` (real-time networks)
 a search         `search` (samplers and rules on recorded curves), `live` (the same on real
-                 images), `record` (records curves), `lengthscales` (which parameters matter in
-                 them), `tune` (against a grid search)
+                 images), `record` (records curves), `tune` (against a grid search)
 a device         `engine` (steps, other ways to share a device, whole engines, without Ray)
 a run            `packing` (trials per hour), `busy` (use of engines), `control` (cost of
                  decisions), `soak` (many trials with errors), `report` (a large report page)

@@ -5,10 +5,6 @@ Command: ``python -m benchmarks.live --way gram --way wide --way gram/stock --si
     whose own classes decide. Each finished search is a line in a file; the same command runs only
     the missing ones, so it can be interrupted at any time. ``python -m benchmarks.live sheets``
     shows the best results of two ways side by side, and ``starts`` chooses initial points.
-
-Searches with the default sampler know which parameters matter, as in a run: from eight pairs at
-64 px (`tuner.sampling.lengthscales`). The built-in pairs share photos with these, and two are
-among them, which is a small advantage on them. The variant ``cold`` does not know it.
 """
 
 from __future__ import annotations
@@ -44,8 +40,8 @@ from nst_core.errors import InputError
 from tuner.job.spec import HalvingSpec
 from tuner.search.rungs import first_rung as auto_first_rung
 
-WAYS = ("gram", "gram-wide", "wide", "gram/cold", "gram/tpe", "gram/stock")
-QUICK_WAYS = ("gram", "gram/cold", "gram/stock")
+WAYS = ("standard", "gram", "standard/tpe", "gram/stock")
+QUICK_WAYS = ("gram", "gram/tpe", "gram/stock")
 SEEDS = 3
 SIZE_PX = 64
 STEPS, QUICK_STEPS = 90, 15
@@ -58,7 +54,7 @@ WayOption = Annotated[
     typer.Option(
         "--way",
         metavar="SPACE[/VARIANT]",
-        help="a search space, and a sampler, cold, reduction-2, early-rung or stock; repeatable;"
+        help="a search space, and a sampler, reduction-2, early-rung or stock; repeatable;"
         " the first one is what the others are compared with",
     ),
 ]
@@ -241,8 +237,7 @@ def _report(file: Path, given: _Given, json_file: Path | None) -> None:
     current = [result for result in results if is_current(result.case)]
     if len(current) < len(results):
         err.print(
-            f"{len(results) - len(current)} results are left out: their space or the"
-            " lengthscales that searches start with have changed since"
+            f"{len(results) - len(current)} results are left out: their space has changed since"
         )
     if not current:
         raise InputError(f"{file}: has no results of these options; run without --report-only")

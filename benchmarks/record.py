@@ -34,6 +34,7 @@ from benchmarks.support.common import (
     run,
 )
 from benchmarks.support.curves import COMMITTED, Curves, PairCurves, load_curves
+from benchmarks.support.gaussian_process import Kernel, fitted_kernel
 from benchmarks.support.runs import engine_pair, weights_of_a_job
 from nst_core.config import StyleConfig
 from nst_core.errors import InputError
@@ -44,7 +45,6 @@ from tuner.engine.engine import Engine
 from tuner.engine.pairs import baseline_scores
 from tuner.job.find_space import find_space
 from tuner.sampling.encoding import encode_all
-from tuner.sampling.gaussian_process import Kernel, fitted_kernel
 from tuner.sampling.sobol_grid import planned_point
 
 SIZE_PX = 64
@@ -124,7 +124,7 @@ def record_all(wanted: Sequence[Pair], space: str, configs: int, size_px: int, o
                 scores.append(future.result())
                 bar.advance(task, len(part))
             encoded_ND = encode_all(chosen, points)
-            pairs[pair.name] = pair_curves(pair, size_px, np.concatenate(scores), encoded_ND)
+            pairs[pair.name] = pair_curves(pair, size_px, np.concatenate(scores))
             curves = Curves(
                 space=chosen,
                 params=points,
@@ -202,17 +202,8 @@ def record(pair: Pair, space: Space, points: Sequence[Params], size_px: int) -> 
     return score_NSM
 
 
-def lengths_of(points_ND: np.ndarray, score_NSM: np.ndarray) -> np.ndarray:
-    """Return the lengthscales lengths_D of a kernel fitted to each configuration's best LPIPS."""
-    best_N = np.fmin.reduce(score_NSM[:, :, METRICS_KEPT.index("lpips")], axis=1)
-    known_N = np.isfinite(best_N)
-    return fitted_kernel(points_ND[known_N], best_N[known_N, None]).lengths_D
-
-
-def pair_curves(
-    pair: Pair, size_px: int, score_NSM: np.ndarray, points_ND: np.ndarray
-) -> PairCurves:
-    """Return the curves of one pair with their baseline and lengthscales."""
+def pair_curves(pair: Pair, size_px: int, score_NSM: np.ndarray) -> PairCurves:
+    """Return the curves of one pair with their baseline."""
     prepared = engine_pair(pair, size_px)
     suite = MetricSuite.load(weights_of_a_job().__getitem__, default_device())
     untouched: Mapping[str, float] = baseline_scores([prepared], suite)[0]["content"]
@@ -220,7 +211,6 @@ def pair_curves(
         name=pair.name,
         score_NSM=score_NSM,
         untouched={name: untouched[name] for name in METRICS_KEPT},
-        lengths_D=lengths_of(points_ND, score_NSM),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -95,9 +94,8 @@ def main(
     publish(
         "Search",
         f"{len(names)} pairs x {count} seeds, space `{recorded.space.name}` without initial"
-        f" points, rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. `gp`, the default,"
-        " knows from pairs that share neither photo nor painting which parameters matter;"
-        " other samplers cannot use this. Scores are shares: 0 is the best recorded score, 1"
+        f" points, rungs from {STEPS[0]} to {STEPS[1]} steps, {WORKERS} workers. The default is"
+        " `gp` with promotion. Scores are shares: 0 is the best recorded score, 1"
         " that of the untouched content.",
         sections_of(results, names),
         goals=goals_of(results),
@@ -124,12 +122,6 @@ def sections_of(results: Measured, names: Sequence[str]) -> list[Section]:
         Section(
             title="Rungs",
             rows=way_rows(("first rung", "reduction"), results.ladders, (STEPS[0], REDUCTION)),
-        ),
-        Section(
-            title="What is known of parameters",
-            text="Whether the default knows from pairs that share neither photo nor painting"
-            " which parameters matter.",
-            rows=way_rows(("told",), results.knows, True),
         ),
         Section(title="Workers", rows=results.scale),
     ]
@@ -171,17 +163,11 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
             traces,
             [(curves, fewer, {"first": first, "reduction": r}) for first, r in LADDERS],
         )
-        knows = each(
-            "what is known of parameters",
-            partial(traces, knows=False),
-            [(curves, fewer, {})],
-        )
         return Measured(
             traces=dict(zip(cases, ours, strict=True)),
             table=dict(zip(ways, table, strict=True)),
             tpe=dict(zip(TPE_SETTINGS, tpe, strict=True)),
             ladders=dict(zip(LADDERS, ladders, strict=True)),
-            knows={True: ladders[LADDERS.index((STEPS[0], REDUCTION))], False: knows[0]},
             scale=each("workers", scaling, [(curves, names[0], *settings) for settings in scale]),
         )
 

@@ -71,7 +71,7 @@ _JOB_MISTAKES: Mapping[str, str] = {
     "a prior that does not fit the space": "space={base: gram, prior: {lrr: [0.1, sure],"
     " style_weight: [1e6, sure], init: [noise, likel]}}",
     "a prior for a sampler that takes none": "space={base: gram, prior: {lr: [0.1, sure]}}"
-    " search.sampler=tpe",
+    " search.sampler=grid",
     "a run for a warm start that does not exist": "search.warm_start=[missing-run]",
     "a weights file of an unknown network": "weights={vgg11: vgg11.pth}",
     "a storage that is not a folder or bucket": "storage=http://example.com/run",

@@ -1,7 +1,7 @@
 """Hyperparameter tuning for neural style transfer: starting, inspecting and exporting runs.
 
-For notebooks and scripts: ``from tuner import load_run``, and the default sampler for any study of
-Optuna: ``from tuner import GaussianProcessSampler, suggested``.
+For notebooks and scripts: ``from tuner import load_run``, and the search spaces in any study of
+Optuna: ``from tuner import suggested``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from tuner.results.dataframe import Run as Run
     from tuner.results.dataframe import load_run as load_run
-    from tuner.sampling.gp_sampler import GaussianProcessSampler as GaussianProcessSampler
     from tuner.sampling.optuna_space import suggested as suggested
 
 #: Name -> module. They are imported when they are first used; commands must not wait for pandas.
 _PUBLIC = {
-    "GaussianProcessSampler": "tuner.sampling.gp_sampler",
     "Run": "tuner.results.dataframe",
     "load_run": "tuner.results.dataframe",
     "suggested": "tuner.sampling.optuna_space",
 }
 
-__all__ = ["GaussianProcessSampler", "Run", "__version__", "load_run", "suggested"]
+__all__ = ["Run", "__version__", "load_run", "suggested"]
 
 
 def __getattr__(name: str) -> Any:

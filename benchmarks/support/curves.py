@@ -1,14 +1,13 @@
 """Curves: recorded learning curves, that is scores of configurations on real pairs over the steps.
 
 `python -m benchmarks.record` makes the file, and the simulator replays the curves.
-`python -m benchmarks.lengthscales` prints which parameters matter in them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +15,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from benchmarks.support.gaussian_process import GaussianProcess, Kernel
 from nst_core.errors import InputError
 from search_spaces import Params, Space, space_from_dict, space_to_dict
-from tuner.sampling.encoding import coordinates, encode, encode_all
-from tuner.sampling.gaussian_process import GaussianProcess, Kernel
-from tuner.sampling.lengthscales import Lengths
+from tuner.sampling.encoding import encode, encode_all
 
 #: File of the committed curves.
 COMMITTED = Path(__file__).parents[1] / "data" / "curves.npz"
@@ -34,13 +32,11 @@ class PairCurves:
         name: name of the pair.
         score_NSM: scores of N configurations at S steps by M metrics; NaN if a lane diverged.
         untouched: metric -> score of the untouched content.
-        lengths_D: lengthscale of each coordinate of a configuration, for its best LPIPS.
     """
 
     name: str
     score_NSM: np.ndarray
     untouched: Mapping[str, float]
-    lengths_D: np.ndarray
 
     @property
     def known_N(self) -> np.ndarray:
@@ -134,11 +130,7 @@ class Curves:
             },
             "params": [dict(params) for params in self.params],
             "pairs": [
-                {
-                    "name": pair.name,
-                    "untouched": dict(pair.untouched),
-                    "lengths": pair.lengths_D.tolist(),
-                }
+                {"name": pair.name, "untouched": dict(pair.untouched)}
                 for pair in self.pairs.values()
             ],
         }
@@ -176,8 +168,6 @@ def load_curves(path: Path | None = None) -> Curves:
                 name=pair["name"],
                 score_NSM=score_PNSM[index],
                 untouched=pair["untouched"],
-                # Older files have only one set of lengthscales, for all pairs together.
-                lengths_D=np.asarray(pair.get("lengths", header["kernel"]["lengths"]), float),
             )
             for index, pair in enumerate(header["pairs"])
         }
@@ -187,9 +177,8 @@ def load_curves(path: Path | None = None) -> Curves:
             noise=float(header["kernel"]["noise"]),
             amplitude=float(header["kernel"]["amplitude"]),
         )
-        for lengths_D in (kernel.lengths_D, *(pair.lengths_D for pair in pairs.values())):
-            if lengths_D.shape != encode(space, {}).shape or not (lengths_D > 0).all():
-                raise ValueError("the lengthscales of its kernel do not fit its space")
+        if kernel.lengths_D.shape != encode(space, {}).shape or not (kernel.lengths_D > 0).all():
+            raise ValueError("the lengthscales of its kernel do not fit its space")
         return Curves(
             space=space,
             params=header["params"],
@@ -201,29 +190,3 @@ def load_curves(path: Path | None = None) -> Curves:
         )
     except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a file of recorded curves ({error})") from None
-
-
-def recorded_lengthscales(curves: Curves, but: Container[str] = ()) -> Lengths:
-    """Return the lengthscale of each parameter, as the median of all pairs on a log scale.
-
-    Args:
-        curves: recorded curves.
-        but: names of pairs to leave out.
-    """
-    lengths_PD = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-    if not lengths_PD:
-        return {}
-    lengths_D = np.exp(np.median(np.log(lengths_PD), axis=0))
-    return {
-        name: float(length * extent)
-        for (name, extent), length in zip(coordinates(curves.space), lengths_D, strict=True)
-    }
-
-
-def related_pairs(curves: Curves, pair: str) -> set[str]:
-    """Return the pairs that share the photo or the painting with a pair, and the pair itself.
-
-    Names tell it: a pair is named ``PHOTO-PAINTING``.
-    """
-    parts = set(pair.split("-"))
-    return {name for name in curves.pairs if parts & set(name.split("-"))}

@@ -25,7 +25,6 @@ class Case:
         way: how the search works.
         space: digest of the search space, see `live_ways.fingerprint`.
         starts: whether the search begins with the initial points of its space.
-        knowledge: digest of what the search knows from other pairs; None if it knows nothing.
         steps: steps of the first and of the last rung, if the way does not set its own first.
         full_trials: budget: number of full trials whose steps all trials may take together.
         lanes: number of trials that run at the same time.
@@ -39,7 +38,6 @@ class Case:
     way: Way
     space: str
     starts: bool
-    knowledge: str | None
     steps: tuple[int, int]
     full_trials: int
     lanes: int

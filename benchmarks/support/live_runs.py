@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import threading
@@ -17,10 +15,9 @@ from benchmarks.support.common import err, on_one_thread, progress
 from benchmarks.support.live_cases import Case, append_result, read_results
 from benchmarks.support.live_pairs import PairSource, load_pair, pictures_of
 from benchmarks.support.live_searches import run_case
-from benchmarks.support.live_ways import Way, fingerprint, parse_way, space_of
-from nst_core.errors import NstError, WorkError
+from benchmarks.support.live_ways import REMOVED, Way, fingerprint, parse_way, space_of
+from nst_core.errors import InputError, NstError, WorkError
 from search_spaces import CATALOGUE
-from tuner.sampling.lengthscales import KNOWN_LENGTHS
 
 #: Number of trials that a search runs at the same time.
 LANES = 8
@@ -65,7 +62,6 @@ class Selection:
             way=way,
             space=_space(way.space, self.starts),
             starts=self.starts,
-            knowledge=_knowledge() if way.knows else None,
             steps=self.steps,
             full_trials=self.full_trials,
             lanes=LANES,
@@ -74,12 +70,8 @@ class Selection:
 
 
 def is_current(case: Case) -> bool:
-    """Return whether the space and the knowledge of a case are those of this version."""
-    return (
-        case.way.space in CATALOGUE
-        and case.space == _space(case.way.space, case.starts)
-        and case.knowledge in (None, _knowledge())
-    )
+    """Return whether the space of a case is that of this version."""
+    return case.way.space in CATALOGUE and case.space == _space(case.way.space, case.starts)
 
 
 def run_missing(selection: Selection, file: Path, jobs: int) -> None:
@@ -91,11 +83,17 @@ def run_missing(selection: Selection, file: Path, jobs: int) -> None:
         jobs: number of processes.
 
     Raises:
+        InputError: a way that was removed has no results for some of the searches.
         WorkError: some searches failed; the results of all others are in the file.
     """
     wanted = {case: pair for pair, case in selection.cases()}
     done = {result.case for result in read_results(file)}
     missing = {case: pair for case, pair in wanted.items() if case not in done}
+    if removed := sorted({c.way.name for c in missing if c.way.sampler in REMOVED}):
+        raise InputError(
+            f"--way {', --way '.join(removed)}: was removed, so {file} has all of its results;"
+            " report them with --report-only"
+        )
     err.print(f"{len(missing)} of {len(wanted)} searches are missing in {file}", highlight=False)
     if not missing:
         return
@@ -123,12 +121,6 @@ def run_missing(selection: Selection, file: Path, jobs: int) -> None:
 @cache
 def _space(name: str, starts: bool) -> str:
     return fingerprint(space_of(parse_way(name)), starts=starts)
-
-
-@cache
-def _knowledge() -> str:
-    """Return a digest of the lengthscales that searches start with."""
-    return hashlib.sha256(json.dumps(dict(KNOWN_LENGTHS)).encode()).hexdigest()[:12]
 
 
 def _begin_process() -> None:

@@ -31,7 +31,6 @@ from tuner.engine import pairs as engine_pairs
 from tuner.engine.engine import Engine
 from tuner.engine.workload import Workload
 from tuner.run.inline_backend import InlineBackend
-from tuner.sampling.lengthscales import KNOWN_LENGTHS
 from tuner.search.interrupt import Interrupt
 from tuner.search.protocol import Plan
 from tuner.study.records import Report, RungRecord
@@ -233,7 +232,7 @@ def untouched(workload: Workload) -> float:
 
 
 def _of_ours(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
-    space, way = space_of(case.way).at_size(case.size_px), case.way
+    space, way = space_of(case.way), case.way
     watch = _StepBudget(case.budget)
     search_run = scratch_search(
         space,
@@ -246,7 +245,6 @@ def _of_ours(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
         seed=case.seed,
         reduction=way.reduction,
         starts=space.initial_points if case.starts else (),
-        lengths=KNOWN_LENGTHS if way.knows else {},
     )
     with search_run as (search, job):
         watch.interrupt = search.interrupt
@@ -255,7 +253,7 @@ def _of_ours(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
 
 
 def _of_stock(case: Case, workload: Workload) -> tuple[Trace, Best, int]:
-    space = space_of(case.way).at_size(case.size_px)
+    space = space_of(case.way)
     space = space if case.starts else with_starts(space)
     stylizer, params_of = _Stylizer(workload, space, case), dict[int, Params]()
 

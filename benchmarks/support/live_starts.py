@@ -72,7 +72,7 @@ def winners(results: Sequence[CaseResult]) -> list[Candidate]:
 
 def initial_points(space: str, size_px: int, steps: int) -> list[Candidate]:
     """Return the initial points that a named space has."""
-    declared = space_of(parse_way(space)).at_size(size_px)
+    declared = space_of(parse_way(space))
     configs = [
         declared.build(params, size_px=size_px, steps=steps).to_dict()
         for params in declared.initial_points

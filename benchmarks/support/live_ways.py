@@ -1,4 +1,4 @@
-"""Ways to search, for `benchmarks.live`: a search space, a sampler, and what the search knows."""
+"""Ways to search, for `benchmarks.live`: a search space, a sampler, and stopping."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ class Way:
         name: ``SPACE`` or ``SPACE/VARIANT``.
         space: name of the search space.
         sampler: name of a sampler, or ``stock``.
-        knows: whether the search knows from other pairs which parameters matter.
         reduction: reduction factor of successive halving.
         rung_divisor: the last rung has this many times the steps of the first; None: as ``auto``.
     """
@@ -37,23 +36,22 @@ class Way:
     name: str
     space: str
     sampler: str = "gp"
-    knows: bool = True
     reduction: int = REDUCTION
     rung_divisor: int | None = None
 
 
-#: Variant -> what differs from the default, the sampler ``gp`` that knows which parameters matter.
+#: Variant -> what differs from the default.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    STOCK: {"sampler": STOCK, "knows": False},
-    "cold": {"knows": False},
+    STOCK: {"sampler": STOCK},
     "reduction-2": {"reduction": 2},
     # The default before `halving.min_steps: auto`: 15 of 300 steps.
     "early-rung": {"rung_divisor": 20},
-    **{
-        name: {"sampler": name, "knows": False}
-        for name in get_args(SamplerName)
-        if name != Way.sampler
-    },
+    **{name: {"sampler": name} for name in get_args(SamplerName) if name != Way.sampler},
+}
+#: Variant that was removed -> what it was. Its results in the file are still reported.
+REMOVED: Mapping[str, str] = {
+    "own-gp": "the Gaussian process of this project until version 0.2, with rungs as `auto`",
+    "former": "the same with an early first rung: the default until version 0.2",
 }
 
 
@@ -69,6 +67,8 @@ def parse_way(text: str) -> Way:
             f"--way {text}: {space!r} is no named space; expected SPACE or SPACE/VARIANT with one"
             f" of {', '.join(CATALOGUE)}{near_miss(space, CATALOGUE)}"
         )
+    if variant in REMOVED:
+        return Way(name=text, space=space, sampler=variant)
     if slash and variant not in VARIANTS:
         raise InputError(
             f"--way {text}: {variant!r} is no variant; expected one of {', '.join(VARIANTS)}"

@@ -20,7 +20,6 @@ from tuner.cluster.connection import ray_backend
 from tuner.engine import pairs as evaluate
 from tuner.engine.workload import Workload
 from tuner.job.spec import HalvingSpec, JobSpec
-from tuner.sampling.lengthscales import LENGTHS, Lengths
 from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
 from tuner.study.records import RungRecord
@@ -91,7 +90,6 @@ def scratch_search(
     reduction: int = REDUCTION,
     objective: str = "lpips",
     starts: Sequence[Params] = (),
-    lengths: Lengths | None = None,
     folder: Path | None = None,
 ) -> Iterator[tuple[Search, JobSpec]]:
     """Yield a search without presets and its job.
@@ -109,7 +107,6 @@ def scratch_search(
         reduction: reduction factor of successive halving.
         objective: name of a metric.
         starts: initial points of the search.
-        lengths: lengthscales of the parameters.
         folder: run directory; an existing study continues. By default a temporary folder.
     """
     job = JobSpec.model_validate(
@@ -130,8 +127,7 @@ def scratch_search(
     with tempfile.TemporaryDirectory() as scratch:
         run_folder = folder or Path(scratch)
         exists = (run_folder / "study.journal").exists()
-        notes = {"pair_baselines": [{"content": {}}], LENGTHS: dict(lengths or {})}
-        options: dict[str, Any] = {} if exists else {"notes": notes}
+        options: dict[str, Any] = {} if exists else {"notes": {"pair_baselines": [{"content": {}}]}}
         open_study = RunStudy.open if exists else RunStudy.create
         study = open_study(run_folder, goals=job.goals, **options)
         space = with_starts(space, starts)

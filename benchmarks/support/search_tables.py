@@ -29,7 +29,6 @@ class Measured:
         table: results by sampler and rule.
         tpe: results by settings of TPE.
         ladders: results by first rung and reduction factor.
-        knows: results by whether the search knows which parameters matter.
         scale: one row per number of workers.
     """
 
@@ -37,7 +36,6 @@ class Measured:
     table: Mapping[tuple[SamplerName, Rule], WayResults]
     tpe: Mapping[str, WayResults]
     ladders: Mapping[tuple[int, int], WayResults]
-    knows: Mapping[bool, WayResults]
     scale: Sequence[Row]
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
-from tuner.sampling.lengthscales import LENGTHS, Lengths
 from tuner.search.halving import Decision
 from tuner.search.protocol import Callback, Plan
 from tuner.search.search import Search
@@ -78,7 +77,6 @@ def simulate(
     scores: Scores,
     *,
     workers: int = 1,
-    lengths: Lengths | None = None,
 ) -> SearchTrace:
     """Simulate a job in memory; a step takes one second of the virtual clock.
 
@@ -87,11 +85,9 @@ def simulate(
         space: search space.
         scores: returns the scores of a configuration after some steps.
         workers: number of trials that run at the same time.
-        lengths: lengthscales of the parameters, if they are known.
     """
     with tempfile.TemporaryDirectory() as scratch:
         study = RunStudy.in_memory(goals=job.goals)
-        study.note(LENGTHS, dict(lengths or {}))
         now = _Clock()
         search = Search(study, RunDir(Path(scratch)), job, space, callback=_Silent(), clock=now)
         return _play(search, study, scores, workers, now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,14 +18,13 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.support.common import Row
-from benchmarks.support.curves import Curves, load_curves, recorded_lengthscales, related_pairs
+from benchmarks.support.curves import Curves, load_curves
 from benchmarks.support.runs import REDUCTION, with_starts
 from benchmarks.support.simulate import SearchTrace, simulate
 from benchmarks.support.stock import simulate_stock
 from search_spaces import Params, Space
 from tuner.job.spec import JobSpec
 from tuner.sampling import optuna_samplers as samplers
-from tuner.sampling.lengthscales import Lengths
 
 WORKERS = 8
 STEPS = (5, 90)
@@ -80,11 +79,6 @@ class Recorded:
     curves: Curves
     pair: str
 
-    @cached_property
-    def lengths(self) -> Lengths:
-        """Lengthscales from pairs that share neither photo nor painting."""
-        return recorded_lengthscales(self.curves, but=related_pairs(self.curves, self.pair))
-
     @property
     def space(self) -> Space:
         """The search space without initial points, which may come from this pair."""
@@ -127,10 +121,9 @@ class WayResults:
         return float(behind_C.mean()), float(behind_C.std(ddof=1) / count**0.5)
 
 
-def ours(job: JobSpec, scores: Recorded, *, knows: bool = True) -> SearchTrace:
+def ours(job: JobSpec, scores: Recorded) -> SearchTrace:
     """Simulate a search without presets and initial points."""
-    lengths = scores.lengths if knows else None
-    return simulate(job, scores.space, scores, workers=WORKERS, lengths=lengths)
+    return simulate(job, scores.space, scores, workers=WORKERS)
 
 
 def compare(path: Path, pair: str, seed: int) -> dict[str, SearchTrace]:
@@ -163,8 +156,6 @@ def traces(
     cases: Sequence[tuple[str, int]],
     settings: Mapping[str, Any],
     tpe: Mapping[str, Any] | None = None,
-    *,
-    knows: bool = True,
 ) -> WayResults:
     """Simulate one kind of search on several pairs and seeds.
 
@@ -173,14 +164,13 @@ def traces(
         cases: pair and seed of each search.
         settings: arguments of `job_of`.
         tpe: arguments of Optuna's TPE that differ from ours.
-        knows: whether searches know from other pairs which parameters matter.
     """
     traces = []
     for pair, seed in cases:
         scores = Recorded(curves_at(path), pair)
         job = job_of(**settings, seed=seed, steps=LATE)
         with patch.dict(samplers.TPE, tpe or {}):
-            traces.append(ours(job, scores, knows=knows))
+            traces.append(ours(job, scores))
     return WayResults(
         early_C=[trace.best_by(EARLY) for trace in traces],
         late_C=[trace.best_by(LATE) for trace in traces],

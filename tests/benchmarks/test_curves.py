@@ -1,4 +1,4 @@
-"""Recorded curves, and the lengthscales that come from them."""
+"""Recorded curves, and predictions from them."""
 
 import json
 import math
@@ -13,14 +13,11 @@ from benchmarks.support.curves import (
     Curves,
     PairCurves,
     load_curves,
-    recorded_lengthscales,
-    related_pairs,
 )
+from benchmarks.support.gaussian_process import Kernel
 from nst_core.errors import InputError
 from search_spaces import CATALOGUE, Params
 from tuner.sampling.encoding import encode
-from tuner.sampling.gaussian_process import Kernel
-from tuner.sampling.lengthscales import KNOWN_LENGTHS, expected_lengths
 from tuner.sampling.sobol_grid import planned_point
 
 SPACE = CATALOGUE["gram"]
@@ -44,7 +41,6 @@ def curves_of(best_ratios: dict[str, float]) -> Curves:
             name=name,
             score_NSM=score_NSM,
             untouched={"lpips": 0.8},
-            lengths_D=np.full_like(KERNEL.lengths_D, 0.5 + 0.1 * len(pairs)),
         )
     return Curves(
         space=SPACE,
@@ -78,18 +74,17 @@ def test_kernel_of_another_space_is_refused(tmp_path: Path, lengths: np.ndarray)
 
 
 def test_older_file_of_curves_is_readable(tmp_path: Path) -> None:
-    """In an older file, all pairs have the kernel's lengthscales; statistics are not read."""
+    """Lengthscales of pairs and statistics of pictures, in older files, are not read."""
     curves = curves_of({"a": 0.0})
     curves.save(tmp_path / "c.npz")
     with np.load(tmp_path / "c.npz") as file:
         arrays = dict(file)
     header = json.loads(arrays["header"].tobytes())
-    del header["pairs"][0]["lengths"]
+    header["pairs"][0]["lengths"] = [1.0]
     header["features"] = ["content_light"]
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     np.savez(tmp_path / "older.npz", **arrays, features_PF=np.zeros((1, 1)))
-    lengths_D = load_curves(tmp_path / "older.npz").pairs["a"].lengths_D
-    np.testing.assert_array_equal(lengths_D, curves.kernel.lengths_D)
+    assert load_curves(tmp_path / "older.npz").kernel.noise == curves.kernel.noise
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense", b"\x93NUMPY"])
@@ -141,26 +136,3 @@ def test_committed_curves_predict_well() -> None:
         assert np.nanmin(lpips_NS) < 0.8 * pair.untouched["lpips"]
         error, deviation = predicted_NS - lpips_NS, lpips_NS - lpips_NS.mean(0)
         assert np.abs(error).mean() < 0.6 * np.abs(deviation).mean()
-
-
-def test_lengths_are_medians_over_pairs() -> None:
-    """In the space of the curves, each lengthscale is the median over the chosen pairs."""
-    curves = load_curves()
-    first, *rest = curves.pairs
-    for but in (set[str](), {first}, set(rest)):
-        asked = [pair.lengths_D for name, pair in curves.pairs.items() if name not in but]
-        found = expected_lengths(curves.space, recorded_lengthscales(curves, but))
-        np.testing.assert_allclose(found, np.exp(np.median(np.log(asked), axis=0)))
-    assert recorded_lengthscales(curves, set(curves.pairs)) == {}
-
-
-def test_searches_start_with_the_recorded_lengthscales() -> None:
-    """The lengthscales that searches start with are those of the curves, to two digits."""
-    recorded = recorded_lengthscales(load_curves())
-    assert {name: float(f"{length:.2g}") for name, length in recorded.items()} == KNOWN_LENGTHS
-
-
-def test_related_pairs_share_the_photo_or_the_painting() -> None:
-    """Pairs are related if a part of their names is equal."""
-    curves = curves_of({"cat-wave": 0.0, "cat-wheat": 0.0, "dog-wave": 0.0, "dog-cells": 0.0})
-    assert related_pairs(curves, "cat-wave") == {"cat-wave", "cat-wheat", "dog-wave"}

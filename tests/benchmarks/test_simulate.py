@@ -7,12 +7,10 @@ import pytest
 from benchmarks.support.simulate import Event, SearchTrace, simulate
 from search_spaces import CATALOGUE, Choice, Float, Params, Space
 from tuner.job.spec import RULES, JobSpec
-from tuner.sampling.lengthscales import KNOWN_LENGTHS
-from tuner.sampling.optuna_samplers import STARTUP
 from tuner.sampling.sobol_grid import grid_size, planned_point
 
 SPACE = Space(**{**vars(CATALOGUE["gram"]), "initial_points": ()})
-SAMPLERS = ("gp", "gpsampler", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
+SAMPLERS = ("gp", "tpe", "random", "sobol", "grid", "cmaes", "nsga2")
 
 
 def bowl(params: Params, steps: int) -> dict[str, float]:
@@ -87,23 +85,8 @@ def test_a_range_may_have_one_value() -> None:
             seen.add(params["lr"])
             return bowl(params, steps)
 
-        simulate(job(sampler, trials=12), space, scores, lengths={"log10 lr": 0.5})
+        simulate(job(sampler, trials=12), space, scores)
         assert seen == {0.05}
-
-
-def test_known_lengthscales_change_the_draws() -> None:
-    """Known lengthscales change the draws of the default sampler with one objective only."""
-
-    def drawn(**parts: object) -> list[list[Event]]:
-        one = job("gp", **parts)
-        return [
-            simulate(one, SPACE, bowl, lengths=lengths).events for lengths in (None, KNOWN_LENGTHS)
-        ]
-
-    cold, warm = drawn()
-    assert cold[:STARTUP] == warm[:STARTUP] and cold != warm
-    cold, warm = drawn(objective=["lpips", "seconds_per_image"])
-    assert cold == warm
 
 
 def test_a_grid_has_no_duplicate_points() -> None:

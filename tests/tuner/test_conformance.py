@@ -9,8 +9,6 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.testing.pytest_storages import StorageTestCase
 
-from search_spaces import Float, Space
-from tuner.sampling.gp_sampler import GaussianProcessSampler
 from tuner.sampling.optuna_samplers import SamplerName, make_sampler
 from tuner.study.journal import BatchingJournal
 
@@ -33,7 +31,7 @@ def sampler_maker(request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
 class TestSamplers(BasicSamplerTestCase):
     """Every sampler passes Optuna's tests of samplers."""
 
-    sampler = pytest.fixture(params=["tpe", "gpsampler", "cmaes", "nsga2", "random"])(
+    sampler = pytest.fixture(params=["gp", "tpe", "cmaes", "nsga2", "random"])(
         staticmethod(sampler_maker)
     )
 
@@ -41,18 +39,4 @@ class TestSamplers(BasicSamplerTestCase):
 class TestMultiObjectiveSamplers(MultiObjectiveSamplerTestCase):
     """Every sampler for several objectives passes Optuna's tests of such samplers."""
 
-    sampler = pytest.fixture(params=["tpe", "gpsampler", "nsga2", "random"])(
-        staticmethod(sampler_maker)
-    )
-
-
-def gp_maker() -> Callable[[], BaseSampler]:
-    """Make the default sampler; it draws the parameters of these tests at random."""
-    space = Space(name="one", why="One number.", params={"lr": Float(low=0.01, high=1.0)})
-    return lambda: GaussianProcessSampler(space, seed=0)
-
-
-class TestGaussianProcessSampler(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
-    """The default sampler passes Optuna's tests that need no search space of their own."""
-
-    sampler = pytest.fixture(staticmethod(gp_maker))
+    sampler = pytest.fixture(params=["gp", "tpe", "nsga2", "random"])(staticmethod(sampler_maker))

@@ -17,9 +17,9 @@ from nst_core.config import MAX_SIZE_PX
 from search_spaces.priors import WORDS
 from tuner.job.pair_spec import Section
 
-SamplerName = Literal["gp", "gpsampler", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
+SamplerName = Literal["gp", "tpe", "cmaes", "nsga2", "random", "sobol", "grid"]
 #: Samplers that learn from the results of earlier trials.
-LEARNING = frozenset({"tpe", "gp", "gpsampler", "cmaes", "nsga2"})
+LEARNING = frozenset({"gp", "tpe", "cmaes", "nsga2"})
 
 Rule = Literal["promote", "stop", "hyperband", "median", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -55,8 +55,7 @@ class SpaceSpec(Section):
         dict[str, Any],
         Field(
             min_length=1,
-            description="parameter, or style_weight -> [value, maybe | likely | sure]; only the"
-            " sampler gp uses it",
+            description="parameter, or style_weight -> [value, maybe | likely | sure]",
         ),
         WithJsonSchema(
             {

@@ -163,7 +163,7 @@ class JobSpec(Section):
             if self.search.sampler == "cmaes":
                 raise ValueError(
                     "search.sampler: cmaes supports only one objective, and the job has several;"
-                    " expected gp, gpsampler, tpe, nsga2, random, sobol or grid"
+                    " expected gp, tpe, nsga2, random, sobol or grid"
                 )
         return self
 
@@ -179,10 +179,11 @@ class JobSpec(Section):
 
     @model_validator(mode="after")
     def _prior_has_a_sampler(self) -> JobSpec:
-        if self.prior and self.search.sampler != "gp":
+        sampler = self.search.sampler
+        if self.prior and sampler in ("sobol", "grid"):
             raise ValueError(
-                "search.sampler: expected gp, because no other sampler takes a prior"
-                " (`space.prior`); change the sampler or remove the prior"
+                f"search.sampler: {sampler} plans all trials beforehand, so `space.prior` would"
+                " change nothing; expected another sampler, or no prior"
             )
         return self
 

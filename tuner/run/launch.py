@@ -27,7 +27,6 @@ from tuner.run.prepare import Prepared, prepare, prepare_resumed, space_of_run, 
 from tuner.run.present import present
 from tuner.run.run_log import logged
 from tuner.run.trackers import make_callbacks
-from tuner.sampling.lengthscales import LENGTHS, initial_lengths
 from tuner.search.interrupt import interruptible
 from tuner.search.precision import with_known_precision
 from tuner.search.protocol import Callback
@@ -65,7 +64,7 @@ def run_job(
             callbacks, mirror = make_callbacks(job, run, callback), _mirror(job, run)
             job = with_first_rung(with_known_precision(job, say), say)
             prepared = prepare(job, space, run, say, callback.doing)
-            study = _create_study(job, space, folder, prepared, say)
+            study = _create_study(job, space, folder, prepared)
         if study.shared:
             study.note("over", None)
         # All drivers of a shared study use the initial points of the driver that created it.
@@ -79,21 +78,13 @@ def run_job(
             _search(study, run, space, prepared, notified, backend, say)
 
 
-def _create_study(
-    job: JobSpec, space: Space, folder: Path, prepared: Prepared, say: Say
-) -> RunStudy:
+def _create_study(job: JobSpec, space: Space, folder: Path, prepared: Prepared) -> RunStudy:
     """Create the study of a new run, or join one in a database, with notes about the run."""
     presets = [preset.name for preset, _ in prepared.presets]
-    lengths, no_lengths = initial_lengths(space, job.goals)
-    if job.stylizer is not None:  # they are known for parameters of our engine
-        lengths, no_lengths = {}, None
-    if no_lengths and job.search.sampler == "gp":
-        say(no_lengths)
     notes = {
         "pair_baselines": prepared.baselines,
         "presets": presets,
         "starts": [dict(params) for params in prepared.initial_points],
-        LENGTHS: dict(lengths),
         "environment": environment(),
         SPACE: space_to_dict(space),
         ASKED: fingerprint(job, space, presets),

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import optuna
 
 from search_spaces import Params, Space
-from search_spaces.priors import Stated
+from search_spaces.priors import Stated, priors_of
 from tuner.job.objective import Goals
 from tuner.job.sections import SamplerName
-from tuner.sampling.gp_sampler import GaussianProcessSampler
-from tuner.sampling.lengthscales import LENGTHS
 from tuner.sampling.optuna_samplers import make_sampler
 from tuner.sampling.optuna_space import suggested
-from tuner.sampling.study_view import observe_reports
+from tuner.sampling.user_prior import UserPrior
 from tuner.study.study import RunStudy
 
 
@@ -27,18 +26,16 @@ class Draw:
     Args:
         study: the study of the run.
         space: the search space.
-        max_steps: steps of a trial unless it is stopped early.
         goals: objectives and constraints of the run.
         sampler: name of the sampler.
         seed: seed of the run.
-        prior: the prior of a person, for the sampler ``gp``.
+        prior: the prior of a person.
     """
 
     def __init__(
         self,
         study: RunStudy,
         space: Space,
-        max_steps: int,
         *,
         goals: Goals,
         sampler: SamplerName,
@@ -46,17 +43,8 @@ class Draw:
         prior: Stated | None = None,
     ):
         self._study, self._space, self._goals = study, space, goals
-        self._sampler_name, self._seed = sampler, seed
-        self._gp: GaussianProcessSampler | None = None
-        if sampler == "gp":  # it has the seed of the run, and remembers the trials that it has read
-            self._gp = GaussianProcessSampler(
-                space,
-                max_steps=max_steps,
-                seed=seed,
-                lengths=study.notes.get(LENGTHS),
-                prior=prior,
-                observe=observe_reports(goals),
-            )
+        self._sampler, self._seed = sampler, seed
+        self._prior = UserPrior(space, priors_of(space, prior)[0]) if prior else None
 
     def __call__(self, number: int, given: Params | None = None) -> Params:
         """Draw, record and return the parameters of a trial that has begun.
@@ -65,15 +53,17 @@ class Draw:
             number: number of the trial.
             given: fixed parameters; the sampler draws the others.
         """
+        seed = (self._seed * 1_000_003 + number) % 2**32
+        fixed = {**self._expected(number), **(given or {})}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = self._sampler(number)
-            if given is not None:
-                sampler = optuna.samplers.PartialFixedSampler(dict(given), sampler)
+            sampler = make_sampler(self._sampler, seed=seed, goals=self._goals, space=self._space)
+            if fixed:
+                sampler = optuna.samplers.PartialFixedSampler(fixed, sampler)
         return suggested(self._study.sampled_by(sampler, number), self._space)
 
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        if self._gp:
-            return self._gp
-        seed = (self._seed * 1_000_003 + number) % 2**32
-        return make_sampler(self._sampler_name, seed=seed, goals=self._goals)
+    def _expected(self, number: int) -> Params:
+        """Return the values that come from the prior of a person."""
+        if self._prior is None:
+            return {}
+        return self._prior.values(number, np.random.default_rng([self._seed, number]))

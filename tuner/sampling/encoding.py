@@ -7,14 +7,12 @@ distances with: one for each number, and one for each option of a choice.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from search_spaces import Choice, Float, Int, Params, Space
-from search_spaces.derived_parameters import base_of
 from search_spaces.parameters import Parameter
 
 #: Distance between two options of a choice, where the range of a number has length 1.
@@ -39,7 +37,7 @@ def encode_all(space: Space, params: Sequence[Params]) -> np.ndarray:
 
 
 def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Return shares_NP as points_ND; whole numbers are rounded."""
+    """Return shares_NP as points_ND."""
     side = CHOICE_DISTANCE / 2**0.5  # two different options differ in two coordinates
     columns = []
     for parameter, share_N in zip(space.params.values(), share_NP.T, strict=True):
@@ -47,42 +45,8 @@ def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
             option_N = options_at(parameter, share_N)
             columns += [side * (option_N == option) for option in range(len(parameter.options))]
         else:
-            coordinate_N = (
-                whole_shares(parameter, share_N) if isinstance(parameter, Int) else share_N
-            )
-            columns.append(np.where(np.isnan(coordinate_N), 0.5, coordinate_N))
+            columns.append(np.where(np.isnan(share_N), 0.5, share_N))
     return np.stack(columns, 1)
-
-
-def coordinates(space: Space) -> Iterator[tuple[str, float]]:
-    """Yield the name and extent of each coordinate of a point, in the order of `encode`.
-
-    The extent is the width of a number's range in its own unit, or in decades if the range is
-    logarithmic; for an option of a choice it is 1.
-    """
-    for variant, parameter in space.params.items():
-        name = base_of(variant)
-        if isinstance(parameter, Choice):
-            for option in parameter.options:
-                yield f"{name}={option}", 1.0
-        elif parameter.log:
-            yield f"log10 {name}", math.log10(parameter.high / parameter.low)
-        else:
-            yield name, float(parameter.high - parameter.low)
-
-
-def with_conditions(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Return shares_NP with NaN for each parameter that has no meaning for the choices made."""
-    share_NP = share_NP.copy()
-    column = {name: index for index, name in enumerate(space.params)}
-    for name, parameter in space.params.items():  # conditions refer to earlier parameters
-        for other, values in parameter.when.items():
-            choice = space.params[other]
-            assert isinstance(choice, Choice)
-            allowed = [choice.options.index(value) for value in values]
-            option_N = options_at(choice, share_NP[:, column[other]])
-            share_NP[~np.isin(option_N, allowed), column[name]] = np.nan
-    return share_NP
 
 
 def options_at(choice: Choice, share_N: np.ndarray) -> np.ndarray:
@@ -90,11 +54,6 @@ def options_at(choice: Choice, share_N: np.ndarray) -> np.ndarray:
     count = len(choice.options)
     index_N = np.minimum(np.floor(np.nan_to_num(share_N, nan=0.0) * count), count - 1)
     return np.where(np.isnan(share_N), -1, index_N).astype(int)
-
-
-def whole_shares(parameter: Int, share_N: np.ndarray) -> np.ndarray:
-    """Return the shares_N of the nearest whole numbers; NaN stays NaN."""
-    return _share_of(parameter, np.round(_number_at(parameter, share_N)))
 
 
 def point_at(space: Space, shares: Mapping[str, float], given: Params | None = None) -> Params:

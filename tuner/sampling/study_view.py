@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces import Space
 from tuner.job.objective import Goals
-from tuner.sampling.observations import Observation
+from tuner.sampling.encoding import value_at
+from tuner.sampling.optuna_space import distributions
 from tuner.study.attributes import (
     BEYOND,
     CONSTRAINT,
@@ -33,6 +36,11 @@ class FilteredSampler(BaseSampler):
         goals: whose constraint violations unfinished trials get; None leaves these out.
         stopped_as_complete: whether pruned and paused trials look complete, with their latest
             values. Samplers that do not know early stopping need this.
+        space: completes trials, for samplers that consider only complete ones and parameters that
+            all of them have: a parameter without a meaning in a trial gets the middle of its range,
+            and a trial that failed, or might not even begin, gets the worst value.
+        most_trials: number of finished trials that the sampler sees, half of them the best ones
+            and half of them the latest ones; None: all.
     """
 
     def __init__(
@@ -41,9 +49,12 @@ class FilteredSampler(BaseSampler):
         *,
         goals: Goals | None = None,
         stopped_as_complete: bool = False,
+        space: Space | None = None,
+        most_trials: int | None = None,
     ):
         self._sampler, self._goals = sampler, goals
         self._stopped_as_complete = stopped_as_complete
+        self._space, self._most_trials = space, most_trials
         self._view: optuna.Study | None = None
         self._view_for: int | None = None
 
@@ -81,6 +92,13 @@ class FilteredSampler(BaseSampler):
                 for trial in study.get_trials(deepcopy=False)
                 if _searched(trial)
             ]
+            if self._most_trials and len(trials) > self._most_trials:
+                trials = _best_and_latest(trials, study.directions[0], self._most_trials)
+            if self._space:
+                trials = [
+                    _completed(trial, self._space)
+                    for trial in _failed_as_worst(trials, study.directions)
+                ]
             self._view = study_with(study, trials)
         return self._view
 
@@ -95,7 +113,7 @@ class FilteredSampler(BaseSampler):
         view = copy.copy(trial)
         view.state = TrialState.PRUNED
         if as_complete:
-            view.state, view.values = TrialState.COMPLETE, list(latest[VALUES])
+            view = _as_complete(trial, latest[VALUES])
         if self._goals:
             violations = self._goals.violations(latest["scores"])
             constraints = {CONSTRAINT.format(name): excess for name, excess in violations.items()}
@@ -103,30 +121,54 @@ class FilteredSampler(BaseSampler):
         return view
 
 
+def _best_and_latest(
+    trials: Sequence[FrozenTrial], direction: StudyDirection, most: int
+) -> list[FrozenTrial]:
+    """Return the trials that have not finished, and some of those that have, in their order."""
+    sign = 1 if direction == StudyDirection.MINIMIZE else -1
+    finished = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    best = sorted(finished, key=lambda trial: sign * trial.values[0])[: most // 2]
+    kept = {trial.number for trial in [*best, *finished[len(finished) - most // 2 :]]}
+    return [t for t in trials if t.number in kept or t.state is not TrialState.COMPLETE]
+
+
+def _failed_as_worst(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> list[FrozenTrial]:
+    """Return the trials; those that failed have the worst value of each objective so far."""
+    values = [trial.values for trial in trials if trial.state is TrialState.COMPLETE]
+    if not values:
+        return list(trials)
+    worst = [
+        max(column) if direction == StudyDirection.MINIMIZE else min(column)
+        for column, direction in zip(zip(*values, strict=True), directions, strict=True)
+    ]
+    return [
+        _as_complete(trial, worst)
+        if trial.state is TrialState.FAIL or BEYOND in trial.user_attrs
+        else trial
+        for trial in trials
+    ]
+
+
+def _as_complete(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
+    """Return a copy of a trial as a complete one with these values."""
+    view = copy.copy(trial)
+    view.state, view.values = TrialState.COMPLETE, list(values)
+    return view
+
+
+def _completed(trial: FrozenTrial, space: Space) -> FrozenTrial:
+    """Return a trial with all parameters of a space."""
+    missing = [name for name in space.params if name not in trial.params]
+    if not trial.params or not missing:  # the trial that is drawn now has none yet
+        return trial
+    view = copy.copy(trial)
+    middle = {name: value_at(space.params[name], 0.5) for name in missing}
+    view.params, view.distributions = {**trial.params, **middle}, distributions(space)
+    return view
+
+
 def _searched(trial: FrozenTrial) -> bool:
     """Return whether the search chose a trial: it is neither a preset nor a final."""
     return PRESET not in trial.user_attrs and FINAL_OF not in trial.user_attrs
-
-
-def observe_reports(goals: Goals) -> Callable[[FrozenTrial], Observation | None]:
-    """Return what makes the observation of a trial of a run, from its reports at rungs.
-
-    Presets and finals have none. Optuna itself stores no reports of several objectives, and no
-    constraints of a report.
-    """
-
-    def observe(trial: FrozenTrial) -> Observation | None:
-        if not _searched(trial):
-            return None
-        attrs = trial.user_attrs
-        scores = {steps: attrs[RUNG.format(steps)]["scores"] for steps in reported(attrs)}
-        return Observation(
-            params=trial.params,
-            losses={steps: goals.losses(scores[steps]) for steps in scores},
-            violations={steps: goals.violations(scores[steps]) for steps in scores},
-            pending=not trial.state.is_finished(),
-            # A trial that may not even begin is avoided like one that failed.
-            failed=trial.state is TrialState.FAIL or BEYOND in attrs,
-        )
-
-    return observe

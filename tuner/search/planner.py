@@ -57,7 +57,6 @@ class Planner:
         self._draw = Draw(
             study,
             space,
-            job.halving.max_steps,
             goals=job.goals,
             sampler=search.sampler,
             seed=search.seed,

@@ -313,5 +313,5 @@ def test_a_prior_is_checked_and_kept(job_file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_job(job_file, ["space={base: gram, prior: {lrr: [1, sure], lr: [7, sure]}}"])
     assert [problem.partition("`: ")[0][-3:] for problem in caught.value.problems] == ["lrr", ".lr"]
-    with pytest.raises(ConfigError, match=r"search.sampler.*expected gp, because no other sampler"):
-        load_job(job_file, [stated, "search.sampler=random"])
+    with pytest.raises(ConfigError, match=r"search.sampler.*sobol plans all trials beforehand"):
+        load_job(job_file, [stated, "search.sampler=sobol"])

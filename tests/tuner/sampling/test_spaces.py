@@ -62,7 +62,7 @@ def test_every_space_changes_pixels(
     job, space = load_job(samples / "job.yaml", [f"space={name}"])
     study = RunStudy.create(tmp_path, goals=job.goals)
     number = study.begin()
-    draw = Draw(study, space, 2, goals=job.goals, sampler="random", seed=0)
+    draw = Draw(study, space, goals=job.goals, sampler="random", seed=0)
     given = {"extractor": "vgg16"} if "extractor" in space.params else None
     config = space.build(draw(number, given), size_px=job.size_px, steps=2)
     inputs = load_pair(job.pairs[0], job.size_px).inputs

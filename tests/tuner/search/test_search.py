@@ -289,7 +289,7 @@ def test_a_score_that_is_not_finite_fails(job_file: Path, tmp_path: Path, value:
     assert record.reason == "step 2: lpips is not a finite number"
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "gpsampler", "nsga2", "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "cmaes"])
 def test_samplers_handle_violations_of_paused_trials(
     job_file: Path, tmp_path: Path, sampler: str
 ) -> None:

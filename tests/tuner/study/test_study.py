@@ -26,7 +26,7 @@ def rung(value: float) -> RungRecord:
 
 def run_one(study: RunStudy, value: float, sampler: SamplerName = "tpe") -> dict[str, object]:
     number = study.begin()
-    params = Draw(study, SPACE, 90, goals=GOALS, sampler=sampler, seed=1)(number)
+    params = Draw(study, SPACE, goals=GOALS, sampler=sampler, seed=1)(number)
     study.assign(number, SPACE.build(params).to_dict())
     study.report(number, 10, rung(value))
     study.finish(number, "complete")
@@ -71,7 +71,7 @@ def test_simultaneous_drivers_draw_different_parameters(
     monkeypatch.setattr(storage, "create_new_trial", late)
     mine = one.begin()
     assert numbers != [mine]
-    first, second = (Draw(s, SPACE, 90, goals=GOALS, sampler="random", seed=1) for s in studies)
+    first, second = (Draw(s, SPACE, goals=GOALS, sampler="random", seed=1) for s in studies)
     assert first(mine) != second(numbers[0])
 
 

@@ -15,7 +15,6 @@ from tuner.results.results import load_results
 from tuner.run.inline_backend import InlineBackend
 from tuner.run.launch import resume_run, run_job
 from tuner.sampling.encoding import encode_all
-from tuner.sampling.lengthscales import KNOWN_LENGTHS, LENGTHS
 from tuner.transfer.warm_start import (
     POINTS_PER_SOURCE,
     apart,
@@ -47,7 +46,6 @@ def test_run_begins_with_the_best_points_of_another_run(job_file: Path, tmp_path
     tried = [record.params for record in load_results(tmp_path / "b").records]
     first = [*(best[index] for index in chosen), *space.initial_points]
     assert tried[: len(first)] == first
-    assert load_results(tmp_path / "b").notes[LENGTHS] == KNOWN_LENGTHS
 
 
 @pytest.mark.parametrize(("trials", "most"), [(1, 1), (3, 3), (5, 4), (8, 4), (20, 10), (41, 20)])

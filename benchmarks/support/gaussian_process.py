@@ -1,4 +1,4 @@
-"""Gaussian-process regression: predicts the values of configurations from those that were tried.
+"""Gaussian-process regression: predicts the curves of configurations from recorded ones.
 
 The kernel is Matérn-5/2 with one lengthscale per coordinate (Rasmussen and Williams, "Gaussian
 Processes for Machine Learning", 2006, sections 2.2, 4.2 and 5.4).
@@ -6,32 +6,12 @@ Processes for Machine Learning", 2006, sections 2.2, 4.2 and 5.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
-from threadpoolctl import ThreadpoolController
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit linear algebra to one thread within the context.
-
-    The matrices are small. With several threads BLAS waits in loops, which takes many times as long
-    if engines use the other cores.
-    """
-    with _blas().limit(limits=1, user_api="blas"):
-        yield
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +22,16 @@ class Kernel:
         lengths_D: lengthscale of each coordinate; along a long one, values hardly change.
         noise: variance that the coordinates do not explain.
         amplitude: variance that the coordinates explain.
-        trend: prior variance of the mean and of its slope along the last coordinate; 0 means that
-            the mean is 0 everywhere.
     """
 
     lengths_D: np.ndarray
     noise: float
     amplitude: float = 1.0
-    trend: float = 0.0
 
     def __call__(self, one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
         """Return the covariance_NM of two sets of points, without noise."""
         scaled_NM = 5**0.5 * cdist(one_ND / self.lengths_D, other_MD / self.lengths_D)
-        matern_NM = (1 + scaled_NM + scaled_NM**2 / 3) * np.exp(-scaled_NM)
-        return np.asarray(self.amplitude * matern_NM + _trend(self.trend, one_ND, other_MD))
-
-    def variance(self, points_ND: np.ndarray) -> np.ndarray:
-        """Return the prior variance_N of each point, without noise."""
-        return np.asarray(self.amplitude + self.trend * (1 + points_ND[:, -1] ** 2))
-
-
-def _trend(trend: float, one_ND: np.ndarray, other_MD: np.ndarray) -> np.ndarray:
-    return np.asarray(trend * (1 + np.multiply.outer(one_ND[:, -1], other_MD[:, -1])))
+        return np.asarray(self.amplitude * (1 + scaled_NM + scaled_NM**2 / 3) * np.exp(-scaled_NM))
 
 
 class GaussianProcess:
@@ -88,13 +56,6 @@ class GaussianProcess:
         near_MN = self.kernel(points_MD, self._points_ND)
         return np.asarray(self._mean_V + self._scale_V * (near_MN @ self._weight_NV))
 
-    def spread(self, points_MD: np.ndarray) -> np.ndarray:
-        """Return the standard deviations_MV of the predictions, without noise, above 0."""
-        near_MN = self.kernel(points_MD, self._points_ND)
-        explained_M = (near_MN * cho_solve(self._factor, near_MN.T).T).sum(1)
-        spread_M = np.sqrt(np.maximum(self.kernel.variance(points_MD) - explained_M, 1e-12))
-        return np.asarray(spread_M[:, None] * np.maximum(self._scale_V, 1e-12))
-
     def left_out(self) -> np.ndarray:
         """Return the values_NV of each observed point, predicted from all other points."""
         inverse_NN = cho_solve(self._factor, np.eye(len(self._points_ND)))
@@ -111,13 +72,8 @@ def _with_noise(covariance_NN: np.ndarray, noise: float) -> np.ndarray:
 #: one coordinate; it grows with the root of their number, like the distance of two points.
 #: Otherwise all points of a large space would be uncorrelated, and its corners the most promising
 #: ones (Hvarfner, Hellsten and Nardi, "Vanilla Bayesian Optimization Performs Great in High
-#: Dimensions", ICML 2024). `benchmarks.live` chose the value on pictures.
+#: Dimensions", ICML 2024).
 _LENGTH, _NOISE, _AMPLITUDE = (np.log(0.57), 1.0), (np.log(1e-3), 1.5), (0.0, 0.7)
-#: Standard deviation of the prior of a lengthscale that is known from other pairs.
-_KNOWN = 0.5
-#: Prior of the lengthscale of the steps, the last coordinate of a kernel with a trend. It is long,
-#: because curves change slowly.
-_LENGTH_OF_STEPS = (np.log(1.5), 1.0)
 #: Bounds of the logarithms: of lengthscales, noise and amplitude.
 _BOUNDS = ((-4.0, 4.0), (-12.0, 0.0), (-3.0, 3.0))
 
@@ -126,8 +82,6 @@ def fitted_kernel(
     points_ND: np.ndarray,
     values_NV: np.ndarray,
     *,
-    trend: float = 0.0,
-    lengths_D: np.ndarray | None = None,
     rounds: int = 20,
 ) -> Kernel:
     """Return the kernel with the highest posterior probability.
@@ -135,21 +89,13 @@ def fitted_kernel(
     Args:
         points_ND: the observed points.
         values_NV: their values; columns are independent.
-        trend: see `Kernel`. If it is above 0, the last coordinate is that of the steps.
-        lengths_D: expected lengthscales, without that of the steps; NaN where none is known.
         rounds: largest number of iterations of L-BFGS.
     """
     scale_V = values_NV.std(0)
     values_NV = (values_NV - values_NV.mean(0)) / np.where(scale_V > 0, scale_V, 1.0)
     count, dims = points_ND.shape
     apart_ED = ((points_ND[:, None] - points_ND[None]) ** 2).reshape(count * count, dims)
-    trend_NN = _trend(trend, points_ND, points_ND)
     lengths = [(_LENGTH[0] + np.log(dims) / 2, _LENGTH[1])] * dims
-    if lengths_D is not None:
-        for index, length in enumerate(lengths_D):
-            lengths[index] = (np.log(length), _KNOWN) if length > 0 else lengths[index]
-    if trend:
-        lengths[-1] = _LENGTH_OF_STEPS
     prior_mean, prior_std = np.transpose([*lengths, _NOISE, _AMPLITUDE])
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
@@ -158,7 +104,7 @@ def fitted_kernel(
         scaled_NN = np.sqrt(5 * (apart_ED @ per_square_D).reshape(count, count) + 1e-12)
         decay_NN = amplitude * np.exp(-scaled_NN)
         matern_NN = (1 + scaled_NN + scaled_NN**2 / 3) * decay_NN
-        factor = cho_factor(_with_noise(matern_NN + trend_NN, noise), lower=True)
+        factor = cho_factor(_with_noise(matern_NN, noise), lower=True)
         weight_NV = cho_solve(factor, values_NV)
         fit = (values_NV * weight_NV).sum() / values_NV.shape[1]
         deviation = (logs - prior_mean) / prior_std
@@ -175,9 +121,4 @@ def fitted_kernel(
     options = {"maxiter": rounds}
     result = minimize(loss, prior_mean, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     noise, amplitude = np.exp(result.x[dims:])
-    return Kernel(
-        lengths_D=np.exp(result.x[:dims]),
-        noise=float(noise),
-        amplitude=float(amplitude),
-        trend=trend,
-    )
+    return Kernel(lengths_D=np.exp(result.x[:dims]), noise=float(noise), amplitude=float(amplitude))
