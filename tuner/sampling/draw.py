@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 
 import numpy as np
 import optuna
+from threadpoolctl import ThreadpoolController
 
 from search_spaces import Params, Space
 from search_spaces.priors import Stated, priors_of
@@ -55,7 +57,7 @@ class Draw:
         """
         seed = (self._seed * 1_000_003 + number) % 2**32
         fixed = {**self._expected(number), **(given or {})}
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _thread_pools().limit(limits=1):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = make_sampler(self._sampler, seed=seed, goals=self._goals, space=self._space)
             if fixed:
@@ -67,3 +69,13 @@ class Draw:
         if self._prior is None:
             return {}
         return self._prior.values(number, np.random.default_rng([self._seed, number]))
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of linear algebra, for draws on one thread.
+
+    The matrices are small. With several threads each waits in loops for the others, which takes
+    many times as long while engines use the cores.
+    """
+    return ThreadpoolController()
