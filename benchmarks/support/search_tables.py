@@ -103,7 +103,7 @@ def _quartiles(values: Sequence[float]) -> str:
 
 
 def way_rows(names: Sequence[str], ways: Mapping[Any, WayResults], default: Any) -> list[Row]:
-    """Return one row per kind of search, compared with the default."""
+    """Return one row per kind of search, compared with ours."""
     rows: list[Row] = []
     for key, way in ways.items():
         behind, error = way.behind(ways[default])
@@ -114,7 +114,7 @@ def way_rows(names: Sequence[str], ways: Mapping[Any, WayResults], default: Any)
                 "early": median(way.early_C),
                 "late": median(way.late_C),
                 "late, quartiles": _quartiles(way.late_C),
-                "behind the default": f"{behind:.3f} ± {error:.3f}",
+                "behind ours": f"{behind:.3f} ± {error:.3f}",
             }
         )
     return rows

@@ -46,7 +46,7 @@ def curves_at(path: Path) -> Curves:
 
 def job_of(
     *,
-    sampler: str = "gp",
+    sampler: str = "tpe",
     rule: str = "promote",
     seed: int = 0,
     trials: int = 10_000,
