@@ -47,7 +47,7 @@ def seen(trials: list[FrozenTrial], **options: object) -> list[FrozenTrial]:
     sampler: BaseSampler = FilteredSampler(watching, space=SPACE, **options)  # type: ignore[arg-type]
     study = optuna.create_study(sampler=sampler)
     study.add_trials(trials)
-    study.ask()
+    study.ask(distributions(SPACE))
     return watching.seen
 
 
