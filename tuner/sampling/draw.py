@@ -59,10 +59,12 @@ class Draw:
         fixed = {**self._expected(number), **(given or {})}
         with warnings.catch_warnings(), _thread_pools().limit(limits=1):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # Optuna divides by 0 where one candidate is far ahead of all others.
+            warnings.filterwarnings("ignore", "invalid value", RuntimeWarning, r"optuna\.")
             sampler = make_sampler(self._sampler, seed=seed, goals=self._goals, space=self._space)
             if fixed:
                 sampler = optuna.samplers.PartialFixedSampler(fixed, sampler)
-        return suggested(self._study.sampled_by(sampler, number), self._space)
+            return suggested(self._study.sampled_by(sampler, number), self._space)
 
     def _expected(self, number: int) -> Params:
         """Return the values that come from the prior of a person."""

@@ -6,6 +6,7 @@ Optuna may change them in any minor release. Before raising the bound in pyproje
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
 
@@ -24,6 +25,10 @@ __all__ = ["LOCK_FILE_SUFFIX", "FrozenStudy", "JournalOperation"]
 
 #: Release of Optuna that this module was tested with.
 CHECKED = "5.0"
+
+#: The Gaussian process says "Study already converged" where one candidate is far ahead of all others,
+#: even in the first trials of a run. That is no news for people.
+logging.getLogger("optuna._gp").setLevel(logging.ERROR)
 
 
 def trial_id(trial: FrozenTrial | optuna.Trial) -> int:

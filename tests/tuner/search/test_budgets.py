@@ -175,7 +175,8 @@ def test_known_costs_are_checked_before_the_first_step(job_file: Path, tmp_path:
         return {"vram_gb": 9.0 if config.lr > 0.02 or config.optimizer == "lbfgs" else 1.0}
 
     bound = "constraints.vram_gb=<= 2"
-    search = make_search(job_file, tmp_path, "search.trials=30", bound, presets=4, costs=costs)
+    few = ("search.trials=30", "search.sampler=tpe", bound)
+    search = make_search(job_file, tmp_path, *few, presets=4, costs=costs)
     play(search, quality)
     records, _ = load_records(tmp_path)
     beyond = [record for record in records if not record.rungs]

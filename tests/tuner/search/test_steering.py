@@ -67,7 +67,8 @@ def test_a_configuration_that_was_asked_for_comes_next(job_file: Path, folder: P
 
 def test_trials_near_another_one(job_file: Path, folder: Path) -> None:
     """`more-like` draws that many trials near a trial, which differ from each other."""
-    search = started(job_file, folder, "search.trials=40", presets=0)
+    few = ("search.trials=40", "search.sampler=tpe")
+    search = started(job_file, folder, *few, presets=0)
     play(search, quality, limit=6)
     give(folder, "more-like 1", count=4)
     before = len(load_records(folder)[0])
