@@ -26,8 +26,8 @@ __all__ = ["LOCK_FILE_SUFFIX", "FrozenStudy", "JournalOperation"]
 #: Release of Optuna that this module was tested with.
 CHECKED = "5.0"
 
-#: The Gaussian process says "Study already converged" where one candidate is far ahead of all others,
-#: even in the first trials of a run. That is no news for people.
+# The Gaussian process says "Study already converged" where one candidate is far ahead of all
+# others, even in the first trials of a run. That is no news for people.
 logging.getLogger("optuna._gp").setLevel(logging.ERROR)
 
 
