@@ -111,7 +111,7 @@ _STYLIZER_SPACE = "name: blur\nwhy: an example\nparams: {sigma: {low: 0, high: 4
 
 #: Overrides of the job for a program of one's own, one class of mistake each.
 _STYLIZER_MISTAKES: Mapping[str, str] = {
-    "a program that does not exist": "stylizer.command.0=blurr",
+    "a program that does not exist": "stylizer.command.0=no-such-program",
     "two kinds of stylizer": "stylizer.path=a.py:A",
     "a space of our engine": "space=gram",
     "a parameter that the command does not use": "stylizer.command.3=--fast",
