@@ -135,20 +135,29 @@ def _best_and_latest(
 def _failed_as_worst(
     trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
 ) -> list[FrozenTrial]:
-    """Return the trials; those that failed have the worst value of each objective so far."""
-    values = [trial.values for trial in trials if trial.state is TrialState.COMPLETE]
-    if not values:
+    """Return the trials; those that failed have the worst values and violations so far."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if not complete:
         return list(trials)
+    values = [trial.values for trial in complete]
     worst = [
         max(column) if direction == StudyDirection.MINIMIZE else min(column)
         for column, direction in zip(zip(*values, strict=True), directions, strict=True)
     ]
-    return [
-        _as_complete(trial, worst)
-        if trial.state is TrialState.FAIL or BEYOND in trial.user_attrs
-        else trial
-        for trial in trials
-    ]
+    violations: dict[str, float] = {}
+    for trial in complete:
+        for key, excess in trial.system_attrs.items():
+            if key.startswith(CONSTRAINT.format("")):
+                violations[key] = max(excess, violations.get(key, excess))
+
+    def shown(trial: FrozenTrial) -> FrozenTrial:
+        if trial.state is not TrialState.FAIL and BEYOND not in trial.user_attrs:
+            return trial
+        view = _as_complete(trial, worst)
+        view.system_attrs = {**violations, **trial.system_attrs}
+        return view
+
+    return [shown(trial) for trial in trials]
 
 
 def _as_complete(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:

@@ -309,6 +309,25 @@ def test_samplers_handle_violations_of_paused_trials(
     assert {r.state for r in records} == {"complete", "pruned"}
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_samplers_handle_failures_with_constraints(
+    job_file: Path, tmp_path: Path, sampler: str
+) -> None:
+    """With constraints on scores, samplers draw on after trials that failed without a score."""
+    options = (f"search.sampler={sampler}", 'constraints={ssim: ">= 0.4"}', noisy_space(tmp_path))
+    search = promoting(job_file, tmp_path, *options)
+    while plan := search.next():
+        steps, decision = 0, Decision.CONTINUE
+        while decision is Decision.CONTINUE:
+            steps = plan.next_rung(steps)
+            value = math.nan if plan.trial % 3 == 0 else quality(plan, steps)
+            made = report(plan, steps, value)
+            scores = {**made.scores, "ssim": 0.6 if plan.trial % 2 else 0.2}
+            decision = search.report(replace(made, scores=scores), lambda: [b"png"])
+    records, _ = load_records(tmp_path)
+    assert len(records) == 18 and sum(r.state == "failed" for r in records) == 6
+
+
 def test_a_finished_run_can_be_extended(job_file: Path, tmp_path: Path) -> None:
     """With more trials a finished search continues and runs no trial again."""
     play(promoting(job_file, tmp_path), quality)
