@@ -1,6 +1,7 @@
 """What samplers see of a study: completed parameters, failed trials, some of many trials."""
 
 import math
+import random
 
 import optuna
 import pytest
@@ -8,9 +9,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces import Choice, Float, Params, Space
+from search_spaces import CATALOGUE, Choice, Float, Params, Space
 from tuner.sampling.optuna_samplers import make_sampler
 from tuner.sampling.optuna_space import distributions, suggested
+from tuner.sampling.sobol_grid import planned_point
 from tuner.sampling.study_view import FilteredSampler
 
 SPACE = Space(
@@ -88,3 +90,24 @@ def test_the_default_sampler_finds_an_optimum_behind_a_condition() -> None:
         study.sampler = make_sampler("gp", seed=number, space=SPACE)
         study.optimize(far, n_trials=1)
     assert study.best_value < 0.02
+
+
+@pytest.mark.parametrize("name", ["standard", "optimizers", "layers"])
+def test_every_draw_is_a_valid_configuration(name: str) -> None:
+    """After complete, failed and running trials, a draw is a valid configuration of the space."""
+    space, rng = CATALOGUE[name], random.Random(0)
+    study = optuna.create_study()
+    states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+    for number in range(16):
+        params = planned_point("sobol", space, number, 0) or {}
+        known = {key: d for key, d in distributions(space).items() if key in params}
+        state = states[number % 4]
+        value = rng.random() if state is TrialState.COMPLETE else None
+        study.add_trial(
+            create_trial(state=state, params=dict(params), distributions=known, value=value)
+        )
+    for number in range(3):
+        study.sampler = make_sampler("gp", seed=number, space=space)
+        drawn = suggested(study.ask(), space)
+        assert space.point_problems(drawn) == []
+        space.build(drawn, size_px=64, steps=10)
