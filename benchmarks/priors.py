@@ -2,7 +2,8 @@
 
 Command: ``python -m benchmarks.priors``. It compares strengths of a prior
     (`tuner.sampling.user_prior.STRENGTH`). Searches on recorded curves decide as in a run. A search
-    without a prior has the steps of ten full trials; its score is the goal of the others. A right
+    without a prior has the steps of ten full trials; its score is the goal of the others, also of
+    another search without a prior, with another seed. A right
     prior names the balance and the learning rate of the best recorded configuration; a wrong one
     names values in the other half of their ranges, near the end.
 """
@@ -40,6 +41,9 @@ WRONG_AT_MOST = 4 / 3
 
 #: (kind of prior, word, strength)
 Way = tuple[str, str, float]
+#: Another search without a prior, whose seeds are larger by `OTHER_SEEDS`.
+NONE: Way = ("none", "", 0.0)
+OTHER_SEEDS = 1000
 
 
 def main(
@@ -57,6 +61,8 @@ def main(
     with ProcessPoolExecutor() as pool:
         ratios = list(pool.map(partial(step_ratios, curves, ways), *zip(*cases, strict=True)))
     rows = [way_row(way, [ratio[way] for ratio in ratios]) for way in ways]
+    for row in rows:  # the goal is what a lucky search had; so another one without a prior is 1
+        row["share of none"] = row["median"] / rows[0]["median"]
     publish(
         "Priors of people",
         f"{len(names)} pairs x {count} seeds, {WORKERS} workers. Steps to the score that a search"
@@ -67,7 +73,7 @@ def main(
             Goal(name=f"{kind}, {word}", value=value, goal=bound, at_most=True)
             for kind, bound in (("right", 1.0), ("wrong", WRONG_AT_MOST))
             for (of, word, strength), value in zip(
-                ways, (row["median"] for row in rows), strict=True
+                ways, (row["share of none"] for row in rows), strict=True
             )
             if of == kind and strength == user_prior.STRENGTH
         ],
@@ -79,8 +85,9 @@ def ways_of(*, quick: bool) -> list[Way]:
     """Return the priors to compare."""
     kinds = ("right", "wrong")
     if quick:
-        return [(kind, "likely", user_prior.STRENGTH) for kind in kinds]
-    ways = [(kind, "likely", strength) for strength in STRENGTHS for kind in kinds]
+        return [NONE, *((kind, "likely", user_prior.STRENGTH) for kind in kinds)]
+    ways: list[Way] = [NONE]
+    ways += [(kind, "likely", strength) for strength in STRENGTHS for kind in kinds]
     return ways + [(k, word, user_prior.STRENGTH) for word in ("maybe", "sure") for k in kinds]
 
 
@@ -93,9 +100,13 @@ def step_ratios(curves: Path, ways: Sequence[Way], pair: str, seed: int) -> dict
     for way in ways:
         kind, word, strength = way
         job = job_of(seed=seed, steps=MOST_STEPS)
-        space = SpaceSpec(base="gram", prior=dict(prior_of(scores, kind, word)))
+        if way == NONE:
+            job = job_of(seed=seed + OTHER_SEEDS, steps=MOST_STEPS)
+        else:
+            space = SpaceSpec(base="gram", prior=dict(prior_of(scores, kind, word)))
+            job = job.model_copy(update={"space": space})
         budget = job.budget.model_copy(update={"target": goal})
-        job = job.model_copy(update={"space": space, "budget": budget})
+        job = job.model_copy(update={"budget": budget})
         with patch.object(user_prior, "STRENGTH", strength):
             steps = min(ours(job, scores).steps_until(goal), MOST_STEPS)
         ratios[way] = steps / plain.steps_until(goal)
