@@ -16,7 +16,7 @@ from nst_core.lanes.lane_scheduler import LaneScheduler
 from nst_core.presets.preset import Preset
 from tests.tuner.apply.test_folder import CONFIG, styles_of
 from tests.tuner.helpers import nst_tuner
-from tuner.apply.folder import apply_to_many, check_all
+from tuner.apply.folder import check_all, make_results, preset_work
 from tuner.apply.picture_files import Picture
 from tuner.terminal.console import err
 
@@ -57,14 +57,9 @@ def test_a_failing_picture_does_not_stop_the_others(
         for name, load in loads.items()
     ]
     lines: list[str] = []
-    tally = apply_to_many(
-        Preset(name="x", config=CONFIG.replace(steps=2)),
-        requested,
-        styles_of(pictures),
-        weights=(),
-        console=err,
-        say=lines.append,
-    )
+    preset = Preset(name="x", config=CONFIG.replace(steps=2))
+    work = preset_work(preset, styles_of(pictures), weights=(), say=lines.append)
+    tally = make_results(work, requested, console=err, say=lines.append)
     assert tally.done == 2 and len(tally.failed) == 1 and "bad.jpg" in tally.failed[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "last.png"]
     assert tally.failed[0] in lines and "\n" not in tally.failed[0]
@@ -89,9 +84,8 @@ def test_a_picture_without_memory_is_tried_again_after_the_others(
         for name, load in (("a", lambda: good), ("b", fails_once), ("c", lambda: good))
     ]
     preset = Preset(name="x", config=CONFIG.replace(steps=2))
-    tally = apply_to_many(
-        preset, requested, styles_of(pictures), weights=(), console=err, say=print, lanes=3
-    )
+    work = preset_work(preset, styles_of(pictures), weights=(), say=print, lanes=3)
+    tally = make_results(work, requested, console=err, say=print)
     assert (tally.done, tally.failed, len(attempts)) == (3, [], 2)
 
 
@@ -113,9 +107,8 @@ def test_a_picture_that_fails_at_its_next_size_is_named(
         for name in ("a", "b", "c")
     ]
     preset = Preset(name="x", config=CONFIG.replace(size_px=96, scales=2, steps=4))
-    tally = apply_to_many(
-        preset, requested, styles_of(pictures), weights=(), console=err, say=lambda _: None
-    )
+    work = preset_work(preset, styles_of(pictures), weights=(), say=lambda _: None)
+    tally = make_results(work, requested, console=err, say=lambda _: None)
     assert tally.done == 2 and len(tally.failed) == 1
     assert tally.failed[0].startswith("b: step ") and "no such size" in tally.failed[0]
 

@@ -1,4 +1,4 @@
-"""Apply a preset to many pictures: a folder, or the frames of a video.
+"""Make the results of many pictures: of a folder, or of the frames of a video.
 
 A result that exists and was made from the same picture by the same preset is kept, so an
 interrupted run continues where it stopped.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,48 +63,36 @@ class Work:
         fingerprint: hash of everything that a result depends on, except its own picture.
         text: text chunks of each result, which say how it was made.
         size_px: approximate side of a result in pixels.
+        read: files that are read besides the pictures, which must not be overwritten.
     """
 
     stylize: Callable[[Sequence[Picture]], Iterator[tuple[Picture, Tensor | str]]]
     fingerprint: str
     text: Mapping[str, str]
     size_px: int
+    read: Sequence[str | Path] = ()
 
 
-def apply_to_many(
+def preset_work(
     preset: Preset,
-    pictures: Sequence[Picture],
     styles: Sequence[Style],
     *,
     weights: Sequence[str],
-    console: Console,
     say: Say,
     lanes: int | None = None,
-    bits: int = 8,
-    read: Iterable[str | Path | None] = (),
-    force: bool = False,
-) -> Tally:
-    """Stylize all pictures with a preset.
+) -> Work:
+    """Return how a preset is applied to many pictures.
 
     Args:
         preset: the preset to apply.
-        pictures: the pictures to stylize.
         styles: style images with their weights.
         weights: weights files, each as ``NAME=FILE``.
-        console: console of the progress bar.
-        say: gets a line about each failure and each fallback.
+        say: gets a line about each fallback.
         lanes: number of pictures at a time; the default of the device if None.
-        bits: bits per channel of the results, 8 or 16.
-        read: files that the command reads, which must not be overwritten.
-        force: replace results that something else made.
-
-    Returns:
-        Counts, and a message for each failure.
 
     Raises:
-        InputError: as `make_results`; or an optional dependency is missing, or the preset needs a
-            start picture for each picture.
-        WorkError: as `make_results`.
+        InputError: an optional dependency is missing, or the preset needs a start picture for each
+            picture.
     """
     _check_preset(preset)
     files = WeightsFiles(weights, say)
@@ -116,14 +104,30 @@ def apply_to_many(
         batches = PictureBatches(preset.config, styles, FeatureStore(files, device), count, say)
         return batches.stylize(waiting)
 
-    work = Work(
+    return Work(
         stylize=stylize,
         fingerprint=_fingerprint(preset, styles),
         text={"nst-tuner-preset": preset.to_json()},
         size_px=preset.config.size_px,
+        read=tuple(files.files),
     )
-    read = [*read, *files.files]
-    return make_results(work, pictures, console=console, say=say, bits=bits, read=read, force=force)
+
+
+def one_by_one(
+    apply: Callable[[Tensor], Tensor], pictures: Sequence[Picture]
+) -> Iterator[tuple[Picture, Tensor | str]]:
+    """Yield each picture with its result, or with the reason why it failed.
+
+    Args:
+        apply: returns the result of a content image_3HW in [0, 1].
+        pictures: the pictures.
+    """
+    for picture in pictures:
+        try:
+            result: Tensor | str = apply(picture.load())
+        except Exception as error:  # an error of one picture must not end the others
+            result = reason_of(error)
+        yield picture, result
 
 
 def make_results(
@@ -159,7 +163,7 @@ def make_results(
     tally = Tally(kept=len(pictures) - len(waiting))
     if tally.kept:
         say(f"{tally.kept} of {len(pictures)} results exist already")
-    _check_outputs(waiting, work.size_px, bits, read, force, say)
+    _check_outputs(waiting, work.size_px, bits, [*read, *work.read], force, say)
     with _progress_bar(console) as bar:
         task = bar.add_task("stylize", total=len(pictures), completed=tally.kept)
         for picture, result in work.stylize(waiting):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not 
 
     from nst_core.distill.onnx_file import OnnxNetwork
     from tuner.apply.folder import Work
-    from tuner.apply.picture_files import Picture
 
 #: Key of a text in each result: the network's metadata.
 NETWORK_KEY = "nst-tuner-network"
@@ -149,20 +149,11 @@ def apply_network(
 
 def network_work(settings: NetworkSettings) -> Work:
     """Return how a network is applied to many pictures, for `several.make_several`."""
-    from tuner.apply.folder import Work
-    from tuner.apply.picture_batches import reason_of
-
-    def stylize(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
-        for picture in pictures:
-            try:
-                result: Tensor | str = settings.apply(picture.load())
-            except Exception as error:  # an error of one picture must not end the others
-                result = reason_of(error)
-            yield picture, result
+    from tuner.apply.folder import Work, one_by_one
 
     parts = [settings.digest, settings.strength, settings.shares, settings.size_px]
     return Work(
-        stylize=stylize,
+        stylize=partial(one_by_one, settings.apply),
         fingerprint=hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32],
         text=settings.text,
         size_px=settings.size_px or int(settings.network.facts.get("size_px", 512)),

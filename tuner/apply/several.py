@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from nst_core.errors import Say
+from nst_core.errors import InputError, Say
 from tuner.apply.folder import Tally, Work, check_all, make_results
 from tuner.apply.picture_files import Picture, pictures_in
 from tuner.apply.video import make_video
@@ -19,7 +20,7 @@ def make_several(
     content: Path,
     out: Path,
     *,
-    read: Sequence[Path],
+    read: Sequence[str | Path | None] = (),
     console: Console,
     say: Say,
     force: bool,
@@ -36,7 +37,8 @@ def make_several(
         force: replace results that something else made.
 
     Raises:
-        InputError: as `folder.make_results` or `video.make_video`, or there are no pictures.
+        InputError: as `folder.make_results` or `video.make_video`, or there are no pictures, or the
+            folder of the results is a file.
         WorkError: some pictures failed; the others are done.
     """
     if is_video(content):
@@ -53,10 +55,13 @@ def make_several(
 
         make_video(apply, content, out, say=say, read=read, force=force)
         return
+    if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112
+        raise InputError(f"--out {out}: is a file, expected a folder for the results")
     pictures, left_out = pictures_in(content, out)
     for line in left_out:
         say(line)
     files = [*read, *(content / picture.name for picture in pictures)]
     tally = make_results(work, pictures, console=console, say=say, read=files, force=force)
-    say(f"{out}: {tally.done} done, {tally.kept} there already")
+    omitted = f", {len(left_out)} left out" if left_out else ""
+    say(f"{out}: {tally.done} done, {tally.kept} there already{omitted}")
     check_all(tally)

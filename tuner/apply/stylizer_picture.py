@@ -113,18 +113,12 @@ def stylizer_work(preset: StylizerPreset, styles: Sequence[Path]) -> Work:
     Raises:
         InputError: a style image cannot be read.
     """
-    from tuner.apply.folder import Work
-    from tuner.apply.picture_batches import reason_of
+    from tuner.apply.folder import Work, one_by_one
     from tuner.apply.picture_files import file_digest
 
     def stylize(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Tensor | str]]:
         with _stylizer_of(preset, styles) as stylized:
-            for picture in pictures:
-                try:
-                    result: Tensor | str = stylized(picture.load())
-                except Exception as error:  # an error of one picture must not end the others
-                    result = reason_of(error)
-                yield picture, result
+            yield from one_by_one(stylized, pictures)
 
     parts = [preset.config.to_dict(), [file_digest(style) for style in styles]]
     return Work(
@@ -132,6 +126,7 @@ def stylizer_work(preset: StylizerPreset, styles: Sequence[Path]) -> Work:
         fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32],
         text=_text(preset),
         size_px=preset.config.size_px,
+        read=tuple(styles),
     )
 
 

@@ -9,66 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from nst_core.errors import InputError, Say
 from nst_core.images.encode import check_place
 from nst_core.images.tensors import load_image
-from nst_core.losses.inputs import Style
 from nst_core.output_files import check_outputs
-from nst_core.presets.preset import Preset
-from tuner.apply.folder import Tally, apply_to_many, check_all
+from tuner.apply.folder import Tally, check_all
 from tuner.apply.picture_files import Picture, file_digest
 from tuner.apply.video_result import check_container, write_video
 from tuner.apply.video_source import Source, decoded, read_source, require_av
 from tuner.study.preflight_checks import VIDEO_SUFFIXES
-
-
-def apply_to_video(
-    preset: Preset,
-    video: Path,
-    styles: Sequence[Style],
-    out: Path,
-    *,
-    weights: Sequence[str],
-    console: Console,
-    say: Say,
-    read: Sequence[str | Path | None] = (),
-    force: bool = False,
-) -> None:
-    """Stylize every frame of a video with a preset.
-
-    Args:
-        preset: the preset to apply.
-        video: the video file.
-        styles: style images with their weights.
-        out: file of the result.
-        weights: weights files, each as ``NAME=FILE``.
-        console: console of the progress bar.
-        say: gets a line about everything that the result cannot hold.
-        read: further files that must not be overwritten.
-        force: replace a file that nst-tuner did not make.
-
-    Raises:
-        InputError: as `make_video`.
-        WorkError: a frame failed.
-    """
-
-    def apply(frames: Sequence[Picture], bits: int) -> Tally:
-        return apply_to_many(
-            preset,
-            frames,
-            styles,
-            weights=weights,
-            console=console,
-            say=say,
-            bits=bits,
-            read=[video, *read],
-            force=force,
-        )
-
-    make_video(apply, video, out, say=say, read=read, force=force)
 
 
 def make_video(

@@ -46,7 +46,6 @@ def stylize_by_other(
     if several:
         from tuner.apply.several import make_several
 
-        work, files = stylizer_work(preset, images), [*images, *filter(None, read)]
-        make_several(work, content, out_file, read=files, **outputs)
+        make_several(stylizer_work(preset, images), content, out_file, read=read, **outputs)
     else:
         apply_stylizer(preset, content, images, out_file, read=read, **outputs)

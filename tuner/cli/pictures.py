@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,6 @@ from tuner.terminal.console import (
 )
 
 if TYPE_CHECKING:
-    from nst_core.losses.inputs import Style
     from nst_core.presets.preset import Preset
     from tuner.apply.picture import Outputs, Sources
 
@@ -259,8 +257,8 @@ def _stylize_by_network(
 
 def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None:
     """Stylize every picture of a folder, or every frame of a video."""
-    from nst_core.files import is_folder
-    from tuner.apply.video import apply_to_video
+    from tuner.apply.folder import preset_work
+    from tuner.apply.several import make_several
     from tuner.job.style_arguments import parse_styles
 
     content, out_path = sources.content, outputs.image
@@ -273,35 +271,14 @@ def _stylize_several(preset: Preset, sources: Sources, outputs: Outputs) -> None
     arguments = parse_styles(sources.styles, preset.config)
     styles = [argument.load() for argument in arguments]
     read = [*(file for argument in arguments for file in argument.files), *sources.others]
-    options: dict[str, Any] = {"weights": sources.weights, "force": outputs.force}
-    options |= {"console": err, "say": say}
-    if is_folder(content):
-        _stylize_folder(preset, content, styles, out_path, read, options)
-    else:
-        apply_to_video(preset, content, styles, out_path, read=[content, *read], **options)
-
-
-def _stylize_folder(
-    preset: Preset,
-    folder: Path,
-    styles: Sequence[Style],
-    out_folder: Path,
-    read: Sequence[str | Path | None],
-    options: dict[str, Any],
-) -> None:
-    from tuner.apply.folder import apply_to_many, check_all
-    from tuner.apply.picture_files import pictures_in
-
-    if os.path.exists(out_folder) and not os.path.isdir(out_folder):  # noqa: PTH110, PTH112
-        raise InputError(f"--out {out_folder}: is a file, expected a folder for the results")
-    pictures, left_out = pictures_in(folder, out_folder)
-    for line in left_out:
-        say(line)
-    read = [*read, *(folder / picture.name for picture in pictures)]
-    tally = apply_to_many(preset, pictures, styles, read=read, **options)
-    omitted = f", {len(left_out)} left out" if left_out else ""
-    say(f"{out_folder}: {tally.done} done, {tally.kept} there already{omitted}")
-    check_all(tally)
+    make_several(
+        preset_work(preset, styles, weights=sources.weights, say=say),
+        *(content, out_path),
+        read=read,
+        console=err,
+        say=say,
+        force=outputs.force,
+    )
 
 
 @app.command(epilog=example("reference --content p.jpg --style a.jpg --from long-run --out r.png"))

@@ -12,7 +12,9 @@ from nst_core.errors import InputError
 from nst_core.images.tensors import to_uint8
 from nst_core.presets.preset import Preset
 from tests.tuner.apply.test_folder import CONFIG, styles_of
-from tuner.apply.video import _FrameReader, apply_to_video
+from tuner.apply.folder import preset_work
+from tuner.apply.several import make_several
+from tuner.apply.video import _FrameReader
 from tuner.apply.video_source import read_source
 from tuner.terminal.console import err
 
@@ -23,9 +25,9 @@ def stylize_video(
     video: Path, out: Path, pictures: Path, preset: Preset = PRESET, **options: Any
 ) -> None:
     """Apply a preset to a video, with the style image of the test pictures."""
-    styles = styles_of(pictures)
-    quiet: dict[str, Any] = {"weights": (), "console": err, "say": lambda _: None}
-    apply_to_video(preset, video, styles, out, **quiet, **options)
+    quiet: dict[str, Any] = {"console": err, "say": lambda _: None, "force": False}
+    work = preset_work(preset, styles_of(pictures), weights=(), say=lambda _: None)
+    make_several(work, video, out, **{**quiet, **options})
 
 
 def make_video(path: Path, frames: int, sound: bool, turned: int = 0) -> None:

@@ -18,7 +18,7 @@ from nst_core.networks.weights import Weights
 from nst_core.presets.preset import Preset
 from nst_core.stylization import stylize
 from tests.tuner.helpers import nst_tuner
-from tuner.apply.folder import Tally, _fingerprint, apply_to_many
+from tuner.apply.folder import Tally, _fingerprint, make_results, preset_work
 from tuner.apply.picture_batches import PictureBatches
 from tuner.apply.picture_files import Picture, pictures_in
 from tuner.terminal.console import err
@@ -51,14 +51,10 @@ def apply(
     preset: Preset | None = None,
 ) -> Tally:
     """Apply a preset, by default `CONFIG`, to a folder."""
-    return apply_to_many(
-        preset or Preset(name="x", config=CONFIG),
-        pictures_in(folder, out)[0],
-        styles_of(pictures),
-        weights=(),
-        console=err,
-        say=(messages if messages is not None else []).append,
-    )
+    say = (messages if messages is not None else []).append
+    chosen = preset or Preset(name="x", config=CONFIG)
+    work = preset_work(chosen, styles_of(pictures), weights=(), say=say)
+    return make_results(work, pictures_in(folder, out)[0], console=err, say=say)
 
 
 def test_results_of_a_folder_equal_those_of_single_pictures(
@@ -222,9 +218,8 @@ def test_diverging_picture_does_not_stop_the_others(tmp_path: Path, pictures: Pa
         for name, image in (("bad", bad), ("good", good))
     ]
     preset = Preset(name="x", config=CONFIG)
-    tally = apply_to_many(
-        preset, both, styles_of(pictures), weights=(), console=err, say=lambda _: None
-    )
+    work = preset_work(preset, styles_of(pictures), weights=(), say=lambda _: None)
+    tally = make_results(work, both, console=err, say=lambda _: None)
     assert tally.done == 1 and (tmp_path / "good.png").is_file()
     assert "bad" in tally.failed[0] and not (tmp_path / "bad.png").exists()
 
