@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from nst_core.errors import ConfigError, near_miss
@@ -35,16 +37,15 @@ def find_any_space(name_or_path: str) -> Space:
     Raises:
         ConfigError: as `find_space`.
     """
-    try:
+    path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
+    if name_or_path in CATALOGUE or not is_file(path):
         return find_space(name_or_path)
-    except ConfigError as problems_for_our_engine:
-        path = Path(os.path.expanduser(name_or_path))  # noqa: PTH111
-        if not is_file(path):
-            raise
-        content = read_yaml(path).data
-        try:
+    content = read_yaml(path).data
+    if isinstance(content, Mapping) and "defaults" in content:  # spaces of our engine have none
+        return stylizer_space_from_dict(content, str(path))
+    try:
+        return space_from_dict(content, str(path))
+    except ConfigError:
+        with contextlib.suppress(ConfigError):
             return stylizer_space_from_dict(content, str(path))
-        except ConfigError:
-            if "defaults" in content:  # a key that only spaces of other stylizers have
-                raise
-            raise problems_for_our_engine from None
+        raise
