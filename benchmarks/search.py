@@ -61,6 +61,8 @@ DEFAULT: tuple[SamplerName, Rule] = ("tpe", "promote")
 FEWER_SEEDS = 5
 #: Number of trials for the time of a decision with samplers that take tens of milliseconds.
 TIMED_TRIALS = 2_000
+#: The same for the Gaussian process, which takes longer, and no longer after `MOST_TRIALS`.
+TIMED_TRIALS_OF_GP = 300
 
 
 #: Settings of TPE that differ from ours in one respect.
@@ -134,7 +136,7 @@ def measure(curves: Path, names: Sequence[str], seeds: int, *, quick: bool) -> M
     ways = [(s, r) for s in (QUICK_SAMPLERS if quick else SAMPLERS) for r in RULES]
     trials = QUICK_SCALE_TRIALS if quick else SCALE_TRIALS
     scale = [(w, trials, "random") for w in SCALE_WORKERS]
-    scale += [] if quick else [(256, TIMED_TRIALS, "tpe")]
+    scale += [] if quick else [(256, TIMED_TRIALS, "tpe"), (WORKERS, TIMED_TRIALS_OF_GP, "gp")]
     fewer = cases[: FEWER_SEEDS * len(names)]
 
     with (

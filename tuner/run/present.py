@@ -144,8 +144,8 @@ def present(
     except (InputError, WorkError, torch.OutOfMemoryError) as error:
         why = str(error).splitlines()[0]
         reason = (
-            f"the results were not rendered again at {size_px} px: {why}. Set present.size_px to a"
-            " smaller size, or use `nst-tuner render` on a machine with more memory"
+            f"the results were not rendered again at {size_px} px: {why}. `nst-tuner render` tries"
+            " it again; present.size_px sets another size, or 0 for none"
         )
         say(reason)
         return reason

@@ -48,15 +48,16 @@ class Draw:
         self._sampler, self._seed = sampler, seed
         self._prior = UserPrior(space, priors_of(space, prior)[0]) if prior else None
 
-    def __call__(self, number: int, given: Params | None = None) -> Params:
+    def __call__(self, number: int, given: Params | None = None, *, drawn: int = 0) -> Params:
         """Draw, record and return the parameters of a trial that has begun.
 
         Args:
             number: number of the trial.
             given: fixed parameters; the sampler draws the others.
+            drawn: number of trials before it that the sampler has drawn; the prior fades with it.
         """
         seed = (self._seed * 1_000_003 + number) % 2**32
-        fixed = {**self._expected(number), **(given or {})}
+        fixed = {**self._expected(number, drawn), **(given or {})}
         with warnings.catch_warnings(), _thread_pools().limit(limits=1):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             # Optuna divides by 0 where one candidate is far ahead of all others.
@@ -66,11 +67,11 @@ class Draw:
                 sampler = optuna.samplers.PartialFixedSampler(fixed, sampler)
             return suggested(self._study.sampled_by(sampler, number), self._space)
 
-    def _expected(self, number: int) -> Params:
+    def _expected(self, number: int, drawn: int) -> Params:
         """Return the values that come from the prior of a person."""
         if self._prior is None:
             return {}
-        return self._prior.values(number, np.random.default_rng([self._seed, number]))
+        return self._prior.values(drawn, np.random.default_rng([self._seed, number]))
 
 
 @cache

@@ -1,8 +1,8 @@
 """Encoding: configurations of a search space as points of the unit cube, and back.
 
 There are two encodings. *Shares* have one number per parameter: its place in the range, from 0 to
-1, or NaN where a parameter has no meaning. *Points* have the coordinates that a kernel measures
-distances with: one for each number, and one for each option of a choice.
+1, or NaN where a parameter has no meaning. *Points* have the coordinates by which distances are
+measured: one for each number, and one for each option of a choice.
 """
 
 from __future__ import annotations
@@ -32,15 +32,10 @@ def encode(space: Space, params: Params) -> np.ndarray:
 def encode_all(space: Space, params: Sequence[Params]) -> np.ndarray:
     """Return configurations as points_ND."""
     shares = [shares_of(space, configuration) for configuration in params]
-    rows = [[share.get(name, np.nan) for name in space.params] for share in shares]
-    return encode_shares(space, np.array(rows, dtype=float).reshape(-1, len(space.params)))
-
-
-def encode_shares(space: Space, share_NP: np.ndarray) -> np.ndarray:
-    """Return shares_NP as points_ND."""
     side = CHOICE_DISTANCE / 2**0.5  # two different options differ in two coordinates
     columns = []
-    for parameter, share_N in zip(space.params.values(), share_NP.T, strict=True):
+    for name, parameter in space.params.items():
+        share_N = np.array([share.get(name, np.nan) for share in shares])
         if isinstance(parameter, Choice):
             option_N = options_at(parameter, share_N)
             columns += [side * (option_N == option) for option in range(len(parameter.options))]

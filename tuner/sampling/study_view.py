@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space
 from tuner.job.objective import Goals
+from tuner.job.ranking import best_first
 from tuner.sampling.encoding import value_at
 from tuner.sampling.optuna_space import distributions
 from tuner.study.attributes import (
@@ -92,13 +93,13 @@ class FilteredSampler(BaseSampler):
                 for trial in study.get_trials(deepcopy=False)
                 if _searched(trial)
             ]
-            if self._most_trials and len(trials) > self._most_trials:
-                trials = _best_and_latest(trials, study.directions[0], self._most_trials)
             if self._space:
                 trials = [
                     _completed(trial, self._space)
                     for trial in _failed_as_worst(trials, study.directions)
                 ]
+            if self._most_trials and len(trials) > self._most_trials:
+                trials = _best_and_latest(trials, study.directions, self._most_trials)
             self._view = study_with(study, trials)
         return self._view
 
@@ -122,14 +123,28 @@ class FilteredSampler(BaseSampler):
 
 
 def _best_and_latest(
-    trials: Sequence[FrozenTrial], direction: StudyDirection, most: int
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], most: int
 ) -> list[FrozenTrial]:
     """Return the trials that have not finished, and some of those that have, in their order."""
-    sign = 1 if direction == StudyDirection.MINIMIZE else -1
     finished = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = sorted(finished, key=lambda trial: sign * trial.values[0])[: most // 2]
-    kept = {trial.number for trial in [*best, *finished[len(finished) - most // 2 :]]}
+    signs = [1 if direction == StudyDirection.MINIMIZE else -1 for direction in directions]
+    values = [
+        (
+            sum(max(0.0, excess) for excess in _constraints(trial).values()),
+            *(sign * value for sign, value in zip(signs, trial.values, strict=True)),
+        )
+        for trial in finished
+    ]
+    best = best_first(values, range(len(values)))[: most // 2]
+    latest = range(max(0, len(finished) - most // 2), len(finished))
+    kept = {finished[index].number for index in {*best, *latest}}
     return [t for t in trials if t.number in kept or t.state is not TrialState.COMPLETE]
+
+
+def _constraints(trial: FrozenTrial) -> dict[str, float]:
+    """Return attribute -> violation of each constraint of a trial."""
+    prefix = CONSTRAINT.format("")
+    return {key: excess for key, excess in trial.system_attrs.items() if key.startswith(prefix)}
 
 
 def _failed_as_worst(
@@ -146,9 +161,8 @@ def _failed_as_worst(
     ]
     violations: dict[str, float] = {}
     for trial in complete:
-        for key, excess in trial.system_attrs.items():
-            if key.startswith(CONSTRAINT.format("")):
-                violations[key] = max(excess, violations.get(key, excess))
+        for key, excess in _constraints(trial).items():
+            violations[key] = max(excess, violations.get(key, excess))
 
     def shown(trial: FrozenTrial) -> FrozenTrial:
         if trial.state is not TrialState.FAIL and BEYOND not in trial.user_attrs:

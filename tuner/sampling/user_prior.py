@@ -16,7 +16,7 @@ from search_spaces import Choice, Params, Space
 from search_spaces.priors import Prior, Word
 from tuner.sampling.encoding import shares_of, value_at
 
-#: Number of trials after which half of the new ones use the prior.
+#: Number of drawn trials after which half of the new ones use the prior.
 STRENGTH = 10.0
 #: Word -> standard deviation of the bell around a number, as a share of its range.
 WIDTHS: Mapping[Word, float] = {"maybe": 0.3, "likely": 0.15, "sure": 0.07}
@@ -35,14 +35,14 @@ class UserPrior:
     def __init__(self, space: Space, priors: Mapping[str, Prior]):
         self._space, self._priors = space, dict(priors)
 
-    def values(self, trials: int, rng: np.random.Generator) -> Params:
+    def values(self, drawn: int, rng: np.random.Generator) -> Params:
         """Return values of the parameters with a prior, or nothing.
 
         Args:
-            trials: number of trials so far; the more, the rarer are values.
+            drawn: number of trials that were drawn so far; the more, the rarer are values.
             rng: source of random numbers.
         """
-        if rng.random() >= STRENGTH / (STRENGTH + trials):
+        if rng.random() >= STRENGTH / (STRENGTH + drawn):
             return {}
         return {name: self._value(name, prior, rng) for name, prior in self._priors.items()}
 

@@ -152,7 +152,8 @@ class Planner:
         if preset := self.preset(number):
             return self._configure_preset(number, *preset, max_steps)
         given = self._given(number)
-        params = self._draw(number, given)
+        drawn = max(0, self._index(number) - len(self._initial_points))
+        params = self._draw(number, given, drawn=drawn)
         fixed: dict[str, Any] = {"size_px": self._job.size_px, "steps": max_steps}
         config: Configuration = self._space.build(
             params, **fixed, **self._job.resources.search_settings
@@ -187,7 +188,7 @@ class Planner:
         """
         if (asked := self._steering.point(number)) is not None:
             return asked
-        index = number - len(self._presets) - sum(other < number for other in self._skipped)
+        index = self._index(number)
         if self._replay:
             # A run that is resumed with fewer trials has trials beyond the end of the replay.
             return self._replay[index] if index < len(self._replay) else None
@@ -195,6 +196,10 @@ class Planner:
             return self._initial_points[index]
         search = self._job.search
         return planned_point(search.sampler, self._space, index, search.seed)
+
+    def _index(self, number: int) -> int:
+        """Return the number of trials before one that the search itself planned."""
+        return number - len(self._presets) - sum(other < number for other in self._skipped)
 
     def _rungs(self, number: int, max_steps: int) -> tuple[int, ...]:
         halving = self._no_halving if self.preset(number) else self.halving

@@ -52,10 +52,9 @@ def best_table(results: Results, top: int) -> RenderableType:
     compared = best_preset_run(results) if has_room else None
     headings = [metric_heading(metric, goals) for metric in metrics]
     headings += [_COST_HEADINGS[cost] for cost in costs]
-    headings += [
-        "vs\ncontent",
-        *([f"vs {compared.short_role}".replace(" p", "\np")] if compared else []),
-    ]
+    headings.append("vs\ncontent")
+    if compared:
+        headings.append("\n".join(f"vs {compared.short_role}".rsplit(" ", 1)))
     for heading in ("#", "trial", "steps", *headings):
         table.add_column(heading, justify="right", no_wrap=True)
     shown = ranked[:top]

@@ -211,6 +211,10 @@ def test_spaces_of_stylizers_are_shown(tmp_path: Path) -> None:
         "name: bad\nwhy: x\ndefaults: {a: 1}\nparams: {b: {low: 1}}\n"
     )
     assert "`params.b.high`" in nst_tuner("spaces", tmp_path / "bad.yaml").stderr
+    (tmp_path / "empty.yaml").write_text("")
+    assert "expected a space (name, why, params)" in (
+        nst_tuner("spaces", tmp_path / "empty.yaml").stderr
+    )
     done = nst_tuner("spaces", tmp_path / "blur.yaml", "--json")
     (tmp_path / "again.yaml").write_text(done.stdout)
     assert nst_tuner("spaces", tmp_path / "again.yaml", "--json").stdout == done.stdout != ""

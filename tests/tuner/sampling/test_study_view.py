@@ -14,6 +14,7 @@ from tuner.sampling.optuna_samplers import make_sampler
 from tuner.sampling.optuna_space import distributions, suggested
 from tuner.sampling.sobol_grid import planned_point
 from tuner.sampling.study_view import FilteredSampler
+from tuner.study.attributes import CONSTRAINT
 
 SPACE = Space(
     name="plane",
@@ -73,6 +74,14 @@ def test_of_many_trials_the_best_and_the_latest_are_seen() -> None:
     """With more trials than a sampler can use, it sees the best ones and the latest ones."""
     trials = [tried({"lr": 0.1, "tv": "off"}, float(abs(n - 3))) for n in range(20)]
     assert [trial.number for trial in seen(trials, most_trials=6)] == [2, 3, 4, 17, 18, 19]
+
+
+def test_best_are_trials_that_keep_the_constraints() -> None:
+    """Of many trials, one that violates a constraint is not among the best; failures count too."""
+    trials = [tried({"lr": 0.1, "tv": "off"}, None if n == 19 else float(n)) for n in range(20)]
+    for number, trial in enumerate(trials[:19]):
+        trial.system_attrs = {CONSTRAINT.format("cost"): 1.0 if number < 2 else -1.0}
+    assert [trial.number for trial in seen(trials, most_trials=4)] == [2, 3, 18, 19]
 
 
 def test_the_default_sampler_finds_an_optimum_behind_a_condition() -> None:

@@ -65,6 +65,20 @@ def test_partial_initial_points_are_completed(job_file: Path, tmp_path: Path, sa
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
+def test_a_prior_begins_after_the_initial_points(job_file: Path, tmp_path: Path) -> None:
+    """The first trial that the sampler draws takes its value from the prior, with any sampler."""
+    stated = "space={base: gram, prior: {lr: [0.02, sure]}}"
+    overrides = (stated, "search.sampler=random", "search.trials=30")
+    points = load_job(job_file, overrides)[1].initial_points
+    play(make_search(job_file, tmp_path, *overrides), quality)
+    drawn = [record.params for record in load_records(tmp_path)[0]][2 + len(points) :]
+    lr, space = float(drawn[0]["lr"]), load_job(job_file, overrides)[1]
+    ends = space.params["lr"].ends
+    share = math.log(lr / 0.02) / math.log(float(ends[1]) / float(ends[0]))
+    assert abs(share) < 0.25
+    assert [record.params for record in load_records(tmp_path)[0]][2] == points[0]
+
+
 def test_worse_trials_are_pruned_at_a_rung(job_file: Path, tmp_path: Path) -> None:
     """A trial that is not among the best at a rung ends there as pruned, with the reason."""
     play(make_search(job_file, tmp_path), quality)
