@@ -25,7 +25,7 @@ _JOB = {
     "name": "demo",
     "size_px": 128,
     "objective": "lpips",
-    "search": {"trials": 20, "seed": 0},
+    "search": {"trials": 40, "seed": 0},
     "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},
     "finals": {"count": 1, "seeds": 2},
     "present": {"size_px": 256},
