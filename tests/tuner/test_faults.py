@@ -19,8 +19,10 @@ from tests.tuner.processes import (
     wait_for_log,
     wait_for_reports,
     wait_for_trials,
+    wait_until,
 )
 from tuner.results.results import load_results
+from tuner.study.records import TrialRecord
 
 
 def test_an_interrupted_and_killed_run_resumes(
@@ -175,3 +177,37 @@ def test_one_launch_at_a_time(job_file: Path, tmp_path: Path, launches: Launches
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
+
+
+@pytest.mark.faults
+def test_commands_to_a_run_that_is_killed_again_and_again(
+    job_file: Path, tmp_path: Path, launches: Launches
+) -> None:
+    """Commands of `ctl` are carried out exactly once, whenever the launch around them is killed."""
+    folder = tmp_path / "run"
+    options = set_options("search.trials=1000", "halving.max_steps=12")
+    process = launches.start("launch", job_file, "--run-dir", folder, *options)
+    asked = ["try lr=0.0111", "try lr=0.0222", "more-like 0", "try lr=0.0333"]
+    for number, command in enumerate(asked):
+        wait_for_trials(folder, process, 2 * number + 1)
+        count = ["--count=2"] if "more-like" in command else []
+        sent = launches.start("ctl", folder, *command.split(), *count, "--wait=0")
+        assert sent.wait(PATIENCE_S) == 0, sent.communicate()
+        time.sleep(0.7 * number)  # the command may be read, recorded or begun by now
+        process.kill()
+        process.wait()
+        process = launches.start("resume", folder)
+    wait_until(process, "all trials begun", lambda: len(_asked_for(folder)) == 5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, stderr
+    assert_no_traceback(stderr)
+    tries = sorted(r.params["lr"] for r in _asked_for(folder) if "try" in r.note)
+    assert tries == [0.0111, 0.0222, 0.0333]
+    assert len(_asked_for(folder)) == 5
+    commands = load_results(folder).commands
+    assert [record.command.name for record in commands] == ["try", "try", "more-like", "try"]
+
+
+def _asked_for(folder: Path) -> list[TrialRecord]:
+    return [record for record in run_records(folder) if record.asked_by]
