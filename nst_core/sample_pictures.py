@@ -22,8 +22,8 @@ def sample_content() -> Tensor:
 
 
 def sample_photo() -> Tensor:
-    """Return a photo of a rocket at dusk (scikit-image's ``rocket``, CC0), 640x427."""
-    return from_uint8(skimage.data.rocket())
+    """Return a photo of a cup on a wooden table (scikit-image's ``coffee``, CC0), 600x400."""
+    return from_uint8(skimage.data.coffee())
 
 
 def sample_style(size_px: int = 384, seed: int = 0) -> Tensor:

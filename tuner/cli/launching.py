@@ -300,14 +300,20 @@ def demo(
 
     RunDir(out_dir).begin()
     with err.status("loading torch"):
-        from tuner.run.demo import REFERENCE_STEPS, write_demo_job
+        from tuner.run.demo import REFERENCE_STEPS, reference_source, write_demo_job
 
     weights = {name: get_weights(name, say=say) for name in ("vgg16", "alexnet", "lpips-alex")}
+    if (source := reference_source()) == "long-run":
+        say(
+            "the extra feed-forward is not installed: instead of its network, a long optimization"
+            " makes the reference"
+        )
     with tempfile.TemporaryDirectory() as folder:
-        with Progress(console=err) as progress:
+        with Progress(console=err, disable=source != "long-run") as progress:
             task = progress.add_task("making the reference", total=REFERENCE_STEPS)
             job_file = write_demo_job(
                 Path(folder),
+                source,
                 weights.__getitem__,
                 lambda step: progress.update(task, completed=step.step),
             )

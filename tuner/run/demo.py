@@ -16,7 +16,7 @@ from tuner.job.yaml_file import yaml_text
 
 #: Longer side of the reference by its source. The network's strokes have a fixed number of pixels,
 #: so on a small photo they cover everything. A long run takes a minute at 256 px.
-REFERENCE_PX = {"feed-forward": 640, "long-run": 256}
+REFERENCE_PX = {"feed-forward": 384, "long-run": 256}
 #: Optimizer steps of the reference where the feed-forward network is not installed.
 REFERENCE_STEPS = 120
 
@@ -46,16 +46,19 @@ def reference_source() -> str:
 
 
 def write_demo_job(
-    folder: Path, weights: Callable[[str], Weights], on_step: Callable[[Step], None]
+    folder: Path,
+    source: str,
+    weights: Callable[[str], Weights],
+    on_step: Callable[[Step], None] = lambda _: None,
 ) -> Path:
     """Write the sample pair and a job file to a folder; return the path of the job file.
 
     Args:
         folder: an existing folder.
+        source: what makes the reference, see `reference_source`.
         weights: return the weights of a network by its name, for a long run.
         on_step: receives the steps of a long run.
     """
-    source = reference_source()
     photo, painting = sample_photo(), sample_style()
     reference = make_reference(
         source,
