@@ -63,7 +63,7 @@ def main(
             style = [str(drawn)]
         training = TrainingSettings(
             network=network,
-            steps=QUICK_STEPS if quick else 10**6,
+            steps=QUICK_STEPS if quick else None,
             minutes=None if quick else minutes,
             batch=1 if quick else batch,
             lr=3e-3,

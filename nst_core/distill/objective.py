@@ -76,6 +76,8 @@ def _style_problems(style: NetworkStyle) -> list[str]:
             "`photo_weight`: the matting Laplacian takes seconds for every crop; expected 0, such"
             " as --set photo_weight=0"
         )
+    if config.style_weight == 0:
+        problems.append("`style_weight`: 0 leaves the photo as it is; expected more than 0")
     if config.weight_schedule == "balance":
         problems.append(
             "`weight_schedule`: balance changes the loss while it is minimized, and a network needs"

@@ -6,6 +6,7 @@ continues with the batches that it would have had.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nst_core.config import MIN_SIDE_PX
 from nst_core.errors import ImageError, InputError, Say
 from nst_core.images.tensors import from_uint8, load_image, resize, to_levels
 
@@ -25,8 +27,12 @@ SAMPLES = "samples"
 #: Fewer photos than this are enough for an experiment, but not for a network that is used.
 RECOMMENDED_PHOTOS = 200
 
-#: Least side of a random crop, as a share of the photo's shorter side.
-_LEAST_CROP = 0.4
+#: Height and width of the pictures of a batch, relative to their size. A whole photo of 4:3 is then
+#: seen as it is stylized later: with its longer side at the size of the training.
+_SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
+
+#: Least side of a random crop, relative to the largest one of its shape in the photo.
+_LEAST_CROP = 0.5
 
 #: Factor between the shorter side of a photo in memory and the size of crops: enough for a crop of
 #: half the photo without a loss of detail.
@@ -86,15 +92,12 @@ def _skimage_loader(name: str) -> Callable[[], Tensor]:
     return load
 
 
-def split(
-    photos: Sequence[Photo], *, held_out: int | None = None, seed: int = 0
-) -> tuple[list[Photo], list[Photo]]:
-    """Split photos into those to train on and those to measure on.
+def split(photos: Sequence[Photo], *, seed: int = 0) -> tuple[list[Photo], list[Photo]]:
+    """Split photos into those to train on and those to measure on: a tenth of them, 1 to 8.
 
     Args:
         photos: at least two photos.
-        held_out: number of photos to measure on; None: a tenth of them, 1 to 8.
-        seed: seed of the choice. The samples have a fixed choice unless ``held_out`` is given.
+        seed: seed of the choice. The samples have a fixed choice.
 
     Raises:
         InputError: there are too few photos.
@@ -104,13 +107,9 @@ def split(
             f"{len(photos)} photos: expected at least 2, one to train on and one to measure on;"
             f" add photos, or use `{SAMPLES}`"
         )
-    count = min(8, max(1, len(photos) // 10)) if held_out is None else held_out
-    if not 1 <= count < len(photos):
-        raise InputError(
-            f"{count} held-out photos: expected 1 to {len(photos) - 1} of the {len(photos)} photos"
-        )
+    count = min(8, max(1, len(photos) // 10))
     names = [photo.name for photo in photos]
-    if held_out is None and set(_HELD_OUT_SAMPLES) <= set(names):
+    if set(_HELD_OUT_SAMPLES) <= set(names):
         chosen = {names.index(name) for name in _HELD_OUT_SAMPLES}
     else:
         order = np.random.default_rng([seed, len(photos)]).permutation(len(photos))
@@ -120,14 +119,14 @@ def split(
 
 
 class Crops:
-    """Random square crops of photos.
+    """Random crops of photos.
 
     Args:
         photos: photos to train on.
-        size_px: side of a crop in pixels.
-        seed: seed of choice, place and size of crops.
-        augment: crop at random places and sizes, and flip half of the crops; False: the central
-            square of each photo.
+        size_px: longer side of a crop in pixels.
+        seed: seed of choice, place, size and shape of crops.
+        augment: crop at random places, sizes and shapes, and flip half of the crops; False: the
+            central square of each photo.
         say: gets a line about each photo that cannot be read, once.
     """
 
@@ -149,13 +148,24 @@ class Crops:
     def batch(self, step: int, count: int) -> Tensor:
         """Return the crops of a step, image_N3HW, float32 in [0, 1] on the CPU.
 
+        All crops of a step have one shape.
+
         Raises:
             ImageError: no photo can be read.
         """
         rng = np.random.default_rng([self._seed, step])
+        shape = _SHAPES[int(rng.integers(len(_SHAPES)))] if self._augment else (1.0, 1.0)
+        least = min(self._size_px, MIN_SIDE_PX)
+        height, width = (max(least, round(share * self._size_px)) for share in shape)
         # Without repetition within an epoch of random order, so that every photo counts alike.
         places = range(step * count, (step + 1) * count)
-        return torch.stack([self._crop(self._photo(place), rng) for place in places])
+        return torch.stack([self._crop(self._photo(place), height, width, rng) for place in places])
+
+    @property
+    def identity(self) -> str:
+        """Digest of the photos' names."""
+        names = "\n".join(photo.name for photo in self._photos)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def _photo(self, place: int) -> Tensor:
         """Return the photo at a place of the endless sequence; the next one if it is unreadable."""
@@ -200,15 +210,18 @@ class Crops:
             return image_3HW
         return resize(image_3HW, round(height * scale), round(width * scale))
 
-    def _crop(self, pixels_3HW: Tensor, rng: np.random.Generator) -> Tensor:
-        height, width = pixels_3HW.shape[1:]
-        shorter = min(height, width)
+    def _crop(
+        self, pixels_3HW: Tensor, height: int, width: int, rng: np.random.Generator
+    ) -> Tensor:
         share, down, right, flip = 1.0, 0.5, 0.5, False
         if self._augment:
             share, down, right = rng.uniform((_LEAST_CROP, 0, 0), 1)
             flip = bool(rng.random() < 0.5)
-        side = max(1, round(share * shorter))
-        top, left = round(down * (height - side)), round(right * (width - side))
-        square = pixels_3HW[:, top : top + side, left : left + side].float() / 255
-        crop = resize(square, self._size_px, self._size_px)
+        whole_height, whole_width = pixels_3HW.shape[1:]
+        scale = share * min(whole_height / height, whole_width / width)
+        rows = max(1, min(whole_height, round(scale * height)))
+        columns = max(1, min(whole_width, round(scale * width)))
+        top, left = round(down * (whole_height - rows)), round(right * (whole_width - columns))
+        part = pixels_3HW[:, top : top + rows, left : left + columns].float() / 255
+        crop = resize(part, height, width)
         return crop.flip(2) if flip else crop

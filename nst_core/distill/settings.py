@@ -14,13 +14,20 @@ NETWORKS: dict[str, str] = {
 }
 
 
+#: Number of steps without a limit of steps or time.
+STEPS = 20_000
+#: Largest number of steps.
+MAX_STEPS = 10**8
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """Settings of a training.
 
     Attributes:
         network: a key of `NETWORKS`.
-        steps: number of optimizer steps, >= 1.
+        steps: number of optimizer steps, >= 1; None: as many as ``minutes`` allow, or else
+            `STEPS`.
         minutes: time limit, > 0; the learning rate then falls with the time if that ends first.
             None: no limit.
         batch: number of pictures of a step, >= 1.
@@ -33,7 +40,7 @@ class TrainingSettings:
     """
 
     network: str = "small"
-    steps: int = 20_000
+    steps: int | None = None
     minutes: float | None = None
     batch: int = 4
     lr: float = 2e-3
@@ -47,13 +54,18 @@ class TrainingSettings:
             problems.append(
                 f"`network`: {self.network!r} is not one of {', '.join(NETWORKS)}{hint}"
             )
-        for name, low, high in (("steps", 1, 10**8), ("batch", 1, 1024), ("lr", 1e-8, 1.0)):
+        for name, low, high in (("steps", 1, MAX_STEPS), ("batch", 1, 1024), ("lr", 1e-8, 1.0)):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 problems.append(f"`{name}`: expected {low:g} to {high:g}, got {value!r}")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             problems.append(f"`minutes`: expected a number above 0, got {self.minutes!r}")
-        if self.seed < 0:
-            problems.append(f"`seed`: expected 0 or more, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            problems.append(f"`seed`: expected 0 to 2^63 - 1, got {self.seed}")
         if problems:
             raise ConfigError("training", problems)
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps after which the training ends, if the time limit does not end it."""
+        return self.steps or (STEPS if self.minutes is None else MAX_STEPS)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ from nst_core.networks.precision_support import has_bfloat16
 
 #: Number of crops by which the loss of untouched photos is measured.
 _SCALE_CROPS = 8
+
+#: Loss of untouched photos that is rounding noise.
+_LEAST_SCALE = 1e-12
 
 #: Consecutive steps without a finite gradient after which a training ends.
 _MOST_BAD_STEPS = 20
@@ -135,7 +139,7 @@ class Trainer:
     @property
     def _share(self) -> float:
         counters, settings = self._counters, self._settings
-        shares = [counters.step / settings.steps]
+        shares = [counters.step / settings.last_step]
         if settings.minutes is not None:
             shares.append(counters.seconds / (60 * settings.minutes))
         return min(1.0, max(shares))
@@ -171,22 +175,28 @@ class Trainer:
 
     def _untouched_losses(self) -> list[float]:
         """Return the mean loss of untouched crops for each style."""
-        crops_N3HW = self._crops.batch(0, _SCALE_CROPS)
-        ones_N = torch.ones(_SCALE_CROPS, device=self._store.device)
-        with torch.no_grad():
-            return [
-                float(
-                    self._objective(
-                        self._store.place(crops_N3HW), crops_N3HW, [index] * _SCALE_CROPS, ones_N
-                    ).mean()
+        scales = []
+        for index, style in enumerate(self._styles):
+            losses = []
+            for crop_3HW in self._crops.batch(0, _SCALE_CROPS):
+                crop_13HW = crop_3HW[None]
+                one = torch.ones(1, device=self._store.device)
+                with torch.no_grad():
+                    placed = self._store.place(crop_13HW)
+                    losses.append(float(self._objective(placed, crop_13HW, [index], one)))
+            scale = mean(losses)
+            if not scale > _LEAST_SCALE:
+                raise InputError(
+                    f"`{style.name}`: untouched photos already have a loss of {scale:.3g}, so there"
+                    " is nothing to learn; the preset needs a larger style_weight"
                 )
-                for index in range(len(self._styles))
-            ]
+            scales.append(scale)
+        return scales
 
     def _advance(self) -> float:
         """Take one step; return its mean loss, or NaN if the step was skipped."""
         for group in self._adam.param_groups:
-            group["lr"] = self._settings.lr * _rate(self._share, self._settings.steps)
+            group["lr"] = self._settings.lr * _rate(self._share, self._settings.last_step)
         loss = self._loss()
         self._adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -284,7 +294,8 @@ class Trainer:
             }
             for style in self._styles
         ]
-        identity: dict[str, Any] = json.loads(json.dumps({**settings, "styles": styles}))
+        settings |= {"styles": styles, "photos": self._crops.identity}
+        identity: dict[str, Any] = json.loads(json.dumps(settings))
         return identity
 
     def _check_same(self, saved: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from nst_core.images.file_kinds import (
 )
 from nst_core.images.tensors import load_image
 
-_IS_FOLDER = "is a folder; subfolders are not searched, so give it to --content by itself"
+_IS_FOLDER = "is a folder; subfolders are not searched, so name it by itself"
 
 #: Number of left-out files that an error about an empty folder lists.
 _LISTED_FILES = 5
@@ -72,31 +72,53 @@ def pictures_in(folder: Path, out: Path) -> tuple[list[Picture], list[str]]:
         InputError: there are no pictures, or two would get the same result file, or the folder
             cannot be read.
     """
+    if os.path.realpath(out) == os.path.realpath(folder):
+        raise InputError(f"--out {out}: is the folder of the pictures; name another one")
+    paths, left_out = picture_paths(folder, out, lambda path: _too_long(f"{path.stem}.png"))
+    pictures: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in pictures:
+            raise InputError(
+                f"{folder}: {pictures[path.stem].name} and {path.name} would both become"
+                f" {path.stem}.png; rename one"
+            )
+        pictures[path.stem] = path
+    return [_picture(path, out / f"{stem}.png") for stem, path in pictures.items()], left_out
+
+
+def picture_paths(
+    folder: Path, out: Path, refuse: Callable[[Path], str | None] = lambda _: None
+) -> tuple[list[Path], list[str]]:
+    """Find the picture files of a folder, by name.
+
+    Args:
+        folder: folder with the pictures.
+        out: a file or folder that is not listed.
+        refuse: returns why a picture is left out; None if it is not.
+
+    Returns:
+        The files, and a line with the reason for each file or folder that is left out.
+
+    Raises:
+        InputError: there are no pictures, or the folder cannot be read.
+    """
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from None
     results = os.path.realpath(out)
-    if results == os.path.realpath(folder):
-        raise InputError(f"--out {out}: is the folder of the pictures; name another one")
-    pictures: dict[str, Path] = {}
-    left_out = []
+    pictures, left_out = [], []
     for path in paths:
         if is_no_picture(path) or os.path.realpath(path) == results:
             continue
-        if reason := _not_a_picture(path) or _too_long(f"{path.stem}.png"):
+        if reason := _not_a_picture(path) or refuse(path):
             left_out.append(f"left out: {path.name}: {reason}")
-        elif path.stem in pictures:
-            raise InputError(
-                f"{folder}: {pictures[path.stem].name} and {path.name} would both become"
-                f" {path.stem}.png; rename one"
-            )
         else:
-            pictures[path.stem] = path
+            pictures.append(path)
     if not pictures:
         listed = "".join(f"\n  {line}" for line in left_out[:_LISTED_FILES])
         raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(suffixes()))}){listed}")
-    return [_picture(path, out / f"{stem}.png") for stem, path in pictures.items()], left_out
+    return pictures, left_out
 
 
 def _not_a_picture(path: Path) -> str | None:

@@ -67,21 +67,32 @@ class WeightsFiles:
     def runnable_preset(self, preset: Preset) -> Preset:
         """Return the preset, changed where this machine lacks its network or its precision.
 
-        Lines say what was changed, and which weights file the preset was tuned with if none is
-        given here.
+        See `runnable_presets`.
+        """
+        return self.runnable_presets([preset])[0]
+
+    def runnable_presets(self, presets: Sequence[Preset]) -> list[Preset]:
+        """Return presets, changed where this machine lacks their networks or precisions.
+
+        Lines say what was changed, and which weights file a preset was tuned with if none is given
+        here.
 
         Raises:
-            ConfigError: the command line names a weights file that the preset does not read.
+            ConfigError: the command line names a weights file that no preset reads.
         """
         from nst_core.stylization import default_device  # imports torch
 
-        self._say_tuned_weights(preset)
         half = default_device().type == "cuda"
-        changed, note = runnable(preset, self.available, half=half)
-        self.check_used([preset.config.extractor, changed.config.extractor])
-        if note:
-            self._say(f"{preset.name}: {note}")
-        return changed
+        runnable_here, read = [], []
+        for preset in presets:
+            self._say_tuned_weights(preset)
+            changed, note = runnable(preset, self.available, half=half)
+            read += [preset.config.extractor, changed.config.extractor]
+            if note:
+                self._say(f"{preset.name}: {note}")
+            runnable_here.append(changed)
+        self.check_used(read)
+        return runnable_here
 
     def _say_tuned_weights(self, preset: Preset) -> None:
         network, file = preset.config.extractor, preset.weights_file

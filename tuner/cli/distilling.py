@@ -77,7 +77,10 @@ def distill(
     minutes: Annotated[
         float | None, typer.Option(metavar="M", help="end the training after this time")
     ] = None,
-    steps: Annotated[int, typer.Option(metavar="N", help="number of steps")] = 20_000,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="number of steps; default: 20,000, or what --minutes allow"),
+    ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="number of pictures of a step")] = 4,
     lr: Annotated[float, typer.Option(metavar="X", help="learning rate")] = 2e-3,
     seed: Annotated[int, typer.Option(help="seed of everything that is random")] = 0,

@@ -150,7 +150,7 @@ def stylize(
         optimizing["--seed"] = seed is not None
         optimizing |= {"--start": start, "--every": every, "--gif": gif, "--plot": plot}
         refuse_options(
-            {**optimizing, "--weights": weights},
+            {**optimizing, "--weights": weights, "--trust": trust},
             "for optimizations only, and --network is one pass of a network; leave it out",
         )
         _stylize_by_network(

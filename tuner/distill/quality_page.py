@@ -20,7 +20,6 @@ from nst_core.images.tensors import save_image
 from nst_core.losses.targets import FeatureStore
 from nst_core.metrics.registry import METRICS
 from nst_core.metrics.suite import MetricSuite
-from nst_core.networks.weights import Weights
 from tuner.results.contact_sheet import Cell, contact_sheet
 
 #: Files of the quality in the folder of a training.
@@ -35,8 +34,10 @@ def write_quality(
     styles: Sequence[NetworkStyle],
     photos: Sequence[Photo],
     store: FeatureStore,
-    weights: Callable[[str], Weights],
+    suite: MetricSuite,
     folder: Path,
+    *,
+    on_done: Callable[[int, int], None],
     say: Say,
 ) -> dict[str, Any]:
     """Measure a network against the optimization, and write JSON, pictures, sheet and page.
@@ -46,8 +47,9 @@ def write_quality(
         styles: its styles.
         photos: photos that it was not trained on.
         store: loss networks.
-        weights: returns the weights of a network by its name, for the metrics.
+        suite: metrics.
         folder: where to write.
+        on_done: gets the number of comparisons that are done, and that of all.
         say: gets a line about the page.
 
     Returns:
@@ -57,7 +59,6 @@ def write_quality(
         InputError: a photo cannot be read, or a file cannot be written.
         WorkError: an optimization diverged.
     """
-    suite = MetricSuite.load(weights, store.device)
     shares = [network.shares({name: 1.0}) for name in network.styles]
 
     def stylize(image_3HW: Tensor, index: int) -> Tensor:
@@ -69,7 +70,10 @@ def write_quality(
     rows: list[dict[str, Any]] = []
     cells: list[Cell] = []
     shown = []
+    total = len(styles) * len(photos)
+    on_done(0, total)
     for number, comparison in enumerate(compare(stylize, styles, photos, store, suite)):
+        on_done(number + 1, total)
         rows += comparison.rows()
         files = _save(comparison, pictures, number)
         cells += _cells(comparison, files)

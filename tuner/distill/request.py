@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from nst_core.distill.onnx_file import check_installed
 from nst_core.distill.photos import RECOMMENDED_PHOTOS, SAMPLES, Photo, sample_photos, split
 from nst_core.distill.settings import TrainingSettings
 from nst_core.errors import ImageError, InputError, Say
+from nst_core.feed_forward.magenta import check_installed as check_feed_forward
 from nst_core.files import check_writable, is_folder
 from nst_core.images.sizes import check_image
 from nst_core.output_files import check_text_output
 from nst_core.presets.preset import Preset
 from tuner.apply.picture import preset_file, settings
-from tuner.apply.picture_files import pictures_in
+from tuner.apply.picture_files import file_digest, picture_paths
 from tuner.apply.weights_files import WeightsFiles
 from tuner.job.style_arguments import StyleArgument
 
@@ -96,9 +97,13 @@ def check(request: Request, say: Say) -> Work:
     presets = _presets(request, files, say)
     styles = [
         NetworkStyle(name=name, config=preset.config, styles=(argument.load(),))
-        for name, preset, argument in zip(_names(arguments), presets, arguments, strict=True)
+        for name, preset, argument in zip(
+            _names(arguments, presets), presets, arguments, strict=True
+        )
     ]
     check_styles(styles)
+    if any(preset.config.init == "feed_forward" for preset in presets):
+        check_feed_forward()  # the optimization, which the network is compared with, needs it
     _check_out(request, arguments, files, say)
     if len(training) < RECOMMENDED_PHOTOS:
         say(
@@ -128,7 +133,7 @@ def _presets(request: Request, files: WeightsFiles, say: Say) -> list[Preset]:
         settings(name, request.assignments, **options)  # type: ignore[arg-type]
         for name in (names or [None])
     ]
-    runnable = [files.runnable_preset(preset) for preset in chosen]
+    runnable = files.runnable_presets(chosen)
     return runnable * count if len(runnable) == 1 else runnable
 
 
@@ -142,9 +147,16 @@ def _style(text: str) -> StyleArgument:
     return argument
 
 
-def _names(arguments: Sequence[StyleArgument]) -> list[str]:
-    """Return the names of the styles: those of the style images without their suffixes."""
-    return [Path(argument.file).stem for argument in arguments]
+def _names(arguments: Sequence[StyleArgument], presets: Sequence[Preset]) -> list[str]:
+    """Return the names of the styles: those of the style images without their suffixes.
+
+    The name of the preset is added where one image occurs several times.
+    """
+    stems = [Path(argument.file).stem for argument in arguments]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{preset.name}"
+        for stem, preset in zip(stems, presets, strict=True)
+    ]
 
 
 def _check_out(
@@ -153,6 +165,7 @@ def _check_out(
     """Raise InputError if the file or the folder cannot be written."""
     read = [*(file for argument in arguments for file in argument.files), *files.files]
     read += [str(path) for name in request.presets if (path := preset_file(name))]
+    check_text_output("--out", request.out, read, force=request.force, say=say)
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
         check_writable(request.folder)
@@ -161,31 +174,40 @@ def _check_out(
             f"--out {request.out}: {request.folder} cannot be written ({error.strerror or error});"
             " name another file"
         ) from None
-    check_text_output("--out", request.out, read, force=request.force, say=say)
 
 
 def _photos(request: Request, say: Say) -> tuple[list[Photo], list[Photo]]:
-    """Return the photos to train on and those to measure on."""
+    """Return the photos to train on and those to measure on, which are decoded once."""
     if request.photos == SAMPLES:
-        photos = sample_photos()
+        photos = {Path(photo.name): photo for photo in sample_photos()}
     else:
         photos = _photos_of("--photos", Path(request.photos), request, say)
     if request.held_out is None:
-        return split(photos, seed=request.training.seed)
-    return photos, _photos_of("--held-out", request.held_out, request, say)
+        training, held_out = split(list(photos.values()), seed=request.training.seed)
+        return training, _readable(held_out, request.photos, say)
+    measured = _photos_of("--held-out", request.held_out, request, say)
+    training = _without(photos, measured)
+    if len(training) < len(photos):
+        say(f"left out of the training: {len(photos) - len(training)} photos that are held out")
+    if not training:
+        raise InputError(
+            f"--held-out {request.held_out}: has all photos of --photos, so none is left to train"
+            " on; leave --held-out out, and some of --photos are held out"
+        )
+    return training, _readable(list(measured.values()), str(request.held_out), say)
 
 
-def _photos_of(option: str, folder: Path, request: Request, say: Say) -> list[Photo]:
-    """Return the photos of a folder; damaged ones are left out, and listed."""
+def _photos_of(option: str, folder: Path, request: Request, say: Say) -> dict[Path, Photo]:
+    """Return the photos of a folder by file; damaged ones are left out, and listed."""
     if not is_folder(folder):
         hint = f", or `{SAMPLES}`" if option == "--photos" else ""
         raise InputError(f"{option} {folder}: no such folder; expected a folder of photos{hint}")
-    pictures, left_out = pictures_in(folder, request.folder)
-    photos = []
-    for picture in pictures:
+    paths, left_out = picture_paths(folder, request.folder)
+    photos = {}
+    for path in paths:
         try:
-            check_image(folder / picture.name)
-            photos.append(Photo.from_file(folder / picture.name))
+            check_image(path)
+            photos[path] = Photo.from_file(path)
         except ImageError as error:
             left_out.append(f"left out: {error}")
     for line in left_out[:_LISTED]:
@@ -195,3 +217,30 @@ def _photos_of(option: str, folder: Path, request: Request, say: Say) -> list[Ph
     if not photos:
         raise InputError(f"{option} {folder}: no picture in it can be read; the reasons are above")
     return photos
+
+
+def _without(photos: Mapping[Path, Photo], held_out: Mapping[Path, Photo]) -> list[Photo]:
+    """Return the photos whose content no held-out file has."""
+    by_size: dict[int, set[str]] = {}
+    for path in held_out:
+        by_size.setdefault(path.stat().st_size, set()).add(file_digest(path))
+    return [
+        photo
+        for path, photo in photos.items()
+        if not (path.is_file() and (digests := by_size.get(path.stat().st_size)))
+        or file_digest(path) not in digests
+    ]
+
+
+def _readable(photos: Sequence[Photo], source: str, say: Say) -> list[Photo]:
+    """Return the photos that can be decoded: the comparison comes at the end of a long training."""
+    readable = []
+    for photo in photos:
+        try:
+            photo.load()
+            readable.append(photo)
+        except ImageError as error:
+            say(f"left out: {error}")
+    if not readable:
+        raise InputError(f"{source}: no held-out photo can be read; the reasons are above")
+    return readable

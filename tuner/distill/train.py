@@ -21,10 +21,11 @@ from nst_core.distill.onnx_file import (
 )
 from nst_core.distill.photos import Crops, Photo
 from nst_core.distill.training import Trainer
-from nst_core.errors import ImageError, InputError, Say
+from nst_core.errors import InputError, Say
 from nst_core.images.tensors import resize, save_image
-from nst_core.lanes.memory import GIB, plan_memory
+from nst_core.lanes.memory import GIB, free_bytes, needed_bytes
 from nst_core.losses.targets import FeatureStore
+from nst_core.metrics.suite import MetricSuite
 from nst_core.networks.registry import WEIGHTS_LICENCE
 from nst_core.stylization import default_device
 from tuner import __version__
@@ -39,6 +40,9 @@ SAVE_EVERY_S = 60.0
 
 #: Number of steps by which the time of a step is measured for the estimate.
 _TIMED_STEPS = 3
+
+#: Bytes of activations that the backward pass of a network keeps for each pixel: 64 MB at 128 px.
+_NETWORK_BYTES = 4000
 
 #: Held-out photos and strengths on the strip of pictures.
 _STRIP_PHOTOS, _STRIP_STRENGTHS = 4, (0.3, 1.0, 3.0)
@@ -62,6 +66,7 @@ def distill(request: Request, *, console: Console, say: Say) -> dict[str, Any]:
     work = check(request, say)
     store = FeatureStore(work.files, default_device())
     _check_memory(request, work, store)
+    suite = MetricSuite.load(work.files, store.device)  # before hours of training, not after them
     crops = Crops(
         work.training_photos,
         work.styles[0].config.size_px,
@@ -72,15 +77,17 @@ def distill(request: Request, *, console: Console, say: Say) -> dict[str, Any]:
     trainer = Trainer(work.styles, crops, store, request.training, request.folder / CHECKPOINT)
     _describe(request, work, trainer, say)
     _train(trainer, request, work, console, say)
-    return _finish(trainer.network, request, work, store, trainer, say)
+    return _finish(request, work, store, suite, trainer, console, say)
 
 
 def _check_memory(request: Request, work: Work, store: FeatureStore) -> None:
     """Raise InputError if a batch does not fit into memory."""
     size_px, batch = work.styles[0].config.size_px, request.training.batch
-    plans = [plan_memory(style.config, size_px, size_px, store.device) for style in work.styles]
-    needed = batch * max(plan.bytes_needed for plan in plans)
-    free = plans[0].bytes_free
+    network = _NETWORK_BYTES * size_px**2
+    losses = [
+        needed_bytes(style.config, size_px, size_px, device=store.device) for style in work.styles
+    ]
+    needed, free = batch * (network + max(losses)), free_bytes(store.device)
     if needed > free:
         raise InputError(
             f"a batch of {batch} pictures of {size_px} px needs about {needed / GIB:.1f} GiB, but"
@@ -126,13 +133,16 @@ def _train(trainer: Trainer, request: Request, work: Work, console: Console, say
 def _estimate(request: Request, step: int, seconds: float, before: float) -> str:
     """Return a line about the time that the training will take."""
     per_step = (seconds - before) / _TIMED_STEPS
-    steps, minutes = request.training.steps, request.training.minutes
-    whole = (steps - step) * per_step
-    line = f"{per_step:.2g} s a step: {steps:,} steps take about {_duration(whole)}"
-    if minutes is not None and minutes * 60 < seconds + whole:
-        reached = step + max(0.0, minutes * 60 - seconds) / per_step
-        line += f"; --minutes {minutes:g} ends it after about {reached:,.0f} steps"
-    return f"{line}; Ctrl-C keeps the last checkpoint, and the same command continues"
+    last, minutes = request.training.last_step, request.training.minutes
+    left_s = (last - step) * per_step
+    if minutes is not None and minutes * 60 < seconds + left_s:
+        left_s = max(0.0, minutes * 60 - seconds)
+        last = step + round(left_s / per_step)
+    return (
+        f"{per_step:.2g} s a step: the training ends after about {last:,} steps, in"
+        f" {_duration(left_s)}; then comes the comparison. Ctrl-C keeps the last checkpoint, and"
+        " the same command continues"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -147,16 +157,15 @@ class _Strip:
     def __init__(self, work: Work, path: Path):
         self._path, self._styles = path, len(work.styles)
         self._photos = [
-            image
-            for photo in work.held_out[:_STRIP_PHOTOS]
-            if (image := _square(photo, work.styles[0].config.size_px)) is not None
+            _square(photo, work.styles[0].config.size_px) for photo in work.held_out[:_STRIP_PHOTOS]
         ]
 
     def write(self, network: StyleNetwork) -> None:
         """Write the pictures of the network's present state; the style changes from row to row."""
         device = next(network.parameters()).device
         rows = []
-        for index, photo in enumerate(self._photos):
+        for index in range(max(len(self._photos), self._styles)):
+            photo = self._photos[index % len(self._photos)]
             shares = torch.eye(self._styles, device=device)[[index % self._styles]]
             count = len(_STRIP_STRENGTHS)
             with torch.no_grad():
@@ -166,49 +175,48 @@ class _Strip:
                     shares.expand(count, -1),
                 )
             rows.append(torch.cat([photo, *results.cpu()], dim=2))
-        if rows:
-            save_image(torch.cat(rows, dim=1), self._path)
+        save_image(torch.cat(rows, dim=1), self._path)
 
 
-def _square(photo: Photo, size_px: int) -> torch.Tensor | None:
-    """Return the central square of a photo, image_3HW; None if it cannot be read."""
-    try:
-        image = photo.load()
-    except ImageError:
-        return None  # `compare` raises the error
+def _square(photo: Photo, size_px: int) -> torch.Tensor:
+    """Return the central square of a photo, image_3HW."""
+    image = photo.load()
     side = min(image.shape[1:])
     top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
     return resize(image[:, top : top + side, left : left + side], size_px, size_px)
 
 
 def _finish(
-    network: StyleNetwork,
     request: Request,
     work: Work,
     store: FeatureStore,
+    suite: MetricSuite,
     trainer: Trainer,
+    console: Console,
     say: Say,
 ) -> dict[str, Any]:
     """Write the ONNX file and the program, and measure the quality of the file."""
     say("exporting")
     keeps = [style.config.preserve_color != "none" for style in work.styles]
-    program = export_program(Deployed(network, keeps))
+    program = export_program(Deployed(trainer.network, keeps))
     difference = write_onnx(program, request.out, _facts(request, work, trainer))
     save_program(program, request.folder / PROGRAM)
     say(
         f"wrote {request.out} ({request.out.stat().st_size / 1e6:.1f} MB; its pixels differ from"
         f" torch's by at most {difference:.1g}, allowed: {TOLERANCE:g})"
     )
-    say(f"comparing with the optimization on {len(work.held_out)} held-out photos")
-    return write_quality(
-        OnnxNetwork.load(request.out),
-        work.styles,
-        work.held_out,
-        store,
-        work.files,
-        request.folder,
-        say,
-    )
+    with Progress(console=console) as bar:
+        task = bar.add_task("compare with the optimization", total=None)
+        return write_quality(
+            OnnxNetwork.load(request.out),
+            work.styles,
+            work.held_out,
+            store,
+            suite,
+            request.folder,
+            on_done=lambda done, total: bar.update(task, completed=done, total=total),
+            say=say,
+        )
 
 
 def _facts(request: Request, work: Work, trainer: Trainer) -> dict[str, Any]:

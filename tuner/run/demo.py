@@ -27,7 +27,7 @@ _JOB = {
     "objective": "lpips",
     "search": {"trials": 40, "seed": 0},
     "halving": {"min_steps": 15, "max_steps": 90, "reduction": 3},
-    "finals": {"count": 1, "seeds": 2},
+    "finals": {"count": 3, "seeds": 2},
     "present": {"size_px": 256},
 }
 

@@ -58,6 +58,7 @@ def test_what_a_network_cannot_learn_is_one_error() -> None:
         ([network_style(), network_style()], "named twice"),
         ([network_style(), network_style("b", size_px=64)], "one size"),
         ([network_style(style_blend=[1, 2])], "style_blend"),
+        ([network_style(style_weight=0.0)], "leaves the photo as it is"),
     ],
 )
 def test_styles_that_do_not_fit_together(styles: list[NetworkStyle], words: str) -> None:

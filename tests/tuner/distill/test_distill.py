@@ -9,8 +9,10 @@ from PIL import Image
 
 from nst_core.distill import networks
 from nst_core.distill.onnx_file import OnnxNetwork
+from nst_core.distill.settings import TrainingSettings
 from tests.nst_core.distill.tiny_network import _TINY
 from tests.tuner.helpers import nst_tuner
+from tuner.distill.request import Request, check
 
 #: Settings of a short optimization on shallow layers.
 QUICK = (
@@ -71,8 +73,18 @@ def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
     for folder in (empty, broken):
         folder.mkdir()
     (broken / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    (tmp_path / "photos").mkdir()
+    for index in range(2):
+        Image.new("RGB", (48, 40), (90 * index, 0, 0)).save(tmp_path / "photos" / f"{index}.png")
     Image.new("L", (96, 64), 255).save(tmp_path / "mask.png")
+    (tmp_path / "cut").mkdir()
+    jpeg = tmp_path / "cut" / "a.jpg"
+    Image.effect_noise((64, 64), 99).save(jpeg)
+    jpeg.write_bytes(jpeg.read_bytes()[:900])
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(b"of somebody")
     out = tmp_path / "o" / "n.onnx"
+    photos = ["--photos", tmp_path / "photos"]
     wrong = {
         "no pictures in it": distill(out, *style, "--photos", empty),
         "no picture in it can be read": distill(out, *style, "--photos", broken),
@@ -83,10 +95,50 @@ def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
         "one for each style": distill(out, *style, "-p", "tv-amp", "-p", "adam-1000"),
         "ends in .onnx": distill(tmp_path / "n.pt", *style),
         "did you mean `mobile`": distill(out, *style, "--network", "mobil"),
+        "so none is left to train": distill(
+            out, *style, *photos, "--held-out", tmp_path / "photos"
+        ),
+        "no held-out photo can be read": distill(out, *style, "--held-out", tmp_path / "cut"),
+        "expected 0 to 2^63 - 1": distill(out, *style, "--seed", 2**64),
+        "did not make it": distill(foreign, *style),
         "nothing to distill": ["distill", *style, "--photos", "samples", "--out", out],
     }
     for words, command in wrong.items():
         done = nst_tuner(*command)
         assert done.returncode == 2 and words in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
-    assert not out.exists()
+    assert not out.parent.exists()
+    assert not foreign.with_name("foreign.onnx.training").exists()
+
+
+def test_photos_that_are_held_out_are_not_trained_on(pictures: Path, tmp_path: Path) -> None:
+    """Copies of held-out photos are left out; a training does not continue with other photos."""
+    folders = [tmp_path / "photos", tmp_path / "held"]
+    for folder in folders:
+        folder.mkdir()
+        for index in range(3 if folder.name == "photos" else 1):
+            Image.new("RGB", (48, 40), (90 * index, 9, 9)).save(folder / f"{index}.png")
+    style, out = ["--style", pictures / "style.png"], tmp_path / "n.onnx"
+    done = nst_tuner(
+        *distill(out, *style, "--photos", folders[0], "--held-out", folders[1], "--steps", 1)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "left out of the training: 1 photos" in done.stderr
+    assert "2 photos to train on, 1 to measure on" in done.stderr
+    again = nst_tuner(*distill(out, *style))
+    assert again.returncode == 2 and "a training with other photos" in again.stderr
+
+
+def test_one_image_in_two_presets(pictures: Path, tmp_path: Path) -> None:
+    """Styles of one image are named by their presets, too."""
+    style = ["--style", pictures / "style.png"]
+    request = Request(
+        presets=["tv-amp", "adam-1000"],
+        styles=[str(style[1])] * 2,
+        photos="samples",
+        out=tmp_path / "n.onnx",
+        training=TrainingSettings(steps=1),
+        size_px=32,
+    )
+    work = check(request, lambda line: None)
+    assert [style.name for style in work.styles] == ["style-tv-amp", "style-adam-1000"]
