@@ -68,8 +68,8 @@ def check_outputs(
             )
         if not force and not _may_be_replaced(path):
             raise InputError(
-                f"{option} {path}: a file with this name exists, and nst-tuner did not make it;"
-                " name another file, or add --force to replace it"
+                f"{option} {path}: a file with this name exists, and it is not certain that"
+                " nst-tuner made it; name another file, or add --force to replace it"
             )
         replaced.append(path)
     for path in replaced:

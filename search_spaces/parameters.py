@@ -35,7 +35,7 @@ class Float:
 
     def describe(self) -> str:
         """Return the values as text for a table."""
-        log = ", log" if self.log else ""
+        log = ", log scale" if self.log else ""
         return f"{self.low:g} … {self.high:g}{log}"
 
 
@@ -60,7 +60,7 @@ class Int:
 
     def describe(self) -> str:
         """Return the values as text for a table."""
-        return f"{self.low} … {self.high}, whole{', log' if self.log else ''}"
+        return f"{self.low} … {self.high}, whole{', log scale' if self.log else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)

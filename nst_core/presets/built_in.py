@@ -335,7 +335,8 @@ def load_any_preset(name_or_path: str) -> Preset | StylizerPreset:
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise PresetError(f"{path}: cannot be read as a preset ({reason})") from None
+        hint = "; `nst-tuner export` takes the preset of a run" if path.is_dir() else ""
+        raise PresetError(f"{path}: cannot be read as a preset ({reason}){hint}") from None
     return preset_from_json(text, str(path))
 
 

@@ -51,8 +51,13 @@ def ctl(
     command is carried out exactly once, even if the run is killed and resumed.
     """
     from tuner.study.command_words import DONE, outcome_json, parse
-    from tuner.study.commands import send, wait_for
+    from tuner.study.commands import NAMES, send, wait_for
 
+    if str(run_dir) in NAMES and not run_dir.exists():
+        raise InputError(
+            f"{run_dir}: no such run directory; it comes before the command:"
+            f" nst-tuner ctl DIR {run_dir}"
+        )
     parsed = parse(command, arguments or [], count)
     command_id = send(run_dir, parsed)
     record = wait_for(run_dir, command_id, wait_s)

@@ -132,8 +132,15 @@ def _job(
     """Return the job of a job file, or the job that suits three pictures and this machine."""
     pictures = {"--content": content, "--style": styles, "--reference": reference}
     pictures["--minutes"] = minutes  # type: ignore[assignment]
+    from tuner.apply.picture_files import suffixes
+
     if job is not None:
         refuse_options(pictures, f"the job file {job} says this; leave out one of them")
+        if job.suffix.lower() in suffixes():
+            raise InputError(
+                f"{job}: is a picture; expected a job file, or pictures by --content, --style and"
+                " --reference"
+            )
         from tuner.job.load import load_job
 
         return load_job(job, changes)
@@ -144,7 +151,7 @@ def _job(
         )
     chosen = asked_pictures(content, styles or (), reference)
     chosen.sizes()
-    return proposed(chosen, minutes).spec(changes)
+    return proposed(chosen, minutes, changes).spec(changes)
 
 
 @app.command(epilog=example("attach raysubmit_ab12 --address http://127.0.0.1:8265"))

@@ -90,7 +90,8 @@ def asked_pictures(
     if missing and not (sys.stdin and sys.stdin.isatty()):
         raise InputError(
             f"{', '.join(missing)}: missing; expected a content image, a style image and a"
-            " reference, which shows what the result should look like"
+            " reference, which shows what the result should look like (in a terminal, nst-tuner"
+            " asks for them)"
         )
     return Pictures(
         content=content or _ask("The picture to stylize"),
@@ -113,8 +114,14 @@ def _ask(question: str) -> Path:
             return path
 
 
-def proposed(pictures: Pictures, minutes: float | None) -> Proposal:
-    """Measure this machine, and print and return the job that suits the pictures and it."""
+def proposed(pictures: Pictures, minutes: float | None, changes: Sequence[str] = ()) -> Proposal:
+    """Measure this machine, and print and return the job that suits the pictures and it.
+
+    Args:
+        pictures: the pictures.
+        minutes: minutes that the run may take.
+        changes: assignments ``key.sub=value`` that the printed job has, too.
+    """
     with err.status("loading torch, then measuring a few steps"):
         from tuner.cluster.engine_shapes import local_workers
         from tuner.run.new_job import MINUTES, propose
@@ -125,5 +132,5 @@ def proposed(pictures: Pictures, minutes: float | None) -> Proposal:
         )
     from tuner.terminal.tables import proposal_table
 
-    out.print(proposal_table(proposal))
+    out.print(proposal_table(proposal.changed(changes)))
     return proposal

@@ -43,7 +43,7 @@ def describe_errors(error: ValidationError, file: YamlFile) -> list[str]:
         path = _key_path(detail["loc"], file.data, with_missing=missing)
         if detail["type"] == "extra_forbidden":
             keys = _keys_at(path[:-1])
-            problem = f"no such key{near_miss(str(path[-1]), keys)}"
+            problem = f"no such key{near_miss(str(path[-1]), keys) or _elsewhere(str(path[-1]))}"
         elif missing:
             problem = f"missing, expected {_description(path)}"
         else:
@@ -55,6 +55,17 @@ def describe_errors(error: ValidationError, file: YamlFile) -> list[str]:
         key = ".".join(str(part) for part in path) or "the file"
         problems[f"{file.where(path)}`{key}`: {problem}"] = None
     return list(problems)
+
+
+def _elsewhere(name: str) -> str:
+    """Return ``; did you mean `halving.max_steps`?`` for keys of sections that contain a name."""
+    found = [
+        f"`{section}.{key}`"
+        for section, field in JobSpec.model_fields.items()
+        for key in _keys_at((section,))
+        if key == name or key.endswith(f"_{name}")
+    ]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _named_key(path: KeyPath, message: str, data: Any) -> tuple[KeyPath, str]:

@@ -220,7 +220,8 @@ def _search(
     )
     how_to_continue = _how_to_continue(run)
     if search.paused:
-        say(f"the run is paused; `nst-tuner ctl {run.path} resume` lets it go on")
+        search.lift_pause()
+        say("the run was paused by `nst-tuner ctl`; it goes on")
     if not search.over:
         try:
             with interruptible(search.interrupt, say, f"stopped; {how_to_continue}"):
@@ -232,6 +233,7 @@ def _search(
         raise RunInterruptedError(
             f"interrupted with {len(search.unfinished)} unfinished trials; {how_to_continue}"
         )
+    search.refuse_commands()
     records = study.records()
     if not search.others_running:
         _present(study, run, prepared, callback, say)

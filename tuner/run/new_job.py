@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import unicodedata
@@ -165,6 +166,18 @@ class Proposal:
         """
         file = YamlFile(source="job of the pictures", data=self.job(None), lines={})
         return job_of(file, Path.cwd(), changes)
+
+    def changed(self, changes: Sequence[str]) -> Proposal:
+        """Return the proposal with what some assignments change of it, for `proposal_table`."""
+        spec, _ = self.spec(changes)
+        return dataclasses.replace(
+            self,
+            size_px=spec.size_px,
+            trials=spec.search.trials,
+            max_steps=spec.halving.max_steps,
+            budget_minutes=spec.budget.minutes or math.inf,
+            step_s=self.step_s * (spec.size_px / self.size_px) ** 2,
+        )
 
 
 def search_steps(trials: int, max_steps: int) -> float:

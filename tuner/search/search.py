@@ -7,6 +7,7 @@ the study before anything else happens, so a run that is killed at any moment ca
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from tuner.search.roster import Roster
 from tuner.search.shared_study import SharedStudy
 from tuner.search.steering import STOPPED, Steering
 from tuner.search.trial_files import TrialFiles
+from tuner.study.commands import Command
 from tuner.study.records import EngineStats, Report, RungRecord, Scores, TrialRecord
 from tuner.study.run_dir import RunDir
 from tuner.study.study import RunStudy
@@ -166,6 +168,17 @@ class Search:
         """Whether a person has paused the run: no trial starts or continues."""
         return self._steering.paused
 
+    def lift_pause(self) -> None:
+        """Let a run go on that a person has paused; recorded like the command `resume`."""
+        self._carry_out(secrets.token_hex(8), Command(name="resume"))
+
+    def refuse_commands(self) -> None:
+        """Record the commands that have come since the end of the search as refused."""
+        for command_id, command in self._steering.new_commands():
+            if command is not None:
+                self._steering.refuse(command_id, command, "the search is over")
+            self._steering.forget(command_id)
+
     @property
     def waits(self) -> bool:
         """Whether no trial can start at the moment, but one may later."""
@@ -267,18 +280,21 @@ class Search:
     def _carry_out_commands(self) -> None:
         """Carry out the commands that have come since the last call, each in one write."""
         for command_id, command in self._steering.new_commands():
-            with self.one_write():
-                record = self._steering.carry_out(
-                    command_id, command, self.unfinished, self._left_to_begin
-                )
-                for number in self._steering.stops.intersection(self._roster.waiting):
-                    self._end(number, "pruned", STOPPED)
-            self._steering.forget(command_id)
-            if record is None:
-                continue
-            if record.command.name == "set":
-                self._finals = None  # the search may go on; finals that have begun are known
-            self.callback.commanded(record, self._steering.job)
+            self._carry_out(command_id, command)
+
+    def _carry_out(self, command_id: str, command: Command | None) -> None:
+        with self.one_write():
+            record = self._steering.carry_out(
+                command_id, command, self.unfinished, self._left_to_begin
+            )
+            for number in self._steering.stops.intersection(self._roster.waiting):
+                self._end(number, "pruned", STOPPED)
+        self._steering.forget(command_id)
+        if record is None:
+            return
+        if record.command.name == "set":
+            self._finals = None  # the search may go on; finals that have begun are known
+        self.callback.commanded(record, self._steering.job)
 
     # --- finals -----------------------------------------------------------------------------------
 

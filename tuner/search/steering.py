@@ -141,6 +141,13 @@ class Steering:
             self._budget.stand_still(self.paused)
         if not refused and command.name == "stop-trial" and command.trial is not None:
             self.stops.add(command.trial)
+        return self._record(command_id, command, refused)
+
+    def refuse(self, command_id: str, command: Command, reason: str) -> None:
+        """Record that a command was refused."""
+        self._record(command_id, command, reason)
+
+    def _record(self, command_id: str, command: Command, refused: str | None) -> CommandRecord:
         record = CommandRecord(id=command_id, command=command, at=time.time(), refused=refused)
         self._records.append(record)
         self._study.note(COMMANDS, plain(self._records))
@@ -161,9 +168,13 @@ class Steering:
     def _cannot_stop(self, trial: int | None, unfinished: Collection[int]) -> str | None:
         if trial in unfinished:
             return None
-        if trial is None or not 0 <= trial < len(self._study):
-            return f"there is no trial {trial}; the last one is {len(self._study) - 1}"
-        return f"trial {trial} has ended already"
+        return self._no_such(trial) or f"trial {trial} has ended already"
+
+    def _no_such(self, trial: int | None) -> str | None:
+        if trial is not None and 0 <= trial < len(self._study):
+            return None
+        last = f"the last one is {len(self._study) - 1}" if len(self._study) else "none has begun"
+        return f"there is no trial {trial}; {last}"
 
     def _cannot_try(self, params: Params) -> str | None:
         if not params:
@@ -172,8 +183,8 @@ class Steering:
 
     def _cannot_resemble(self, command: Command) -> str | None:
         trial = command.trial
-        if trial is None or not 0 <= trial < len(self._study):
-            return f"there is no trial {trial}; the last one is {len(self._study) - 1}"
+        if trial is None or (problem := self._no_such(trial)):
+            return problem
         record = self._study.record(trial)
         if not record.searched or not record.params:
             other = f"; it repeats trial {record.final_of}" if record.final_of is not None else ""

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -23,6 +23,8 @@ from tuner.study.lock import user_of
 from tuner.study.run_files import MAILBOX
 
 CommandName = Literal["pause", "resume", "stop-trial", "try", "more-like", "set"]
+#: Names of all commands.
+NAMES: tuple[str, ...] = get_args(CommandName)
 
 #: Note of a study: the commands that were carried out or refused, in order.
 COMMANDS = "commands"

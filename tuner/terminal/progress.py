@@ -53,7 +53,7 @@ class ProgressCallback(Callback):
         self._running: dict[int, _RunningTrial] = {}
         self._engines = _Engines()
         self._steps = StepCount(job.search.trials, job.halving)
-        self._last_said = ""
+        self._last_said, self._paused = "", False
         self._doing, self._began_s, self._line_at_s = "", time.monotonic(), time.monotonic()
         self._live = LiveView(console, self._view)
         for record in before:
@@ -153,7 +153,7 @@ class ProgressCallback(Callback):
         self._steps.expect(job.search.trials)
         self.say(f"ctl: {record}")
         if not record.refused and record.command.name in ("pause", "resume"):
-            self._doing = "paused by `nst-tuner ctl`" if record.command.name == "pause" else ""
+            self._paused = record.command.name == "pause"
 
     def pulsed(self, pulses: Mapping[str, Pulse]) -> None:
         """See `Callback`."""
@@ -172,7 +172,7 @@ class ProgressCallback(Callback):
         self._steps.measure()
         best = "–" if self._best is None else self._objective.labeled(self._best[0])
         line = f"{self._done}/{self._job.search.trials} trials, best {best}"
-        self.say(f"{line}, {self._steps.share:.0%} of the steps, {left_text(self._steps.left_s)}")
+        self.say(f"{line}, {self._steps.share:.0%} of the steps, {self._left()}")
 
     # --- the view ---------------------------------------------------------------------------------
 
@@ -199,7 +199,13 @@ class ProgressCallback(Callback):
 
     def _time_line(self) -> Text:
         passed = timedelta(seconds=round(time.monotonic() - self._began_s))
-        return Text(f"time     {passed}, {left_text(self._steps.left_s)}")
+        return Text(f"time     {passed}, {self._left()}", style="yellow" if self._paused else "")
+
+    def _left(self) -> str:
+        """Return how long the run will take, or that it is paused."""
+        if self._paused:
+            return "paused by `nst-tuner ctl`"
+        return left_text(self._steps.left_s)
 
     def _best_lines(self) -> list[Text]:
         if self._best is None:

@@ -68,6 +68,8 @@ def best_table(results: Results, top: int) -> RenderableType:
         change = "" if name == "content" else _percent(_gain_of(results, scores))
         label = Text(name.split("_")[0], style="italic")
         table.add_row("", label, "", *score_columns(metrics, scores), *[""] * len(costs), change)
+    if results.baselines.keys() - {"content", "style"}:
+        remarks.append("blurred, grey: the reference itself, blurred and without color")
     if compared:
         remarks.append(f"vs {compared.short_role}: {compared}")
     shown = [*shown, *presets]
@@ -210,7 +212,10 @@ def _trial_row(
     rank: str,
     compared: PresetRun | None,
 ) -> list[RenderableType]:
-    score = results.score(result)
+    score, first = results.score(result), results.goals.first
+    scores = dict(result.rung.scores)
+    if result.finals and first.name in scores:  # the mean of the finals, which ranks it
+        scores[first.name] = score
     against = [results.gain(score)]
     if compared is not None:
         against.append(results.change(score, compared.objective))
@@ -218,7 +223,7 @@ def _trial_row(
         rank,
         Text(str(result.record.trial), style=_STATE_STYLES[result.record.state]),
         str(result.steps),
-        *score_columns(metrics, result.rung.scores),
+        *score_columns(metrics, scores),
         *(f"{result.rung.scores[c]:.3g}" for c in COSTS if c in results.goals.measures),
         *(Text(_percent(change), style=_change_style(change)) for change in against),
     ]

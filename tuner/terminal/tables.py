@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,8 @@ def proposal_table(proposal: Proposal) -> RenderableType:
     )
     workers = f"{proposal.workers} at a time" if proposal.workers > 1 else "one at a time"
     table.add_row("machine", Text(f"{proposal.device}: {proposal.step_s:.2g} s a step, {workers}"))
-    limit = f"the search ends after {proposal.budget_minutes:g} minutes"
-    table.add_row("time", f"about {minutes_text(proposal.minutes)}; {limit}")
+    time = f"about {minutes_text(proposal.minutes)} with start and finals"
+    if proposal.budget_minutes < math.inf:
+        time += f"; the search itself ends after {minutes_text(proposal.budget_minutes)}"
+    table.add_row("time", time)
     return table

@@ -112,3 +112,8 @@ function table(caption, head, rows) {
         h("tr", {}, h("th", { scope: "row" }, first),
           rest.map((cell) => cell instanceof Node && cell.tagName === "TD" ? cell : h("td", {}, cell)))))));
 }
+
+/** Return a text as nodes, with what is between backticks as code. */
+function withCode(text) {
+  return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+}

@@ -6,7 +6,7 @@ function renderResult() {
   const all = sides();
   const best = all.find(({ id }) => id === "best");
   const before = all.find(({ id }) => id === comparedWith) || all.find(({ id }) => id === "reference");
-  const notes = pageData.notes.map((sentence) => h("p", { class: "note" }, sentence));
+  const notes = pageData.notes.map((sentence) => h("p", { class: "note" }, withCode(sentence)));
   if (!best) return fill("result", h("h2", {}, capital(pageData.headline.text)), notes, lineup(all, null));
   fill("result",
     h("div", { class: "hero" },

@@ -14,9 +14,10 @@ const SECTIONS = {
 };
 const RUN_STATES = { finished: "finished", running: "running", stopped: "not finished" };
 
-function renderTop({ counts, state, target, over, best }) {
+function renderTop({ counts, state, target, over, best, control }) {
   const done = counts.complete + counts.pruned + counts.failed;
-  const progress = state === "finished" ? RUN_STATES.finished : `${RUN_STATES[state]}, ${done} of ${target} trials`;
+  const word = control.paused && state === "running" ? "paused" : RUN_STATES[state];
+  const progress = state === "finished" ? word : `${word}, ${done} of ${target} trials`;
   setBadge(best === pageData.best ? progress : `${progress}, new best trial`);
   byId("state").className = `badge ${state}`;
   byId("state").title = over || "";
