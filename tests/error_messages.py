@@ -50,6 +50,7 @@ _DISTILL = "distill --preset tv-amp --style style.png --out cafe.onnx"
 _JOB_MISTAKES: Mapping[str, str] = {
     "an unknown key": "serch.trials=24",
     "a nearly right key": "halving.min_step=3",
+    "a key of another section": "search.steps=30",
     "a value of the wrong kind": "search.trials=many",
     "a number out of range": "search.trials=0",
     "an unknown choice": "search.sampler=bayes",
@@ -211,10 +212,13 @@ _COMMANDS: Mapping[str, Mapping[str, str]] = {
         "changing what a run has fixed": "resume run --set size_px=96",
         "a trial that does not exist": "export run --trial 99 --out best.json",
         "an unknown format": "export run --format gimp --out best.json",
+        "a run instead of a preset": "stylize --content photo.png --style style.png"
+        " --preset run --out o.png",
         "two runs without --pack": "export run torn-run --out best.json",
         "a folder without runs": "ls empty",
         "steering a run that is not running": "ctl run pause",
         "an unknown command to a run": "ctl run paus",
+        "a command before its run": "ctl pause run",
         "a command to a run without a value": "ctl run try lr",
         "a storage that does not exist": "fetch missing-storage fetched",
     },

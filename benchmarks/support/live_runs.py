@@ -70,7 +70,9 @@ class Selection:
 
 
 def is_current(case: Case) -> bool:
-    """Return whether the space of a case is that of this version."""
+    """Return whether the space of a case is that of this version, or the way was removed."""
+    if case.way.sampler in REMOVED:
+        return True
     return case.way.space in CATALOGUE and case.space == _space(case.way.space, case.starts)
 
 

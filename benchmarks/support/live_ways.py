@@ -52,6 +52,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 REMOVED: Mapping[str, str] = {
     "own-gp": "the Gaussian process of this project until version 0.2, with rungs as `auto`",
     "former": "the same with an early first rung: the default until version 0.2",
+    "first-points": "the default with the initial points that `standard` had first",
+    "tpe-first-points": "TPE with these initial points",
 }
 
 

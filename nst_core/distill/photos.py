@@ -34,6 +34,9 @@ _SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
 #: Least side of a random crop, relative to the largest one of its shape in the photo.
 _LEAST_CROP = 0.5
 
+#: Share of the crops whose colors are changed, and the largest base-2 logarithm of their gammas.
+_RECOLORED, _MOST_GAMMA = 0.75, 1.0
+
 #: Factor between the shorter side of a photo in memory and the size of crops: enough for a crop of
 #: half the photo without a loss of detail.
 _KEPT_SCALE = 2
@@ -125,8 +128,8 @@ class Crops:
         photos: photos to train on.
         size_px: longer side of a crop in pixels.
         seed: seed of choice, place, size and shape of crops.
-        augment: crop at random places, sizes and shapes, and flip half of the crops; False: the
-            central square of each photo.
+        augment: crop at random places, sizes and shapes, flip half of the crops, and change the
+            colors of most; False: the central square of each photo.
         say: gets a line about each photo that cannot be read, once.
     """
 
@@ -224,4 +227,21 @@ class Crops:
         top, left = round(down * (whole_height - rows)), round(right * (whole_width - columns))
         part = pixels_3HW[:, top : top + rows, left : left + columns].float() / 255
         crop = resize(part, height, width)
-        return crop.flip(2) if flip else crop
+        if not self._augment:
+            return crop
+        return _recolored(crop.flip(2) if flip else crop, rng)
+
+
+def _recolored(image_3HW: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a picture with other colors: channels in random order, each with a random gamma.
+
+    Without this, a network that has seen few photos fails on colors that none of them has.
+    """
+    order, exponent_3 = rng.permutation(3), rng.uniform(-_MOST_GAMMA, _MOST_GAMMA, size=3)
+    saturation, changed = rng.uniform(0, 1.5), rng.random() < _RECOLORED
+    if not changed:
+        return image_3HW
+    gamma_311 = torch.tensor(2.0**exponent_3, dtype=torch.float32)[:, None, None]
+    colored = image_3HW[torch.from_numpy(order)] ** gamma_311
+    gray = colored.mean(dim=0, keepdim=True)
+    return (gray + saturation * (colored - gray)).clamp(0, 1)

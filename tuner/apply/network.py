@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # torch takes seconds to load, and checking options does not 
 #: Key of a text in each result: the network's metadata.
 NETWORK_KEY = "nst-tuner-network"
 
+#: Bytes that onnxruntime needs for each pixel, by the kind of network.
+_BYTES_PER_PIXEL = {"mobile": 800, "small": 1600}
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
@@ -81,13 +84,28 @@ class NetworkSettings:
         """Return the result of a picture, image_3HW in [0, 1].
 
         Raises:
-            InputError: the picture is too narrow.
+            InputError: the picture is too narrow, or the network does not fit into memory.
         """
         from nst_core.images.tensors import resize_longer_side
 
         if self.size_px is not None:
             content_3HW = resize_longer_side(content_3HW, self.size_px)
+        self._check_memory(*content_3HW.shape[1:])
         return self.network(content_3HW, strength=self.strength, styles=self.shares)
+
+    def _check_memory(self, height: int, width: int) -> None:
+        import torch
+
+        from nst_core.lanes.memory import GIB, free_bytes
+
+        per_pixel = _BYTES_PER_PIXEL.get(self.network.facts.get("network", ""), 0)
+        needed, free = per_pixel * height * width, free_bytes(torch.device("cpu"))
+        if needed > free:
+            largest = int(max(height, width) * (free / needed) ** 0.5)
+            raise InputError(
+                f"{width}x{height} px: the network needs about {needed / GIB:.1f} GiB, but"
+                f" {free / GIB:.1f} GiB are free; --size-px {largest} would fit"
+            )
 
 
 def _style_weights(styles: Sequence[str]) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nst_core.errors import InputError
 from tuner.terminal import completion
-from tuner.terminal.console import JsonOption, RunArgument, example, out, print_json
+from tuner.terminal.console import JsonOption, example, out, print_json
 
 app = typer.Typer(rich_markup_mode="rich")
 
@@ -18,7 +19,10 @@ WAIT_S = 30.0
 
 @app.command(epilog=example("ctl runs/cafe try lr=0.05 init=style"))
 def ctl(
-    run_dir: RunArgument,
+    run_dir: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="a run directory", autocompletion=completion.runs),
+    ],
     command: Annotated[
         str,
         typer.Argument(
@@ -52,12 +56,14 @@ def ctl(
     """
     from tuner.study.command_words import DONE, outcome_json, parse
     from tuner.study.commands import NAMES, send, wait_for
+    from tuner.study.preflight_checks import check_run
 
     if str(run_dir) in NAMES and not run_dir.exists():
         raise InputError(
             f"{run_dir}: no such run directory; it comes before the command:"
             f" nst-tuner ctl DIR {run_dir}"
         )
+    check_run(run_dir)
     parsed = parse(command, arguments or [], count)
     command_id = send(run_dir, parsed)
     record = wait_for(run_dir, command_id, wait_s)

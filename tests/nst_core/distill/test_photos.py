@@ -61,7 +61,7 @@ def test_batches_depend_on_seed_and_step_only() -> None:
 def test_an_epoch_has_every_photo_once() -> None:
     """All photos are used equally often, and each crop is a square of the size asked for."""
     photos = [plain(index / 8) for index in range(8)]
-    crops = Crops(photos, 32)
+    crops = Crops(photos, 32, augment=False)
     values = torch.cat([crops.batch(step, 4).mean(dim=(1, 2, 3)) for step in range(2)])
     assert crops.batch(0, 4).shape == (4, 3, 32, 32)
     assert torch.allclose(values.sort().values, torch.arange(8) / 8, atol=0.01)
@@ -72,6 +72,17 @@ def test_crops_have_the_shapes_of_photos() -> None:
     crops = Crops([plain(0.5)], 64)
     shapes = {crops.batch(step, 2).shape[1:] for step in range(20)}
     assert shapes == {(3, 64, 64), (3, 48, 64), (3, 64, 48)}
+
+
+def test_most_crops_get_other_colors() -> None:
+    """Colors change within [0, 1], for about three quarters of the crops."""
+    crops = Crops([plain(0.25)], 32)
+    changed = [
+        not torch.allclose(crops.batch(step, 1), torch.tensor(0.25), atol=0.01)
+        for step in range(60)
+    ]
+    assert 30 < sum(changed) < 58
+    assert all(0 <= float(crops.batch(step, 1).min()) <= 1 for step in range(9))
 
 
 def test_without_augmentation_crops_are_central() -> None:
@@ -85,7 +96,7 @@ def test_unreadable_photos_are_left_out_once() -> None:
     lines: list[str] = []
     crops = Crops([broken(), plain(0.5)], 32, say=lines.append)
     for step in range(3):
-        assert torch.allclose(crops.batch(step, 2), torch.tensor(0.5), atol=0.01)
+        assert crops.batch(step, 2).shape == (2, 3, 32, 32)
     assert lines == ["left out: broken: truncated"]
     with pytest.raises(ImageError, match="none of 1 photos"):
         Crops([broken()], 32).batch(0, 1)

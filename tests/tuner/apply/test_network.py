@@ -55,6 +55,17 @@ def test_a_video(network: Path, tmp_path: Path) -> None:
         assert result.streams.video[0].width == 64
 
 
+def test_a_picture_that_does_not_fit_into_memory(
+    network: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that needs more memory than there is names a size that fits."""
+    monkeypatch.setattr("tuner.apply.network._BYTES_PER_PIXEL", {"tiny": 2**40})
+    command = ["stylize", "--network", network, "--content", pictures / "content.png"]
+    done = nst_tuner(*command, "--out", tmp_path / "o.png")
+    assert done.returncode == 2 and "--size-px" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_options_that_do_not_fit(network: Path, pictures: Path, tmp_path: Path) -> None:
     """Options of optimizations, unknown styles and wrong numbers are one error each."""
     content = ["stylize", "--content", pictures / "content.png", "--out", tmp_path / "o.png"]
@@ -64,6 +75,7 @@ def test_options_that_do_not_fit(network: Path, pictures: Path, tmp_path: Path) 
         "no such style": [*by_network, "--style", "wave"],
         "weight above 0": [*by_network, "--style", "waves:-1"],
         "given twice": [*by_network, "--style", "waves", "--style", "waves:2"],
+        "for optimizations only, and": [*by_network, "--trust"],
         "0.5 to 2": [*by_network, "--strength", 0],
         "not an ONNX file": [*content, "--network", pictures / "style.png"],
         "no style image": [*content, "--set", "lr=1"],

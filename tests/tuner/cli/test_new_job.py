@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -88,6 +89,7 @@ def test_launch_without_a_job_file(
     assert done.returncode == 0, done.stderr
     results = load_results(tmp_path / "runs" / "content-style")
     assert results.over and len(results.records) == 2
+    assert "2 trials of up to 4 steps" in done.stdout
 
 
 def test_run_directories_are_numbered(tmp_path: Path) -> None:
@@ -110,6 +112,15 @@ DRAFT = Proposal(
     device="2 cores",
     step_s=0.1,
 )
+
+
+def test_the_printed_plan_has_the_changes(pictures: Path) -> None:
+    """A plan with `--set` shows its trials, steps and size, and the time of a step at that size."""
+    files = {role: pictures / f"{role}.png" for role in ("content", "reference")}
+    draft = replace(DRAFT, pictures=Pictures(styles=[pictures / "style.png"], **files))
+    plan = draft.changed(["search.trials=3", "halving.max_steps=9", "size_px=48"])
+    assert (plan.trials, plan.max_steps, plan.size_px) == (3, 9, 48)
+    assert plan.step_s == pytest.approx(DRAFT.step_s / 4) and plan.budget_minutes == 1
 
 
 @given(st.floats(1, 1e4), st.floats(1, 1e4))

@@ -154,6 +154,29 @@ def test_a_paused_run_continues_where_it_was(job_file: Path, folder: Path) -> No
     ]
 
 
+def test_a_resumed_run_is_not_paused(job_file: Path, folder: Path) -> None:
+    """`resume` of a run that was paused and has ended lifts the pause, like a command."""
+    search = started(job_file, folder)
+    give(folder, "pause")
+    search.heartbeat()
+    resumed = started(job_file, folder)
+    resumed.lift_pause()
+    assert not resumed.paused and resumed.next() is not None
+    names = [record.command.name for record in load_results(folder).commands]
+    assert names == ["pause", "resume"]
+    assert not started(job_file, folder).paused
+
+
+def test_commands_after_the_end_are_refused(job_file: Path, folder: Path) -> None:
+    """A command that comes when the search is over is recorded with this reason."""
+    search = started(job_file, folder)
+    play(search, quality)
+    give(folder, "more-like 0", count=2)
+    search.refuse_commands()
+    record = load_results(folder).commands[0]
+    assert record.refused == "the search is over" and not received(folder)
+
+
 def test_a_running_trial_pauses_at_its_next_rung(job_file: Path, folder: Path) -> None:
     """A trial that would continue is taken back at its rung, and given out again later."""
     search = started(job_file, folder)

@@ -49,7 +49,9 @@ def report_figures(results: Results) -> list[Group]:
     worst = worst_plotted(results)
     study, numbers = study_for_plots(results.run.path, results.goals, worst)
     if len(study.trials) < MIN_TRIALS:
-        needed = f"Plots of parameters need at least {MIN_TRIALS} trials with a score, besides presets."
+        needed = (
+            f"Plots of parameters need at least {MIN_TRIALS} trials with a score, besides presets."
+        )
         return [_group("Too few trials", needed, [])] if study.trials else []
     name = results.goals.first.label
     with warnings.catch_warnings():
