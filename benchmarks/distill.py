@@ -35,6 +35,11 @@ from tuner.distill.train import distill
 #: Sizes, minutes of training and steps; the quick form only shows that it works.
 SIZE_PX, MINUTES = 96, 15.0
 QUICK_SIZE_PX, QUICK_STEPS, QUICK_SETTINGS = 48, 4, ["steps=4"]
+#: Settings without a preset: the first initial point of the space `standard`, from the photo.
+SETTINGS = [
+    *("style_weight=100", "style_layers={relu1_2: 0.86, relu2_2: 0.14}"),
+    *("content_layers={relu2_2: 1}", "content_weight=1", "tv_weight=10", "lr=0.03", "steps=45"),
+]
 
 #: Bounds of the issue: loss of the network relative to the optimization's and to the untouched
 #: photo's, and how many times as fast it is.
@@ -66,7 +71,7 @@ def main(
             steps=QUICK_STEPS if quick else None,
             minutes=None if quick else minutes,
             batch=1 if quick else batch,
-            lr=3e-3,
+            lr=2e-3,
         )
         request = Request(
             presets=preset or [],
@@ -75,7 +80,7 @@ def main(
             out=out or Path(folder) / "network.onnx",
             training=training,
             held_out=held_out,
-            assignments=QUICK_SETTINGS if quick else [] if preset else ["style_weight=10"],
+            assignments=QUICK_SETTINGS if quick else [] if preset else SETTINGS,
             size_px=QUICK_SIZE_PX if quick else size_px,
             weights=weights or (),
             force=True,

@@ -34,8 +34,9 @@ _SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
 #: Least side of a random crop, relative to the largest one of its shape in the photo.
 _LEAST_CROP = 0.5
 
-#: Share of the crops whose colors are changed, and the largest base-2 logarithm of their gammas.
-_RECOLORED, _MOST_GAMMA = 0.75, 1.0
+#: Share of the crops whose colors are changed, the largest base-2 logarithm of their gammas, and
+#: the range of their saturation. Larger changes make a small network worse on unchanged photos.
+_RECOLORED, _MOST_GAMMA, _SATURATION = 0.5, 0.6, (0.3, 1.5)
 
 #: Factor between the shorter side of a photo in memory and the size of crops: enough for a crop of
 #: half the photo without a loss of detail.
@@ -129,7 +130,7 @@ class Crops:
         size_px: longer side of a crop in pixels.
         seed: seed of choice, place, size and shape of crops.
         augment: crop at random places, sizes and shapes, flip half of the crops, and change the
-            colors of most; False: the central square of each photo.
+            colors of half; False: the central square of each photo.
         say: gets a line about each photo that cannot be read, once.
     """
 
@@ -233,15 +234,15 @@ class Crops:
 
 
 def _recolored(image_3HW: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return a picture with other colors: channels in random order, each with a random gamma.
+    """Return a picture with other colors: a random gamma of each channel, and random saturation.
 
     Without this, a network that has seen few photos fails on colors that none of them has.
     """
-    order, exponent_3 = rng.permutation(3), rng.uniform(-_MOST_GAMMA, _MOST_GAMMA, size=3)
-    saturation, changed = rng.uniform(0, 1.5), rng.random() < _RECOLORED
+    exponent_3 = rng.uniform(-_MOST_GAMMA, _MOST_GAMMA, size=3)
+    saturation, changed = rng.uniform(*_SATURATION), rng.random() < _RECOLORED
     if not changed:
         return image_3HW
     gamma_311 = torch.tensor(2.0**exponent_3, dtype=torch.float32)[:, None, None]
-    colored = image_3HW[torch.from_numpy(order)] ** gamma_311
+    colored = image_3HW**gamma_311
     gray = colored.mean(dim=0, keepdim=True)
     return (gray + saturation * (colored - gray)).clamp(0, 1)

@@ -137,7 +137,7 @@ def stylize(
     trust: TrustOption = False,
 ) -> None:
     """Stylize a picture, a folder of pictures or a video, with a preset, --set or a network."""
-    from nst_core.files import is_folder
+    from nst_core.files import is_file, is_folder
     from nst_core.images.sizes import check_image
     from nst_core.presets.built_in import load_any_preset
     from nst_core.presets.preset import StylizerPreset
@@ -201,11 +201,13 @@ def stylize(
         _stylize_several(chosen, sources, outputs)
         return
     check_writable_image(out_file, bits=bits, alpha=keep_alpha)
-    if size_px is None and (longer := max(check_image(content))) > 1.5 * chosen.config.size_px:
-        say(
-            f"the result has {chosen.config.size_px} px, the size of the preset; {content.name} has"
-            f" {longer} px: --size-px makes a larger one, with finer strokes"
-        )
+    if size_px is None and is_file(content):  # a pipe can be read only once
+        preset_px, content_px = chosen.config.size_px, max(check_image(content))
+        if content_px > 1.5 * preset_px:
+            say(
+                f"the result has {preset_px} px, the size of the preset; {content.name} has"
+                f" {content_px} px: --size-px makes a larger one, with finer strokes"
+            )
     apply_preset(chosen, sources, outputs, console=err, say=say)
 
 

@@ -74,14 +74,14 @@ def test_crops_have_the_shapes_of_photos() -> None:
     assert shapes == {(3, 64, 64), (3, 48, 64), (3, 64, 48)}
 
 
-def test_most_crops_get_other_colors() -> None:
-    """Colors change within [0, 1], for about three quarters of the crops."""
+def test_half_of_the_crops_get_other_colors() -> None:
+    """Colors change within [0, 1], for about half of the crops."""
     crops = Crops([plain(0.25)], 32)
     changed = [
         not torch.allclose(crops.batch(step, 1), torch.tensor(0.25), atol=0.01)
         for step in range(60)
     ]
-    assert 30 < sum(changed) < 58
+    assert 15 < sum(changed) < 45
     assert all(0 <= float(crops.batch(step, 1).min()) <= 1 for step in range(9))
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a number rounded to six digits; None instead of NaN and infinity, which JSON lacks."""
+    """Return a number rounded to eight digits; None instead of NaN and infinity, which JSON lacks.
+
+    The page rounds again for display; so many digits keep that from changing the last one shown.
+    """
     if value is None or not math.isfinite(value):
         return None
-    return float(f"{value:.6g}")
+    return float(f"{value:.8g}")
 
 
 def plain(value: Any) -> Any:
