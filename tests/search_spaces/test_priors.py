@@ -29,8 +29,8 @@ def test_variants_are_named_together_or_alone() -> None:
     ("name", "belief", "message"),
     [
         ("lrr", [0.1, "sure"], "no such parameter in the space gram; did you mean `lr`?"),
-        ("lr", [3, "sure"], "expected 0.005 … 0.2, log, got 3"),
-        ("lr", [True, "sure"], "expected 0.005 … 0.2, log, got True"),
+        ("lr", [3, "sure"], "expected 0.005 … 0.2, log scale, got 3"),
+        ("lr", [True, "sure"], "expected 0.005 … 0.2, log scale, got True"),
         ("lr", [0.1, "likel"], "expected maybe, likely or sure after the value, got 'likel'; did"),
         ("lr", 0.1, "expected [value, maybe | likely | sure], got 0.1"),
         ("style_weight", [1e6, "sure"], "expected 0.0316 … 316, got 1000000.0"),

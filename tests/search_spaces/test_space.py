@@ -242,7 +242,7 @@ def test_starts_may_leave_parameters_open() -> None:
 @pytest.mark.parametrize(
     ("start", "expected"),
     [
-        ({"lr@sgd": 1000}, r"`starts.0`: `lr@sgd`: expected 1 … 100, log, got 1000"),
+        ({"lr@sgd": 1000}, r"`starts.0`: `lr@sgd`: expected 1 … 100, log scale, got 1000"),
         ({"lr@sgd": 10, "optimizer": "adam"}, "`starts.0`: `lr@sgd`: has no effect unless"),
         ({"lr@sgd": 10, "lr@adam": 0.1}, "no effect unless"),
         ({"lr@sdg": 10}, "did you mean `lr@sgd`"),

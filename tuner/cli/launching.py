@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mimetypes
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,11 +133,9 @@ def _job(
     """Return the job of a job file, or the job that suits three pictures and this machine."""
     pictures = {"--content": content, "--style": styles, "--reference": reference}
     pictures["--minutes"] = minutes  # type: ignore[assignment]
-    from tuner.apply.picture_files import suffixes
-
     if job is not None:
         refuse_options(pictures, f"the job file {job} says this; leave out one of them")
-        if job.suffix.lower() in suffixes():
+        if (mimetypes.guess_type(job.name)[0] or "").startswith("image/"):
             raise InputError(
                 f"{job}: is a picture; expected a job file, or pictures by --content, --style and"
                 " --reference"

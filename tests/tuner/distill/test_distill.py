@@ -100,7 +100,7 @@ def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
         ),
         "no held-out photo can be read": distill(out, *style, "--held-out", tmp_path / "cut"),
         "expected 0 to 2^63 - 1": distill(out, *style, "--seed", 2**64),
-        "did not make it": distill(foreign, *style),
+        "it is not certain": distill(foreign, *style),
         "nothing to distill": ["distill", *style, "--photos", "samples", "--out", out],
     }
     for words, command in wrong.items():
