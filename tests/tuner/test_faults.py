@@ -185,11 +185,11 @@ def test_commands_to_a_run_that_is_killed_again_and_again(
 ) -> None:
     """Commands of `ctl` are carried out exactly once, whenever the launch around them is killed."""
     folder = tmp_path / "run"
-    options = set_options("search.trials=1000", "halving.max_steps=12")
+    options = set_options("search.trials=1000", "search.presets=false", "halving.max_steps=12")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
     asked = ["try lr=0.0111", "try lr=0.0222", "more-like 0", "try lr=0.0333"]
     for number, command in enumerate(asked):
-        wait_for_trials(folder, process, 2 * number + 1)
+        wait_for_reports(folder, process, count_reports(folder) + 3)
         count = ["--count=2"] if "more-like" in command else []
         sent = launches.start("ctl", folder, *command.split(), *count, "--wait=0")
         assert sent.wait(PATIENCE_S) == 0, sent.communicate()
@@ -197,6 +197,7 @@ def test_commands_to_a_run_that_is_killed_again_and_again(
         process.kill()
         process.wait()
         process = launches.start("resume", folder)
+    wait_for_reports(folder, process, count_reports(folder) + 3)
     wait_until(process, "all trials begun", lambda: len(_asked_for(folder)) == 5)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE_S)
