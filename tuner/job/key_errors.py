@@ -61,7 +61,7 @@ def _elsewhere(name: str) -> str:
     """Return ``; did you mean `halving.max_steps`?`` for keys of sections that contain a name."""
     found = [
         f"`{section}.{key}`"
-        for section, field in JobSpec.model_fields.items()
+        for section in _keys_at(())
         for key in _keys_at((section,))
         if key == name or key.endswith(f"_{name}")
     ]

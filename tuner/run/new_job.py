@@ -121,6 +121,7 @@ class Proposal:
         workers: number of engines that compute at the same time.
         device: name of the device.
         step_s: measured seconds of one step of one engine.
+        space: name of the search space.
     """
 
     pictures: Pictures
@@ -131,6 +132,7 @@ class Proposal:
     workers: int
     device: str
     step_s: float
+    space: str = SPACE
 
     @property
     def minutes(self) -> float:
@@ -150,7 +152,7 @@ class Proposal:
             "name": self.pictures.name,
             "pairs": [self.pictures.pair(folder)],
             "size_px": self.size_px,
-            "space": SPACE,
+            "space": self.space,
             "objective": "lpips",
             "search": {"trials": self.trials},
             "halving": {"max_steps": self.max_steps},
@@ -169,7 +171,7 @@ class Proposal:
 
     def changed(self, changes: Sequence[str]) -> Proposal:
         """Return the proposal with what some assignments change of it, for `proposal_table`."""
-        spec, _ = self.spec(changes)
+        spec, space = self.spec(changes)
         return dataclasses.replace(
             self,
             size_px=spec.size_px,
@@ -177,6 +179,7 @@ class Proposal:
             max_steps=spec.halving.max_steps,
             budget_minutes=spec.budget.minutes or math.inf,
             step_s=self.step_s * (spec.size_px / self.size_px) ** 2,
+            space=space.name,
         )
 
 

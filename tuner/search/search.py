@@ -174,10 +174,7 @@ class Search:
 
     def refuse_commands(self) -> None:
         """Record the commands that have come since the end of the search as refused."""
-        for command_id, command in self._steering.new_commands():
-            if command is not None:
-                self._steering.refuse(command_id, command, "the search is over")
-            self._steering.forget(command_id)
+        self._steering.refuse_all("the search is over")
 
     @property
     def waits(self) -> bool:

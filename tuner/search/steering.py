@@ -143,9 +143,12 @@ class Steering:
             self.stops.add(command.trial)
         return self._record(command_id, command, refused)
 
-    def refuse(self, command_id: str, command: Command, reason: str) -> None:
-        """Record that a command was refused."""
-        self._record(command_id, command, reason)
+    def refuse_all(self, reason: str) -> None:
+        """Record all new commands as refused."""
+        for command_id, command in self.new_commands():
+            if command is not None:
+                self._record(command_id, command, reason)
+            self.forget(command_id)
 
     def _record(self, command_id: str, command: Command, refused: str | None) -> CommandRecord:
         record = CommandRecord(id=command_id, command=command, at=time.time(), refused=refused)

@@ -118,7 +118,8 @@ def test_the_printed_plan_has_the_changes(pictures: Path) -> None:
     """A plan with `--set` shows its trials, steps and size, and the time of a step at that size."""
     files = {role: pictures / f"{role}.png" for role in ("content", "reference")}
     draft = replace(DRAFT, pictures=Pictures(styles=[pictures / "style.png"], **files))
-    plan = draft.changed(["search.trials=3", "halving.max_steps=9", "size_px=48"])
+    plan = draft.changed(["search.trials=3", "halving.max_steps=9", "size_px=48", "space=gram"])
+    assert plan.space == "gram"
     assert (plan.trials, plan.max_steps, plan.size_px) == (3, 9, 48)
     assert plan.step_s == pytest.approx(DRAFT.step_s / 4) and plan.budget_minutes == 1
 
