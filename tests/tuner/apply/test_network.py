@@ -59,7 +59,7 @@ def test_a_picture_that_does_not_fit_into_memory(
     network: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that needs more memory than there is names a size that fits."""
-    monkeypatch.setattr("tuner.apply.network._BYTES_PER_PIXEL", {"tiny": 2**40})
+    monkeypatch.setattr("tuner.apply.network._BYTES_PER_PIXEL", 2**40)
     command = ["stylize", "--network", network, "--content", pictures / "content.png"]
     done = nst_tuner(*command, "--out", tmp_path / "o.png")
     assert done.returncode == 2 and "--size-px" in done.stderr
