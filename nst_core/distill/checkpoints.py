@@ -22,7 +22,7 @@ from nst_core.files import is_file, write_atomic, writing
 _KEY = "nst-tuner-distill"
 
 #: Version of the layout.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ MIN_STRENGTH, MAX_STRENGTH = 0.1, 10.0
 #: Shorter side of the smallest picture; the reflection padding needs some pixels at each scale.
 MIN_SIDE_PX = 16
 
-#: Distance from black and white that the result starts from. At the limits themselves, the logistic
-#: function of the output has no gradient.
+#: Distance from black and white of the photo that the result starts from. At the limits themselves,
+#: the logistic function of the output has no gradient.
 _MARGIN = 0.02
 
 #: Powers of the strength's logarithm that scales and shifts may depend on.
@@ -167,8 +167,9 @@ class StyleNetwork(nn.Module):
             [resize_conv((quarter, half), conditions), resize_conv((half, full), conditions)]
         )
         self.last = nn.Conv2d(full, 3, ends_px)
+        self.start = ConditionalNorm(3, conditions)
         self._ends_padding = ends_px // 2
-        with torch.no_grad():  # begin near the untouched photo, which is much nearer than noise
+        with torch.no_grad():  # begin near a photo, which is much nearer than noise
             self.last.weight.mul_(0.1)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
@@ -201,9 +202,13 @@ class StyleNetwork(nn.Module):
             # The exact size, since an odd side is not twice the smaller one.
             feat = up(F.interpolate(feat, size=sizes.pop(), mode="nearest"), condition_NK)
         change = self.last(_reflected(feat, self._ends_padding))
-        # The sum in front of the logistic function keeps pixels within [0, 1] with a gradient.
-        start = image_N3HW.clamp(_MARGIN, 1 - _MARGIN)
-        return torch.sigmoid(change + torch.log(start / (1 - start)))
+        # The network changes the photo, so that it begins with its shapes; they are hard to learn.
+        # Normalized, since the style has its own colors: the network would have to remove those of
+        # each photo, and fails on photos with other colors than it has seen. The sum in front of
+        # the logistic function keeps pixels within [0, 1] with a gradient.
+        photo = image_N3HW.clamp(_MARGIN, 1 - _MARGIN)
+        start = self.start(torch.log(photo / (1 - photo)), condition_NK)
+        return torch.sigmoid(start + change)
 
 
 def _condition(strength_N: Tensor, styles_NK: Tensor) -> Tensor:

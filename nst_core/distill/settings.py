@@ -9,10 +9,12 @@ from nst_core.errors import ConfigError, near_miss
 
 #: Kinds of networks, and what each is for.
 NETWORKS: dict[str, str] = {
-    "small": "residual network, 1.7 million parameters",
     "mobile": "inverted residuals, 0.2 million parameters, for phones and browsers",
+    "small": "residual network, 1.7 million parameters",
 }
 
+#: Peak learning rates by network, unless one is given.
+LEARNING_RATES: dict[str, float] = {"mobile": 5e-3, "small": 1e-3}
 
 #: Number of steps without a limit of steps or time.
 STEPS = 20_000
@@ -31,7 +33,7 @@ class TrainingSettings:
         minutes: time limit, > 0; the learning rate then falls with the time if that ends first.
             None: no limit.
         batch: number of pictures of a step, >= 1.
-        lr: peak learning rate of Adam, > 0.
+        lr: peak learning rate of Adam, > 0; None: that of the network, see `LEARNING_RATES`.
         seed: seed of parameters, crops, styles and strengths.
         augment: whether crops are random.
 
@@ -39,11 +41,11 @@ class TrainingSettings:
         ConfigError: a setting is out of range; the error lists all problems.
     """
 
-    network: str = "small"
+    network: str = "mobile"
     steps: int | None = None
     minutes: float | None = None
     batch: int = 4
-    lr: float = 2e-3
+    lr: float | None = None
     seed: int = 0
     augment: bool = True
 
@@ -64,6 +66,11 @@ class TrainingSettings:
             problems.append(f"`seed`: expected 0 to 2^63 - 1, got {self.seed}")
         if problems:
             raise ConfigError("training", problems)
+
+    @property
+    def peak_lr(self) -> float:
+        """Peak learning rate: the given one, or that of the network."""
+        return LEARNING_RATES[self.network] if self.lr is None else self.lr
 
     @property
     def last_step(self) -> int:

@@ -108,7 +108,7 @@ class Trainer:
             network = StyleNetwork(settings.network, len(styles))
         self._network = network.to(device=device, memory_format=MEMORY_FORMAT)  # type: ignore[call-overload]
         self._average = AveragedModel(self._network, avg_fn=_averaged)
-        self._adam = torch.optim.Adam(self._network.parameters(), settings.lr)
+        self._adam = torch.optim.Adam(self._network.parameters(), settings.peak_lr)
         self._counters = _Counters()
         saved = Checkpoint.load(checkpoint)
         if saved is not None:
@@ -196,7 +196,7 @@ class Trainer:
     def _advance(self) -> float:
         """Take one step; return its mean loss, or NaN if the step was skipped."""
         for group in self._adam.param_groups:
-            group["lr"] = self._settings.lr * _rate(self._share, self._settings.last_step)
+            group["lr"] = self._settings.peak_lr * _rate(self._share, self._settings.last_step)
         loss = self._loss()
         self._adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -207,7 +207,8 @@ class Trainer:
             if self._counters.bad >= _MOST_BAD_STEPS:
                 raise WorkError(
                     f"step {self.step}: the loss was not a finite number in {_MOST_BAD_STEPS}"
-                    f" steps; a smaller learning rate than {self._settings.lr:g} may help (--lr)"
+                    f" steps; a smaller learning rate than {self._settings.peak_lr:g} (--lr) may"
+                    " help"
                 )
             return math.nan
         self._counters.bad = 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nst_core.distill.settings import TrainingSettings
+from nst_core.distill.settings import LEARNING_RATES, TrainingSettings
 from nst_core.errors import InputError
 from tuner.terminal import completion
 from tuner.terminal.console import (
@@ -72,8 +72,8 @@ def distill(
     ] = None,
     network: Annotated[
         str,
-        typer.Option(metavar="KIND", help="`small` (1.7 million parameters) or `mobile` (0.2)"),
-    ] = "small",
+        typer.Option(metavar="KIND", help="`mobile` (0.2 million parameters) or `small` (1.7)"),
+    ] = "mobile",
     minutes: Annotated[
         float | None, typer.Option(metavar="M", help="end the training after this time")
     ] = None,
@@ -82,7 +82,14 @@ def distill(
         typer.Option(metavar="N", help="number of steps; default: 20,000, or what --minutes allow"),
     ] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="number of pictures of a step")] = 4,
-    lr: Annotated[float, typer.Option(metavar="X", help="learning rate")] = 2e-3,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="peak learning rate; default: "
+            + ", ".join(f"{lr:g} ({kind})" for kind, lr in LEARNING_RATES.items()),
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="seed of everything that is random")] = 0,
     augment: Annotated[
         bool, typer.Option("--augment/--no-augment", help="train on random crops and flips")

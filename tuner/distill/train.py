@@ -31,6 +31,7 @@ from nst_core.stylization import default_device
 from tuner import __version__
 from tuner.distill.quality_page import write_quality
 from tuner.distill.request import Request, Work, check
+from tuner.study.lock import held
 
 #: Files in the folder of a training.
 CHECKPOINT, STRIP, PROGRAM = "checkpoint.safetensors", "strip.jpg", "program.pt2"
@@ -62,6 +63,7 @@ def distill(request: Request, *, console: Console, say: Say) -> dict[str, Any]:
 
     Raises:
         InputError: bad input; nothing was trained.
+        RunError: another process trains the same file.
         WorkError: the training or an optimization diverged.
     """
     work = check(request, say)
@@ -75,10 +77,11 @@ def distill(request: Request, *, console: Console, say: Say) -> dict[str, Any]:
         augment=request.training.augment,
         say=say,
     )
-    trainer = Trainer(work.styles, crops, store, request.training, request.folder / CHECKPOINT)
-    _describe(request, work, trainer, say)
-    _train(trainer, request, work, console, say)
-    return _finish(request, work, store, suite, trainer, console, say)
+    with held(request.folder, "distill"):  # two trainings would overwrite each other's checkpoints
+        trainer = Trainer(work.styles, crops, store, request.training, request.folder / CHECKPOINT)
+        _describe(request, work, trainer, say)
+        _train(trainer, request, work, console, say)
+        return _finish(request, work, store, suite, trainer, console, say)
 
 
 def _check_memory(request: Request, work: Work, store: FeatureStore) -> None:

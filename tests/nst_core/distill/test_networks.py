@@ -37,11 +37,14 @@ def test_the_mobile_network_is_small() -> None:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_an_untrained_network_nearly_returns_the_photo(kind: str) -> None:
-    """Training starts near the untouched photo, so that few steps are enough."""
+    """Training starts near the photo, so that few steps are enough, but without its colors."""
     image = torch.rand(1, 3, 40, 48) * 0.9 + 0.05
+    network = StyleNetwork(kind)
     with torch.no_grad():
-        result = StyleNetwork(kind)(image, torch.ones(1), torch.ones(1, 1))
-    assert (result - image).abs().mean() < 0.05
+        result, dark = (network(x, torch.ones(1), torch.ones(1, 1)) for x in (image, image * 0.5))
+    shapes = torch.corrcoef(torch.stack([image.flatten(), result.flatten()]))
+    assert shapes[0, 1] > 0.9
+    assert (dark.mean((2, 3)) - result.mean((2, 3))).abs().max() < 0.1
 
 
 def test_style_and_strength_change_the_result() -> None:

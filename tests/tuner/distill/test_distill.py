@@ -13,6 +13,7 @@ from nst_core.distill.settings import TrainingSettings
 from tests.nst_core.distill.tiny_network import _TINY
 from tests.tuner.helpers import nst_tuner
 from tuner.distill.request import Request, check
+from tuner.study.lock import held
 
 #: Settings of a short optimization on shallow layers.
 QUICK = (
@@ -55,7 +56,7 @@ def test_two_presets_become_one_network(pictures: Path, tmp_path: Path) -> None:
     assert rows["optimization"]["lpips"] == 0.0 < rows["untouched"]["lpips"]
     assert rows["network"]["ms"] > 0
     folder = tmp_path / "n.onnx.training"
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     pictures_and_page = {"quality.html", "quality.json", "quality.jpg", "pictures"}
     assert names == {"checkpoint.safetensors", "strip.jpg", "program.pt2", *pictures_and_page}
     page = (folder / "quality.html").read_text()
@@ -64,6 +65,10 @@ def test_two_presets_become_one_network(pictures: Path, tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert "continues after 2 steps" in again.stderr and "replaces the existing" in again.stderr
     assert "optimization" in again.stdout
+    with held(folder, "distill"):
+        second = nst_tuner(*distill(out, *styles, "--steps", 4))
+    assert second.returncode == 2, second.stderr
+    assert "in use by `nst-tuner distill`" in second.stderr
 
 
 def test_bad_input_is_one_error(pictures: Path, tmp_path: Path) -> None:
