@@ -28,6 +28,9 @@ JSON, PAGE, SHEET, PICTURES_FOLDER = "quality.json", "quality.html", "quality.jp
 #: Columns of the tables before those of the metrics.
 _COLUMNS = ("loss / optimization", "loss / untouched", "ms")
 
+#: Letters of a photo's name that fit below its picture on the contact sheet.
+_MOST_LETTERS = 26
+
 
 def write_quality(
     network: OnnxNetwork,
@@ -100,13 +103,14 @@ def _save(comparison: Comparison, folder: Path, number: int) -> dict[str, Path]:
 
 
 def _cells(comparison: Comparison, files: Mapping[str, Path]) -> list[Cell]:
-    optimal = comparison.losses["optimization"]
+    losses, photo = comparison.losses, comparison.photo
+    if len(photo) > _MOST_LETTERS:
+        photo = photo[: _MOST_LETTERS - 1] + "…"
+    titles = {name: f"{name}, {comparison.ms[name]:.0f} ms" for name in files} | {
+        "untouched": photo
+    }
     return [
-        (
-            f"{name}: {comparison.photo}\n{comparison.losses[name] / optimal:.2f} x loss,"
-            f" {comparison.ms[name]:.0f} ms",
-            path,
-        )
+        (f"{titles[name]}\n{losses[name] / losses['optimization']:.2f} x loss", path)
         for name, path in files.items()
     ]
 

@@ -39,8 +39,9 @@ CHECKPOINT, STRIP, PROGRAM = "checkpoint.safetensors", "strip.jpg", "program.pt2
 #: Seconds between two checkpoints, each with a new strip of pictures.
 SAVE_EVERY_S = 60.0
 
-#: Number of steps by which the time of a step is measured for the estimate.
-_TIMED_STEPS = 3
+#: Number of steps by which the time of a step is measured for the estimate, and of those before
+#: them, which also load photos and networks.
+_TIMED_STEPS, _FIRST_STEPS = 10, 5
 
 #: Bytes of activations that the backward pass of a network keeps for each pixel: measured 4,170
 #: (mobile) and 3,680 (small).
@@ -114,7 +115,7 @@ def _train(trainer: Trainer, request: Request, work: Work, console: Console, say
     if trainer.is_done:
         say("the training is complete; more --steps or --minutes would continue it")
         return
-    first_step, first_second = trainer.step, trainer.seconds
+    first_step, first_second = trainer.step + _FIRST_STEPS, math.nan
     strip = _Strip(work, request.folder / STRIP)
     columns = (
         TextColumn("{task.description}"),
@@ -130,6 +131,8 @@ def _train(trainer: Trainer, request: Request, work: Work, console: Console, say
             if math.isfinite(progress.loss):
                 loss = progress.loss if math.isnan(loss) else 0.95 * loss + 0.05 * progress.loss
             bar.update(task, completed=progress.share, step=progress.step, loss=loss)
+            if progress.step == first_step:
+                first_second = progress.seconds
             if progress.step == first_step + _TIMED_STEPS:
                 say(_estimate(request, progress.step, progress.seconds, first_second))
 
