@@ -57,7 +57,10 @@ class Comparison:
         self.of: dict[str, dict[Key, CaseResult]] = {name: {} for name in self.ways}
         for result in results:
             case = result.case
-            self.of[case.way.name][case.pair, case.pictures, case.seed] = result
+            # A reference that was made again on another machine may differ a little. The LPIPS of
+            # the untouched photo tells.
+            pictures = f"{case.pictures} {result.untouched}"
+            self.of[case.way.name][case.pair, pictures, case.seed] = result
         self.budget = group.full_trials * group.steps[1]
         #: Pairs and seeds that all ways have searched.
         self.common = sorted(set.intersection(*(set(found) for found in self.of.values())))
