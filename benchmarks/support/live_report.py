@@ -17,7 +17,9 @@ NEVER = 2.0
 #: Samplers that are compared with the default of the same space, each with a goal.
 RIVALS = ("tpe", "random", STOCK)
 
-#: (pair, digest of its pictures, seed): searches are compared by these.
+#: (pair, digest of its pictures with the LPIPS of the untouched photo, seed): searches are compared
+#: by these. A reference that was made again on another machine may differ a little, and the LPIPS
+#: tells.
 Key = tuple[str, str, int]
 
 
@@ -57,8 +59,6 @@ class Comparison:
         self.of: dict[str, dict[Key, CaseResult]] = {name: {} for name in self.ways}
         for result in results:
             case = result.case
-            # A reference that was made again on another machine may differ a little. The LPIPS of
-            # the untouched photo tells.
             pictures = f"{case.pictures} {result.untouched}"
             self.of[case.way.name][case.pair, pictures, case.seed] = result
         self.budget = group.full_trials * group.steps[1]

@@ -25,8 +25,8 @@ from nst_core.errors import InputError
 
 #: Resource files with photos.
 RESOURCES = (
-    *("advanced_colors", "categorization", "clickgame", "erase", "explore_farm_animals"),
-    *("explore_monuments", "explore_world_animals", "explore_world_music"),
+    *("categorization", "clickgame", "erase", "explore_farm_animals", "explore_monuments"),
+    *("explore_world_animals", "explore_world_music"),
 )
 #: Shorter side of the smallest picture that is taken; icons are smaller.
 LEAST_SIDE_PX = 200
@@ -37,18 +37,18 @@ def main(
     out: Annotated[Path, typer.Argument(help="a folder for the photos")],
 ) -> None:
     """Write the photos of the package as PNG files."""
-    files = [file for file in sorted(folder.rglob("*.rcc")) if file.stem in RESOURCES]
-    if not files:
-        raise InputError(
-            f"{folder}: has no resource file {RESOURCES[0]}.rcc; expected the unpacked package"
-            " gcompris-qt-data"
-        )
-    out.mkdir(parents=True, exist_ok=True)
     count = 0
-    for file in files:
-        for index, photo in enumerate(photos(file.read_bytes())):
-            photo.save(out / f"{file.stem}-{index:03d}.png")
-            count += 1
+    for file in sorted(folder.rglob("*.rcc")):
+        if file.stem in RESOURCES:
+            for index, photo in enumerate(photos(file.read_bytes())):
+                out.mkdir(parents=True, exist_ok=True)
+                photo.save(out / f"{file.stem}-{index:03d}.png")
+                count += 1
+    if not count:
+        raise InputError(
+            f"{folder}: has no photos in files such as {RESOURCES[0]}.rcc; expected the unpacked"
+            " package gcompris-qt-data"
+        )
     err.print(f"{count} photos in {out}", markup=False)
 
 
@@ -62,7 +62,7 @@ def photos(resources: bytes) -> Iterator[Image.Image]:
                 photo = Image.open(io.BytesIO(resources[start : start + length]))
                 photo.load()
             except (OSError, UnidentifiedImageError):
-                photo = None
+                photo = None  # these bytes were no beginning of a picture
             if photo is not None and photo.mode == "RGB" and min(photo.size) >= LEAST_SIDE_PX:
                 yield photo
         start = resources.find(b"RIFF", start + 4)

@@ -202,10 +202,10 @@ class StyleNetwork(nn.Module):
             # The exact size, since an odd side is not twice the smaller one.
             feat = up(F.interpolate(feat, size=sizes.pop(), mode="nearest"), condition_NK)
         change = self.last(_reflected(feat, self._ends_padding))
-        # The network changes the photo, so that it begins with its shapes; they are hard to learn.
-        # Normalized, since the style has its own colors: the network would have to remove those of
-        # each photo, and fails on photos with other colors than it has seen. The sum in front of
-        # the logistic function keeps pixels within [0, 1] with a gradient.
+        # The result starts from the photo, since shapes are hard to learn; and from normalized
+        # colors, since a network that has to remove those of each photo fails on colors that it has
+        # not seen. The sum in front of the logistic function keeps pixels within [0, 1] with a
+        # gradient.
         photo = image_N3HW.clamp(_MARGIN, 1 - _MARGIN)
         start = self.start(torch.log(photo / (1 - photo)), condition_NK)
         return torch.sigmoid(start + change)

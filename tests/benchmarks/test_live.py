@@ -178,6 +178,19 @@ def test_the_report_compares_by_pair_and_seed() -> None:
     assert goal.met and goal.value == 0.01
 
 
+def test_searches_with_another_reference_are_not_compared() -> None:
+    """A reference that was made again and differs is told by the score of the untouched photo."""
+    results = [
+        result("gram", (90, 0.4), (360, 0.2)),
+        result("gram", (90, 0.4), (360, 0.3), pair="dog"),
+        result("gram/stock", (90, 0.5), (360, 0.25)),
+        replace(result("gram/stock", (90, 0.5), (360, 0.9), pair="dog"), untouched=0.51),
+    ]
+    (one,) = comparisons(results, ["gram", "gram/stock"])
+    assert [key[0] for key in one.shared("gram", "gram/stock")] == ["cat"]
+    assert [key[0] for key in one.common] == ["cat"]
+
+
 @pytest.fixture
 def tiny(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, random_weights: Callable[[str], Weights]
