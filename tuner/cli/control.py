@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode="rich")
 WAIT_S = 30.0
 
 
-@app.command(epilog=example("ctl runs/cafe try lr=0.05 init=style"))
+@app.command(epilog=example("ctl runs/cafe try tv_weight=50 init=style"))
 def ctl(
     run_dir: Annotated[
         Path,

@@ -2,7 +2,7 @@
 
 /** Command -> its name in the form, what to type, and an example of that. */
 const COMMANDS = {
-  try: ["Try settings next", "settings", "lr=0.05 init=style"],
+  try: ["Try settings next", "settings", "tv_weight=50 init=style"],
   "more-like": ["Search near a trial", "number of the trial", "7"],
   "stop-trial": ["Stop a trial", "number of the trial", "7"],
   set: ["Change the budget", "key and value", "budget.minutes=60"],
@@ -24,7 +24,7 @@ function form(paused) {
   const choose = (event) => { typed.command = event.target.value; renderControl(); byId("command").focus(); };
   const submit = (event) => {
     event.preventDefault();
-    sendCommand(typed.command, typed.text.split(/\s+/).filter(Boolean));
+    sendTyped();
   };
   const [, label, example] = COMMANDS[typed.command];
   return h("form", { class: "controls", id: "steer", onsubmit: submit },
@@ -47,18 +47,28 @@ function trialControls({ trial, state, preset }) {
   ];
 }
 
+/** What the form holds; it is empty again once that is done, unless something else was typed meanwhile. */
+async function sendTyped() {
+  const { command, text } = typed;
+  const done = await sendCommand(command, text.split(/\s+/).filter(Boolean));
+  if (done && typed.text === text) {
+    typed.text = "";
+    if (byId("arguments")) byId("arguments").value = "";
+  }
+}
+
+/** Whether the command is done: one that was refused, or that the search has yet to carry out, is not. */
 async function sendCommand(name, words) {
   show(`${name}: sent …`);
   try {
     const answer = await fetch("ctl", { method: "POST", body: JSON.stringify({ command: name, arguments: words }) });
     const { command, state, reason, error } = await answer.json();
     show(error ?? `${command}: ${reason ?? { done: "done", sent: "sent; the search carries it out before its next trial" }[state]}`);
-    if (state === "done") {
-      typed.text = "";
-      await refresh();
-    }
+    if (state === "done") await refresh();
+    return state === "done";
   } catch {
     show("not sent: the server does not answer");
+    return false;
   }
 
   function show(text) {
