@@ -52,7 +52,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 REMOVED: Mapping[str, str] = {
     "own-gp": "the Gaussian process of this project until version 0.2, with rungs as `auto`",
     "former": "the same with an early first rung: the default until version 0.2",
-    "first-points": "the default with the initial points that `standard` had first",
+    "adam": "version 1 of the space `standard`, whose optimizer was Adam",
+    "cmaes-adam": "CMA-ES in that version",
+    "first-points": "that version with its first initial points",
     "tpe-first-points": "TPE with these initial points",
 }
 

@@ -202,11 +202,12 @@ def nst_tuner(*arguments: object, **environment: str) -> Done:
 
 
 def quality(plan: Plan, steps: int) -> float:
-    """Return a made-up score: best at a learning rate of 0.03, better after more steps."""
-    return abs(math.log10(plan.config.lr / 0.03)) + 1 / steps
+    """Return a made-up score: best at a style weight of 100, better after more steps."""
+    return abs(math.log10(plan.config.style_weight / 100)) + 1 / steps
 
 
 def promoting(job_file: Path, folder: Path, *overrides: str, **options: Any) -> Search:
-    """Return a search of 18 trials without presets, unless ``options`` have some."""
+    """Return a search of 18 drawn trials, unless ``options`` have presets or initial points."""
     options.setdefault("presets", 0)
+    options.setdefault("initial_points", ())
     return make_search(job_file, folder, "search.trials=18", *overrides, **options)

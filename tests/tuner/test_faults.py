@@ -187,7 +187,7 @@ def test_commands_to_a_run_that_is_killed_again_and_again(
     folder = tmp_path / "run"
     options = set_options("search.trials=1000", "search.presets=false", "halving.max_steps=12")
     process = launches.start("launch", job_file, "--run-dir", folder, *options)
-    asked = ["try lr=0.0111", "try lr=0.0222", "more-like 0", "try lr=0.0333"]
+    asked = ["try lr=0.3111", "try lr=0.3222", "more-like 0", "try lr=0.3333"]
     for number, command in enumerate(asked):
         wait_for_reports(folder, process, count_reports(folder) + 3)
         count = ["--count=2"] if "more-like" in command else []
@@ -204,7 +204,7 @@ def test_commands_to_a_run_that_is_killed_again_and_again(
     assert process.returncode == 130, stderr
     assert_no_traceback(stderr)
     tries = sorted(r.params["lr"] for r in _asked_for(folder) if "try" in r.note)
-    assert tries == [0.0111, 0.0222, 0.0333]
+    assert tries == [0.3111, 0.3222, 0.3333]
     assert len(_asked_for(folder)) == 5
     commands = load_results(folder).commands
     assert [record.command.name for record in commands] == ["try", "try", "more-like", "try"]

@@ -35,8 +35,8 @@ _JOB = {
 def reference_source() -> str:
     """Return how the demo makes its reference: by nothing that its search could find again.
 
-    This is the feed-forward network if it is installed. A long run has another style loss, another
-    optimizer and other layers than the space of the demo.
+    This is the feed-forward network if it is installed. A long run has another style loss
+    and other layers than the space of the demo.
     """
     try:
         check_installed()

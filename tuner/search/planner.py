@@ -146,6 +146,15 @@ class Planner:
         """Whether the search chose a trial: it is neither a preset nor a final."""
         return not (plan.final or self.preset(plan.trial))
 
+    def runs_in_full(self, number: int) -> bool:
+        """Whether a trial of the search runs to its end: that of the first initial point.
+
+        Halving drops what begins slowly, however well it ends. The first initial point is what the
+        field or a stylizer uses by default, and the result of a search is never worse than that.
+        """
+        asked = self._steering.point(number) is not None
+        return bool(self._initial_points) and self._index(number) == 0 and not asked
+
     def _configure(self, number: int) -> Configuration:
         """Choose the configuration of a trial that has just begun, and record it."""
         max_steps = self._job.halving.max_steps

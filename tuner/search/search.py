@@ -399,7 +399,8 @@ class Search:
             reason = f"violates {next(iter(violations))} at step {steps}"
         if reason:
             return self._end(number, "pruned", reason)
-        if not competes:  # presets run to their end, so that the search has a baseline
+        # Presets and the first initial point run to their end: the search has to be better.
+        if not competes or self._planner.runs_in_full(number):
             return self._continue(number, steps)
         here = self._planner.rung(number, steps)
         reported = self._rung_values.at(here)

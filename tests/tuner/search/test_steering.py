@@ -54,13 +54,13 @@ def test_a_configuration_that_was_asked_for_comes_next(job_file: Path, folder: P
     """`try` runs its parameters as the next trial, and the initial points continue after it."""
     search = started(job_file, folder)
     plans = [search.next() for _ in range(3)]
-    give(folder, "try lr=0.0123 init=mix")
+    give(folder, "try lr=0.3123 init=mix")
     plans += [search.next() for _ in range(2)]
     records, _ = load_records(folder)
     points = load_job(job_file)[1].initial_points
     assert records[2].params == points[0] and records[4].params == points[1]
-    assert (records[3].params["lr"], records[3].params["init"]) == (0.0123, "mix")
-    assert records[3].note == "asked for: try lr=0.0123 init=mix"
+    assert (records[3].params["lr"], records[3].params["init"]) == (0.3123, "mix")
+    assert records[3].note == "asked for: try lr=0.3123 init=mix"
     assert not received(folder)
     assert all(plans)
 
@@ -224,13 +224,27 @@ def test_the_job_can_change_while_it_runs(job_file: Path, folder: Path) -> None:
     assert "target" in search.reason
 
 
+def test_the_first_initial_point_runs_to_its_end(job_file: Path, folder: Path) -> None:
+    """The first initial point is never dropped, also if a person asks for another trial first."""
+    points = [{"tv_weight": 10.0}, {"tv_weight": 20.0}]
+    search = started(
+        job_file, folder, "halving.min_steps=2", "search.trials=9", presets=0, initial_points=points
+    )
+    give(folder, "try tv_weight=30")
+    search.heartbeat()
+    play(search, lambda plan, _: {1: 0.9, 2: 0.8}.get(plan.trial, 0.1))
+    records, _ = load_records(folder)
+    assert [record.params["tv_weight"] for record in records[:3]] == [30, 10, 20]
+    assert [(r.state, max(r.rungs)) for r in records[1:3]] == [("complete", 6), ("pruned", 2)]
+
+
 def test_every_command_is_carried_out_exactly_once(
     job_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever a launch is killed around a command, the resumed run carries it out once."""
     search = started(job_file, folder)
     play(search, quality, limit=4)
-    give(folder, "try lr=0.0123")
+    give(folder, "try lr=0.3123")
     # Killed after the command was recorded, before its file was deleted.
     with monkeypatch.context() as context:
         context.setattr("tuner.search.steering.delete", lambda folder, command: None)
@@ -242,9 +256,9 @@ def test_every_command_is_carried_out_exactly_once(
     play(started(job_file, folder), quality)
     records, notes = load_records(folder)
     assert not received(folder)
-    assert sum(r.params.get("lr") == 0.0123 for r in records) == 1
+    assert sum(r.params.get("lr") == 0.3123 for r in records) == 1
     asked = [r.note for r in records if r.asked_by]
-    assert sorted(asked) == ["asked for: more-like 2 (2 trials)"] * 2 + ["asked for: try lr=0.0123"]
+    assert sorted(asked) == ["asked for: more-like 2 (2 trials)"] * 2 + ["asked for: try lr=0.3123"]
     assert len(records) == 8
     assert [c["command"]["name"] for c in notes["commands"]] == ["try", "more-like"]
 
@@ -253,7 +267,7 @@ def test_without_room_nothing_is_asked_for(job_file: Path, folder: Path) -> None
     """When no trial is left, `try` is refused and says how to get more trials."""
     search = started(job_file, folder)
     play(search, quality)
-    given = give(folder, "try lr=0.05")
+    given = give(folder, "try lr=0.5")
     search.heartbeat()
     record = wait_for(folder, given, 0)
     assert record is not None and "set search.trials=9" in str(record.refused)
