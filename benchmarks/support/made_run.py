@@ -130,9 +130,11 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
 
 
 def _scores(plan: Plan, steps: int) -> dict[str, float]:
-    """Return scores that are better near a learning rate of 0.03 and with more steps."""
+    """Return scores that are better near a learning rate or style weight, and with more steps."""
     assert isinstance(plan.config, StyleConfig)
-    lpips = 0.25 + 0.2 * abs(math.log10(plan.config.lr / 0.03)) + 1 / (steps + 5)
+    config = plan.config
+    far = config.style_weight / 100 if config.optimizer == "lbfgs" else config.lr / 0.03
+    lpips = 0.25 + 0.2 * abs(math.log10(far)) + 1 / (steps + 5)
     lpips += 0.001 * plan.config.seed
     return {**{name: value * lpips for name, value in UNTOUCHED.items()}, "lpips": lpips}
 

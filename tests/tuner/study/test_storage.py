@@ -42,7 +42,7 @@ def driver(job_file: Path, folder: Path, *overrides: str) -> Search:
     else:
         begin = {"url": job.search.study, "name": job.name, "notes": compared(job)}
         study = RunStudy.create(folder, **begin, **settings)  # type: ignore[arg-type]
-    return Search(study, RunDir(folder), job, space, callback=Recorder())
+    return Search(study, RunDir(folder), job, space, callback=Recorder(), initial_points=())
 
 
 def turn(search: Search) -> bool:

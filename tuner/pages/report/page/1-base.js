@@ -31,13 +31,16 @@ function fill(id, ...children) {
 
 /** Change the page but keep focus, open details and the sliders between pictures as they are. */
 function keepState(change) {
-  const focused = document.activeElement?.id;
+  const { id: focused, type, selectionStart, selectionEnd } = document.activeElement ?? {};
   const open = [...document.querySelectorAll("details[open]")].map(({ id }) => id);
   const edges = [...document.querySelectorAll(".compare input")].map(({ id, value }) => [id, value]);
   change();
   for (const id of open) byId(id)?.setAttribute("open", "");
   for (const [id, value] of edges) moveEdge(byId(id), value);
-  if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
+  if (focused && document.activeElement?.id !== focused) {
+    byId(focused)?.focus({ preventScroll: true });
+    if (type === "text") byId(focused)?.setSelectionRange(selectionStart, selectionEnd);
+  }
 }
 
 /** Text for screen readers only. */
