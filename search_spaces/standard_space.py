@@ -31,14 +31,15 @@ STANDARD = Space(
         " shallow or deep, at the first layer of each block or further inside; a slope weights"
         " them. Content layers are one of each depth, and conv4_2, which published systems use. A"
         " total variation weight of 1 has no visible effect, and above 1000 it blurs. A smaller"
-        " style image gives finer strokes; 2 times the result is the largest that the engine takes."
-        " Three settings are fixed. L-BFGS, whose natural learning rate is 1, is level with Adam at"
-        " 64 and 128 px and better at 256 px. Pixels are clamped only when an image is saved, which"
-        " L-BFGS likes better. Copies of the border pixels as padding of the first convolution"
-        " helped on both pairs where they were compared. The first initial point follows Gatys' own"
-        " program: its layers, with weights of 1 / channels² relative to the first, and the photo"
-        " as start. The others come from winners of searches at 64 to 256 px; none of this is a"
-        " measured optimum."
+        " style image gives finer strokes; 2 times the result is the largest that the engine"
+        " takes. Three settings are fixed. The optimizer is L-BFGS, whose natural learning rate is"
+        " 1: with it, searches were level with those of Adam at 64 and 128 px, better at 256 px,"
+        " and slightly worse with references of a feed-forward network. Pixels are clamped only"
+        " when an image is saved, which was slightly better on the one pair where it was compared."
+        " Copies of the border pixels as padding of the first convolution helped on two of two"
+        " pairs. The first initial point follows Gatys' own program: its layers, with weights of 1"
+        " / channels² relative to the first, and the photo as start. The others come from winners"
+        " of searches at 64 to 256 px; none of this is a measured optimum."
     ),
     params={
         "log10_style_content": Float(low=-1.0, high=4.5),

@@ -130,7 +130,11 @@ def _advance(search: Search, plan: Plan, pngs: Sequence[bytes], pairs: int, hold
 
 
 def _scores(plan: Plan, steps: int) -> dict[str, float]:
-    """Return scores that are better near a learning rate or style weight, and with more steps."""
+    """Return scores that are better with more steps, and near one value of a setting.
+
+    This is a learning rate of 0.03 and, for L-BFGS, whose rate is nearly always 1, a style weight
+    of 100.
+    """
     assert isinstance(plan.config, StyleConfig)
     config = plan.config
     far = config.style_weight / 100 if config.optimizer == "lbfgs" else config.lr / 0.03

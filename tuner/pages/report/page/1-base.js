@@ -29,7 +29,7 @@ function fill(id, ...children) {
   element.replaceChildren(...children.flat().filter(Boolean));
 }
 
-/** Change the page but keep focus, open details and the sliders between pictures as they are. */
+/** Change the page but keep focus, cursor, open details and the sliders between pictures as they are. */
 function keepState(change) {
   const { id: focused, type, selectionStart, selectionEnd } = document.activeElement ?? {};
   const open = [...document.querySelectorAll("details[open]")].map(({ id }) => id);

@@ -47,7 +47,7 @@ function trialControls({ trial, state, preset }) {
   ];
 }
 
-/** What the form holds; it is empty again once that is done, unless something else was typed meanwhile. */
+/** Send what the form holds, and empty it once that is done, unless something else was typed meanwhile. */
 async function sendTyped() {
   const { command, text } = typed;
   const done = await sendCommand(command, text.split(/\s+/).filter(Boolean));
@@ -57,7 +57,7 @@ async function sendTyped() {
   }
 }
 
-/** Whether the command is done: one that was refused, or that the search has yet to carry out, is not. */
+/** Send a command; return whether it is done, and neither refused nor left for later. */
 async function sendCommand(name, words) {
   show(`${name}: sent …`);
   try {
